@@ -1,0 +1,142 @@
+"""Text to ids and back, the same way for SentencePiece `.model` files and `tokenizers` `tokenizer.json` files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from pi0_ros.policy.errors import PolicyError
+
+FILE_NAMES = ("tokenizer.json", "tokenizer.model", "paligemma_tokenizer.model", "spiece.model")
+GEMMA_VOCAB = 256000
+LOC_TOKENS = tuple(f"<loc{i:04d}>" for i in range(1024))
+SEG_TOKENS = tuple(f"<seg{i:03d}>" for i in range(128))
+
+
+class Tokenizer(Protocol):
+    """What the policy needs of a tokenizer. Ids are ints; `encode` never adds BOS, EOS or padding."""
+
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def pad(self) -> int: ...
+    @property
+    def bos(self) -> int: ...
+    @property
+    def eos(self) -> int: ...
+
+    def encode(self, text: str) -> list[int]: ...
+    def decode(self, ids: Sequence[int]) -> str: ...
+
+
+class JsonTokenizer:
+    """A `tokenizers` tokenizer.json. Its own padding, truncation and templates are switched off."""
+
+    def __init__(self, text: str, name: str = "tokenizer.json") -> None:
+        from tokenizers import Tokenizer as Backend
+
+        try:
+            self._backend = Backend.from_str(text)
+        except Exception as error:  # the library raises bare Exception
+            raise PolicyError(f"{name}: not a tokenizer.json that the tokenizers library can read: {error}") from error
+        self._backend.no_padding()
+        self._backend.no_truncation()
+        self.pad = self._special(name, 0, "<pad>")
+        self.eos = self._special(name, 1, "<eos>", "</s>")
+        self.bos = self._special(name, 2, "<bos>", "<s>")
+
+    def _special(self, name: str, expected: int, *spellings: str) -> int:
+        found = (self._backend.token_to_id(s) for s in spellings)
+        token = next((i for i in found if i is not None), None)
+        if token is None:
+            raise PolicyError(f"{name}: no {spellings[0]} token (usually id {expected}); is this a PaliGemma tokenizer?")
+        return token
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids."""
+        return self._backend.get_vocab_size()
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of `text`, without BOS."""
+        return list(self._backend.encode(text, add_special_tokens=False).ids)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of `ids`; padding, BOS and EOS are left out."""
+        skip = {self.pad, self.bos, self.eos}
+        return self._backend.decode([int(i) for i in ids if int(i) not in skip], skip_special_tokens=False)
+
+    def add_paligemma_tokens(self) -> None:
+        """Append <loc0000>..<loc1023> and <seg000>..<seg127>, which turns Gemma's 256000 entries into PaliGemma's 257152."""
+        from tokenizers import AddedToken
+
+        tokens = [AddedToken(t, normalized=False, special=False) for t in (*LOC_TOKENS, *SEG_TOKENS)]
+        self._backend.add_tokens(tokens)
+
+
+class SentencePieceTokenizer:
+    """A SentencePiece `.model` file, such as openpi's paligemma_tokenizer.model."""
+
+    def __init__(self, data: bytes, name: str = "tokenizer.model") -> None:
+        from sentencepiece import SentencePieceProcessor
+
+        try:
+            self._backend = SentencePieceProcessor(model_proto=data)
+        except Exception as error:  # the library raises RuntimeError or worse, by version
+            raise PolicyError(f"{name}: not a SentencePiece model: {error}") from error
+        self.pad, self.bos, self.eos = (
+            i if i >= 0 else d
+            for i, d in ((self._backend.pad_id(), 0), (self._backend.bos_id(), 2), (self._backend.eos_id(), 1))
+        )
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids."""
+        return self._backend.vocab_size()
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of `text`, without BOS."""
+        return list(self._backend.encode(text))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of `ids`; padding, BOS and EOS are left out."""
+        skip = {self.pad, self.bos, self.eos}
+        return self._backend.decode([int(i) for i in ids if int(i) not in skip])
+
+
+def load_tokenizer(path: str | Path) -> JsonTokenizer | SentencePieceTokenizer:
+    """Read a tokenizer file, or the one in a folder (`FILE_NAMES`, also under tokenizer/).
+
+    A Gemma tokenizer.json of 256000 entries gets PaliGemma's <loc> and <seg> tokens appended.
+
+    Raises: PolicyError naming the file, or the folder and the names looked for.
+    """
+    file = find_tokenizer(Path(path))
+    if file.suffix == ".model":
+        return SentencePieceTokenizer(file.read_bytes(), str(file))
+    tokenizer = JsonTokenizer(_read_text(file), str(file))
+    if tokenizer.vocab_size == GEMMA_VOCAB:
+        tokenizer.add_paligemma_tokens()
+    return tokenizer
+
+
+def find_tokenizer(path: Path) -> Path:
+    """The tokenizer file that `path` is or holds. Raises PolicyError naming what was looked for."""
+    if path.is_file():
+        return path
+    for folder in (path, path / "tokenizer"):
+        for name in FILE_NAMES:
+            if (folder / name).is_file():
+                return folder / name
+    raise PolicyError(
+        f"{path}: no tokenizer there ({', '.join(FILE_NAMES)}); π0 checkpoints come without one: give the path of "
+        "PaliGemma's paligemma_tokenizer.model or tokenizer.json"
+    )
+
+
+def _read_text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise PolicyError(f"{file}: not a text file, so not a tokenizer.json") from error

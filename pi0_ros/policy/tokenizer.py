@@ -50,7 +50,7 @@ class JsonTokenizer:
         found = (self._backend.token_to_id(s) for s in spellings)
         token = next((i for i in found if i is not None), None)
         if token is None:
-            raise PolicyError(f"{name}: no {spellings[0]} token (usually id {expected}); is this a PaliGemma tokenizer?")
+            raise PolicyError(f"{name}: no {spellings[0]} token (usually id {expected}); is it PaliGemma's?")
         return token
 
     @property
@@ -68,7 +68,7 @@ class JsonTokenizer:
         return self._backend.decode([int(i) for i in ids if int(i) not in skip], skip_special_tokens=False)
 
     def add_paligemma_tokens(self) -> None:
-        """Append <loc0000>..<loc1023> and <seg000>..<seg127>, which turns Gemma's 256000 entries into PaliGemma's 257152."""
+        """Append <loc0000>..<loc1023>, <seg000>..<seg127>: Gemma's 256000 entries become PaliGemma's 257152."""
         from tokenizers import AddedToken
 
         tokens = [AddedToken(t, normalized=False, special=False) for t in (*LOC_TOKENS, *SEG_TOKENS)]

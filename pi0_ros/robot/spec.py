@@ -7,7 +7,7 @@ Units throughout: rad, m, rad/s, m/s, s; a gripper channel is 0 (closed) .. 1 (o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
@@ -106,11 +106,28 @@ class Camera:
 
 @dataclass(frozen=True)
 class StateSource:
-    """One source of measured state. `type` is joint_state or odometry."""
+    """One source of measured state. `type` is joint_state or odometry.
+
+    `prefix` is put before every joint name that arrives: two arms whose drivers both say "waist" stay apart.
+    """
 
     topic: str
     type: str
     max_age: float
+    prefix: str = ""
+
+
+@dataclass(frozen=True)
+class Takeover:
+    """Optional ways a person takes over besides the service.
+
+    `deadman_topic`/`deadman_button`: teleoperation only while that `sensor_msgs/Joy` button is held.
+    `leader_motion`: a teleop input that moves by more than this (rad or m) within its max_age takes over; 0 is off.
+    """
+
+    deadman_topic: str = ""
+    deadman_button: int = 0
+    leader_motion: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -124,7 +141,7 @@ class Robot:
     cameras: tuple[Camera, ...]
     state: tuple[StateSource, ...]
     groups: tuple[Group, ...]
-    options: Mapping[str, object] = field(default_factory=dict)
+    takeover: Takeover = Takeover()
 
     @cached_property
     def channels(self) -> tuple[Channel, ...]:

@@ -1,0 +1,45 @@
+"""Where the package's own files are: in a checkout, or in the share folder of an installed package."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pi0_ros.robot.errors import RobotError
+
+_CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def share(*parts: str) -> Path:
+    """A file or folder of this package, such as share("config", "robots").
+
+    Returns the checkout's own when it is there, else the one under `share/pi0_ros` of the first
+    AMENT_PREFIX_PATH entry that has it, else the path in the checkout where it should have been.
+    """
+    candidates = [_CHECKOUT, *_ament_shares("pi0_ros")]
+    for root in candidates:
+        path = root.joinpath(*parts)
+        if path.exists():
+            return path
+    return _CHECKOUT.joinpath(*parts)
+
+
+def resolve(uri: str, relative_to: Path) -> Path:
+    """The file behind `package://NAME/path`, an absolute path, or a path relative to a folder.
+
+    Raises RobotError when the package is not found.
+    """
+    if not uri.startswith("package://"):
+        return (relative_to / uri).resolve()
+    package, _, inside = uri.removeprefix("package://").partition("/")
+    if package == "pi0_ros":
+        return share(*inside.split("/"))
+    for root in _ament_shares(package):
+        return root / inside
+    raise RobotError(f"{uri}: package {package} is not in AMENT_PREFIX_PATH; source the workspace that has it")
+
+
+def _ament_shares(package: str) -> list[Path]:
+    prefixes = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
+    shares = [Path(prefix) / "share" / package for prefix in prefixes if prefix]
+    return [path for path in shares if path.is_dir()]

@@ -2,7 +2,8 @@
 
 A Unigram model with byte fallback in the `tokenizers` format. Words carry their leading space ("▁touch"), as in
 SentencePiece, so decoding gives back exactly the text that was encoded (only a literal "▁" comes back as a space).
-Ids 0..3 are <pad>, <eos>, <bos>, <unk>, as in Gemma; the last 1024 ids are <loc0000>..<loc1023>, which also stand for FAST ids.
+Ids 0..3 are <pad>, <eos>, <bos>, <unk>, as in Gemma; the last 1024 are <loc0000>..<loc1023>, which also stand for
+FAST ids.
 The names of the special tokens are no added tokens: text that spells "<eos>" is encoded as letters.
 """
 
@@ -42,6 +43,8 @@ all bring carry clean clear close detach done drop dry fetch fill flip fold get 
 insert lift look lower mix move no nothing open pick place pour press pull push put raise release remove rotate stack
 start stay stop sweep switch take the throw touch turn unfold use wait wash wipe yes
 """  # words that may open a text or follow "Subtask: ", where no space is left to carry
+WORDS = _WORDS_TEXT.split()
+FIRST_WORDS = _FIRST_WORDS_TEXT.split()
 _NEVER = -1000.0
 
 
@@ -97,6 +100,3 @@ def _pieces() -> list[tuple[str, float]]:
         *((p, _NEVER) for p in never[len(SPECIAL) :]),
         *((p, -2.0) for p in LOC_TOKENS),
     ]
-
-WORDS = _WORDS_TEXT.split()
-FIRST_WORDS = _FIRST_WORDS_TEXT.split()

@@ -1,0 +1,229 @@
+"""State and action vectors to the network's scale and back, with each project's own formula and epsilon.
+
+| method            | forward                              | inverse                              |
+|-------------------|--------------------------------------|--------------------------------------|
+| openpi_zscore     | (x - mean) / (std + 1e-6)            | x (std + 1e-6) + mean                |
+| openpi_quantile   | 2 (x - q01) / (q99 - q01 + 1e-6) - 1 | (x + 1) / 2 (q99 - q01 + 1e-6) + q01 |
+| lerobot_mean_std  | (x - mean) / (std + eps)             | x std + mean                         |
+| lerobot_quantiles | 2 (x - q01) / d - 1                  | (x + 1) d / 2 + q01                  |
+| identity          | x                                    | x                                    |
+
+with d = q99 - q01, or eps only where that is exactly 0; lerobot_quantile10 and lerobot_min_max are the same with q10,
+q90 and min, max. Sources: openpi transforms.py, lerobot normalize_processor.py.
+Nothing is clipped. lerobot computes in float32, openpi in the promoted type of data and statistics.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pi0_ros.policy.errors import PolicyError
+
+Array = NDArray[np.floating]
+OPENPI_EPSILON = 1e-6
+LEROBOT_EPSILON = 1e-8
+_BOUNDS = {
+    "lerobot_quantiles": ("q01", "q99"),
+    "lerobot_quantile10": ("q10", "q90"),
+    "lerobot_min_max": ("min", "max"),
+}
+_NEEDS = {
+    "openpi_zscore": ("mean", "std"),
+    "openpi_quantile": ("q01", "q99"),
+    "lerobot_mean_std": ("mean", "std"),
+    **_BOUNDS,
+    "identity": (),
+}
+METHODS = tuple(_NEEDS)
+LEROBOT_METHODS = {
+    "MEAN_STD": "lerobot_mean_std",
+    "QUANTILES": "lerobot_quantiles",
+    "QUANTILE10": "lerobot_quantile10",
+    "MIN_MAX": "lerobot_min_max",
+    "IDENTITY": "identity",
+}
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Named statistics (mean, std, q01, q99, ...) of one vector, each [D]."""
+
+    values: Mapping[str, Array] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """D, or 0 where there are none."""
+        return max((v.shape[-1] for v in self.values.values() if v.ndim), default=0)
+
+    def __getitem__(self, name: str) -> Array:
+        return self.values[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.values
+
+
+@dataclass(frozen=True)
+class Normalizer:
+    """One vector's method and statistics. Constant dimensions behave as the method's project has them."""
+
+    method: str
+    statistics: Statistics = field(default_factory=Statistics)
+    epsilon: float = LEROBOT_EPSILON  # lerobot's methods only; openpi's is fixed
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise PolicyError(f"normalisation {self.method!r} is unknown; there are {', '.join(METHODS)}")
+        missing = [n for n in _NEEDS[self.method] if n not in self.statistics]
+        if missing:
+            raise PolicyError(f"normalisation {self.method} needs the statistics {', '.join(missing)}")
+        for name in _NEEDS[self.method]:
+            if not np.all(np.isfinite(self.statistics[name])):
+                raise PolicyError(f"statistic {name} is not finite in dimension {_first_bad(self.statistics[name])}")
+
+    def forward(self, x: ArrayLike) -> Array:
+        """Robot units [..., D] to network scale. D may be below the statistics' size with openpi's methods."""
+        return _FORWARD[self.method.split("_")[0]](self, np.asarray(x))
+
+    def inverse(self, x: ArrayLike) -> Array:
+        """Network scale [..., D] to robot units. With openpi's methods D may be above the statistics' size."""
+        return _INVERSE[self.method.split("_")[0]](self, np.asarray(x))
+
+
+def _first_bad(values: Array) -> int:
+    return int(np.flatnonzero(~np.isfinite(values))[0])
+
+
+def _openpi_forward(n: Normalizer, x: Array) -> Array:
+    size = x.shape[-1]
+    low, high = (n.statistics[name][..., :size] for name in _NEEDS[n.method])
+    if low.shape[-1] < size:
+        raise PolicyError(f"a vector of {size} numbers cannot be normalised with statistics of {low.shape[-1]}")
+    if n.method == "openpi_zscore":
+        return (x - low) / (high + OPENPI_EPSILON)
+    return (x - low) / (high - low + OPENPI_EPSILON) * 2.0 - 1.0
+
+
+def _openpi_inverse(n: Normalizer, x: Array) -> Array:
+    low, high = (n.statistics[name] for name in _NEEDS[n.method])
+    size, extra = low.shape[-1], x.shape[-1] - low.shape[-1]
+    if extra < 0:
+        raise PolicyError(f"a vector of {x.shape[-1]} numbers cannot be un-normalised with statistics of {size}")
+    if n.method == "openpi_zscore":
+        return x * (np.pad(high, (0, extra), constant_values=1.0) + OPENPI_EPSILON) + np.pad(low, (0, extra))
+    scaled = (x[..., :size] + 1.0) / 2.0 * (high - low + OPENPI_EPSILON) + low
+    return np.concatenate([scaled, x[..., size:]], axis=-1) if extra else scaled
+
+
+def _lerobot_bounds(n: Normalizer, x: Array) -> tuple[Array, Array, Array]:
+    """x and the two statistics in float32, sizes checked."""
+    low, high = (np.asarray(n.statistics[name], np.float32) for name in _NEEDS[n.method])
+    if x.shape[-1] != low.shape[-1]:
+        raise PolicyError(f"a vector of {x.shape[-1]} numbers does not fit statistics of {low.shape[-1]}")
+    return x.astype(np.float32), low, high
+
+
+def _lerobot_span(n: Normalizer, low: Array, high: Array) -> Array:
+    span = high - low
+    return np.where(span == 0, np.float32(n.epsilon), span)
+
+
+def _lerobot_forward(n: Normalizer, x: Array) -> Array:
+    x, low, high = _lerobot_bounds(n, x)
+    if n.method == "lerobot_mean_std":
+        return (x - low) / (high + np.float32(n.epsilon))
+    return np.float32(2.0) * (x - low) / _lerobot_span(n, low, high) - np.float32(1.0)
+
+
+def _lerobot_inverse(n: Normalizer, x: Array) -> Array:
+    x, low, high = _lerobot_bounds(n, x)
+    if n.method == "lerobot_mean_std":
+        return x * high + low
+    span, one, two = _lerobot_span(n, low, high), np.float32(1.0), np.float32(2.0)
+    # lerobot divides before or after multiplying by the span, depending on the mode
+    return ((x + one) / two * span if n.method == "lerobot_min_max" else (x + one) * span / two) + low
+
+
+def _same(_: Normalizer, x: Array) -> Array:
+    return x
+
+
+_FORWARD = {"openpi": _openpi_forward, "lerobot": _lerobot_forward, "identity": _same}
+_INVERSE = {"openpi": _openpi_inverse, "lerobot": _lerobot_inverse, "identity": _same}
+
+
+def read_norm_stats(path: str | Path) -> dict[str, Statistics]:
+    """openpi's norm_stats.json (file, or folder holding it) as {"state": ..., "actions": ...}.
+
+    Raises: PolicyError naming the file and the key.
+    """
+    file = Path(path) if Path(path).suffix == ".json" else Path(path) / "norm_stats.json"
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise PolicyError(missing_statistics(str(file.parent))) from error
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise PolicyError(f"{file}: not JSON: {error}") from error
+    tree = content.get("norm_stats") if isinstance(content, dict) else None
+    if not isinstance(tree, dict):
+        raise PolicyError(f"{file}: no 'norm_stats' map in it")
+    return {key: _statistics(file, key, node) for key, node in tree.items()}
+
+
+def _statistics(file: Path, key: str, node: object) -> Statistics:
+    if not isinstance(node, dict):
+        raise PolicyError(f"{file}: norm_stats.{key} is not a map of statistics")
+    values = {}
+    for name, numbers in node.items():
+        if numbers is None:  # openpi writes null for quantiles it did not compute
+            continue
+        try:
+            values[name] = np.asarray(numbers, np.float64)
+        except (TypeError, ValueError) as error:
+            raise PolicyError(f"{file}: norm_stats.{key}.{name} is not a list of numbers") from error
+        if values[name].ndim != 1:
+            raise PolicyError(f"{file}: norm_stats.{key}.{name} is not one list of numbers")
+    if len({v.shape for v in values.values()}) > 1:
+        raise PolicyError(f"{file}: the statistics of norm_stats.{key} differ in length")
+    return Statistics(values)
+
+
+def write_norm_stats(path: str | Path, statistics: Mapping[str, Statistics]) -> None:
+    """Write openpi's norm_stats.json layout: {"norm_stats": {"state": {mean, std, q01, q99}, "actions": {...}}}."""
+    tree = {key: {n: [float(v) for v in s[n]] for n in s.values} for key, s in statistics.items()}
+    file = Path(path) if Path(path).suffix == ".json" else Path(path) / "norm_stats.json"
+    file.write_text(json.dumps({"norm_stats": tree}, indent=2) + "\n", encoding="utf-8")
+
+
+def find_norm_stats(folder: str | Path, asset: str | None = None) -> Path:
+    """The norm_stats.json of a checkpoint folder: beside the weights or at assets/<asset>/.
+
+    Raises: PolicyError where there is none, or several and `asset` does not choose.
+    """
+    folder = Path(folder)
+    if asset is None and (folder / "norm_stats.json").is_file():
+        return folder / "norm_stats.json"
+    assets = folder / "assets"
+    found = sorted(assets.rglob("norm_stats.json")) if assets.is_dir() else []
+    names = [f.parent.relative_to(assets).as_posix() for f in found]
+    if asset is not None and asset in names:
+        return found[names.index(asset)]
+    if asset is None and len(found) == 1:
+        return found[0]
+    if found:
+        raise PolicyError(f"{folder}: statistics for {', '.join(names)}; choose one of them as `asset`")
+    raise PolicyError(missing_statistics(str(folder)))
+
+
+def missing_statistics(where: str) -> str:
+    """The sentence for a checkpoint without statistics."""
+    return (
+        f"{where}: no normalisation statistics, and a π0 policy without them moves the robot wrongly; copy the "
+        "norm_stats.json of openpi's checkpoint (assets/<robot>/norm_stats.json) or of your training run next to the "
+        "weights"
+    )

@@ -1,0 +1,97 @@
+"""The three picture resizers of the π0 projects: keep the aspect ratio, pad with black, centred.
+
+`pil`   uint8, Pillow's bilinear, antialiased       openpi's policy transforms (openpi_client.image_tools)
+`torch` float32, bilinear without antialias         lerobot, openpi's torch fallback
+`jax`   jax.image.resize linear, antialiased        openpi's JAX model path
+Pictures are [H, W, 3].
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pi0_ros.policy.errors import PolicyError
+
+RESAMPLERS = ("pil", "torch", "jax")
+UInt8 = NDArray[np.uint8]
+Float32 = NDArray[np.float32]
+
+
+def model_image(image: UInt8, size: tuple[int, int], resampler: str) -> Float32:
+    """A camera picture (uint8 RGB [H, W, 3]) as the network gets it: float32 [3, size[0], size[1]] in [-1, 1].
+
+    Raises: PolicyError for another shape or type, or an unknown resampler.
+    """
+    _check(image)
+    if resampler == "torch":
+        resized = torch_bilinear(image.astype(np.float32) / np.float32(255), size) * np.float32(2) - np.float32(1)
+    elif resampler == "pil":
+        resized = pil_bilinear(image, size).astype(np.float32) / np.float32(255) * np.float32(2) - np.float32(1)
+    elif resampler == "jax":
+        resized = jax_linear(image, size).astype(np.float32) / np.float32(255) * np.float32(2) - np.float32(1)
+    else:
+        raise PolicyError(f"resampler {resampler!r} is unknown; there are {', '.join(RESAMPLERS)}")
+    return np.ascontiguousarray(resized.transpose(2, 0, 1))
+
+
+def _check(image: UInt8) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise PolicyError(f"a picture must be uint8 [H, W, 3] RGB, not {image.dtype} {list(image.shape)}")
+
+
+def fitted(shape: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width, at least 1, of a [H, W] picture scaled to fit into `size`."""
+    ratio = max(shape[1] / size[1], shape[0] / size[0])
+    return max(1, int(shape[0] / ratio)), max(1, int(shape[1] / ratio))
+
+
+def _centred(image: NDArray, size: tuple[int, int], fill: float) -> NDArray:
+    """Pad to `size`; an odd row or column goes after the picture."""
+    extra = [(t - s) for t, s in zip(size, image.shape[:2], strict=True)]
+    return np.pad(image, [*((e // 2, e - e // 2) for e in extra), (0, 0)], constant_values=fill)
+
+
+def pil_bilinear(image: UInt8, size: tuple[int, int]) -> UInt8:
+    """openpi_client.image_tools.resize_with_pad: uint8 [H, W, 3] to uint8 [*size, 3]."""
+    from PIL import Image
+
+    if image.shape[:2] == tuple(size):
+        return image
+    height, width = fitted(image.shape[:2], size)
+    resized = Image.fromarray(image).resize((width, height), resample=Image.Resampling.BILINEAR)
+    return _centred(np.asarray(resized), size, 0)
+
+
+def torch_bilinear(image: Float32, size: tuple[int, int], black: float = 0.0) -> Float32:
+    """resize_with_pad_torch: float32 [H, W, 3] in [black, 1] to [*size, 3], bilinear without antialias, clamped.
+
+    lerobot has black 0 and scales to [-1, 1] afterwards; openpi's fallback has black -1.
+    """
+    import torch
+
+    if image.shape[:2] == tuple(size):
+        return image
+    planes = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
+    shape = fitted(image.shape[:2], size)
+    resized = torch.nn.functional.interpolate(planes, size=shape, mode="bilinear", align_corners=False)
+    return _centred(resized.clamp(black, 1.0)[0].numpy().transpose(1, 2, 0), size, black)
+
+
+def jax_linear(image: UInt8, size: tuple[int, int]) -> UInt8:
+    """openpi.shared.image_tools.resize_with_pad on uint8: jax.image.resize linear with antialias, rounded."""
+    if image.shape[:2] == tuple(size):
+        return image
+    height, width = fitted(image.shape[:2], size)
+    rows, columns = _triangle(image.shape[0], height), _triangle(image.shape[1], width)
+    resized = np.einsum("ih,jw,hwc->ijc", rows, columns, image.astype(np.float32), optimize=True)
+    return _centred(np.clip(np.rint(resized), 0, 255).astype(np.uint8), size, 0)
+
+
+def _triangle(before: int, after: int) -> Float32:
+    """Weights [after, before] of a triangle filter widened by the scale when shrinking (jax.image.scale)."""
+    scale = before / after
+    centre = (np.arange(after, dtype=np.float32) + 0.5) * scale - 0.5
+    distance = np.abs(centre[:, None] - np.arange(before, dtype=np.float32)[None, :]) / max(scale, 1.0)
+    weights = np.maximum(0.0, 1.0 - distance)
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)

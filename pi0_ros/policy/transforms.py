@@ -1,0 +1,123 @@
+"""Pure arithmetic on state and action vectors [..., D] between a robot and a model; nothing changes in place.
+
+Sources: openpi transforms.py (delta masks, padding) and policies/aloha_policy.py (joint flips, gripper maths).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pi0_ros.policy.errors import PolicyError
+
+Array = NDArray[np.floating]
+
+ALOHA_FLIP = (1, -1, -1, 1, 1, 1, 1, 1, -1, -1, 1, 1, 1, 1)
+ALOHA_GRIPPERS = (6, 13)
+
+
+def mask_of(*runs: int) -> tuple[bool, ...]:
+    """Run lengths to a mask: positive runs are True, negative False. (6, -1) is six True and one False."""
+    return tuple(value for run in runs for value in [run > 0] * abs(run))
+
+
+def delta(actions: ArrayLike, state: ArrayLike, mask: Sequence[bool]) -> Array:
+    """Absolute actions [..., H, D] to offsets from the state [..., S] at chunk start, where `mask` is True.
+
+    The mask may be shorter than D; what it does not cover stays absolute. Raises PolicyError if the state is shorter
+    than the mask.
+    """
+    return _shifted(actions, state, mask, -1)
+
+
+def absolute(actions: ArrayLike, state: ArrayLike, mask: Sequence[bool]) -> Array:
+    """The inverse of `delta`, with the same state."""
+    return _shifted(actions, state, mask, +1)
+
+
+def _shifted(actions: ArrayLike, state: ArrayLike, mask: Sequence[bool], sign: int) -> Array:
+    values, origin, size = np.array(actions), np.asarray(state), len(mask)
+    if origin.shape[-1] < size or values.shape[-1] < size:
+        raise PolicyError(
+            f"the delta mask covers {size} dimensions, the state has {origin.shape[-1]}, the actions {values.shape[-1]}"
+        )
+    offset = np.where(np.asarray(mask, bool), origin[..., :size], 0)[..., None, :]
+    values[..., :size] += (sign * offset).astype(values.dtype, copy=False)
+    return values
+
+
+def pad(values: ArrayLike, size: int) -> Array:
+    """Zeros appended up to `size`; longer vectors stay as they are."""
+    array = np.asarray(values)
+    extra = max(0, size - array.shape[-1])
+    return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, extra)])
+
+
+def flip_signs(values: ArrayLike, signs: Sequence[int]) -> Array:
+    """Each dimension times +1 or -1; the joint directions of two models of one robot."""
+    return np.asarray(values) * np.asarray(signs)
+
+
+def invert_grippers(values: ArrayLike, dimensions: Iterable[int]) -> Array:
+    """Swap 0 = closed, 1 = open and 0 = open, 1 = closed in these dimensions; its own inverse."""
+    array = np.array(values)
+    index = list(dimensions)
+    array[..., index] = 1 - array[..., index]
+    return array
+
+
+def unit_from(x: ArrayLike, low: float, high: float) -> Array:
+    """Map [low, high] to [0, 1]."""
+    return (np.asarray(x) - low) / (high - low)
+
+
+def unit_to(x: ArrayLike, low: float, high: float) -> Array:
+    """Map [0, 1] to [low, high]."""
+    return np.asarray(x) * (high - low) + low
+
+
+def aloha_gripper_to_model(x: ArrayLike) -> Array:
+    """Aloha's gripper opening (0 closed .. 1 open) to the motor angle scale π0 was trained on.
+
+    Opening in m, through the crank (arm 0.022 m, rod 0.036 m) to an angle in rad, then to [0, 1].
+    """
+    metres = unit_to(x, 0.01844, 0.05800)
+    arm, rod = 0.022, 0.036
+    cosine = (arm**2 + metres**2 - rod**2) / (2 * arm * metres)
+    return unit_from(np.arcsin(np.clip(cosine, -1.0, 1.0)), 0.5476, 1.6296)
+
+
+def aloha_gripper_from_model(x: ArrayLike) -> Array:
+    """π0's gripper action to the command scale of Aloha's leader gripper."""
+    return unit_from(np.asarray(x) + 0.5476, -0.6213, 1.4910)
+
+
+def aloha_gripper_action_to_model(x: ArrayLike) -> Array:
+    """The inverse of `aloha_gripper_from_model`, used on recorded actions."""
+    return unit_to(x, -0.6213, 1.4910) - 0.5476
+
+
+def at_dimensions(values: ArrayLike, dimensions: Iterable[int], function: object) -> Array:
+    """`function` applied to these dimensions only."""
+    array, index = np.array(values), list(dimensions)
+    array[..., index] = function(array[..., index])  # type: ignore[operator]
+    return array
+
+
+def aloha_state_to_model(state: ArrayLike) -> Array:
+    """A 14-dimensional Aloha state to π0's joint directions and gripper scale."""
+    return at_dimensions(flip_signs(state, ALOHA_FLIP), ALOHA_GRIPPERS, aloha_gripper_to_model)
+
+
+def aloha_actions_to_model(actions: ArrayLike) -> Array:
+    """Recorded Aloha actions [..., 14] to π0's space."""
+    return at_dimensions(flip_signs(actions, ALOHA_FLIP), ALOHA_GRIPPERS, aloha_gripper_action_to_model)
+
+
+def aloha_actions_from_model(actions: ArrayLike) -> Array:
+    """π0's actions [..., >= 14] to Aloha commands [..., 14]."""
+    return at_dimensions(
+        flip_signs(np.asarray(actions)[..., :14], ALOHA_FLIP), ALOHA_GRIPPERS, aloha_gripper_from_model
+    )

@@ -21,8 +21,8 @@ def prepend(name: str, *parts: str) -> None:
 def find_modules() -> None:
     """The checkout's modules come first; rosidl's `pi0_ros.msg` joins them through `pi0_ros.__path__`."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    layouts = ("lib", os.path.join("local", "lib"))
-    built = [os.path.join(INSTALL, lib, version, kind) for lib in layouts for kind in ("site-packages", "dist-packages")]
+    layouts = ("lib/{}/site-packages", "lib/{}/dist-packages", "local/lib/{}/dist-packages")
+    built = [os.path.join(INSTALL, layout.format(version)) for layout in layouts]
     sys.path.extend([ROOT, *filter(os.path.isdir, built)])
 
 

@@ -1,5 +1,6 @@
 """The pi0 family as networks: weights in, tensors out. No I/O besides checkpoints."""
 
+from pi0_ros.model.checkpoints import CheckpointError, Loaded, load, save
 from pi0_ros.model.config import (
     ConfigError,
     GemmaConfig,
@@ -16,16 +17,20 @@ __all__ = [
     "FAST",
     "PROMPT",
     "TEXT",
+    "CheckpointError",
     "ConfigError",
     "GemmaConfig",
     "InputError",
     "Inputs",
+    "Loaded",
     "ModelConfig",
     "Numerics",
     "Pi0",
     "Prefix",
     "VisionConfig",
     "initialise",
+    "load",
     "numerics_for",
     "preset",
+    "save",
 ]

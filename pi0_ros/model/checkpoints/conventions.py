@@ -1,0 +1,70 @@
+"""What each project does around the network: resampler, prompt dialect, normalisation formula, picked by origin.
+
+The network's own arithmetic (time grid, rope, ...) is `ModelConfig.numerics`. Method names are those of
+pi0_ros.policy.normalize, resampler names those of pi0_ros.policy.resize.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+LEROBOT_METHODS = {
+    "MEAN_STD": "lerobot_mean_std",
+    "QUANTILES": "lerobot_quantiles",
+    "QUANTILE10": "lerobot_quantile10",
+    "MIN_MAX": "lerobot_min_max",
+    "IDENTITY": "identity",
+}
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """Habits of the project a checkpoint comes from.
+
+    resampler: "pil" (antialiased, openpi's policy transform) or "torch" (not antialiased, LeRobot).
+    dialect: prompt and FAST dialect, "openpi" or "lerobot".
+    state_norm, action_norm: normalisation method names.
+    pad_state_to: LeRobot 0.4.0-0.4.4 pads the state to this size before binning it into the prompt; 0: no padding.
+    relative_actions: LeRobot's `use_relative_actions`; `absolute_joints` are the name parts it leaves out.
+    """
+
+    resampler: str
+    dialect: str
+    state_norm: str
+    action_norm: str
+    pad_state_to: int = 0
+    relative_actions: bool = False
+    absolute_joints: tuple[str, ...] = ()
+
+
+def pads_state(version: str | None) -> bool:
+    """Whether that LeRobot version ("0.4.3") pads the state before binning; None (unknown) counts as one that does not.
+
+    config.json does not record the version, so only the caller can know it.
+    """
+    return version is not None and version.lstrip("v").split(".")[:2] == ["0", "4"]
+
+
+def conventions_for(
+    origin: str, kind: str, config: Mapping[str, Any], lerobot_version: str | None = None
+) -> Conventions:
+    """The habits of `origin`, with the choices that LeRobot's config.json records."""
+    if origin != "lerobot":
+        norm = "openpi_zscore" if kind == "pi0" else "openpi_quantile"
+        return Conventions("pil", "openpi", norm, norm)
+    mapping = config.get("normalization_mapping")
+    mapping = mapping if isinstance(mapping, Mapping) else {}
+    default = "QUANTILES" if kind == "pi05" else "MEAN_STD"
+    state, action = (LEROBOT_METHODS.get(str(mapping.get(key, default)), "") for key in ("STATE", "ACTION"))
+    exclude = config.get("relative_exclude_joints")
+    return Conventions(
+        resampler="torch",
+        dialect="lerobot",
+        state_norm=state or LEROBOT_METHODS[default],
+        action_norm=action or LEROBOT_METHODS[default],
+        pad_state_to=int(config.get("max_state_dim", 32)) if kind == "pi05" and pads_state(lerobot_version) else 0,
+        relative_actions=bool(config.get("use_relative_actions", False)),
+        absolute_joints=tuple(str(name) for name in exclude) if isinstance(exclude, list) else ("gripper",),
+    )

@@ -1,0 +1,269 @@
+"""Anyone's checkpoint into our network: detect, check everything, then fill tensor by tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from pi0_ros.model.checkpoints.conventions import Conventions, conventions_for
+from pi0_ros.model.checkpoints.errors import CheckpointError
+from pi0_ros.model.checkpoints.names import to_network
+from pi0_ros.model.checkpoints.orbax import OrbaxSource, find_orbax
+from pi0_ros.model.checkpoints.shards import open_weights, read_json
+from pi0_ros.model.checkpoints.sizes import infer
+from pi0_ros.model.checkpoints.sources import OwnSource, ShardSource, Source
+from pi0_ros.model.config import ConfigError, ModelConfig, Numerics, numerics_for
+from pi0_ros.model.network import Pi0
+
+Origin = Literal["openpi", "openpi_jax", "lerobot", "pi0_ros"]
+ORIGINS: tuple[Origin, ...] = ("openpi", "openpi_jax", "lerobot", "pi0_ros")
+FORMAT, VERSION = "pi0_ros", 1
+LISTED = 8  # keys named in an error; the rest is counted
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was read: tensor count and bytes taken, keys left out on purpose, and remarks worth a log line."""
+
+    tensors: int
+    nbytes: int
+    skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A checkpoint in memory.
+
+    `settings` is the checkpoint's own config.json, `policy` the "policy" section of ours (empty for foreign ones),
+    `conventions` what the origin does around the network, `folder` where statistics and tokenizer are looked for.
+    """
+
+    model: Pi0
+    origin: Origin
+    config: ModelConfig
+    report: Report
+    folder: Path
+    conventions: Conventions
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def policy(self) -> Mapping[str, Any]:
+        return self.settings.get("policy", {}) if self.origin == "pi0_ros" else {}
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A checkpoint recognised and measured, with no weight read yet."""
+
+    source: Source
+    origin: Origin
+    config: ModelConfig
+    folder: Path
+    conventions: Conventions
+    settings: Mapping[str, Any]
+    notes: tuple[str, ...]
+
+
+def load(
+    path: str | Path,
+    dtype: torch.dtype | None = None,
+    device: str | torch.device = "cpu",
+    *,
+    sizes: Mapping[str, Any] | None = None,
+    origin: Origin | None = None,
+    lerobot_version: str | None = None,
+    progress: Progress | None = None,
+) -> Loaded:
+    """Loads an openpi (PyTorch or JAX), LeRobot or pi0_ros checkpoint; which one it is, its content says.
+
+    path: folder, safetensors file, or index file. dtype: of the parameters, None keeps the stored one (float16 and
+    float64 become float32). sizes: as in a sizes.json beside the weights, where shapes cannot tell (head counts,
+    horizon, prompt length). origin: overrides the detected project. lerobot_version: "0.4.x" brings back its state
+    padding in prompts. progress: called with (bytes done, bytes in all).
+
+    Memory: the model itself plus 64 MiB. Raises CheckpointError, always before any half-filled model could be seen.
+    """
+    opened = open_checkpoint(path, sizes=sizes, origin=origin, lerobot_version=lerobot_version)
+    with torch.device("meta"):
+        model = Pi0(opened.config)
+    plan = _plan(opened, model)
+    _fill(model, opened.source, plan, dtype, torch.device(device), progress or (lambda done, total: None))
+    source = opened.source
+    skipped = source.names.skipped if isinstance(source, ShardSource) else ()
+    report = Report(len(plan), source.nbytes, skipped, opened.notes)
+    return Loaded(
+        model.eval(), opened.origin, opened.config, report, opened.folder, opened.conventions, opened.settings
+    )
+
+
+def open_checkpoint(
+    path: str | Path,
+    *,
+    sizes: Mapping[str, Any] | None = None,
+    origin: Origin | None = None,
+    lerobot_version: str | None = None,
+) -> Opened:
+    """Recognises a checkpoint and works out its configuration without reading weights. Raises CheckpointError."""
+    path = Path(path)
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such file or folder")
+    if origin is not None and origin not in ORIGINS:
+        raise CheckpointError(f"origin {origin!r} is not known; choose one of {', '.join(ORIGINS)}")
+    orbax = find_orbax(path) if path.is_dir() else None
+    folder = _folder(path, orbax)
+    settings = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
+    beside = read_json(folder / "sizes.json") if (folder / "sizes.json").is_file() else {}
+    merged = _merge(beside, sizes or {})
+    if orbax is None and settings.get("format") == FORMAT:
+        return _open_own(path, folder, settings)
+    source: Source = OrbaxSource(orbax) if orbax else ShardSource(open_weights(path))
+    if isinstance(source, OrbaxSource):
+        merged = _merge(merged, source.head_sizes())
+    origin = origin or ("openpi_jax" if orbax else _detect_origin(source, settings))
+    numerics = _numerics(origin, source.kind, settings)
+    config = infer(source.kind, source.shapes, merged, settings, numerics)
+    conventions = conventions_for(origin, config.kind, settings, lerobot_version)
+    return Opened(source, origin, config, folder, conventions, settings, _notes(source, origin, lerobot_version))
+
+
+def _folder(path: Path, orbax: Path | None) -> Path:
+    """The folder whose JSON files describe the weights; for `…/params` it is the one above."""
+    if orbax is not None:
+        return orbax.parent if orbax.name == "params" else orbax
+    return path if path.is_dir() else path.parent
+
+
+def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    """`high` over `low`, one level deep."""
+    merged = dict(low)
+    for key, value in high.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = {**merged[key], **value} if both else value
+    return merged
+
+
+def _detect_origin(source: Source, settings: Mapping[str, Any]) -> Origin:
+    """LeRobot's config names a `type`, its keys often begin with `model.`, and it unties the embedding; else openpi."""
+    if isinstance(settings.get("type"), str) and settings["type"].startswith("pi0"):
+        return "lerobot"
+    if "action_horizon" in settings and "type" not in settings:
+        return "openpi"
+    assert isinstance(source, ShardSource)
+    return "lerobot" if source.names.wrapped or source.names.legacy or source.untied else "openpi"
+
+
+def _numerics(origin: Origin, kind: str, settings: Mapping[str, Any]) -> Numerics:
+    numerics = numerics_for(origin, kind)
+    periods = {key: settings[key] for key in ("min_period", "max_period") if key in settings}
+    if not all(isinstance(value, int | float) and value > 0 for value in periods.values()):
+        raise CheckpointError(f"config.json: min_period and max_period must be positive, got {periods}")
+    return replace(numerics, **{key: float(value) for key, value in periods.items()})
+
+
+def _notes(source: Source, origin: Origin, lerobot_version: str | None) -> tuple[str, ...]:
+    notes = []
+    if isinstance(source, ShardSource) and source.untied:
+        notes.append("embed_tokens and lm_head are both in the file; embed_tokens is used, as LeRobot does")
+    if isinstance(source, OrbaxSource) and source.lora:
+        notes.append(f"LoRA pairs merged into {source.lora} weights (scale 1, as in openpi's presets)")
+    if origin == "lerobot" and source.kind == "pi05" and lerobot_version is None:
+        notes.append(
+            "a model trained with LeRobot 0.4.x also needs lerobot_version='0.4' (state padding in its prompt)"
+        )
+    return tuple(notes)
+
+
+def _open_own(path: Path, folder: Path, settings: Mapping[str, Any]) -> Opened:
+    if settings.get("version") != VERSION:
+        raise CheckpointError(f"{folder / 'config.json'}: version {settings.get('version')!r}; this is read: {VERSION}")
+    try:
+        config = ModelConfig.from_dict(settings.get("model", {}))
+    except ConfigError as error:
+        raise CheckpointError(f"{folder / 'config.json'}: {error}") from None
+    source = OwnSource(open_weights(path), config.kind)
+    policy = settings.get("policy")
+    conventions = _own_conventions(policy.get("conventions") if isinstance(policy, Mapping) else None, config.kind)
+    return Opened(source, "pi0_ros", config, folder, conventions, settings, ())
+
+
+def _own_conventions(saved: Any, kind: str) -> Conventions:
+    """Those written by `convert`, else our own habits (openpi's)."""
+    if not isinstance(saved, Mapping):
+        return conventions_for("pi0_ros", kind, {})
+    try:
+        values = {key: tuple(value) if isinstance(value, list) else value for key, value in saved.items()}
+        return Conventions(**values)
+    except TypeError as error:
+        raise CheckpointError(f"config.json: 'policy.conventions' is malformed ({error})") from None
+
+
+def _plan(opened: Opened, model: nn.Module) -> dict[str, str]:
+    """Source name -> network parameter name. One CheckpointError lists all that is missing, unexpected or misshapen."""
+    translate = (lambda name: name) if opened.origin == "pi0_ros" else to_network
+    plan = {name: translate(name) for name in opened.source.shapes}
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict(keep_vars=True).items()}
+    shapes = {plan[name]: shape for name, shape in opened.source.shapes.items()}
+    problems = [
+        ("missing", sorted(expected.keys() - shapes.keys())),
+        ("unexpected", sorted(opened.source.key(name) for name in plan if plan[name] not in expected)),
+        ("of a wrong shape", _misshapen(shapes, expected)),
+    ]
+    found = [f"{len(names)} {what}: {', '.join(names[:LISTED])}" for what, names in problems if names]
+    if found:
+        raise CheckpointError(
+            f"{opened.folder}: the weights do not fit a {opened.config.kind} model; {'; '.join(found)}"
+        )
+    return plan
+
+
+def _misshapen(shapes: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> list[str]:
+    return [
+        f"{name} {list(shapes[name])} instead of {list(shape)}"
+        for name, shape in expected.items()
+        if name in shapes and shapes[name] != shape
+    ]
+
+
+def finite(piece: Tensor) -> bool:
+    """Whether all values are finite: one sum, and a look at every value only where that sum is not finite."""
+    return bool(piece.sum(dtype=torch.float32).isfinite()) or bool(piece.isfinite().all())
+
+
+def _stored(dtype: torch.dtype, name: str) -> torch.dtype:
+    if not dtype.is_floating_point:
+        raise CheckpointError(f"{name!r} is stored as {dtype}; weights must be floating point")
+    return dtype if dtype in (torch.bfloat16, torch.float32) else torch.float32
+
+
+def _fill(
+    model: nn.Module,
+    source: Source,
+    plan: Mapping[str, str],
+    dtype: torch.dtype | None,
+    device: torch.device,
+    progress: Progress,
+) -> None:
+    """Allocates and fills one parameter after the other; nothing else of the model's size is ever held."""
+    shapes, done = source.shapes, 0
+    total = sum(p.numel() for p in model.parameters())
+    for name in source.order(list(plan)):
+        stored = _stored(source.dtype_of(name), name)
+        out = torch.empty(shapes[name], dtype=dtype or stored, device=device)
+        if not source.copy_into(name, out, finite):
+            raise CheckpointError(f"{source.key(name)!r} holds NaN or infinite weights; the checkpoint is damaged")
+        _assign(model, plan[name], out)
+        done += out.numel()
+        progress(done, total)
+
+
+def _assign(model: nn.Module, name: str, value: Tensor) -> None:
+    parent, _, leaf = name.rpartition(".")
+    module = model.get_submodule(parent)
+    setattr(module, leaf, nn.Parameter(value) if leaf in module._parameters else value)

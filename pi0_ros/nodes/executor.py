@@ -1,0 +1,413 @@
+"""executor: turns action chunks and teleop input into limited commands at a fixed rate, and owns every command topic.
+
+One thread runs the control core (`pi0_ros.control`); subscriptions and services run in the ROS thread and only leave
+notes in an inbox; a third thread reports. Nothing that can block is on the control thread's way.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import threading
+from array import array
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from functools import partial
+
+import numpy as np
+from rclpy.node import Node
+from sensor_msgs.msg import JointState, Joy
+from std_msgs.msg import Bool, Float64MultiArray, String
+from std_srvs.srv import Trigger
+
+from pi0_ros.control import Answer, Command, Executor, Step
+from pi0_ros.msg import ActionChunk, ExecutorState
+from pi0_ros.nodes.brake import Brake
+from pi0_ros.robot import RobotError, load_robot
+from pi0_ros.robot.spec import Group, StateSource
+from pi0_ros.ros.clock import StepDetector, seconds, time_message
+from pi0_ros.ros.conversions import (
+    COMMAND_TYPES,
+    MODE_CODES,
+    ConversionError,
+    channel_values,
+    chunk_from_message,
+    command_message,
+)
+from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Health, Rate
+from pi0_ros.ros.lifecycle import ManagedNode
+from pi0_ros.ros.loop import Loop
+from pi0_ros.ros.parameters import Parameter, ParameterError
+from pi0_ros.ros.qos import LATCHED, RELIABLE, SENSOR
+from pi0_ros.ros.run import Signals, run
+from pi0_ros.ros.subscribe import TELEOP_TYPES, subscribe_state
+
+STATE_PERIOD = 0.04
+ANSWER_TIMEOUT = 1.0
+REST_TIMEOUT = 3.0
+REST_SPEED = 1e-4
+REQUESTS = ("hold", "teleop", "autonomy", "stop", "reset")
+INBOX = 1024
+COLLECT_EVERY = 10.0
+
+
+class ExecutorNode(ManagedNode):
+    """The only node that commands the robot."""
+
+    table = (
+        Parameter("robot", "mobile_bimanual", "robot YAML: a file, or a name under config/robots", required=True),
+        Parameter("rate", 0.0, "control rate [Hz]; 0 takes the robot's control_rate", low=0.0, high=200.0),
+        Parameter("realtime_priority", 50, "SCHED_FIFO priority of the control thread; 0 is off", low=0, high=90),
+        Parameter("cpu", -1, "CPU to pin the control thread to; -1 is off", low=-1, high=1023),
+    )
+    expected = (ParameterError, RobotError)
+
+    def __init__(self, name: str = "executor", **kwargs: object) -> None:
+        self._lock = threading.Condition()
+        super().__init__(name, **kwargs)
+        self._inbox: deque[Callable[[float, float], None]] = deque(maxlen=INBOX)
+        self._loop: Loop | None = None
+
+    # --- lifecycle ---
+
+    def setup(self) -> None:
+        """Load the robot, make the core, the publishers and the subscriptions."""
+        robot = load_robot(self.values.robot)
+        self.robot = robot
+        self.period = 1.0 / (self.values.rate or robot.control_rate)
+        self._brake = Brake(robot)
+        self._reset_memory()
+        self._slices = {g.name: slice(robot.index[g.channels[0].name], 0) for g in robot.groups}
+        self._slices = {n: slice(s.start, s.start + len(robot.group(n).channels)) for n, s in self._slices.items()}
+        self._commands = [(g, self._slices[g.name], self._command_publisher(g)) for g in robot.groups]
+        self._state_publisher = self.own(self.create_publisher(ExecutorState, "executor_state", RELIABLE))
+        self._mode_publisher = self.own(self.create_publisher(String, "mode", LATCHED))
+        self._subscribe()
+        for request in REQUESTS:
+            self.own(self.create_service(Trigger, f"~/{request}", partial(self._on_request, request)))
+        self.clocks.on_jump(lambda: self._post(self._core_jump))
+
+    def start(self) -> None:
+        """Start the control thread, in HOLD, with nothing remembered of an earlier activation."""
+        self._reset_memory()
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        self._loop = Loop(self.period, self._tick, self._tick_failed)
+        for refused in self._loop.start(self.values.realtime_priority, self.values.cpu):
+            self.get_logger().warning(refused)
+        self._reporting = True
+        self._reporter = threading.Thread(target=self._report_forever, name="report", daemon=True)
+        self._reporter.start()
+
+    def halt(self) -> None:
+        """Decelerate, wait until the robot is told to stand still, then go quiet."""
+        loop = self._loop
+        if loop is None:
+            return
+        self._post(lambda steady, ros: self._core.request(steady, ros, "hold"))
+        if not self._resting.wait(REST_TIMEOUT):
+            self.get_logger().error(f"the commands did not come to rest within {REST_TIMEOUT} s; going quiet anyway")
+        loop.stop()
+        self._loop = None
+        with self._lock:
+            self._reporting = False
+            self._lock.notify_all()
+        self._reporter.join(timeout=1.0)
+        gc.enable()
+        gc.unfreeze()
+
+    def _reset_memory(self) -> None:
+        self._core = Executor(self.robot)
+        self._inbox.clear()
+        self._last: Command | None = None
+        self._step: Step | None = None
+        self._fault = ""
+        self._measured = np.full(len(self.robot.channels), math.nan)
+        self._resting = threading.Event()
+        self._resting.set()
+        self._stepped = StepDetector()
+        self._seen: tuple[object, ...] = ()
+        self._rejected_messages = 0
+        self._last_rejection = ""
+        self._rates: dict[str, Rate] = {}
+
+    # --- wiring ---
+
+    def _command_publisher(self, group: Group) -> object:
+        return self.own(self.create_publisher(COMMAND_TYPES[group.command.type][0], group.command.topic, RELIABLE))
+
+    def _subscribe(self) -> None:
+        for source in self.robot.state:
+            self.own(subscribe_state(self, source, self._on_joints, self._on_odometry, self._bad_message))
+        for group in self.robot.groups:
+            if group.teleop is not None:
+                kind = TELEOP_TYPES[group.teleop.type]
+                callback = partial(self._on_teleop, group)
+                self.own(self.create_subscription(kind, group.teleop.topic, callback, SENSOR))
+        self.own(self.create_subscription(ActionChunk, "action_chunk", self._on_chunk, RELIABLE))
+        self.own(self.create_subscription(Bool, "estop", self._on_estop, RELIABLE))
+        if self.robot.takeover.deadman_topic:
+            topic = self.robot.takeover.deadman_topic
+            self.own(self.create_subscription(Joy, topic, self._on_joy, SENSOR))
+
+    # --- the ROS thread: convert, leave a note ---
+
+    def _post(self, note: Callable[[float, float], object]) -> None:
+        self._inbox.append(note)
+
+    def _bad_message(self, topic: str, error: Exception) -> None:
+        self._rejected_messages += 1
+        self._last_rejection = f"{topic}: {error}"
+        self.get_logger().warning(f"message on {topic} refused: {error}", throttle_duration_sec=1.0)
+
+    def _heard(self, topic: str) -> None:
+        self._rates.setdefault(topic, Rate()).tick(self.clocks.steady())
+
+    def _on_joints(self, source: StateSource, stamp: float, positions: dict, velocities: dict) -> None:
+        self._heard(source.topic)
+        received, ros = self.clocks.steady(), self.clocks.ros()
+        self._post(lambda *_: self._core.on_state(received, ros, stamp, positions, velocities))
+        for channel, joint in self.robot.joint_of_channel.items():
+            if joint in positions:
+                self._note_measured(channel, positions[joint])
+
+    def _note_measured(self, channel: str, value: float) -> None:
+        at = self.robot.index[channel]
+        gripper = self.robot.group(self.robot.channels[at].group).gripper
+        if gripper is not None:
+            value = (value - gripper.closed) / (gripper.open - gripper.closed)
+        self._measured[at] = value
+
+    def _on_odometry(self, source: StateSource, stamp: float, velocity: tuple[float, float, float]) -> None:
+        self._heard(source.topic)
+        received, ros = self.clocks.steady(), self.clocks.ros()
+        self._post(lambda *_: self._core.on_odometry(received, ros, stamp, *velocity))
+        for axis, value in zip(("base_vx", "base_vy", "base_wz"), velocity):
+            if axis in self.robot.index:
+                self._measured[self.robot.index[axis]] = value
+
+    def _on_chunk(self, message: ActionChunk) -> None:
+        try:
+            chunk = chunk_from_message(message)
+        except ConversionError as error:
+            self._bad_message("action_chunk", error)
+            return
+        received, ros = self.clocks.steady(), self.clocks.ros()
+
+        def take(steady: float, now: float) -> None:
+            verdict = self._core.on_chunk(received, ros, chunk)
+            if not verdict.accepted:
+                self._last_rejection = f"chunk {chunk.sequence}: {verdict.reason}"
+
+        self._post(take)
+
+    def _on_teleop(self, group: Group, message: JointState | Float64MultiArray) -> None:
+        try:
+            values = channel_values(group, message, group.teleop.joints)
+        except ConversionError as error:
+            self._bad_message(group.teleop.topic, error)
+            return
+        received, names = self.clocks.steady(), tuple(c.name for c in group.channels)
+        self._post(lambda *_: self._core.on_teleop(received, group.name, names, tuple(values)))
+
+    def _on_estop(self, message: Bool) -> None:
+        received, pressed = self.clocks.steady(), bool(message.data)
+        self._post(lambda *_: self._core.on_estop(received, pressed))
+
+    def _on_joy(self, message: Joy) -> None:
+        button = self.robot.takeover.deadman_button
+        received, held = self.clocks.steady(), button < len(message.buttons) and bool(message.buttons[button])
+        self._post(lambda *_: self._core.on_deadman(received, held))
+
+    def _on_request(self, request: str, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        loop = self._loop
+        if loop is None or not loop.running:
+            response.success, response.message = False, "the executor is not active; activate it first"
+            return response
+        answer: Future[Answer] = Future()
+        self._post(lambda steady, ros: answer.set_result(self._ask_core(steady, ros, request)))
+        try:
+            given = answer.result(timeout=ANSWER_TIMEOUT)
+            response.success, response.message = given.ok, given.message
+        except FutureTimeout:
+            response.success, response.message = False, f"the control loop did not answer within {ANSWER_TIMEOUT} s"
+        return response
+
+    # --- the control thread ---
+
+    def _core_jump(self, steady: float, ros: float) -> None:
+        self._core.on_clock_jump(steady, ros)
+
+    def _ask_core(self, steady: float, ros: float, request: str) -> Answer:
+        if not self._fault:
+            return self._core.request(steady, ros, request)
+        if request != "reset":
+            return Answer(False, f"stopped after a fault in the executor, reset first: {self._fault}")
+        self._core, self._fault = Executor(self.robot), ""
+        return Answer(True, "the control core was started anew; it waits for state in hold")
+
+    def _tick(self, deadline: float, late: float) -> None:
+        ros = self.clocks.ros() - max(late, 0.0)
+        if self._stepped.stepped(deadline, ros) and not self.values_sim_time():
+            self._core_jump(deadline, ros)
+        while self._inbox:
+            self._inbox.popleft()(deadline, ros)
+        if self._fault:
+            command = self._brake.step(self._last, ros, self.period) if self._last is not None else None
+        else:
+            self._step = self._core.step(deadline, ros)
+            command = self._step.command
+        if command is not None:
+            self._send(command)
+        self._notice_change()
+
+    def values_sim_time(self) -> bool:
+        """Whether `/clock` rules, which may run at any speed."""
+        return bool(self.get_parameter("use_sim_time").value)
+
+    def _send(self, command: Command) -> None:
+        """Validate and build everything, then publish."""
+        if not np.all(np.isfinite(command.values)):
+            bad = [n for n, v in zip(command.names, command.values) if not math.isfinite(v)]
+            raise ValueError(f"the command for {', '.join(bad)} is not finite")
+        ready = [
+            (publisher, command_message(g, command.stamp, command.values[s], command.velocities[s], self.period))
+            for g, s, publisher in self._commands
+        ]
+        for publisher, message in ready:
+            publisher.publish(message)
+        moving = float(np.max(np.abs(command.velocities))) > REST_SPEED or self._rates_left(command) > REST_SPEED
+        self._last = command
+        if moving:
+            self._resting.clear()
+        else:
+            self._resting.set()
+
+    def _rates_left(self, command: Command) -> float:
+        rates = [command.values[s] for g, s, _ in self._commands if g.kind.value == "velocity"]
+        return float(np.max(np.abs(np.concatenate(rates)))) if rates else 0.0
+
+    def _tick_failed(self, trace: str) -> None:
+        """The core raised: remember why and brake from the last command on; `reset` starts a new core."""
+        if not self._fault:
+            self._fault = trace.strip().splitlines()[-1]
+            self._fault_trace = trace
+        self._notice_change()
+
+    def _notice_change(self) -> None:
+        step = self._step
+        seen = (self._fault, *((step.mode, step.reason, step.epoch, step.plan_sequence) if step else ()))
+        if seen != self._seen:
+            self._seen = seen
+            if self._lock.acquire(blocking=False):
+                self._lock.notify_all()
+                self._lock.release()
+
+    # --- the reporting thread ---
+
+    def _report_forever(self) -> None:
+        mode, told, collected = None, "", self.clocks.steady()
+        while True:
+            with self._lock:
+                if not self._reporting:
+                    return
+                self._lock.wait(STATE_PERIOD)
+            state = self._state_message()
+            if state is None:
+                continue
+            self._state_publisher.publish(state)
+            name = self._mode_name()
+            if name != mode:
+                mode = name
+                self._mode_publisher.publish(String(data=name))
+            if self._fault and self._fault != told:
+                self.get_logger().error(f"the control step failed, braking:\n{self._fault_trace}")
+            elif state.reason != told and not self._fault:
+                self.get_logger().info(f"{name}: {state.reason}")
+            told = self._fault or state.reason
+            if self.clocks.steady() - collected > COLLECT_EVERY:
+                collected = self.clocks.steady()
+                gc.collect(1)
+
+    def _mode_name(self) -> str:
+        if self._fault or self._step is None:
+            return "stopped" if self._fault else "hold"
+        return str(getattr(self._step.mode, "value", self._step.mode)).lower()
+
+    def _state_message(self) -> ExecutorState | None:
+        step, last = self._step, self._last
+        if step is None:
+            return None
+        stamp = last.stamp if last is not None else self.clocks.ros()
+        message = ExecutorState(mode=MODE_CODES[self._mode_name()], epoch=step.epoch)
+        message.header.stamp = time_message(stamp)
+        message.reason = f"fault in the executor: {self._fault}" if self._fault else step.reason
+        message.plan_sequence, message.plan_left = int(step.plan_sequence), float(step.plan_left)
+        message.splice_delay = float(step.splice_delay)
+        message.channels = list(self.robot.channel_names)
+        message.command = array("d", last.values if last is not None else [math.nan] * len(self.robot.channels))
+        message.measured = array("d", self._measured)
+        message.chunks_accepted, message.chunks_rejected = step.chunks_accepted, step.chunks_rejected
+        message.underruns, message.limited = step.underruns, step.limited
+        message.overruns = self._loop.overruns if self._loop is not None else 0
+        return message
+
+    def health(self) -> Health:
+        """Mode, rates and timing."""
+        loop, step, steady = self._loop, self._step, self.clocks.steady()
+        if loop is None or step is None:
+            return Health(WARN, "starting")
+        timing = loop.timing()
+        values = {
+            "mode": self._mode_name(),
+            "rate_hz": 1.0 / self.period,
+            "period_late_ms_p50": timing.late_p50 * 1e3,
+            "period_late_ms_p99": timing.late_p99 * 1e3,
+            "period_late_ms_max": timing.late_max * 1e3,
+            "work_ms_p99": timing.work_p99 * 1e3,
+            "overruns": timing.overruns,
+            "ticks": timing.ticks,
+            "underruns": step.underruns,
+            "chunks_accepted": step.chunks_accepted,
+            "chunks_rejected": step.chunks_rejected,
+            "messages_refused": self._rejected_messages,
+            "last_rejection": self._last_rejection,
+            "splice_delay_ms": step.splice_delay * 1e3,
+        }
+        values |= {f"{topic} hz": rate.hz(steady) for topic, rate in list(self._rates.items())}
+        values |= self.seam_values(step)
+        return self._judge(values, timing.overruns / max(timing.ticks, 1))
+
+    def seam_values(self, step: Step) -> dict[str, object]:
+        """What the core measured at the splices, where it says."""
+        return dict(getattr(step, "metrics", None) or {})
+
+    def _judge(self, values: dict[str, object], overrun_share: float) -> Health:
+        if self._fault:
+            return Health(ERROR, f"fault in the executor, braking: {self._fault}", values)
+        reason, mode = self._step.reason, self._mode_name()
+        if mode == "stopped":
+            return Health(ERROR, f"stopped: {reason}", values)
+        silent = [s.topic for s in self.robot.state if s.topic not in self._rates]
+        if silent:
+            return Health(WARN, f"waiting for the first message on {', '.join(silent)}", values)
+        if overrun_share > 0.1:
+            return Health(WARN, f"{overrun_share:.0%} of the control periods are missed", values)
+        return Health(OK, f"{mode}: {reason}", values)
+
+
+def make(_: Signals) -> list[Node]:
+    """The node of this process."""
+    return [ExecutorNode()]
+
+
+def main() -> int:
+    """Run the node."""
+    return run(make)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,82 @@
+"""The two clocks of the design: the steady one paces and watches, the ROS one stamps data and places plans."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from builtin_interfaces.msg import Duration as DurationMessage
+from builtin_interfaces.msg import Time as TimeMessage
+from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.timer import Timer
+
+JUMP = 0.5
+"""Seconds that a clock has to move by itself to count as a jump."""
+
+
+def seconds(stamp: TimeMessage | DurationMessage) -> float:
+    """A stamp or duration message in seconds."""
+    return stamp.sec + stamp.nanosec * 1e-9
+
+
+def time_message(at: float) -> TimeMessage:
+    """Seconds since the epoch as a stamp message."""
+    nanoseconds = max(0, round(at * 1e9))
+    return TimeMessage(sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000)
+
+
+def duration_message(length: float) -> DurationMessage:
+    """Seconds as a duration message."""
+    nanoseconds = round(length * 1e9)
+    return DurationMessage(sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000)
+
+
+class Clocks:
+    """Both clocks of one node, in seconds."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._clock = node.get_clock()
+        self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self._handler: object = None
+
+    def steady(self) -> float:
+        """The steady clock [s]: never set, never stopped."""
+        return time.monotonic()
+
+    def ros(self) -> float:
+        """The ROS clock [s]: the system's, or `/clock` with use_sim_time."""
+        return self._clock.now().nanoseconds * 1e-9
+
+    def timer(self, period: float, callback: Callable[[], None]) -> Timer:
+        """A timer on the steady clock: it fires where `/clock` stands still too."""
+        return self._node.create_timer(period, callback, clock=self._steady_clock)
+
+    def on_jump(self, callback: Callable[[], None]) -> None:
+        """Call back after ROS time jumped (a bag restarted, a simulation was reset, use_sim_time changed)."""
+
+        def jumped(_: TimeJump) -> None:
+            callback()
+
+        threshold = JumpThreshold(
+            min_forward=Duration(seconds=JUMP), min_backward=Duration(seconds=-0.001), on_clock_change=True
+        )
+        self._handler = self._clock.create_jump_callback(threshold, post_callback=jumped)
+
+
+class StepDetector:
+    """Notices that the system clock was set: ROS time and steady time then part by more than `JUMP`.
+
+    rclpy reports jumps of simulated time only.
+    """
+
+    def __init__(self) -> None:
+        self._offset: float | None = None
+
+    def stepped(self, steady: float, ros: float) -> bool:
+        """Whether the clocks have parted since the last call; both in seconds."""
+        offset, last = ros - steady, self._offset
+        self._offset = offset
+        return last is not None and abs(offset - last) > JUMP

@@ -1,0 +1,109 @@
+"""Running nodes in a process: spin in a thread, end on SIGINT or SIGTERM with everything made safe and exit code 0."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from pi0_ros.ros.parameters import ParameterError
+
+# Threads that wait for the interpreter get it after this long; the default of 5 ms is a quarter of a control period.
+SWITCH_INTERVAL = 0.0005
+
+
+class Runnable(Protocol):
+    """What `run` needs of a node."""
+
+    def bring_up(self) -> bool:
+        """Start working; False where that is not possible."""
+
+    def shut_down(self, reason: str) -> None:
+        """Make safe and go quiet."""
+
+
+def make_executor() -> object:
+    """rclpy's event-driven executor where this ROS has it (a third of the processor time), else the classic one."""
+    try:
+        from rclpy.experimental import EventsExecutor
+    except ImportError:
+        return SingleThreadedExecutor()
+    return EventsExecutor()
+
+
+def _spin(executor: object) -> None:
+    try:
+        executor.spin()  # type: ignore[attr-defined]
+    except ExternalShutdownException:
+        return
+
+
+class Signals:
+    """SIGINT and SIGTERM as an event with a name."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self._asked = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._received)
+
+    def _received(self, number: int, _: object) -> None:
+        self.reason = signal.Signals(number).name
+        self._asked.set()
+
+    def wait(self) -> str:
+        """The name of the signal that came."""
+        # With a timeout the main thread gets to run Python's signal handler on every platform.
+        while not self._asked.wait(0.5):
+            continue
+        return self.reason
+
+    def end(self, reason: str) -> None:
+        """End the process as if a signal had come."""
+        self.reason = reason
+        self._asked.set()
+
+    @property
+    def asked(self) -> bool:
+        """Whether the process is asked to end."""
+        return self._asked.is_set()
+
+
+def run(make: Callable[[Signals], Sequence[Node]], arguments: Sequence[str] | None = None) -> int:
+    """Run nodes until a signal. `make` builds them; returns the exit code: 0 after a signal, 1 if one cannot start."""
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    signals = Signals()
+    rclpy.init(args=list(arguments) if arguments is not None else None, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        nodes = make(signals)
+    except ParameterError as error:
+        print(f"error: {error}", file=sys.stderr)
+        rclpy.shutdown()
+        return 1
+    return _run_nodes(nodes, signals)
+
+
+def _run_nodes(nodes: Sequence[Node], signals: Signals) -> int:
+    executor = make_executor()
+    for node in nodes:
+        executor.add_node(node)  # type: ignore[attr-defined]
+    spinner = threading.Thread(target=_spin, args=(executor,), name="ros", daemon=True)
+    up = all(node.bring_up() for node in nodes if not signals.asked)  # type: ignore[attr-defined]
+    spinner.start()
+    if up:
+        signals.wait()
+    for node in nodes:
+        node.shut_down(signals.reason or "could not start")  # type: ignore[attr-defined]
+    executor.shutdown()  # type: ignore[attr-defined]
+    spinner.join(timeout=2.0)
+    for node in nodes:
+        node.destroy_node()
+    rclpy.try_shutdown()
+    return 0 if up else 1

@@ -1,0 +1,64 @@
+"""Subscriptions as a robot YAML describes them; what does not convert goes to a callback, never up the stack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from geometry_msgs.msg import Twist, TwistStamped
+from nav_msgs.msg import Odometry
+from rclpy.node import Node
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CompressedImage, Image, JointState
+from std_msgs.msg import Float64MultiArray
+
+from pi0_ros.robot.spec import Camera, StateSource
+from pi0_ros.ros.clock import seconds
+from pi0_ros.ros.conversions import ConversionError, joint_state_values, odometry_values
+from pi0_ros.ros.qos import SENSOR
+
+TELEOP_TYPES: Mapping[str, type] = {
+    "joint_state": JointState,
+    "float64_multi_array": Float64MultiArray,
+    "twist": Twist,
+    "twist_stamped": TwistStamped,
+}
+"""Robot YAML teleop type to message class."""
+
+PICTURE_TYPES: Mapping[str, type] = {"image": Image, "compressed_image": CompressedImage}
+"""Robot YAML camera type to message class."""
+
+Joints = Callable[[StateSource, float, dict[str, float], dict[str, float]], None]
+Velocity = Callable[[StateSource, float, tuple[float, float, float]], None]
+Refused = Callable[[str, Exception], None]
+
+
+def prefixed(prefix: str, values: Mapping[str, float]) -> dict[str, float]:
+    """The same values with the source's prefix before every joint name."""
+    return {prefix + name: value for name, value in values.items()}
+
+
+def subscribe_state(
+    node: Node, source: StateSource, joints: Joints, velocity: Velocity, refused: Refused
+) -> Subscription:
+    """Subscribe to a state source: `joints(source, stamp, positions, velocities)` or `velocity(source, stamp, (vx, vy, wz))`."""
+
+    def on_joints(message: JointState) -> None:
+        try:
+            positions, rates = joint_state_values(message)
+        except ConversionError as error:
+            refused(source.topic, error)
+            return
+        stamp = seconds(message.header.stamp)
+        joints(source, stamp, prefixed(source.prefix, positions), prefixed(source.prefix, rates))
+
+    def on_odometry(message: Odometry) -> None:
+        velocity(source, seconds(message.header.stamp), odometry_values(message))
+
+    if source.type == "odometry":
+        return node.create_subscription(Odometry, source.topic, on_odometry, SENSOR)
+    return node.create_subscription(JointState, source.topic, on_joints, SENSOR)
+
+
+def subscribe_camera(node: Node, camera: Camera, callback: Callable[[object], None]) -> Subscription:
+    """Subscribe to a camera's pictures, raw or compressed as the YAML says."""
+    return node.create_subscription(PICTURE_TYPES[camera.type], camera.topic, callback, SENSOR)

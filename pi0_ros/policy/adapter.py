@@ -1,0 +1,310 @@
+"""How a robot's channels and cameras become a model's vectors and picture slots: data from a YAML, applied by functions.
+
+A block is a run of dimensions: the channels behind them, a sign each, a range or conversion for grippers, and (for
+actions) whether the model speaks of offsets from the state at chunk start. Offsets are taken after signs and
+conversions, as openpi does. The same schema stands under `policy` in the config.json of our own checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pi0_ros.policy import transforms
+from pi0_ros.policy.errors import PolicyError
+from pi0_ros.policy.prompts import DIALECTS, KINDS
+from pi0_ros.policy.resize import RESAMPLERS
+from pi0_ros.robot.errors import RobotError
+from pi0_ros.robot.located import Located, Section, read_yaml
+from pi0_ros.robot.resources import share
+
+Array = NDArray[np.floating]
+Function = Callable[[ArrayLike], Array]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A gripper's arithmetic: measured state to model, recorded action to model, model action to command."""
+
+    state: Function
+    action: Function
+    command: Function
+
+
+CONVERSIONS: Mapping[str, Conversion] = {
+    "aloha_gripper": Conversion(
+        transforms.aloha_gripper_to_model,
+        transforms.aloha_gripper_action_to_model,
+        transforms.aloha_gripper_from_model,
+    )
+}
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive dimensions of a model vector. `range` is the model's value at 0 and at 1 of the channel."""
+
+    channels: tuple[str, ...]
+    signs: tuple[float, ...]
+    range: tuple[float, float] | None = None
+    convert: str = ""
+    delta: bool = False
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """One robot as one kind of checkpoint sees it.
+
+    `cameras` maps the model's picture slots, in their order, to robot cameras (None: this robot never has it).
+    `missing` says what an absent picture is: "masked" (ignored) or "black" (openpi's π0-FAST on DROID and LIBERO).
+    `hold` are channels the model does not know: positions stay where they are, velocities are 0.
+    0, "" and None leave a choice to the checkpoint's own files. `period` is in seconds, `horizon` in rows.
+    """
+
+    name: str
+    file: Path
+    cameras: Mapping[str, str | None]
+    state: tuple[Block, ...]
+    actions: tuple[Block, ...]
+    hold: tuple[str, ...] = ()
+    missing: str = "masked"
+    period: float = 0.02
+    horizon: int = 0
+    asset: str = ""
+    normalisation: str = ""
+    resampler: str = ""
+    prompt: Mapping[str, Any] | None = None
+    high_level_cameras: Mapping[str, str | None] | None = None
+
+    @property
+    def state_channels(self) -> tuple[str, ...]:
+        """Channel behind each dimension of the model's state."""
+        return tuple(c for b in self.state for c in b.channels)
+
+    @property
+    def action_channels(self) -> tuple[str, ...]:
+        """Channel behind each dimension of the model's action."""
+        return tuple(c for b in self.actions for c in b.channels)
+
+    @property
+    def delta_mask(self) -> tuple[bool, ...]:
+        """Which action dimensions are offsets from the state."""
+        return tuple(b.delta for b in self.actions for _ in b.channels)
+
+
+def state_to_model(adapter: Adapter, state: Mapping[str, float]) -> Array:
+    """Measured channels in robot units to the model's state vector [S], not yet normalised.
+
+    Raises: PolicyError naming channels without a finite measurement.
+    """
+    lost = [c for c in adapter.state_channels if not np.isfinite(state.get(c, np.nan))]
+    if lost:
+        raise PolicyError(f"no measured value for {', '.join(lost)}; the policy {adapter.name} needs it")
+    parts = [_forward(b, np.array([state[c] for c in b.channels], np.float64), state=True) for b in adapter.state]
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def actions_to_model(adapter: Adapter, values: ArrayLike, names: Sequence[str]) -> Array:
+    """Absolute actions [..., D] in robot units, columns `names`, to the model's order [..., A]; not yet offsets."""
+    array, index = np.asarray(values, np.float64), {n: i for i, n in enumerate(names)}
+    lost = [c for c in adapter.action_channels if c not in index]
+    if lost:
+        raise PolicyError(f"actions lack {', '.join(lost)}; the policy {adapter.name} needs them")
+    parts = [_forward(b, array[..., [index[c] for c in b.channels]], state=False) for b in adapter.actions]
+    return np.concatenate(parts, axis=-1)
+
+
+def actions_from_model(adapter: Adapter, actions: ArrayLike) -> Array:
+    """The model's absolute actions [..., >= A] to robot units [..., A], columns `adapter.action_channels`."""
+    array, parts, start = np.asarray(actions, np.float64), [], 0
+    if array.shape[-1] < len(adapter.action_channels):
+        raise PolicyError(
+            f"the model gives {array.shape[-1]} numbers a row, {adapter.file} wants {len(adapter.action_channels)}"
+        )
+    for block in adapter.actions:
+        stop = start + len(block.channels)
+        parts.append(_backward(block, array[..., start:stop]))
+        start = stop
+    return np.concatenate(parts, axis=-1)
+
+
+def _forward(block: Block, values: Array, state: bool) -> Array:
+    values = values * np.asarray(block.signs)
+    if block.range is not None:
+        return transforms.unit_to(values, *block.range)
+    if block.convert:
+        conversion = CONVERSIONS[block.convert]
+        return (conversion.state if state else conversion.action)(values)
+    return values
+
+
+def _backward(block: Block, values: Array) -> Array:
+    if block.range is not None:
+        values = transforms.unit_from(values, *block.range)
+    elif block.convert:
+        values = CONVERSIONS[block.convert].command(values)
+    return values * np.asarray(block.signs)
+
+
+KEYS = (
+    "policy", "cameras", "high_level_cameras", "missing_cameras", "state", "actions", "hold", "period", "horizon",
+    "asset", "normalisation", "resampler", "prompt",
+)  # fmt: skip
+PROMPT_KEYS = ("kind", "dialect", "length", "state", "pad_state_to", "control_mode")
+
+
+def load_adapter(name: str | Path) -> Adapter:
+    """Read an adapter YAML: a file, or a name under config/policies.
+
+    Raises: PolicyError with file, line and key for anything unknown, missing, doubled or contradictory.
+    """
+    file = Path(name)
+    if file.suffix not in (".yaml", ".yml", ".json"):
+        file = share("config", "policies") / f"{name}.yaml"
+    if not file.is_file():
+        raise PolicyError(f"{file}: no such policy YAML; there are {', '.join(adapter_names())}")
+    return _located(lambda: adapter_from(read_yaml(file)))
+
+
+def adapter_names() -> tuple[str, ...]:
+    """Names of the adapters under config/policies."""
+    return tuple(sorted(f.stem for f in share("config", "policies").glob("*.yaml")))
+
+
+def adapter_of_checkpoint(config_file: Path) -> Adapter | None:
+    """The adapter under `policy` in a checkpoint's config.json, or None where there is none."""
+
+    def read() -> Adapter | None:
+        policy = dict(read_yaml(config_file).items()).get("policy")
+        return None if policy is None else adapter_from(policy)
+
+    return _located(read)
+
+
+def _located(read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except RobotError as error:  # the strict YAML reader is shared with the robot's
+        raise PolicyError(str(error)) from error
+
+
+def adapter_from(root: Located) -> Adapter:
+    """An adapter from its YAML or JSON node. Raises RobotError with file, line and key."""
+    section = root.section(*KEYS)
+    state, actions = _blocks(section.need("state"), False), _blocks(section.need("actions"), True)
+    adapter = Adapter(
+        name=section.need("policy").text(),
+        file=root.file,
+        cameras=_cameras(section.need("cameras")),
+        high_level_cameras=_optional(section, "high_level_cameras", _cameras, None),
+        missing=_optional(section, "missing_cameras", lambda n: n.choice("masked", "black"), "masked"),
+        state=state,
+        actions=actions,
+        hold=_optional(section, "hold", Located.texts, ()),
+        period=section.need("period").number(above=0),
+        horizon=int(_optional(section, "horizon", lambda n: n.number(above=0), 0)),
+        asset=_optional(section, "asset", Located.text, ""),
+        normalisation=_optional(section, "normalisation", lambda n: n.choice("zscore", "quantile"), ""),
+        resampler=_optional(section, "resampler", lambda n: n.choice(*RESAMPLERS), ""),
+        prompt=_optional(section, "prompt", _prompt, None),
+    )
+    _check_channels(root, section, adapter)
+    return adapter
+
+
+def _optional(section: Section, key: str, read: Callable[[Located], Any], default: Any) -> Any:
+    node = section.get(key)
+    return default if node is None else read(node)
+
+
+def _cameras(node: Located) -> dict[str, str | None]:
+    found = {key: (None if child.value() is None else child.text()) for key, child in node.items()}
+    if not any(found.values()):
+        raise node.error("needs at least one camera of the robot")
+    return found
+
+
+def _prompt(node: Located) -> dict[str, Any]:
+    section, found = node.section(*PROMPT_KEYS), {}
+    for key, child in section.entries.items():
+        if key in ("kind", "dialect"):
+            found[key] = child.choice(*(KINDS if key == "kind" else DIALECTS))
+        elif key == "state":
+            found[key] = child.truth()
+        else:
+            found[key] = child.text() if key == "control_mode" else int(child.number(above=-1))
+    return found
+
+
+def _blocks(node: Located, actions: bool) -> tuple[Block, ...]:
+    return tuple(_block(entry, actions) for entry in node.entries())
+
+
+def _block(node: Located, actions: bool) -> Block:
+    known = ("channels", "signs", "range", "convert", *(("delta",) if actions else ()))
+    section = node.section(*known)
+    channels = section.need("channels").texts()
+    signs = _optional(section, "signs", lambda n: tuple(n.numbers(len(channels))), (1.0,) * len(channels))
+    if any(s not in (-1.0, 1.0) for s in signs):
+        raise section.need("signs").error("must be 1 or -1")
+    if "range" in section and "convert" in section:
+        raise node.error("has both range and convert; keep one")
+    limits = _optional(section, "range", lambda n: tuple(n.numbers(2)), None)
+    if limits is not None and limits[0] == limits[1]:
+        raise section.need("range").error("needs two different numbers, the model's value at 0 and at 1")
+    convert = _optional(section, "convert", lambda n: n.choice(*CONVERSIONS), "")
+    return Block(channels, signs, limits, convert, _optional(section, "delta", Located.truth, False))
+
+
+def _check_channels(root: Located, section: Section, adapter: Adapter) -> None:
+    for key, names in (("state", adapter.state_channels), ("actions", (*adapter.action_channels, *adapter.hold))):
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise section.need(key).error(f"{', '.join(twice)} stands there more than once")
+    if not adapter.actions:
+        raise section.need("actions").error("needs at least one block")
+    state = adapter.state_channels
+    for i, (name, is_delta) in enumerate(zip(adapter.action_channels, adapter.delta_mask, strict=True)):
+        if is_delta and (i >= len(state) or state[i] != name):
+            raise section.need("actions").error(
+                f"{name} is an offset, so the state needs it in the same place {i}, where it has "
+                f"{state[i] if i < len(state) else 'nothing'}"
+            )
+
+
+def adapter_to_dict(adapter: Adapter) -> dict[str, Any]:
+    """Plain values in the YAML's schema, for a checkpoint's config.json; `adapter_from` reads them back."""
+    values: dict[str, Any] = {
+        "policy": adapter.name,
+        "cameras": dict(adapter.cameras),
+        "missing_cameras": adapter.missing,
+        "state": [_block_dict(b, False) for b in adapter.state],
+        "actions": [_block_dict(b, True) for b in adapter.actions],
+        "period": adapter.period,
+    }
+    optional = {
+        "high_level_cameras": adapter.high_level_cameras and dict(adapter.high_level_cameras),
+        "hold": list(adapter.hold),
+        "horizon": adapter.horizon,
+        "asset": adapter.asset,
+        "normalisation": adapter.normalisation,
+        "resampler": adapter.resampler,
+        "prompt": adapter.prompt and dict(adapter.prompt),
+    }
+    return values | {k: v for k, v in optional.items() if v}
+
+
+def _block_dict(block: Block, actions: bool) -> dict[str, Any]:
+    values: dict[str, Any] = {"channels": list(block.channels)}
+    if any(s != 1.0 for s in block.signs):
+        values["signs"] = list(block.signs)
+    if block.range is not None:
+        values["range"] = list(block.range)
+    if block.convert:
+        values["convert"] = block.convert
+    return values | ({"delta": True} if actions and block.delta else {})

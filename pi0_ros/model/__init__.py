@@ -1,6 +1,7 @@
 """The pi0 family as networks: weights in, tensors out. No I/O besides checkpoints."""
 
 from pi0_ros.model.checkpoints import CheckpointError, Loaded, load, save
+from pi0_ros.model.checkpointing import gradient_checkpointing
 from pi0_ros.model.config import (
     ConfigError,
     GemmaConfig,
@@ -10,27 +11,45 @@ from pi0_ros.model.config import (
     numerics_for,
     preset,
 )
+from pi0_ros.model.ema import Ema
 from pi0_ros.model.inputs import FAST, PROMPT, TEXT, InputError, Inputs
+from pi0_ros.model.lora import LoraConfig, add_lora, merge_lora
+from pi0_ros.model.losses import FlowTargets, Losses, combined_loss, delayed_times, flow_mean, flow_times, text_loss
 from pi0_ros.model.network import Pi0, Prefix, initialise
+from pi0_ros.model.rtc import Rtc, RtcError
+from pi0_ros.model.sampling import sample_actions
+from pi0_ros.model.text import generate_text
 
 __all__ = [
     "FAST",
     "PROMPT",
     "TEXT",
-    "CheckpointError",
     "ConfigError",
+    "Ema",
+    "FlowTargets",
     "GemmaConfig",
     "InputError",
     "Inputs",
-    "Loaded",
+    "LoraConfig",
+    "Losses",
     "ModelConfig",
     "Numerics",
     "Pi0",
     "Prefix",
+    "Rtc",
+    "RtcError",
     "VisionConfig",
+    "add_lora",
+    "combined_loss",
+    "delayed_times",
+    "flow_mean",
+    "flow_times",
+    "generate_text",
+    "gradient_checkpointing",
     "initialise",
-    "load",
+    "merge_lora",
     "numerics_for",
     "preset",
-    "save",
+    "sample_actions",
+    "text_loss",
 ]

@@ -158,7 +158,8 @@ def _build(cls: type, values: Any, where: str) -> Any:
         raise ConfigError(f"model configuration: '{where}' has to be a mapping, got {values!r}")
     known = {f.name for f in fields(cls)}
     if unknown := sorted(set(values) - known):
-        raise ConfigError(f"model configuration: unknown field '{unknown[0]}' in '{where}'; known: {', '.join(sorted(known))}")
+        choices = ", ".join(sorted(known))
+        raise ConfigError(f"model configuration: unknown field '{unknown[0]}' in '{where}'; known: {choices}")
     values = {key: tuple(item) if isinstance(item, list) else item for key, item in values.items()}
     try:
         return cls(**values)
@@ -172,18 +173,19 @@ def _check_kind(config: ModelConfig) -> None:
     if (config.expert is None) != (config.kind == "pi0_fast"):
         raise ConfigError(f"kind '{config.kind}' {'has no' if config.kind == 'pi0_fast' else 'needs an'} expert")
     for name in ("vocab", "action_dim", "horizon", "prompt_length"):
-        value = getattr(config, name)
-        if not isinstance(value, int) or value < 1:
-            raise ConfigError(f"model configuration: '{name}' has to be a positive whole number, got {value!r}")
+        _check_positive(name, getattr(config, name))
+
+
+def _check_positive(name: str, value: object) -> None:
+    if not isinstance(value, int) or value < 1:
+        raise ConfigError(f"model configuration: '{name}' has to be a positive whole number, got {value!r}")
 
 
 def _check_towers(config: ModelConfig) -> None:
     vision, language, expert = config.vision, config.language, config.expert
     for name, part in (("vision", vision), ("language", language), ("expert", expert)):
         for f in fields(part) if part else ():
-            value = getattr(part, f.name)
-            if not isinstance(value, int) or value < 1:
-                raise ConfigError(f"model configuration: '{name}.{f.name}' has to be a positive whole number, got {value!r}")
+            _check_positive(f"{name}.{f.name}", getattr(part, f.name))
     if vision.image_size % vision.patch:
         raise ConfigError(f"image_size {vision.image_size} is not a multiple of patch {vision.patch}")
     if vision.width % vision.heads:
@@ -218,7 +220,12 @@ PRESETS: Mapping[str, ModelConfig] = {
         GemmaConfig(width=512, depth=12, heads=8, kv_heads=1, head_dim=128, mlp=2048),
     ),
     "dummy": ModelConfig(
-        "pi05", VisionConfig(width=32, depth=2, heads=2, mlp=56, image_size=56), DUMMY, DUMMY, vocab=320, prompt_length=16
+        "pi05",
+        VisionConfig(width=32, depth=2, heads=2, mlp=56, image_size=56),
+        DUMMY,
+        DUMMY,
+        vocab=320,
+        prompt_length=16,
     ),
     "tiny": ModelConfig(
         "pi05",

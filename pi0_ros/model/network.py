@@ -130,13 +130,14 @@ class Pi0(nn.Module):
         """Run pictures and text through the trunk."""
         embeddings, valid, roles = self.embed_prefix(inputs)
         positions = valid.long().cumsum(dim=1) - 1
-        if self.config.kind == "pi0_fast" and inputs.roles is not None and self.config.numerics.text_positions == "arange":
+        training = self.config.kind == "pi0_fast" and inputs.roles is not None
+        if training and self.config.numerics.text_positions == "arange":
             positions = torch.arange(valid.shape[1], device=valid.device).expand(valid.shape)
         hidden, cache = self.gemma(embeddings, positions, block_mask(valid, roles != PROMPT))
         return Prefix(cache, hidden, embeddings, valid, valid & (roles != FAST), positions)
 
     def text_logits(self, prefix: Prefix, length: int) -> Tensor:
-        """Logits [B, length, vocab] for the last `length` tokens of the prefix, each predicted from the token before it."""
+        """Logits [B, length, vocab] of the prefix's last `length` tokens, each predicted from the token before it."""
         return self.logits(prefix.hidden[:, -length - 1 : -1])
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -215,12 +216,13 @@ class Pi0(nn.Module):
 
 def check_inputs(config: ModelConfig, inputs: Inputs) -> None:
     """Raise InputError where pictures, masks or text do not fit the configuration."""
+    names = ", ".join(config.cameras)
     if len(inputs.images) != len(config.cameras) or len(inputs.image_masks) != len(config.cameras):
-        raise InputError(f"expected a picture and a mask for each of {', '.join(config.cameras)}; got {len(inputs.images)}")
-    size = config.vision.image_size
+        raise InputError(f"expected a picture and a mask for each of {names}; got {len(inputs.images)} pictures")
+    expected = (inputs.batch, 3, config.vision.image_size, config.vision.image_size)
     for name, image in zip(config.cameras, inputs.images, strict=True):
-        if image is not None and tuple(image.shape) != (inputs.batch, 3, size, size):
-            raise InputError(f"picture '{name}' is {tuple(image.shape)}; the model takes ({inputs.batch}, 3, {size}, {size})")
+        if image is not None and tuple(image.shape) != expected:
+            raise InputError(f"picture '{name}' is {tuple(image.shape)}; the model takes {expected}")
     if inputs.tokens.shape != inputs.token_mask.shape:
         raise InputError(f"tokens are {tuple(inputs.tokens.shape)} but their mask is {tuple(inputs.token_mask.shape)}")
 
@@ -228,8 +230,8 @@ def check_inputs(config: ModelConfig, inputs: Inputs) -> None:
 def initialise(model: Pi0, generator: torch.Generator) -> Pi0:
     """Weights for training from scratch, in place.
 
-    Linear and convolution: normal with std fan_in^-0.5, biases 0; token embedding width^-0.5, so that scaled tokens have
-    unit size; picture positions 0.02; norms neutral; layers that write to a residual stream are smaller by
+    Linear and convolution: normal with std fan_in^-0.5, biases 0; token embedding width^-0.5, so that scaled tokens
+    have unit size; picture positions 0.02; norms neutral; layers that write to a residual stream are smaller by
     sqrt(2 * depth) (GPT-2); the adaRMS modulation starts at zero (DiT's adaLN-Zero).
     """
     for name, module in model.named_modules():

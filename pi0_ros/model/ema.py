@@ -1,0 +1,37 @@
+"""Exponential moving average of the weights, the ones that are exported (openpi's default decay is 0.99)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Ema:
+    """Averages of a model's trainable weights and a copy of the rest, in float32."""
+
+    def __init__(self, model: nn.Module, decay: float = 0.99):
+        self.decay = decay
+        self.average = {name: p.detach().float().clone() for name, p in model.named_parameters() if p.requires_grad}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """average <- decay * average + (1 - decay) * weight."""
+        for name, parameter in model.named_parameters():
+            if name in self.average:
+                self.average[name].lerp_(parameter.detach().float(), 1.0 - self.decay)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The averages by parameter name, to save with a training state."""
+        return dict(self.average)
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Continue from saved averages. Raises KeyError naming the first parameter that is missing."""
+        for name, average in self.average.items():
+            average.copy_(state[name])
+
+    @torch.no_grad()
+    def copy_to(self, model: nn.Module) -> None:
+        """Put the averages into the model."""
+        for name, parameter in model.named_parameters():
+            if name in self.average:
+                parameter.copy_(self.average[name])

@@ -1,7 +1,7 @@
 """The pi0 family as networks: weights in, tensors out. No I/O besides checkpoints."""
 
-from pi0_ros.model.checkpoints import CheckpointError, Loaded, load, save
 from pi0_ros.model.checkpointing import gradient_checkpointing
+from pi0_ros.model.checkpoints import CheckpointError, Loaded, load, save
 from pi0_ros.model.config import (
     ConfigError,
     GemmaConfig,
@@ -24,12 +24,14 @@ __all__ = [
     "FAST",
     "PROMPT",
     "TEXT",
+    "CheckpointError",
     "ConfigError",
     "Ema",
     "FlowTargets",
     "GemmaConfig",
     "InputError",
     "Inputs",
+    "Loaded",
     "LoraConfig",
     "Losses",
     "ModelConfig",
@@ -47,9 +49,11 @@ __all__ = [
     "generate_text",
     "gradient_checkpointing",
     "initialise",
+    "load",
     "merge_lora",
     "numerics_for",
     "preset",
     "sample_actions",
+    "save",
     "text_loss",
 ]

@@ -19,7 +19,7 @@ from pi0_ros.model.network import Pi0, Prefix
 class FlowTargets:
     """What the action expert learns from.
 
-    actions: [B, H, D] normalised, padded to action_dim. noise: [B, H, D], or K draws [B, K, H, D] that share the prefix.
+    actions: [B, H, D] normalised, padded to action_dim. noise: [B, H, D], or K draws [B, K, H, D] on one prefix.
     t: [B] or [B, H]; with draws [B, K] or [B, K, H].
     weight: [B, H] or with draws [B, K, H]: 0 for rows that do not count (no action, RTC prefix); None: all count.
     dims: how many leading action dimensions count (LeRobot); None: all (openpi).
@@ -42,7 +42,7 @@ class Losses:
 
 
 def flow_times(uniform: Tensor) -> Tensor:
-    """Times t = 0.001 + 0.999 * Beta(1.5, 1) from uniform numbers in [0, 1), by the inverse distribution (pi0, eq. 4)."""
+    """Times t = 0.001 + 0.999 * Beta(1.5, 1) from uniform numbers in [0, 1), as the inverse distribution (pi0, eq. 4)."""
     return 0.001 + 0.999 * uniform.pow(1 / 1.5)
 
 

@@ -1,4 +1,4 @@
-"""How a robot's channels and cameras become a model's vectors and picture slots: data from a YAML, applied by functions.
+"""How a robot's channels and cameras become a model's vectors and picture slots: data from YAML, applied by functions.
 
 A block is a run of dimensions: the channels behind them, a sign each, a range or conversion for grippers, and (for
 actions) whether the model speaks of offsets from the state at chunk start. Offsets are taken after signs and

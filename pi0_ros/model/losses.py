@@ -42,7 +42,7 @@ class Losses:
 
 
 def flow_times(uniform: Tensor) -> Tensor:
-    """Times t = 0.001 + 0.999 * Beta(1.5, 1) from uniform numbers in [0, 1), as the inverse distribution (pi0, eq. 4)."""
+    """Times t = 0.001 + 0.999 * Beta(1.5, 1) from uniform numbers in [0, 1), by the inverse distribution."""
     return 0.001 + 0.999 * uniform.pow(1 / 1.5)
 
 

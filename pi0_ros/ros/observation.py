@@ -75,17 +75,10 @@ class Track:
 class Synchroniser:
     """Collects pictures and state of a robot and hands out snapshots. All times in seconds, passed in."""
 
-    def __init__(self, robot: Robot, cameras: Iterable[str], required: Iterable[str] | None = None) -> None:
-        """`cameras`: which to look at; `required`: without which there is no snapshot (default: as the YAML says)."""
-        wanted = set(cameras)
-        self._cameras: dict[str, Camera] = {c.name: c for c in robot.cameras if c.name in wanted}
-        unknown = wanted - set(self._cameras)
-        if unknown:
-            have = ", ".join(c.name for c in robot.cameras)
-            raise ValueError(f"robot {robot.name} has no camera {', '.join(sorted(unknown))}; it has {have}")
-        self._required = {c.name for c in self._cameras.values() if c.required} if required is None else set(required)
-        self._pictures: dict[str, deque[Picture]] = {n: deque(maxlen=PICTURES_KEPT) for n in self._cameras}
+    def __init__(self, robot: Robot) -> None:
         self._robot = robot
+        self._cameras: dict[str, Camera] = {c.name: c for c in robot.cameras}
+        self._pictures: dict[str, deque[Picture]] = {n: deque(maxlen=PICTURES_KEPT) for n in self._cameras}
         self._channels = self._state_channels(robot)
         self._tracks = {name: Track() for name in self._channels}
         self._state_age = max((s.max_age for s in robot.state), default=0.1)
@@ -103,11 +96,6 @@ class Synchroniser:
                 else:
                     lines[channel.name] = (joint, 0.0, 1.0)
         return lines
-
-    @property
-    def cameras(self) -> tuple[str, ...]:
-        """The cameras looked at."""
-        return tuple(self._cameras)
 
     def add_picture(self, camera: str, received: float, stamp: float, ros: float, message: object) -> None:
         """A picture came at steady `received` and ROS time `ros`, taken at `stamp` (zero or future: `ros` is used)."""
@@ -151,9 +139,10 @@ class Synchroniser:
         newest = self.newest(camera)
         return math.inf if newest is None else max(steady - newest.received, ros - newest.stamp)
 
-    def _stale(self, steady: float, ros: float) -> dict[str, str]:
+    def stale(self, cameras: Iterable[str], steady: float, ros: float) -> dict[str, str]:
+        """Which of the cameras have no picture young enough, with the sentence that says so."""
         stale = {}
-        for camera in self._cameras.values():
+        for camera in (self._cameras[name] for name in cameras):
             age = self.age(camera.name, steady, ros)
             if age > camera.max_age:
                 since = "no picture yet" if math.isinf(age) else f"last picture {age:.2f} s ago"
@@ -172,15 +161,17 @@ class Synchroniser:
         topics = ", ".join(s.topic for s in self._robot.state)
         return [f"no fresh state on {topics} for {', '.join(missing)}"]
 
-    def take(self, steady: float, ros: float) -> Snapshot:
-        """The newest synchronised snapshot at steady time `steady` and ROS time `ros`.
+    def take(self, steady: float, ros: float, cameras: Iterable[str] | None = None) -> Snapshot:
+        """The newest synchronised snapshot of the cameras (default: all) at steady time `steady` and ROS time `ros`.
 
         Its time is the newest at which every fresh camera has a picture; each camera gives the picture nearest to it.
+        A camera that the robot YAML requires must be fresh; others are left out when they are not.
         """
-        stale = self._stale(steady, ros)
-        missing = [why for name, why in stale.items() if name in self._required]
-        fresh = [name for name in self._cameras if name not in stale]
-        if missing or (self._cameras and not fresh):
+        wanted = tuple(self._cameras if cameras is None else cameras)
+        stale = self.stale(wanted, steady, ros)
+        missing = [why for name, why in stale.items() if self._cameras[name].required]
+        fresh = [name for name in wanted if name not in stale]
+        if missing or (wanted and not fresh):
             return Snapshot(missing=tuple(missing or stale.values()))
         stamp = min((self._pictures[n][-1].stamp for n in fresh), default=ros)
         pictures = {n: min(self._pictures[n], key=lambda p: abs(p.stamp - stamp)) for n in fresh}

@@ -1,0 +1,226 @@
+"""high_level: asks the same network, less often, what to do next, and latches it on `subtask` as text."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Callable
+
+from rclpy.node import Node
+from std_msgs.msg import String
+
+from pi0_ros.nodes.policy import LONGEST_PROMPT, MODEL_PARAMETERS
+from pi0_ros.nodes.weights import Weights
+from pi0_ros.policy import Observation, PolicyError
+from pi0_ros.robot import RobotError, load_robot
+from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Health
+from pi0_ros.ros.lifecycle import ManagedNode
+from pi0_ros.ros.parameters import Parameter, ParameterError
+from pi0_ros.ros.qos import LATCHED
+from pi0_ros.ros.run import Signals, run
+from pi0_ros.ros.senses import Senses, View
+
+LONGEST_SUBTASK = 120
+
+
+class Decision:
+    """Which subtask stands: a new text has to be decoded `agree` times running before it replaces the old one."""
+
+    def __init__(self, agree: int) -> None:
+        self._agree = agree
+        self.subtask = ""
+        self._candidate, self._count = "", 0
+
+    def restart(self) -> None:
+        """A new task: whatever is decoded next stands at once."""
+        self.subtask, self._candidate, self._count = "", "", 0
+
+    def decoded(self, text: str) -> bool:
+        """Take a decoded text in; True where it now stands."""
+        self._count = self._count + 1 if text == self._candidate else 1
+        self._candidate = text
+        if text == self.subtask or not self.subtask or self._count >= self._agree:
+            self.subtask = text
+        return text == self.subtask
+
+
+def refusal(text: str) -> str:
+    """Why a decoded text is no subtask, "" where it is one."""
+    if not text.strip():
+        return "empty text"
+    if len(text) > LONGEST_SUBTASK:
+        return f"text of {len(text)} characters, at most {LONGEST_SUBTASK}"
+    return "" if text.isprintable() else "text with unprintable characters"
+
+
+class HighLevelNode(ManagedNode):
+    """Publishes subtasks."""
+
+    table = (
+        *MODEL_PARAMETERS,
+        Parameter("period", 1.0, "seconds between questions", low=0.05, high=60.0, live=True),
+        Parameter("max_tokens", 32, "longest answer in tokens", low=1, high=256),
+        Parameter("agree", 2, "equal answers before a subtask is replaced", low=1, high=10),
+    )
+    expected = (ParameterError, RobotError, PolicyError)
+
+    def __init__(
+        self,
+        name: str = "high_level",
+        weights: Weights | None = None,
+        partner: Callable[[], Senses | None] = lambda: None,
+        **kwargs: object,
+    ) -> None:
+        """`partner`: senses of another node in this process to look through, where it has some."""
+        super().__init__(name, **kwargs)
+        self._weights, self._partner = weights or Weights(), partner
+        self._own_senses: Senses | None = None
+        self._thread: threading.Thread | None = None
+        self._ask = threading.Condition()
+
+    def setup(self) -> None:
+        """Load robot and checkpoint; refuse a checkpoint without a text head."""
+        self.robot = load_robot(self.values.robot)
+        self._policy = self._weights.get(
+            self.values.checkpoint, self.robot, self.values.device, self.values.threads or None
+        )
+        if not self._policy.contract.has_text_head:
+            raise PolicyError(f"checkpoint {self.values.checkpoint} decodes no text; run with high_level:=false")
+        self._task, self._new, self._reason, self._failure = "", False, "waiting for a task", ""
+        self._decision = Decision(self.values.agree)
+        self._answers = self._refused = self._failures = 0
+        self._last_refused, self._seconds = "", 0.0
+        if self._partner() is None:
+            self._own_senses = Senses(self, self.robot, self.clocks)
+        self._publisher = self.own(self.create_publisher(String, "subtask", LATCHED))
+        self.own(self.create_subscription(String, "task", self._on_task, LATCHED))
+
+    def start(self) -> None:
+        """Start asking."""
+        self._ending = False
+        self._thread = threading.Thread(target=self._ask_forever, name="high level", daemon=True)
+        self._thread.start()
+
+    def halt(self) -> None:
+        """Stop asking."""
+        with self._ask:
+            self._ending = True
+            self._ask.notify_all()
+        self._thread.join(timeout=10.0)
+        self._thread = None
+
+    def teardown(self) -> None:
+        """Let go of the subscriptions and the weights."""
+        if self._own_senses is not None:
+            self._own_senses.close()
+            self._own_senses = None
+        self._policy = None
+        self._weights.drop()
+
+    @property
+    def _senses(self) -> Senses | None:
+        return self._own_senses or self._partner()
+
+    def _on_task(self, message: String) -> None:
+        text = " ".join(message.data.split())
+        if len(text) > LONGEST_PROMPT:
+            self.get_logger().warning(f"task of {len(text)} characters refused: at most {LONGEST_PROMPT}")
+            return
+        with self._ask:
+            changed = text != self._task
+            self._task, self._new = text, self._new or changed
+            self._ask.notify_all()
+        if not text:
+            self.get_logger().warning("empty task: nothing is asked until there is one")
+            self._decision.restart()
+            self._publisher.publish(String(data=""))
+
+    def _ask_forever(self) -> None:
+        unsure = False
+        while not self._ending:
+            with self._ask:
+                # An unsure answer is asked again with the next pictures, not a whole period later.
+                self._ask.wait_for(lambda: self._ending or self._new, 0.1 if unsure else self._period())
+                task, new, self._new = self._task, self._new, False
+            if self._ending:
+                return
+            if new:
+                self._decision.restart()
+            unsure = bool(task) and self._decide(task)
+            if not task:
+                self._reason = "no task yet; publish one on task"
+
+    def _period(self) -> float:
+        return float(self.get_parameter("period").value)
+
+    def _decide(self, task: str) -> bool:
+        """Ask once; True where the answer should be confirmed soon."""
+        senses = self._senses
+        view = senses.view(c.name for c in self.robot.cameras) if senses is not None else View(missing=("no senses",))
+        if view.missing:
+            self._reason = "; ".join(view.missing)
+            return False
+        try:
+            text = self._question(view, task)
+        except Exception as error:  # noqa: BLE001 - one failed question must not end the thread
+            self._failures += 1
+            self._failure = f"{type(error).__name__}: {error}"
+            self.get_logger().error(f"decoding failed:\n{traceback.format_exc()}", throttle_duration_sec=5.0)
+            return False
+        self._failure = self._reason = ""
+        return self._take(text, task)
+
+    def _question(self, view: View, task: str) -> str:
+        observation = Observation(stamp=view.stamp, images=view.pictures, state=view.state, prompt=task)
+        began = self.clocks.steady()
+        with self._weights.lock:
+            text = self._policy.subtask(observation, task, max_tokens=self.values.max_tokens)
+        self._seconds = self.clocks.steady() - began
+        return text.strip()
+
+    def _take(self, text: str, task: str) -> bool:
+        self._answers += 1
+        why = refusal(text)
+        if why:
+            self._refused += 1
+            self._last_refused = f"{why}: {text[:40]!r}"
+            self.get_logger().warning(f"subtask refused: {self._last_refused}", throttle_duration_sec=1.0)
+            return False
+        before = self._decision.subtask
+        stands = self._decision.decoded(text)
+        if self._decision.subtask != before:
+            self.get_logger().info(f"subtask: {self._decision.subtask}")
+        if task == self._task:
+            self._publisher.publish(String(data=self._decision.subtask))
+        return not stands
+
+    def health(self) -> Health:
+        """Task, subtask, and why nothing is decided."""
+        values = {
+            "task": self._task,
+            "subtask": self._decision.subtask,
+            "answers": self._answers,
+            "refused": self._refused,
+            "last_refused": self._last_refused,
+            "failures": self._failures,
+            "seconds": self._seconds,
+        }
+        if self._failure:
+            return Health(ERROR, f"decoding failed: {self._failure}", values)
+        if self._reason:
+            return Health(WARN, f"not deciding: {self._reason}", values)
+        return Health(OK, f"subtask: {self._decision.subtask}", values)
+
+
+def make(_: Signals) -> list[Node]:
+    """The node of this process."""
+    return [HighLevelNode()]
+
+
+def main() -> int:
+    """Run the node."""
+    return run(make)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

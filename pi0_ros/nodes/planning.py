@@ -1,0 +1,106 @@
+"""When to ask the policy for the next chunk, and what of the running plan it is told. Pure: time is an argument."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pi0_ros.control import Chunk
+
+LATENCIES_KEPT = 50
+
+
+@dataclass(frozen=True)
+class Timetable:
+    """Seconds: between plans while driving, between plans while somebody else drives, and spare time before a plan ends."""
+
+    replan: float = 0.4
+    idle: float = 0.5
+    margin: float = 0.1
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What the executor last said, and what is wanted: `heard` is the steady time of its message."""
+
+    heard: float = -math.inf
+    mode: str = "hold"
+    epoch: int = 0
+    plan_sequence: int = 0
+    plan_left: float = 0.0
+
+
+class Latency:
+    """Observation to published chunk, recent values [s]."""
+
+    def __init__(self) -> None:
+        self._kept: deque[float] = deque(maxlen=LATENCIES_KEPT)
+
+    def add(self, value: float) -> None:
+        """Note one."""
+        self._kept.append(value)
+
+    def quantile(self, share: float) -> float:
+        """The value that this share of recent latencies does not exceed; 0 where there is none."""
+        ordered = sorted(self._kept)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+
+
+def due(
+    table: Timetable, now: Situation, steady: float, last: float, last_epoch: int, changed: bool, latency: float
+) -> bool:
+    """Whether to plan at `steady` [s], the last plan having been begun at `last` for `last_epoch`.
+
+    `changed`: the prompt is another one. `latency`: how long the next chunk may take (p95) [s].
+    """
+    if now.mode == "stopped":
+        return False
+    if changed or now.epoch != last_epoch:
+        return True
+    since = steady - last
+    if now.mode != "autonomy":
+        return since >= table.idle
+    left = now.plan_left - max(steady - now.heard, 0.0)
+    return since >= table.replan or (left < latency + table.margin and since >= latency)
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """The rest of the running plan on the next chunk's rows [P, D]: certain rows first, then guidance."""
+
+    values: NDArray[np.float64]
+    names: tuple[str, ...]
+    delay_rows: int
+    execution_rows: int
+
+
+def running_rows(running: Chunk, stamp: float, period: float, horizon: int) -> NDArray[np.float64]:
+    """The running plan at `stamp`, `stamp` + period, ... while it lasts [P <= horizon, D], linear between its rows."""
+    rows = running.values
+    at = (stamp + period * np.arange(horizon) - running.start) / running.period
+    at = at[(at >= 0.0) & (at <= len(rows) - 1)]
+    low = np.minimum(at.astype(int), len(rows) - 1)
+    high = np.minimum(low + 1, len(rows) - 1)
+    share = (at - low)[:, None]
+    return rows[low] * (1.0 - share) + rows[high] * share
+
+
+def prefix(
+    running: Chunk, stamp: float, period: float, horizon: int, latency: float, replan: float, same_prompt: bool
+) -> Prefix | None:
+    """What the next plan, observed at `stamp`, should agree with; None where there is nothing or it comes too late.
+
+    The rows that pass before the new chunk can be used are certain. With another prompt only those are kept.
+    """
+    if stamp < running.start:
+        return None
+    rows = running_rows(running, stamp, period, horizon)
+    delay = math.ceil(latency / period)
+    if delay == 0 or len(rows) <= delay or delay > horizon // 2:
+        return None
+    kept = rows if same_prompt else rows[:delay]
+    return Prefix(kept, running.names, delay, max(delay, math.ceil(replan / period)))

@@ -1,0 +1,284 @@
+"""policy: looks, and plans. One observation in, one ActionChunk out; it never moves anything.
+
+Inference runs in its own thread. The next chunk is asked for in time, from what `executor_state` says of the running
+plan, and told what of that plan will have been executed before it can be used (real-time chunking).
+"""
+
+from __future__ import annotations
+
+import threading
+import traceback
+
+import numpy as np
+from rclpy.node import Node
+from std_msgs.msg import String
+
+from pi0_ros.control import Chunk
+from pi0_ros.msg import ActionChunk, ExecutorState
+from pi0_ros.nodes.planning import Latency, Prefix, Situation, Timetable, due, prefix
+from pi0_ros.nodes.weights import Weights
+from pi0_ros.policy import Observation, Plan, PlanPrefix, PolicyError
+from pi0_ros.robot import RobotError, load_robot
+from pi0_ros.ros.conversions import MODE_NAMES, chunk_message
+from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Health, Rate
+from pi0_ros.ros.lifecycle import ManagedNode
+from pi0_ros.ros.parameters import Parameter, ParameterError
+from pi0_ros.ros.qos import LATCHED, RELIABLE
+from pi0_ros.ros.run import Signals, run
+from pi0_ros.ros.senses import Senses, View
+
+EXECUTOR_SILENT = 0.5
+LONGEST_PROMPT = 400
+SENT_KEPT = 16
+RETRY = 0.5
+
+MODEL_PARAMETERS = (
+    Parameter("robot", "mobile_bimanual", "robot YAML: a file, or a name under config/robots", required=True),
+    Parameter("checkpoint", "pi05_reach_tiny", "checkpoint: a folder, or a name under checkpoints", required=True),
+    Parameter("device", "cpu", "where the network runs: cpu, cuda, cuda:1", required=True),
+    Parameter("threads", 0, "processor threads for inference; 0 leaves the choice to the library", low=0, high=256),
+)
+
+
+class PolicyNode(ManagedNode):
+    """Publishes action chunks."""
+
+    table = (
+        *MODEL_PARAMETERS,
+        Parameter("seed", 0, "seed of the noise that plans start from", low=0, high=2**31 - 1),
+        Parameter("prompt", "subtask", "topic the prompt comes from", choices=("subtask", "task")),
+        Parameter("prompt_max_age", 10.0, "a subtask older than this [s] is not followed; 0: any age", low=0.0, high=3600.0),
+        Parameter("replan_period", 0.4, "seconds between plans in autonomy", low=0.02, high=60.0, live=True),
+        Parameter("idle_period", 0.5, "seconds between plans while a person drives", low=0.02, high=60.0, live=True),
+        Parameter("margin", 0.1, "spare time [s] before the plan runs out", low=0.0, high=5.0, live=True),
+        Parameter("rtc", "identity", "real-time chunking", choices=("none", "identity", "vjp", "prefix"), live=True),
+    )
+    expected = (ParameterError, RobotError, PolicyError)
+
+    def __init__(self, name: str = "policy", weights: Weights | None = None, **kwargs: object) -> None:
+        super().__init__(name, **kwargs)
+        self._weights = weights or Weights()
+        self.senses: Senses | None = None
+        self._thread: threading.Thread | None = None
+
+    # --- lifecycle ---
+
+    def setup(self) -> None:
+        """Load robot and checkpoint, refuse what does not fit, plan once on an empty scene, subscribe."""
+        self.robot = load_robot(self.values.robot)
+        self._policy = self._weights.get(
+            self.values.checkpoint, self.robot, self.values.device, self.values.threads or None
+        )
+        self.contract = self._policy.contract
+        self._cameras = tuple(self.contract.cameras)
+        self._prompt, self._prompt_heard, self._told_prompt = "", 0.0, ""
+        self._situation, self._last, self._last_epoch = Situation(), -np.inf, -1
+        self._sequence, self._failures, self._withheld = 0, 0, 0
+        self._reason, self._failure, self._taken = "waiting for the first observation", "", 0
+        self._latency, self._inference, self._rate = Latency(), Latency(), Rate(10.0)
+        self._sent: dict[int, Chunk] = {}
+        self._noise = np.random.default_rng(self.values.seed)
+        self.senses = Senses(self, self.robot, self.clocks)
+        self._publisher = self.own(self.create_publisher(ActionChunk, "action_chunk", RELIABLE))
+        self.own(self.create_subscription(String, self.values.prompt, self._on_prompt, LATCHED))
+        self.own(self.create_subscription(ExecutorState, "executor_state", self._on_executor, RELIABLE))
+
+    def start(self) -> None:
+        """Start planning."""
+        self._ending = False
+        self._thread = threading.Thread(target=self._plan_forever, name="inference", daemon=True)
+        self._thread.start()
+
+    def halt(self) -> None:
+        """Stop planning; the plan that is being made is not published."""
+        self._ending = True
+        self.senses.wake()
+        self._thread.join(timeout=10.0)
+        self._thread = None
+
+    def teardown(self) -> None:
+        """Let go of the subscriptions and the weights."""
+        if self.senses is not None:
+            self.senses.close()
+            self.senses = None
+        self._policy = None
+        self._weights.drop()
+
+    # --- the ROS thread ---
+
+    def _on_prompt(self, message: String) -> None:
+        text = " ".join(message.data.split())
+        if len(text) > LONGEST_PROMPT:
+            self.get_logger().warning(f"{self.values.prompt} of {len(text)} characters refused: at most {LONGEST_PROMPT}")
+            return
+        if not text and self._prompt:
+            self.get_logger().warning(f"empty {self.values.prompt}: planning pauses until there is one")
+        self._prompt, self._prompt_heard = text, self.clocks.steady()
+        self.senses.wake()
+
+    def _on_executor(self, message: ExecutorState) -> None:
+        before = self._situation
+        self._situation = Situation(
+            self.clocks.steady(),
+            MODE_NAMES.get(message.mode, "stopped"),
+            message.epoch,
+            message.plan_sequence,
+            message.plan_left,
+        )
+        if (before.mode, before.epoch) != (self._situation.mode, self._situation.epoch):
+            self.senses.wake()
+
+    # --- the inference thread ---
+
+    def _plan_forever(self) -> None:
+        while not self._ending:
+            self.senses.wait(0.05)
+            if self._ending or not self._wanted():
+                continue
+            view = self.senses.view(self._cameras)
+            if view.missing:
+                self._withhold("; ".join(view.missing))
+                continue
+            self._try_to_plan(view)
+
+    def _wanted(self) -> bool:
+        """Whether it is time to plan; notes why not."""
+        steady, now = self.clocks.steady(), self._situation
+        if not self._prompt:
+            return self._withhold(f"no {self.values.prompt} yet; publish one on {self.values.prompt}")
+        age = steady - self._prompt_heard
+        if self.values.prompt == "subtask" and 0.0 < self._live("prompt_max_age") < age:
+            return self._withhold(f"the subtask is {age:.0f} s old; is high_level running?")
+        if steady - now.heard > EXECUTOR_SILENT:
+            return self._withhold("no executor_state; is the executor active?")
+        if now.mode == "stopped":
+            return self._withhold("the executor is stopped")
+        table = Timetable(self._live("replan_period"), self._live("idle_period"), self._live("margin"))
+        changed = self._prompt != self._told_prompt
+        return due(table, now, steady, self._last, self._last_epoch, changed, self._latency.quantile(0.95))
+
+    def _live(self, name: str) -> float:
+        return self.get_parameter(name).value
+
+    def _withhold(self, reason: str) -> bool:
+        if reason.split(":")[0] != self._reason.split(":")[0]:
+            self._withheld += 1
+            self.get_logger().warning(f"not planning: {reason}", throttle_duration_sec=1.0)
+        self._reason = reason
+        return False
+
+    def _try_to_plan(self, view: View) -> None:
+        try:
+            self._plan(view)
+            self._reason, self._failure = "", ""
+        except Exception as error:  # noqa: BLE001 - one failed inference must not end the thread
+            self._failures += 1
+            self._failure = f"{type(error).__name__}: {error}"
+            self.get_logger().error(f"inference failed:\n{traceback.format_exc()}", throttle_duration_sec=5.0)
+            self._last = self.clocks.steady() + RETRY
+
+    def _plan(self, view: View) -> None:
+        prompt, now, began = self._prompt, self._situation, self.clocks.steady()
+        same = prompt == self._told_prompt
+        told = self._running(now, view.stamp, same)
+        self._last, self._last_epoch, self._told_prompt = began, now.epoch, prompt
+        with self._weights.lock:
+            observation = Observation(stamp=view.stamp, images=view.pictures, state=view.state, prompt=prompt)
+            plan = self._policy.infer(observation, noise=self._noise, prefix=told)
+        if not np.all(np.isfinite(plan.values)):
+            bad = [n for n, ok in zip(plan.names, np.all(np.isfinite(plan.values), axis=0)) if not ok]
+            raise PolicyError(f"the plan for {', '.join(bad)} is not finite")
+        if not self._ending:
+            self._publish(plan, view.stamp, now.epoch, prompt)
+
+    def _running(self, now: Situation, stamp: float, same_prompt: bool) -> PlanPrefix | None:
+        """The rest of the plan that the executor is following, where it is one of ours and of this epoch."""
+        method = self._live("rtc")
+        running = self._sent.get(now.plan_sequence)
+        if method == "none" or now.mode != "autonomy" or running is None or running.epoch != now.epoch:
+            return None
+        rest: Prefix | None = prefix(
+            running,
+            stamp,
+            self.contract.period,
+            self.contract.horizon,
+            self._latency.quantile(0.95),
+            self._live("replan_period"),
+            same_prompt,
+        )
+        if rest is None:
+            return None
+        return PlanPrefix(
+            values=rest.values,
+            names=rest.names,
+            delay_rows=rest.delay_rows,
+            execution_rows=rest.execution_rows,
+            method=method,
+        )
+
+    def _publish(self, plan: Plan, stamp: float, epoch: int, prompt: str) -> None:
+        self._sequence += 1
+        source = self.get_fully_qualified_name().lstrip("/")
+        chunk = Chunk(
+            start=stamp,
+            period=plan.period,
+            names=tuple(plan.names),
+            values=plan.values,
+            sequence=self._sequence,
+            epoch=epoch,
+            source=source,
+            frozen_rows=plan.frozen_rows,
+            subtask=prompt,
+        )
+        self._sent[self._sequence] = chunk
+        self._sent.pop(self._sequence - SENT_KEPT, None)
+        self._publisher.publish(chunk_message(chunk, plan.inference_seconds))
+        self._latency.add(self.clocks.ros() - stamp)
+        self._inference.add(plan.inference_seconds)
+        self._rate.tick(self.clocks.steady())
+
+    # --- diagnostics ---
+
+    def health(self) -> Health:
+        """Prompt, rates, latencies, and why no plan is made."""
+        steady = self.clocks.steady()
+        values = {
+            "prompt": self._prompt,
+            "chunks": self._sequence,
+            "chunks_hz": self._rate.hz(steady),
+            "inference_ms_p50": self._inference.quantile(0.5) * 1e3,
+            "inference_ms_p99": self._inference.quantile(0.99) * 1e3,
+            "observation_to_chunk_ms_p50": self._latency.quantile(0.5) * 1e3,
+            "observation_to_chunk_ms_p95": self._latency.quantile(0.95) * 1e3,
+            "failures": self._failures,
+            "withheld": self._withheld,
+            **self.senses.values(self._cameras),
+        }
+        if self._failure:
+            return Health(ERROR, f"inference failed: {self._failure}", values)
+        stale = self.senses.stale(self._cameras)
+        required = [why for name, why in stale.items() if self._camera_required(name)]
+        if required:
+            return Health(ERROR, "not planning: " + "; ".join(required), values)
+        if self._reason:
+            return Health(WARN, f"not planning: {self._reason}", values)
+        if stale:
+            return Health(WARN, "planning without " + "; ".join(stale.values()), values)
+        return Health(OK, f"planning: {self._prompt}", values)
+
+    def _camera_required(self, name: str) -> bool:
+        return any(c.name == name and c.required for c in self.robot.cameras)
+
+
+def make(_: Signals) -> list[Node]:
+    """The node of this process."""
+    return [PolicyNode()]
+
+
+def main() -> int:
+    """Run the node."""
+    return run(make)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

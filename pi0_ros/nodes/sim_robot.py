@@ -1,0 +1,245 @@
+"""sim_robot: the MuJoCo robot behind the topics a driver has. Same topics, same rates, nothing more.
+
+Physics and joint states run in one thread at 100 Hz; pictures are rendered in another from a copy of the state, so
+that they never make the joint states wait.
+"""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from array import array
+from collections.abc import Callable
+from functools import partial
+
+from nav_msgs.msg import Odometry
+from rclpy.node import Node
+from rosgraph_msgs.msg import Clock as ClockMessage
+from sensor_msgs.msg import JointState
+from std_srvs.srv import Trigger
+
+from pi0_ros.robot import RobotError, load_robot
+from pi0_ros.robot.spec import Camera, Group, Kind, StateSource
+from pi0_ros.ros.clock import Clocks, time_message
+from pi0_ros.ros.conversions import COMMAND_TYPES, ConversionError, channel_values
+from pi0_ros.ros.diagnostics import OK, WARN, Diagnostics, Health, Rate
+from pi0_ros.ros.images import compressed_message, image_message
+from pi0_ros.ros.loop import Loop
+from pi0_ros.ros.parameters import Parameter, ParameterError, Parameters
+from pi0_ros.ros.qos import RELIABLE, SENSOR
+from pi0_ros.ros.rotations import orientation_of_yaw
+from pi0_ros.ros.run import Signals, run
+from pi0_ros.ros.subscribe import PICTURE_TYPES
+from pi0_ros.sim import SimRobot, make_task
+
+STATE_PERIOD = 0.01
+ODOMETRY_EVERY = 2
+PICTURE_SIZE = 224
+MOST_CATCH_UP = 5
+SLOW = 0.97
+"""Below this share of its rate something counts as too slow."""
+
+
+class SimRobotNode(Node):
+    """A driver for a robot that is not there."""
+
+    table = (
+        Parameter("robot", "mobile_bimanual", "robot YAML: a file, or a name under config/robots", required=True),
+        Parameter("scene", "touch_all", "what stands before the robot", choices=("reach", "touch_all")),
+        Parameter("seed", 0, "seed of the first scene; every reset takes the next", low=0, high=2**31 - 1),
+        Parameter("camera_rate", 30.0, "pictures a second of every camera [Hz]", low=0.1, high=100.0),
+        Parameter("watchdog", 0.25, "seconds without a command after which a group stops by itself", low=0.02, high=10.0),
+    )
+
+    def __init__(self) -> None:
+        super().__init__("sim_robot")
+        self.clocks = Clocks(self)
+        values = Parameters(self, self.table).values()
+        self._values = values
+        try:
+            self.robot = load_robot(values.robot)
+        except RobotError as error:
+            raise ParameterError(f"parameter robot: {error}") from None
+        self._lock = threading.Lock()
+        self._sim = SimRobot(self.robot, seed=values.seed)
+        self._task = make_task(values.scene)
+        self._seed = values.seed
+        self._instruction = self._task.reset(self._sim, self._seed)
+        self._own_clock = bool(self.get_parameter("use_sim_time").value)
+        self._wire()
+        self._loop = Loop(STATE_PERIOD, self._advance, self._failed, name="physics")
+        self._render_loop = Loop(1.0 / values.camera_rate, self._show, self._failed, name="pictures")
+        self._steps, self._skipped, self._error = 0, 0, ""
+        self._render_rate, self._state_rate = Rate(), Rate()
+        self._diagnostics = Diagnostics(self, self._health, self.clocks)
+
+    def _wire(self) -> None:
+        self._commands: dict[str, tuple[float, list[float]]] = {}
+        self._silent: set[str] = set()
+        for group in self.robot.groups:
+            kind = COMMAND_TYPES[group.command.type][0]
+            self.create_subscription(kind, group.command.topic, partial(self._on_command, group), RELIABLE)
+        self._joint_publishers = [
+            (s, self.create_publisher(JointState, s.topic, SENSOR)) for s in self.robot.state if s.type == "joint_state"
+        ]
+        self._odometry_publishers = [
+            (s, self.create_publisher(Odometry, s.topic, SENSOR)) for s in self.robot.state if s.type == "odometry"
+        ]
+        self._camera_publishers = [
+            (c, self.create_publisher(PICTURE_TYPES[c.type], c.topic, SENSOR)) for c in self.robot.cameras
+        ]
+        self._clock_publisher = self.create_publisher(ClockMessage, "/clock", RELIABLE) if self._own_clock else None
+        self.create_service(Trigger, "~/reset", self._on_reset)
+
+    def bring_up(self) -> bool:
+        """Start physics and pictures."""
+        self._loop.start()
+        self._render_loop.start()
+        self.get_logger().info(f"simulating {self.robot.name}, scene {self._values.scene}, seed {self._seed}")
+        return True
+
+    def shut_down(self, reason: str) -> None:
+        """Stop physics and pictures."""
+        self._render_loop.stop()
+        self._loop.stop()
+
+    # --- the ROS thread ---
+
+    def _on_command(self, group: Group, message: object) -> None:
+        try:
+            values = channel_values(group, message, group.command.joints)
+        except ConversionError as error:
+            self.get_logger().warning(
+                f"command on {group.command.topic} refused: {error}", throttle_duration_sec=1.0
+            )
+            return
+        with self._lock:
+            self._commands[group.name] = (self.clocks.steady(), values)
+
+    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        with self._lock:
+            self._seed += 1
+            self._instruction = self._task.reset(self._sim, self._seed)
+            self._commands.clear()
+        response.success, response.message = True, self._instruction
+        return response
+
+    # --- the physics thread ---
+
+    def _now(self) -> float:
+        # A little ahead of zero, because a zero stamp means "not set".
+        return self._sim.time + 1.0 if self._own_clock else self.clocks.ros()
+
+    def _advance(self, deadline: float, late: float) -> None:
+        lost = min(self._loop.overruns - self._skipped, MOST_CATCH_UP)
+        self._skipped = self._loop.overruns
+        with self._lock:
+            self._apply_commands()
+            self._sim.advance(STATE_PERIOD * (1 + lost))
+            stamp = time_message(self._now())
+            joints = self._sim.joint_state()
+            odometry = self._sim.odometry() if self._steps % ODOMETRY_EVERY == 0 else None
+        self._steps += 1
+        self._state_rate.tick(self.clocks.steady())
+        if self._clock_publisher is not None:
+            self._clock_publisher.publish(ClockMessage(clock=stamp))
+        for source, publisher in self._joint_publishers:
+            publisher.publish(joint_message(source, stamp, *joints))
+        if odometry is not None:
+            for _, publisher in self._odometry_publishers:
+                publisher.publish(odometry_message(stamp, *odometry))
+
+    def _apply_commands(self) -> None:
+        now = self.clocks.steady()
+        for group in self.robot.groups:
+            received, values = self._commands.get(group.name, (None, None))
+            if received is None:
+                continue
+            if now - received > self._values.watchdog:
+                self._silent.add(group.name)
+                # A position controller holds the last target by itself; a velocity has to be ended.
+                if group.kind is not Kind.VELOCITY:
+                    continue
+                values = [0.0] * len(group.channels)
+            else:
+                self._silent.discard(group.name)
+            self._sim.set_command(tuple(c.name for c in group.channels), values)
+
+    def _failed(self, trace: str) -> None:
+        if not self._error:
+            self.get_logger().error(f"the simulation failed:\n{trace}")
+        self._error = trace.strip().splitlines()[-1]
+
+    # --- the picture thread ---
+
+    def _show(self, deadline: float, late: float) -> None:
+        raise NotImplementedError
+
+    # --- diagnostics ---
+
+    def _health(self) -> Health:
+        steady = self.clocks.steady()
+        with self._lock:
+            done, total = self._task.progress(self._sim)
+            success = bool(self._task.success(self._sim))
+        state, pictures = self._state_rate.hz(steady), self._render_rate.hz(steady)
+        values = {
+            "scene": self._values.scene,
+            "seed": self._seed,
+            "instruction": self._instruction,
+            "done": done,
+            "total": total,
+            "success": success,
+            "joint_states_hz": state,
+            "pictures_hz": pictures,
+            "physics_late_ms_p99": self._loop.timing().late_p99 * 1e3,
+            "skipped_steps": self._skipped,
+            "groups without commands": ", ".join(sorted(self._silent)),
+        }
+        if self._error:
+            return Health(WARN, f"the simulation failed: {self._error}", values)
+        slow = []
+        if state < SLOW / STATE_PERIOD:
+            slow.append(f"joint states at {state:.0f} of {1 / STATE_PERIOD:.0f} Hz")
+        if pictures < SLOW * self._values.camera_rate:
+            slow.append(f"pictures at {pictures:.0f} of {self._values.camera_rate:.0f} Hz")
+        if slow:
+            return Health(WARN, "cannot keep real time: " + ", ".join(slow), values)
+        return Health(OK, "keeps real time", values)
+
+
+def joint_message(
+    source: StateSource, stamp: object, names: tuple[str, ...], positions: object, velocities: object
+) -> JointState:
+    """The JointState of one source: its joints, without the prefix that the robot YAML puts before them."""
+    picked = [(n[len(source.prefix) :], p, v) for n, p, v in zip(names, positions, velocities) if n.startswith(source.prefix)]
+    message = JointState(name=[n for n, _, _ in picked])
+    message.header.stamp = stamp
+    message.position = array("d", [p for _, p, _ in picked])
+    message.velocity = array("d", [v for _, _, v in picked])
+    return message
+
+
+def odometry_message(stamp: object, x: float, y: float, yaw: float, vx: float, vy: float, wz: float) -> Odometry:
+    """Pose in `odom` and velocity in `base_link` (m, rad, m/s, rad/s)."""
+    message = Odometry(child_frame_id="base_link")
+    message.header.stamp, message.header.frame_id = stamp, "odom"
+    message.pose.pose.position.x, message.pose.pose.position.y = float(x), float(y)
+    message.pose.pose.orientation = orientation_of_yaw(float(yaw))
+    twist = message.twist.twist
+    twist.linear.x, twist.linear.y, twist.angular.z = float(vx), float(vy), float(wz)
+    return message
+
+
+def make(_: Signals) -> list[Node]:
+    """The node of this process."""
+    return [SimRobotNode()]
+
+
+def main() -> int:
+    """Run the node."""
+    return run(make)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

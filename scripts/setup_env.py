@@ -120,8 +120,15 @@ def show_progress(process: subprocess.Popen) -> list[str]:
             output += data
         if time.monotonic() - shown >= HEARTBEAT:
             shown = time.monotonic()
-            line = output.rstrip().rpartition(b"\n")[2].decode(errors="replace").strip()
-            print(f"  {shown - started:4.0f} s  {line[:110]}", flush=True)
+            print(f"  {shown - started:4.0f} s  {latest(output)}", flush=True)
+
+
+def latest(output: bytes) -> str:
+    """The last line worth showing; while pip unpacks it says nothing for a minute, so what is there is counted."""
+    text = re.split(rb"[\r\n]+", output.rstrip())[-1].decode(errors="replace").strip()
+    if text.startswith(("Installing collected packages", "Successfully uninstalled")):
+        return f"unpacking: {len(list(site_packages().glob('*.dist-info')))} packages are in place"
+    return text[:100]
 
 
 # The environment
@@ -255,7 +262,7 @@ def build_interfaces() -> None:
     follow(
         [shutil.which("colcon", path=build_environment()["PATH"]) or "colcon", "--log-base", BUILD / "log", "build"]
         + places
-        + ["--merge-install", "--symlink-install", "--packages-select", "pi0_ros"]
+        + ["--merge-install", "--symlink-install"]
         + ["--cmake-args", "-DBUILD_TESTING=OFF", f"-DPython3_EXECUTABLE={PYTHON}"],
         env=build_environment(),
     )

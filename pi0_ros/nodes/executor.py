@@ -27,7 +27,7 @@ from pi0_ros.msg import ActionChunk, ExecutorState
 from pi0_ros.nodes.brake import Brake
 from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.robot.spec import Group, StateSource
-from pi0_ros.ros.clock import StepDetector, seconds, time_message
+from pi0_ros.ros.clock import StepDetector, time_message
 from pi0_ros.ros.conversions import (
     COMMAND_TYPES,
     MODE_CODES,
@@ -185,7 +185,7 @@ class ExecutorNode(ManagedNode):
         self._heard(source.topic)
         received, ros = self.clocks.steady(), self.clocks.ros()
         self._post(lambda *_: self._core.on_odometry(received, ros, stamp, *velocity))
-        for axis, value in zip(("base_vx", "base_vy", "base_wz"), velocity):
+        for axis, value in zip(("base_vx", "base_vy", "base_wz"), velocity, strict=True):
             if axis in self.robot.index:
                 self._measured[self.robot.index[axis]] = value
 
@@ -271,7 +271,7 @@ class ExecutorNode(ManagedNode):
     def _send(self, command: Command) -> None:
         """Validate and build everything, then publish."""
         if not np.all(np.isfinite(command.values)):
-            bad = [n for n, v in zip(command.names, command.values) if not math.isfinite(v)]
+            bad = [n for n, v in zip(command.names, command.values, strict=True) if not math.isfinite(v)]
             raise ValueError(f"the command for {', '.join(bad)} is not finite")
         ready = [
             (publisher, command_message(g, command.stamp, command.values[s], command.velocities[s], self.period))

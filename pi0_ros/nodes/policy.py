@@ -47,7 +47,9 @@ class PolicyNode(ManagedNode):
         *MODEL_PARAMETERS,
         Parameter("seed", 0, "seed of the noise that plans start from", low=0, high=2**31 - 1),
         Parameter("prompt", "subtask", "topic the prompt comes from", choices=("subtask", "task")),
-        Parameter("prompt_max_age", 10.0, "a subtask older than this [s] is not followed; 0: any age", low=0.0, high=3600.0),
+        Parameter(
+            "prompt_max_age", 10.0, "a subtask older than this [s] is not followed; 0: any age", low=0.0, high=3600.0
+        ),
         Parameter("replan_period", 0.4, "seconds between plans in autonomy", low=0.02, high=60.0, live=True),
         Parameter("idle_period", 0.5, "seconds between plans while a person drives", low=0.02, high=60.0, live=True),
         Parameter("margin", 0.1, "spare time [s] before the plan runs out", low=0.0, high=5.0, live=True),
@@ -109,7 +111,9 @@ class PolicyNode(ManagedNode):
     def _on_prompt(self, message: String) -> None:
         text = " ".join(message.data.split())
         if len(text) > LONGEST_PROMPT:
-            self.get_logger().warning(f"{self.values.prompt} of {len(text)} characters refused: at most {LONGEST_PROMPT}")
+            self.get_logger().warning(
+                f"{self.values.prompt} of {len(text)} characters refused: at most {LONGEST_PROMPT}"
+            )
             return
         if not text and self._prompt:
             self.get_logger().warning(f"empty {self.values.prompt}: planning pauses until there is one")
@@ -186,7 +190,7 @@ class PolicyNode(ManagedNode):
             observation = Observation(stamp=view.stamp, images=view.pictures, state=view.state, prompt=prompt)
             plan = self._policy.infer(observation, noise=self._noise, prefix=told)
         if not np.all(np.isfinite(plan.values)):
-            bad = [n for n, ok in zip(plan.names, np.all(np.isfinite(plan.values), axis=0)) if not ok]
+            bad = [n for n, ok in zip(plan.names, np.all(np.isfinite(plan.values), axis=0), strict=True) if not ok]
             raise PolicyError(f"the plan for {', '.join(bad)} is not finite")
         if not self._ending:
             self._publish(plan, view.stamp, now.epoch, prompt)

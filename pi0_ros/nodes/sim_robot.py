@@ -7,11 +7,10 @@ that they never make the joint states wait.
 from __future__ import annotations
 
 import threading
-import traceback
 from array import array
-from collections.abc import Callable
 from functools import partial
 
+import mujoco
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock as ClockMessage
@@ -19,7 +18,7 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
 from pi0_ros.robot import RobotError, load_robot
-from pi0_ros.robot.spec import Camera, Group, Kind, StateSource
+from pi0_ros.robot.spec import Group, Kind, StateSource
 from pi0_ros.ros.clock import Clocks, time_message
 from pi0_ros.ros.conversions import COMMAND_TYPES, ConversionError, channel_values
 from pi0_ros.ros.diagnostics import OK, WARN, Diagnostics, Health, Rate
@@ -30,7 +29,9 @@ from pi0_ros.ros.qos import RELIABLE, SENSOR
 from pi0_ros.ros.rotations import orientation_of_yaw
 from pi0_ros.ros.run import Signals, run
 from pi0_ros.ros.subscribe import PICTURE_TYPES
-from pi0_ros.sim import SimRobot, make_task
+from pi0_ros.sim.render import Renderer
+from pi0_ros.sim.robot import SimRobot
+from pi0_ros.sim.tasks import make_task
 
 STATE_PERIOD = 0.01
 ODOMETRY_EVERY = 2
@@ -48,7 +49,9 @@ class SimRobotNode(Node):
         Parameter("scene", "touch_all", "what stands before the robot", choices=("reach", "touch_all")),
         Parameter("seed", 0, "seed of the first scene; every reset takes the next", low=0, high=2**31 - 1),
         Parameter("camera_rate", 30.0, "pictures a second of every camera [Hz]", low=0.1, high=100.0),
-        Parameter("watchdog", 0.25, "seconds without a command after which a group stops by itself", low=0.02, high=10.0),
+        Parameter(
+            "watchdog", 0.25, "seconds without a command after which a group stops by itself", low=0.02, high=10.0
+        ),
     )
 
     def __init__(self) -> None:
@@ -65,6 +68,8 @@ class SimRobotNode(Node):
         self._task = make_task(values.scene)
         self._seed = values.seed
         self._instruction = self._task.reset(self._sim, self._seed)
+        self._seen = mujoco.MjData(self._sim.model)
+        self._renderer: Renderer | None = None
         self._own_clock = bool(self.get_parameter("use_sim_time").value)
         self._wire()
         self._loop = Loop(STATE_PERIOD, self._advance, self._failed, name="physics")
@@ -109,9 +114,7 @@ class SimRobotNode(Node):
         try:
             values = channel_values(group, message, group.command.joints)
         except ConversionError as error:
-            self.get_logger().warning(
-                f"command on {group.command.topic} refused: {error}", throttle_duration_sec=1.0
-            )
+            self.get_logger().warning(f"command on {group.command.topic} refused: {error}", throttle_duration_sec=1.0)
             return
         with self._lock:
             self._commands[group.name] = (self.clocks.steady(), values)
@@ -173,7 +176,17 @@ class SimRobotNode(Node):
     # --- the picture thread ---
 
     def _show(self, deadline: float, late: float) -> None:
-        raise NotImplementedError
+        # A drawing context belongs to the thread that made it.
+        if self._renderer is None:
+            self._renderer = Renderer(self._sim.model, PICTURE_SIZE)
+        with self._lock:
+            mujoco.mj_copyData(self._seen, self._sim.model, self._sim.data)
+            stamp = time_message(self._now())
+        for camera, publisher in self._camera_publishers:
+            picture = self._renderer.draw(self._seen, camera.name, PICTURE_SIZE)
+            encode = compressed_message if camera.type == "compressed_image" else image_message
+            publisher.publish(encode(picture, stamp, f"{camera.name}_camera_optical_frame"))
+        self._render_rate.tick(self.clocks.steady())
 
     # --- diagnostics ---
 
@@ -212,7 +225,11 @@ def joint_message(
     source: StateSource, stamp: object, names: tuple[str, ...], positions: object, velocities: object
 ) -> JointState:
     """The JointState of one source: its joints, without the prefix that the robot YAML puts before them."""
-    picked = [(n[len(source.prefix) :], p, v) for n, p, v in zip(names, positions, velocities) if n.startswith(source.prefix)]
+    picked = [
+        (n[len(source.prefix) :], p, v)
+        for n, p, v in zip(names, positions, velocities, strict=True)
+        if n.startswith(source.prefix)
+    ]
     message = JointState(name=[n for n, _, _ in picked])
     message.header.stamp = stamp
     message.position = array("d", [p for _, p, _ in picked])

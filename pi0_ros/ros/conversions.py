@@ -38,8 +38,8 @@ def joint_state_values(message: JointState) -> tuple[dict[str, float], dict[str,
         raise ConversionError(f"joint state has {len(names)} names and {len(message.position)} positions")
     if len(set(names)) != len(names):
         raise ConversionError(f"joint state names a joint twice: {', '.join(sorted(names))}")
-    velocities = dict(zip(names, message.velocity)) if len(message.velocity) == len(names) else {}
-    return dict(zip(names, message.position)), velocities
+    velocities = dict(zip(names, message.velocity, strict=True)) if len(message.velocity) == len(names) else {}
+    return dict(zip(names, message.position, strict=True)), velocities
 
 
 def odometry_values(message: Odometry) -> tuple[float, float, float]:
@@ -89,7 +89,7 @@ def twist_axes(group: Group) -> tuple[str, ...]:
 
 def _twist(group: Group, values: Sequence[float]) -> Twist:
     twist = Twist()
-    for axis, value in zip(twist_axes(group), values):
+    for axis, value in zip(twist_axes(group), values, strict=True):
         if axis == "wz":
             twist.angular.z = float(value)
         else:
@@ -133,10 +133,10 @@ def stopping_distance(rate: float, acceleration: float) -> tuple[float, float]:
 
 def _rest(group: Group, values: Sequence[float], rates: Sequence[float]) -> tuple[list[float], float]:
     """Where the group comes to rest, all channels together, and how long that takes [s]."""
-    stops = [stopping_distance(float(r), c.limits.acceleration) for r, c in zip(rates, group.channels)]
+    stops = [stopping_distance(float(r), c.limits.acceleration) for r, c in zip(rates, group.channels, strict=True)]
     longest = max((duration for _, duration in stops), default=0.0)
-    ends = [float(v) + float(r) * longest / 2.0 for v, r in zip(values, rates)]
-    inside = [min(max(e, c.limits.lower), c.limits.upper) for e, c in zip(ends, group.channels)]
+    ends = [float(v) + float(r) * longest / 2.0 for v, r in zip(values, rates, strict=True)]
+    inside = [min(max(e, c.limits.lower), c.limits.upper) for e, c in zip(ends, group.channels, strict=True)]
     return inside, longest
 
 
@@ -182,7 +182,7 @@ def command_message(group: Group, stamp: float, values: Vector, rates: Vector, p
 def _by_name(names: Sequence[str], values: Sequence[float], wanted: Sequence[str]) -> list[float]:
     if len(names) != len(values):
         raise ConversionError(f"{len(names)} names and {len(values)} values")
-    found = dict(zip(names, values))
+    found = dict(zip(names, values, strict=True))
     missing = [name for name in wanted if name not in found]
     if missing:
         raise ConversionError(f"joints {', '.join(missing)} are missing; the message has {', '.join(names)}")

@@ -109,7 +109,9 @@ def decode_image(message: Image) -> NDArray[np.uint8]:
     try:
         return _convert(message)
     except cv2.error as error:
-        raise PictureError(f"{message.width}x{message.height} {message.encoding} cannot be converted: {error}") from None
+        raise PictureError(
+            f"{message.width}x{message.height} {message.encoding} cannot be converted: {error}"
+        ) from None
 
 
 def decode_compressed(message: CompressedImage) -> NDArray[np.uint8]:
@@ -148,7 +150,9 @@ def image_message(picture: NDArray[np.uint8], stamp: object, frame: str = "") ->
     return message
 
 
-def compressed_message(picture: NDArray[np.uint8], stamp: object, frame: str = "", quality: int = 90) -> CompressedImage:
+def compressed_message(
+    picture: NDArray[np.uint8], stamp: object, frame: str = "", quality: int = 90
+) -> CompressedImage:
     """A JPEG CompressedImage of an RGB uint8 picture [H, W, 3]; `stamp` is a builtin_interfaces/Time."""
     done, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:

@@ -119,7 +119,7 @@ class Synchroniser:
             self._tracks[name].add(received, at, value)
 
     def _base_values(self, velocity: tuple[float, float, float]) -> list[tuple[str, float]]:
-        axis = dict(zip(("vx", "vy", "wz"), velocity))
+        axis = dict(zip(("vx", "vy", "wz"), velocity, strict=True))
         free = [name for name, (joint, _, _) in self._channels.items() if not joint]
         return [(name, axis[name.rsplit("_", 1)[-1]]) for name in free if name.rsplit("_", 1)[-1] in axis]
 

@@ -1,0 +1,1 @@
+"""Ways to run the network: in this process with torch, with onnxruntime, or on an openpi server."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from pi0_ros.model.checkpoints.conventions import Conventions
-from pi0_ros.model.config import ModelConfig
 from pi0_ros.policy.adapter import Adapter
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.lerobot_files import ACTION, STATE, Processors, RelativeActions, has_processors, read_processors
@@ -21,6 +19,10 @@ from pi0_ros.policy.normalize import (
 )
 from pi0_ros.policy.pipeline import Pipeline, relative_mask
 from pi0_ros.policy.prompts import PromptStyle
+
+if TYPE_CHECKING:  # importing pi0_ros.model imports torch, which reading a pipeline does not need
+    from pi0_ros.model.checkpoints.conventions import Conventions
+    from pi0_ros.model.config import ModelConfig
 
 _METHODS = {"zscore": "openpi_zscore", "quantile": "openpi_quantile"}
 

@@ -1,0 +1,113 @@
+"""What a policy expects of a robot, and whether a robot has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pi0_ros.policy.adapter import Adapter
+from pi0_ros.policy.pipeline import Pipeline
+from pi0_ros.robot.spec import Kind, Robot
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The two sides of a policy.
+
+    channels: what a plan commands, in plan order. state_channels: what it must measure. cameras: robot camera -> the
+    model's picture slot; high_level_cameras the same for subtasks. horizon rows, period s. prompt: kind, with the
+    dialect. delta_channels: planned as offsets from the state at chunk start. missing_cameras: robot cameras are always
+    masked when absent; slots without a robot camera are listed in `empty_slots`.
+    """
+
+    name: str
+    source: str
+    origin: str
+    kind: str
+    prompt: str
+    channels: tuple[str, ...]
+    state_channels: tuple[str, ...]
+    delta_channels: tuple[str, ...]
+    held_channels: tuple[str, ...]
+    cameras: Mapping[str, str]
+    high_level_cameras: Mapping[str, str]
+    empty_slots: tuple[str, ...]
+    horizon: int
+    period: float
+    has_text_head: bool
+    resampler: str
+    normalisation: str
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Whether robot and policy fit, and what was compared, a line each; lines of what does not fit begin with "no"."""
+
+    ok: bool
+    lines: tuple[str, ...]
+
+
+def contract_of(adapter: Adapter, pipeline: Pipeline, robot: Robot) -> Contract:
+    """The contract of a checkpoint read through an adapter, channels in the robot's order where it has them."""
+    wanted = (*adapter.action_channels, *adapter.hold)
+    order = {name: i for i, name in enumerate(robot.channel_names)}
+    channels = tuple(sorted(wanted, key=lambda n: order.get(n, len(order) + wanted.index(n))))
+    high = adapter.cameras if adapter.high_level_cameras is None else adapter.high_level_cameras
+    return Contract(
+        name=adapter.name,
+        source=str(adapter.file),
+        origin=pipeline.origin,
+        kind=pipeline.style.kind,
+        prompt=f"{pipeline.style.kind} ({pipeline.style.dialect})",
+        channels=channels,
+        state_channels=adapter.state_channels,
+        delta_channels=tuple(n for n, d in zip(adapter.action_channels, pipeline.delta, strict=False) if d),
+        held_channels=adapter.hold,
+        cameras=_inverted(adapter.cameras),
+        high_level_cameras=_inverted(high),
+        empty_slots=tuple(s for s in pipeline.cameras if adapter.cameras.get(s) is None),
+        horizon=pipeline.horizon,
+        period=adapter.period,
+        has_text_head=pipeline.style.kind != "pi0",
+        resampler=pipeline.resampler,
+        normalisation=pipeline.action_norm.method,
+    )
+
+
+def _inverted(cameras: Mapping[str, str | None]) -> dict[str, str]:
+    return {camera: slot for slot, camera in cameras.items() if camera is not None}
+
+
+def check_fit(robot: Robot, contract: Contract) -> Fit:
+    """Compare by name: commanded channels, measured channels, cameras. A channel that nobody commands does not fit."""
+    measured = set(robot.channel_names) | set(robot.joint_of_channel.values())
+    cameras = tuple(c.name for c in robot.cameras)
+    uncommanded = tuple(n for n in robot.channel_names if n not in contract.channels)
+    wrong_hold = tuple(
+        c.name for c in robot.channels if c.name in contract.held_channels and c.kind is Kind.GRIPPER
+    )
+    checks = [
+        _check("channels the policy commands", contract.channels, robot.channel_names, "robot has"),
+        _check("channels the policy measures", contract.state_channels, sorted(measured), "robot measures"),
+        _check("cameras the policy sees with", tuple(contract.cameras), cameras, "robot has"),
+        _check("cameras of the subtask question", tuple(contract.high_level_cameras), cameras, "robot has"),
+        _nothing("robot channels no one would command", uncommanded, f"name them under hold: in {contract.source}"),
+        _nothing("grippers under hold", wrong_hold, "only positions and velocities can be held"),
+    ]
+    facts = (
+        f"ok  {contract.kind} from {contract.origin}, adapter {contract.name}",
+        f"ok  {contract.horizon} rows of {contract.period:g} s, normalised by {contract.normalisation}",
+    )
+    return Fit(all(ok for ok, _ in checks), (*facts, *(line for _, lines in checks for line in lines)))
+
+
+def _check(what: str, wanted: Sequence[str], there: Sequence[str], whose: str) -> tuple[bool, tuple[str, ...]]:
+    lost = [n for n in wanted if n not in there]
+    if not lost:
+        return True, (f"ok  {what}: {', '.join(wanted) or 'none'}",)
+    lines = (f"no  {what}: {', '.join(lost)} not there", f"    policy wants: {', '.join(wanted)}")
+    return False, (*lines, f"    {whose}: {', '.join(there)}")
+
+
+def _nothing(what: str, names: Sequence[str], advice: str) -> tuple[bool, tuple[str, ...]]:
+    return (True, ()) if not names else (False, (f"no  {what}: {', '.join(names)}; {advice}",))

@@ -1,0 +1,297 @@
+"""Observation in, plan out: the policy as nodes, simulator and evaluation use it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pi0_ros.policy.adapter import (
+    Adapter,
+    actions_from_model,
+    actions_to_model,
+    adapter_names,
+    adapter_of_checkpoint,
+    load_adapter,
+    state_to_model,
+)
+from pi0_ros.policy.backend import Backend, NormalisedPrefix
+from pi0_ros.policy.checkpoint import Checkpoint, Overrides, build_pipeline
+from pi0_ros.policy.contract import Contract, Fit, check_fit, contract_of
+from pi0_ros.policy.errors import PolicyError
+from pi0_ros.policy.fast import FastTokenizer, extract_actions, load_fast
+from pi0_ros.policy.pipeline import Pipeline
+from pi0_ros.policy.tokenizer import Tokenizer, load_tokenizer
+from pi0_ros.robot.spec import Kind, Robot
+
+Array = NDArray[np.float64]
+Images = Mapping[str, NDArray[np.uint8]]
+FAST_TOKENS = 256  # longest answer of π0-FAST, as in openpi
+
+
+class NotFiniteError(PolicyError):
+    """The network gave NaN or infinity; the plan is dropped."""
+
+
+class MisfitError(PolicyError):
+    """Robot and checkpoint do not fit; the message holds the comparison."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One moment: ROS time in s, pictures by robot camera (uint8 RGB [H, W, 3]; absent ones left out), measured
+    channels in robot units, and what to do in words."""
+
+    stamp: float
+    images: Images
+    state: Mapping[str, float]
+    prompt: str
+
+
+@dataclass(frozen=True)
+class PlanPrefix:
+    """The rest of the running plan on the new chunk's own time grid: row k is for stamp + k * period.
+
+    values: [P, D] absolute, robot units, columns `names`. delay_rows: rows that will have run when the new chunk
+    arrives. execution_rows: rows the old plan has a say in. method: "identity", "vjp" or "prefix".
+    """
+
+    values: Array
+    names: tuple[str, ...]
+    delay_rows: int
+    execution_rows: int
+    method: str = "identity"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A chunk: values [H, D] absolute in robot units, columns `names`, rows `period` s apart."""
+
+    values: Array
+    names: tuple[str, ...]
+    period: float
+    frozen_rows: int = 0
+    inference_seconds: float = 0.0
+
+
+class Policy:
+    """One checkpoint on one robot. Not thread-safe; the contract never changes."""
+
+    def __init__(
+        self,
+        robot: Robot,
+        adapter: Adapter,
+        pipeline: Pipeline,
+        tokenizer: Tokenizer,
+        backend: Backend,
+        fast: FastTokenizer | None = None,
+    ) -> None:
+        self.contract: Contract = contract_of(adapter, pipeline, robot)
+        fit = check_fit(robot, self.contract)
+        if not fit.ok:
+            raise MisfitError(f"robot {robot.name} and policy {adapter.name} do not fit:\n" + "\n".join(fit.lines))
+        if pipeline.style.kind == "pi0_fast" and fast is None:
+            raise PolicyError("a π0-FAST checkpoint needs the FAST tokenizer's folder (processor_config.json)")
+        self.robot, self.adapter, self.pipeline = robot, adapter, pipeline
+        self._tokenizer, self._backend, self._fast = tokenizer, backend, fast
+
+    def infer(
+        self,
+        obs: Observation,
+        noise: NDArray[np.floating] | None = None,
+        prefix: PlanPrefix | None = None,
+        seed: int | np.random.Generator | None = None,
+    ) -> Plan:
+        """A plan from one observation.
+
+        Args: noise [H, action width] standard normal; or `seed` (a number, or a Generator that is drawn from) to make
+        it. prefix: continue the running plan (real-time chunking).
+        Raises: PolicyError for a missing state, bad pictures, an empty prompt, a prefix that does not fit;
+        NotFiniteError where the network's output is not finite.
+        """
+        started = time.perf_counter()
+        state = state_to_model(self.adapter, obs.state)
+        inputs = self.pipeline.inputs(self._slots(obs.images, self.adapter.cameras), state, obs.prompt, self._tokenizer)
+        normalised = self._normalised(inputs, noise, seed, self._prefix(prefix, state))
+        if not np.all(np.isfinite(normalised)):
+            raise NotFiniteError(f"the network of {self.contract.name} gave NaN or infinity; no plan made")
+        values = actions_from_model(self.adapter, self.pipeline.actions(normalised, state))
+        return Plan(
+            values=self._in_plan_order(values, obs.state),
+            names=self.contract.channels,
+            period=self.contract.period,
+            frozen_rows=0 if prefix is None else min(prefix.delay_rows, len(prefix.values)),
+            inference_seconds=time.perf_counter() - started,
+        )
+
+    def subtask(self, obs: Observation, task: str, max_tokens: int = 32) -> str:
+        """What to do next towards `task`, in words, from the pictures (π0.5, arXiv 2504.16054, section IV-B).
+
+        Raises: PolicyError where the checkpoint has no text head, the task is empty, or no picture is there.
+        """
+        if not self.contract.has_text_head:
+            raise PolicyError(f"{self.contract.name} is a π0 checkpoint without a text head; give subtasks yourself")
+        cameras = self.adapter.high_level_cameras
+        images = self._slots(obs.images, self.adapter.cameras if cameras is None else cameras)
+        inputs = self.pipeline.subtask_inputs(images, task, self._tokenizer)
+        ids = self._backend.text(inputs, max_tokens, (self._tokenizer.eos,))
+        return self._tokenizer.decode(ids).strip()
+
+    def noise_shape(self) -> tuple[int, int]:
+        """Rows and columns of the noise `infer` takes."""
+        return self.pipeline.horizon, self.pipeline.action_width
+
+    def _slots(self, images: Images, cameras: Mapping[str, str | None]) -> dict[str, NDArray[np.uint8]]:
+        """Pictures by picture slot; a camera that gave none is left out (masked)."""
+        return {slot: images[camera] for slot, camera in cameras.items() if camera is not None and camera in images}
+
+    def _normalised(
+        self, inputs: Any, noise: Any, seed: int | np.random.Generator | None, prefix: NormalisedPrefix | None
+    ) -> NDArray[np.floating]:
+        if self._fast is not None:
+            return self._from_tokens(inputs, prefix)
+        if noise is None:
+            if seed is None:
+                raise PolicyError("infer needs noise or a seed to draw it with; zeros would not be a sample")
+            noise = np.random.default_rng(seed).standard_normal(self.noise_shape(), np.float32)
+        if np.shape(noise) != self.noise_shape():
+            raise PolicyError(f"noise has shape {np.shape(noise)}, the network takes {self.noise_shape()}")
+        return self._backend.actions(inputs, np.asarray(noise), prefix)
+
+    def _from_tokens(self, inputs: Any, prefix: NormalisedPrefix | None) -> NDArray[np.floating]:
+        """π0-FAST: ids to a chunk. It cannot continue a plan; the executor blends instead."""
+        assert self._fast is not None
+        if prefix is not None:
+            raise PolicyError("π0-FAST decodes tokens and cannot take a plan prefix; leave it out")
+        stop = (self._tokenizer.eos, self._tokenizer.encode("|")[-1])
+        ids = self._backend.text(inputs, FAST_TOKENS, stop)
+        size = self.pipeline.action_norm.statistics.size or len(self.adapter.action_channels)
+        return extract_actions(self._tokenizer, self._fast, ids, self.pipeline.horizon, size)
+
+    def _prefix(self, prefix: PlanPrefix | None, state: NDArray[np.floating]) -> NormalisedPrefix | None:
+        """The leftover re-anchored: absolute rows become offsets from the new state, then the network's scale."""
+        if prefix is None:
+            return None
+        values = actions_to_model(self.adapter, prefix.values, prefix.names)
+        if not len(values) or not np.all(np.isfinite(values)):
+            raise PolicyError("the plan prefix is empty or not finite; infer without it")
+        if not 0 <= prefix.delay_rows <= self.pipeline.horizon:
+            raise PolicyError(f"a delay of {prefix.delay_rows} rows does not fit a chunk of {self.pipeline.horizon}")
+        normalised = self.pipeline.normalised_actions(values, state)
+        return NormalisedPrefix(normalised, prefix.delay_rows, prefix.execution_rows, prefix.method)
+
+    def _in_plan_order(self, values: Array, state: Mapping[str, float]) -> Array:
+        """Model columns and held channels in the contract's order."""
+        columns = dict(zip(self.adapter.action_channels, values.T, strict=True))
+        for name in self.adapter.hold:
+            kind = self.robot.channels[self.robot.index[name]].kind
+            measured = 0.0 if kind is Kind.VELOCITY else state.get(name, np.nan)
+            if not np.isfinite(measured):
+                raise PolicyError(f"no measured value for {name}, which the policy holds where it is")
+            columns[name] = np.full(len(values), measured)
+        return np.stack([columns[name] for name in self.contract.channels], axis=1)
+
+
+def load_policy(
+    checkpoint: str | Path,
+    robot: Robot,
+    device: str = "cpu",
+    threads: int | None = None,
+    *,
+    adapter: str | Path | Adapter | None = None,
+    tokenizer: str | Path | None = None,
+    fast: str | Path | None = None,
+    overrides: Overrides | None = None,
+    steps: int = 10,
+    sizes: Mapping[str, Any] | None = None,
+) -> Policy:
+    """Load a checkpoint for a robot and check that they fit.
+
+    Args: checkpoint: folder of ours, openpi's (PyTorch or JAX) or LeRobot's. adapter: its YAML, a name under
+    config/policies, or None for the checkpoint's own, else the one named after the robot. tokenizer, fast: where the
+    checkpoint lacks them. threads: of torch, for the whole process. steps: of the flow.
+    Raises: PolicyError (MisfitError where robot and checkpoint do not fit), CheckpointError for the weights.
+    """
+    import torch
+
+    from pi0_ros.model import load
+    from pi0_ros.policy.backends.torch_backend import TorchBackend, check_device
+
+    check_device(device)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    opened, found, pipeline = read_policy(checkpoint, robot, adapter, overrides, sizes)
+    misfit = check_fit(robot, contract_of(found, pipeline, robot))
+    if not misfit.ok:  # said before gigabytes are read
+        raise MisfitError(f"robot {robot.name} and {checkpoint} do not fit:\n" + "\n".join(misfit.lines))
+    words = load_tokenizer(tokenizer or opened.folder)
+    speech = load_fast_for(opened, fast) if pipeline.style.kind == "pi0_fast" else None
+    _check_vocabulary(opened, words)
+    loaded = load(checkpoint, device=device, sizes=sizes)
+    return Policy(robot, found, pipeline, words, TorchBackend(loaded.model, device, steps), speech)
+
+
+def read_policy(
+    checkpoint: str | Path,
+    robot: Robot,
+    adapter: str | Path | Adapter | None = None,
+    overrides: Overrides | None = None,
+    sizes: Mapping[str, Any] | None = None,
+) -> tuple[Checkpoint, Adapter, Pipeline]:
+    """A checkpoint without its weights: what it is, the adapter for the robot, and its pipeline."""
+    from pi0_ros.model.checkpoints import open_checkpoint
+
+    opened = open_checkpoint(checkpoint, sizes=sizes)
+    found = find_adapter(opened, robot, adapter)
+    return opened, found, build_pipeline(opened, found, overrides)
+
+
+def find_adapter(opened: Checkpoint, robot: Robot, adapter: str | Path | Adapter | None = None) -> Adapter:
+    """The adapter given, the checkpoint's own, LeRobot's names, or config/policies/<robot>.yaml, in this order."""
+    if isinstance(adapter, Adapter):
+        return adapter
+    if adapter is not None:
+        return load_adapter(adapter)
+    own = adapter_of_checkpoint(opened.folder / "config.json") if opened.origin == "pi0_ros" else None
+    if own is not None:
+        return own
+    if robot.name not in adapter_names():
+        raise PolicyError(
+            f"{opened.folder}: nothing says how this checkpoint's vectors map to robot {robot.name}; write "
+            f"config/policies/{robot.name}.yaml or name one of {', '.join(adapter_names())} as adapter"
+        )
+    return load_adapter(robot.name)
+
+
+def load_fast_for(opened: Checkpoint, fast: str | Path | None) -> FastTokenizer:
+    """The FAST tokenizer given, or the one in the checkpoint's fast_tokenizer/ folder, in the checkpoint's dialect."""
+    failure = "truncate" if opened.conventions.dialect == "lerobot" else "zeros"
+    return load_fast(fast or opened.folder / "fast_tokenizer", failure)
+
+
+def _check_vocabulary(opened: Checkpoint, tokenizer: Tokenizer) -> None:
+    if tokenizer.vocab_size > opened.config.vocab:
+        raise PolicyError(
+            f"{opened.folder}: the tokenizer has {tokenizer.vocab_size} ids, the network {opened.config.vocab}; "
+            "they do not belong together"
+        )
+
+
+__all__ = [
+    "Contract",
+    "Fit",
+    "MisfitError",
+    "NotFiniteError",
+    "Observation",
+    "Plan",
+    "PlanPrefix",
+    "Policy",
+    "check_fit",
+    "load_policy",
+    "read_policy",
+]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pi0_ros.control import Chunk
+from pi0_ros.control.chunk import Chunk
 
 LATENCIES_KEPT = 50
 

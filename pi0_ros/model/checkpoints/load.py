@@ -55,7 +55,7 @@ class Loaded:
 
     @property
     def policy(self) -> Mapping[str, Any]:
-        return self.settings.get("policy", {}) if self.origin == "pi0_ros" else {}
+        return self.settings.get("policy") or {} if self.origin == "pi0_ros" else {}
 
 
 @dataclass(frozen=True)
@@ -188,20 +188,19 @@ def _open_own(path: Path, folder: Path, settings: Mapping[str, Any]) -> Opened:
     except ConfigError as error:
         raise CheckpointError(f"{folder / 'config.json'}: {error}") from None
     source = OwnSource(open_weights(path), config.kind)
-    policy = settings.get("policy")
-    conventions = _own_conventions(policy.get("conventions") if isinstance(policy, Mapping) else None, config.kind)
+    conventions = _own_conventions(settings.get("conventions"), config.kind)
     return Opened(source, "pi0_ros", config, folder, conventions, settings, ())
 
 
 def _own_conventions(saved: Any, kind: str) -> Conventions:
-    """Those written by `convert`, else our own habits (openpi's)."""
+    """Those of the project a converted checkpoint came from, else our own habits (openpi's)."""
     if not isinstance(saved, Mapping):
         return conventions_for("pi0_ros", kind, {})
     try:
         values = {key: tuple(value) if isinstance(value, list) else value for key, value in saved.items()}
         return Conventions(**values)
     except TypeError as error:
-        raise CheckpointError(f"config.json: 'policy.conventions' is malformed ({error})") from None
+        raise CheckpointError(f"config.json: 'conventions' is malformed ({error})") from None
 
 
 def _plan(opened: Opened, model: nn.Module) -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pi0_ros.model.checkpoints.conventions import Conventions
 from pi0_ros.model.checkpoints.load import FORMAT, VERSION
 from pi0_ros.model.checkpoints.names import EMBEDDING, LM_HEAD, from_network
 from pi0_ros.model.checkpoints.shards import INDEX, SINGLE
@@ -38,16 +39,22 @@ def save(
     policy: Mapping[str, Any] | None = None,
     dtype: torch.dtype | None = None,
     shard_bytes: int = 0,
+    conventions: Conventions | None = None,
 ) -> Path:
     """Writes our format: model.safetensors and config.json, weights first, so that an interrupted save has no config.
 
     policy: the "policy" section (channels, cameras, delta mask, ...). dtype: cast on the way, None keeps. shard_bytes:
-    above 0, cut into files of at most about that size. Returns the folder.
+    above 0, cut into files of at most about that size. conventions: those of the project the weights come from, where
+    they are not ours. Returns the folder.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_weights(folder, _cast(model, dtype), shard_bytes)
-    config = {"format": FORMAT, "version": VERSION, "model": model.config.to_dict(), "policy": dict(policy or {})}
+    config: dict[str, Any] = {"format": FORMAT, "version": VERSION, "model": model.config.to_dict()}
+    if policy:
+        config["policy"] = dict(policy)
+    if conventions is not None:
+        config["conventions"] = asdict(conventions)
     write_json(folder / "config.json", config)
     return folder
 

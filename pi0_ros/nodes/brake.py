@@ -31,4 +31,4 @@ class Brake:
         moved = np.clip(last.values + slower * period, self._lower, self._upper)
         ramped = np.sign(last.values) * np.maximum(np.abs(last.values) - change, 0.0)
         values = np.where(self._is_rate, ramped, moved)
-        return Command(stamp, self._names, values, np.where(self._is_rate, 0.0, slower))
+        return Command(stamp, self._names, values, np.where(self._is_rate, ramped, slower))

@@ -125,7 +125,6 @@ class ExecutorNode(ManagedNode):
         self._last: Command | None = None
         self._step: Step | None = None
         self._fault = ""
-        self._measured = np.full(len(self.robot.channels), math.nan)
         self._resting = threading.Event()
         self._resting.set()
         self._stepped = StepDetector()
@@ -170,31 +169,14 @@ class ExecutorNode(ManagedNode):
         self._heard(source.topic)
         received, ros = self.clocks.steady(), self.clocks.ros()
         self._post(lambda *_: self._core.on_state(received, ros, stamp, positions, velocities))
-        for channel, joint in self.robot.joint_of_channel.items():
-            if joint in positions:
-                self._note_measured(channel, positions[joint])
-
-    def _note_measured(self, channel: str, value: float) -> None:
-        at = self.robot.index[channel]
-        gripper = self.robot.group(self.robot.channels[at].group).gripper
-        if gripper is not None:
-            value = (value - gripper.closed) / (gripper.open - gripper.closed)
-        self._measured[at] = value
 
     def _on_odometry(self, source: StateSource, stamp: float, velocity: tuple[float, float, float]) -> None:
         self._heard(source.topic)
         received, ros = self.clocks.steady(), self.clocks.ros()
         self._post(lambda *_: self._core.on_odometry(received, ros, stamp, *velocity))
-        for axis, value in zip(("base_vx", "base_vy", "base_wz"), velocity, strict=True):
-            if axis in self.robot.index:
-                self._measured[self.robot.index[axis]] = value
 
     def _on_chunk(self, message: ActionChunk) -> None:
-        try:
-            chunk = chunk_from_message(message)
-        except ConversionError as error:
-            self._bad_message("action_chunk", error)
-            return
+        chunk = chunk_from_message(message)
         received, ros = self.clocks.steady(), self.clocks.ros()
 
         def take(steady: float, now: float) -> None:
@@ -279,16 +261,11 @@ class ExecutorNode(ManagedNode):
         ]
         for publisher, message in ready:
             publisher.publish(message)
-        moving = float(np.max(np.abs(command.velocities))) > REST_SPEED or self._rates_left(command) > REST_SPEED
         self._last = command
-        if moving:
+        if float(np.max(np.abs(command.velocities))) > REST_SPEED:
             self._resting.clear()
         else:
             self._resting.set()
-
-    def _rates_left(self, command: Command) -> float:
-        rates = [command.values[s] for g, s, _ in self._commands if g.kind.value == "velocity"]
-        return float(np.max(np.abs(np.concatenate(rates)))) if rates else 0.0
 
     def _tick_failed(self, trace: str) -> None:
         """The core raised: remember why and brake from the last command on; `reset` starts a new core."""
@@ -335,7 +312,7 @@ class ExecutorNode(ManagedNode):
     def _mode_name(self) -> str:
         if self._fault or self._step is None:
             return "stopped" if self._fault else "hold"
-        return str(getattr(self._step.mode, "value", self._step.mode)).lower()
+        return self._step.mode.value
 
     def _state_message(self) -> ExecutorState | None:
         step, last = self._step, self._last
@@ -349,9 +326,10 @@ class ExecutorNode(ManagedNode):
         message.splice_delay = float(step.splice_delay)
         message.channels = list(self.robot.channel_names)
         message.command = array("d", last.values if last is not None else [math.nan] * len(self.robot.channels))
-        message.measured = array("d", self._measured)
-        message.chunks_accepted, message.chunks_rejected = step.chunks_accepted, step.chunks_rejected
-        message.underruns, message.limited = step.underruns, step.limited
+        message.measured = array("d", step.measured)
+        counted = step.counters
+        message.chunks_accepted, message.chunks_rejected = counted.chunks_accepted, counted.chunks_rejected
+        message.underruns, message.limited = counted.underruns, counted.limited
         message.overruns = self._loop.overruns if self._loop is not None else 0
         return message
 
@@ -368,22 +346,24 @@ class ExecutorNode(ManagedNode):
             "period_late_ms_p99": timing.late_p99 * 1e3,
             "period_late_ms_max": timing.late_max * 1e3,
             "work_ms_p99": timing.work_p99 * 1e3,
-            "overruns": timing.overruns,
             "ticks": timing.ticks,
-            "underruns": step.underruns,
-            "chunks_accepted": step.chunks_accepted,
-            "chunks_rejected": step.chunks_rejected,
+            **vars(step.counters),
+            "overruns": timing.overruns,
+            "owner": step.owner,
+            "strategy": step.strategy,
             "messages_refused": self._rejected_messages,
             "last_rejection": self._last_rejection,
             "splice_delay_ms": step.splice_delay * 1e3,
         }
         values |= {f"{topic} hz": rate.hz(steady) for topic, rate in list(self._rates.items())}
-        values |= self.seam_values(step)
+        values |= {
+            "delay_p95_ms": step.delay_p95 * 1e3,
+            "seam_position": step.seam.position,
+            "seam_velocity": step.seam.velocity,
+            "seam_velocity_share": step.seam.velocity_share,
+            "tracking_error": step.tracking_error,
+        }
         return self._judge(values, timing.overruns / max(timing.ticks, 1))
-
-    def seam_values(self, step: Step) -> dict[str, object]:
-        """What the core measured at the splices, where it says."""
-        return dict(getattr(step, "metrics", None) or {})
 
     def _judge(self, values: dict[str, object], overrun_share: float) -> Health:
         if self._fault:

@@ -14,8 +14,8 @@ from rclpy.node import Node
 from std_msgs.msg import String
 
 from pi0_ros.control import Chunk
-from pi0_ros.msg import ActionChunk, ExecutorState
 from pi0_ros.control.planning import Latency, Prefix, Situation, Timetable, due, prefix
+from pi0_ros.msg import ActionChunk, ExecutorState
 from pi0_ros.nodes.weights import Weights
 from pi0_ros.policy import Observation, Plan, PlanPrefix, PolicyError
 from pi0_ros.robot import RobotError, load_robot

@@ -16,7 +16,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from pi0_ros.control import Chunk
+from pi0_ros.control import Chunk, unflatten
 from pi0_ros.msg import ActionChunk, ExecutorState
 from pi0_ros.robot.spec import Group
 from pi0_ros.ros.clock import duration_message, seconds, time_message
@@ -232,25 +232,18 @@ def channel_values(group: Group, message: object, joints: Sequence[str]) -> list
 
 
 def chunk_from_message(message: ActionChunk) -> Chunk:
-    """The plan in an ActionChunk; raises ConversionError where it is not one. Values are judged by the executor."""
-    names, width = tuple(message.channels), len(message.channels)
-    if width == 0 or len(message.values) == 0 or len(message.values) % width:
-        raise ConversionError(f"{len(message.values)} values are no whole rows of {width} channels")
-    values = np.asarray(message.values, np.float64).reshape(-1, width)
-    try:
-        return Chunk(
-            start=seconds(message.header.stamp),
-            period=message.period,
-            names=names,
-            values=values,
-            sequence=message.sequence,
-            epoch=message.epoch,
-            source=message.source,
-            frozen_rows=message.frozen_rows,
-            subtask=message.subtask,
-        )
-    except ValueError as error:
-        raise ConversionError(str(error)) from None
+    """The plan in an ActionChunk, as it came: whether it may be followed is the executor's to judge and to count."""
+    return Chunk(
+        start=seconds(message.header.stamp),
+        period=message.period,
+        names=tuple(message.channels),
+        values=unflatten(np.asarray(message.values, np.float64), len(message.channels)),
+        sequence=message.sequence,
+        epoch=message.epoch,
+        source=message.source,
+        frozen_rows=message.frozen_rows,
+        subtask=message.subtask,
+    )
 
 
 def chunk_message(chunk: Chunk, inference_seconds: float = 0.0) -> ActionChunk:

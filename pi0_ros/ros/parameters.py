@@ -76,8 +76,13 @@ class Parameters:
         for parameter in self._table.values():
             try:
                 node.declare_parameter(parameter.name, parameter.default, parameter.descriptor())
-            except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+            except InvalidParameterTypeException as error:
                 raise ParameterError(f"parameter {parameter.name}: {error}") from None
+            except InvalidParameterValueException:
+                # rclpy knows the range already, but not how to say it in one sentence.
+                raise ParameterError(
+                    f"parameter {parameter.name} must be a finite number in {parameter.low} .. {parameter.high}"
+                ) from None
         node.add_on_set_parameters_callback(self._judge)
 
     def values(self) -> SimpleNamespace:

@@ -1,0 +1,131 @@
+import math
+
+import pytest
+
+from pi0_ros.robot import load_robot
+from pi0_ros.ros.observation import Synchroniser, Track
+
+ROBOT = load_robot("mobile_bimanual")
+CAMERAS = ("base", "left_wrist", "right_wrist")
+
+
+@pytest.fixture
+def memory():
+    return Synchroniser(ROBOT)
+
+
+def joints(value, gripper=0.02):
+    found = dict.fromkeys(ROBOT.joint_of_channel.values(), value)
+    return found | {"left_finger_joint": gripper, "right_finger_joint": gripper}
+
+
+def feel(memory, *stamps, value=lambda t: t):
+    for t in stamps:
+        memory.add_joints(t, t, t, joints(value(t)))
+        memory.add_odometry(t, t, t, (0.1 * t, 0.2, 0.3))
+
+
+def look(memory, stamp, *cameras, late=0.0):
+    for camera in cameras:
+        memory.add_picture(camera, stamp + late, stamp, stamp + late, f"{camera} at {stamp}")
+
+
+def test_joints_are_interpolated_at_the_time_of_the_pictures(memory):
+    feel(memory, 10.00, 10.01, 10.02)
+    look(memory, 10.013, *CAMERAS)
+    taken = memory.take(10.02, 10.02, CAMERAS)
+    assert taken.complete and taken.stamp == 10.013
+    assert taken.state["left_joint3"] == pytest.approx(10.013)
+    assert taken.state["base_vx"] == pytest.approx(1.0013)
+
+
+def test_a_gripper_is_given_as_zero_to_one(memory):
+    feel(memory, 1.0)
+    look(memory, 1.0, *CAMERAS)
+    assert memory.take(1.0, 1.0, CAMERAS).state["left_gripper"] == pytest.approx(0.5)
+
+
+def test_the_observation_is_of_the_newest_moment_that_every_camera_saw(memory):
+    feel(memory, 5.0, 5.05, 5.1)
+    look(memory, 5.00, *CAMERAS)
+    look(memory, 5.03, "base", "left_wrist")
+    look(memory, 5.06, "base")
+    taken = memory.take(5.1, 5.1, CAMERAS)
+    assert taken.stamp == 5.0
+    assert {p.message for p in taken.pictures.values()} == {f"{c} at 5.0" for c in CAMERAS}
+    look(memory, 5.06, "left_wrist", "right_wrist")
+    assert memory.take(5.1, 5.1, CAMERAS).stamp == 5.06
+
+
+def test_a_required_camera_that_stopped_is_named_with_its_topic(memory):
+    feel(memory, 3.5)
+    look(memory, 3.0, "left_wrist")
+    look(memory, 3.5, "base", "right_wrist")
+    taken = memory.take(3.5, 3.5, CAMERAS)
+    assert not taken.complete and len(taken.missing) == 1
+    assert "left_wrist: last picture 0.50 s ago on left_wrist_camera/image_raw" in taken.missing[0]
+
+
+def test_a_camera_that_never_showed_anything_is_named(memory):
+    feel(memory, 1.0)
+    taken = memory.take(1.0, 1.0, CAMERAS)
+    assert len(taken.missing) == 3 and "no picture yet" in taken.missing[0]
+
+
+def test_a_picture_that_arrives_late_is_as_old_as_its_stamp(memory):
+    feel(memory, 2.0, 2.3)
+    look(memory, 2.0, *CAMERAS, late=0.3)
+    assert not memory.take(2.3, 2.3, CAMERAS).complete
+
+
+def test_an_optional_camera_is_left_out_when_it_is_stale(memory):
+    feel(memory, 1.0)
+    look(memory, 1.0, *CAMERAS)
+    taken = memory.take(1.0, 1.0, (*CAMERAS, "back"))
+    assert taken.complete and set(taken.pictures) == set(CAMERAS)
+
+
+def test_missing_state_is_named_with_its_topic(memory):
+    look(memory, 1.0, *CAMERAS)
+    taken = memory.take(1.0, 1.0, CAMERAS)
+    assert "joint_states, odom" in taken.missing[0] and "left_joint1" in taken.missing[0]
+
+
+def test_state_that_stopped_is_not_used(memory):
+    feel(memory, 1.0)
+    look(memory, 1.2, *CAMERAS)
+    assert not memory.take(1.2, 1.2, CAMERAS).complete
+
+
+@pytest.mark.parametrize("stamp", [0.0, 99.0])
+def test_a_stamp_of_zero_or_from_the_future_counts_as_now(memory, stamp):
+    memory.add_joints(5.0, stamp, 5.0, joints(1.0))
+    memory.add_odometry(5.0, stamp, 5.0, (0.0, 0.0, 0.0))
+    for camera in CAMERAS:
+        memory.add_picture(camera, 5.0, stamp, 5.0, "")
+    assert memory.take(5.0, 5.0, CAMERAS).stamp == 5.0
+
+
+def test_after_a_clock_jump_nothing_old_is_used(memory):
+    feel(memory, 100.0)
+    look(memory, 100.0, *CAMERAS)
+    memory.clear()
+    assert not memory.take(100.0, 1.0, CAMERAS).complete
+    feel(memory, 1.0)
+    look(memory, 1.0, *CAMERAS)
+    assert memory.take(1.0, 1.0, CAMERAS).stamp == 1.0
+
+
+def test_samples_that_do_not_rise_or_are_not_finite_are_dropped():
+    track = Track()
+    assert track.add(0.0, 1.0, 5.0)
+    assert not track.add(0.0, 1.0, 6.0) and not track.add(0.0, 0.5, 6.0) and not track.add(0.0, 2.0, math.nan)
+    assert track.at(1.0, 0.0) == 5.0
+
+
+def test_a_track_is_held_only_so_far_beyond_its_ends():
+    track = Track()
+    track.add(0.0, 1.0, 5.0)
+    track.add(0.0, 2.0, 7.0)
+    assert track.at(1.5, 0.0) == 6.0 and track.at(2.1, 0.1) == 7.0
+    assert track.at(2.2, 0.1) is None and track.at(0.8, 0.1) is None

@@ -123,9 +123,7 @@ def _cameras(config: ModelConfig, adapter: Adapter) -> tuple[str, ...]:
     )
 
 
-def _statistics(
-    checkpoint: Checkpoint, adapter: Adapter | None, overrides: Overrides
-) -> tuple[Statistics, Statistics]:
+def _statistics(checkpoint: Checkpoint, adapter: Adapter | None, overrides: Overrides) -> tuple[Statistics, Statistics]:
     """State and action statistics: the override, the adapter's asset if the checkpoint has it, else its only ones."""
     if overrides.statistics:
         file: Path = Path(overrides.statistics)

@@ -83,9 +83,7 @@ def check_fit(robot: Robot, contract: Contract) -> Fit:
     measured = set(robot.channel_names) | set(robot.joint_of_channel.values())
     cameras = tuple(c.name for c in robot.cameras)
     uncommanded = tuple(n for n in robot.channel_names if n not in contract.channels)
-    wrong_hold = tuple(
-        c.name for c in robot.channels if c.name in contract.held_channels and c.kind is Kind.GRIPPER
-    )
+    wrong_hold = tuple(c.name for c in robot.channels if c.name in contract.held_channels and c.kind is Kind.GRIPPER)
     checks = [
         _check("channels the policy commands", contract.channels, robot.channel_names, "robot has"),
         _check("channels the policy measures", contract.state_channels, sorted(measured), "robot measures"),

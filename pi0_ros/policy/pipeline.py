@@ -64,9 +64,7 @@ class Pipeline:
     missing: str = "masked"
     rename: Mapping[str, str] = field(default_factory=dict)
 
-    def inputs(
-        self, images: Mapping[str, UInt8], state: ArrayLike, task: str, tokenizer: Tokenizer
-    ) -> ModelInputs:
+    def inputs(self, images: Mapping[str, UInt8], state: ArrayLike, task: str, tokenizer: Tokenizer) -> ModelInputs:
         """Model inputs of one observation.
 
         Args: images by model camera, uint8 RGB [H, W, 3], absent ones left out; state [S] in the model's units before

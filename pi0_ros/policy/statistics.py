@@ -68,9 +68,7 @@ class RunningStats:
         if self.count < 2:
             raise PolicyError("statistics need at least two vectors")
         deviation = np.sqrt(np.maximum(0, self.mean_of_squares - self.mean**2))
-        return Statistics(
-            {"mean": self.mean, "std": deviation, "q01": self.quantile(0.01), "q99": self.quantile(0.99)}
-        )
+        return Statistics({"mean": self.mean, "std": deviation, "q01": self.quantile(0.01), "q99": self.quantile(0.99)})
 
     def quantile(self, q: float) -> Array:
         """Left edge of the bin where the cumulative count reaches q."""

@@ -32,9 +32,9 @@ class TorchBackend:
     def text(self, inputs: ModelInputs, max_tokens: int, stop: Sequence[int]) -> list[int]:
         """Greedy token ids after the prompt, up to the first of `stop`."""
         with torch.inference_mode():
-            return generate_text(
-                self._model, tensors(inputs, self._model.config, self._device), max_tokens, stop=stop
-            )[0]
+            return generate_text(self._model, tensors(inputs, self._model.config, self._device), max_tokens, stop=stop)[
+                0
+            ]
 
 
 def tensors(inputs: ModelInputs, config: object, device: torch.device) -> Inputs:

@@ -1,0 +1,122 @@
+import logging
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pi0_ros.policy import PolicyError, prompts, tiny_tokenizer
+from pi0_ros.policy.prompts import PromptStyle, default_style, encode_prompt, prompt_text, state_bins
+
+TINY = tiny_tokenizer.build()
+
+
+def test_bins_and_pi05_texts_equal_openpis(golden):
+    io = golden("state_prompt")
+    for case in golden.json("state_prompt", "state_prompt")["states"]:
+        state = io[case["tensor"]]
+        assert state_bins(state).tolist() == case["bins"]
+        assert prompt_text(default_style("pi05"), "pick up the fork", state) == case["pi05_prompt"]
+
+
+def test_the_published_bins_of_three_values():
+    assert state_bins([0.523, -0.234, 0.891]).tolist() == [194, 98, 242]
+
+
+def test_texts_of_every_dialect_equal_the_projects(golden):
+    state = golden("state_prompt")["state.0"]
+    cases = golden.json("state_prompt", "state_prompt")["prompts"]
+    assert len(cases) == 8
+    for case in cases:
+        task = case["prompt"]
+        assert prompt_text(default_style("pi0"), task) == case["pi0_clean"] + "\n"
+        assert prompt_text(default_style("pi05"), task, state) == case["pi05_prompt"]
+        assert prompt_text(default_style("pi0_fast"), task, state) == case["pi0_fast_prefix"]
+        assert prompt_text(default_style("pi0", "lerobot"), task) == case["lerobot_pi0_text"]
+
+
+def test_ids_equal_openpis_with_the_gemma_tokenizer(golden, gemma):
+    io = golden("state_prompt")
+    recorded = golden.json("state_prompt", "state_prompt")
+    for case in recorded["states"]:
+        found = encode_prompt(gemma, default_style("pi05"), "pick up the fork", io[case["tensor"]])
+        assert list(found.ids) == case["pi05_ids"]
+    for case in recorded["prompts"]:
+        task, state = case["prompt"], io["state.0"]
+        assert list(encode_prompt(gemma, default_style("pi0"), task).ids) == case["pi0_ids"]
+        assert list(encode_prompt(gemma, default_style("pi05"), task, state).ids) == case["pi05_ids"]
+        short = encode_prompt(gemma, PromptStyle("pi05", length=20, state=True), task, state)
+        assert list(short.ids) == case["pi05_ids_truncated_to_20"] and short.truncated
+        fast = encode_prompt(gemma, default_style("pi0_fast"), task, state)
+        assert list(fast.ids) == case["pi0_fast_prefix_ids"]
+
+
+def test_lerobots_early_padding_shows_as_128s():
+    style = PromptStyle("pi05", "lerobot", 200, state=True, pad_state_to=5)
+    assert prompt_text(style, "go", [0.0, -1.0, 2.0]) == "Task: go, State: 128 0 255 128 128;\nAction: "
+
+
+def test_lerobot_pi05_without_proprioception_has_no_state():
+    assert prompt_text(PromptStyle("pi05", "lerobot", 200), "go_home") == "Task: go home;\nAction: "
+
+
+def test_openpi_pi05_without_discrete_state_is_prompted_like_pi0():
+    style = PromptStyle("pi05", "openpi", 200)
+    assert prompt_text(style, "go_home") == "go home\n"
+    assert encode_prompt(TINY, style, "go home").ids == (TINY.bos, *TINY.encode("go home"), *TINY.encode("\n"))
+
+
+def test_lerobot_fast_keeps_capitals_and_starts_its_answer_with_bos():
+    style = default_style("pi0_fast", "lerobot")
+    assert prompt_text(style, "Open_It\nnow ", [0.0]) == "Task: Open It now, State: 128;\n"
+    assert prompts.answer_start(TINY, style) == (TINY.bos,)
+    assert prompts.answer_start(TINY, default_style("pi0_fast")) == ()
+
+
+def test_the_control_mode_stands_between_its_marks():
+    style = PromptStyle("pi05", state=True, length=99, control_mode="joint")
+    expected = "Task: go <control mode> joint <control mode>, State: 128;\nAction: "
+    assert prompt_text(style, "go", [0.0]) == expected
+
+
+def test_the_subtask_question_is_cleaned_and_loses_its_full_stop():
+    assert prompts.subtask_text("Touch_every Block. ") == "Task: touch every block. Subtask: "
+
+
+def test_a_long_prompt_is_cut_on_the_right_with_a_warning(caplog):
+    with caplog.at_level(logging.WARNING):
+        found = encode_prompt(TINY, PromptStyle("pi05", length=10, state=True), "touch the red block", [0.0] * 8)
+    assert len(found.ids) == 10 and found.ids[0] == TINY.bos and found.truncated
+    assert "cut to 10" in caplog.text
+
+
+@pytest.mark.parametrize("task", ["", "  \n "])
+def test_an_empty_task_is_refused(task):
+    for kind in prompts.KINDS:
+        with pytest.raises(PolicyError, match="empty"):
+            prompt_text(default_style(kind), task, [0.0])
+    with pytest.raises(PolicyError, match="empty"):
+        prompts.subtask_text(task)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_state_that_is_not_finite_makes_no_prompt(bad):
+    with pytest.raises(PolicyError, match="value 1 is not finite"):
+        prompt_text(default_style("pi05"), "go", [0.0, bad])
+
+
+def test_a_prompt_that_needs_a_state_asks_for_it():
+    with pytest.raises(PolicyError, match="state"):
+        prompt_text(default_style("pi05"), "go")
+
+
+def test_an_unknown_kind_is_refused_with_the_known_ones():
+    with pytest.raises(PolicyError, match="pi0, pi05, pi0_fast"):
+        PromptStyle("pi1")
+
+
+@given(st.lists(st.floats(-3, 3), min_size=1, max_size=40))
+def test_bins_lie_between_minus_one_and_255_and_rise_with_the_value(values):
+    bins = state_bins(sorted(values))
+    assert bins.min() >= -1 and bins.max() <= 255
+    assert np.all(np.diff(bins) >= 0)

@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pi0_ros.policy import PolicyError, tiny_tokenizer
+from pi0_ros.policy.tokenizer import load_tokenizer
+
+TINY = tiny_tokenizer.build()
+
+
+def test_every_state_number_is_one_token():
+    ids = [TINY.encode(f" {n}") for n in range(-1, 256)]
+    assert all(len(i) == 1 for i in ids)
+    assert len({i[0] for i in ids}) == 257
+
+
+def test_every_location_is_one_token_at_the_end_of_the_vocabulary():
+    ids = [TINY.encode(f"<loc{n:04d}>") for n in range(1024)]
+    assert ids == [[TINY.vocab_size - 1024 + n] for n in range(1024)]
+
+
+def test_the_vocabulary_is_small_and_its_special_ids_are_gemmas():
+    assert TINY.vocab_size <= 2000
+    assert (TINY.pad, TINY.eos, TINY.bos) == (0, 1, 2)
+
+
+@given(st.text(st.characters(exclude_characters="▁", exclude_categories=["Cs"])))
+def test_any_text_comes_back_as_it_was(text):
+    assert TINY.decode(TINY.encode(text)) == text
+
+
+@given(st.text())
+def test_text_never_makes_a_special_token(text):
+    assert not set(TINY.encode(text + "<eos><bos><pad>")) & {TINY.pad, TINY.eos, TINY.bos}
+
+
+def test_an_instruction_costs_one_token_a_word():
+    assert len(TINY.encode("touch the yellow block with the right arm")) == 8
+    prompt = "Task: touch the red block with the left arm, State: " + " ".join(["255"] * 18) + ";\nAction: "
+    assert len(TINY.encode(prompt)) <= 40
+
+
+def test_it_is_written_and_read_back_the_same(tmp_path):
+    tiny_tokenizer.save(tmp_path / "tokenizer.json")
+    again = load_tokenizer(tmp_path)
+    text = "Task: touch every block. Subtask: "
+    assert again.encode(text) == TINY.encode(text)
+    assert (tmp_path / "tokenizer.json").read_text() == tiny_tokenizer.to_json()
+
+
+def test_padding_truncation_and_templates_of_a_file_are_switched_off(golden):
+    words = load_tokenizer(golden.folder("lerobot_pi0"))
+    ids = words.encode("pick up " * 30)
+    assert len(ids) > 20 and words.bos not in ids and words.pad not in ids
+
+
+def test_a_sentencepiece_model_reads_like_a_tokenizer_json(tmp_path):
+    import sentencepiece
+
+    lines = ["pick up the fork", "touch the red block", "fold the towel"] * 30
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines), model_prefix=str(tmp_path / "tokenizer"), vocab_size=25, pad_id=0, eos_id=1,
+        bos_id=2, unk_id=3, byte_fallback=False, minloglevel=2,
+    )  # fmt: skip
+    words = load_tokenizer(tmp_path)
+    ids = words.encode("touch the fork")
+    assert words.bos not in ids and words.decode([words.bos, *ids, words.eos]) == "touch the fork"
+    assert words.vocab_size == 25
+
+
+def test_gemmas_file_gets_paligemmas_location_tokens(gemma):
+    assert gemma.vocab_size == 257152
+    assert gemma.encode("Action: <loc0056>|") == [4022, 235292, 235248, 256056, 235371]
+    assert gemma.encode("\n") == [108]
+
+
+@pytest.mark.parametrize("content", [b"{}", b"\xff\xfe\x00", b"[" * 1000, b'{"model": null}'])
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer.model"])
+def test_a_broken_file_is_named(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(PolicyError, match=name.replace(".", r"\.")):
+        load_tokenizer(tmp_path / name)
+
+
+def test_a_missing_tokenizer_says_where_to_get_one(tmp_path):
+    with pytest.raises(PolicyError, match="paligemma_tokenizer.model"):
+        load_tokenizer(tmp_path)
+
+
+def test_decoding_leaves_out_padding_and_marks():
+    ids = [TINY.bos, *TINY.encode("done"), TINY.eos, TINY.pad]
+    assert TINY.decode(np.array(ids)) == "done"

@@ -1,0 +1,143 @@
+"""What a policy hands over, and whether it may be believed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pi0_ros.robot.spec import Robot
+
+Array = npt.NDArray[np.float64]
+
+MIN_PERIOD, MAX_PERIOD = 1e-3, 10.0  # [s]; outside of these a period is a mistake, not a rate
+FUTURE_TOLERANCE = 0.5  # [s] an observation cannot come from later than this
+MAX_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """H rows of D channel values; row k is meant for ROS time start + k * period.
+
+    `values` [H, D] in robot units (rad, m, rad/s, m/s, gripper 0..1), copied and made read-only. Nothing is checked
+    here: `check_chunk` says whether a chunk is usable, so that a broken message can be counted instead of raised.
+    """
+
+    start: float
+    period: float
+    names: tuple[str, ...]
+    values: Array
+    sequence: int
+    epoch: int
+    source: str = ""
+    frozen_rows: int = 0
+    subtask: str = ""
+
+    def __post_init__(self) -> None:
+        values = np.array(self.values, dtype=np.float64)
+        values.setflags(write=False)
+        object.__setattr__(self, "values", values)
+
+    @property
+    def rows(self) -> int:
+        """H, or 0 where the values are no table."""
+        return int(self.values.shape[0]) if self.values.ndim == 2 else 0
+
+    @property
+    def end(self) -> float:
+        """ROS time of the last row; a single row lasts one period."""
+        return self.start + max(self.rows - 1, 1) * self.period
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a chunk was taken, and one sentence why not."""
+
+    accepted: bool
+    reason: str = ""
+
+
+ACCEPTED = Verdict(True)
+
+
+def unflatten(flat: Sequence[float] | Array, width: int) -> Array:
+    """Rows [H, width] of a flat row-by-row message field; [1, N] where it does not divide, which is then refused."""
+    values = np.asarray(flat, dtype=np.float64).ravel()
+    return values.reshape(-1, width) if width > 0 and values.size % width == 0 else values.reshape(1, -1)
+
+
+def check_shape(chunk: Chunk, robot: Robot) -> str:
+    """What is wrong with the table or its channel names, "" where nothing is."""
+    names, shape = chunk.names, chunk.values.shape
+    if len(shape) != 2 or shape[0] < 1 or shape[1] != len(names):
+        return f"values of shape {tuple(shape)} do not fit {len(names)} channel names"
+    if shape[0] > MAX_ROWS:
+        return f"{shape[0]} rows are more than {MAX_ROWS}"
+    if len(set(names)) != len(names):
+        return f"channel {next(n for n in names if list(names).count(n) > 1)} is there twice"
+    if unknown := [str(n) for n in names if n not in robot.index]:
+        return f"channel {unknown[0]} is not one of {robot.name}"
+    if missing := [n for n in robot.channel_names if n not in names]:
+        return f"channel {missing[0]} of {robot.name} is missing"
+    return ""
+
+
+def check_values(chunk: Chunk) -> str:
+    """Where a value is not finite, "" where all are."""
+    finite = np.isfinite(chunk.values)
+    if bool(finite.all()):
+        return ""
+    row, column = np.argwhere(~finite)[0]
+    return f"{chunk.names[column]} is {chunk.values[row, column]} in row {row}"
+
+
+def check_time(chunk: Chunk, ros: float, max_age: float) -> str:
+    """What is wrong with start, period or age at ROS time `ros` [s], "" where nothing is."""
+    if not (math.isfinite(chunk.period) and MIN_PERIOD <= chunk.period <= MAX_PERIOD):
+        return f"period {chunk.period} s is not between {MIN_PERIOD} and {MAX_PERIOD} s"
+    if not math.isfinite(chunk.start):
+        return f"start {chunk.start} is no time"
+    age = ros - chunk.start
+    if age > max_age:
+        return f"stale: its observation is {age:.2f} s old, more than {max_age:.2f} s"
+    if age < -FUTURE_TOLERANCE:
+        return f"its observation is {-age:.2f} s in the future"
+    if chunk.end <= ros:
+        return f"it ended {ros - chunk.end:.2f} s ago"
+    return ""
+
+
+def check_order(chunk: Chunk, epoch: int, sequences: Mapping[str, int]) -> str:
+    """Whether the chunk answers `epoch` and comes after the last one of its source, "" where it does."""
+    if chunk.epoch != epoch:
+        return f"epoch {chunk.epoch} is not the current epoch {epoch}"
+    last = sequences.get(chunk.source)
+    if last is not None and chunk.sequence <= last:
+        return f"sequence {chunk.sequence} does not follow {last}"
+    return ""
+
+
+def check_chunk(
+    chunk: Chunk, robot: Robot, ros: float, max_age: float, epoch: int, sequences: Mapping[str, int]
+) -> Verdict:
+    """All checks in order, the first failure as one sentence. Never raises for any content of a `Chunk`."""
+    if not isinstance(chunk.frozen_rows, int) or chunk.frozen_rows < 0:
+        return Verdict(False, f"frozen_rows {chunk.frozen_rows!r} is no count")
+    reason = (
+        check_shape(chunk, robot)
+        or check_values(chunk)
+        or check_time(chunk, ros, max_age)
+        or check_order(chunk, epoch, sequences)
+    )
+    return Verdict(False, reason) if reason else ACCEPTED
+
+
+def in_robot_order(chunk: Chunk, robot: Robot) -> Array:
+    """Values [H, D] with the columns in the robot's channel order; the names must have passed `check_shape`."""
+    if chunk.names == robot.channel_names:
+        return chunk.values
+    column = {name: i for i, name in enumerate(chunk.names)}
+    return chunk.values[:, [column[name] for name in robot.channel_names]]

@@ -1,0 +1,43 @@
+"""Something that happened, for logs, diagnostics and the black box."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line: when on both clocks [s], how bad ("info", "warn", "error"), a stable name, a sentence."""
+
+    steady: float
+    ros: float
+    level: str
+    name: str
+    text: str
+
+
+class EventLog:
+    """Events since the last `take`; the same name is repeated at most once a second, its text may change."""
+
+    INTERVAL = 1.0  # [s] the log throttle of ros2_control and Nav2
+    DEPTH = 64
+
+    def __init__(self) -> None:
+        self._fresh: list[Event] = []
+        self._last: dict[str, float] = {}
+
+    def add(self, steady: float, ros: float, level: str, name: str, text: str, throttle: bool = True) -> None:
+        """Note an event; with `throttle` only if none of that name was noted within the last second."""
+        last = self._last.get(name)
+        if throttle and last is not None and 0.0 <= steady - last < self.INTERVAL:
+            return
+        self._last[name] = steady
+        if len(self._fresh) < self.DEPTH:
+            self._fresh.append(Event(steady, ros, level, name, text))
+
+    def take(self) -> tuple[Event, ...]:
+        """The events since the last call."""
+        if not self._fresh:
+            return ()
+        fresh, self._fresh = tuple(self._fresh), []
+        return fresh

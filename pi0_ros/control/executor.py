@@ -1,0 +1,519 @@
+"""From action chunks and a person's input to one limited, continuous command a period.
+
+A thin orchestrator: every decision is made by a piece of its own (chunk, splice, timeline, limiter, modes, watchdogs),
+time is an argument, nothing here reads a clock, sleeps or raises for bad input.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from pi0_ros.control.blackbox import BlackBox
+from pi0_ros.control.chunk import Chunk, Verdict, check_chunk, in_robot_order
+from pi0_ros.control.delay import DelayEstimator, ask_in
+from pi0_ros.control.events import EventLog
+from pi0_ros.control.limiter import Limiter
+from pi0_ros.control.modes import REQUESTS, Mode, ModeState, Trigger, advance, allowed
+from pi0_ros.control.sensing import Measured
+from pi0_ros.control.settings import ExecutorSettings
+from pi0_ros.control.splice import Choice, blend_rows, choose, ensemble_rows, join, row_times
+from pi0_ros.control.step import Answer, Command, Counters, Seam, Step
+from pi0_ros.control.teleop import Teleop
+from pi0_ros.control.timeline import Spline, Timeline, make_spline
+from pi0_ros.control.watchdogs import ClockWatch, Estop, PlanClock, Since
+from pi0_ros.robot.spec import Kind, Robot
+
+Array = npt.NDArray[np.float64]
+
+
+class Executor:
+    """The one owner of a robot's command topics.
+
+    All times are seconds as floats: `steady` is the steady clock (it paces and watches), `ros` the ROS clock (it stamps
+    data and places plans). Call `step` once a control period; it never raises for what came in.
+    """
+
+    _plan: Timeline | None
+    _old_plan: Timeline | None
+    _incoming: tuple[Spline, Chunk, str] | None
+    _history: deque[Spline]
+    _sequences: dict[str, int]
+    _hold_at: Array | None
+    _live: bool
+
+    def __init__(self, robot: Robot, settings: ExecutorSettings | None = None) -> None:
+        self.robot, self.settings = robot, settings or ExecutorSettings()
+        self.period = 1.0 / robot.control_rate
+        self.blackbox = BlackBox()
+        self._limiter = Limiter(robot, self.period, self.settings.recovery_velocity)
+        self._measured, self._teleop = Measured(robot, self.settings), Teleop(robot, self.settings)
+        self._mode, self._estop, self._counts = ModeState(), Estop(), Counters()
+        self._log, self._delays = EventLog(), DelayEstimator()
+        self._clock, self._plan_clock = ClockWatch(), PlanClock()
+        self._off_track, self._stale, self._starved = Since(), Since(), Since()
+        self._anchored = False
+        self._last_steady, self._last_stamp = -math.inf, -math.inf
+        self._silence(0.0)
+        self._tables(robot)
+
+    def _tables(self, robot: Robot) -> None:
+        limits = [c.limits for c in robot.channels]
+        self._kinds = tuple(c.kind for c in robot.channels)
+        self._lower, self._upper = (np.array([getattr(m, n) for m in limits]) for n in ("lower", "upper"))
+        rate = [m.acceleration if k is Kind.VELOCITY else m.velocity for m, k in zip(limits, self._kinds, strict=True)]
+        self._rate = np.array(rate)
+        self._smooth = np.array([float(k is not Kind.GRIPPER) for k in self._kinds])
+        self._position = np.array([k is Kind.POSITION for k in self._kinds])
+        self._driven = np.array([k is Kind.VELOCITY for k in self._kinds])
+        self._stops: list[Array | None] = [
+            np.zeros((3, len(g.channels))) if g.kind is Kind.VELOCITY else None for g in robot.groups
+        ]
+        self._commanded = self._limiter.state
+
+    # What comes in -------------------------------------------------------------------------------------------------
+
+    def on_state(
+        self, steady: float, ros: float, stamp: float, positions: Mapping[str, float], velocities: Mapping[str, float]
+    ) -> None:
+        """Take joint positions [rad, m] and velocities by joint name; joints the robot does not name are skipped."""
+        problem = self._measured.hear_joints(steady, ros, stamp, positions, velocities)
+        if problem:
+            self._log.add(steady, ros, "warn", "joint_state", problem)
+        self.blackbox.add(steady, ros, "state", (stamp, dict(positions)), 64 * len(positions))
+
+    def on_odometry(self, steady: float, ros: float, stamp: float, vx: float, vy: float, wz: float) -> None:
+        """Take the base velocity in the base frame [m/s, rad/s]."""
+        problem = self._measured.hear_odometry(steady, ros, stamp, (vx, vy, wz))
+        if problem:
+            self._log.add(steady, ros, "warn", "odometry", problem)
+
+    def on_chunk(self, steady: float, ros: float, chunk: Chunk) -> Verdict:
+        """Judge a chunk and, where it is good and autonomy is on, take it up at the next step."""
+        self.blackbox.add(steady, ros, "chunk", chunk, int(chunk.values.nbytes))
+        verdict = check_chunk(
+            chunk, self.robot, ros, self.settings.chunk_max_age, self._mode.epoch, self._sequences
+        )
+        if chunk.epoch == self._mode.epoch and 0.0 <= ros - chunk.start < 60.0:
+            self._delays.add(ros - chunk.start)
+        if verdict.accepted and self._mode.mode is not Mode.AUTONOMY:
+            self._count(ignored=1)
+            return Verdict(False, f"ignored: the mode is {self._mode.mode.value}")
+        if verdict.accepted:
+            verdict = self._prepare(steady, ros, chunk)
+        if verdict.accepted:
+            self._count(chunks_accepted=1)
+            self._sequences[chunk.source] = chunk.sequence
+        else:
+            self._refusal = verdict.reason
+            self._count(chunks_rejected=1)
+            self._log.add(steady, ros, "error", "chunk", f"chunk {chunk.sequence} refused: {verdict.reason}")
+        return verdict
+
+    def on_teleop(self, steady: float, group: str, names: Sequence[str], values: Sequence[float]) -> None:
+        """Take a person's command for one group, by channel or driver joint name, in robot units."""
+        problem = self._teleop.hear(steady, group, names, values)
+        if problem:
+            self._count(refused=1)
+            self._log.add(steady, self._clock.ros, "warn", f"teleop {group}", problem)
+            return
+        if self._mode.mode is Mode.TELEOP:
+            return
+        self._count(ignored=1)
+        if self._teleop.leader_moved(steady, group) and self._teleop.enabled(steady):
+            self._fire(steady, self._clock.ros, Trigger.LEADER_MOVED, f"the leader of {group} was moved", "info")
+
+    def on_deadman(self, steady: float, pressed: bool) -> None:
+        """Take the state of the deadman button (used only where the robot YAML names one)."""
+        self._teleop.hear_button(steady, pressed)
+
+    def on_estop(self, steady: float, pressed: bool) -> None:
+        """Take the emergency stop's heartbeat."""
+        self._estop = self._estop.hear(steady, pressed)
+        if pressed:
+            self._fire(steady, self._clock.ros, Trigger.ESTOP, "e-stop pressed", "error")
+
+    def on_clock_jump(self, steady: float, ros: float) -> None:
+        """The ROS clock was set: everything placed on it is void. Autonomy has to be asked for again."""
+        self._plan, self._incoming, self._history = None, None, deque(maxlen=self.settings.ensemble_depth)
+        self._measured.forget_stamps()
+        self._plan_clock, self._clock, self._last_stamp = PlanClock(), ClockWatch(), -math.inf
+        self._fire(steady, ros, Trigger.CLOCK_JUMP, "the ROS clock jumped", "warn")
+        self._log.add(steady, ros, "warn", "clock", "the ROS clock jumped: plans and stamps before it are void")
+
+    def request(self, steady: float, ros: float, name: str) -> Answer:
+        """A person asks for "hold", "teleop", "autonomy", "stop" or "reset"."""
+        trigger = REQUESTS.get(name)
+        if trigger is None:
+            return Answer(False, f"{name!r} is none of {', '.join(REQUESTS)}")
+        reason = self._objection(steady, trigger)
+        if reason:
+            self._log.add(steady, ros, "warn", f"request {name}", f"{name} refused: {reason}", throttle=False)
+            return Answer(False, f"refused: {reason}")
+        self._fire(steady, ros, trigger, f"{name} requested", "info")
+        return Answer(True, self._reason(steady))
+
+    def _objection(self, steady: float, trigger: Trigger) -> str:
+        """Why a request cannot be granted now, "" where it can."""
+        mode = self._mode.mode
+        if not allowed(mode, trigger):
+            return f"{trigger.value} is not possible in {mode.value}" + (
+                f" ({self._mode.reason}); reset first" if mode is Mode.STOPPED else ""
+            )
+        if trigger is Trigger.ASK_RESET:
+            return self._estop.active(steady, self.settings.estop_heartbeat) or self._outside()
+        if trigger is Trigger.ASK_AUTONOMY:
+            return self._measured.stale(steady)
+        return ""
+
+    # The period ----------------------------------------------------------------------------------------------------
+
+    def step(self, steady: float, ros: float) -> Step:
+        """One control period. `command` in the result is None before the robot is known, after a fault at rest, and
+        when called again too soon (less than half a period after the last time)."""
+        if not (math.isfinite(steady) and math.isfinite(ros)) or steady - self._last_steady < 0.5 * self.period:
+            self._log.add(steady, ros, "warn", "period", "a step that came too soon was refused")
+            return self._report(steady, ros, None, "none")
+        self._pace(steady, ros)
+        self._watch(steady, ros)
+        if not self._ready(steady, ros):
+            return self._report(steady, ros, None, "none")
+        self._take_up(steady, ros)
+        owner, goals, scales = self._drive(steady, ros)
+        changed = self._limiter.step(goals, scales)
+        if changed is None:
+            self._fire(steady, ros, Trigger.FAULT, "a command that is not finite was refused", "error")
+            changed, owner = self._limiter.step(self._stops, self._full) or 0, "hold"
+        if changed:
+            self._count(limited=1)
+        before, self._commanded = self._commanded, self._limiter.state
+        self._measure_seam(before)
+        return self._report(steady, ros, self._command(steady, ros), owner)
+
+    def _pace(self, steady: float, ros: float) -> None:
+        missed = round((steady - self._last_steady) / self.period) - 1 if math.isfinite(self._last_steady) else 0
+        if missed > 0:
+            self._count(overruns=missed)
+            self._log.add(steady, ros, "warn", "overrun", f"{missed} control periods missed")
+        self._last_steady = steady
+        complaint = self._clock.complaint(steady, ros, self.settings.clock_jump)
+        moved = self._clock.ros != ros or not complaint
+        if complaint and moved:
+            self.on_clock_jump(steady, ros)
+        elif complaint:
+            self._fire(steady, ros, Trigger.CLOCK_JUMP, complaint, "warn")
+        self._clock = self._clock.update(steady, ros)
+        self._plan_clock = self._plan_clock.advance(ros, self.period)
+
+    def _watch(self, steady: float, ros: float) -> None:
+        """All watchdogs, the worst first; each fires a trigger and the table decides what it means."""
+        settings = self.settings
+        if stop := self._estop.active(steady, settings.estop_heartbeat):
+            self._fire(steady, ros, Trigger.ESTOP, stop, "error")
+        if self._anchored and (outside := self._outside()):
+            self._fire(steady, ros, Trigger.FAULT, outside, "error")
+        stale = self._measured.stale(steady) or self._frozen(steady)
+        self._stale = self._stale.update(steady, bool(stale))
+        if stale and self._anchored:
+            self._fire(steady, ros, Trigger.STATE_STALE, stale, "error")
+            if self._stale.lasts(steady, settings.state_lost):
+                self._fire(steady, ros, Trigger.FAULT, f"measurements lost: {stale}", "error")
+        if self._mode.mode is Mode.TELEOP:
+            self._watch_teleop(steady, ros)
+        if self._mode.mode is Mode.AUTONOMY:
+            self._watch_policy(steady, ros)
+        if self._anchored and not stale:
+            self._watch_tracking(steady, ros)
+
+    def _frozen(self, steady: float) -> str:
+        """Joint states that keep arriving without ever changing while the command moves are no measurement."""
+        if not self._measured.frozen(steady):
+            self._frozen_at = self._commanded[0]
+            return ""
+        moved = float(np.max(np.abs(self._commanded[0] - self._frozen_at) * self._position))
+        return "measurements are frozen" if self._anchored and moved > self.settings.frozen_motion else ""
+
+    def _watch_teleop(self, steady: float, ros: float) -> None:
+        alive = self._teleop.alive(steady)
+        if self._live and not alive:
+            self._fire(steady, ros, Trigger.TELEOP_LOST, "the teleop device went silent", "error")
+        self._live = alive
+        if not self._teleop.enabled(steady):
+            self._engaged = steady
+
+    def _watch_policy(self, steady: float, ros: float) -> None:
+        waiting = self._plan is None and self._incoming is None
+        if waiting:
+            limit = self.settings.engage_timeout
+            if limit and steady - self._entered > limit:
+                why = f"; the last was refused: {self._refusal}" if self._refusal else ""
+                self._fire(steady, ros, Trigger.POLICY_LOST, f"no usable chunk within {limit:g} s{why}", "error")
+        dry = self._plan is not None and self._incoming is None and self._plan_clock.time > self._plan.end
+        if dry and self._starved.start is None:
+            self._count(underruns=1)
+            self._log.add(steady, ros, "warn", "underrun", "UNDERRUN: the plan ran out before the next chunk came")
+        self._starved = self._starved.update(steady, dry)
+        if self._starved.lasts(steady, self.settings.policy_lost):
+            text = f"policy silent for {self.settings.policy_lost:g} s after the plan ran out"
+            self._fire(steady, ros, Trigger.POLICY_LOST, text, "error")
+
+    def _watch_tracking(self, steady: float, ros: float) -> None:
+        lag = self.settings.tracking_lag * np.abs(self._commanded[1])
+        errors = np.where(self._position, np.abs(self._commanded[0] - self._measured.values) - lag, 0.0)
+        worst = int(np.argmax(errors))
+        self._error = float(errors[worst])
+        self._off_track = self._off_track.update(steady, self._error > self.settings.tracking_error)
+        if not self._off_track.lasts(steady, self.settings.tracking_time):
+            return
+        name = self.robot.channel_names[worst]
+        text = f"TRACKING: {name} is {self._error:.2f} from its command; holding where the robot is"
+        self._fire(steady, ros, Trigger.TRACKING, text, "error")
+        self._log.add(steady, ros, "error", "tracking", text)
+        self._hold_at = np.clip(self._measured.values, self._lower, self._upper)
+        self._off_track = Since()
+
+    def _outside(self) -> str:
+        """Which position was measured far outside its limits, "" where none was."""
+        values = self._measured.values
+        excess = np.where(self._position, np.maximum(self._lower - values, values - self._upper), 0.0)
+        worst = int(np.argmax(np.nan_to_num(excess, nan=0.0)))
+        if not excess[worst] > self.settings.outside_fault:
+            return ""
+        return f"{self.robot.channel_names[worst]} is {excess[worst]:.2f} outside its limits"
+
+    def _ready(self, steady: float, ros: float) -> bool:
+        """Whether commands may go out: from the first measurement on, and not after it was lost and all is at rest."""
+        stale = self._measured.stale(steady)
+        if self._anchored:
+            lost = bool(stale) and self._stale.lasts(steady, self.settings.state_lost)
+            self._anchored = not (lost and self._limiter.still)
+            return self._anchored
+        if stale:
+            self._waiting = f"waiting: {stale}"
+            self._log.add(steady, ros, "warn", "waiting", self._waiting)
+            return False
+        if outside := self._outside():
+            self._fire(steady, ros, Trigger.FAULT, outside, "error")
+            return False
+        start = np.where(self._driven, 0.0, self._measured.values)
+        self._limiter.reset(start)
+        self._commanded, self._anchored, self._frozen_at = self._limiter.state, True, start
+        self._hold_at, self._plan, self._incoming, self._waiting = None, None, None, ""
+        return True
+
+    # Who drives ----------------------------------------------------------------------------------------------------
+
+    def _drive(self, steady: float, ros: float) -> tuple[str, list[Array | None], list[float]]:
+        """Owner, goal of every group (None: stop) and share of the velocity limits."""
+        mode = self._mode.mode
+        if mode is Mode.TELEOP:
+            return "teleop", self._teleop_goals(steady), [self._scale(steady)] * len(self._stops)
+        if mode is Mode.AUTONOMY and self._plan is not None and self._plan_clock.time <= self._plan.end:
+            return "policy", self._plan_goals(self._plan), [self._scale(steady)] * len(self._stops)
+        if self._hold_at is not None:
+            return "hold", self._measured_goals(self._hold_at), [self.settings.engage_scale] * len(self._stops)
+        return "hold", self._stops, self._full
+
+    def _teleop_goals(self, steady: float) -> list[Array | None]:
+        if not self._teleop.enabled(steady):
+            return self._stops
+        devices = self._teleop.devices.values()
+        return [d.goal if d.fresh(steady) else stop for d, stop in zip(devices, self._stops, strict=True)]
+
+    def _plan_goals(self, plan: Timeline) -> list[Array | None]:
+        """Each group aims at its plan one lead ahead; most share the same lead, so few moments are evaluated."""
+        moments: dict[float, Array] = {}
+        goals: list[Array | None] = []
+        for group, part, limiter in zip(self.robot.groups, self._limiter.slices, self._limiter.groups, strict=True):
+            lead = self.period if group.kind is Kind.GRIPPER else limiter.lead
+            if lead not in moments:
+                moments[lead] = plan.at(min(self._plan_clock.time - self.period + lead, plan.end))
+            goals.append(moments[lead][:, part])
+        return goals
+
+    def _measured_goals(self, target: Array) -> list[Array | None]:
+        goals = list(self._stops)
+        for i, (group, part) in enumerate(zip(self.robot.groups, self._limiter.slices, strict=True)):
+            if group.kind is Kind.POSITION:
+                goals[i] = np.vstack((target[part], np.zeros((2, len(group.channels)))))
+        return goals
+
+    def _scale(self, steady: float) -> float:
+        """Share of the velocity limits: small just after a change of owner, then back to all of it."""
+        settings = self.settings
+        later = steady - self._engaged - settings.engage_time
+        if later < 0.0:
+            return settings.engage_scale
+        return min(1.0, settings.engage_scale + (1.0 - settings.engage_scale) * later / max(settings.engage_ramp, 1e-3))
+
+    def _fire(self, steady: float, ros: float, trigger: Trigger, reason: str, level: str) -> None:
+        """Let the table decide; on a change everything the old owner had is dropped."""
+        before, self._mode = self._mode, advance(self._mode, trigger, reason)
+        if self._mode.epoch == before.epoch:
+            return
+        text = f"{before.mode.value} -> {self._mode.mode.value}: {reason}"
+        self._log.add(steady, ros, level, "mode", text, throttle=False)
+        self._silence(steady)
+
+    def _silence(self, steady: float) -> None:
+        """Forget every plan and memory of the mode that ended."""
+        self._plan, self._incoming, self._sequences = None, None, {}
+        self._history = deque(maxlen=self.settings.ensemble_depth)
+        self._choice, self._refusal, self._waiting = Choice(), "", ""
+        self._hold_at = None
+        self._entered = self._engaged = steady
+        self._live, self._old_plan = False, None
+        self._starved, self._off_track = Since(), Since()
+        self._seam, self._splice_delay, self._error = Seam(), 0.0, 0.0
+        self._full = [1.0] * len(self.robot.groups)
+        self._delays.cold_start()
+
+    # Plans ---------------------------------------------------------------------------------------------------------
+
+    def _running(self, time: float) -> Timeline | None:
+        return self._plan if self._plan is not None and time <= self._plan.end else None
+
+    def _prepare(self, steady: float, ros: float, chunk: Chunk) -> Verdict:
+        """Choose the strategy and make the rows it asks for."""
+        values = in_robot_order(chunk, self.robot)
+        rows = np.clip(values, self._lower, self._upper)
+        if not np.array_equal(rows, values):
+            worst = int(np.argmax(np.max(np.abs(rows - values), axis=0)))
+            text = f"{self.robot.channel_names[worst]} was planned beyond its limits and clamped"
+            self._log.add(steady, ros, "warn", "clamped", text)
+        spline = make_spline(chunk.start, chunk.period, rows, self._kinds)
+        old = self._running(ros)
+        strategy, refusal = self._strategy(ros, chunk, old)
+        refusal = refusal or ("" if old is not None else self._gap(spline, ros))
+        if refusal:
+            return Verdict(False, refusal)
+        times, settings = row_times(chunk.start, chunk.period, len(rows)), self.settings
+        if strategy == "blend" and old is not None:
+            rows = blend_rows(rows, times, old, ros, settings.blend_time, self._smooth)
+        elif strategy == "ensemble" and self._history:
+            rows = ensemble_rows(rows, times, self._history, settings.ensemble_decay, self._smooth)
+        self._history.append(spline)
+        self._incoming = (make_spline(chunk.start, chunk.period, rows, self._kinds), chunk, strategy)
+        return Verdict(True, strategy)
+
+    def _strategy(self, ros: float, chunk: Chunk, old: Timeline | None) -> tuple[str, str]:
+        """The strategy for this chunk, and why it cannot be used at all, "" where it can."""
+        wanted, delay, span = self.settings.strategy, ros - chunk.start, chunk.end - chunk.start
+        self._choice = choose(self._choice, delay, self._delays.p95, span, chunk.frozen_rows * chunk.period)
+        if wanted == "auto" and self._choice.strategy == "hold":
+            return "hold", f"hold: a delay of {max(delay, self._delays.p95):.2f} s leaves too little of {span:.2f} s"
+        if old is None:
+            return "replace", ""
+        if wanted == "rtc" and not chunk.frozen_rows:
+            return "blend", ""
+        return (self._choice.strategy if wanted == "auto" else wanted), ""
+
+    def _gap(self, spline: Spline, ros: float) -> str:
+        """How the plan starts too far from the robot, "" where it starts near it."""
+        gaps = np.abs(spline.at(ros)[0] - self._measured.values) * self._position
+        worst = int(np.argmax(gaps))
+        if gaps[worst] <= self.settings.start_gap:
+            return ""
+        return f"{self.robot.channel_names[worst]} would start {gaps[worst]:.2f} from the robot"
+
+    def _take_up(self, steady: float, ros: float) -> None:
+        """Make the newest chunk the plan, joined to what is being commanded."""
+        if self._incoming is None:
+            return
+        (spline, chunk, strategy), self._incoming = self._incoming, None
+        time = self._plan_clock.time
+        if spline.end <= time:
+            return
+        old = self._running(time)
+        if self._plan is None:
+            self._engaged = steady
+        state = np.where(self._smooth > 0.0, self._commanded, 0.0)
+        residual = join(spline, time - self.period, state, self._rate, self._smooth)
+        self._plan = Timeline(
+            spline, chunk.sequence, chunk.epoch, chunk.source, chunk.start, chunk.subtask, strategy, residual
+        )
+        self._old_plan, self._splice_delay = old, ros - chunk.start
+        self._seam_at = time
+
+    def _measure_seam(self, before: Array) -> None:
+        """Compare the first command of a new plan with the one the old plan would have led to."""
+        old, self._old_plan = self._old_plan, None
+        if old is None or self._plan is None:
+            return
+        expected = old.at(min(self._seam_at, old.end))
+        lagged = before + expected - old.at(min(self._seam_at - self.period, old.end))
+        jump = np.abs(self._commanded - lagged) * self._smooth
+        gap = np.abs(self._plan.spline.at(self._seam_at)[0] - expected[0]) * self._smooth
+        self._seam = Seam(*(float(np.max(m)) for m in (jump[0], jump[1], jump[1] / self._rate, gap)))
+
+    def running_plan(self, ros: float) -> Chunk | None:
+        """What is left of the plan from ROS time `ros` on, on the plan's own period; None where nothing is left."""
+        plan = self._running(ros)
+        if plan is None:
+            return None
+        period = plan.spline.period
+        times = np.arange(ros, plan.end + 1e-9, period)
+        values = np.stack([plan.at(float(t))[0] for t in times])
+        return Chunk(
+            ros, period, self.robot.channel_names, values, plan.sequence, plan.epoch, plan.source, 0, plan.subtask
+        )
+
+    # What goes out -------------------------------------------------------------------------------------------------
+
+    def _command(self, steady: float, ros: float) -> Command:
+        stamp = max(ros, self._last_stamp + 1e-6)
+        self._last_stamp = stamp
+        values, rates, _ = self._commanded
+        values, rates = values.copy(), np.where(self._driven, values, rates)
+        self.blackbox.add(steady, ros, "command", (stamp, values), values.nbytes)
+        return Command(stamp, self.robot.channel_names, values, rates)
+
+    def _reason(self, steady: float) -> str:
+        mode = self._mode
+        if self._waiting:
+            return self._waiting
+        if mode.mode is Mode.AUTONOMY:
+            if self._plan is None:
+                return f"waiting for a chunk that starts near the robot; {self._refusal}" if self._refusal else (
+                    "waiting for a fresh chunk"
+                )
+            if self._starved.start is not None:
+                return "UNDERRUN: the plan ran out, holding until the next chunk"
+        if mode.mode is Mode.TELEOP and not self._teleop.enabled(steady):
+            return "waiting for the deadman button"
+        if mode.mode is Mode.TELEOP and not self._teleop.alive(steady):
+            return "waiting for teleop input"
+        return mode.reason
+
+    def _report(self, steady: float, ros: float, command: Command | None, owner: str) -> Step:
+        plan = self._plan
+        left = max(0.0, plan.end - self._plan_clock.time) if plan is not None else 0.0
+        events = self._log.take()
+        for event in events:
+            self.blackbox.add(steady, ros, "event", event, 128)
+        return Step(
+            command=command,
+            mode=self._mode.mode,
+            reason=self._reason(steady),
+            owner=owner,
+            epoch=self._mode.epoch,
+            plan_sequence=plan.sequence if plan is not None else 0,
+            plan_left=left,
+            splice_delay=self._splice_delay,
+            delay_p95=self._delays.p95,
+            ask_in=ask_in(left, self._delays.p95, self.settings.ask_margin),
+            strategy=plan.strategy if plan is not None else "",
+            seam=self._seam,
+            tracking_error=self._error,
+            measured=self._measured.values.copy(),
+            counters=self._counts,
+            events=events,
+        )
+
+    def _count(self, **more: int) -> None:
+        self._counts = replace(self._counts, **{n: getattr(self._counts, n) + k for n, k in more.items()})

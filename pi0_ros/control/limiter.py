@@ -1,0 +1,321 @@
+"""The last function before the wire: no command leaves that breaks a limit relative to the one before.
+
+Every group carries the state (value, rate, rate of rate) of its *command*; the reference is the previous command and
+never the measurement, which lags and would throttle the motion (ros2_control, joint_limits). Each step asks ruckig
+(Berscheid and Kroeger, "Jerk-limited Real-time Trajectory Generation with Arbitrary Target States", 2021) for the
+fastest way to the goal within the group's limits, all channels arriving together so that the path is kept.
+
+The braking distance is respected by induction: a state is emitted only if it can be stopped inside the position
+limits, and where a candidate cannot, the group takes the first step of the stop that the state before was known to have.
+A velocity channel goes the same way one derivative higher: its value is a velocity, its rate an acceleration.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from ruckig import (  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    ControlInterface,
+    InputParameter,
+    Result,
+    Ruckig,
+    RuckigError,
+    Synchronization,
+    Trajectory,
+)
+
+from pi0_ros.robot.spec import Group, Kind, Robot
+
+Array = npt.NDArray[np.float64]
+
+MAX_LEAD = 0.25  # [s] how far ahead a group that fell behind aims to meet its plan again
+INSIDE = 0.999  # share of the limits a goal may ask for, so that rounding stays inside
+TIE = 1e-9
+
+
+@dataclass(frozen=True)
+class Motion:
+    """State of a group's command: value, rate, rate of rate, one entry a channel."""
+
+    x: tuple[float, ...]
+    v: tuple[float, ...]
+    a: tuple[float, ...]
+
+    @property
+    def still(self) -> bool:
+        """Nothing moves and nothing is about to."""
+        return not any(self.v) and not any(self.a)
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Limits of a group's motion, one entry a channel; for velocity channels of the velocity's own motion."""
+
+    lower: tuple[float, ...]
+    upper: tuple[float, ...]
+    velocity: tuple[float, ...]
+    acceleration: tuple[float, ...]
+    jerk: tuple[float, ...]
+
+
+def bounds_of(group: Group, period: float) -> Bounds:
+    """Bounds of a group [robot units]; a velocity channel's third derivative is free within one `period` [s]."""
+    limits = [c.limits for c in group.channels]
+    lower, upper = tuple(m.lower for m in limits), tuple(m.upper for m in limits)
+    acceleration, jerk = tuple(m.acceleration for m in limits), tuple(m.jerk for m in limits)
+    if group.kind is Kind.VELOCITY:
+        return Bounds(lower, upper, acceleration, jerk, tuple(4.0 * j / period for j in jerk))
+    return Bounds(lower, upper, tuple(m.velocity for m in limits), acceleration, jerk)
+
+
+def stop_reach(v: float, a: float, acceleration: float, jerk: float) -> float:
+    """At least how far upwards a stop from rate `v` and rate of rate `a` reaches; an upper bound, cheap to take.
+
+    First the rate of rate goes to zero at full jerk, then the rate does: v/2 (v/A + A/J), which bounds the
+    triangular case too because (v/A + A/J) / 2 >= sqrt(v/J).
+    """
+    distance, peak = 0.0, v
+    if a > 0.0:
+        distance = max(v, 0.0) * a / jerk + a * a * a / (3.0 * jerk * jerk)
+        peak = v + a * a / (2.0 * jerk)
+    if peak > 0.0:
+        distance += 0.5 * peak * (peak / acceleration + acceleration / jerk)
+    return distance
+
+
+def shaped(x: float, v: float, a: float, low: float, high: float, limits: tuple[float, float, float]) -> list[float]:
+    """The goal nearest to (x, v, a) that is inside the limits and can be stopped inside `low` .. `high`."""
+    speed, acceleration, jerk = limits
+    if x < low or x > high:
+        return [min(max(x, low), high), 0.0, 0.0]
+    v = min(max(v, -speed * INSIDE), speed * INSIDE)
+    room = math.sqrt(max(2.0 * jerk * (speed * INSIDE - abs(v)), 0.0))
+    most = min(acceleration * INSIDE, room)
+    a = min(max(a, -most), most)
+    up, down = stop_reach(v, a, acceleration, jerk), stop_reach(-v, -a, acceleration, jerk)
+    if x + up > high or x - down < low:
+        return [x, 0.0, 0.0]
+    return [x, v, a]
+
+
+class GroupLimiter:
+    """Moves one group's command towards goals, one period a step."""
+
+    def __init__(self, bounds: Bounds, period: float, recovery: float = math.inf) -> None:
+        self.bounds, self._dt, self._recovery = bounds, period, recovery
+        self.motion = Motion(bounds.lower, bounds.lower, bounds.lower)
+        self.lead = period
+        count = len(bounds.lower)
+        self._ruckig, self._way, self._halt = Ruckig(count, period), Trajectory(count), Trajectory(count)
+        self._aim: list[list[float]] | None = None  # where `_way` leads to, None when it is not being followed
+        self._spent = 0.0  # [s] of `_way` done
+        self._goal, self._stop = InputParameter(count), InputParameter(count)
+        for parameters in (self._goal, self._stop):
+            parameters.max_acceleration, parameters.max_jerk = list(bounds.acceleration), list(bounds.jerk)
+        self._stop.control_interface = ControlInterface.Velocity
+        self._stop.max_velocity = list(bounds.velocity)
+        self._stop.target_velocity = self._stop.target_acceleration = [0.0] * count
+        self._reach = [
+            stop_reach(v, a, a, j)
+            for v, a, j in zip(bounds.velocity, bounds.acceleration, bounds.jerk, strict=True)
+        ]
+
+    def reset(self, x: Sequence[float]) -> None:
+        """Start from `x` at rest."""
+        zeros = (0.0,) * len(self.bounds.lower)
+        self.motion, self.lead, self._aim = Motion(tuple(x), zeros, zeros), self._dt, None
+
+    def step(self, goal: Array, scale: float = 1.0) -> bool:
+        """One period towards `goal` [3, D] at time now + lead, at `scale` of the velocity limits.
+
+        Returns whether a limit changed the command: the goal was out of reach in time or out of bounds.
+        """
+        now, wanted = self.motion, goal.tolist()
+        if now.still and wanted[0] == list(now.x) and not any(wanted[1]) and not any(wanted[2]):
+            return False
+        speed = self._speeds(now, scale)
+        target = self._shape(now, wanted, speed)
+        clipped = target[0] != wanted[0] or target[1] != wanted[1]
+        after, duration = self._approach(now, target, speed)
+        late = duration > self.lead * (1.0 + 1e-6)
+        self.lead = min(duration, MAX_LEAD) if late else max(self._dt, self.lead - self._dt)
+        if after is None or not self._stoppable(now, after):
+            return self.brake() or True
+        self.motion = after
+        return clipped or late
+
+    def brake(self) -> bool:
+        """One period of the stop: everything to rest together, or each as fast as it can where there is no room.
+
+        Returns whether there was anything to stop.
+        """
+        now, self.lead, self._aim = self.motion, self._dt, None
+        if now.still:
+            return False
+        together = self._plan_stop(now, Synchronization.Phase) and self._inside(now)
+        if together or self._plan_stop(now, Synchronization.No):
+            self.motion = self._sample(self._halt, self._dt)
+        else:  # never seen; standing still is then the one answer that needs no solver
+            self.reset(now.x)
+        return True
+
+    def _speeds(self, now: Motion, scale: float) -> list[float]:
+        bounds = self.bounds
+        return [
+            v * scale if low <= x <= high else min(v * scale, self._recovery)
+            for x, v, low, high in zip(now.x, bounds.velocity, bounds.lower, bounds.upper, strict=True)
+        ]
+
+    def _shape(self, now: Motion, wanted: list[list[float]], speed: list[float]) -> list[list[float]]:
+        bounds = self.bounds
+        limits = zip(speed, bounds.acceleration, bounds.jerk, strict=True)
+        columns = zip(*wanted, bounds.lower, bounds.upper, limits, strict=True)
+        return [list(row) for row in zip(*(shaped(*column) for column in columns), strict=True)]
+
+    def _approach(self, now: Motion, target: list[list[float]], speed: list[float]) -> tuple[Motion | None, float]:
+        """State one period later on the way to `target`, and how long the rest of the way takes [s]."""
+        if self.lead <= self._dt and self._coasts(now, target):
+            self._aim = None
+            return Motion(*(tuple(row) for row in target)), self._dt
+        if not self._underway(target) and not self._plan_way(now, target, speed):
+            return None, MAX_LEAD
+        left = float(self._way.duration) - self._spent
+        self._spent += self._dt
+        if left <= self._dt * (1.0 + 1e-6):
+            self._aim = None
+            return Motion(*(tuple(row) for row in target)), left
+        return self._sample(self._way, self._spent), left
+
+    def _coasts(self, now: Motion, target: list[list[float]]) -> bool:
+        """Whether one constant jerk within the limit leads to `target` in one period: the command is on its plan."""
+        dt, bounds = self._dt, self.bounds
+        for x, v, a, x1, v1, a1, most in zip(now.x, now.v, now.a, *target, bounds.jerk, strict=True):
+            jerk = (a1 - a) / dt
+            if abs(jerk) > most or abs(v + (a + 0.5 * jerk * dt) * dt - v1) > TIE * most * dt * dt:
+                return False
+            if abs(x + (v + (a / 2.0 + jerk * dt / 6.0) * dt) * dt - x1) > TIE * most * dt * dt * dt:
+                return False
+        return True
+
+    def _underway(self, target: list[list[float]]) -> bool:
+        """Whether the way planned before still leads to `target`."""
+        aim = self._aim
+        return aim is not None and all(
+            abs(p - q) <= TIE for row, old in zip(target, aim, strict=True) for p, q in zip(row, old, strict=True)
+        )
+
+    def _plan_way(self, now: Motion, target: list[list[float]], speed: list[float]) -> bool:
+        goal = self._goal
+        goal.current_position, goal.current_velocity, goal.current_acceleration = now.x, now.v, now.a
+        goal.target_position, goal.target_velocity, goal.target_acceleration = target
+        goal.max_velocity = speed
+        self._aim, self._spent = target, 0.0
+        for goal.synchronization, goal.minimum_duration in (
+            (Synchronization.Phase, self.lead),
+            (Synchronization.Phase, None),
+            (Synchronization.No, None),
+        ):
+            if self._solve(goal, self._way):
+                return True
+        self._aim = None
+        return False
+
+    def _plan_stop(self, now: Motion, way: Synchronization) -> bool:
+        stop = self._stop
+        stop.current_position, stop.current_velocity, stop.current_acceleration = now.x, now.v, now.a
+        stop.synchronization = way
+        return self._solve(stop, self._halt)
+
+    def _solve(self, parameters: InputParameter, trajectory: Trajectory) -> bool:
+        """Whether ruckig found a trajectory; it raises where its synchronisation finds no solution."""
+        try:
+            return self._ruckig.calculate(parameters, trajectory) in (Result.Working, Result.Finished)
+        except RuckigError:
+            return False
+
+    def _inside(self, now: Motion) -> bool:
+        """Whether the planned stop stays inside the limits, or moves inward only where `now` is outside."""
+        return all(
+            bound.min >= min(low, x) - TIE and bound.max <= max(high, x) + TIE
+            for bound, x, low, high in zip(
+                self._halt.position_extrema, now.x, self.bounds.lower, self.bounds.upper, strict=True
+            )
+        )
+
+    def _stoppable(self, before: Motion, after: Motion) -> bool:
+        """Whether `after` keeps the speed limits and can be stopped inside the position limits."""
+        bounds, far = self.bounds, True
+        for i, (x, v, a) in enumerate(zip(after.x, after.v, after.a, strict=True)):
+            jerk, last = bounds.jerk[i], before.x[i]
+            low, high = min(bounds.lower[i], last), max(bounds.upper[i], last)
+            if not low - TIE <= x <= high + TIE or not math.isfinite(v + a):
+                return False
+            if v * a > 0.0 and abs(v) + a * a / (2.0 * jerk) > bounds.velocity[i] * (1.0 + 1e-6):
+                return abs(before.v[i]) > abs(v)
+            if low + self._reach[i] < x < high - self._reach[i]:
+                continue
+            up = stop_reach(v, a, bounds.acceleration[i], jerk)
+            down = stop_reach(-v, -a, bounds.acceleration[i], jerk)
+            far = far and x + up <= high and x - down >= low
+        return far or (self._plan_stop(after, Synchronization.No) and self._inside(before))
+
+    def _sample(self, trajectory: Trajectory, time: float) -> Motion:
+        """The state at `time` [s] of a trajectory; exactly at rest once it is."""
+        x, v, a = trajectory.at_time(min(time, trajectory.duration))
+        b = self.bounds
+        v = [0.0 if abs(r) < TIE * m else r for r, m in zip(v, b.velocity, strict=True)]
+        a = [0.0 if abs(r) < TIE * m else min(max(r, -m), m) for r, m in zip(a, b.acceleration, strict=True)]
+        return Motion(tuple(x), tuple(v), tuple(a))
+
+
+class Limiter:
+    """All groups of a robot: one command in, one command out."""
+
+    def __init__(self, robot: Robot, period: float, recovery: float) -> None:
+        self.groups = [
+            GroupLimiter(bounds_of(g, period), period, math.inf if g.kind is Kind.VELOCITY else recovery)
+            for g in robot.groups
+        ]
+        ends = np.cumsum([len(g.channels) for g in robot.groups]).tolist()
+        self.slices = [slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
+
+    def reset(self, values: Array) -> None:
+        """Start from `values` [D] at rest."""
+        for group, part in zip(self.groups, self.slices, strict=True):
+            group.reset(values[part].tolist())
+
+    def step(self, goals: Sequence[Array | None], scales: Sequence[float]) -> int | None:
+        """One period towards a goal [3, D_g] a group, None to stop it; how many groups a limit changed.
+
+        A number that is not finite anywhere refuses the whole command: None, and nothing has moved.
+        """
+        if not all(goal is None or bool(np.isfinite(goal).all()) for goal in goals):
+            return None
+        changed = 0
+        for group, goal, scale in zip(self.groups, goals, scales, strict=True):
+            if goal is None:
+                group.brake()
+            else:
+                changed += group.step(goal, scale)
+        return changed
+
+    def brake(self) -> None:
+        """One period of the stop of every group."""
+        for group in self.groups:
+            group.brake()
+
+    @property
+    def still(self) -> bool:
+        """Every group is at rest."""
+        return all(group.motion.still for group in self.groups)
+
+    @property
+    def state(self) -> Array:
+        """Value, rate, rate of rate [3, D] of the command."""
+        motions = [g.motion for g in self.groups]
+        rows = zip(*((m.x, m.v, m.a) for m in motions), strict=True)
+        return np.array([[number for part in row for number in part] for row in rows])

@@ -1,0 +1,50 @@
+"""The numbers the executor works with, each with the system it was taken from (docs/safety.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+STRATEGIES = ("auto", "replace", "blend", "ensemble", "rtc")
+
+
+@dataclass(frozen=True)
+class ExecutorSettings:
+    """Times in s, gaps in rad or m, speeds in rad/s or m/s; a time of 0 switches that check off where it says so.
+
+    Raises ValueError naming the setting that makes no sense.
+    """
+
+    strategy: str = "auto"
+    chunk_max_age: float = 1.0  # observation stamp to receipt
+    state_stale: float = 0.1  # used where the robot YAML names no max_age
+    state_lost: float = 1.0  # stale for this long is a fault: stopped, silent once at rest
+    state_stamp_tolerance: float = 0.5  # stamps further than this from the receive time are not believed
+    state_frozen: float = 0.25  # identical measured values for this long ...
+    frozen_motion: float = 0.05  # ... while the command moved by this much
+    teleop_stale: float = 0.2  # used where the robot YAML names no max_age
+    estop_heartbeat: float = 0.5
+    tracking_error: float = 0.2
+    tracking_time: float = 0.2
+    tracking_lag: float = 0.1  # a servo follows a moving command this much later; not an error
+    start_gap: float = 0.2  # how far from the robot autonomy may start
+    engage_time: float = 1.0  # after a change of owner ...
+    engage_scale: float = 0.2  # ... this share of the velocity limit
+    engage_ramp: float = 0.5  # and then back to all of it in this time
+    engage_timeout: float = 10.0  # autonomy asked for and no usable chunk: back to hold; 0 waits for ever
+    policy_lost: float = 2.0  # underrun for this long: hold until asked again
+    outside_fault: float = 0.1  # measured this far outside the limits is a fault
+    recovery_velocity: float = 0.0175  # 1 degree/s, the way back inside (ros2_control joint_limits)
+    clock_jump: float = 0.5  # ROS clock against steady clock, in one period or, standing still, in total
+    blend_time: float = 0.3
+    ensemble_decay: float = 0.01  # w_i = exp(-m i), oldest first (ACT, arXiv 2304.13705, section 4)
+    ensemble_depth: int = 4
+    ask_margin: float = 0.04
+
+    def __post_init__(self) -> None:
+        if self.strategy not in STRATEGIES:
+            raise ValueError(f"strategy {self.strategy!r} is none of {', '.join(STRATEGIES)}")
+        for name, value in vars(self).items():
+            if name != "strategy" and not (isinstance(value, int | float) and 0.0 <= value < 1e6):
+                raise ValueError(f"{name} must be a number from 0 on, not {value!r}")
+        if not 0.0 < self.engage_scale <= 1.0:
+            raise ValueError(f"engage_scale must be above 0 and at most 1, not {self.engage_scale!r}")

@@ -1,0 +1,96 @@
+"""What a person's devices say: newest value per group, how old it is, and whether the leader was moved."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from pi0_ros.control.settings import ExecutorSettings
+from pi0_ros.control.watchdogs import silent
+from pi0_ros.robot.spec import Group, Kind, Robot
+
+Array = npt.NDArray[np.float64]
+
+
+class Device:
+    """The input of one group."""
+
+    def __init__(self, group: Group, max_age: float) -> None:
+        self.group, self.max_age = group, max_age
+        self.goal = np.zeros((3, len(group.channels)))
+        self.heard: float | None = None
+        self._recent: deque[tuple[float, tuple[float, ...]]] = deque(maxlen=256)
+        self._places = {c.name: i for i, c in enumerate(group.channels)}
+        for names in (group.command.joints, group.teleop.joints if group.teleop else ()):
+            self._places.update({n: i for i, n in enumerate(names[: len(group.channels)])})
+
+    def hear(self, steady: float, names: Sequence[str], values: Sequence[float]) -> str:
+        """Take one message; returns why it was refused, "" where it was not. Unknown names are skipped."""
+        if len(names) != len(values):
+            return f"teleop for {self.group.name}: {len(names)} names and {len(values)} values"
+        found = {self._places[n]: float(v) for n, v in zip(names, values, strict=True) if n in self._places}
+        if missing := [c.name for i, c in enumerate(self.group.channels) if i not in found]:
+            return f"teleop for {self.group.name} lacks {missing[0]}"
+        ordered = tuple(found[i] for i in range(len(found)))
+        if not all(math.isfinite(v) for v in ordered):
+            return f"teleop for {self.group.name} is not finite"
+        self.goal[0], self.heard = ordered, steady
+        self._recent.append((steady, ordered))
+        return ""
+
+    def fresh(self, steady: float) -> bool:
+        """Whether the input is new enough to be followed."""
+        return not silent(self.heard, steady, self.max_age)
+
+    def travel(self, steady: float) -> float:
+        """How far a position input has moved within its max_age [rad or m]; 0 for any other kind."""
+        if self.group.kind is not Kind.POSITION:
+            return 0.0
+        while self._recent and steady - self._recent[0][0] > self.max_age:
+            self._recent.popleft()
+        if len(self._recent) < 2:
+            return 0.0
+        first, last = self._recent[0][1], self._recent[-1][1]
+        return max(abs(a - b) for a, b in zip(first, last, strict=True))
+
+
+class Teleop:
+    """All devices, and the deadman button where the robot has one."""
+
+    def __init__(self, robot: Robot, settings: ExecutorSettings) -> None:
+        self.devices = {
+            g.name: Device(g, g.teleop.max_age if g.teleop else settings.teleop_stale) for g in robot.groups
+        }
+        self._needs_button = bool(robot.takeover.deadman_topic)
+        self._leader_motion = robot.takeover.leader_motion
+        self._button_age, self._button_heard, self._button = settings.teleop_stale, -math.inf, False
+
+    def hear(self, steady: float, group: str, names: Sequence[str], values: Sequence[float]) -> str:
+        """Take one message for `group`; returns why it was refused, "" where it was not."""
+        device = self.devices.get(group)
+        if device is None:
+            return f"teleop for {group!r}, which is no group of this robot"
+        try:
+            return device.hear(steady, names, values)
+        except (TypeError, ValueError) as error:
+            return f"teleop for {group}: {error}"
+
+    def hear_button(self, steady: float, pressed: bool) -> None:
+        """Take the state of the deadman button."""
+        self._button, self._button_heard = pressed, steady
+
+    def enabled(self, steady: float) -> bool:
+        """Whether the deadman button allows motion: held and heard lately, or not there at all."""
+        return not self._needs_button or (self._button and steady - self._button_heard <= self._button_age)
+
+    def alive(self, steady: float) -> bool:
+        """Whether any device can be followed."""
+        return any(d.fresh(steady) for d in self.devices.values())
+
+    def leader_moved(self, steady: float, group: str) -> bool:
+        """Whether this group's leader has moved enough to mean it (an option; off by default)."""
+        return self._leader_motion > 0.0 and self.devices[group].travel(steady) > self._leader_motion

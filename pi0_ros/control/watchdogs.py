@@ -1,0 +1,91 @@
+"""What is noticed when something goes quiet, stands still or drifts away. All ages are on the steady clock [s]."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+
+def silent(last: float | None, now: float, limit: float) -> bool:
+    """Whether nothing has been heard for more than `limit` [s]; never heard counts as silent."""
+    return last is None or now - last > limit
+
+
+@dataclass(frozen=True)
+class Estop:
+    """An emergency stop button with a heartbeat: silence counts as pressed once it has been heard."""
+
+    heard: float | None = None
+    pressed: bool = False
+
+    def hear(self, now: float, pressed: bool) -> Estop:
+        """The button said something at `now`."""
+        return Estop(now, pressed)
+
+    def active(self, now: float, heartbeat: float) -> str:
+        """Why the robot must be stopped, "" where it need not be."""
+        if self.heard is None:
+            return ""
+        if self.pressed:
+            return "e-stop pressed"
+        return f"e-stop silent for more than {heartbeat:g} s" if silent(self.heard, now, heartbeat) else ""
+
+
+@dataclass(frozen=True)
+class Since:
+    """How long a condition has held without a break."""
+
+    start: float | None = None
+
+    def update(self, now: float, holds: bool) -> Since:
+        """The next value."""
+        if not holds:
+            return Since()
+        return self if self.start is not None else Since(now)
+
+    def lasts(self, now: float, limit: float) -> bool:
+        """Whether it has held for more than `limit` [s]."""
+        return self.start is not None and now - self.start > limit
+
+
+@dataclass(frozen=True)
+class ClockWatch:
+    """The ROS clock seen from the steady clock: standing still is as bad as jumping."""
+
+    steady: float | None = None
+    ros: float = 0.0
+    moved: float = 0.0  # steady time at which the ROS clock last moved
+
+    def update(self, steady: float, ros: float) -> ClockWatch:
+        """The next value after one period."""
+        return ClockWatch(steady, ros, steady if self.steady is None or ros != self.ros else self.moved)
+
+    def complaint(self, steady: float, ros: float, limit: float) -> str:
+        """What the ROS clock did since the last period, "" where it ran: it may be slower, not jump by `limit` [s]."""
+        if self.steady is None:
+            return ""
+        step = ros - self.ros
+        if step < -limit:
+            return f"the ROS clock jumped back by {-step:.2f} s"
+        if step - (steady - self.steady) > limit:
+            return f"the ROS clock jumped ahead by {step - (steady - self.steady):.2f} s"
+        if step == 0.0 and steady - self.moved > limit:
+            return f"the ROS clock has stood still for {steady - self.moved:.2f} s"
+        return ""
+
+
+@dataclass(frozen=True)
+class PlanClock:
+    """ROS time on which plans are evaluated: the period's grid, drawn slowly towards the clock that is read.
+
+    A loop wakes up a little early or late; evaluated at the moment of waking, a smooth plan would come out rough.
+    """
+
+    time: float = math.nan
+
+    def advance(self, ros: float, period: float) -> PlanClock:
+        """One period on: along the grid where `ros` [s] is near it, to `ros` itself where it is not."""
+        ahead = ros - (self.time + period)
+        if not abs(ahead) < 0.3 * period:
+            return PlanClock(ros)
+        return replace(self, time=self.time + period + 0.05 * ahead)

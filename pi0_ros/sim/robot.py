@@ -14,6 +14,7 @@ from pi0_ros.sim.render import Renderer
 from pi0_ros.sim.scene import HOME, Scene, sample_scene
 from pi0_ros.sim.world import (
     BASE_JOINTS,
+    BLOCK_HALF,
     COLOURS,
     LIT_RGBA,
     SIDES,
@@ -92,7 +93,12 @@ class SimRobot:
     @property
     def block_positions(self) -> dict[str, np.ndarray]:
         """Colour to the block's top centre [3] in the world frame, m."""
-        return {c: self.data.geom(f"{c}_block").xpos + (0, 0, self.model.geom(f"{c}_block").size[2]) for c in COLOURS}
+        return {c: np.array(self.block_top(c)) for c in COLOURS}
+
+    def block_top(self, colour: str) -> tuple[float, float, float]:
+        """The top centre of one block in the world frame, m."""
+        x, y, z = self.data.geom_xpos[self.world.block[colour]]
+        return float(x), float(y), float(z) + BLOCK_HALF
 
     def set_command(self, names: Sequence[str], values: Sequence[float] | np.ndarray) -> None:
         """Take commands for some channels in robot units, clipped to the channel limits.

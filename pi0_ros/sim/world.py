@@ -53,7 +53,8 @@ class World:
     """A compiled model and where things are in it.
 
     `actuator`, `qpos`, `dof`: joint name to index, for every actuated joint and every measured joint.
-    `block_qpos`: colour to the start of its free joint (7 numbers). `plate`: colour to its lamp geom.
+    `block_qpos`: colour to the start of its free joint (7 numbers). `block`, `plate`: colour to the geom of
+    its cube and of its lamp.
     `touch_side`, `touch_colour`: [ngeom] indices into SIDES and COLOURS, -1 for other geoms.
     """
 
@@ -63,6 +64,7 @@ class World:
     dof: dict[str, int]
     measured: tuple[str, ...]
     block_qpos: dict[str, int]
+    block: dict[str, int]
     plate: dict[str, int]
     touch_side: np.ndarray
     touch_colour: np.ndarray
@@ -245,6 +247,7 @@ def _indexed(model: mujoco.MjModel, measured: tuple[str, ...]) -> World:
         dof={j: int(model.joint(j).dofadr[0]) for j in joints},
         measured=measured,
         block_qpos={c: int(model.joint(f"{c}_free").qposadr[0]) for c in COLOURS},
+        block={c: model.geom(f"{c}_block").id for c in COLOURS},
         plate={c: model.geom(f"{c}_plate").id for c in COLOURS},
         touch_side=side,
         touch_colour=colour,

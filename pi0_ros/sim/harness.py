@@ -1,0 +1,241 @@
+"""The whole loop in virtual time: simulated robot, the real control core, and a policy that answers late.
+
+Nothing here reads a clock: latency is a number, an episode is repeatable to the bit for a seed, and faster than real
+time wherever the policy is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pi0_ros.control import Chunk, Executor, ExecutorSettings, Step
+from pi0_ros.control.planning import Latency as Heard
+from pi0_ros.control.planning import Situation, Timetable, due, prefix
+from pi0_ros.policy import Observation, Plan, PlanPrefix
+from pi0_ros.robot import Robot
+from pi0_ros.sim.latency import Latency
+from pi0_ros.sim.robot import SimRobot
+from pi0_ros.sim.tasks import Task
+
+SOURCE = "policy"
+SETTLE = 0.4  # [s] the executor hears the robot this long before autonomy is asked for
+
+
+class Planner(Protocol):
+    """Whatever makes plans: a `Policy`, or a scripted stand-in with the same face."""
+
+    horizon: int  # rows of a plan
+    period: float  # seconds between rows
+    cameras: tuple[str, ...]  # pictures it plans from
+    high_level_cameras: tuple[str, ...]  # pictures it chooses subtasks from
+
+    def plan(self, observation: Observation, seed: int, told: PlanPrefix | None) -> Plan:
+        """A plan for an observation; `seed` draws its noise."""
+
+    def subtask(self, observation: Observation, task: str) -> str:
+        """What to do next towards `task`."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How one episode is run.
+
+    rtc: "none", "identity", "vjp" or "prefix": how the policy is told of the running plan. high_level: seconds between
+    subtask questions; 0 gives the instruction to the policy as it is. oracle: subtasks come from the scene instead of
+    the network. blind: every picture is black. instruction: said instead of the task's own.
+    """
+
+    latency: Latency = Latency()
+    executor: ExecutorSettings = ExecutorSettings()
+    timetable: Timetable = Timetable()
+    rtc: str = "identity"
+    high_level: float = 0.0
+    oracle: bool = False
+    blind: bool = False
+    instruction: str = ""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """What happened. times [T] in s and commands [T, D] have a row for each command; measured [S, D] and steps one for
+    each control period (the first few have no command). done of total: progress as the task counts it."""
+
+    seed: int
+    instruction: str
+    success: bool
+    seconds: float
+    done: int
+    total: int
+    times: NDArray[np.float64]
+    commands: NDArray[np.float64]
+    measured: NDArray[np.float64]
+    steps: tuple[Step, ...] = field(repr=False)
+    subtasks: tuple[str, ...] = ()
+
+
+@dataclass
+class _Pending:
+    """A plan on its way to the executor."""
+
+    arrives: float
+    chunk: Chunk
+
+
+class Harness:
+    """One simulated robot, reused over episodes."""
+
+    def __init__(self, robot: Robot, make_planner: Callable[[SimRobot], Planner], trial: Trial | None = None) -> None:
+        """`make_planner` gets the simulation, which a checkpoint has no use for and a scripted planner reads."""
+        self.robot, self.sim, self.trial = robot, SimRobot(robot), trial or Trial()
+        self.planner = make_planner(self.sim)
+
+    def run(self, task: Task, seed: int) -> Episode:
+        """One episode of a task. The same seed gives the same episode to the bit."""
+        instruction = task.reset(self.sim, seed)
+        return _Run(self, task, seed, self.trial.instruction or instruction).episode()
+
+    def close(self) -> None:
+        """Free the drawing context."""
+        self.sim.close()
+
+
+class _Run:
+    """The state of one episode."""
+
+    def __init__(self, harness: Harness, task: Task, seed: int, instruction: str) -> None:
+        self.robot, self.sim, self.trial = harness.robot, harness.sim, harness.trial
+        self.planner, self.task = harness.planner, task
+        self.seed, self.instruction = seed, instruction
+        self.rng = np.random.default_rng((seed, 1))
+        self.executor = Executor(self.robot, self.trial.executor)
+        self.subtask = "" if self.trial.high_level else instruction
+        self.subtasks: list[str] = []
+        self.pending: list[_Pending] = []
+        self.sent: dict[int, Chunk] = {}
+        self.heard, self.situation, self.sequence = Heard(), Situation(), 0
+        self.asked, self.asked_epoch, self.told_prompt = -np.inf, -1, ""
+        self.thought = -np.inf
+        self.steps: list[Step] = []
+        self.measured: list[NDArray[np.float64]] = []
+
+    def episode(self) -> Episode:
+        period = 1.0 / self.robot.control_rate
+        while not (self.task.success(self.sim) or self.task.failed(self.sim)):
+            self._period(self.sim.time)
+            self.sim.advance(period)
+        done, total = self.task.progress(self.sim)
+        commanded = [s for s in self.steps if s.command is not None]
+        return Episode(
+            seed=self.seed,
+            instruction=self.instruction,
+            success=self.task.success(self.sim),
+            seconds=self.sim.time,
+            done=done,
+            total=total,
+            times=np.array([s.command.stamp for s in commanded if s.command]),
+            commands=np.array([s.command.values for s in commanded if s.command]),
+            measured=np.array(self.measured),
+            steps=tuple(self.steps),
+            subtasks=tuple(self.subtasks),
+        )
+
+    def _period(self, now: float) -> None:
+        """Sense, deliver, engage, step, command, and think about the next plan, all at time `now` [s]."""
+        self._sense(now)
+        self._deliver(now)
+        if now >= SETTLE and self.situation.mode == "hold":
+            self.executor.request(now, now, "autonomy")
+        step = self.executor.step(now, now)
+        self.steps.append(step)
+        if step.command is not None:
+            self.sim.set_command(step.command.names, step.command.values)
+        self.situation = Situation(now, step.mode.value, step.epoch, step.plan_sequence, step.plan_left)
+        self._think(now)
+
+    def _sense(self, now: float) -> None:
+        names, positions, velocities = self.sim.joint_state()
+        self.executor.on_state(now, now, now, _mapping(names, positions), _mapping(names, velocities))
+        self.executor.on_odometry(now, now, now, *self.sim.odometry()[3:])
+        measured = self.sim.measured()
+        self.measured.append(np.array([measured[name] for name in self.robot.channel_names]))
+
+    def _deliver(self, now: float) -> None:
+        for pending in [p for p in self.pending if p.arrives <= now + 1e-9]:
+            self.pending.remove(pending)
+            self.executor.on_chunk(now, now, pending.chunk)
+            self.heard.add(now - pending.chunk.start)
+
+    def _think(self, now: float) -> None:
+        """One inference at a time, as in the policy node."""
+        if self.pending or now < SETTLE / 2:
+            return
+        if self.trial.high_level and now - self.thought >= self.trial.high_level:
+            self.thought = now
+            self._choose_subtask(now)
+        changed = self.subtask != self.told_prompt
+        late = self.heard.quantile(0.95)
+        due_now = due(self.trial.timetable, self.situation, now, self.asked, self.asked_epoch, changed, late)
+        if due_now and self.subtask:
+            self._plan(now)
+
+    def _choose_subtask(self, now: float) -> None:
+        observation = self._observe(now, self.instruction, self.planner.high_level_cameras)
+        text = self.task.subtask(self.sim) if self.trial.oracle else self.planner.subtask(observation, self.instruction)
+        if text and text != self.subtask:
+            self.subtask = text
+            self.subtasks.append(text)
+
+    def _observe(self, now: float, prompt: str, cameras: tuple[str, ...]) -> Observation:
+        images = {name: self.sim.render(name) for name in cameras}
+        if self.trial.blind:
+            images = {name: np.zeros_like(picture) for name, picture in images.items()}
+        return Observation(now, images, self.sim.measured(), prompt)
+
+    def _plan(self, now: float) -> None:
+        told = self._told(now)
+        self.asked, self.asked_epoch, self.told_prompt = now, self.situation.epoch, self.subtask
+        self.sequence += 1
+        observation = self._observe(now, self.subtask, self.planner.cameras)
+        plan = self.planner.plan(observation, self.seed * 100_003 + self.sequence, told)
+        chunk = Chunk(
+            start=now,
+            period=plan.period,
+            names=tuple(plan.names),
+            values=plan.values,
+            sequence=self.sequence,
+            epoch=self.situation.epoch,
+            source=SOURCE,
+            frozen_rows=plan.frozen_rows,
+            subtask=self.subtask,
+        )
+        self.sent[self.sequence] = chunk
+        arrives = self.trial.latency.draw(self.rng, now)
+        if arrives is not None:
+            self.pending.append(_Pending(arrives, chunk))
+
+    def _told(self, now: float) -> PlanPrefix | None:
+        running = self.sent.get(self.situation.plan_sequence)
+        driving = self.situation.mode == "autonomy" and running is not None and running.epoch == self.situation.epoch
+        if self.trial.rtc == "none" or running is None or not driving:
+            return None
+        rest = prefix(
+            running,
+            now,
+            self.planner.period,
+            self.planner.horizon,
+            self.heard.quantile(0.95),
+            self.trial.timetable.replan,
+            self.subtask == self.told_prompt,
+        )
+        if rest is None:
+            return None
+        return PlanPrefix(rest.values, rest.names, rest.delay_rows, rest.execution_rows, self.trial.rtc)
+
+
+def _mapping(names: tuple[str, ...], values: NDArray[np.float64]) -> Mapping[str, float]:
+    return {name: float(value) for name, value in zip(names, values, strict=True)}

@@ -1,0 +1,47 @@
+"""Where the blocks are in a picture: projection by the pinhole model, visibility by a ray through the scene."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import mujoco
+import numpy as np
+
+from pi0_ros.sim.robot import SimRobot
+from pi0_ros.sim.world import COLOURS
+
+_DRAWN = np.array([1, 1, 1, 0, 0, 0], np.uint8)  # geom groups that are drawn; 3 is collision shapes
+
+
+def block_pixels(sim: SimRobot, cameras: Sequence[str]) -> np.ndarray:
+    """Centres of the blocks in pictures: float32 [camera, colour of COLOURS, 3].
+
+    The three numbers are x (0 left edge .. 1 right edge), y (0 top .. 1 bottom) and 1 for visible. A block that is out
+    of the picture or hidden has (0, 0, 0).
+    """
+    found = np.zeros((len(cameras), len(COLOURS), 3), np.float32)
+    for row, name in enumerate(cameras):
+        camera = sim.model.camera(name).id
+        for column, colour in enumerate(COLOURS):
+            place = _project(sim, camera, sim.data.geom(f"{colour}_block").xpos)
+            if place is not None and _seen(sim, camera, colour):
+                found[row, column] = (*place, 1.0)
+    return found
+
+
+def _project(sim: SimRobot, camera: int, point: np.ndarray) -> tuple[float, float] | None:
+    """(x, y) in a square picture, None when behind the camera or outside."""
+    right, up, back = sim.data.cam_xmat[camera].reshape(3, 3).T @ (point - sim.data.cam_xpos[camera])
+    if back >= -1e-3:
+        return None
+    scale = 0.5 / math.tan(math.radians(sim.model.cam_fovy[camera]) / 2)
+    x, y = 0.5 + scale * right / -back, 0.5 - scale * up / -back
+    return (x, y) if 0 <= x < 1 and 0 <= y < 1 else None
+
+
+def _seen(sim: SimRobot, camera: int, colour: str) -> bool:
+    eye, block = sim.data.cam_xpos[camera], sim.data.geom(f"{colour}_block")
+    hit = np.zeros(1, np.int32)
+    mujoco.mj_ray(sim.model, sim.data, eye, block.xpos - eye, _DRAWN, 1, -1, hit)
+    return int(hit[0]) == block.id

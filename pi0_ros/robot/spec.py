@@ -7,7 +7,7 @@ Units throughout: rad, m, rad/s, m/s, s; a gripper channel is 0 (closed) .. 1 (o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
@@ -141,7 +141,7 @@ class Robot:
     cameras: tuple[Camera, ...]
     state: tuple[StateSource, ...]
     groups: tuple[Group, ...]
-    takeover: Takeover = Takeover()
+    takeover: Takeover = field(default_factory=Takeover)
 
     @cached_property
     def channels(self) -> tuple[Channel, ...]:

@@ -50,9 +50,9 @@ class Trial:
     the network. blind: every picture is black. instruction: said instead of the task's own.
     """
 
-    latency: Latency = Latency()
-    executor: ExecutorSettings = ExecutorSettings()
-    timetable: Timetable = Timetable()
+    latency: Latency = field(default_factory=Latency)
+    executor: ExecutorSettings = field(default_factory=ExecutorSettings)
+    timetable: Timetable = field(default_factory=Timetable)
     rtc: str = "identity"
     high_level: float = 0.0
     oracle: bool = False

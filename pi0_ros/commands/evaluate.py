@@ -1,0 +1,114 @@
+"""Measure a checkpoint's success rate in simulation, in virtual time."""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from pi0_ros.control.settings import STRATEGIES
+
+FIRST_UNSEEN_SEED = 1_000_000
+"""Scenes with a seed from here on are never trained on."""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare `pi0 evaluate`."""
+    parser = subparsers.add_parser("evaluate", help=__doc__, description=__doc__)
+    parser.add_argument("--checkpoint", required=True, help="folder, a name under checkpoints/, or `operator`: the script")
+    parser.add_argument("--task", default="reach", help="reach or touch_all (default: reach)")
+    parser.add_argument("--episodes", type=int, default=100, help="how many (default: 100)")
+    parser.add_argument("--seed", type=int, default=0, help="first scene; scenes are disjoint from the training data's")
+    parser.add_argument("--json", type=Path, help="write the result here")
+    parser.add_argument("--latency", type=float, default=0.1, help="observation to chunk, seconds (default: 0.1)")
+    parser.add_argument("--jitter", type=float, default=0.0, help="share by which the latency varies (default: 0)")
+    parser.add_argument("--drop", type=float, default=0.0, help="share of chunks that never arrive (default: 0)")
+    parser.add_argument("--strategy", default="auto", choices=STRATEGIES, help="how chunks are joined (default: auto)")
+    parser.add_argument("--rtc", default="identity", choices=("none", "identity", "vjp", "prefix"), help="real-time chunking")
+    parser.add_argument("--robot", default="mobile_bimanual", help="robot YAML or name")
+    parser.add_argument("--high-level", type=float, help="seconds between subtask questions (default: 1 for touch_all)")
+    parser.add_argument("--oracle", action="store_true", help="subtasks come from the scene, not from the network")
+    parser.add_argument("--blind", action="store_true", help="black out every camera")
+    parser.add_argument("--instruction", default="", help="say this to the policy instead of the task's own words")
+    parser.add_argument("--threads", type=int, default=2, help="of the network (default: 2)")
+    parser.add_argument("--device", default="cpu", help="where the network runs (default: cpu)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the episodes; 0 when all of them ran."""
+    from pi0_ros.robot import load_robot
+    from pi0_ros.sim.errors import SimError
+    from pi0_ros.sim.tasks import make_task
+
+    if args.episodes < 1:
+        raise SimError(f"--episodes {args.episodes}: at least one is needed")
+    task = make_task(args.task)
+    harness = _harness(args, load_robot(args.robot))
+    rows, began = [], time.monotonic()
+    for i in range(args.episodes):
+        episode = harness.run(task, FIRST_UNSEEN_SEED + args.seed + i)
+        rows.append(_row(episode, args.seed + i))
+        _progress(rows, args.episodes, began)
+    harness.close()
+    result = _result(args, rows)
+    if args.json:
+        args.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(f"{args.task}: {result['success_rate']:.1%} of {len(rows)} episodes, {result['steps_done']:.1%} of their steps")
+    return 0
+
+
+def _harness(args: argparse.Namespace, robot):  # type: ignore[no-untyped-def]
+    from pi0_ros.control import ExecutorSettings
+    from pi0_ros.sim.harness import Harness, Trial
+    from pi0_ros.sim.latency import Latency
+    from pi0_ros.sim.planners import OperatorPlanner, PolicyPlanner
+
+    high_level = args.high_level if args.high_level is not None else (1.0 if args.task == "touch_all" else 0.0)
+    trial = Trial(
+        latency=Latency(args.latency, args.jitter, args.drop),
+        executor=ExecutorSettings(strategy=args.strategy),
+        rtc="none" if args.checkpoint == "operator" else args.rtc,
+        high_level=high_level,
+        oracle=args.oracle,
+        blind=args.blind,
+        instruction=args.instruction,
+    )
+    if args.checkpoint == "operator":
+        return Harness(robot, OperatorPlanner, trial)
+    from pi0_ros.policy import load_policy
+    from pi0_ros.robot.resources import share
+
+    folder = Path(args.checkpoint)
+    folder = folder if folder.exists() else share("checkpoints", args.checkpoint)
+    policy = load_policy(folder, robot, args.device, args.threads)
+    return Harness(robot, lambda sim: PolicyPlanner(policy), trial)
+
+
+def _row(episode, seed: int) -> dict[str, object]:  # type: ignore[no-untyped-def]
+    return {
+        "seed": seed,
+        "instruction": episode.instruction,
+        "success": episode.success,
+        "seconds": round(episode.seconds, 3),
+        "done": episode.done,
+        "total": episode.total,
+    }
+
+
+def _result(args: argparse.Namespace, rows: list[dict[str, object]]) -> dict[str, object]:
+    return {
+        "task": args.task,
+        "episodes": len(rows),
+        "success_rate": sum(bool(r["success"]) for r in rows) / len(rows),
+        "steps_done": sum(int(str(r["done"])) for r in rows) / sum(int(str(r["total"])) for r in rows),
+        "per_episode": rows,
+        "latency_s": args.latency,
+        "strategy": args.strategy,
+    }
+
+
+def _progress(rows: list[dict[str, object]], total: int, began: float) -> None:
+    good = sum(bool(r["success"]) for r in rows)
+    left = (time.monotonic() - began) / len(rows) * (total - len(rows))
+    end = "\n" if len(rows) == total else "\r"
+    print(f"{len(rows)}/{total} episodes, {good} successful, {left:.0f} s left ", end=end, file=sys.stderr, flush=True)

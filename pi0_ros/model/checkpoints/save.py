@@ -1,4 +1,4 @@
-"""Writing checkpoints: our format, and LeRobot's layout of the weights."""
+"""Writing checkpoints in our format."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from torch import Tensor
 
 from pi0_ros.model.checkpoints.conventions import Conventions
 from pi0_ros.model.checkpoints.load import FORMAT, VERSION
-from pi0_ros.model.checkpoints.names import EMBEDDING, LM_HEAD, from_network
 from pi0_ros.model.checkpoints.shards import INDEX, SINGLE
 from pi0_ros.model.checkpoints.tensorfile import write
 from pi0_ros.model.config import ModelConfig
@@ -28,7 +27,8 @@ def write_json(path: Path, value: Any) -> None:
     os.replace(partial, path)
 
 
-def _cast(model: Pi0, dtype: torch.dtype | None) -> dict[str, Tensor]:
+def cast(model: Pi0, dtype: torch.dtype | None) -> dict[str, Tensor]:
+    """The state dict, in another dtype where one is given."""
     state = model.state_dict()
     return state if dtype is None else {name: tensor.to(dtype) for name, tensor in state.items()}
 
@@ -49,7 +49,7 @@ def save(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_weights(folder, _cast(model, dtype), shard_bytes)
+    write_weights(folder, cast(model, dtype), shard_bytes)
     config: dict[str, Any] = {"format": FORMAT, "version": VERSION, "model": model.config.to_dict()}
     if policy:
         config["policy"] = dict(policy)
@@ -88,30 +88,6 @@ def split(tensors: Mapping[str, Tensor], limit: int) -> list[list[str]]:
         groups[-1].append(name)
         size += nbytes
     return groups
-
-
-def lerobot_weights(model: Pi0, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
-    """The state dict LeRobot's from_pretrained expects in full.
-
-    Both embedding names are there (LeRobot does not tie them), and the unused `gemma_expert.lm_head` as zeros, because
-    LeRobot drops the whole file where one key is missing.
-    """
-    tensors = {}
-    for name, tensor in _cast(model, dtype).items():
-        canonical = from_network(name)
-        tensors[_lerobot_key(canonical)] = tensor
-        if canonical == EMBEDDING:
-            tensors[_lerobot_key(LM_HEAD)] = tensor
-    if model.config.expert is not None:
-        embedding = tensors[_lerobot_key(EMBEDDING)]
-        shape = (model.config.vocab, model.config.expert.width)
-        tensors[_lerobot_key("gemma_expert.lm_head.weight")] = embedding.new_zeros(1).expand(shape)
-    return tensors
-
-
-def _lerobot_key(canonical: str) -> str:
-    inner = "paligemma_with_expert." if canonical.startswith(("paligemma.", "gemma_expert.")) else ""
-    return "model." + inner + canonical
 
 
 def sizes_json(config: ModelConfig) -> dict[str, Any]:

@@ -54,6 +54,14 @@ FOREIGN = (
 )
 
 
+def dtype_named(name: str) -> torch.dtype:
+    """The dtype of weights called "bfloat16" or "float32"."""
+    known = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+    if name not in known:
+        raise CheckpointError(f"dtype {name!r} is not known; choose one of {', '.join(known)}")
+    return known[name]
+
+
 @dataclass(frozen=True)
 class TensorInfo:
     """Where one tensor lies: dtype, shape and the byte range [begin, end) in the file."""

@@ -186,6 +186,11 @@ def _furniture(spec: mujoco.MjSpec) -> None:
         diffuse=[0.45, 0.45, 0.45], specular=[0, 0, 0], ambient=[0, 0, 0],
     )  # fmt: skip
     world.add_geom(name="floor", type=plane, size=[6, 6, 1], rgba=[0.62, 0.64, 0.66, 1], contype=0, conaffinity=0)
+    # Behind the robot, so that the back camera sees a room.
+    world.add_geom(name="wall", type=box, pos=[-3, 0, 1.5], size=[0.05, 4, 1.5], rgba=[0.55, 0.60, 0.68, 1],
+                   contype=0, conaffinity=0)  # fmt: skip
+    world.add_geom(name="door", type=box, pos=[-2.94, 0.9, 1.0], size=[0.03, 0.45, 1.0], rgba=[0.42, 0.36, 0.33, 1],
+                   contype=0, conaffinity=0)  # fmt: skip
     middle = [sum(TABLE_X) / 2, sum(TABLE_Y) / 2, TABLE_TOP - 0.02]
     half = [(TABLE_X[1] - TABLE_X[0]) / 2, (TABLE_Y[1] - TABLE_Y[0]) / 2, 0.02]
     world.add_geom(name="table", type=box, pos=middle, size=half, rgba=TABLE_RGBA, contype=_WORLD, conaffinity=_WORLD)

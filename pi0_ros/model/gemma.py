@@ -45,10 +45,14 @@ class AdaRMSNorm(nn.Module):
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """x [B, T, width], cond [B, n, width] with n dividing T (n = 1: one time for all, n = T: one a token)."""
-        modulation = self.dense(cond.to(self.dense.weight.dtype))
+        modulation = self.modulation(cond)
         modulation = modulation.repeat_interleave(x.shape[1] // modulation.shape[1], dim=1)
-        scale, shift, gate = modulation.float().chunk(3, dim=-1)
+        scale, shift, gate = modulation.chunk(3, dim=-1)
         return (normalised(x) * (1.0 + scale) + shift).to(x.dtype), gate.to(x.dtype)
+
+    def modulation(self, cond: Tensor) -> Tensor:
+        """Scale, shift and gate one behind another, float32 [..., 3 * width], of conditions [..., width]."""
+        return self.dense(cond.to(self.dense.weight.dtype)).float()
 
 
 def normalised(x: Tensor) -> Tensor:

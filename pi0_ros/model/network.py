@@ -146,9 +146,15 @@ class Pi0(nn.Module):
 
     # Suffix: state and noisy actions through the expert.
 
+    def embed_time(self, t: Tensor) -> Tensor:
+        """Sine and cosine features [..., expert width] (float32) of times [...]."""
+        numerics = self.config.numerics
+        dtype = torch.float64 if numerics.time_embedding == "float64" else torch.float32
+        return time_embedding(t, self.config.expert.width, numerics.min_period, numerics.max_period, dtype)
+
     def time_condition(self, t: Tensor) -> Tensor:
         """adaRMS condition [..., expert width] of times [...] (pi0.5)."""
-        hidden = F.silu(self.time_mlp_in(self._time_embedding(t).to(self.time_mlp_in.weight.dtype)))
+        hidden = F.silu(self.time_mlp_in(self.embed_time(t).to(self.time_mlp_in.weight.dtype)))
         return F.silu(self.time_mlp_out(hidden))
 
     def embed_actions(self, x_t: Tensor, t: Tensor) -> Tensor:
@@ -156,7 +162,7 @@ class Pi0(nn.Module):
         actions = self.action_in_proj(x_t.to(self.action_in_proj.weight.dtype))
         if self.config.adarms:
             return actions
-        time = self._time_embedding(t if t.dim() == x_t.dim() - 1 else t[..., None]).to(actions.dtype)
+        time = self.embed_time(t if t.dim() == x_t.dim() - 1 else t[..., None]).to(actions.dtype)
         hidden = self.action_time_mlp_in(torch.cat([actions, time.expand_as(actions)], dim=-1))
         return self.action_time_mlp_out(F.silu(hidden))
 
@@ -197,11 +203,6 @@ class Pi0(nn.Module):
         time = t[(...,) + (None,) * (noise.dim() - t.dim())]
         velocity = self.velocity(time * noise + (1 - time) * target, t, prefix, state)
         return (velocity - (noise - target)).square()
-
-    def _time_embedding(self, t: Tensor) -> Tensor:
-        numerics = self.config.numerics
-        dtype = torch.float64 if numerics.time_embedding == "float64" else torch.float32
-        return time_embedding(t, self.config.expert.width, numerics.min_period, numerics.max_period, dtype)
 
     def _suffix_layout(self, prefix: Prefix, draws: int, horizon: int) -> tuple[Tensor, Tensor]:
         """Positions [B, T] and mask [B, T, P + T]: all see the prefix, actions the state and their own draw."""

@@ -59,7 +59,7 @@ def generate_text(
             break
         position = length + len(ids) - 1 + numerics.decode_offset
         logits, cache, visible = decode_step(model, ids[-1], position, cache, visible)
-    return [_until(row, stop) for row in torch.stack(ids, dim=1).tolist()] if ids else [[] for _ in range(inputs.batch)]
+    return [until(row, stop) for row in torch.stack(ids, dim=1).tolist()] if ids else [[] for _ in range(inputs.batch)]
 
 
 def decode_step(
@@ -79,7 +79,7 @@ def _last_logits(model: Pi0, prefix: Prefix) -> Tensor:
     return model.logits(prefix.hidden[torch.arange(len(last), device=last.device), last])
 
 
-def _until(ids: list[int], stop: Sequence[int]) -> list[int]:
+def until(ids: list[int], stop: Sequence[int]) -> list[int]:
     """The ids before the first stop id."""
     ends = [index for index, token in enumerate(ids) if token in stop]
     return ids[: ends[0]] if ends else ids

@@ -1,0 +1,131 @@
+"""Linear layers laid out for the device they run on, with what follows them fused in where the device can.
+
+On x86 CPUs oneDNN's blocked weights and epilogues are used (the operators that torch's own compiler emits): measured
+1.3 to 2 times the plain product at the sizes of the action expert. Elsewhere the plain operators.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Linear:
+    """x w^T + b; `weight` [out, in], `bias` [out] or None."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None):
+        self.weight, self.bias = weight, bias
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight, self.bias)
+
+    def gelu(self, x: Tensor) -> Tensor:
+        """gelu(x w^T + b), tanh form."""
+        return F.gelu(self(x), approximate="tanh")
+
+    def plus(self, x: Tensor, other: Tensor) -> Tensor:
+        """x w^T + b + other."""
+        return self(x) + other
+
+    def times(self, x: Tensor, other: Tensor) -> Tensor:
+        """(x w^T + b) * other."""
+        return self(x) * other
+
+
+class OneDnnLinear(Linear):
+    """The same with oneDNN's blocked weights, for about `rows` rows of x."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, rows: int):
+        packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), rows)
+        super().__init__(packed, bias)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+
+    def gelu(self, x: Tensor) -> Tensor:
+        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "gelu", [], "tanh")
+
+    def plus(self, x: Tensor, other: Tensor) -> Tensor:
+        return torch.ops.mkldnn._linear_pointwise.binary(x, other, self.weight, self.bias, "add")
+
+    def times(self, x: Tensor, other: Tensor) -> Tensor:
+        return torch.ops.mkldnn._linear_pointwise.binary(x, other, self.weight, self.bias, "mul")
+
+
+def has_onednn(dtype: torch.dtype) -> bool:
+    """Whether this torch has oneDNN's fused linear layers for `dtype` on this CPU."""
+    if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        return False
+    return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where and in which type packed weights live; `blocked`: whether oneDNN's layout may be used."""
+
+    device: torch.device
+    dtype: torch.dtype
+    blocked: bool = True
+
+    def __call__(self, tensor: Tensor) -> Tensor:
+        """A copy on the device in the working type."""
+        return tensor.detach().to(self.device, self.dtype)
+
+    def full(self, tensor: Tensor) -> Tensor:
+        """A copy on the device in float32."""
+        return tensor.detach().to(self.device, torch.float32)
+
+    def fuses(self, dtype: torch.dtype) -> bool:
+        """Whether epilogues can be fused into a product here."""
+        return self.blocked and self.device.type == "cpu" and has_onednn(dtype)
+
+    def linear(self, weight: Tensor, bias: Tensor | None = None, rows: int = 64, full: bool = False) -> Linear:
+        """The quickest linear layer; `rows`: how many rows x will have, `full`: in float32."""
+        place = self.full if full else self
+        weight, bias = place(weight), None if bias is None else place(bias)
+        return OneDnnLinear(weight, bias, rows) if self.fuses(weight.dtype) else Linear(weight, bias)
+
+
+class GeGLU:
+    """gelu(x g^T) * (x u^T), tanh form: two products with fused epilogues on the CPU, one product of both elsewhere."""
+
+    def __init__(self, gate: Tensor, up: Tensor, to: Target, rows: int):
+        self.split = to.fuses(to.dtype)
+        if self.split:
+            self.gate, self.up = to.linear(gate, rows=rows), to.linear(up, rows=rows)
+        else:
+            self.both = to.linear(torch.cat([gate, up]), rows=rows)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self.split:
+            return self.up.times(x, self.gate.gelu(x))
+        gate, up = self.both(x).chunk(2, dim=-1)
+        return F.gelu(gate, approximate="tanh") * up
+
+
+def rotate_pairs(x: Tensor, table: Tensor) -> Tensor:
+    """Rotary embedding in float32 of x [B, T, heads, d] whose pairs lie side by side; table [T, d / 2, 2] (cos, sin).
+
+    Published weights pair dimensions i and i + d/2; `pair_rows` reorders the rows of query and key weights, which
+    changes no score. A pair is then one complex number and the rotation one product.
+    """
+    pairs = x.float().unflatten(-1, (-1, 2))
+    if x.device.type == "cpu":
+        turned = torch.view_as_real(torch.view_as_complex(pairs) * torch.view_as_complex(table)[:, None])
+    else:
+        (cos, sin), (a, b) = table[:, None].unbind(-1), pairs.unbind(-1)
+        turned = torch.stack([a * cos - b * sin, a * sin + b * cos], dim=-1)
+    return turned.flatten(-2).to(x.dtype)
+
+
+def pair_rows(weight: Tensor, head_dim: int) -> Tensor:
+    """Rows of a query or key weight [heads * d, in] with dimensions i and i + d/2 of a head side by side."""
+    return weight.unflatten(0, (-1, 2, head_dim // 2)).transpose(1, 2).flatten(0, 2)
+
+
+def unpair(x: Tensor) -> Tensor:
+    """The inverse on the last dimension of keys [..., d]."""
+    return x.unflatten(-1, (-1, 2)).transpose(-1, -2).flatten(-2)

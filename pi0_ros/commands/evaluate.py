@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pi0_ros.control.settings import STRATEGIES
 
-FIRST_UNSEEN_SEED = 1_000_000
+FIRST_UNSEEN_SEED = 100_000_000
 """Scenes with a seed from here on are never trained on."""
 
 

@@ -22,7 +22,7 @@ from pi0_ros.control.limiter import Limiter
 from pi0_ros.control.modes import REQUESTS, Mode, ModeState, Trigger, advance, allowed
 from pi0_ros.control.sensing import Measured
 from pi0_ros.control.settings import ExecutorSettings
-from pi0_ros.control.splice import Choice, blend_rows, choose, ensemble_rows, join, row_times
+from pi0_ros.control.splice import Choice, choose, ensemble_rows, fade_from, join, row_times
 from pi0_ros.control.step import Answer, Command, Counters, Seam, Step
 from pi0_ros.control.teleop import Teleop
 from pi0_ros.control.timeline import Spline, Timeline, make_spline
@@ -67,14 +67,20 @@ class Executor:
         self._kinds = tuple(c.kind for c in robot.channels)
         self._lower, self._upper = (np.array([getattr(m, n) for m in limits]) for n in ("lower", "upper"))
         rate = [m.acceleration if k is Kind.VELOCITY else m.velocity for m, k in zip(limits, self._kinds, strict=True)]
-        self._rate = np.array(rate)
+        self._rate, self._jerk = np.array(rate), np.array([m.jerk for m in limits])
         self._smooth = np.array([float(k is not Kind.GRIPPER) for k in self._kinds])
         self._position = np.array([k is Kind.POSITION for k in self._kinds])
+        self._joined = np.array([self._smooth, self._position, self._position])  # a velocity's rate may break off
         self._driven = np.array([k is Kind.VELOCITY for k in self._kinds])
         self._stops: list[Array | None] = [
             np.zeros((3, len(g.channels))) if g.kind is Kind.VELOCITY else None for g in robot.groups
         ]
         self._commanded = self._limiter.state
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that a chunk has to answer now."""
+        return self._mode.epoch
 
     # What comes in -------------------------------------------------------------------------------------------------
 
@@ -92,6 +98,7 @@ class Executor:
         problem = self._measured.hear_odometry(steady, ros, stamp, (vx, vy, wz))
         if problem:
             self._log.add(steady, ros, "warn", "odometry", problem)
+        self.blackbox.add(steady, ros, "odometry", (stamp, (vx, vy, wz)), 64)
 
     def on_chunk(self, steady: float, ros: float, chunk: Chunk) -> Verdict:
         """Judge a chunk and, where it is good and autonomy is on, take it up at the next step."""
@@ -392,13 +399,13 @@ class Executor:
         refusal = refusal or ("" if old is not None else self._gap(spline, ros))
         if refusal:
             return Verdict(False, refusal)
-        times, settings = row_times(chunk.start, chunk.period, len(rows)), self.settings
-        if strategy == "blend" and old is not None:
-            rows = blend_rows(rows, times, old, ros, settings.blend_time, self._smooth)
-        elif strategy == "ensemble" and self._history:
-            rows = ensemble_rows(rows, times, self._history, settings.ensemble_decay, self._smooth)
+        earlier = tuple(self._history)
         self._history.append(spline)
-        self._incoming = (make_spline(chunk.start, chunk.period, rows, self._kinds), chunk, strategy)
+        if strategy == "ensemble" and earlier:
+            times = row_times(chunk.start, chunk.period, len(rows))
+            rows = ensemble_rows(rows, times, earlier, self.settings.ensemble_decay, self._smooth)
+            spline = make_spline(chunk.start, chunk.period, rows, self._kinds)
+        self._incoming = (spline, chunk, strategy)
         return Verdict(True, strategy)
 
     def _strategy(self, ros: float, chunk: Chunk, old: Timeline | None) -> tuple[str, str]:
@@ -432,11 +439,15 @@ class Executor:
         old = self._running(time)
         if self._plan is None:
             self._engaged = steady
-        state = np.where(self._smooth > 0.0, self._commanded, 0.0)
-        residual = join(spline, time - self.period, state, self._rate, self._smooth)
-        self._plan = Timeline(
-            spline, chunk.sequence, chunk.epoch, chunk.source, chunk.start, chunk.subtask, strategy, residual
+        start = time - self.period
+        fade = None
+        if old is not None and strategy in ("blend", "rtc"):
+            fade = fade_from(old, start, self.settings.blend_time, self._smooth)
+        plan = Timeline(
+            spline, chunk.sequence, chunk.epoch, chunk.source, chunk.start, chunk.subtask, strategy, None, fade
         )
+        residual = join(plan, start, self._commanded, self._rate, self._jerk, self._joined)
+        self._plan = replace(plan, residual=residual)
         self._old_plan, self._splice_delay = old, ros - chunk.start
         self._seam_at = time
 

@@ -1,0 +1,53 @@
+"""Run a recorded bag through the executor: what would have been commanded, with any strategy."""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from pi0_ros.control.settings import STRATEGIES
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare `pi0 replay`."""
+    parser = subparsers.add_parser("replay", help=__doc__, description=__doc__)
+    parser.add_argument("bag", type=Path, help="an .mcap file or a rosbag2 folder with action_chunk and joint states")
+    parser.add_argument("--robot", default="mobile_bimanual", help="robot YAML or name")
+    parser.add_argument("--strategy", nargs="+", default=["auto"], choices=STRATEGIES, help="one or several, compared")
+    parser.add_argument("--channel", nargs="+", help="channels to plot (default: the three that moved most)")
+    parser.add_argument("--plot", type=Path, help="write a PNG of commands and their rates here")
+    parser.add_argument("--json", type=Path, help="write the numbers here")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print one line of numbers for each strategy."""
+    from pi0_ros.robot import RobotError, load_robot
+    from pi0_ros.sim.metrics import motion_of
+    from pi0_ros.sim.plots import busiest, plot_commands
+    from pi0_ros.sim.replay import load_recording, replay
+
+    robot = load_robot(args.robot)
+    for channel in args.channel or ():
+        if channel not in robot.index:
+            raise RobotError(f"--channel {channel}: robot {robot.name} has {', '.join(robot.channel_names)}")
+    recording = load_recording(args.bag)
+    runs, numbers = {}, {}
+    for strategy in args.strategy:
+        print(f"replaying {recording.end - recording.start:.1f} s with {strategy} …", file=sys.stderr)
+        runs[strategy] = replay(recording, robot, strategy)
+        numbers[strategy] = asdict(motion_of(robot, [runs[strategy]]))
+    _print_table(numbers)
+    if args.plot:
+        first = next(iter(runs.values()))
+        plot_commands(robot, runs, args.channel or busiest(robot, first), args.plot)
+    if args.json:
+        args.json.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def _print_table(numbers: dict[str, dict[str, float]]) -> None:
+    names = list(next(iter(numbers.values())))
+    print(f"{'':15s}" + "".join(f"{strategy:>12s}" for strategy in numbers))
+    for name in names:
+        print(f"{name:15s}" + "".join(f"{row[name]:12.4g}" for row in numbers.values()))

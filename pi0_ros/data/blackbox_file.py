@@ -1,0 +1,160 @@
+"""The black box on disk: the last seconds of everything as one MCAP file, readable by ROS tools and `pi0 replay`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pi0_ros.control import Chunk, Event, Record
+from pi0_ros.robot.resources import share
+
+_HEADER = """
+================================================================================
+MSG: std_msgs/Header
+builtin_interfaces/Time stamp
+string frame_id
+"""
+_TIME = """
+================================================================================
+MSG: builtin_interfaces/Time
+int32 sec
+uint32 nanosec
+"""
+_DURATION = _TIME.replace("Time", "Duration")
+_PLAIN = {
+    "sensor_msgs/msg/JointState": "std_msgs/Header header\nstring[] name\nfloat64[] position\nfloat64[] velocity\n"
+    f"float64[] effort\n{_HEADER}{_TIME}",
+    "sensor_msgs/msg/CompressedImage": f"std_msgs/Header header\nstring format\nuint8[] data\n{_HEADER}{_TIME}",
+    "rcl_interfaces/msg/Log": "builtin_interfaces/Time stamp\nuint8 level\nstring name\nstring msg\nstring file\n"
+    f"string function\nuint32 line\n{_TIME}",
+}
+_SEPARATOR = "================================================================================\nMSG: "
+DEFINITIONS: Mapping[str, str] = {
+    **_PLAIN,
+    "nav_msgs/msg/Odometry": "std_msgs/Header header\nstring child_frame_id\ngeometry_msgs/PoseWithCovariance pose\n"
+    "geometry_msgs/TwistWithCovariance twist\n"
+    f"{_SEPARATOR}geometry_msgs/PoseWithCovariance\ngeometry_msgs/Pose pose\nfloat64[36] covariance\n"
+    f"{_SEPARATOR}geometry_msgs/TwistWithCovariance\ngeometry_msgs/Twist twist\nfloat64[36] covariance\n"
+    f"{_SEPARATOR}geometry_msgs/Pose\ngeometry_msgs/Point position\ngeometry_msgs/Quaternion orientation\n"
+    f"{_SEPARATOR}geometry_msgs/Twist\ngeometry_msgs/Vector3 linear\ngeometry_msgs/Vector3 angular\n"
+    f"{_SEPARATOR}geometry_msgs/Point\nfloat64 x\nfloat64 y\nfloat64 z\n"
+    f"{_SEPARATOR}geometry_msgs/Quaternion\nfloat64 x\nfloat64 y\nfloat64 z\nfloat64 w\n"
+    f"{_SEPARATOR}geometry_msgs/Vector3\nfloat64 x\nfloat64 y\nfloat64 z{_HEADER}{_TIME}",
+}
+LEVELS = {"info": 20, "warn": 30, "error": 40}
+CHUNK = "pi0_ros/msg/ActionChunk"
+
+
+def write_black_box(
+    folder: Path, records: Iterable[Record], reason: str, channels: Sequence[str], keep: int = 20
+) -> Path:
+    """Write records as `<ROS time>_<reason>.mcap`, and delete the oldest files beyond `keep`.
+
+    Topics: joint_states, executor/command, action_chunk, events, and <camera>/image_raw/compressed. The reason stands in
+    the file's metadata record `pi0_ros` too. Returns the file. Raises OSError where the folder cannot be written.
+    """
+    from mcap_ros2.writer import Writer
+
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = list(records)
+    stamp = kept[-1].ros if kept else 0.0
+    file = folder / f"{stamp:.3f}_{re.sub(r'[^a-z0-9]+', '-', reason.lower())[:60].strip('-') or 'fault'}.mcap"
+    with file.open("wb") as stream:
+        writer = Writer(stream)
+        schemas = {name: writer.register_msgdef(name, text) for name, text in _definitions().items()}
+        for sequence, record in enumerate(kept):
+            _write(writer, schemas, record, sequence, channels)
+        writer._writer.add_metadata("pi0_ros", {"reason": reason})
+        writer.finish()
+    _forget(folder, keep)
+    return file
+
+
+def _definitions() -> dict[str, str]:
+    chunk = share("msg", "ActionChunk.msg").read_text(encoding="utf-8")
+    return {**DEFINITIONS, CHUNK: f"{chunk}{_HEADER}{_TIME}{_DURATION}"}
+
+
+def _write(writer: Any, schemas: Mapping[str, Any], record: Record, sequence: int, channels: Sequence[str]) -> None:
+    made = _message(record, channels)
+    if made is None:
+        return
+    topic, schema, message = made
+    nanoseconds = int(record.ros * 1e9)
+    writer.write_message(topic, schemas[schema], message, nanoseconds, nanoseconds, sequence)
+
+
+def _message(record: Record, channels: Sequence[str]) -> tuple[str, str, dict[str, Any]] | None:
+    """(topic, type, fields) of a record; None for a kind that has no message."""
+    if record.kind == "state" and isinstance(record.data, tuple):
+        stamp, positions = record.data
+        return "joint_states", "sensor_msgs/msg/JointState", _joint_state(stamp, list(positions), positions.values())
+    if record.kind == "odometry" and isinstance(record.data, tuple):
+        return "odom", "nav_msgs/msg/Odometry", _odometry(*record.data)
+    if record.kind == "command" and isinstance(record.data, tuple):
+        stamp, values = record.data
+        return "executor/command", "sensor_msgs/msg/JointState", _joint_state(stamp, list(channels), values)
+    if isinstance(record.data, Chunk):
+        return "action_chunk", CHUNK, _chunk(record.data)
+    if isinstance(record.data, Event):
+        event = record.data
+        log = {"level": LEVELS.get(event.level, 20), "name": event.name, "msg": event.text, "file": "", "function": ""}
+        return "events", "rcl_interfaces/msg/Log", {**log, "stamp": _time(event.ros), "line": 0}
+    if record.kind == "picture" and isinstance(record.data, tuple):
+        camera, stamp, jpeg = record.data
+        return f"{camera}/image_raw/compressed", "sensor_msgs/msg/CompressedImage", {
+            "header": _header(stamp, camera),
+            "format": "jpeg",
+            "data": jpeg,
+        }
+    return None
+
+
+def _chunk(chunk: Chunk) -> dict[str, Any]:
+    return {
+        "header": _header(chunk.start),
+        "source": chunk.source,
+        "epoch": max(chunk.epoch, 0),
+        "sequence": max(chunk.sequence, 0),
+        "period": chunk.period,
+        "channels": list(chunk.names),
+        "values": chunk.values.ravel().tolist(),
+        "frozen_rows": max(chunk.frozen_rows, 0),
+        "subtask": chunk.subtask,
+        "inference_time": {"sec": 0, "nanosec": 0},
+    }
+
+
+def _joint_state(stamp: float, names: list[str], positions: Iterable[float]) -> dict[str, Any]:
+    values = [float(v) for v in positions]
+    return {"header": _header(stamp), "name": names, "position": values, "velocity": [], "effort": []}
+
+
+def _odometry(stamp: float, twist: tuple[float, float, float]) -> dict[str, Any]:
+    """Only the twist is known."""
+    nothing, none = {"x": 0.0, "y": 0.0, "z": 0.0}, [0.0] * 36
+    linear, angular = {**nothing, "x": twist[0], "y": twist[1]}, {**nothing, "z": twist[2]}
+    pose = {"position": nothing, "orientation": {**nothing, "w": 1.0}}
+    return {
+        "header": _header(stamp, "odom"),
+        "child_frame_id": "base_link",
+        "pose": {"pose": pose, "covariance": none},
+        "twist": {"twist": {"linear": linear, "angular": angular}, "covariance": none},
+    }
+
+
+def _header(stamp: float, frame: str = "") -> dict[str, Any]:
+    return {"stamp": _time(stamp), "frame_id": frame}
+
+
+def _time(seconds: float) -> dict[str, int]:
+    whole = int(max(seconds, 0.0))
+    return {"sec": whole, "nanosec": int((max(seconds, 0.0) - whole) * 1e9)}
+
+
+def _forget(folder: Path, keep: int) -> None:
+    files = sorted(folder.glob("*.mcap"), key=lambda file: file.stat().st_mtime_ns)
+    for file in files[: max(len(files) - keep, 0)]:
+        file.unlink()

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -22,12 +23,12 @@ from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import Bool, Float64MultiArray, String
 from std_srvs.srv import Trigger
 
-from pi0_ros.control import Answer, Command, Executor, Step
+from pi0_ros.control import STRATEGIES, Answer, Command, Event, Executor, ExecutorSettings, Step
 from pi0_ros.msg import ActionChunk, ExecutorState
 from pi0_ros.nodes.brake import Brake
 from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.robot.spec import Group, StateSource
-from pi0_ros.ros.clock import StepDetector, time_message
+from pi0_ros.ros.clock import time_message
 from pi0_ros.ros.conversions import (
     COMMAND_TYPES,
     MODE_CODES,
@@ -53,6 +54,10 @@ INBOX = 1024
 COLLECT_EVERY = 10.0
 
 
+_DEFAULT = ExecutorSettings()
+_SETTINGS = ("strategy", "chunk_max_age", "start_gap", "engage_time", "engage_scale", "policy_lost", "tracking_error")
+
+
 class ExecutorNode(ManagedNode):
     """The only node that commands the robot."""
 
@@ -61,6 +66,15 @@ class ExecutorNode(ManagedNode):
         Parameter("rate", 0.0, "control rate [Hz]; 0 takes the robot's control_rate", low=0.0, high=200.0),
         Parameter("realtime_priority", 50, "SCHED_FIFO priority of the control thread; 0 is off", low=0, high=90),
         Parameter("cpu", -1, "CPU to pin the control thread to; -1 is off", low=-1, high=1023),
+        Parameter("strategy", _DEFAULT.strategy, "how a new plan is joined to the running one", choices=STRATEGIES),
+        Parameter("chunk_max_age", _DEFAULT.chunk_max_age, "oldest observation [s] of a chunk", low=0.05, high=60.0),
+        Parameter(
+            "start_gap", _DEFAULT.start_gap, "how far from the robot autonomy may start [rad]", low=0.0, high=6.3
+        ),
+        Parameter("engage_time", _DEFAULT.engage_time, "seconds of slow motion after a change", low=0.0, high=60.0),
+        Parameter("engage_scale", _DEFAULT.engage_scale, "share of the speed limits meanwhile", low=0.01, high=1.0),
+        Parameter("policy_lost", _DEFAULT.policy_lost, "underrun [s] until autonomy ends", low=0.0, high=60.0),
+        Parameter("tracking_error", _DEFAULT.tracking_error, "largest tracking error [rad]", low=0.01, high=6.3),
     )
     expected = (ParameterError, RobotError)
 
@@ -75,8 +89,9 @@ class ExecutorNode(ManagedNode):
     def setup(self) -> None:
         """Load the robot, make the core, the publishers and the subscriptions."""
         robot = load_robot(self.values.robot)
-        self.robot = robot
-        self.period = 1.0 / (self.values.rate or robot.control_rate)
+        robot = replace(robot, control_rate=self.values.rate or robot.control_rate)
+        self.robot, self.period = robot, 1.0 / robot.control_rate
+        self._settings = ExecutorSettings(**{name: getattr(self.values, name) for name in _SETTINGS})
         self._brake = Brake(robot)
         self._reset_memory()
         self._slices = {g.name: slice(robot.index[g.channels[0].name], 0) for g in robot.groups}
@@ -107,7 +122,8 @@ class ExecutorNode(ManagedNode):
         loop = self._loop
         if loop is None:
             return
-        self._post(lambda steady, ros: self._core.request(steady, ros, "hold"))
+        self._post(self._hold_to_rest)
+        self._resting.clear()
         if not self._resting.wait(REST_TIMEOUT):
             self.get_logger().error(f"the commands did not come to rest within {REST_TIMEOUT} s; going quiet anyway")
         loop.stop()
@@ -120,14 +136,14 @@ class ExecutorNode(ManagedNode):
         gc.unfreeze()
 
     def _reset_memory(self) -> None:
-        self._core = Executor(self.robot)
+        self._core = Executor(self.robot, self._settings)
         self._inbox.clear()
         self._last: Command | None = None
         self._step: Step | None = None
         self._fault = ""
         self._resting = threading.Event()
         self._resting.set()
-        self._stepped = StepDetector()
+        self._events: deque[Event] = deque(maxlen=256)
         self._seen: tuple[object, ...] = ()
         self._rejected_messages = 0
         self._last_rejection = ""
@@ -181,7 +197,7 @@ class ExecutorNode(ManagedNode):
 
         def take(steady: float, now: float) -> None:
             verdict = self._core.on_chunk(received, ros, chunk)
-            if not verdict.accepted:
+            if not verdict.accepted and not verdict.reason.startswith("ignored"):
                 self._last_rejection = f"chunk {chunk.sequence}: {verdict.reason}"
 
         self._post(take)
@@ -223,18 +239,20 @@ class ExecutorNode(ManagedNode):
     def _core_jump(self, steady: float, ros: float) -> None:
         self._core.on_clock_jump(steady, ros)
 
+    def _hold_to_rest(self, steady: float, ros: float) -> None:
+        self._core.request(steady, ros, "hold")
+        self._resting.clear()
+
     def _ask_core(self, steady: float, ros: float, request: str) -> Answer:
         if not self._fault:
             return self._core.request(steady, ros, request)
         if request != "reset":
             return Answer(False, f"stopped after a fault in the executor, reset first: {self._fault}")
-        self._core, self._fault = Executor(self.robot), ""
+        self._core, self._fault = Executor(self.robot, self._settings), ""
         return Answer(True, "the control core was started anew; it waits for state in hold")
 
     def _tick(self, deadline: float, late: float) -> None:
         ros = self.clocks.ros() - max(late, 0.0)
-        if self._stepped.stepped(deadline, ros) and not self.values_sim_time():
-            self._core_jump(deadline, ros)
         while self._inbox:
             self._inbox.popleft()(deadline, ros)
         if self._fault:
@@ -242,13 +260,12 @@ class ExecutorNode(ManagedNode):
         else:
             self._step = self._core.step(deadline, ros)
             command = self._step.command
+            self._events.extend(self._step.events)
         if command is not None:
             self._send(command)
+        else:
+            self._resting.set()
         self._notice_change()
-
-    def values_sim_time(self) -> bool:
-        """Whether `/clock` rules, which may run at any speed."""
-        return bool(self.get_parameter("use_sim_time").value)
 
     def _send(self, command: Command) -> None:
         """Validate and build everything, then publish."""
@@ -302,12 +319,22 @@ class ExecutorNode(ManagedNode):
                 self._mode_publisher.publish(String(data=name))
             if self._fault and self._fault != told:
                 self.get_logger().error(f"the control step failed, braking:\n{self._fault_trace}")
-            elif state.reason != told and not self._fault:
-                self.get_logger().info(f"{name}: {state.reason}")
-            told = self._fault or state.reason
+            self._log_events()
+            told = self._fault
             if self.clocks.steady() - collected > COLLECT_EVERY:
                 collected = self.clocks.steady()
                 gc.collect(1)
+
+    def _log_events(self) -> None:
+        while self._events:
+            event = self._events.popleft()
+            # rclpy ties a severity to a line of code, so each level has its own.
+            if event.level == "error":
+                self.get_logger().error(event.text)
+            elif event.level == "warn":
+                self.get_logger().warning(event.text)
+            else:
+                self.get_logger().info(event.text)
 
     def _mode_name(self) -> str:
         if self._fault or self._step is None:

@@ -64,19 +64,3 @@ class Clocks:
             min_forward=Duration(seconds=JUMP), min_backward=Duration(seconds=-0.001), on_clock_change=True
         )
         self._handler = self._clock.create_jump_callback(threshold, post_callback=jumped)
-
-
-class StepDetector:
-    """Notices that the system clock was set: ROS time and steady time then part by more than `JUMP`.
-
-    rclpy reports jumps of simulated time only.
-    """
-
-    def __init__(self) -> None:
-        self._offset: float | None = None
-
-    def stepped(self, steady: float, ros: float) -> bool:
-        """Whether the clocks have parted since the last call; both in seconds."""
-        offset, last = ros - steady, self._offset
-        self._offset = offset
-        return last is not None and abs(offset - last) > JUMP

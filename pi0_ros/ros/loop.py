@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import time
@@ -10,10 +9,6 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-
-HELPER_PRIORITY_GAP = 10
-"""How far below the loop the other threads of its process run: they hold the interpreter that the loop waits for."""
 
 
 @dataclass(frozen=True)
@@ -129,11 +124,13 @@ class Loop:
 
 
 def _schedule(priority: int, cpu: int) -> list[str]:
-    """Real-time priority and pinning for this thread, a little less priority for the others of this process."""
+    """Real-time priority and pinning for the calling thread alone; what is refused, as sentences."""
     refused = []
+    # 0 means the calling thread. The other threads of the process stay ordinary: they may be busy for long, and a
+    # real-time thread that is busy for long takes the machine with it.
     if priority > 0:
         try:
-            _prioritise(priority)
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
         except (OSError, AttributeError) as error:
             refused.append(
                 f"real-time priority {priority} was refused ({error}); allow it with an rtprio line in"
@@ -141,18 +138,7 @@ def _schedule(priority: int, cpu: int) -> list[str]:
             )
     if cpu >= 0:
         try:
-            os.sched_setaffinity(threading.get_native_id(), {cpu})
+            os.sched_setaffinity(0, {cpu})
         except (OSError, AttributeError) as error:
             refused.append(f"pinning to CPU {cpu} was refused ({error})")
     return refused
-
-
-def _prioritise(priority: int) -> None:
-    own = threading.get_native_id()
-    os.sched_setscheduler(own, os.SCHED_FIFO, os.sched_param(priority))
-    lower = max(1, priority - HELPER_PRIORITY_GAP)
-    for task in Path("/proc/self/task").iterdir():
-        if int(task.name) != own:
-            # A thread may end while we look at the list.
-            with contextlib.suppress(OSError):
-                os.sched_setscheduler(int(task.name), os.SCHED_FIFO, os.sched_param(lower))

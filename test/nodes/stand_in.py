@@ -17,6 +17,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
 from pi0_ros.msg import ActionChunk, ExecutorState
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
@@ -55,8 +56,9 @@ class Graph:
         """A node of this test that tells the graph whenever it heard something."""
         return self.add(kind(self, *args, **kwargs))
 
-    def managed(self, node):
+    def managed(self, kind, **parameters):
         """A managed node of the project, in this process, configured and active."""
+        node = kind(parameter_overrides=[Parameter(n, value=v) for n, v in parameters.items()])
         assert node.bring_up(), node.stop_reason
         return self.add(node)
 

@@ -1,6 +1,5 @@
 import threading
 
-from pi0_ros.ros.clock import StepDetector
 from pi0_ros.ros.loop import Loop, Pacer
 
 
@@ -46,12 +45,3 @@ def test_a_refused_priority_is_a_sentence_and_the_loop_runs():
     assert ran.wait(5.0)
     loop.stop()
     assert len(refused) == 1 and "CPU 1000000" in refused[0]
-
-
-def test_setting_the_system_clock_is_noticed_and_drift_is_not():
-    detector = StepDetector()
-    assert not detector.stepped(0.0, 1000.0)
-    assert not detector.stepped(10.0, 1010.01)
-    assert detector.stepped(20.0, 1320.0)
-    assert not detector.stepped(30.0, 1330.0)
-    assert detector.stepped(40.0, 1040.0)

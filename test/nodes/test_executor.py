@@ -1,0 +1,158 @@
+import math
+import signal
+
+import numpy as np
+import pytest
+from stand_in import Driver, Person, Planner
+
+from pi0_ros.nodes.executor import ExecutorNode
+from pi0_ros.robot import load_robot
+
+ROBOT = load_robot("mobile_bimanual")
+
+
+def sway(t):
+    """The left arm swings within 0.3 rad, slower than its limits; the base creeps."""
+    return {"left_joint1": 0.3 * math.sin(t), "left_joint2": 0.2 * (1 - math.cos(t)), "base_vx": 0.1 * math.sin(t)}
+
+
+def within_limits(driver, group, since=0.0):
+    """No command of a group is further from the one before than its velocity limit allows."""
+    steps = driver.steps(group, since)
+    limit = np.array([c.limits.velocity for c in ROBOT.group(group).channels]) / ROBOT.control_rate
+    assert len(steps) > 10
+    assert (np.abs(steps) <= limit * 1.001 + 1e-9).all(), np.abs(steps).max(axis=0) / limit
+
+
+@pytest.fixture
+def start(graph):
+    def started(plan=None):
+        driver = graph.node(Driver, ROBOT)
+        person = graph.node(Person, ROBOT)
+        planner = graph.node(Planner, ROBOT, plan or sway)
+        executor = graph.managed(ExecutorNode, realtime_priority=0)
+        return driver, person, planner, executor
+
+    return started
+
+
+def test_it_holds_at_start_and_commands_where_the_robot_is(start, graph):
+    driver, person, _, _ = start()
+    graph.wait(lambda: len(driver.commands["lift"]) > 20, "commands")
+    assert person.mode == "hold"
+    measured = [driver.values[c.name] for c in ROBOT.group("left_arm").channels]
+    np.testing.assert_allclose(
+        [v for _, v in driver.commands["left_arm"]], [measured] * len(driver.commands["left_arm"])
+    )
+
+
+def test_it_publishes_nothing_before_the_first_state_and_names_what_is_missing(start, graph):
+    driver = graph.node(Driver, ROBOT)
+    driver.silent = {"joint_states"}
+    person = graph.node(Person, ROBOT)
+    graph.managed(ExecutorNode, realtime_priority=0)
+    graph.wait(lambda: "executor" in person.health and person.health["executor"][0] == b"\x01", "a warning")
+    assert "joint_states" in person.health["executor"][1]
+    assert person.state.reason.startswith("waiting") and not driver.commands
+    driver.silent = set()
+    graph.wait(lambda: driver.commands["left_arm"], "commands after the first state")
+
+
+def test_autonomy_follows_the_chunks_and_a_person_takes_over_and_gives_back(start, graph):
+    driver, person, planner, _ = start()
+    graph.wait(lambda: person.mode == "hold" and driver.commands["lift"], "hold")
+    assert person.ask("autonomy")[0]
+    graph.wait(lambda: len(driver.commands["left_arm"]) > 100 and person.state.plan_sequence > 0, "motion")
+    graph.wait(lambda: np.ptp([v[0] for _, v in driver.commands["left_arm"]]) > 0.05, "the arm to move")
+    home = person.measured("left_arm")
+    person.lead("left_arm", lambda t: home + 0.2 * min(t, 1.0))
+    assert person.ask("teleop")[0]
+    person.wait_mode("teleop")
+    graph.wait(lambda: driver.commands["left_arm"][-1][1][1] > home[1] + 0.1, "the arm to follow the person")
+    assert person.ask("autonomy")[0]
+    epoch = person.state.epoch
+    graph.wait(lambda: person.state.epoch > epoch or person.mode == "autonomy", "autonomy")
+    taken = person.state.chunks_accepted
+    graph.wait(lambda: person.state.chunks_accepted > taken + 3, "chunks after giving back")
+    for group in ("left_arm", "base", "lift"):
+        within_limits(driver, group)
+
+
+def test_a_chunk_of_nan_is_refused_and_the_robot_holds(start, graph):
+    driver, person, planner, _ = start()
+    graph.wait(lambda: driver.commands["lift"], "hold")
+
+    def spoil(message):
+        message.values[7] = math.nan
+        return message
+
+    planner.spoil = spoil
+    assert person.ask("autonomy")[0]
+    graph.wait(lambda: person.state.chunks_rejected > 2, "refusals")
+    assert "left_joint" not in person.state.reason or "nan" in person.state.reason
+    first, last = driver.commands["left_arm"][0][1], driver.commands["left_arm"][-1][1]
+    np.testing.assert_array_equal(first, last)
+
+
+def test_an_exception_in_the_core_brakes_and_reset_starts_anew(start, graph):
+    driver, person, _, executor = start()
+    graph.wait(lambda: driver.commands["lift"], "hold")
+    person.ask("autonomy")
+    graph.wait(lambda: np.ptp([v[0] for _, v in driver.commands["left_arm"]]) > 0.05, "the arm to move")
+
+    def broken(*_):
+        raise RuntimeError("broken core")
+
+    executor._core.step = broken
+    person.wait_mode("stopped")
+    assert "broken core" in person.state.reason
+    graph.wait(lambda: not driver.steps("left_arm")[-1].any(), "standstill")
+    assert not person.ask("autonomy")[0]
+    ok, _ = person.ask("reset")
+    assert ok
+    person.wait_mode("hold")
+    within_limits(driver, "left_arm")
+
+
+def test_requests_that_cannot_be_granted_are_refused_with_the_reason(start, graph):
+    _, person, _, executor = start()
+    person.wait_mode("hold")
+    ok, why = person.ask("reset")
+    assert not ok and "reset" in why
+    assert person.ask("stop")[0]
+    person.wait_mode("stopped")
+    ok, why = person.ask("autonomy")
+    assert not ok and "reset" in why
+    assert person.ask("reset")[0]
+    executor.trigger_deactivate()
+    ok, why = person.ask("hold")
+    assert not ok and "not active" in why
+
+
+def test_deactivating_while_moving_decelerates_on_the_wire_and_then_is_quiet(start, graph):
+    driver, person, planner, executor = start(lambda t: {"left_joint1": 0.4 * t})
+    graph.wait(lambda: driver.commands["lift"], "hold")
+    person.ask("autonomy")
+    graph.wait(lambda: len(driver.commands["left_arm"]) > 60 and driver.steps("left_arm")[-1][0] > 0.004, "motion")
+    executor.trigger_deactivate()
+    sent = len(driver.commands["left_arm"])
+    assert not driver.steps("left_arm")[-1].any()
+    within_limits(driver, "left_arm")
+    # The same connection delivers in order: a message sent after deactivation would come before this one.
+    executor.trigger_activate()
+    graph.wait(lambda: len(driver.commands["left_arm"]) > sent + 5, "commands after activation")
+    assert not driver.steps("left_arm")[sent - 2 :].any()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_moving_sends_the_stop_before_the_process_ends_well(graph, how):
+    driver = graph.node(Driver, ROBOT)
+    person = graph.node(Person, ROBOT)
+    graph.node(Planner, ROBOT, lambda t: {"left_joint1": 0.4 * t})
+    process = graph.start("executor", "robot:=mobile_bimanual", "realtime_priority:=0")
+    graph.wait(lambda: driver.commands["lift"], "hold")
+    person.ask("autonomy")
+    graph.wait(lambda: len(driver.commands["left_arm"]) > 60 and driver.steps("left_arm")[-1][0] > 0.004, "motion")
+    assert graph.end(process, how) == 0
+    graph.wait(lambda: not driver.steps("left_arm")[-1].any(), "standstill")
+    within_limits(driver, "left_arm")

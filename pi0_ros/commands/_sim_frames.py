@@ -1,0 +1,172 @@
+"""Training frames straight from the simulator: the scripted operator, disturbed and sent from block to block.
+
+An episode is one random scene and several segments. A segment has an instruction, may begin with a push that is not
+recorded, and is then recorded at 10 Hz; what the operator commanded afterwards is the chunk. Lamps and arms therefore
+come in all states that a policy meets, also those it gets itself into.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pi0_ros.policy.resize import pil_bilinear
+from pi0_ros.robot import Robot
+from pi0_ros.sim.operator import Operator
+from pi0_ros.sim.robot import SimRobot, state_vector
+from pi0_ros.sim.scene import sample_scene
+from pi0_ros.sim.tasks import DONE, TOUCH_ALL, next_subtask, parse_subtask, subtask_text
+from pi0_ros.sim.world import COLOURS, SIDES
+from pi0_ros.train.frames import Frames, save_frames
+
+CAMERAS = ("base", "left_wrist", "right_wrist")
+TASK_CAMERA = "base"
+REACH = 0.8  # m: displacements of -REACH..REACH fill the location tokens
+BINS = 128  # places are rounded to this many steps of the 1024
+
+
+@dataclass(frozen=True)
+class SimFrameSettings:
+    """How frames are made. Seconds and radians."""
+
+    period: float = 0.1
+    horizon: int = 16
+    size: int = 96
+    segments: int = 5
+    shortest: float = 0.8
+    longest: float = 4.5
+    push_chance: float = 0.6
+    push: float = 0.16  # standard deviation of a joint's push
+    control: float = 0.02
+
+
+class Recorder:
+    """Makes frames, episode after episode, in one simulator."""
+
+    def __init__(self, robot: Robot, settings: SimFrameSettings | None = None) -> None:
+        self.robot, self.settings = robot, settings or SimFrameSettings()
+        self.sim = SimRobot(robot)
+        self.operator = Operator(robot, self.sim, self.settings.control)
+        self.texts = [DONE, TOUCH_ALL, *(subtask_text(c, s) for c in COLOURS for s in SIDES)]
+        self._arms = [i for i, c in enumerate(robot.channels) if c.group.endswith("_arm")]
+
+    def episode(self, seed: int) -> list[dict]:
+        """Frames of one episode, as rows of `Frames` without the episode number."""
+        rng = np.random.default_rng(seed)
+        self.sim.load(sample_scene(rng, lit_chance=float(rng.choice([0.0, 0.3, 0.6, 0.9]))))
+        self.operator.sync()
+        rows: list[dict] = []
+        for _ in range(self.settings.segments):
+            rows += self._segment(rng)
+        return rows
+
+    def _segment(self, rng: np.random.Generator) -> list[dict]:
+        s = self.settings
+        text = DONE if rng.random() < 0.05 else subtask_text(str(rng.choice(COLOURS)), str(rng.choice(SIDES)))
+        if rng.random() < s.push_chance:
+            self._push(rng)
+        recorded = round(rng.uniform(s.shortest, s.longest) / s.period)
+        rows, commands = [], []
+        for step in range(recorded + s.horizon - 1):
+            if step < recorded:
+                rows.append(self._look(text))
+            commands.append(self._drive(text))
+        for k, row in enumerate(rows):
+            row["chunk"] = np.stack(commands[k : k + s.horizon]).astype(np.float32)
+        return rows
+
+    def _drive(self, text: str) -> NDArray[np.float64]:
+        """One period of the operator; the command it was at the beginning."""
+        now = self.operator.command.copy()
+        for _ in range(round(self.settings.period / self.settings.control)):
+            self.sim.set_command(self.robot.channel_names, self.operator.act(text))
+            self.sim.advance(self.settings.control)
+        return now
+
+    def _push(self, rng: np.random.Generator) -> None:
+        """Move both arms off in 0.3 s; the operator goes on from wherever they are."""
+        goal = self.operator.command.copy()
+        goal[self._arms] += rng.normal(0.0, self.settings.push, len(self._arms)) * rng.uniform(0.0, 1.0)
+        start, steps = self.operator.command.copy(), 15
+        for k in range(1, steps + 1):
+            self.sim.set_command(self.robot.channel_names, start + (goal - start) * k / steps)
+            self.sim.advance(self.settings.control)
+        self.operator.set_command(np.clip(goal, self.operator._lower, self.operator._upper))
+
+    def _look(self, text: str) -> dict:
+        size = self.settings.size
+        pictures = [pil_bilinear(self.sim.render(c), (size, size)) for c in CAMERAS]
+        return {
+            "images": np.stack(pictures),
+            "state": state_vector(self.robot, self.sim.measured()).astype(np.float32),
+            "task": self.texts.index(text),
+            "high_task": self.texts.index(TOUCH_ALL),
+            "high_target": self.texts.index(next_subtask(self.sim)),
+            "grounding": grounding(self.sim, text),
+        }
+
+
+def grounding(sim: SimRobot, text: str) -> NDArray[np.int16]:
+    """Where things are, in 1024ths [15]: target in the base picture (row, column), target in the working wrist's
+    picture, way from fingertip to target (forward, left, up in the robot's frame), then all blocks in the base picture.
+
+    -1 where it cannot be said: out of the picture, or no target.
+    """
+    goal = parse_subtask(text)
+    tops = sim.block_positions
+    blocks = [place(sim, TASK_CAMERA, tops[c]) for c in COLOURS]
+    if goal is None:
+        head = [(-1, -1), (-1, -1), (-1, -1, -1)]
+    else:
+        colour, side = goal
+        seen = (place(sim, TASK_CAMERA, tops[colour]), place(sim, f"{side}_wrist", tops[colour]))
+        turn = sim.data.body("base_link").xmat.reshape(3, 3)
+        way = turn.T @ (tops[colour] - sim.data.body(f"{side}_tip").xpos)
+        head = [*seen, tuple(_step(v / (2 * REACH) + 0.5) for v in way)]
+    return np.array([n for part in (*head, *blocks) for n in part], np.int16)
+
+
+def place(sim: SimRobot, camera: str, point: NDArray[np.float64]) -> tuple[int, int]:
+    """(row, column) of a world point in a camera's picture, in 1024ths; (-1, -1) outside."""
+    eye, rotation = sim.data.camera(camera).xpos, sim.data.camera(camera).xmat.reshape(3, 3)
+    x, y, z = rotation.T @ (point - eye)
+    if z > -0.01:
+        return -1, -1
+    scale = 0.5 / np.tan(np.radians(sim.model.camera(camera).fovy[0]) / 2)
+    row, column = 0.5 - scale * y / -z, 0.5 + scale * x / -z
+    inside = 0.0 <= row < 1.0 and 0.0 <= column < 1.0
+    return (_step(row), _step(column)) if inside else (-1, -1)
+
+
+def _step(fraction: float) -> int:
+    """A fraction in 0..1 as the middle of one of BINS steps, in 1024ths."""
+    wide = 1024 // BINS
+    return int(np.clip(fraction * BINS, 0, BINS - 1)) * wide + wide // 2
+
+
+def make_frames(robot: Robot, seeds: range, settings: SimFrameSettings | None = None) -> Frames:
+    """Frames of the episodes with these seeds."""
+    recorder = Recorder(robot, settings)
+    rows, episode = [], []
+    for number, seed in enumerate(seeds):
+        new = recorder.episode(seed)
+        rows += new
+        episode += [number] * len(new)
+    recorder.sim.close()
+    columns = {k: np.stack([row[k] for row in rows]) for k in rows[0]}
+    for name in ("task", "high_task", "high_target"):
+        columns[name] = columns[name].astype(np.int32)
+    texts, names = tuple(recorder.texts), robot.channel_names
+    period = recorder.settings.period
+    return Frames(CAMERAS, names, period, texts, **columns, episode=np.array(episode, np.int32))
+
+
+def write_frames(robot: Robot, folder: Path, first: int, episodes: int, each: int = 50) -> None:
+    """Write shards of `each` episodes until seeds first .. first + episodes - 1 are on disk; those there are kept."""
+    for start in range(first, first + episodes, each):
+        shard = folder / f"seeds-{start:07d}"
+        if not shard.is_dir():
+            save_frames(make_frames(robot, range(start, min(start + each, first + episodes))), shard)

@@ -1,0 +1,114 @@
+"""Frames in memory: small pictures, states, action chunks and texts, ready to be drawn as training examples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pi0_ros.train.errors import TrainError
+
+class Stacked:
+    """Arrays on disk behind one another, read row by row: [i, j, ...] gives copies of those rows in that order."""
+
+    def __init__(self, parts: Sequence[NDArray]) -> None:
+        self._parts = list(parts)
+        self._starts = np.cumsum([0, *(len(p) for p in parts)])
+        self.shape = (int(self._starts[-1]), *parts[0].shape[1:])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: NDArray[np.integer]) -> NDArray:
+        rows = np.asarray(rows)
+        part = np.searchsorted(self._starts, rows, side="right") - 1
+        return np.stack([self._parts[p][r - self._starts[p]] for p, r in zip(part, rows, strict=True)])
+
+
+_ARRAYS = ("images", "state", "chunk", "task", "high_task", "high_target", "grounding", "episode")
+
+
+@dataclass(frozen=True)
+class Frames:
+    """N moments of one robot.
+
+    images: uint8 [N, C, S, S, 3] RGB at the model's size, a camera each of `cameras`.
+    state: float32 [N, D] in robot units. chunk: float32 [N, H, D] absolute actions, row k for k periods after the picture.
+    task: int32 [N], index into `texts`: the low-level instruction that `chunk` follows.
+    high_task, high_target: int32 [N], indices into `texts`: a task and what to do next for it; -1 where not known.
+    grounding: int16 [N, G]: numbers in 0..1023 that the text head learns to say (places in pictures, PaliGemma's
+        location tokens), -1 where none. episode: int32 [N].
+    """
+
+    cameras: tuple[str, ...]
+    channels: tuple[str, ...]
+    period: float
+    texts: tuple[str, ...]
+    images: NDArray[np.uint8] | Stacked
+    state: NDArray[np.float32]
+    chunk: NDArray[np.float32]
+    task: NDArray[np.int32]
+    high_task: NDArray[np.int32]
+    high_target: NDArray[np.int32]
+    grounding: NDArray[np.int16]
+    episode: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.state)
+
+
+def save_frames(frames: Frames, folder: Path) -> None:
+    """Write as plain .npy files and a JSON of names; a folder that exists already is complete."""
+    partial = folder.with_name(folder.name + ".partial")
+    partial.mkdir(parents=True, exist_ok=True)
+    for name in _ARRAYS:
+        np.save(partial / f"{name}.npy", getattr(frames, name), allow_pickle=False)
+    names = {
+        "cameras": frames.cameras, "channels": frames.channels, "period": frames.period, "texts": frames.texts
+    }  # fmt: skip
+    (partial / "frames.json").write_text(json.dumps(names), encoding="utf-8")
+    partial.rename(folder)
+
+
+def load_frames(folder: Path) -> Frames:
+    """Read what `save_frames` wrote; pictures stay on disk until used. Raises TrainError where there is nothing."""
+    file = folder / "frames.json"
+    if not file.is_file():
+        raise TrainError(f"{folder}: no frames.json there; give a folder written by `pi0 train`'s cache")
+    names = json.loads(file.read_text(encoding="utf-8"))
+    arrays = {n: np.load(folder / f"{n}.npy", mmap_mode="r", allow_pickle=False) for n in _ARRAYS}
+    lists = {k: tuple(names[k]) for k in ("cameras", "channels", "texts")}
+    return Frames(period=float(names["period"]), **lists, **arrays)
+
+
+def join(parts: Sequence[Frames]) -> Frames:
+    """All frames of the parts behind one another; episodes stay apart, texts are shared.
+
+    Raises TrainError where cameras, channels or periods differ.
+    """
+    if not parts:
+        raise TrainError("there is not one frame to train on")
+    first = parts[0]
+    for part in parts[1:]:
+        if (part.cameras, part.channels, part.period) != (first.cameras, first.channels, first.period):
+            raise TrainError(
+                f"frames of cameras {part.cameras} and channels {part.channels} at {part.period} s do not mix with "
+                f"{first.cameras}, {first.channels} at {first.period} s; train on one robot and rate at a time"
+            )
+    texts = tuple(dict.fromkeys(text for part in parts for text in part.texts))
+    at = {text: i for i, text in enumerate(texts)}
+    offsets = np.cumsum([0, *(int(p.episode.max(initial=-1)) + 1 for p in parts[:-1])])
+
+    def renumbered(part: Frames, name: str) -> NDArray[np.int32]:
+        table = np.array([*(at[t] for t in part.texts), -1], np.int32)  # the last entry answers index -1
+        return table[getattr(part, name)]
+
+    plain = {n: np.concatenate([getattr(p, n) for p in parts]) for n in ("state", "chunk", "grounding")}
+    plain["images"] = Stacked([p.images for p in parts])
+    indexed = {n: np.concatenate([renumbered(p, n) for p in parts]) for n in ("task", "high_task", "high_target")}
+    episode = np.concatenate([p.episode + o for p, o in zip(parts, offsets, strict=True)]).astype(np.int32)
+    return Frames(first.cameras, first.channels, first.period, texts, **plain, **indexed, episode=episode)

@@ -1,0 +1,128 @@
+"""A whole run from frames and settings: statistics, network, processes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+
+from pi0_ros.model import ModelConfig, Pi0, initialise, load, preset
+from pi0_ros.policy import tiny_tokenizer
+from pi0_ros.policy.adapter import Adapter, load_adapter
+from pi0_ros.policy.normalize import Normalizer, Statistics, read_norm_stats, write_norm_stats
+from pi0_ros.policy.pipeline import Pipeline
+from pi0_ros.policy.prompts import PromptStyle
+from pi0_ros.policy.tokenizer import Tokenizer
+from pi0_ros.train.errors import TrainError
+from pi0_ros.train.examples import ExampleMaker
+from pi0_ros.train.frames import Frames, join, load_frames
+from pi0_ros.train.ordinal import order_embeddings
+from pi0_ros.train.settings import TrainSettings
+from pi0_ros.train.statistics import frame_statistics
+from pi0_ros.train.trainer import Job, Trainer
+from pi0_ros.train.workers import run_workers
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run in plain values, as processes receive it.
+
+    frames: folders of frames. adapter: name or file. init: a checkpoint folder to start from, "" for random weights.
+    """
+
+    frames: tuple[str, ...]
+    adapter: str
+    model: ModelConfig
+    settings: TrainSettings
+    folder: str
+    init: str = ""
+
+
+def tiny_model(mlp: int = 512, **changes) -> ModelConfig:
+    """The network of pi05_reach_tiny: the `tiny` preset over the project's own tokenizer."""
+    config = preset("tiny", vocab=tiny_tokenizer.build().vocab_size, **changes)
+    narrowed = {n: replace(getattr(config, n), mlp=mlp) for n in ("vision", "language", "expert")}
+    return replace(config, **narrowed)
+
+
+def pipeline_for(adapter: Adapter, model: ModelConfig, statistics: dict[str, Statistics]) -> Pipeline:
+    """The pipeline that `load_policy` builds for the exported checkpoint."""
+    style = PromptStyle(model.kind, length=model.prompt_length, **{"state": True, **_prompt(adapter)})
+    method = {"quantile": "openpi_quantile", "zscore": "openpi_zscore"}[adapter.normalisation or "quantile"]
+    return Pipeline(
+        origin="pi0_ros",
+        style=style,
+        cameras=tuple(model.cameras),
+        image_size=(model.vision.image_size,) * 2,
+        resampler=adapter.resampler or "pil",
+        state_norm=Normalizer(method, statistics["state"]),
+        action_norm=Normalizer(method, statistics["actions"]),
+        action_width=model.action_dim,
+        horizon=model.horizon,
+        action_size=len(adapter.action_channels),
+        delta=adapter.delta_mask,
+    )
+
+
+def _prompt(adapter: Adapter) -> dict:
+    return {k: v for k, v in (adapter.prompt or {}).items() if k != "kind"}
+
+
+def run(plan: Plan) -> None:
+    """Train in one or several processes; what is in the folder already is continued."""
+    folder = Path(plan.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "settings.json").write_text(json.dumps(asdict(plan.settings), indent=2) + "\n", encoding="utf-8")
+    if not (folder / "norm_stats.json").is_file():  # a continued run keeps its scale
+        frames = _frames(plan)
+        write_norm_stats(folder, frame_statistics(frames, load_adapter(plan.adapter).delta_mask))
+        print(f"{len(frames)} frames of {int(frames.episode.max()) + 1} episodes", flush=True)
+    run_workers(plan.settings.workers, train, plan)
+
+
+def train(rank: int, plan: Plan) -> None:
+    """One process's part of a run."""
+    if plan.settings.workers == 1:
+        torch.set_num_threads(max(1, torch.get_num_threads()))
+    Trainer(make_job(rank, plan)).run()
+
+
+def make_job(rank: int, plan: Plan) -> Job:
+    """Everything a process needs, built the same way in each."""
+    folder = Path(plan.folder)
+    statistics = read_norm_stats(folder)
+    adapter, tokenizer = load_adapter(plan.adapter), tiny_tokenizer.build()
+    model = make_model(plan, tokenizer)
+    maker = ExampleMaker(_frames(plan), pipeline_for(adapter, plan.model, statistics), tokenizer, plan.settings)
+    return Job(model, maker, adapter, statistics, folder, plan.settings, rank)
+
+
+def make_model(plan: Plan, tokenizer: Tokenizer) -> Pi0:
+    """The network at its start: random by the run's seed, or a checkpoint."""
+    if plan.init:
+        loaded = load(plan.init).model.float()
+        if loaded.config != plan.model:
+            raise TrainError(f"{plan.init}: its sizes are not those of this run; leave --model out to take them over")
+        return loaded
+    generator = torch.Generator().manual_seed(plan.settings.seed)
+    model = initialise(Pi0(plan.model), generator)
+    order_embeddings(model, tokenizer, generator)
+    model.siglip.gradient_checkpointing = plan.settings.gradient_checkpointing
+    for stack in (model.gemma, model.expert):
+        stack.gradient_checkpointing = plan.settings.gradient_checkpointing
+    return model
+
+
+def _frames(plan: Plan) -> Frames:
+    return join([load_frames(folder) for folder in frame_folders(plan.frames)])
+
+
+def frame_folders(roots: Sequence[str]) -> list[Path]:
+    """Every folder with frames.json at or below the given ones, in order. Raises TrainError where there is none."""
+    found = [f.parent for root in roots for f in sorted(Path(root).rglob("frames.json")) if ".partial" not in str(f)]
+    if not found:
+        raise TrainError(f"no frames below {', '.join(roots)}; make some with `pi0 train --sim-episodes N`")
+    return found

@@ -1,0 +1,74 @@
+"""Every number of a training run, in one value that is written beside its checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from pi0_ros.train.errors import TrainError
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """One run.
+
+    steps: optimiser steps. minutes: wall-clock end; 0: none. The schedule follows whichever is further along.
+    batch: action examples a step and process. word_batch: high-level examples a step and process.
+    draws: noise draws on one prefix. workers: processes that share the batch (data parallel).
+    alpha: weight of the flow loss (pi0.5: 10). language_steps: first steps with alpha = 0 (pi0.5's first stage).
+    prefix_chance, prefix_rows: training-time real-time chunking, chance a step and most rows given clean.
+    insulate: knowledge insulation. precision: "bfloat16" computes in bfloat16 on float32 weights, or "float32".
+    lora: ranks for trunk and expert, 0 for full training. freeze_vision: SigLIP keeps its weights.
+    validate_every, save_every: in steps and minutes. ema: decay of the exported average, 0 for none.
+    """
+
+    steps: int = 6000
+    minutes: float = 0.0
+    batch: int = 12
+    word_batch: int = 4
+    draws: int = 4
+    workers: int = 1
+    seed: int = 0
+    peak_rate: float = 1e-3
+    final_rate: float = 3e-5
+    warmup: int = 150
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    ema: float = 0.998
+    alpha: float = 10.0
+    language_steps: int = 0
+    prefix_chance: float = 0.25
+    prefix_rows: int = 6
+    insulate: bool = False
+    precision: str = "bfloat16"
+    gradient_checkpointing: bool = False
+    lora_trunk: int = 0
+    lora_expert: int = 0
+    state_noise: float = 0.01
+    brightness: float = 0.08
+    contrast: float = 0.08
+    picture_noise: float = 0.02
+    grounding_weight: float = 1.0
+    validate_every: int = 250
+    validation_share: float = 0.02
+    save_every: float = 3.0
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("bfloat16", "float32"):
+            raise TrainError(f"precision '{self.precision}' is not known; choose bfloat16 or float32")
+        for name in ("steps", "batch", "draws", "workers", "validate_every"):
+            if getattr(self, name) < 1:
+                raise TrainError(f"setting '{name}' has to be at least 1, got {getattr(self, name)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrainSettings:
+        """The settings written by `to_dict`. Raises TrainError naming an unknown one."""
+        unknown = sorted(set(values) - {f.name for f in fields(cls)})
+        if unknown:
+            raise TrainError(f"training setting '{unknown[0]}' is not known")
+        return cls(**values)

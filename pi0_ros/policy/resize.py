@@ -95,3 +95,12 @@ def _triangle(before: int, after: int) -> Float32:
     distance = np.abs(centre[:, None] - np.arange(before, dtype=np.float32)[None, :]) / max(scale, 1.0)
     weights = np.maximum(0.0, 1.0 - distance)
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def camera_bytes(image: NDArray) -> UInt8:
+    """A picture of a recorded observation as uint8 [H, W, 3]: floats in [0, 1] are scaled by 255 and cut, not rounded,
+    and channels-first is turned around (openpi's `_parse_image`)."""
+    array = np.asarray(image)
+    if np.issubdtype(array.dtype, np.floating):
+        array = (255 * array).astype(np.uint8)
+    return array.transpose(1, 2, 0) if array.ndim == 3 and array.shape[0] == 3 else array

@@ -11,13 +11,23 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from pi0_ros.model import Pi0, initialise, preset, save
+from pi0_ros.model import GemmaConfig, Pi0, VisionConfig, initialise, preset, save
 from pi0_ros.policy import load_adapter, tiny_tokenizer
 from pi0_ros.policy.adapter import adapter_to_dict
 from pi0_ros.policy.normalize import Statistics, write_norm_stats
 from pi0_ros.policy.tokenizer import load_tokenizer
 
+TOWER = GemmaConfig(width=32, depth=2, heads=4, kv_heads=1, head_dim=8, mlp=64)
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Tiny networks on shared cores: more threads only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
@@ -62,8 +72,14 @@ def make_checkpoint(folder, adapter="mobile_bimanual", **changes):
         "prompt_length": 72,
         "cameras": tuple(found.cameras),
         "action_dim": len(found.action_channels),
+        "vision": VisionConfig(width=32, depth=1, heads=2, mlp=64, image_size=32, patch=16),
+        "language": TOWER,
+        "expert": TOWER,
     }
-    model = initialise(Pi0(preset("tiny", **{**sizes, **changes})), torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    model = initialise(Pi0(preset("tiny", **{**sizes, **changes})), generator)
+    for parameter in model.parameters():  # a fresh network has closed gates, so nothing it sees would matter
+        parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
     save(model, folder, policy=adapter_to_dict(found))
     tiny_tokenizer.save(folder / "tokenizer.json")
     state, actions = statistics(len(found.state_channels), 1), statistics(len(found.action_channels), 2)

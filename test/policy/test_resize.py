@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pi0_ros.policy import PolicyError
-from pi0_ros.policy.resize import fitted, jax_linear, model_image, pil_bilinear, torch_bilinear
+from pi0_ros.policy.resize import camera_bytes, fitted, jax_linear, model_image, pil_bilinear, torch_bilinear
 
 
 def cases(io, kind):
@@ -64,3 +64,10 @@ def test_anything_but_a_colour_picture_of_bytes_is_refused(image):
 def test_an_unknown_resampler_is_refused_with_the_known_ones():
     with pytest.raises(PolicyError, match="pil, torch, jax"):
         model_image(np.zeros((4, 4, 3), np.uint8), (56, 56), "cubic")
+
+
+def test_recorded_float_pictures_are_cut_to_bytes_as_openpi_does(golden):
+    io = golden("transforms")
+    found = camera_bytes(io["image.base_float_chw"])
+    np.testing.assert_array_equal(found, io["aloha.adapt_true.in.image_from_float"])
+    np.testing.assert_array_equal(camera_bytes(io["image.base"]), io["droid.pi0.in.image.base_0_rgb"])

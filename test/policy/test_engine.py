@@ -1,0 +1,229 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from pi0_ros.policy import (
+    MisfitError,
+    NotFiniteError,
+    Observation,
+    PlanPrefix,
+    Policy,
+    PolicyError,
+    check_fit,
+    load_policy,
+    tiny_tokenizer,
+)
+from pi0_ros.policy.contract import contract_of
+from pi0_ros.policy.engine import read_policy
+from pi0_ros.policy.transforms import absolute
+from pi0_ros.robot import load_robot
+
+TASK = "touch the red block with the left arm"
+
+
+@pytest.fixture(scope="module")
+def robot():
+    return load_robot("mobile_bimanual")
+
+
+@pytest.fixture(scope="module")
+def policy(checkpoint, robot):
+    return load_policy(checkpoint, robot)
+
+
+def observation(robot, seed=0, **changes):
+    rng = np.random.default_rng(seed)
+    images = {c.name: rng.integers(0, 256, (224, 224, 3), dtype=np.uint8) for c in robot.cameras}
+    state = {name: float(rng.uniform(-0.3, 0.3)) for name in robot.channel_names}
+    return dataclasses.replace(Observation(1.0, images, state, TASK), **changes)
+
+
+class Scripted:
+    """A backend that gives what it is told and keeps what it was given."""
+
+    def __init__(self, actions=None, text=()):
+        self.given, self.result, self.ids = [], actions, list(text)
+
+    def actions(self, inputs, noise, prefix):
+        self.given.append((inputs, noise, prefix))
+        return self.result if self.result is not None else noise
+
+    def text(self, inputs, max_tokens, stop):
+        self.given.append((inputs, max_tokens, stop))
+        return self.ids[:max_tokens]
+
+
+def scripted(checkpoint, robot, backend):
+    _, adapter, pipeline = read_policy(checkpoint, robot)
+    return Policy(robot, adapter, pipeline, tiny_tokenizer.build(), backend)
+
+
+def test_a_plan_covers_every_channel_by_name(policy, robot):
+    plan = policy.infer(observation(robot), seed=3)
+    assert plan.names == robot.channel_names
+    assert plan.values.shape == (16, 18) and plan.values.dtype == np.float64
+    assert plan.period == 0.1 and plan.frozen_rows == 0 and plan.inference_seconds > 0
+
+
+def test_the_same_noise_gives_the_same_plan_and_a_seed_draws_it(policy, robot):
+    obs = observation(robot)
+    noise = np.random.default_rng(3).standard_normal(policy.noise_shape(), np.float32)
+    np.testing.assert_array_equal(policy.infer(obs, seed=3).values, policy.infer(obs, noise).values)
+    assert np.any(policy.infer(obs, seed=4).values != policy.infer(obs, seed=3).values)
+
+
+def test_noise_is_never_left_out_silently(policy, robot):
+    with pytest.raises(PolicyError, match="noise or a seed"):
+        policy.infer(observation(robot))
+    with pytest.raises(PolicyError, match=r"\(16, 18\)"):
+        policy.infer(observation(robot), np.zeros((4, 4)))
+
+
+def test_pictures_state_and_words_all_change_the_plan(policy, robot):
+    obs = observation(robot)
+    plan = policy.infer(obs, seed=0).values
+    dark = {name: np.zeros_like(image) for name, image in obs.images.items()}
+    other = {**obs.state, "right_gripper": 0.9}
+    for changed in ({"images": dark}, {"prompt": TASK.replace("red", "blue")}, {"state": other}):
+        assert np.any(policy.infer(dataclasses.replace(obs, **changed), seed=0).values != plan)
+
+
+def test_offset_channels_start_from_the_measured_state(checkpoint, robot):
+    backend = Scripted(np.zeros((16, 18)))
+    found = scripted(checkpoint, robot, backend)
+    near, far = observation(robot), observation(robot, seed=1)
+    difference = found.infer(far, seed=0).values - found.infer(near, seed=0).values
+    for i, name in enumerate(found.contract.channels):
+        moved = far.state[name] - near.state[name] if name in found.contract.delta_channels else 0.0
+        np.testing.assert_allclose(difference[:, i], moved, atol=1e-12)
+
+
+def test_a_plan_prefix_is_anchored_to_the_new_state_and_comes_out_unchanged(policy, robot):
+    first = policy.infer(observation(robot), seed=0)
+    moved = observation(robot, seed=1)
+    prefix = PlanPrefix(first.values[4:], first.names, 4, 8, "prefix")
+    second = policy.infer(moved, seed=1, prefix=prefix)
+    np.testing.assert_allclose(second.values[:4], first.values[4:8], atol=1e-5)
+    assert second.frozen_rows == 4
+    assert np.abs(second.values[4:12] - first.values[8:]).max() > 1e-3
+
+
+@pytest.mark.parametrize("method", ["identity", "vjp"])
+def test_a_guided_plan_is_nearer_to_the_running_one(policy, robot, method):
+    obs = observation(robot)
+    first = policy.infer(obs, seed=0)
+    free = policy.infer(obs, seed=1)
+    led = policy.infer(obs, seed=1, prefix=PlanPrefix(first.values[2:], first.names, 3, 10, method))
+    goal = first.values[2:5]
+    assert np.abs(led.values[:3] - goal).mean() < 0.5 * np.abs(free.values[:3] - goal).mean()
+
+
+def test_the_prefix_reaches_the_network_on_its_own_scale(checkpoint, robot):
+    backend = Scripted()
+    found = scripted(checkpoint, robot, backend)
+    obs = observation(robot)
+    values = np.random.default_rng(5).uniform(-0.5, 0.5, (7, 18))
+    shuffled = np.random.default_rng(6).permutation(18)
+    names = tuple(found.contract.channels[i] for i in shuffled)
+    found.infer(obs, seed=0, prefix=PlanPrefix(values[:, shuffled], names, 2, 5))
+    given = backend.given[0][2]
+    state = np.array([obs.state[c] for c in found.contract.state_channels])
+    back = found.pipeline.action_norm.inverse(given.values)
+    np.testing.assert_allclose(absolute(back, state, found.pipeline.delta), values, atol=1e-6)
+    assert (given.delay_rows, given.execution_rows, given.method) == (2, 5, "identity")
+
+
+@pytest.mark.parametrize(
+    ("values", "delay", "message"),
+    [(np.zeros((0, 18)), 0, "empty"), (np.full((3, 18), np.nan), 1, "not finite"), (np.zeros((3, 18)), 17, "17 rows")],
+)
+def test_an_impossible_prefix_is_refused(checkpoint, robot, values, delay, message):
+    found = scripted(checkpoint, robot, Scripted())
+    with pytest.raises(PolicyError, match=message):
+        found.infer(observation(robot), seed=0, prefix=PlanPrefix(values, robot.channel_names, delay, 5))
+
+
+def test_nan_out_of_the_network_makes_no_plan(checkpoint, robot):
+    bad = np.zeros((16, 18))
+    bad[3, 2] = np.nan
+    with pytest.raises(NotFiniteError, match="NaN"):
+        scripted(checkpoint, robot, Scripted(bad)).infer(observation(robot), seed=0)
+
+
+def test_an_absent_camera_is_masked_and_none_at_all_is_refused(checkpoint, robot):
+    backend = Scripted()
+    found, obs = scripted(checkpoint, robot, backend), observation(robot)
+    found.infer(dataclasses.replace(obs, images={"base": obs.images["base"]}), seed=0)
+    pictures = backend.given[0][0].images
+    assert [p is not None for p in pictures.values()] == [True, False, False]
+    assert pictures["base"].shape == (3, 32, 32)
+    with pytest.raises(PolicyError, match="no picture at all"):
+        found.infer(dataclasses.replace(obs, images={}), seed=0)
+
+
+def test_a_wrong_picture_is_named_by_its_camera(policy, robot):
+    obs = observation(robot)
+    with pytest.raises(PolicyError, match="camera left_wrist.*float32"):
+        bad = {**obs.images, "left_wrist": np.zeros((224, 224, 3), np.float32)}
+        policy.infer(dataclasses.replace(obs, images=bad), seed=0)
+
+
+def test_a_missing_measurement_and_an_empty_prompt_are_refused(policy, robot):
+    obs = observation(robot)
+    with pytest.raises(PolicyError, match="lift"):
+        policy.infer(dataclasses.replace(obs, state={**obs.state, "lift": float("nan")}), seed=0)
+    with pytest.raises(PolicyError, match="prompt is empty"):
+        policy.infer(dataclasses.replace(obs, prompt=" "), seed=0)
+
+
+def test_subtasks_are_decoded_text_from_pictures_and_task_without_the_state(checkpoint, robot):
+    words = tiny_tokenizer.build()
+    backend = Scripted(text=words.encode("touch the blue block with the right arm"))
+    found = scripted(checkpoint, robot, backend)
+    assert found.subtask(observation(robot), "Touch every block.") == "touch the blue block with the right arm"
+    inputs, _, stop = backend.given[0]
+    assert inputs.prompt.text == "Task: touch every block. Subtask: " and stop == (words.eos,)
+    assert found.subtask(observation(robot), "touch every block", max_tokens=2) == "touch the"
+
+
+def test_the_text_head_of_a_real_network_answers(policy, robot):
+    assert isinstance(policy.subtask(observation(robot), "touch every block", max_tokens=3), str)
+
+
+def test_a_checkpoint_for_another_robot_is_refused_with_both_lists(checkpoint):
+    with pytest.raises(MisfitError, match=r"(?s)policy wants: .*left_joint1.*robot has: left_waist"):
+        load_policy(checkpoint, load_robot("aloha"))
+
+
+def test_a_fit_names_what_was_compared(checkpoint, robot):
+    _, adapter, pipeline = read_policy(checkpoint, robot)
+    fit = check_fit(robot, contract_of(adapter, pipeline, robot))
+    assert fit.ok and all(line.startswith("ok") for line in fit.lines)
+
+
+def test_a_channel_that_no_one_would_command_does_not_fit(checkpoint, robot):
+    _, adapter, pipeline = read_policy(checkpoint, robot)
+    less = dataclasses.replace(adapter, actions=adapter.actions[:-1])
+    fit = check_fit(robot, contract_of(less, pipeline, robot))
+    assert not fit.ok and any("lift; name them under hold" in line for line in fit.lines)
+    held = dataclasses.replace(less, hold=("lift",))
+    assert check_fit(robot, contract_of(held, pipeline, robot)).ok
+
+
+def test_held_channels_stay_where_they_are(checkpoint, robot):
+    _, adapter, pipeline = read_policy(checkpoint, robot)
+    arms = dataclasses.replace(adapter, actions=adapter.actions[:4], hold=("base_vx", "base_vy", "base_wz", "lift"))
+    found = Policy(robot, arms, pipeline, tiny_tokenizer.build(), Scripted())
+    obs = observation(robot)
+    plan = found.infer(obs, seed=0)
+    assert plan.names == robot.channel_names
+    np.testing.assert_array_equal(plan.values[:, -4:], np.tile([0.0, 0.0, 0.0, obs.state["lift"]], (16, 1)))
+
+
+def test_threads_are_not_touched_unless_asked(checkpoint, robot):
+    import torch
+
+    before = torch.get_num_threads()
+    load_policy(checkpoint, robot)
+    assert torch.get_num_threads() == before

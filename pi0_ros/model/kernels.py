@@ -1,7 +1,8 @@
 """Linear layers laid out for the device they run on, with what follows them fused in where the device can.
 
 On x86 CPUs oneDNN's blocked weights and epilogues are used (the operators that torch's own compiler emits): measured
-1.3 to 2 times the plain product at the sizes of the action expert. Elsewhere the plain operators.
+1.3 to 2 times the plain product at the sizes of the action expert. Elsewhere, and for products so small that the
+operator's own overhead of ten microseconds shows, the plain operators.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+WORTH_BLOCKING = 8_000_000  # multiplications
 
 
 class Linear:
@@ -78,22 +81,23 @@ class Target:
         """A copy on the device in float32."""
         return tensor.detach().to(self.device, torch.float32)
 
-    def fuses(self, dtype: torch.dtype) -> bool:
-        """Whether epilogues can be fused into a product here."""
-        return self.blocked and self.device.type == "cpu" and has_onednn(dtype)
+    def fuses(self, weight: Tensor, rows: int, dtype: torch.dtype) -> bool:
+        """Whether a product with this weight and `rows` rows pays in oneDNN's form here."""
+        large = rows * weight.numel() >= WORTH_BLOCKING
+        return large and self.blocked and self.device.type == "cpu" and has_onednn(dtype)
 
     def linear(self, weight: Tensor, bias: Tensor | None = None, rows: int = 64, full: bool = False) -> Linear:
         """The quickest linear layer; `rows`: how many rows x will have, `full`: in float32."""
         place = self.full if full else self
         weight, bias = place(weight), None if bias is None else place(bias)
-        return OneDnnLinear(weight, bias, rows) if self.fuses(weight.dtype) else Linear(weight, bias)
+        return OneDnnLinear(weight, bias, rows) if self.fuses(weight, rows, weight.dtype) else Linear(weight, bias)
 
 
 class GeGLU:
     """gelu(x g^T) * (x u^T), tanh form: two products with fused epilogues on the CPU, one product of both elsewhere."""
 
     def __init__(self, gate: Tensor, up: Tensor, to: Target, rows: int):
-        self.split = to.fuses(to.dtype)
+        self.split = to.fuses(gate, rows, to.dtype)
         if self.split:
             self.gate, self.up = to.linear(gate, rows=rows), to.linear(up, rows=rows)
         else:

@@ -18,7 +18,7 @@ Style = tuple[Tensor, Tensor, Tensor] | None  # 1 + scale, shift, gate of one ad
 
 def normed(x: Tensor, style: Style) -> Tensor:
     """RMS norm (its weight is folded into the layer behind it), under adaRMS scaled and shifted."""
-    y = gemma.normalised(x)
+    y = F.rms_norm(x.float(), x.shape[-1:], eps=gemma.EPSILON)
     if style is not None:
         y = torch.addcmul(style[1], y, style[0])
     return y.to(x.dtype)

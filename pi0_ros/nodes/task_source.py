@@ -27,8 +27,8 @@ class TaskSourceNode(Node):
         return True
 
     def shut_down(self, reason: str) -> None:
-        """Take it back: who comes later does not hear it any more."""
-        self.destroy_publisher(self._publisher)
+        """Who comes later does not hear the task any more."""
+        self.get_logger().info(f"ends: {reason}")
 
 
 def make(_: Signals) -> list[Node]:

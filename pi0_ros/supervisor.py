@@ -1,0 +1,204 @@
+"""Runs programs together where there is no ROS launcher: prefixed log lines, nothing restarted, all stopped together."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TextIO
+
+# How long the programs have altogether, from the first signal on [s], before the next one is sent.
+ESCALATION = ((signal.SIGINT, 2.0), (signal.SIGTERM, 0.6), (signal.SIGKILL, 0.4))
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Program:
+    """A command line under a name. When a `required` one ends, running the others makes no sense."""
+
+    name: str
+    command: Sequence[str]
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A program that is no longer running, with its exit code (negative: the signal that ended it)."""
+
+    program: Program
+    code: int
+
+    def __str__(self) -> str:
+        how = f"by {signal.Signals(-self.code).name}" if self.code < 0 else f"with exit code {self.code}"
+        return f"{self.program.name} ended {how}"
+
+
+class Supervisor:
+    """Starts programs, passes on what they print, and stops them."""
+
+    def __init__(self, programs: Sequence[Program], out: TextIO | None = None, env: Mapping[str, str] | None = None):
+        self._programs = tuple(programs)
+        self._out = sys.stdout if out is None else out
+        self._env = {**os.environ, **(env or {}), "PYTHONUNBUFFERED": "1"}
+        self._width = max((len(program.name) for program in programs), default=0)
+        self._printing = threading.Lock()
+        self._processes: dict[Program, subprocess.Popen[str]] = {}
+        self._threads: list[threading.Thread] = []
+        self._news: queue.SimpleQueue[Ended | None] = queue.SimpleQueue()
+
+    @property
+    def running(self) -> tuple[Program, ...]:
+        """The programs that have been started and have not ended."""
+        return tuple(program for program, process in self._processes.items() if process.poll() is None)
+
+    def start(self) -> None:
+        """Start all programs; what was started is stopped again where one cannot be (OSError)."""
+        try:
+            for program in self._programs:
+                self._processes[program] = self._spawn(program)
+        except OSError:
+            self.stop()
+            raise
+        # Threads come last: a fork in a process that has some is not safe.
+        for program in self._programs:
+            self._watch(program)
+
+    def next_event(self, timeout: float | None = None) -> Ended | None:
+        """Wait for a program to end. None after `interrupt()`, or after `timeout` seconds."""
+        try:
+            return self._news.get(timeout=timeout)
+        except queue.Empty:
+            return None
+
+    def interrupt(self) -> None:
+        """Let `next_event` return None at once. Safe in a signal handler."""
+        self._news.put(None)
+
+    def stop(self) -> tuple[Program, ...]:
+        """End all programs within 3 s: SIGINT, then SIGTERM, then SIGKILL. Returns those that had to be killed."""
+        killed: tuple[Program, ...] = ()
+        for number, patience in ESCALATION:
+            killed = self.running
+            for program in killed:
+                self._send(program, number)
+            if self._all_ended(patience):
+                break
+        for thread in self._threads:
+            thread.join(timeout=0.2)
+        return killed if number == signal.SIGKILL else ()
+
+    def say(self, name: str, line: str) -> None:
+        """Print one line under a program's name."""
+        with self._printing:
+            self._out.write(f"[{name:<{self._width}}] {line.rstrip()}\n")
+            self._out.flush()
+
+    def _spawn(self, program: Program) -> subprocess.Popen[str]:
+        # A session of its own keeps the terminal's Ctrl-C away: it is the supervisor that stops programs.
+        return subprocess.Popen(
+            list(program.command),
+            env=self._env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+            preexec_fn=_die_with_parent,
+        )
+
+    def _watch(self, program: Program) -> None:
+        for work in (self._pass_on, self._report_end):
+            thread = threading.Thread(target=work, args=(program,), name=f"{program.name} {work.__name__}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def _pass_on(self, program: Program) -> None:
+        for line in self._processes[program].stdout or ():
+            self.say(program.name, line)
+
+    def _report_end(self, program: Program) -> None:
+        self._news.put(Ended(program, self._processes[program].wait()))
+
+    def _send(self, program: Program, number: signal.Signals) -> None:
+        # Its session is its process group, so what the program started gets the signal too.
+        try:
+            os.killpg(self._processes[program].pid, number)
+        except ProcessLookupError:
+            return
+
+    def _all_ended(self, patience: float) -> bool:
+        deadline = time.monotonic() + patience
+        for process in self._processes.values():
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                return False
+        return True
+
+
+def supervise(programs: Sequence[Program], out: TextIO | None = None) -> int:
+    """Run programs until Ctrl-C or SIGTERM, or until a required one, or the last, has ended.
+
+    Returns the exit code: 0 where a signal ended it and no program had failed or had to be killed, else 1.
+    """
+    supervisor, asked = Supervisor(programs, out), threading.Event()
+
+    def ask() -> None:
+        asked.set()
+        supervisor.interrupt()
+
+    with stop_signals(ask):
+        supervisor.start()
+        failed = _wait(supervisor, asked)
+        if asked.is_set():
+            supervisor.say("up", "stopping")
+        killed = supervisor.stop()
+    for program in killed:
+        supervisor.say("up", f"{program.name} did not stop by itself and was killed")
+    return int(failed or bool(killed))
+
+
+def _wait(supervisor: Supervisor, asked: threading.Event) -> bool:
+    """Report what ends until it is time to stop; returns whether a program failed."""
+    failed = False
+    while not asked.is_set():
+        ended = supervisor.next_event()
+        if ended is None:
+            continue
+        failed = failed or ended.code != 0 or ended.program.required
+        others = supervisor.running
+        if ended.program.required or not others:
+            supervisor.say("up", f"{ended}{'; stopping the others' if others else ''}")
+            return failed
+        supervisor.say("up", f"{ended} and is not restarted; still running: {', '.join(p.name for p in others)}")
+    return failed
+
+
+@contextmanager
+def stop_signals(react: Callable[[], None]) -> Iterator[None]:
+    """Within this block, SIGINT and SIGTERM call `react` in place of ending the process."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda *_: react()) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+_LIBC = ctypes.CDLL(None)
+
+
+def _die_with_parent() -> None:
+    """Where the supervisor is killed, its programs are told: a robot must not go on unattended (Linux: prctl(2))."""
+    if sys.platform == "linux":
+        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

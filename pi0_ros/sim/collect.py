@@ -112,9 +112,7 @@ def _start(
         operator.sync()
 
 
-def _spread_arms(
-    sim: SimRobot, operator: Operator, scene: Scene, rng: np.random.Generator, sides: list[str]
-) -> Scene:
+def _spread_arms(sim: SimRobot, operator: Operator, scene: Scene, rng: np.random.Generator, sides: list[str]) -> Scene:
     """The scene with these arms' fingertips at random places over the table, apart from each other and off the blocks."""
     command = operator.command.copy()
     tips = operator.fingertips()

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pi0_ros.control import Chunk, Executor, ExecutorSettings, Step
+from pi0_ros.control import BlackBox, Chunk, Executor, ExecutorSettings, Step
 from pi0_ros.control.planning import Latency as Heard
 from pi0_ros.control.planning import Situation, Timetable, due, prefix
 from pi0_ros.policy import Observation, Plan, PlanPrefix
@@ -94,10 +94,12 @@ class Harness:
         self.robot, self.sim, self.trial = robot, SimRobot(robot), trial or Trial()
         self.planner = make_planner(self.sim)
 
-    def run(self, task: Task, seed: int) -> Episode:
-        """One episode of a task. The same seed gives the same episode to the bit."""
+    def run(self, task: Task, seed: int, blackbox: BlackBox | None = None) -> Episode:
+        """One episode of a task. The same seed gives the same episode to the bit. `blackbox` takes down what passes."""
         instruction = task.reset(self.sim, seed)
-        return _Run(self, task, seed, self.trial.instruction or instruction).episode()
+        episode = _Run(self, task, seed, self.trial.instruction or instruction)
+        episode.executor.blackbox = blackbox or episode.executor.blackbox
+        return episode.episode()
 
     def close(self) -> None:
         """Free the drawing context."""

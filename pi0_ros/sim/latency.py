@@ -22,7 +22,9 @@ class Latency:
 
     def __post_init__(self) -> None:
         if not (0.0 <= self.mean < 60.0 and 0.0 <= self.jitter <= 1.0 and 0.0 <= self.drop <= 1.0):
-            raise ValueError(f"latency {self.mean} s, jitter {self.jitter}, drop {self.drop}: jitter and drop are 0 .. 1")
+            raise ValueError(
+                f"latency {self.mean} s, jitter {self.jitter}, drop {self.drop}: jitter and drop are 0 .. 1"
+            )
 
     def draw(self, rng: np.random.Generator, asked: float) -> float | None:
         """When the answer to a request at `asked` [s] arrives, None where it is lost. Two draws, whatever happens."""

@@ -7,7 +7,9 @@ import numpy as np
 
 from pi0_ros.sim.errors import SimError
 
-_MISSING_EGL = "EGL cannot be used to draw the simulated cameras; install it: apt-get install -y libegl1 libgl1-mesa-dri"
+_MISSING_EGL = (
+    "EGL cannot be used to draw the simulated cameras; install it: apt-get install -y libegl1 libgl1-mesa-dri"
+)
 
 
 class Renderer:

@@ -83,14 +83,16 @@ def build_world(robot: Robot) -> World:
     _furniture(spec)
     for colour in COLOURS:
         _block(spec, colour)
-    model = spec.compile()
-    _check(model, robot)
-    return _indexed(model, measured)
+    _check(spec, robot)
+    return _indexed(_compiled(spec, robot), measured)
 
 
 def _robot_spec(robot: Robot) -> mujoco.MjSpec:
     """The URDF as a MuJoCo spec whose root is a fixed `odom` link, so that the base can be given joints."""
-    root = ElementTree.fromstring(urdf_text(robot.urdf))
+    try:
+        root = ElementTree.fromstring(urdf_text(robot.urdf))
+    except ElementTree.ParseError as problem:
+        raise SimError(f"{robot.urdf}: is not XML: {problem}") from problem
     fovs = _fields_of_view(root)
     extension = ElementTree.SubElement(root, "mujoco")
     ElementTree.SubElement(extension, "compiler", {"fusestatic": "false", "discardvisual": "false"})
@@ -221,17 +223,24 @@ def _block(spec: mujoco.MjSpec, colour: str) -> None:
     )  # fmt: skip
 
 
-def _check(model: mujoco.MjModel, robot: Robot) -> None:
+def _check(spec: mujoco.MjSpec, robot: Robot) -> None:
     for channel, joint in robot.joint_of_channel.items():
-        if mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_ACTUATOR, joint) < 0:
+        if spec.actuator(joint) is None:
             raise SimError(f"{robot.urdf}: there is no joint {joint}, which channel {channel} moves")
     for camera in robot.cameras:
-        if mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, camera.name) < 0:
+        if spec.camera(camera.name) is None:
             frame = f"{camera.name}_camera_optical_frame"
             raise SimError(f"{robot.urdf}: camera {camera.name} needs link {frame} with a <gazebo> camera sensor")
     for side in SIDES:
-        if mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, f"{side}_tip") < 0:
+        if spec.body(f"{side}_tip") is None:
             raise SimError(f"{robot.urdf}: there is no link {side}_tip; add one between the {side} fingertips")
+
+
+def _compiled(spec: mujoco.MjSpec, robot: Robot) -> mujoco.MjModel:
+    try:
+        return spec.compile()
+    except ValueError as problem:
+        raise SimError(f"{robot.urdf}: MuJoCo cannot simulate it: {' '.join(str(problem).split())}") from problem
 
 
 def _indexed(model: mujoco.MjModel, measured: tuple[str, ...]) -> World:

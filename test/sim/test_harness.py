@@ -1,0 +1,75 @@
+"""The loop in virtual time: the real executor, a simulated robot, and a policy that answers late."""
+
+import numpy as np
+import pytest
+
+from pi0_ros.robot import load_robot
+from pi0_ros.sim.harness import Harness, Trial
+from pi0_ros.sim.latency import Latency
+from pi0_ros.sim.metrics import motion_of, violations
+from pi0_ros.sim.planners import OperatorPlanner
+from pi0_ros.sim.tasks import make_task
+
+
+@pytest.fixture(scope="module")
+def robot():
+    return load_robot("mobile_bimanual")
+
+
+def run(robot, seed=3, task="reach", **trial):
+    harness = Harness(robot, OperatorPlanner, Trial(rtc="none", **trial))
+    return harness.run(make_task(task), seed)
+
+
+def test_an_episode_is_the_same_to_the_bit_for_the_same_seed(robot):
+    late = Latency(0.2, 0.3, 0.1)
+    one, two = run(robot, latency=late), run(robot, latency=late)
+    assert np.array_equal(one.commands, two.commands)
+    assert np.array_equal(one.measured, two.measured)
+
+
+def test_the_operators_plans_reach_the_block_through_the_executor_at_any_usual_latency(robot):
+    for latency in (0.0, 0.1, 0.3):
+        assert run(robot, latency=Latency(latency, 0.3)).success
+
+
+def test_commands_stay_within_limits_while_chunks_are_late_and_lost(robot):
+    episode = run(robot, latency=Latency(0.4, 0.5, 0.3))
+    assert violations(robot, episode.commands) == 0
+
+
+def test_a_policy_that_stalls_underruns_and_goes_on_by_itself(robot):
+    episode = run(robot, latency=Latency(0.1, 0.0, 0.0, ((1.0, 2.5),)))
+    assert episode.steps[-1].counters.underruns == 1
+    assert motion_of(robot, [episode]).holding > 0.5
+    assert episode.success
+
+
+def test_no_chunk_at_all_moves_nothing(robot):
+    episode = run(robot, latency=Latency(0.1, 0.0, 1.0))
+    assert not episode.success
+    assert float(np.abs(np.diff(episode.commands, axis=0)).max()) == 0.0
+
+
+def test_subtasks_of_the_scene_lead_through_every_block(robot):
+    episode = run(robot, task="touch_all", high_level=1.0, oracle=True, latency=Latency(0.1))
+    assert episode.success
+    assert (episode.done, episode.total) == (4, 4)
+    assert len(episode.subtasks) >= 4
+
+
+@pytest.mark.parametrize("bad", [{"mean": -0.1}, {"jitter": 1.5}, {"drop": float("nan")}])
+def test_a_latency_that_makes_no_sense_is_refused(bad):
+    with pytest.raises(ValueError, match="jitter and drop are 0 .. 1"):
+        Latency(**bad)
+
+
+def test_violations_count_steps_bounds_and_nans(robot):
+    still = np.tile([c.limits.lower for c in robot.channels], (5, 1))
+    still[:, [c.kind.value == "velocity" for c in robot.channels]] = 0.0
+    assert violations(robot, still) == 0
+    jump, beyond, broken = still.copy(), still.copy(), still.copy()
+    jump[2:, 0] += robot.channels[0].limits.velocity / robot.control_rate * 1.01
+    beyond[:, 0] -= 0.001
+    broken[3, 1] = np.nan
+    assert (violations(robot, jump), violations(robot, beyond), violations(robot, broken)) == (1, 5, 1)

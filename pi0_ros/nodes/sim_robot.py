@@ -6,6 +6,7 @@ that they never make the joint states wait.
 
 from __future__ import annotations
 
+import sys
 import threading
 from array import array
 from functools import partial
@@ -255,7 +256,8 @@ def make(_: Signals) -> list[Node]:
 
 def main() -> int:
     """Run the node."""
-    return run(make)
+    # Publishing /clock and hearing it in one process is what the event-driven executor cannot do.
+    return run(make, events=not any("use_sim_time:=true" in word.lower() for word in sys.argv))
 
 
 if __name__ == "__main__":

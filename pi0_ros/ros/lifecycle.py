@@ -85,7 +85,11 @@ class ManagedNode(LifecycleNode):
         self.note_stop(reason)
         if self.active:
             self.trigger_deactivate()
-        self._release()
+
+    def destroy_node(self) -> None:
+        """Let go of everything; nothing may spin the node any more."""
+        self._transition("clean up", self._release)
+        super().destroy_node()
 
     # The transitions.
 

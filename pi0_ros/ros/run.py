@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
@@ -26,23 +26,62 @@ class Runnable(Protocol):
         """Start working; False where that is not possible."""
 
     def shut_down(self, reason: str) -> None:
-        """Make safe and go quiet."""
+        """Make safe and go quiet; what the node holds is destroyed later, when nothing spins any more."""
 
 
-def make_executor() -> object:
-    """rclpy's event-driven executor where this ROS has it (a third of the processor time), else the classic one."""
-    try:
-        from rclpy.experimental import EventsExecutor
-    except ImportError:
-        return SingleThreadedExecutor()
-    return EventsExecutor()
+def make_executor(events: bool = False) -> Executor:
+    """The executor that spins a process's nodes.
+
+    `events`: rclpy's event-driven one where this ROS has it. It needs a third of the processor time, but as of Jazzy it
+    deadlocks with the interpreter's lock when another thread publishes what the process itself subscribes to, or
+    creates an entity: only for nodes that do neither.
+    """
+    if events:
+        try:
+            from rclpy.experimental import EventsExecutor
+        except ImportError:
+            return SingleThreadedExecutor()
+        return EventsExecutor()
+    return SingleThreadedExecutor()
 
 
-def _spin(executor: object) -> None:
-    try:
-        executor.spin()  # type: ignore[attr-defined]
-    except ExternalShutdownException:
-        return
+class Spinner:
+    """A thread that spins nodes, and ends in order: first the thread, then what it used."""
+
+    def __init__(self, events: bool = False) -> None:
+        self._executor = make_executor(events)
+        self._steps = isinstance(self._executor, SingleThreadedExecutor)
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._spin, name="ros", daemon=True)
+
+    def add(self, node: Node) -> None:
+        """Spin this node too."""
+        self._executor.add_node(node)
+
+    def start(self) -> None:
+        """Start spinning."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, after the callback in progress."""
+        self._ending.set()
+        if self._steps:
+            self._executor.wake()
+        else:
+            self._executor.shutdown()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5.0)
+        if self._steps:
+            self._executor.shutdown()
+
+    def _spin(self) -> None:
+        try:
+            if not self._steps:
+                self._executor.spin()
+            while self._steps and not self._ending.is_set():
+                self._executor.spin_once(timeout_sec=0.5)
+        except ExternalShutdownException:
+            return
 
 
 class Signals:
@@ -76,8 +115,11 @@ class Signals:
         return self._asked.is_set()
 
 
-def run(make: Callable[[Signals], Sequence[Node]], arguments: Sequence[str] | None = None) -> int:
-    """Run nodes until a signal. `make` builds them; returns the exit code: 0 after a signal, 1 if one cannot start."""
+def run(make: Callable[[Signals], Sequence[Node]], arguments: Sequence[str] | None = None, events: bool = False) -> int:
+    """Run nodes until a signal. `make` builds them; returns the exit code: 0 after a signal, 1 if one cannot start.
+
+    `events`: see `make_executor`.
+    """
     sys.setswitchinterval(SWITCH_INTERVAL)
     signals = Signals()
     rclpy.init(args=list(arguments) if arguments is not None else None, signal_handler_options=SignalHandlerOptions.NO)
@@ -87,22 +129,20 @@ def run(make: Callable[[Signals], Sequence[Node]], arguments: Sequence[str] | No
         print(f"error: {error}", file=sys.stderr)
         rclpy.shutdown()
         return 1
-    return _run_nodes(nodes, signals)
+    return _run_nodes(nodes, signals, events)
 
 
-def _run_nodes(nodes: Sequence[Node], signals: Signals) -> int:
-    executor = make_executor()
+def _run_nodes(nodes: Sequence[Node], signals: Signals, events: bool) -> int:
+    spinner = Spinner(events)
     for node in nodes:
-        executor.add_node(node)  # type: ignore[attr-defined]
-    spinner = threading.Thread(target=_spin, args=(executor,), name="ros", daemon=True)
+        spinner.add(node)
     up = all(node.bring_up() for node in nodes if not signals.asked)  # type: ignore[attr-defined]
     spinner.start()
     if up:
         signals.wait()
     for node in nodes:
         node.shut_down(signals.reason or "could not start")  # type: ignore[attr-defined]
-    executor.shutdown()  # type: ignore[attr-defined]
-    spinner.join(timeout=2.0)
+    spinner.stop()
     for node in nodes:
         node.destroy_node()
     rclpy.try_shutdown()

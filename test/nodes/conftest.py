@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 import rclpy
-from stand_in import Graph
+from stand_in import Graph, patient_robot
 
 
 @pytest.fixture
@@ -20,3 +20,15 @@ def graph():
     yield made
     made.close()
     rclpy.shutdown()
+
+
+@pytest.fixture(scope="session")
+def mobile(tmp_path_factory):
+    """(robot, file) of mobile_bimanual, patient."""
+    return patient_robot("mobile_bimanual", tmp_path_factory.mktemp("mobile"))
+
+
+@pytest.fixture(scope="session")
+def aloha(tmp_path_factory):
+    """(robot, file) of aloha, patient."""
+    return patient_robot("aloha", tmp_path_factory.mktemp("aloha"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,15 +25,25 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from pi0_ros.control import Chunk
+from pi0_ros.robot import load_robot
+from pi0_ros.robot.resources import share
 from pi0_ros.ros.clock import time_message
 from pi0_ros.ros.conversions import COMMAND_TYPES, MODE_NAMES, channel_values, chunk_message, to_driver
 from pi0_ros.ros.images import compressed_message, image_message
 from pi0_ros.ros.qos import EVENTS, LATCHED, RELIABLE, SENSOR
-from pi0_ros.ros.run import make_executor
+from pi0_ros.ros.run import Spinner
 from pi0_ros.ros.subscribe import PICTURE_TYPES, TELEOP_TYPES
 
 PATIENCE = 15.0
 COMMANDS = QoSProfile(depth=200)
+
+
+def patient_robot(name, folder, age=1.5):
+    """A robot of this package that forgives a busy test machine: every max_age is longer. (loaded robot, its file)."""
+    text = share("config", "robots", f"{name}.yaml").read_text()
+    file = folder / f"{name}.yaml"
+    file.write_text(re.sub(r"max_age: [0-9.]+", f"max_age: {age}", text))
+    return load_robot(file), str(file)
 
 
 class Graph:
@@ -40,15 +51,14 @@ class Graph:
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
-        self._executor = make_executor()
-        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
-        self._nodes, self._processes, self._running = [], [], False
+        self._spinner = Spinner()
+        self._nodes, self._processes, self._managed, self._running = [], [], [], False
 
     def add(self, node):
         self._nodes.append(node)
-        self._executor.add_node(node)
+        self._spinner.add(node)
         if not self._running:
-            self._thread.start()
+            self._spinner.start()
             self._running = True
         return node
 
@@ -60,7 +70,11 @@ class Graph:
         """A managed node of the project, in this process, configured and active."""
         node = kind(parameter_overrides=[Parameter(n, value=v) for n, v in parameters.items()])
         assert node.bring_up(), node.stop_reason
-        return self.add(node)
+        spinner = Spinner()
+        spinner.add(node)
+        spinner.start()
+        self._managed.append((node, spinner))
+        return node
 
     def start(self, module, *parameters, env=None):
         """A node of the project as a process of its own."""
@@ -99,12 +113,11 @@ class Graph:
             if process.poll() is None:
                 process.kill()
                 process.wait(timeout=PATIENCE)
-        for node in self._nodes:
-            if hasattr(node, "shut_down"):
-                node.shut_down("test over")
-        self._executor.shutdown()
-        if self._running:
-            self._thread.join(timeout=PATIENCE)
+        for node, spinner in self._managed:
+            node.shut_down("test over")
+            spinner.stop()
+            node.destroy_node()
+        self._spinner.stop()
         for node in self._nodes:
             node.destroy_node()
 
@@ -205,7 +218,7 @@ class Person(Node):
         }
         self._leads = {}
         self.create_timer(0.02, self._lead)
-        self._services = {}
+        self._triggers = {}
 
     def _on_mode(self, message):
         self.mode = message.data
@@ -258,8 +271,8 @@ class Person(Node):
     def ask(self, request, node="executor"):
         """Call a Trigger service; (success, message)."""
         name = f"{node}/{request}"
-        client = self._services.setdefault(name, None) or self.create_client(Trigger, name)
-        self._services[name] = client
+        client = self._triggers.setdefault(name, None) or self.create_client(Trigger, name)
+        self._triggers[name] = client
         assert client.wait_for_service(PATIENCE), f"no service {name}"
         future = client.call_async(Trigger.Request())
         future.add_done_callback(lambda _: self.graph.notify())

@@ -6,9 +6,6 @@ import pytest
 from stand_in import Driver, Person, Planner
 
 from pi0_ros.nodes.executor import ExecutorNode
-from pi0_ros.robot import load_robot
-
-ROBOT = load_robot("mobile_bimanual")
 
 
 def sway(t):
@@ -19,18 +16,20 @@ def sway(t):
 def within_limits(driver, group, since=0.0):
     """No command of a group is further from the one before than its velocity limit allows."""
     steps = driver.steps(group, since)
-    limit = np.array([c.limits.velocity for c in ROBOT.group(group).channels]) / ROBOT.control_rate
+    limit = np.array([c.limits.velocity for c in driver.robot.group(group).channels]) / driver.robot.control_rate
     assert len(steps) > 10
     assert (np.abs(steps) <= limit * 1.001 + 1e-9).all(), np.abs(steps).max(axis=0) / limit
 
 
 @pytest.fixture
-def start(graph):
-    def started(plan=None):
-        driver = graph.node(Driver, ROBOT)
-        person = graph.node(Person, ROBOT)
-        planner = graph.node(Planner, ROBOT, plan or sway)
-        executor = graph.managed(ExecutorNode, realtime_priority=0)
+def start(graph, mobile):
+    robot, file = mobile
+
+    def started(plan=sway):
+        driver = graph.node(Driver, robot)
+        person = graph.node(Person, robot)
+        planner = graph.node(Planner, robot, plan)
+        executor = graph.managed(ExecutorNode, robot=file, realtime_priority=0, engage_time=0.2)
         return driver, person, planner, executor
 
     return started
@@ -40,17 +39,17 @@ def test_it_holds_at_start_and_commands_where_the_robot_is(start, graph):
     driver, person, _, _ = start()
     graph.wait(lambda: len(driver.commands["lift"]) > 20, "commands")
     assert person.mode == "hold"
-    measured = [driver.values[c.name] for c in ROBOT.group("left_arm").channels]
+    measured = [driver.values[c.name] for c in driver.robot.group("left_arm").channels]
     np.testing.assert_allclose(
         [v for _, v in driver.commands["left_arm"]], [measured] * len(driver.commands["left_arm"])
     )
 
 
-def test_it_publishes_nothing_before_the_first_state_and_names_what_is_missing(start, graph):
-    driver = graph.node(Driver, ROBOT)
+def test_it_publishes_nothing_before_the_first_state_and_names_what_is_missing(graph, mobile):
+    driver = graph.node(Driver, mobile[0])
     driver.silent = {"joint_states"}
-    person = graph.node(Person, ROBOT)
-    graph.managed(ExecutorNode, realtime_priority=0)
+    person = graph.node(Person, mobile[0])
+    graph.managed(ExecutorNode, robot=mobile[1], realtime_priority=0)
     graph.wait(lambda: "executor" in person.health and person.health["executor"][0] == b"\x01", "a warning")
     assert "joint_states" in person.health["executor"][1]
     assert person.state.reason.startswith("waiting") and not driver.commands
@@ -59,7 +58,7 @@ def test_it_publishes_nothing_before_the_first_state_and_names_what_is_missing(s
 
 
 def test_autonomy_follows_the_chunks_and_a_person_takes_over_and_gives_back(start, graph):
-    driver, person, planner, _ = start()
+    driver, person, _, _ = start()
     graph.wait(lambda: person.mode == "hold" and driver.commands["lift"], "hold")
     assert person.ask("autonomy")[0]
     graph.wait(lambda: len(driver.commands["left_arm"]) > 100 and person.state.plan_sequence > 0, "motion")
@@ -130,7 +129,7 @@ def test_requests_that_cannot_be_granted_are_refused_with_the_reason(start, grap
 
 
 def test_deactivating_while_moving_decelerates_on_the_wire_and_then_is_quiet(start, graph):
-    driver, person, planner, executor = start(lambda t: {"left_joint1": 0.4 * t})
+    driver, person, _, executor = start(lambda t: {"left_joint1": 0.4 * t})
     graph.wait(lambda: driver.commands["lift"], "hold")
     person.ask("autonomy")
     graph.wait(lambda: len(driver.commands["left_arm"]) > 60 and driver.steps("left_arm")[-1][0] > 0.004, "motion")
@@ -145,11 +144,12 @@ def test_deactivating_while_moving_decelerates_on_the_wire_and_then_is_quiet(sta
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_while_moving_sends_the_stop_before_the_process_ends_well(graph, how):
-    driver = graph.node(Driver, ROBOT)
-    person = graph.node(Person, ROBOT)
-    graph.node(Planner, ROBOT, lambda t: {"left_joint1": 0.4 * t})
-    process = graph.start("executor", "robot:=mobile_bimanual", "realtime_priority:=0")
+def test_a_signal_while_moving_sends_the_stop_before_the_process_ends_well(graph, mobile, how):
+    robot, file = mobile
+    driver = graph.node(Driver, robot)
+    person = graph.node(Person, robot)
+    graph.node(Planner, robot, lambda t: {"left_joint1": 0.4 * t})
+    process = graph.start("executor", f"robot:={file}", "realtime_priority:=0")
     graph.wait(lambda: driver.commands["lift"], "hold")
     person.ask("autonomy")
     graph.wait(lambda: len(driver.commands["left_arm"]) > 60 and driver.steps("left_arm")[-1][0] > 0.004, "motion")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -93,9 +94,10 @@ def load(
     opened = open_checkpoint(path, sizes=sizes, origin=origin, lerobot_version=lerobot_version)
     with torch.device("meta"):
         model = Pi0(opened.config)
-    plan = _plan(opened, model)
-    _fill(model, opened.source, plan, dtype, torch.device(device), progress or (lambda done, total: None))
     source = opened.source
+    with naming(path):
+        plan = _plan(opened, model)
+        _fill(model, source, plan, dtype, torch.device(device), progress or (lambda done, total: None))
     skipped = source.names.skipped if isinstance(source, ShardSource) else ()
     report = Report(len(plan), source.nbytes, skipped, opened.notes)
     return Loaded(
@@ -111,7 +113,22 @@ def open_checkpoint(
     lerobot_version: str | None = None,
 ) -> Opened:
     """Recognises a checkpoint and works out its configuration without reading weights. Raises CheckpointError."""
-    path = Path(path)
+    with naming(path):
+        return _open(Path(path), sizes, origin, lerobot_version)
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Puts the checkpoint's path before messages of CheckpointError that do not name it yet."""
+    try:
+        yield
+    except CheckpointError as error:
+        if str(path) in str(error):
+            raise
+        raise CheckpointError(f"{path}: {error}") from None
+
+
+def _open(path: Path, sizes: Mapping[str, Any] | None, origin: Origin | None, lerobot_version: str | None) -> Opened:
     if not path.exists():
         raise CheckpointError(f"{path}: no such file or folder")
     if origin is not None and origin not in ORIGINS:
@@ -216,9 +233,7 @@ def _plan(opened: Opened, model: nn.Module) -> dict[str, str]:
     ]
     found = [f"{len(names)} {what}: {', '.join(names[:LISTED])}" for what, names in problems if names]
     if found:
-        raise CheckpointError(
-            f"{opened.folder}: the weights do not fit a {opened.config.kind} model; {'; '.join(found)}"
-        )
+        raise CheckpointError(f"the weights do not fit a {opened.config.kind} model; {'; '.join(found)}")
     return plan
 
 

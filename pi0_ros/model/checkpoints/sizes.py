@@ -35,9 +35,12 @@ def _shape(shapes: Shapes, name: str, rank: int) -> tuple[int, ...]:
 def _depth(shapes: Shapes, prefix: str) -> int:
     pattern = re.compile(re.escape(prefix) + r"layers\.(\d+)\.")
     found = {int(match[1]) for name in shapes if (match := pattern.match(name))}
-    if not found or max(found) > 10_000:
-        raise CheckpointError(f"the weights have no usable layers under {prefix!r}")
-    return max(found) + 1
+    lost = next(i for i in range(len(found) + 1) if i not in found)
+    if lost != len(found) or not found:
+        raise CheckpointError(
+            f"the weights lack layer {lost} under {prefix!r}, but have layer {max(found, default=-1)}"
+        )
+    return lost
 
 
 def _whole(sizes: Mapping[str, Any], key: str, where: str) -> int | None:

@@ -74,7 +74,7 @@ def build_world(robot: Robot) -> World:
     """The world around a robot. Raises SimError naming a joint, link or camera that the URDF lacks."""
     spec = _robot_spec(robot)
     _settings(spec)
-    _free_the_base(spec, robot)
+    _free_the_base(spec)
     for body in spec.bodies[1:]:
         body.gravcomp = 1.0
         _collision_class(body)
@@ -93,6 +93,8 @@ def _robot_spec(robot: Robot) -> mujoco.MjSpec:
         root = ElementTree.fromstring(urdf_text(robot.urdf))
     except ElementTree.ParseError as problem:
         raise SimError(f"{robot.urdf}: is not XML: {problem}") from problem
+    if root.find("link[@name='base_link']") is None:
+        raise SimError(f"{robot.urdf}: there is no link base_link; name the base so")
     fovs = _fields_of_view(root)
     extension = ElementTree.SubElement(root, "mujoco")
     ElementTree.SubElement(extension, "compiler", {"fusestatic": "false", "discardvisual": "false"})
@@ -103,7 +105,7 @@ def _robot_spec(robot: Robot) -> mujoco.MjSpec:
     try:
         spec = mujoco.MjSpec.from_string(ElementTree.tostring(root, encoding="unicode"))
     except ValueError as problem:
-        raise SimError(f"{robot.urdf}: MuJoCo cannot load it: {problem}") from problem
+        raise SimError(f"{robot.urdf}: MuJoCo cannot load it: {' '.join(str(problem).split())}") from problem
     for frame, fov in fovs.items():
         name = frame.removesuffix("_camera_optical_frame")
         # An optical frame looks along z with y down; a MuJoCo camera looks along -z with y up.
@@ -136,10 +138,8 @@ def _settings(spec: mujoco.MjSpec) -> None:
     spec.stat.extent = 1.0
 
 
-def _free_the_base(spec: mujoco.MjSpec, robot: Robot) -> None:
+def _free_the_base(spec: mujoco.MjSpec) -> None:
     base = spec.body("base_link")
-    if base is None:
-        raise SimError(f"{robot.urdf}: there is no link base_link; name the base so")
     slide, hinge = mujoco.mjtJoint.mjJNT_SLIDE, mujoco.mjtJoint.mjJNT_HINGE
     base.add_joint(name="base_x", type=slide, axis=[1, 0, 0])
     base.add_joint(name="base_y", type=slide, axis=[0, 1, 0])

@@ -70,7 +70,7 @@ def guarded(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) 
         return INTERRUPTED
     except BrokenPipeError:
         return BROKEN_PIPE
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, a person gets one line and an exit code
         if args.debug:
             traceback.print_exc()
         else:

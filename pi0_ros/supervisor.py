@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from typing import TextIO
 
 # How long the programs have altogether, from the first signal on [s], before the next one is sent.
-ESCALATION = ((signal.SIGINT, 2.0), (signal.SIGTERM, 0.6), (signal.SIGKILL, 0.4))
+ESCALATION = ((signal.SIGINT, 1.8), (signal.SIGTERM, 0.5), (signal.SIGKILL, 0.3))
+# How long their last lines may take to come through [s].
+LAST_WORDS = 0.2
 PR_SET_PDEATHSIG = 1
 
 
@@ -50,20 +52,21 @@ class Supervisor:
         self._env = {**os.environ, **(env or {}), "PYTHONUNBUFFERED": "1"}
         self._width = max((len(program.name) for program in programs), default=0)
         self._printing = threading.Lock()
-        self._processes: dict[Program, subprocess.Popen[str]] = {}
+        self._processes: dict[str, subprocess.Popen[str]] = {}
         self._threads: list[threading.Thread] = []
         self._news: queue.SimpleQueue[Ended | None] = queue.SimpleQueue()
 
     @property
     def running(self) -> tuple[Program, ...]:
         """The programs that have been started and have not ended."""
-        return tuple(program for program, process in self._processes.items() if process.poll() is None)
+        started = (program for program in self._programs if program.name in self._processes)
+        return tuple(program for program in started if self._processes[program.name].poll() is None)
 
     def start(self) -> None:
         """Start all programs; what was started is stopped again where one cannot be (OSError)."""
         try:
             for program in self._programs:
-                self._processes[program] = self._spawn(program)
+                self._processes[program.name] = self._spawn(program)
         except OSError:
             self.stop()
             raise
@@ -91,8 +94,9 @@ class Supervisor:
                 self._send(program, number)
             if self._all_ended(patience):
                 break
+        deadline = time.monotonic() + LAST_WORDS
         for thread in self._threads:
-            thread.join(timeout=0.2)
+            thread.join(timeout=max(0.0, deadline - time.monotonic()))
         return killed if number == signal.SIGKILL else ()
 
     def say(self, name: str, line: str) -> None:
@@ -112,7 +116,7 @@ class Supervisor:
             text=True,
             errors="replace",
             start_new_session=True,
-            preexec_fn=_die_with_parent,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - `start` starts its threads after all programs
         )
 
     def _watch(self, program: Program) -> None:
@@ -122,16 +126,16 @@ class Supervisor:
             self._threads.append(thread)
 
     def _pass_on(self, program: Program) -> None:
-        for line in self._processes[program].stdout or ():
+        for line in self._processes[program.name].stdout or ():
             self.say(program.name, line)
 
     def _report_end(self, program: Program) -> None:
-        self._news.put(Ended(program, self._processes[program].wait()))
+        self._news.put(Ended(program, self._processes[program.name].wait()))
 
     def _send(self, program: Program, number: signal.Signals) -> None:
         # Its session is its process group, so what the program started gets the signal too.
         try:
-            os.killpg(self._processes[program].pid, number)
+            os.killpg(self._processes[program.name].pid, number)
         except ProcessLookupError:
             return
 

@@ -253,7 +253,8 @@ def lay_out_sources() -> Path:
 def build_interfaces() -> None:
     """Build and install the ROS package into .ros/install, unless what CMake reads is what it was built from."""
     sources = [ROOT / name for name in ("package.xml", "CMakeLists.txt", "msg")]
-    stamp, value = BUILD / "built", key(environment_key(LOCKS["ros"]), *sources)
+    programs = sorted(file.name for file in (ROOT / "pi0_ros" / "nodes").glob("*.py"))
+    stamp, value = BUILD / "built", key(environment_key(LOCKS["ros"]), *programs, *sources)
     if is_stamped(stamp, value):
         return
     say("building the messages with colcon (half a minute)")

@@ -6,6 +6,7 @@ Log lines carry the name of their process. Nothing is restarted. Ctrl-C stops ev
 from __future__ import annotations
 
 import argparse
+import shlex
 
 from pi0_ros import bringup
 from pi0_ros.supervisor import Program, supervise
@@ -46,6 +47,6 @@ def run(args: argparse.Namespace) -> int:
     """Run until Ctrl-C; 0 where all ended well."""
     listed = programs(args.arguments)
     if args.print:
-        print("\n".join(" ".join(program.command) for program in listed))
+        print("\n".join(shlex.join(program.command) for program in listed))
         return 0
     return supervise(listed)

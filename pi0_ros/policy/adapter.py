@@ -8,7 +8,7 @@ conversions, as openpi does. The same schema stands under `policy` in the config
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,21 @@ class Block:
 
 
 @dataclass(frozen=True)
+class Remote:
+    """How an openpi server calls what the robot has.
+
+    images: key -> robot camera. state: key -> how many of the state's dimensions it takes, in order. nested: keys are
+    paths of nested maps (ALOHA) or flat names (DROID, LIBERO). layout: "chw" or "hwc". size: pixels a side.
+    """
+
+    images: Mapping[str, str]
+    state: Mapping[str, int]
+    nested: bool = False
+    layout: str = "hwc"
+    size: int = 224
+
+
+@dataclass(frozen=True)
 class Adapter:
     """One robot as one kind of checkpoint sees it.
 
@@ -80,6 +95,7 @@ class Adapter:
     resampler: str = ""
     prompt: Mapping[str, Any] | None = None
     high_level_cameras: Mapping[str, str | None] | None = None
+    remote: Remote | None = None
 
     @property
     def state_channels(self) -> tuple[str, ...]:
@@ -153,7 +169,7 @@ def _backward(block: Block, values: Array) -> Array:
 
 KEYS = (
     "policy", "cameras", "high_level_cameras", "missing_cameras", "state", "actions", "hold", "period", "horizon",
-    "asset", "normalisation", "resampler", "prompt",
+    "asset", "normalisation", "resampler", "prompt", "remote",
 )  # fmt: skip
 PROMPT_KEYS = ("kind", "dialect", "length", "state", "pad_state_to", "control_mode")
 
@@ -212,6 +228,7 @@ def adapter_from(root: Located) -> Adapter:
         normalisation=_optional(section, "normalisation", lambda n: n.choice("zscore", "quantile"), ""),
         resampler=_optional(section, "resampler", lambda n: n.choice(*RESAMPLERS), ""),
         prompt=_optional(section, "prompt", _prompt, None),
+        remote=_optional(section, "remote", _remote, None),
     )
     _check_channels(root, section, adapter)
     return adapter
@@ -241,6 +258,17 @@ def _prompt(node: Located) -> dict[str, Any]:
     return found
 
 
+def _remote(node: Located) -> Remote:
+    section = node.section("images", "state", "nested", "layout", "size")
+    return Remote(
+        images={key: child.text() for key, child in section.need("images").items()},
+        state={key: int(child.number(above=0)) for key, child in section.need("state").items()},
+        nested=_optional(section, "nested", Located.truth, False),
+        layout=_optional(section, "layout", lambda n: n.choice("hwc", "chw"), "hwc"),
+        size=int(_optional(section, "size", lambda n: n.number(above=0), 224)),
+    )
+
+
 def _blocks(node: Located, actions: bool) -> tuple[Block, ...]:
     return tuple(_block(entry, actions) for entry in node.entries())
 
@@ -266,6 +294,9 @@ def _check_channels(root: Located, section: Section, adapter: Adapter) -> None:
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise section.need(key).error(f"{', '.join(twice)} stands there more than once")
+    taken, there = sum(adapter.remote.state.values()) if adapter.remote else 0, len(adapter.state_channels)
+    if adapter.remote is not None and taken != there:
+        raise section.need("remote").error(f"its state takes {taken} numbers, the adapter has {there}")
     if not adapter.actions:
         raise section.need("actions").error("needs at least one block")
     state = adapter.state_channels
@@ -295,6 +326,7 @@ def adapter_to_dict(adapter: Adapter) -> dict[str, Any]:
         "normalisation": adapter.normalisation,
         "resampler": adapter.resampler,
         "prompt": adapter.prompt and dict(adapter.prompt),
+        "remote": adapter.remote and asdict(adapter.remote),
     }
     return values | {k: v for k, v in optional.items() if v}
 

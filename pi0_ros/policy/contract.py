@@ -47,11 +47,38 @@ class Fit:
     lines: tuple[str, ...]
 
 
-def contract_of(adapter: Adapter, pipeline: Pipeline, robot: Robot) -> Contract:
-    """The contract of a checkpoint read through an adapter, channels in the robot's order where it has them."""
+def plan_channels(adapter: Adapter, robot: Robot) -> tuple[str, ...]:
+    """What a plan commands: in the robot's order, then what the robot lacks."""
     wanted = (*adapter.action_channels, *adapter.hold)
     order = {name: i for i, name in enumerate(robot.channel_names)}
-    channels = tuple(sorted(wanted, key=lambda n: order.get(n, len(order) + wanted.index(n))))
+    return tuple(sorted(wanted, key=lambda n: order.get(n, len(order) + wanted.index(n))))
+
+
+def contract_of_remote(adapter: Adapter, url: str, robot: Robot) -> Contract:
+    """The contract of a policy on a server, which does everything around its network itself."""
+    return Contract(
+        name=adapter.name,
+        source=str(adapter.file),
+        origin="openpi server",
+        kind="remote",
+        prompt="as it is",
+        channels=plan_channels(adapter, robot),
+        state_channels=adapter.state_channels,
+        delta_channels=(),
+        held_channels=adapter.hold,
+        cameras={camera: key for key, camera in adapter.remote.images.items()} if adapter.remote else {},
+        high_level_cameras={},
+        empty_slots=(),
+        horizon=adapter.horizon,
+        period=adapter.period,
+        has_text_head=False,
+        resampler="pil",
+        normalisation=f"the server's ({url})",
+    )
+
+
+def contract_of(adapter: Adapter, pipeline: Pipeline, robot: Robot) -> Contract:
+    """The contract of a checkpoint read through an adapter, channels in the robot's order where it has them."""
     high = adapter.cameras if adapter.high_level_cameras is None else adapter.high_level_cameras
     return Contract(
         name=adapter.name,
@@ -59,7 +86,7 @@ def contract_of(adapter: Adapter, pipeline: Pipeline, robot: Robot) -> Contract:
         origin=pipeline.origin,
         kind=pipeline.style.kind,
         prompt=f"{pipeline.style.kind} ({pipeline.style.dialect})",
-        channels=channels,
+        channels=plan_channels(adapter, robot),
         state_channels=adapter.state_channels,
         delta_channels=tuple(n for n, d in zip(adapter.action_channels, pipeline.delta, strict=False) if d),
         held_channels=adapter.hold,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,9 @@ from pi0_ros.policy.fast import FastTokenizer, extract_actions, load_fast
 from pi0_ros.policy.pipeline import Pipeline
 from pi0_ros.policy.tokenizer import Tokenizer, load_tokenizer
 from pi0_ros.robot.spec import Kind, Robot
+
+if TYPE_CHECKING:
+    from pi0_ros.policy.backends.remote import RemotePolicy
 
 Array = NDArray[np.float64]
 Images = Mapping[str, NDArray[np.uint8]]
@@ -122,7 +125,7 @@ class Policy:
             raise NotFiniteError(f"the network of {self.contract.name} gave NaN or infinity; no plan made")
         values = actions_from_model(self.adapter, self.pipeline.actions(normalised, state))
         return Plan(
-            values=self._in_plan_order(values, obs.state),
+            values=in_plan_order(self.robot, self.adapter, self.contract.channels, values, obs.state),
             names=self.contract.channels,
             period=self.contract.period,
             frozen_rows=0 if prefix is None else min(prefix.delay_rows, len(prefix.values)),
@@ -185,16 +188,22 @@ class Policy:
         normalised = self.pipeline.normalised_actions(values, state)
         return NormalisedPrefix(normalised, prefix.delay_rows, prefix.execution_rows, prefix.method)
 
-    def _in_plan_order(self, values: Array, state: Mapping[str, float]) -> Array:
-        """Model columns and held channels in the contract's order."""
-        columns = dict(zip(self.adapter.action_channels, values.T, strict=True))
-        for name in self.adapter.hold:
-            kind = self.robot.channels[self.robot.index[name]].kind
-            measured = 0.0 if kind is Kind.VELOCITY else state.get(name, np.nan)
-            if not np.isfinite(measured):
-                raise PolicyError(f"no measured value for {name}, which the policy holds where it is")
-            columns[name] = np.full(len(values), measured)
-        return np.stack([columns[name] for name in self.contract.channels], axis=1)
+
+def in_plan_order(
+    robot: Robot, adapter: Adapter, channels: tuple[str, ...], values: Array, state: Mapping[str, float]
+) -> Array:
+    """Model columns [H, A] and held channels in the order of `channels`.
+
+    Raises: PolicyError for a held position that is not measured.
+    """
+    columns = dict(zip(adapter.action_channels, values.T, strict=True))
+    for name in adapter.hold:
+        kind = robot.channels[robot.index[name]].kind
+        measured = 0.0 if kind is Kind.VELOCITY else state.get(name, np.nan)
+        if not np.isfinite(measured):
+            raise PolicyError(f"no measured value for {name}, which the policy holds where it is")
+        columns[name] = np.full(len(values), measured)
+    return np.stack([columns[name] for name in channels], axis=1)
 
 
 def load_policy(
@@ -209,14 +218,19 @@ def load_policy(
     overrides: Overrides | None = None,
     steps: int = 10,
     sizes: Mapping[str, Any] | None = None,
-) -> Policy:
+) -> Policy | RemotePolicy:
     """Load a checkpoint for a robot and check that they fit.
 
-    Args: checkpoint: folder of ours, openpi's (PyTorch or JAX) or LeRobot's. adapter: its YAML, a name under
-    config/policies, or None for the checkpoint's own, else the one named after the robot. tokenizer, fast: where the
-    checkpoint lacks them. threads: of torch, for the whole process. steps: of the flow.
+    Args: checkpoint: folder of ours, openpi's (PyTorch or JAX) or LeRobot's, or ws://host:port of an openpi server.
+    adapter: its YAML, a name under config/policies, or None for the checkpoint's own, else the one named after the
+    robot. tokenizer, fast: where the checkpoint lacks them. threads: of torch, for the whole process. steps: of the
+    flow.
     Raises: PolicyError (MisfitError where robot and checkpoint do not fit), CheckpointError for the weights.
     """
+    if str(checkpoint).startswith(("ws://", "wss://")):
+        from pi0_ros.policy.backends.remote import connect_policy
+
+        return connect_policy(str(checkpoint), robot, adapter)
     import torch
 
     from pi0_ros.model import load

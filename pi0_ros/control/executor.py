@@ -22,7 +22,7 @@ from pi0_ros.control.limiter import Limiter
 from pi0_ros.control.modes import REQUESTS, Mode, ModeState, Trigger, advance, allowed
 from pi0_ros.control.sensing import Measured
 from pi0_ros.control.settings import ExecutorSettings
-from pi0_ros.control.splice import Choice, choose, ensemble_rows, fade_from, join, row_times
+from pi0_ros.control.splice import Choice, blend_rows, choose, ensemble_rows, join, row_times
 from pi0_ros.control.step import Answer, Command, Counters, Seam, Step
 from pi0_ros.control.teleop import Teleop
 from pi0_ros.control.timeline import Spline, Timeline, make_spline
@@ -401,9 +401,13 @@ class Executor:
             return Verdict(False, refusal)
         earlier = tuple(self._history)
         self._history.append(spline)
+        times = row_times(chunk.start, chunk.period, len(rows))
         if strategy == "ensemble" and earlier:
-            times = row_times(chunk.start, chunk.period, len(rows))
             rows = ensemble_rows(rows, times, earlier, self.settings.ensemble_decay, self._smooth)
+            spline = make_spline(chunk.start, chunk.period, rows, self._kinds)
+        elif strategy in ("blend", "rtc") and old is not None:
+            now = self._plan_clock.time
+            rows = blend_rows(rows, times, old, now, self.settings.blend_time, self._smooth)
             spline = make_spline(chunk.start, chunk.period, rows, self._kinds)
         self._incoming = (spline, chunk, strategy)
         return Verdict(True, strategy)
@@ -440,13 +444,10 @@ class Executor:
         if self._plan is None:
             self._engaged = steady
         start = time - self.period
-        fade = None
-        if old is not None and strategy in ("blend", "rtc"):
-            fade = fade_from(old, start, self.settings.blend_time, self._smooth)
-        plan = Timeline(
-            spline, chunk.sequence, chunk.epoch, chunk.source, chunk.start, chunk.subtask, strategy, None, fade
-        )
-        residual = join(plan, start, self._commanded, self._rate, self._jerk, self._joined)
+        # From the plan that was followed, not from a command that lags behind it: catching up is the limiter's work.
+        reference = self._commanded if old is None else old.at(start)
+        plan = Timeline(spline, chunk.sequence, chunk.epoch, chunk.source, chunk.start, chunk.subtask, strategy)
+        residual = join(plan, start, reference, self._rate, self._jerk, self._joined)
         self._plan = replace(plan, residual=residual)
         self._old_plan, self._splice_delay = old, ros - chunk.start
         self._seam_at = time

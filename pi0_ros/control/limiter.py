@@ -6,7 +6,7 @@ never the measurement, which lags and would throttle the motion (ros2_control, j
 fastest way to the goal within the group's limits, all channels arriving together so that the path is kept.
 
 The braking distance is respected by induction: a state is emitted only if it can be stopped inside the position
-limits, and where a candidate cannot, the group takes the first step of the stop that the state before was known to have.
+limits; where a candidate cannot, the group takes the first step of the stop that the state before is known to have.
 A velocity channel goes the same way one derivative higher: its value is a velocity, its rate an acceleration.
 """
 
@@ -105,8 +105,9 @@ def shaped(x: float, v: float, a: float, low: float, high: float, limits: tuple[
 class GroupLimiter:
     """Moves one group's command towards goals, one period a step."""
 
-    def __init__(self, bounds: Bounds, period: float, recovery: float = math.inf) -> None:
-        self.bounds, self._dt, self._recovery = bounds, period, recovery
+    def __init__(self, bounds: Bounds, period: float, recovery: float = math.inf, steps: bool = False) -> None:
+        """`steps`: goals jump by their nature (grippers), so that being late for one is no limit at work."""
+        self.bounds, self._dt, self._recovery, self._steps = bounds, period, recovery, steps
         self.motion = Motion(bounds.lower, bounds.lower, bounds.lower)
         self.lead = period
         count = len(bounds.lower)
@@ -146,7 +147,7 @@ class GroupLimiter:
         if after is None or not self._stoppable(now, after):
             return self.brake() or True
         self.motion = after
-        return clipped or late
+        return clipped or (late and not self._steps)
 
     def brake(self) -> bool:
         """One period of the stop: everything to rest together, or each as fast as it can where there is no room.
@@ -277,7 +278,12 @@ class Limiter:
 
     def __init__(self, robot: Robot, period: float, recovery: float) -> None:
         self.groups = [
-            GroupLimiter(bounds_of(g, period), period, math.inf if g.kind is Kind.VELOCITY else recovery)
+            GroupLimiter(
+                bounds_of(g, period),
+                period,
+                math.inf if g.kind is Kind.VELOCITY else recovery,
+                g.kind is Kind.GRIPPER,
+            )
             for g in robot.groups
         ]
         ends = np.cumsum([len(g.channels) for g in robot.groups]).tolist()

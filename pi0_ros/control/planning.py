@@ -16,7 +16,7 @@ LATENCIES_KEPT = 50
 
 @dataclass(frozen=True)
 class Timetable:
-    """Seconds: between plans while driving, between plans while somebody else drives, and spare time before a plan ends."""
+    """Seconds: between plans while driving, between plans while not, and spare time before a plan ends."""
 
     replan: float = 0.4
     idle: float = 0.5
@@ -86,7 +86,8 @@ def running_rows(running: Chunk, stamp: float, period: float, horizon: int) -> N
     low = np.minimum(at.astype(int), len(rows) - 1)
     high = np.minimum(low + 1, len(rows) - 1)
     share = (at - low)[:, None]
-    return rows[low] * (1.0 - share) + rows[high] * share
+    between: NDArray[np.float64] = rows[low] * (1.0 - share) + rows[high] * share
+    return between
 
 
 def prefix(

@@ -35,7 +35,7 @@ class ExecutorSettings:
     outside_fault: float = 0.1  # measured this far outside the limits is a fault
     recovery_velocity: float = 0.0175  # 1 degree/s, the way back inside (ros2_control joint_limits)
     clock_jump: float = 0.5  # ROS clock against steady clock, in one period or, standing still, in total
-    blend_time: float = 0.3
+    blend_time: float = 0.6
     ensemble_decay: float = 0.01  # w_i = exp(-m i), oldest first (ACT, arXiv 2304.13705, section 4)
     ensemble_depth: int = 4
     ask_margin: float = 0.04

@@ -1,4 +1,8 @@
-"""Joining a new plan to the one that runs: replace, blend, ensemble, rtc, and the choice between them."""
+"""Joining a new plan to the one that runs, and the choice between the ways to do it.
+
+replace: the new plan at once, the gap dies away. blend: the old plan fades into the new one. ensemble: the mean of all
+plans that have an opinion. rtc: the policy itself continued the old plan in its frozen rows; fading hides what is left.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +17,18 @@ from pi0_ros.control.timeline import Residual, Spline, Timeline, make_residual
 
 Array = npt.NDArray[np.float64]
 
-MIN_JOIN, MAX_JOIN = 0.1, 1.0  # [s] how fast and how slowly a gap may die away
+MIN_JOIN, MAX_JOIN = 0.2, 1.0  # [s] how fast and how slowly a gap may die away
+MAX_SWING = 0.3  # [s]
+PAST_ROWS = 5  # a spline forgets a row by a factor of 0.27 a knot
+SOFT = 0.25  # share of the jerk limit that closing a gap may use
 HOLD_ABOVE, HOLD_BELOW = 0.9, 0.6  # delay over chunk length: where hold begins and where it ends again
 RTC_STREAK = 3  # chunks in a row whose frozen rows cover the delay before rtc is taken up again
 
 
-def smoothstep(s: Array) -> Array:
+def smoothstep(s: float) -> float:
     """0 .. 1 with no rate and no rate of rate at either end (Perlin's 6 s^5 - 15 s^4 + 10 s^3)."""
-    s = np.clip(s, 0.0, 1.0)
-    weight: Array = s * s * s * (s * (6.0 * s - 15.0) + 10.0)
-    return weight
+    s = min(max(s, 0.0), 1.0)
+    return s * s * s * (s * (6.0 * s - 15.0) + 10.0)
 
 
 def row_times(start: float, period: float, rows: int) -> Array:
@@ -31,16 +37,23 @@ def row_times(start: float, period: float, rows: int) -> Array:
 
 
 def blend_rows(values: Array, times: Array, old: Timeline, now: float, window: float, smooth: Array) -> Array:
-    """New rows [H, D] that leave the old plan at `now` and are all new after `window` [s].
+    """New rows [H, D] that are the old plan's at `now` and all new after `window` [s] or where the old plan ends.
 
-    `smooth` [D] is 1 where a channel may be mixed; a gripper (0) takes the new value at once.
+    Mixed are the rows and not the motions between them: a spline through mixed rows is as smooth as either plan, while
+    a mixture in time adds the difference of their rates on top. `smooth` [D] is 1 where a channel may be mixed; a
+    gripper (0) takes the new value at once. Rows long past keep their new values, they no longer shape anything.
     """
-    known = (times >= old.spline.start) & (times <= old.end)
-    if not bool(known.any()):
+    span = min(window, old.end - now)
+    near = (times >= max(now - PAST_ROWS * (times[-1] - times[0]) / max(len(times) - 1, 1), old.spline.start)) & (
+        times < now + span
+    )
+    if span <= 0.0 or not bool(near.any()):
         return values
-    share = np.where(known, 1.0 - smoothstep((times - now) / window), 0.0)[:, None] * smooth
-    before = np.stack([old.at(t)[0] if k else v for t, k, v in zip(times, known, values, strict=True)])
-    return values + share * (before - values)
+    mixed = values.copy()
+    for k in np.flatnonzero(near):
+        share = smooth * (1.0 - smoothstep((float(times[k]) - now) / span))
+        mixed[k] += share * (old.at(float(times[k]))[0] - values[k])
+    return mixed
 
 
 def ensemble_rows(values: Array, times: Array, earlier: Sequence[Spline], decay: float, smooth: Array) -> Array:
@@ -57,19 +70,30 @@ def ensemble_rows(values: Array, times: Array, earlier: Sequence[Spline], decay:
     return values + smooth * (mean - values)
 
 
-def join(
-    spline: Spline, time: float, state: Array, velocity: Array, smooth: Array, shortest: float = MIN_JOIN
-) -> Residual | None:
-    """What must die away so that `spline` starts from the commanded `state` [3, D] at `time`.
+def join_times(gap: Array, rate: Array, jerk: Array) -> Array:
+    """Seconds [D] in which each channel of `gap` [3, D] may die away as a quintic.
 
-    The larger the gap, the longer it takes: the quintic's peak rate, 1.875 gap / duration, stays below half of the
-    `velocity` limits [D]. None where there is no gap.
+    Long enough for a peak rate (15/8 gap / T) below half of the rate limits [D] and a first jerk
+    (60 x / T^3 + 36 v / T^2 + 9 a / T, each) below a quarter of the jerk limits [D]; a gap in rate alone is not drawn
+    out, because what it adds to the way grows with the time it takes.
     """
-    gap = (state - spline.at(time)) * smooth
-    size = float(np.max(np.abs(gap[0]) / velocity))
-    if size < 1e-12 and float(np.max(np.abs(gap))) < 1e-9:
+    x, v, a = np.abs(gap)
+    soft = SOFT * jerk
+    way = np.maximum(3.75 * x / rate, np.cbrt(60.0 * x / soft))
+    swing = np.minimum(np.maximum(np.sqrt(36.0 * v / soft), 9.0 * a / soft), MAX_SWING)
+    times: Array = np.clip(np.maximum(way, swing), MIN_JOIN, MAX_JOIN)
+    return times
+
+
+def join(plan: Timeline, time: float, state: Array, rate: Array, jerk: Array, smooth: Array) -> Residual | None:
+    """What must die away so that `plan` starts from the commanded `state` [3, D] at `time`; None where nothing must.
+
+    `smooth` [3, D] is 1 where value, rate and rate of rate of a channel are to be continuous.
+    """
+    gap = (state - plan.at(time)) * smooth
+    if float(np.max(np.abs(gap))) < 1e-9:
         return None
-    return make_residual(time, min(max(2.0 * 1.875 * size, shortest), MAX_JOIN), gap)
+    return make_residual(time, join_times(gap, rate, jerk), gap)
 
 
 @dataclass(frozen=True)

@@ -101,31 +101,32 @@ def make_spline(start: float, period: float, values: Array, kinds: tuple[Kind, .
 
 @dataclass(frozen=True)
 class Residual:
-    """A gap [3, D] at `start` that dies away smoothly, with rate and rate of rate, within `duration` [s]."""
+    """A gap [3, D] at `start` that dies away smoothly, with rate and rate of rate, in a time [s] of each channel."""
 
     start: float
-    duration: float
+    durations: Array  # [D]
+    longest: float
     table: Array  # [6, D] over local time
 
     def at(self, time: float) -> Array | None:
         """What is left of the gap [3, D] at ROS time `time`; None once it is gone."""
         s = time - self.start
-        if s >= self.duration:
+        if s >= self.longest:
             return None
-        result: Array = quintic_basis(max(s, 0.0)) @ self.table
+        result: Array = (quintic_basis(max(s, 0.0)) @ self.table) * (self.durations > s)
         return result
 
 
-def make_residual(start: float, duration: float, gap: Array) -> Residual:
-    """The quintic from `gap` [3, D] at `start` to nothing at start + duration (Flash and Hogan's boundary form)."""
-    t = duration
+def make_residual(start: float, durations: Array, gap: Array) -> Residual:
+    """Quintics from `gap` [3, D] at `start` to nothing, with nothing of rates left, after `durations` [D] [s]."""
+    t = durations
     x, v, a = gap
     table = np.empty((6, gap.shape[1]))
     table[0], table[1], table[2] = x, v, a / 2.0
     table[3] = -(20.0 * x + 12.0 * t * v + 3.0 * t * t * a) / (2.0 * t**3)
     table[4] = (30.0 * x + 16.0 * t * v + 3.0 * t * t * a) / (2.0 * t**4)
     table[5] = -(12.0 * x + 6.0 * t * v + t * t * a) / (2.0 * t**5)
-    return Residual(start, duration, table)
+    return Residual(start, durations, float(np.max(durations)), table)
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ class Harness:
         """One episode of a task. The same seed gives the same episode to the bit. `blackbox` takes down what passes."""
         instruction = task.reset(self.sim, seed)
         episode = _Run(self, task, seed, self.trial.instruction or instruction)
-        episode.executor.blackbox = blackbox or episode.executor.blackbox
+        episode.executor.blackbox = episode.executor.blackbox if blackbox is None else blackbox
         return episode.episode()
 
     def close(self) -> None:

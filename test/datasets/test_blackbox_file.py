@@ -1,0 +1,67 @@
+"""The black box on disk can be read back, replayed, and does not grow for ever."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pi0_ros.control import BlackBox, Chunk, Event, Record
+from pi0_ros.data.bag import CHUNK, JOINTS, DataError, joint_positions, read_bag, rows_of, stamp_of
+from pi0_ros.data.blackbox_file import write_black_box
+
+NAMES = ("a", "b")
+
+
+def records() -> tuple[Record, ...]:
+    box = BlackBox()
+    box.add(1.0, 100.0, "state", (100.0, {"a": 0.1, "b": 0.2}), 64)
+    box.add(1.1, 100.1, "odometry", (100.1, (0.1, 0.0, 0.2)), 64)
+    box.add(1.2, 100.2, "chunk", Chunk(100.0, 0.1, NAMES, np.arange(6.0).reshape(3, 2), 7, 2, "policy", 1, "go"), 48)
+    box.add(1.3, 100.3, "command", (100.3, np.array([0.5, 0.6])), 16)
+    box.add(1.4, 100.4, "event", Event(1.4, 100.4, "error", "tracking", "TRACKING: a is off"), 128)
+    box.add(1.5, 100.5, "picture", ("base", 100.5, b"\xff\xd8jpeg"), 6)
+    return box.snapshot()
+
+
+def test_every_kind_of_record_is_there_and_the_file_says_why(tmp_path):
+    from mcap.reader import make_reader
+
+    file = write_black_box(tmp_path, records(), "TRACKING: a is off", NAMES)
+    with file.open("rb") as stream:
+        reader = make_reader(stream)
+        topics = [channel.topic for _, channel, _ in reader.iter_messages()]
+        reasons = [record.metadata["reason"] for record in reader.iter_metadata()]
+    assert topics == [
+        "joint_states", "odom", "action_chunk", "executor/command", "events", "base/image_raw/compressed",
+    ]  # fmt: skip
+    assert reasons == ["TRACKING: a is off"]
+    assert file.name == "100.500_tracking-a-is-off.mcap"
+
+
+def test_chunks_and_joint_states_come_back_as_they_were(tmp_path):
+    file = write_black_box(tmp_path, records(), "x", NAMES)
+    joints, chunk = (heard for heard in read_bag(file, (CHUNK, JOINTS)) if heard.topic != "executor/command")
+    assert joint_positions(joints.message, "left_")[0] == {"left_a": 0.1, "left_b": 0.2}
+    assert np.array_equal(rows_of(chunk.message), np.arange(6.0).reshape(3, 2))
+    assert (chunk.message.sequence, chunk.message.epoch, chunk.message.subtask) == (7, 2, "go")
+    assert stamp_of(chunk.message.header) == pytest.approx(100.0)
+
+
+def test_only_the_newest_files_are_kept(tmp_path):
+    names = [write_black_box(tmp_path, records(), f"fault {i}", NAMES, keep=3).name for i in range(5)]
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(names[2:])
+
+
+def test_a_truncated_file_is_named(tmp_path):
+    file = write_black_box(tmp_path, records(), "x", NAMES)
+    file.write_bytes(file.read_bytes()[:200])
+    with pytest.raises(DataError, match=r"x\.mcap: is damaged or no MCAP file"):
+        list(read_bag(file, (CHUNK,)))
+
+
+def test_a_recording_that_is_not_there_or_of_another_kind_is_said(tmp_path):
+    with pytest.raises(DataError, match="no such recording"):
+        list(read_bag(tmp_path / "none", (CHUNK,)))
+    (tmp_path / "run_0.db3").touch()
+    with pytest.raises(DataError, match="ros2 bag convert"):
+        list(read_bag(Path(tmp_path), (CHUNK,)))

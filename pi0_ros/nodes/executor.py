@@ -18,6 +18,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+from rclpy.duration import Duration
 from rclpy.node import Node
 from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import Bool, Float64MultiArray, String
@@ -49,6 +50,8 @@ STATE_PERIOD = 0.04
 ANSWER_TIMEOUT = 1.0
 REST_TIMEOUT = 3.0
 REST_SPEED = 1e-4
+REST_TICKS = 3
+ACKNOWLEDGE = 0.3
 REQUESTS = ("hold", "teleop", "autonomy", "stop", "reset")
 INBOX = 1024
 COLLECT_EVERY = 10.0
@@ -122,12 +125,15 @@ class ExecutorNode(ManagedNode):
         loop = self._loop
         if loop is None:
             return
-        self._post(self._hold_to_rest)
         self._resting.clear()
+        self._post(self._hold_to_rest)
         if not self._resting.wait(REST_TIMEOUT):
             self.get_logger().error(f"the commands did not come to rest within {REST_TIMEOUT} s; going quiet anyway")
         loop.stop()
         self._loop = None
+        for _, _, publisher in self._commands:
+            # A process that ends right away would take its last commands with it.
+            publisher.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE))
         with self._lock:
             self._reporting = False
             self._lock.notify_all()
@@ -141,8 +147,7 @@ class ExecutorNode(ManagedNode):
         self._last: Command | None = None
         self._step: Step | None = None
         self._fault = ""
-        self._resting = threading.Event()
-        self._resting.set()
+        self._resting, self._rested = threading.Event(), 0
         self._events: deque[Event] = deque(maxlen=256)
         self._seen: tuple[object, ...] = ()
         self._rejected_messages = 0
@@ -241,6 +246,7 @@ class ExecutorNode(ManagedNode):
 
     def _hold_to_rest(self, steady: float, ros: float) -> None:
         self._core.request(steady, ros, "hold")
+        self._rested = 0
         self._resting.clear()
 
     def _ask_core(self, steady: float, ros: float, request: str) -> Answer:
@@ -279,9 +285,9 @@ class ExecutorNode(ManagedNode):
         for publisher, message in ready:
             publisher.publish(message)
         self._last = command
-        if float(np.max(np.abs(command.velocities))) > REST_SPEED:
-            self._resting.clear()
-        else:
+        moving = float(np.max(np.abs(command.velocities))) > REST_SPEED
+        self._rested = 0 if moving else self._rested + 1
+        if self._rested >= REST_TICKS:
             self._resting.set()
 
     def _tick_failed(self, trace: str) -> None:

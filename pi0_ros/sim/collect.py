@@ -56,6 +56,10 @@ class Collector:
         self.robot, self.settings = robot, settings or CollectSettings()
         if self.settings.task not in ("reach", "touch_all", "mixed"):
             raise SimError(f"there is no task {self.settings.task!r} to collect; there are reach, touch_all, mixed")
+        unknown = [c for c in self.settings.cameras if c not in {camera.name for camera in robot.cameras}]
+        if unknown:
+            have = ", ".join(camera.name for camera in robot.cameras)
+            raise SimError(f"robot {robot.name} has no camera {unknown[0]!r}; it has {have}")
         self.sim = SimRobot(robot)
         self.operator = Operator(robot, self.sim)
 

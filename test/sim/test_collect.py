@@ -5,6 +5,7 @@ import pytest
 
 from pi0_ros.sim.collect import Collector, CollectSettings
 from pi0_ros.sim.errors import SimError
+from pi0_ros.sim.record import dataset_features, dataset_row
 from pi0_ros.sim.tasks import DONE, TOUCH_ALL, parse_subtask
 from pi0_ros.sim.world import COLOURS
 
@@ -83,3 +84,22 @@ def test_touch_all_episodes_end_with_done_and_all_lamps_lit(bimanual):
 def test_an_unknown_task_is_refused(bimanual):
     with pytest.raises(SimError, match="juggle"):
         Collector(bimanual, CollectSettings(task="juggle"))
+
+
+def test_a_camera_the_robot_lacks_is_refused(bimanual):
+    with pytest.raises(SimError, match="'ceiling'; it has base, left_wrist, right_wrist, back"):
+        Collector(bimanual, CollectSettings(cameras=("ceiling",)))
+
+
+def test_dataset_rows_are_what_the_features_say(collector):
+    features = dataset_features(collector.robot, collector.settings)
+    row = dataset_row(next(collector.episode(2)))
+    assert set(row) == {*features, "task"}
+    for name, feature in features.items():
+        if feature["dtype"] == "string":
+            assert isinstance(row[name], str)
+            continue
+        assert row[name].shape == feature["shape"], name
+        assert str(row[name].dtype) == {"video": "uint8"}.get(feature["dtype"], feature["dtype"]), name
+        names = feature["names"]
+        assert names is None or feature["dtype"] == "video" or len(names) == row[name].size

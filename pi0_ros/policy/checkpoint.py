@@ -96,18 +96,31 @@ def _openpi(checkpoint: Checkpoint, adapter: Adapter | None, overrides: Override
     habits = checkpoint.conventions
     state_method, action_method = habits.state_norm, habits.action_norm
     if adapter is not None:
-        parts["style"] = replace(parts["style"], **(adapter.prompt or {}))
+        parts["style"] = _style(parts["style"], adapter)
         parts["resampler"] = adapter.resampler or parts["resampler"]
         parts["action_size"] = len(adapter.action_channels)
         parts["delta"] = adapter.delta_mask
         parts["cameras"] = _cameras(checkpoint.config, adapter)
-        state_method = action_method = _METHODS.get(adapter.normalisation, action_method)
+        if adapter.normalisation:
+            state_method = action_method = _METHODS[adapter.normalisation]
     state, actions = _statistics(checkpoint, adapter, overrides)
+    if habits.dialect == "lerobot":  # converted to our layout, which keeps the habits in its config.json
+        names = adapter.action_channels if adapter else None
+        mask = RelativeActions(habits.relative_actions, habits.absolute_joints, names).mask(actions.size)
+        parts |= {"action_size": actions.size, "delta": mask if any(mask) else ()}
     pipeline = Pipeline(
         state_norm=Normalizer(state_method, state), action_norm=Normalizer(action_method, actions), **parts
     )
     _check_sizes(checkpoint, pipeline, adapter)
     return pipeline
+
+
+def _style(style: PromptStyle, adapter: Adapter) -> PromptStyle:
+    """The prompt with the adapter's word on it; the kind is the network's and can only be confirmed."""
+    wanted = dict(adapter.prompt or {})
+    if wanted.get("kind", style.kind) != style.kind:
+        raise PolicyError(f"{adapter.file}: prompt.kind is {wanted['kind']}, the network is a {style.kind}")
+    return replace(style, **wanted)
 
 
 def _cameras(config: ModelConfig, adapter: Adapter) -> tuple[str, ...]:

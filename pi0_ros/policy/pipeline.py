@@ -122,8 +122,8 @@ class Pipeline:
         `state` [..., S] is the one at chunk start, before normalisation.
         """
         values = np.asarray(normalised)
-        if self.origin == "lerobot" and self.action_size:
-            values = values[..., : self.action_size]
+        if self.action_norm.method.startswith("lerobot"):  # its statistics cover the real dimensions alone
+            values = values[..., : self.action_size or self.action_norm.statistics.size]
         values = self.action_norm.inverse(values)
         if any(self.delta):
             values = transforms.absolute(values, state, self.delta)
@@ -134,7 +134,7 @@ class Pipeline:
         lerobot puts them last."""
         blank = np.full((3, *self.image_size), -1.0, np.float32)
         filled = [(blank if p is None else p, p is not None) for p in inputs.images.values()]
-        return sorted(filled, key=lambda slot: not slot[1]) if self.origin == "lerobot" else filled
+        return sorted(filled, key=lambda slot: not slot[1]) if self.style.dialect == "lerobot" else filled
 
 
 def relative_mask(delta: Sequence[bool], size: int) -> tuple[bool, ...]:

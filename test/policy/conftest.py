@@ -91,6 +91,12 @@ def make_checkpoint(folder, adapter="mobile_bimanual", **changes):
 
 
 @pytest.fixture(scope="session")
+def maker():
+    """`make_checkpoint`, for tests that want another kind."""
+    return make_checkpoint
+
+
+@pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory):
     """A small π0.5 checkpoint for mobile_bimanual."""
     return make_checkpoint(tmp_path_factory.mktemp("checkpoint"))

@@ -231,3 +231,23 @@ def _wide(pipeline, adapter, method):
         key: Normalizer(f"openpi_{method}", getattr(pipeline, key).statistics) for key in ("state_norm", "action_norm")
     }
     return replace(pipeline, action_width=32, action_size=14, delta=adapter.delta_mask, **norms)
+
+
+def test_lerobot_weights_in_our_layout_act_as_before(golden, tmp_path):
+    from pi0_ros.model import save
+    from pi0_ros.policy.normalize import Statistics
+
+    loaded = load(golden.folder("lerobot_pi05"))
+    before = build_pipeline(loaded)
+    save(loaded.model, tmp_path, conventions=loaded.conventions)
+    norms = {"state": before.state_norm, "actions": before.action_norm}
+    plain = {k: Statistics({s: v for s, v in n.statistics.values.items() if s != "count"}) for k, n in norms.items()}
+    write_norm_stats(tmp_path, plain)
+    after, words = build_pipeline(load(tmp_path)), load_tokenizer(golden.folder("lerobot_pi05"))
+    own, images, text = next(observations(golden, "lerobot_pi05"))
+    state, task = own["observation.state"], text["task"]
+    found, expected = after.inputs(images, state, task, words), before.inputs(images, state, task, words)
+    assert found.prompt == expected.prompt
+    for key, picture in expected.images.items():
+        np.testing.assert_array_equal(found.images[key], picture)
+    np.testing.assert_allclose(after.actions(np.zeros((10, 12)), state), before.actions(np.zeros((10, 12)), state))

@@ -1,0 +1,75 @@
+"""π0-FAST from observation to plan, with scripted ids in place of a network."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from pi0_ros.policy import Observation, PlanPrefix, Policy, PolicyError, fast, load_policy, tiny_tokenizer
+from pi0_ros.policy.engine import read_policy
+from pi0_ros.robot import load_robot
+
+CHUNK = np.cumsum(np.random.default_rng(1).normal(0, 0.05, (16, 18)), axis=0)
+
+
+class Speaker:
+    """Says the ids it was given."""
+
+    def __init__(self, ids):
+        self.ids = ids
+
+    def text(self, inputs, max_tokens, stop):
+        self.prompt = inputs.prompt.text
+        ends = [i for i, token in enumerate(self.ids) if token in stop]
+        return self.ids[: ends[0]] if ends else self.ids
+
+
+@pytest.fixture(scope="module")
+def robot():
+    return load_robot("mobile_bimanual")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, maker):
+    place = maker(tmp_path_factory.mktemp("fast"), kind="pi0_fast", expert=None, horizon=16)
+    fitted = fast.fit_fast([CHUNK * s for s in np.linspace(-1, 1, 9)], vocab_size=512)
+    fitted.save(place / "fast_tokenizer")
+    return place
+
+
+def observation(robot):
+    images = {c.name: np.zeros((32, 32, 3), np.uint8) for c in robot.cameras}
+    return Observation(0.0, images, dict.fromkeys(robot.channel_names, 0.1), "Open the drawer")
+
+
+def test_spoken_ids_become_the_chunk_they_stand_for(folder, robot):
+    _, adapter, pipeline = read_policy(folder, robot)
+    words, codes = tiny_tokenizer.build(), fast.load_fast(folder / "fast_tokenizer")
+    policy = Policy(robot, adapter, pipeline, words, Speaker(fast.answer_ids(words, codes, CHUNK)), codes)
+    plan = policy.infer(observation(robot))
+    state = np.full(18, 0.1)
+    expected = pipeline.actions(codes.decode(codes.encode(CHUNK), 16, 18), state)
+    np.testing.assert_allclose(plan.values, expected)
+
+
+def test_a_real_network_without_an_expert_gives_a_plan(folder, robot):
+    plan = load_policy(folder, robot).infer(observation(robot))
+    assert plan.values.shape == (16, 18) and np.all(np.isfinite(plan.values))
+
+
+def test_its_prompt_is_lower_case_and_ends_before_the_answer(folder, robot):
+    _, adapter, pipeline = read_policy(folder, robot)
+    found = pipeline.inputs({"base": np.zeros((8, 8, 3), np.uint8)}, np.zeros(18), "Open It", tiny_tokenizer.build())
+    assert found.prompt.text.startswith("Task: open it, State: ") and found.prompt.text.endswith(";\n")
+
+
+def test_it_cannot_take_a_plan_prefix_and_says_so(folder, robot):
+    policy = load_policy(folder, robot)
+    with pytest.raises(PolicyError, match="cannot take a plan prefix"):
+        policy.infer(observation(robot), prefix=PlanPrefix(np.zeros((4, 18)), robot.channel_names, 1, 2))
+
+
+def test_without_its_fast_tokenizer_it_is_not_loaded(folder, robot, tmp_path):
+    bare = shutil.copytree(folder, tmp_path / "bare", ignore=shutil.ignore_patterns("fast_tokenizer"))
+    with pytest.raises(PolicyError, match="FAST tokenizer"):
+        load_policy(bare, robot)

@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pi0_ros.policy import PolicyError, load_adapter
@@ -47,6 +47,7 @@ def test_every_shipped_adapter_survives_a_checkpoints_config(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", [n for n in adapter_names() if not n.startswith("aloha")])
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_actions_come_back_from_the_model_as_they_went_in(name, seed):
     adapter = load_adapter(name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,13 +41,14 @@ class Client:
     key: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     _connection: ClientConnection | None = None
+    _open: ExitStack = field(default_factory=ExitStack)
 
     def connect(self) -> Mapping[str, Any]:
         """Connect unless connected; the server's metadata. Raises ServerError."""
         if self._connection is None:
             headers = {"Authorization": f"Api-Key {self.key}"} if self.key else None
             try:
-                self._connection = connect(
+                opening = connect(
                     self.url,
                     compression=None,
                     max_size=None,
@@ -54,6 +56,7 @@ class Client:
                     close_timeout=min(self.timeout, 1.0),
                     additional_headers=headers,
                 )
+                self._connection = self._open.enter_context(opening)
             except (OSError, TimeoutError, InvalidHandshake, InvalidURI) as error:
                 raise ServerError(f"{self.url}: no openpi server answers ({error}); is it running?") from error
             self.metadata = self._receive()
@@ -74,9 +77,8 @@ class Client:
 
     def close(self) -> None:
         """Close the connection, if there is one."""
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            connection.close()
+        self._connection = None
+        self._open.close()
 
     def _receive(self) -> Mapping[str, Any]:
         assert self._connection is not None
@@ -96,10 +98,8 @@ class Client:
         return value
 
     def _dropped(self, reason: str) -> ServerError:
-        try:
+        with suppress(ConnectionClosed, OSError):
             self.close()
-        except (ConnectionClosed, OSError):
-            self._connection = None
         return ServerError(f"{self.url}: {reason}")
 
 

@@ -1,0 +1,60 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from pi0_ros.cli import main
+from pi0_ros.model import GemmaConfig, Pi0, VisionConfig, initialise, preset, save
+from pi0_ros.policy import load_adapter, tiny_tokenizer
+from pi0_ros.policy.adapter import adapter_to_dict
+from pi0_ros.policy.normalize import Statistics, write_norm_stats
+
+TOWER = GemmaConfig(width=32, depth=1, heads=4, kv_heads=1, head_dim=8, mlp=64)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place, adapter = tmp_path_factory.mktemp("checkpoint"), load_adapter("mobile_bimanual")
+    sizes = {
+        "vision": VisionConfig(width=32, depth=1, heads=2, mlp=64, image_size=32, patch=16),
+        "language": TOWER,
+        "expert": TOWER,
+        "vocab": tiny_tokenizer.build().vocab_size,
+    }
+    save(initialise(Pi0(preset("tiny", **sizes)), torch.Generator()), place, policy=adapter_to_dict(adapter))
+    tiny_tokenizer.save(place / "tokenizer.json")
+    unit = Statistics({"mean": np.zeros(18), "std": np.ones(18), "q01": -np.ones(18), "q99": np.ones(18)})
+    write_norm_stats(place, {"state": unit, "actions": unit})
+    return place
+
+
+def check(*arguments):
+    return main(["check", *map(str, arguments)])
+
+
+def test_a_pair_that_fits_says_what_was_compared(folder, capsys):
+    assert check("--robot", "mobile_bimanual", "--checkpoint", folder) == 0
+    printed = capsys.readouterr().out
+    for word in ("left_joint1", "right_wrist", "tokenizer", "statistics: state 18, actions 18", "they fit"):
+        assert word in printed
+
+
+def test_a_pair_that_does_not_fit_prints_both_lists_and_fails(folder, capsys):
+    assert check("--robot", "aloha", "--checkpoint", folder) == 1
+    printed, complaint = capsys.readouterr()
+    assert "policy wants: " in printed and "robot has: left_waist" in printed
+    assert "does not fit robot aloha" in complaint
+
+
+def test_a_checkpoint_without_statistics_is_one_line_with_the_way_out(folder, tmp_path, capsys):
+    (tmp_path / "config.json").write_text(json.dumps(json.loads((folder / "config.json").read_text())))
+    (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
+    assert check("--robot", "mobile_bimanual", "--checkpoint", tmp_path) == 1
+    complaint = capsys.readouterr().err
+    assert "no normalisation statistics" in complaint and complaint.count("\n") == 1
+
+
+def test_a_wrong_path_is_one_line(capsys):
+    assert check("--robot", "mobile_bimanual", "--checkpoint", "/no/such/place") == 1
+    assert capsys.readouterr().err.count("\n") == 1

@@ -1,0 +1,65 @@
+"""The ROS-free core, for a training machine: `pip install pi0_ros[train]`. colcon goes by package.xml, not by this."""
+
+import os
+import xml.etree.ElementTree as xml
+
+from setuptools import find_packages, setup
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SHARED = ("config", "urdf", "checkpoints")
+
+TRAIN = ["av", "matplotlib", "pyarrow"]
+SIM = ["mujoco"]
+JAX = ["tensorstore"]
+TEST = ["hypothesis", "import-linter", "mypy", "pytest", "pytest-timeout", "ruff", "types-PyYAML"]
+
+
+def described(tag):
+    """A text from package.xml: the one place where it is said."""
+    return xml.parse(os.path.join(HERE, "package.xml")).findtext(tag)
+
+
+def shared_files():
+    """The robots, robot models and checkpoints, where an installed ROS package has them too: share/pi0_ros."""
+    for folder in SHARED:
+        for path, _, names in os.walk(os.path.join(HERE, folder)):
+            inside = os.path.relpath(path, HERE)
+            yield os.path.join("share", "pi0_ros", inside), [os.path.join(inside, name) for name in sorted(names)]
+
+
+setup(
+    name="pi0_ros",
+    version=described("version"),
+    description=described("description"),
+    license="Apache-2.0",
+    packages=find_packages(include=["pi0_ros", "pi0_ros.*"]),
+    data_files=list(shared_files()),
+    python_requires=">=3.11",
+    install_requires=[
+        "mcap",
+        "mcap-ros2-support",
+        "msgpack",
+        "numpy>=1.26",
+        "opencv-python-headless",
+        "pillow",
+        "pyyaml",
+        "ruckig",
+        "safetensors",
+        "scipy",
+        "sentencepiece",
+        "tokenizers",
+        "torch>=2.5",
+        "transforms3d",
+        "websockets",
+        "xacro",
+    ],
+    extras_require={
+        "train": TRAIN + SIM,
+        "sim": SIM,
+        "jax": JAX,
+        "onnx": ["onnxruntime"],
+        "gpu": ["onnxruntime-gpu"],
+        "test": TEST + TRAIN + SIM + JAX,
+    },
+    entry_points={"console_scripts": ["pi0 = pi0_ros.cli:main"]},
+)

@@ -149,6 +149,7 @@ class ExecutorNode(ManagedNode):
         self._fault = ""
         self._resting, self._rested = threading.Event(), 0
         self._events: deque[Event] = deque(maxlen=256)
+        self._seam_worst: tuple[float, ...] = (0.0, 0.0, 0.0)
         self._seen: tuple[object, ...] = ()
         self._rejected_messages = 0
         self._last_rejection = ""
@@ -267,6 +268,8 @@ class ExecutorNode(ManagedNode):
             self._step = self._core.step(deadline, ros)
             command = self._step.command
             self._events.extend(self._step.events)
+            seam = self._step.seam
+            self._seam_worst = tuple(map(max, self._seam_worst, (seam.position, seam.velocity, seam.velocity_share)))
         if command is not None:
             self._send(command)
         else:
@@ -391,9 +394,9 @@ class ExecutorNode(ManagedNode):
         values |= {f"{topic} hz": rate.hz(steady) for topic, rate in list(self._rates.items())}
         values |= {
             "delay_p95_ms": step.delay_p95 * 1e3,
-            "seam_position": step.seam.position,
-            "seam_velocity": step.seam.velocity,
-            "seam_velocity_share": step.seam.velocity_share,
+            "seam_position_max": self._seam_worst[0],
+            "seam_velocity_max": self._seam_worst[1],
+            "seam_velocity_share_max": self._seam_worst[2],
             "tracking_error": step.tracking_error,
         }
         return self._judge(values, timing.overruns / max(timing.ticks, 1))

@@ -127,8 +127,8 @@ class HighLevelNode(ManagedNode):
             self.get_logger().warning(f"task of {len(text)} characters refused: at most {LONGEST_PROMPT}")
             return
         with self._ask:
-            changed = text != self._task
-            self._task, self._new = text, self._new or changed
+            # Said again counts as new: another scene may lie on the table.
+            self._task, self._new = text, True
             self._ask.notify_all()
         if not text:
             self.get_logger().warning("empty task: nothing is asked until there is one")

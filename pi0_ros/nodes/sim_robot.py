@@ -49,6 +49,7 @@ class SimRobotNode(Node):
         Parameter("robot", "mobile_bimanual", "robot YAML: a file, or a name under config/robots", required=True),
         Parameter("scene", "touch_all", "what stands before the robot", choices=("reach", "touch_all")),
         Parameter("seed", 0, "seed of the first scene; every reset takes the next", low=0, high=2**31 - 1),
+        Parameter("viewer", False, "open a window that shows the simulation; needs a display"),
         Parameter("camera_rate", 30.0, "pictures a second of every camera [Hz]", low=0.1, high=100.0),
         Parameter(
             "watchdog", 0.25, "seconds without a command after which a group stops by itself", low=0.02, high=10.0
@@ -71,6 +72,7 @@ class SimRobotNode(Node):
         self._instruction = self._task.reset(self._sim, self._seed)
         self._seen = mujoco.MjData(self._sim.model)
         self._renderer: Renderer | None = None
+        self._viewer = None
         self._own_clock = bool(self.get_parameter("use_sim_time").value)
         self._wire()
         self._loop = Loop(STATE_PERIOD, self._advance, self._failed, name="physics")
@@ -99,6 +101,10 @@ class SimRobotNode(Node):
 
     def bring_up(self) -> bool:
         """Start physics and pictures."""
+        if self._values.viewer:
+            from mujoco.viewer import launch_passive
+
+            self._viewer = launch_passive(self._sim.model, self._seen, show_left_ui=False, show_right_ui=False)
         self._loop.start()
         self._render_loop.start()
         self.get_logger().info(f"simulating {self.robot.name}, scene {self._values.scene}, seed {self._seed}")
@@ -108,6 +114,8 @@ class SimRobotNode(Node):
         """Stop physics and pictures."""
         self._render_loop.stop()
         self._loop.stop()
+        if self._viewer is not None:
+            self._viewer.close()
 
     # --- the ROS thread ---
 
@@ -187,6 +195,8 @@ class SimRobotNode(Node):
             picture = self._renderer.draw(self._seen, camera.name, PICTURE_SIZE)
             encode = compressed_message if camera.type == "compressed_image" else image_message
             publisher.publish(encode(picture, stamp, f"{camera.name}_camera_optical_frame"))
+        if self._viewer is not None and self._viewer.is_running():
+            self._viewer.sync()
         self._render_rate.tick(self.clocks.steady())
 
     # --- diagnostics ---

@@ -1,0 +1,116 @@
+"""The main job on the simulated robot: it sees, is told what to do, does it, and a person takes over once.
+
+Runs the nodes that `pi0 up sim:=true` runs, and a conductor that starts scenes, takes over and measures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from pi0_ros import bringup
+from pi0_ros.supervisor import Program, Supervisor, stop_signals
+
+DOMAINS = 100
+
+
+class DemoError(RuntimeError):
+    """The demo could not be run; the text says why."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add `pi0 demo` to the command line."""
+    parser = subparsers.add_parser("demo", help="the main job on the simulated robot", description=__doc__)
+    parser.add_argument("--duration", type=float, default=0.0, help="seconds; 0 (default): until Ctrl-C")
+    parser.add_argument("--seed", type=int, default=0, help="seed of scenes and of the policy's noise")
+    parser.add_argument("--report", type=Path, help="JSON file for what was measured")
+    parser.add_argument("--video", type=Path, help="MP4 file for what the cameras saw")
+    parser.add_argument("--headless", action="store_true", help="no window, even where there is a display")
+    parser.add_argument("--no-takeover", action="store_true", help="nobody takes over in the middle")
+    parser.add_argument("--robot", default="mobile_bimanual", help="robot YAML: a file or a name")
+    parser.add_argument("--checkpoint", default="pi05_reach_tiny", help="policy: a folder or a name")
+
+
+def programs(args: argparse.Namespace, report: Path) -> list[Program]:
+    """The simulated robot, the nodes, and the conductor, which everything waits for."""
+    chosen = {"robot": args.robot, "checkpoint": args.checkpoint, "sim": "true", "seed": str(args.seed)}
+    window = not args.headless and bool(os.environ.get("DISPLAY"))
+    listed = []
+    for node in bringup.nodes(chosen):
+        extra = {"viewer": True} if node.executable == "sim_robot" and window else {}
+        made = bringup.Node(node.executable, {**node.parameters, **extra}, node.remappings, node.namespace)
+        listed.append(Program(node.executable, bringup.command(made), required=True))
+    conductor = {
+        "robot": args.robot,
+        "duration": args.duration,
+        "report": str(report.resolve()),
+        "video": str(args.video.resolve()) if args.video else "",
+        "takeover": not args.no_takeover,
+    }
+    return [*listed, Program("conductor", bringup.command(bringup.Node("conductor", conductor)), required=True)]
+
+
+def environment() -> dict[str, str]:
+    """A ROS graph of the demo's own: it neither hears nor commands a robot that happens to be near."""
+    own = {"ROS_DOMAIN_ID": str(1 + os.getpid() % DOMAINS), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    return {name: os.environ.get(name, value) for name, value in own.items()}
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the demo; 0 where it ran to its end and no program failed."""
+    if args.duration < 0.0:
+        raise DemoError(f"--duration {args.duration} is not a time")
+    with tempfile.TemporaryDirectory() as folder:
+        report = args.report or Path(folder) / "report.json"
+        if args.report:
+            args.report.unlink(missing_ok=True)
+        failed = _supervise(programs(args, report))
+        if not report.is_file():
+            raise DemoError("the demo ended before anything was measured; the lines above say why")
+        told = json.loads(report.read_text(encoding="utf-8"))
+    print("\n".join(summary(told)))
+    if args.report:
+        print(f"report: {args.report}")
+    if args.video:
+        print(f"video: {args.video}")
+    return int(failed)
+
+
+def _supervise(listed: list[Program]) -> bool:
+    """Run until the conductor has ended or somebody asks; returns whether a program failed."""
+    supervisor = Supervisor(listed, env=environment())
+    with stop_signals(supervisor.interrupt):
+        supervisor.start()
+        ended = supervisor.next_event()
+        if ended is not None and ended.program.name != "conductor":
+            supervisor.say("demo", f"{ended}; stopping the others")
+        killed = supervisor.stop()
+    for program in killed:
+        print(f"{program.name} did not stop by itself and was killed", file=sys.stderr)
+    return bool(killed) or (ended is not None and (ended.code != 0 or ended.program.name != "conductor"))
+
+
+def summary(report: dict) -> list[str]:
+    """A report as lines for a person."""
+    control, policy, motion, tasks = (report[k] for k in ("control", "policy", "motion", "tasks"))
+    error = control["period_error_ms"]
+    return [
+        (
+            f"{report['duration_s']:.0f} s, {control['commands']} commands at {control['rate_hz']:.2f} Hz,"
+            f" period error p99 {error['p99']:.2f} ms, max {error['max']:.1f} ms, {control['missed']} missed"
+        ),
+        (
+            f"{policy['chunks']} chunks, inference p50 {policy['inference_ms']['p50']:.0f} ms,"
+            f" observation to command p50 {policy['observation_to_command_ms']['p50']:.0f} ms"
+        ),
+        (
+            f"{motion['limit_violations']} limit violations, {motion['underruns']} underruns,"
+            f" {report['takeovers']} takeovers"
+        ),
+        f"{tasks['succeeded']} of {tasks['attempted']} blocks touched",
+        *(f"fault: {text}" for text in report["faults"]),
+    ]

@@ -1,0 +1,371 @@
+"""conductor: runs the demo and measures it from the robot's side of the topics.
+
+It starts scenes, says the task, asks for autonomy, takes over once in the middle and drives an arm, gives back, and
+writes the report of docs/interface.md. It sees nothing that a person beside the robot with a network cable does not see.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from array import array
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import JointState
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from pi0_ros.msg import ActionChunk, ExecutorState
+from pi0_ros.robot import RobotError, load_robot
+from pi0_ros.robot.spec import Camera, Group, Kind
+from pi0_ros.ros.clock import Clocks, seconds
+from pi0_ros.ros.conversions import COMMAND_TYPES, ConversionError, channel_values, to_driver
+from pi0_ros.ros.diagnostics import ERROR
+from pi0_ros.ros.images import PictureError, decode_picture
+from pi0_ros.ros.parameters import Parameter, ParameterError, Parameters
+from pi0_ros.ros.qos import EVENTS, LATCHED, RELIABLE, SENSOR
+from pi0_ros.ros.run import Signals, run
+from pi0_ros.ros.subscribe import subscribe_camera
+from pi0_ros.ros.video import VideoWriter, compose
+from pi0_ros.ros.witness import Witness, summary
+
+# An observer must not be the reason that a command is missing from the count.
+OBSERVED = QoSProfile(depth=500, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE)
+
+TICK = 0.02
+START_TIMEOUT = 120.0
+SCENE_TIMEOUT = 45.0
+SHORTEST_SCENE = 10.0
+TAKEOVER = 4.0
+TAKEOVER_SWING = 0.12
+VIDEO_RATE = 10
+SETTLE = 1.5
+
+Condition = Callable[[], bool]
+
+
+class Conductor(Node):
+    """Drives the demo with a script that is a generator: every yield is a condition to wait for."""
+
+    table = (
+        Parameter("robot", "mobile_bimanual", "robot YAML: a file, or a name under config/robots", required=True),
+        Parameter("duration", 60.0, "seconds from the first autonomy on; 0: until stopped", low=0.0, high=1e6),
+        Parameter("report", "", "JSON file to write the report to"),
+        Parameter("video", "", "MP4 file to write what the cameras saw to"),
+        Parameter("takeover", True, "take over once in the middle, drive an arm, give back"),
+    )
+
+    def __init__(self, signals: Signals) -> None:
+        super().__init__("conductor")
+        self._signals, self.clocks = signals, Clocks(self)
+        self._options = Parameters(self, self.table).values()
+        try:
+            self.robot = load_robot(self._options.robot)
+        except RobotError as error:
+            raise ParameterError(f"parameter robot: {error}") from None
+        self._witness = Witness(self.robot)
+        self._forget()
+        self._subscribe()
+        self._script, self._condition, self._deadline = self._play(), lambda: True, math.inf
+        self.clocks.timer(TICK, self._tick)
+        self._finished = False
+
+    def _forget(self) -> None:
+        self._mode, self._task, self._state = "", "", None
+        self._began = math.inf
+        self._chunks, self._inference, self._delays = 0, [], []
+        self._subtasks, self._takeovers, self._faults = [], 0, []
+        self._scene, self._executor_health = {}, {}
+        self._attempted = self._succeeded = 0
+        self._underruns_before, self._last_plan = 0, 0
+        self._pictures: dict[str, np.ndarray] = {}
+
+    def _subscribe(self) -> None:
+        for group in self.robot.groups:
+            kind = COMMAND_TYPES[group.command.type][0]
+            self.create_subscription(kind, group.command.topic, partial(self._on_command, group), OBSERVED)
+        self.create_subscription(ExecutorState, "executor_state", self._on_state, RELIABLE)
+        self.create_subscription(ActionChunk, "action_chunk", self._on_chunk, EVENTS)
+        self.create_subscription(String, "mode", self._on_mode, LATCHED)
+        self.create_subscription(String, "subtask", self._on_subtask, LATCHED)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_health, EVENTS)
+        self._task_publisher = self.create_publisher(String, "task", LATCHED)
+        self._arm = next((g for g in self.robot.groups if g.teleop is not None and g.kind is Kind.POSITION), None)
+        if self._arm is not None:
+            self._leader = self.create_publisher(JointState, self._arm.teleop.topic, SENSOR)
+        names = ("executor/hold", "executor/teleop", "executor/autonomy", "executor/reset", "sim_robot/reset")
+        self._triggers = {name: self.create_client(Trigger, name) for name in names}
+        self._video: VideoWriter | None = None
+        if self._options.video:
+            self._video = VideoWriter(Path(self._options.video), VIDEO_RATE)
+            for camera in self.robot.cameras:
+                subscribe_camera(self, camera, partial(self._on_picture, camera))
+            self.clocks.timer(1.0 / VIDEO_RATE, self._film)
+
+    def bring_up(self) -> bool:
+        """Nothing to do: the script starts with the first tick."""
+        return True
+
+    def shut_down(self, reason: str) -> None:
+        """Write what was measured so far."""
+        self._finish()
+
+    # --- what it sees ---
+
+    def _on_command(self, group: Group, message: object, info: dict[str, object] | None = None) -> None:
+        # The time at which the network layer got it, not the time at which this process came round to look.
+        stamp = (info or {}).get("received_timestamp") or 0
+        at = stamp * 1e-9 if stamp else self.clocks.ros()
+        try:
+            values = channel_values(group, message, group.command.joints)
+        except ConversionError as error:
+            self._fault(f"command on {group.command.topic}: {error}")
+            return
+        if not self._witness.see(group.name, at, values):
+            self._fault(f"a command of {group.name} broke a limit")
+
+    def _on_state(self, message: ExecutorState) -> None:
+        self._state = message
+        if message.plan_sequence != self._last_plan and message.plan_sequence:
+            self._last_plan = message.plan_sequence
+            self._delays.append(message.splice_delay * 1e3)
+
+    def _on_chunk(self, message: ActionChunk) -> None:
+        self._chunks += 1
+        self._inference.append(seconds(message.inference_time) * 1e3)
+
+    def _on_mode(self, message: String) -> None:
+        if message.data == "teleop" and self._mode and self._mode != "teleop":
+            self._takeovers += 1
+        self._mode = message.data
+
+    def _on_subtask(self, message: String) -> None:
+        if message.data and (not self._subtasks or self._subtasks[-1] != message.data):
+            self._subtasks.append(message.data)
+            self.get_logger().info(f"subtask: {message.data}")
+
+    def _on_health(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            name = status.name.rsplit("/", 1)[-1]
+            values = {v.key: v.value for v in status.values}
+            if name == "sim_robot":
+                self._scene = values
+            if name == "executor":
+                self._executor_health = values
+            if status.level == ERROR and self._running:
+                self._fault(f"{name}: {status.message}")
+
+    def _on_picture(self, camera: Camera, message: object) -> None:
+        try:
+            self._pictures[camera.name] = decode_picture(message)
+        except PictureError as error:
+            self._fault(f"camera {camera.name}: {error}")
+
+    def _film(self) -> None:
+        if self._video is None or not self._pictures:
+            return
+        subtask = self._subtasks[-1] if self._subtasks else "-"
+        lines = (f"task: {self._task or '-'}", f"subtask: {subtask}    mode: {self._mode or '-'}")
+        self._video.add(compose(self._pictures, [c.name for c in self.robot.cameras], lines))
+
+    def _fault(self, text: str) -> None:
+        if text not in self._faults:
+            self._faults.append(text)
+            self.get_logger().warning(text)
+
+    # --- what it does ---
+
+    @property
+    def _running(self) -> bool:
+        return math.isfinite(self._began)
+
+    @property
+    def _elapsed(self) -> float:
+        return self.clocks.steady() - self._began if self._running else 0.0
+
+    @property
+    def _left(self) -> float:
+        return self._options.duration - self._elapsed if self._options.duration else math.inf
+
+    def _tick(self) -> None:
+        if self._finished:
+            return
+        if self._condition() or self.clocks.steady() > self._deadline or (self._running and self._left <= 0.0):
+            try:
+                self._condition, timeout = next(self._script)
+                self._deadline = self.clocks.steady() + timeout
+            except StopIteration:
+                self._finish()
+                self._signals.end("done")
+
+    def _play(self) -> Iterator[tuple[Condition, float]]:
+        clients = [self._triggers[n] for n in ("executor/autonomy", "sim_robot/reset")]
+        yield lambda: all(c.service_is_ready() for c in clients) and self._state is not None, START_TIMEOUT
+        if self._state is None:
+            self._fault(f"no executor_state within {START_TIMEOUT:.0f} s")
+            return
+        yield lambda: all(g.times for g in self._witness.groups.values()), START_TIMEOUT
+        pending = self._options.takeover and self._arm is not None
+        while not self._running or self._left > SHORTEST_SCENE:
+            yield from self._start_scene()
+            middle = self._elapsed + SCENE_TIMEOUT >= 0.5 * self._options.duration
+            takes_over = pending and (not self._options.duration or middle)
+            yield from self._let_it_work(takes_over)
+            pending = pending and not takes_over
+            self._count_scene()
+            if self._left <= 0.0:
+                break
+
+    def _ask(self, name: str) -> Iterator[tuple[Condition, float]]:
+        """Call a service and wait for its answer, which is returned."""
+        future = self._triggers[name].call_async(Trigger.Request())
+        yield future.done, 5.0
+        answer = future.result() if future.done() else None
+        if answer is None:
+            self._fault(f"{name} did not answer")
+        elif not answer.success:
+            self.get_logger().info(f"{name}: {answer.message}")
+        return answer
+
+    def _wait(self, length: float) -> Iterator[tuple[Condition, float]]:
+        until = self.clocks.steady() + length
+        yield lambda: self.clocks.steady() >= until, length + 1.0
+
+    def _start_scene(self) -> Iterator[tuple[Condition, float]]:
+        if self._running:
+            yield from self._ask("executor/hold")
+            yield from self._wait(0.5)
+        answer = yield from self._ask("sim_robot/reset")
+        self._task = answer.message if answer is not None else ""
+        self._scene = {}
+        # The arms were put elsewhere; the executor notices and holds where they are now.
+        yield from self._wait(SETTLE)
+        self._task_publisher.publish(String(data=self._task))
+        yield from self._engage()
+        if not self._running:
+            self._start_measuring()
+
+    def _engage(self) -> Iterator[tuple[Condition, float]]:
+        """Ask for autonomy until it is given."""
+        for _ in range(20):
+            answer = yield from self._ask("executor/autonomy")
+            if answer is not None and answer.success:
+                return
+            if self._mode == "stopped":
+                yield from self._ask("executor/reset")
+            yield from self._wait(0.5)
+        self._fault("autonomy was refused twenty times")
+
+    def _start_measuring(self) -> None:
+        self._began = self.clocks.steady()
+        self._witness.restart()
+        self._chunks, self._inference, self._delays = 0, [], []
+        self._underruns_before = self._state.underruns
+        self.get_logger().info(f"measuring: {self._task}")
+
+    def _let_it_work(self, takes_over: bool) -> Iterator[tuple[Condition, float]]:
+        until = self.clocks.steady() + SCENE_TIMEOUT
+        if takes_over:
+            yield lambda: self._done >= 1 or self._succeeded_scene, min(8.0, SCENE_TIMEOUT)
+            yield from self._take_over()
+            until += TAKEOVER
+        while self.clocks.steady() < until and not self._succeeded_scene and self._left > 0.0:
+            yield lambda: self._succeeded_scene or self._mode == "hold", max(0.1, until - self.clocks.steady())
+            if self._mode in ("hold", "stopped") and self._left > 0.0 and not self._succeeded_scene:
+                self._fault(f"autonomy ended: {self._state.reason}")
+                yield from self._engage()
+
+    def _take_over(self) -> Iterator[tuple[Condition, float]]:
+        """A person's quarter of a minute: ask for teleop, swing an arm from where it is, give back."""
+        names = [c.name for c in self._arm.channels]
+        at = {n: v for n, v in zip(self._state.channels, self._state.command, strict=True)}
+        home, since = np.array([at[n] for n in names]), self.clocks.steady()
+
+        def lead() -> bool:
+            t = self.clocks.steady() - since
+            swing = TAKEOVER_SWING * math.sin(2.0 * math.pi * t / TAKEOVER)
+            message = JointState(name=list(self._arm.teleop.joints))
+            message.position = array("d", to_driver(self._arm, home + swing))
+            message.header.stamp = self.get_clock().now().to_msg()
+            self._leader.publish(message)
+            return t >= TAKEOVER
+
+        lead()
+        yield from self._ask("executor/teleop")
+        yield lead, TAKEOVER + 1.0
+        yield from self._engage()
+
+    @property
+    def _done(self) -> int:
+        return int(self._scene.get("done", 0))
+
+    @property
+    def _succeeded_scene(self) -> bool:
+        return self._scene.get("success") == "True"
+
+    def _count_scene(self) -> None:
+        total = int(self._scene.get("total", 0))
+        # A block that time was not left for was not attempted; the one being reached for was.
+        self._attempted += total if self._left > 0.0 else min(total, self._done + 1)
+        self._succeeded += self._done
+        self.get_logger().info(f"scene over: {self._done} of {total}")
+
+    # --- what it tells ---
+
+    def report(self) -> dict[str, object]:
+        """The demo report (docs/interface.md)."""
+        state = self._state
+        infer50, infer99 = summary(self._inference, 0.5, 0.99)
+        delay50, delay99 = summary(self._delays, 0.5, 0.99)
+        seam = {n: float(self._executor_health.get(f"seam_{n}_max", 0.0)) for n in ("position", "velocity")}
+        return {
+            "duration_s": round(self._elapsed, 2),
+            "control": self._witness.control(),
+            "policy": {
+                "chunks": self._chunks,
+                "inference_ms": {"p50": round(infer50, 2), "p99": round(infer99, 2)},
+                "observation_to_command_ms": {"p50": round(delay50, 2), "p99": round(delay99, 2)},
+            },
+            "motion": {
+                "limit_violations": self._witness.violations,
+                "underruns": state.underruns - self._underruns_before if state is not None else 0,
+                "seam_position": seam["position"],
+                "seam_velocity": seam["velocity"],
+            },
+            "tasks": {"attempted": self._attempted, "succeeded": self._succeeded},
+            "subtasks": self._subtasks,
+            "takeovers": self._takeovers,
+            "faults": self._faults,
+        }
+
+    def _finish(self) -> None:
+        if self._finished:
+            return
+        self._finished = True
+        told = json.dumps(self.report(), indent=1, ensure_ascii=False)
+        if self._options.report:
+            file = Path(self._options.report)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(told + "\n", encoding="utf-8")
+        if self._video is not None:
+            self._video.close()
+
+
+def make(signals: Signals) -> list[Node]:
+    """The node of this process."""
+    return [Conductor(signals)]
+
+
+def main() -> int:
+    """Run the node."""
+    return run(make)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,66 @@
+"""What the cameras saw, side by side with a line of text, as an MP4 file."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+SIDE = 224
+LINE = 22
+WAITING = 30
+
+
+def compose(pictures: Mapping[str, NDArray[np.uint8]], order: Sequence[str], lines: Sequence[str]) -> NDArray[np.uint8]:
+    """One frame: the pictures in `order` in a row, SIDE pixels each (black where one is missing), lines of text below."""
+    black = np.zeros((SIDE, SIDE, 3), np.uint8)
+    views = [cv2.resize(pictures[n], (SIDE, SIDE)) if n in pictures else black.copy() for n in order]
+    for name, view in zip(order, views, strict=True):
+        cv2.putText(view, name, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
+    row = np.hstack(views)
+    # H.264 stores colour for every second pixel, so both sides have to be even.
+    bar = np.full((2 * ((len(lines) * LINE + 9) // 2), row.shape[1], 3), 24, np.uint8)
+    for k, text in enumerate(lines):
+        cv2.putText(bar, text, (8, LINE * (k + 1) - 4), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (235, 235, 235), 1, cv2.LINE_AA)
+    return np.vstack([row, bar])
+
+
+class VideoWriter:
+    """Encodes frames in a thread of its own; frames that come faster than they can be encoded are dropped."""
+
+    def __init__(self, file: Path, rate: int) -> None:
+        self._file, self._rate = file, rate
+        self._frames: queue.Queue[NDArray[np.uint8] | None] = queue.Queue(WAITING)
+        self._thread = threading.Thread(target=self._encode, name="video", daemon=True)
+        self._thread.start()
+
+    def add(self, frame: NDArray[np.uint8]) -> None:
+        """Append an RGB frame [H, W, 3]."""
+        if not self._frames.full():
+            self._frames.put(frame)
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._frames.put(None)
+        self._thread.join(timeout=30.0)
+
+    def _encode(self) -> None:
+        frame = self._frames.get()
+        if frame is None:
+            return
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with av.open(str(self._file), "w") as container:
+            stream = container.add_stream("libx264", rate=self._rate, options={"preset": "veryfast", "crf": "26"})
+            stream.height, stream.width = frame.shape[:2]
+            stream.pix_fmt, stream.time_base = "yuv420p", Fraction(1, self._rate)
+            while frame is not None:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
+                frame = self._frames.get()
+            container.mux(stream.encode())

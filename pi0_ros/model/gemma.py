@@ -76,17 +76,17 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat([low * cos - high * sin, high * cos + low * sin], dim=-1).to(x.dtype)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, fused: bool = False) -> Tensor:
     """Masked attention with float32 logits and softmax.
 
     q [B, heads, T, d], k and v [B, kv_heads, S, d], mask [B, T, S] (True: may see) -> [B, T, heads * d].
-    Without gradients in the explicit form of the reference implementations (bit-equal to them in float32), with
-    gradients by the fused kernel, which agrees to rounding and halves the time of training's attention on a CPU.
+    The explicit form is bit-equal to the reference implementations in float32; the fused kernel agrees to rounding
+    and takes a third less of training's time on a CPU.
     """
-    if torch.is_grad_enabled():
+    if fused:
         bias = torch.zeros(mask.shape, dtype=q.dtype, device=q.device).masked_fill_(~mask, torch.finfo(q.dtype).min)
-        fused = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[:, None], enable_gqa=True)
-        return fused.transpose(1, 2).flatten(2)
+        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[:, None], enable_gqa=True)
+        return seen.transpose(1, 2).flatten(2)
     batch, heads, length, dim = q.shape
     grouped = q.reshape(batch, k.shape[1], -1, dim)  # the query heads of a key/value head lie one behind another
     logits = (grouped @ k.transpose(-1, -2)).float() * dim**-0.5
@@ -143,10 +143,11 @@ class Layer(nn.Module):
         self, x: Tensor, rope: KeyValue, mask: Tensor, past: KeyValue | None, cond: Tensor | None
     ) -> tuple[Tensor, KeyValue]:
         """x [B, T, width], mask [B, T, S + T] over past and own tokens -> (x, own keys and values)."""
+        fused = self.training and torch.is_grad_enabled()
         normed, gate = self.input_layernorm(x, cond)
         q, k, v = self.self_attn.project(normed, *rope)
         keys, values = (k, v) if past is None else (torch.cat([past[0], k], 2), torch.cat([past[1], v], 2))
-        x = residual(x, self.self_attn.o_proj(attend(q, keys, values, mask)), gate)
+        x = residual(x, self.self_attn.o_proj(attend(q, keys, values, mask, fused)), gate)
         normed, gate = self.post_attention_layernorm(x, cond)
         return residual(x, self.mlp(normed), gate), (k, v)
 

@@ -52,8 +52,16 @@ class Prefix:
 
 
 def time_embedding(t: Tensor, width: int, min_period: float, max_period: float, dtype: torch.dtype) -> Tensor:
-    """Sines then cosines of 2 pi t / period, periods geometric from min to max. t [...] -> [..., width] float32."""
-    fraction = torch.linspace(0.0, 1.0, width // 2, dtype=dtype, device=t.device)
+    """Sines then cosines of 2 pi t / period, periods geometric from min to max. t [...] -> [..., width] float32.
+
+    In float64 as openpi's and LeRobot's PyTorch, in float32 as JAX: at t = 1 the fastest angle is 1571 rad, so the
+    last bit of its frequency shows, down to how `jnp.linspace` rounds (index times the rounded step, last one exact).
+    """
+    count = width // 2
+    fraction = torch.linspace(0.0, 1.0, count, dtype=dtype, device=t.device)
+    if dtype == torch.float32 and count > 1:
+        step = torch.tensor(1 / (count - 1), dtype=dtype, device=t.device)
+        fraction[:-1] = torch.arange(count - 1, dtype=dtype, device=t.device) * step
     period = min_period * (max_period / min_period) ** fraction
     angle = (1.0 / period * 2 * math.pi) * t.to(dtype)[..., None]
     return torch.cat([angle.sin(), angle.cos()], dim=-1).float()

@@ -1,0 +1,144 @@
+"""What runs is listed once; `ros2 launch` and `pi0 up` say the same."""
+
+import ast
+import importlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pi0_ros import bringup
+
+ROOT = Path(__file__).resolve().parent.parent
+LAUNCH_FILE = ROOT / "launch" / "bimanual.launch.py"
+SETTINGS = (
+    {},
+    {"sim": "true", "task": "touch every block"},
+    {"policy": "none"},
+    {"high_level": "false", "namespace": "/left_robot/", "use_sim_time": "true", "autostart": "false", "seed": "7"},
+)
+
+
+def executables(**given):
+    return [node.executable for node in bringup.nodes(given)]
+
+
+def test_the_interface_names_these_arguments():
+    promised = {"robot", "checkpoint", "sim", "task", "policy", "high_level", "namespace", "use_sim_time", "autostart"}
+    assert promised <= {argument.name for argument in bringup.ARGUMENTS}
+
+
+def test_on_a_robot_the_executor_and_one_process_for_both_users_of_the_network_run():
+    assert executables() == ["executor", "brain"]
+
+
+def test_simulation_adds_the_robot_and_a_task_adds_who_says_it():
+    assert executables(sim="true", task="touch every block") == ["sim_robot", "executor", "brain", "task_source"]
+
+
+def test_without_a_policy_of_its_own_only_the_executor_runs():
+    assert executables(policy="none", high_level="true") == ["executor"]
+
+
+def test_without_a_high_level_the_task_itself_is_the_prompt():
+    policy = next(node for node in bringup.nodes({"high_level": "false"}) if node.executable == "policy")
+    assert policy.parameters["prompt"] == "task"
+
+
+def test_every_node_gets_the_namespace_and_the_clock_it_was_asked_to_use():
+    nodes = bringup.nodes({"namespace": "/cell/arm/", "use_sim_time": "TRUE", "sim": "true", "task": "wave"})
+    assert {node.namespace for node in nodes} == {"cell/arm"}
+    assert all(node.parameters["use_sim_time"] is True for node in nodes)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"polcy": "none"}, "there is no argument polcy; did you mean policy?"),
+        ({"policy": "cloud"}, "policy:=cloud is not possible; choose from local, none"),
+        ({"sim": "yes"}, "sim:=yes is not possible; choose from true, false"),
+        ({"seed": "many"}, "seed:=many is not a whole number"),
+    ],
+)
+def test_an_argument_that_cannot_be_used_is_named_with_what_is_possible(given, told):
+    with pytest.raises(bringup.BringupError) as refused:
+        bringup.nodes(given)
+    assert str(refused.value) == told
+
+
+def test_words_are_read_as_ros_writes_them():
+    assert bringup.parse(["task:=say a:=b", "namespace:="]) == {"task": "say a:=b", "namespace": ""}
+    with pytest.raises(bringup.BringupError, match="did you mean robot"):
+        bringup.parse(["robot=aloha"])
+    with pytest.raises(bringup.BringupError, match="given twice"):
+        bringup.parse(["robot:=aloha", "robot:=mobile_bimanual"])
+
+
+@pytest.mark.parametrize("text", ["touch: the red block", "7", "true", 'say "hi" # not a comment', "größer — 大"])
+def test_a_text_reaches_the_node_as_the_text_it_is(text):
+    source = next(node for node in bringup.nodes({"task": text}) if node.executable == "task_source")
+    words = bringup.command(source)
+    name, _, value = words[words.index("-p") + 1].partition(":=")
+    # rcl reads the value as YAML.
+    assert (name, yaml.safe_load(value)) == ("task", text)
+
+
+def test_a_command_line_carries_namespace_remaps_and_log_level():
+    node = replace(bringup.nodes({"namespace": "a", "log_level": "warn"})[0], remappings=(("odom", "wheel_odom"),))
+    line = " ".join(bringup.command(node))
+    assert "-m pi0_ros.nodes.executor --ros-args --log-level warn -r __ns:=/a -r odom:=wheel_odom -p " in line
+
+
+def declared_parameters(executable):
+    """The parameters that a node's process declares, with their types."""
+    module = importlib.import_module(f"pi0_ros.nodes.{executable}")
+    lifecycle = importlib.import_module("pi0_ros.ros.lifecycle")
+    classes = [value for value in vars(module).values() if isinstance(value, type) and hasattr(value, "table")]
+    tables = [parameter for listed in classes for parameter in listed.table]
+    if any(issubclass(listed, lifecycle.ManagedNode) for listed in classes):
+        tables.append(lifecycle.AUTOSTART)
+    return {"use_sim_time": bool, **{parameter.name: type(parameter.default) for parameter in tables}}
+
+
+@pytest.mark.parametrize("given", SETTINGS, ids=str)
+def test_every_parameter_that_is_set_is_one_that_the_node_declares(given):
+    pytest.importorskip("rclpy")
+    for node in bringup.nodes(given):
+        declared = declared_parameters(node.executable)
+        assert {name: type(value) for name, value in node.parameters.items()}.items() <= declared.items()
+
+
+def test_the_launch_file_imports_nothing_but_launch_and_the_list():
+    tree = ast.parse(LAUNCH_FILE.read_text(encoding="utf-8"))
+    modules = {node.module.partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert modules == {"launch", "launch_ros", "pi0_ros"}
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.Import)]
+
+
+def launch_entities(given):
+    """The launch file's own actions, and what it starts for these arguments, by the real `launch`."""
+    # Not `launch` itself: where it is absent, that name is our folder of launch files.
+    pytest.importorskip("launch_ros", reason="launch and launch_ros are not installed: no wheels of them exist")
+    launch = importlib.import_module("launch")
+    source = importlib.import_module("launch.launch_description_sources").PythonLaunchDescriptionSource
+    description = source(str(LAUNCH_FILE)).get_launch_description(launch.LaunchContext())
+    context = launch.LaunchContext()
+    context.launch_configurations.update(given)
+    started = []
+    for entity in description.entities:
+        started += entity.execute(context) or []
+    return description.get_launch_arguments(), started, context
+
+
+def test_the_launch_file_declares_the_arguments_of_the_list():
+    declared, _, _ = launch_entities({})
+    assert [(a.name, tuple(a.choices or ())) for a in declared] == [(a.name, a.choices) for a in bringup.ARGUMENTS]
+
+
+@pytest.mark.parametrize("given", SETTINGS, ids=str)
+def test_the_launch_file_starts_the_nodes_of_the_list(given):
+    _, started, context = launch_entities(given)
+    text = importlib.import_module("launch.utilities")
+    listed = [text.normalize_to_list_of_substitutions(node.node_executable) for node in started]
+    assert [text.perform_substitutions(context, name) for name in listed] == executables(**given)

@@ -1,0 +1,177 @@
+"""Programs that run together: their lines carry names, none is restarted, and all are stopped."""
+
+import io
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from pi0_ros import supervisor
+from pi0_ros.supervisor import Ended, Program, Supervisor
+
+PATIENCE = 60.0
+WAITS = "import signal; print('ready', flush=True); signal.pause()"
+DEAF = f"import signal; [signal.signal(n, signal.SIG_IGN) for n in (signal.SIGINT, signal.SIGTERM)]; {WAITS}"
+POLITE = (
+    "import signal, sys; signal.signal(signal.SIGINT, lambda *_: sys.exit(print('safe now', flush=True))); "
+    "print('ready', flush=True); signal.pause()"
+)
+
+
+def program(name, code, required=False):
+    return Program(name, (sys.executable, "-u", "-c", code), required)
+
+
+class Lines(io.StringIO):
+    """Collects what is printed and lets a test wait for a line."""
+
+    def __init__(self):
+        super().__init__()
+        self._grown = threading.Condition()
+
+    def write(self, text):
+        with self._grown:
+            count = super().write(text)
+            self._grown.notify_all()
+        return count
+
+    def wait_for(self, part, times=1):
+        with self._grown:
+            assert self._grown.wait_for(lambda: self.getvalue().count(part) >= times, PATIENCE), self.getvalue()
+
+
+@pytest.fixture
+def running():
+    """Starts supervisors and stops them whatever happens."""
+    started = []
+
+    def start(*programs):
+        out = Lines()
+        started.append(Supervisor(programs, out))
+        started[-1].start()
+        return started[-1], out
+
+    yield start
+    for one in started:
+        one.stop()
+
+
+def test_every_line_carries_the_name_of_its_program(running):
+    _, out = running(program("cat", "print('meow')"), program("bluebird", "print('chirp\\nchirp')"))
+    out.wait_for("[cat     ] meow\n")
+    out.wait_for("[bluebird] chirp\n", times=2)
+
+
+def test_errors_of_a_program_are_shown_like_its_output(running):
+    _, out = running(program("node", "raise SystemExit('no robot named spot')"))
+    out.wait_for("[node] no robot named spot\n")
+
+
+def test_a_program_that_ends_is_reported_with_its_exit_code_and_not_started_again(running):
+    one, _ = running(program("brief", "raise SystemExit(3)"), program("lasting", WAITS))
+    ended = one.next_event(PATIENCE)
+    assert (ended.program.name, ended.code) == ("brief", 3)
+    assert str(ended) == "brief ended with exit code 3"
+    assert [p.name for p in one.running] == ["lasting"]
+
+
+def test_a_program_ended_by_a_signal_is_reported_with_the_signal():
+    assert str(Ended(program("node", ""), -signal.SIGSEGV)) == "node ended by SIGSEGV"
+
+
+def test_stopping_asks_with_sigint_first(running):
+    one, out = running(program("polite", POLITE))
+    out.wait_for("ready")
+    assert one.stop() == ()
+    out.wait_for("[polite] safe now\n")
+    assert one.running == ()
+
+
+def test_a_program_that_will_not_stop_is_killed_and_named(running, monkeypatch):
+    monkeypatch.setattr(supervisor, "ESCALATION", tuple((number, PATIENCE if number == signal.SIGKILL else 0.05)
+                                                        for number, _ in supervisor.ESCALATION))  # fmt: skip
+    one, out = running(program("deaf", DEAF), program("polite", POLITE))
+    out.wait_for("ready", times=2)
+    assert "deaf" in [p.name for p in one.stop()]
+    assert one.running == ()
+
+
+def test_stopping_takes_three_seconds_at_most():
+    assert sum(patience for _, patience in supervisor.ESCALATION) + supervisor.LAST_WORDS <= 3.0
+    assert [number for number, _ in supervisor.ESCALATION] == [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
+
+
+def test_nothing_is_left_running_when_one_program_cannot_be_started():
+    absent = Program("absent", ("/nowhere/at_all",))
+    one = Supervisor([program("lasting", WAITS), absent], Lines())
+    with pytest.raises(FileNotFoundError):
+        one.start()
+    assert one.running == ()
+
+
+def supervised(*programs):
+    """A process that runs `supervise` on these programs."""
+    code = f"import sys; from pi0_ros.supervisor import Program, supervise; sys.exit(supervise({list(programs)!r}))"
+    return subprocess.Popen(
+        [sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def read_until(process, part):
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if part in line:
+            return lines
+    raise AssertionError(f"{part!r} was never printed:\n{''.join(lines)}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_stop_everything_and_that_is_success(number):
+    with supervised(program("polite", POLITE)) as process:
+        read_until(process, "ready")
+        process.send_signal(number)
+        rest, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    assert rest.splitlines() == ["[up    ] stopping", "[polite] safe now"]
+
+
+def test_the_others_go_on_when_one_that_is_not_required_fails_and_success_it_is_not():
+    with supervised(program("brief", "raise SystemExit(3)"), program("polite", POLITE)) as process:
+        told = read_until(process, "not restarted") + ["\n"]
+        if not any("ready" in line for line in told):
+            read_until(process, "ready")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=PATIENCE)
+    assert "brief ended with exit code 3 and is not restarted; still running: polite" in "".join(told)
+    assert process.returncode == 1
+
+
+def test_when_a_required_program_ends_all_end():
+    with supervised(program("lasting", WAITS), program("heart", "raise SystemExit(0)", required=True)) as process:
+        told, _ = process.communicate(timeout=PATIENCE)
+    assert "heart ended with exit code 0; stopping the others" in told
+    assert process.returncode == 1
+
+
+def test_when_the_last_program_ends_there_is_nothing_to_wait_for():
+    with supervised(program("brief", "raise SystemExit(2)")) as process:
+        told, _ = process.communicate(timeout=PATIENCE)
+    assert "brief ended with exit code 2" in told
+    assert process.returncode == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a program that its parent was killed")
+def test_programs_do_not_outlive_a_supervisor_that_is_killed():
+    says_its_number = f"import os; print('number', os.getpid(), flush=True); {WAITS}"
+    with supervised(program("orphan", says_its_number)) as process:
+        number = int(read_until(process, "number")[-1].split()[-1])
+        watched = os.pidfd_open(number)
+        process.kill()
+        ended, _, _ = select.select([watched], [], [], PATIENCE)
+        os.close(watched)
+    assert ended

@@ -247,6 +247,9 @@ class Conductor(Node):
         # The arms were put elsewhere; the executor notices and holds where they are now.
         yield from self._wait(SETTLE)
         self._task_publisher.publish(String(data=self._task))
+        if not self._running:
+            # Loading the weights takes as long as it takes; that is not part of what is measured.
+            yield lambda: self._chunks > 0, START_TIMEOUT
         yield from self._engage()
         if not self._running:
             self._start_measuring()
@@ -289,7 +292,8 @@ class Conductor(Node):
 
         def lead() -> bool:
             t = self.clocks.steady() - since
-            swing = TAKEOVER_SWING * math.sin(2.0 * math.pi * t / TAKEOVER)
+            swing = np.zeros(len(home))
+            swing[0] = TAKEOVER_SWING * math.sin(2.0 * math.pi * t / TAKEOVER)
             message = JointState(name=list(self._arm.teleop.joints))
             message.position = array("d", to_driver(self._arm, home + swing))
             message.header.stamp = self.get_clock().now().to_msg()

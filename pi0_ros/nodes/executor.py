@@ -48,10 +48,10 @@ from pi0_ros.ros.subscribe import TELEOP_TYPES, subscribe_state
 
 STATE_PERIOD = 0.04
 ANSWER_TIMEOUT = 1.0
-REST_TIMEOUT = 3.0
+REST_TIMEOUT = 1.2
 REST_SPEED = 1e-4
 REST_TICKS = 3
-ACKNOWLEDGE = 0.3
+ACKNOWLEDGE = 0.2
 REQUESTS = ("hold", "teleop", "autonomy", "stop", "reset")
 INBOX = 1024
 COLLECT_EVERY = 10.0
@@ -131,9 +131,10 @@ class ExecutorNode(ManagedNode):
             self.get_logger().error(f"the commands did not come to rest within {REST_TIMEOUT} s; going quiet anyway")
         loop.stop()
         self._loop = None
+        until = self.clocks.steady() + ACKNOWLEDGE
         for _, _, publisher in self._commands:
             # A process that ends right away would take its last commands with it.
-            publisher.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE))
+            publisher.wait_for_all_acked(Duration(seconds=max(0.0, until - self.clocks.steady())))
         with self._lock:
             self._reporting = False
             self._lock.notify_all()

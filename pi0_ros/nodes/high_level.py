@@ -15,6 +15,7 @@ from pi0_ros.policy import Observation, PolicyError
 from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Health
 from pi0_ros.ros.lifecycle import ManagedNode
+from pi0_ros.ros.loop import give_way
 from pi0_ros.ros.parameters import Parameter, ParameterError
 from pi0_ros.ros.qos import LATCHED
 from pi0_ros.ros.run import Signals, run
@@ -136,6 +137,7 @@ class HighLevelNode(ManagedNode):
             self._publisher.publish(String(data=""))
 
     def _ask_forever(self) -> None:
+        give_way()
         unsure = False
         while not self._ending:
             with self._ask:

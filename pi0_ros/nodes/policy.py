@@ -22,6 +22,7 @@ from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.ros.conversions import MODE_NAMES, chunk_message
 from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Health, Rate
 from pi0_ros.ros.lifecycle import ManagedNode
+from pi0_ros.ros.loop import give_way
 from pi0_ros.ros.parameters import Parameter, ParameterError
 from pi0_ros.ros.qos import LATCHED, RELIABLE
 from pi0_ros.ros.run import Signals, run
@@ -135,6 +136,7 @@ class PolicyNode(ManagedNode):
     # --- the inference thread ---
 
     def _plan_forever(self) -> None:
+        give_way()
         while not self._ending:
             self.senses.wait(0.05)
             if self._ending or not self._wanted():

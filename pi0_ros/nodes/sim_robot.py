@@ -6,7 +6,6 @@ that they never make the joint states wait.
 
 from __future__ import annotations
 
-import sys
 import threading
 from array import array
 from functools import partial
@@ -266,8 +265,7 @@ def make(_: Signals) -> list[Node]:
 
 def main() -> int:
     """Run the node."""
-    # Publishing /clock and hearing it in one process is what the event-driven executor cannot do.
-    return run(make, events=not any("use_sim_time:=true" in word.lower() for word in sys.argv))
+    return run(make)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -121,6 +122,12 @@ class Loop:
             self.overruns = pacer.skipped
             if wait > 0.0:
                 time.sleep(wait)
+
+
+def give_way(niceness: int = 5) -> None:
+    """Let the calling thread, and those it starts, wait for the threads that move the robot."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + niceness)
 
 
 def _schedule(priority: int, cpu: int) -> list[str]:

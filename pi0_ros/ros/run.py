@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import rclpy
-from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
@@ -29,28 +29,13 @@ class Runnable(Protocol):
         """Make safe and go quiet; what the node holds is destroyed later, when nothing spins any more."""
 
 
-def make_executor(events: bool = False) -> Executor:
-    """The executor that spins a process's nodes.
-
-    `events`: rclpy's event-driven one where this ROS has it. It needs a third of the processor time, but as of Jazzy it
-    deadlocks with the interpreter's lock when another thread publishes what the process itself subscribes to, or
-    creates an entity: only for nodes that do neither.
-    """
-    if events:
-        try:
-            from rclpy.experimental import EventsExecutor
-        except ImportError:
-            return SingleThreadedExecutor()
-        return EventsExecutor()
-    return SingleThreadedExecutor()
-
-
 class Spinner:
     """A thread that spins nodes, and ends in order: first the thread, then what it used."""
 
-    def __init__(self, events: bool = False) -> None:
-        self._executor = make_executor(events)
-        self._steps = isinstance(self._executor, SingleThreadedExecutor)
+    def __init__(self) -> None:
+        # Not rclpy's EventsExecutor: as of Jazzy it deadlocks with the interpreter's lock as soon as another thread
+        # publishes what this process subscribes to, or creates an entity.
+        self._executor = SingleThreadedExecutor()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._spin, name="ros", daemon=True)
 
@@ -65,20 +50,14 @@ class Spinner:
     def stop(self) -> None:
         """End, after the callback in progress."""
         self._ending.set()
-        if self._steps:
-            self._executor.wake()
-        else:
-            self._executor.shutdown()
+        self._executor.wake()
         if self._thread.is_alive():
             self._thread.join(timeout=5.0)
-        if self._steps:
-            self._executor.shutdown()
+        self._executor.shutdown()
 
     def _spin(self) -> None:
         try:
-            if not self._steps:
-                self._executor.spin()
-            while self._steps and not self._ending.is_set():
+            while not self._ending.is_set():
                 self._executor.spin_once(timeout_sec=0.5)
         except ExternalShutdownException:
             return
@@ -115,11 +94,8 @@ class Signals:
         return self._asked.is_set()
 
 
-def run(make: Callable[[Signals], Sequence[Node]], arguments: Sequence[str] | None = None, events: bool = False) -> int:
-    """Run nodes until a signal. `make` builds them; returns the exit code: 0 after a signal, 1 if one cannot start.
-
-    `events`: see `make_executor`.
-    """
+def run(make: Callable[[Signals], Sequence[Node]], arguments: Sequence[str] | None = None) -> int:
+    """Run nodes until a signal. `make` builds them; returns the exit code: 0 after a signal, 1 if one cannot start."""
     sys.setswitchinterval(SWITCH_INTERVAL)
     signals = Signals()
     rclpy.init(args=list(arguments) if arguments is not None else None, signal_handler_options=SignalHandlerOptions.NO)
@@ -129,11 +105,11 @@ def run(make: Callable[[Signals], Sequence[Node]], arguments: Sequence[str] | No
         print(f"error: {error}", file=sys.stderr)
         rclpy.shutdown()
         return 1
-    return _run_nodes(nodes, signals, events)
+    return _run_nodes(nodes, signals)
 
 
-def _run_nodes(nodes: Sequence[Node], signals: Signals, events: bool) -> int:
-    spinner = Spinner(events)
+def _run_nodes(nodes: Sequence[Node], signals: Signals) -> int:
+    spinner = Spinner()
     for node in nodes:
         spinner.add(node)
     up = all(node.bring_up() for node in nodes if not signals.asked)  # type: ignore[attr-defined]

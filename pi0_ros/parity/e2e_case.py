@@ -83,7 +83,7 @@ def action_rows(loaded: Loaded, pipeline: Pipeline, inputs: ModelInputs, values:
     """Sampled actions on the network's scale and in robot units, and a recorded action on the network's scale."""
     state = values["observation.state"]
     if "noise" in values:
-        batch = tensors(inputs, loaded.config, torch.device("cpu"))
+        batch = tensors(inputs)
         steps = int(loaded.settings.get("num_inference_steps", 10))
         sampled = sample_actions(loaded.model, batch, torch.from_numpy(values["noise"]), steps).numpy()
         size = values["action_chunk_normalized"].shape[-1]

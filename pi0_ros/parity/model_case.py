@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pi0_ros.model import Inputs, Loaded, Prefix, load
 from pi0_ros.model.checkpoints.tensorfile import read_all
+from pi0_ros.model.fast import FastSampler
 from pi0_ros.model.sampling import sample_actions
 from pi0_ros.parity.report import ParityError, Row, close, equal
 
@@ -127,7 +128,9 @@ def loss_rows(case: Case, prefix: Prefix) -> Iterator[Row]:
 
 def sample_rows(case: Case) -> Iterator[Row]:
     """Euler samples of the recorded numbers of steps, by the plain network and by the fast path."""
+    fast = FastSampler(case.loaded.model)
     for name in sorted(name for name in case.io if name.startswith("sampled_actions_")):
         steps = int(name.removeprefix("sampled_actions_"))
         noise = case.io["noise"]
         yield close(name, sample_actions(case.loaded.model, case.inputs, noise, steps), case.io[name])
+        yield close(f"{name} (fast path)", fast(case.inputs, noise, steps), case.io[name])

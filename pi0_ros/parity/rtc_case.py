@@ -13,6 +13,7 @@ from torch import Tensor
 from pi0_ros.model import Loaded, Prefix
 from pi0_ros.model.checkpoints.shards import read_json
 from pi0_ros.model.checkpoints.tensorfile import read_all
+from pi0_ros.model.fast import FastSampler
 from pi0_ros.model.rtc import Rtc, guidance_weight, guided, prefix_weights
 from pi0_ros.model.sampling import sample_actions, time_grid
 from pi0_ros.parity.model_case import Case, Tensors, read_case, times
@@ -73,7 +74,7 @@ def weight_rows(case: RtcCase) -> Iterator[Row]:
 def guided_rows(case: RtcCase) -> Iterator[Row]:
     """Guided velocities at x_t and guided samples, for each method, schedule and leftover length."""
     model, inputs, io = case.case.loaded.model, case.case.inputs, case.io
-    prefix = model.prefix(inputs)
+    prefix, fast = model.prefix(inputs), FastSampler(model)
     if "sampled_actions_no_rtc" in io:
         found = sample_actions(model, inputs, io["noise"], case.steps)
         yield close("sampled_actions_no_rtc", found, io["sampled_actions_no_rtc"])
@@ -87,6 +88,7 @@ def guided_rows(case: RtcCase) -> Iterator[Row]:
                 yield from velocity_rows(case, prefix, rtc, f"{method}.velocity{short}", schedule)
                 name = f"{method}.sampled_actions{short}.{schedule}"
                 yield close(name, sample_actions(model, inputs, io["noise"], case.steps, rtc), io[name])
+                yield close(f"{name} (fast path)", fast(inputs, io["noise"], case.steps, rtc), io[name])
 
 
 def velocity_rows(case: RtcCase, prefix: Prefix, rtc: Rtc, stem: str, schedule: str) -> Iterator[Row]:
@@ -103,11 +105,13 @@ def velocity_rows(case: RtcCase, prefix: Prefix, rtc: Rtc, stem: str, schedule: 
 def trained_rows(case: RtcCase, io: Tensors, settings: dict[str, Any]) -> Iterator[Row]:
     """Training-time real-time chunking: samples behind a hard prefix, and the loss with a time per token."""
     model, inputs, recorded = case.case.loaded.model, case.case.inputs, case.case.io
+    fast = FastSampler(model)
     for name in sorted(name for name in io if name.startswith("sampled_actions.d")):
         delay, _, steps = name.removeprefix("sampled_actions.d").partition(".steps")
         rtc = Rtc(io["prev_chunk_left_over"], int(delay), method="prefix")
-        found = sample_actions(model, inputs, io["noise"], int(steps or settings["num_steps"]), rtc)
-        yield close(f"trained.{name}", found, io[name])
+        count = int(steps or settings["num_steps"])
+        yield close(f"trained.{name}", sample_actions(model, inputs, io["noise"], count, rtc), io[name])
+        yield close(f"trained.{name} (fast path)", fast(inputs, io["noise"], count, rtc), io[name])
     if "train_x_t" not in io:
         return
     prefix, time, x_t = model.prefix(inputs), io["train_token_time"], io["train_x_t"]

@@ -350,7 +350,7 @@ print(size, status("VmHWM") - base)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_loading_needs_little_more_memory_than_the_model(tmp_path):
-    config = preset("tiny", vocab=1_000_000)
+    config = preset("tiny", vocab=400_000)
     with torch.device("meta"):
         model = Pi0(config)
     model = model.to_empty(device="cpu")
@@ -359,5 +359,5 @@ def test_loading_needs_little_more_memory_than_the_model(tmp_path):
     save(model, tmp_path)
     script = subprocess.run([sys.executable, "-c", MEMORY, str(tmp_path)], capture_output=True, text=True, check=True)
     size, grown = map(int, script.stdout.split())
-    assert size > 500e6
+    assert size > 200e6
     assert grown < 1.15 * size + 80e6  # 64 MiB of the file are mapped at a time

@@ -250,23 +250,32 @@ def lay_out_sources() -> Path:
     return view.parent
 
 
+def installed_names() -> list[str]:
+    """What colcon installs by name: nodes become programs, and the files of share/ are links one by one."""
+    shared = (file for folder in ("config", "launch", "urdf", "checkpoints") for file in (ROOT / folder).rglob("*"))
+    nodes = (ROOT / "pi0_ros" / "nodes").glob("*.py")
+    return sorted(str(file.relative_to(ROOT)) for file in (*shared, *nodes) if "__pycache__" not in file.parts)
+
+
 def build_interfaces() -> None:
-    """Build and install the ROS package into .ros/install, unless what CMake reads is what it was built from."""
+    """Build and install the ROS package into .ros/install, unless what it was built from is the same."""
     sources = [ROOT / name for name in ("package.xml", "CMakeLists.txt", "msg")]
-    programs = sorted(file.name for file in (ROOT / "pi0_ros" / "nodes").glob("*.py"))
-    stamp, value = BUILD / "built", key(environment_key(LOCKS["ros"]), *programs, *sources)
+    environment, made_for = environment_key(LOCKS["ros"]), BUILD / "environment"
+    stamp, value = BUILD / "built", key(environment, *installed_names(), *sources)
     if is_stamped(stamp, value):
         return
     say("building the messages with colcon (half a minute)")
-    shutil.rmtree(BUILD, ignore_errors=True)
+    if not is_stamped(made_for, environment):
+        shutil.rmtree(BUILD, ignore_errors=True)
     places = ["--base-paths", lay_out_sources(), "--build-base", BUILD / "build", "--install-base", BUILD / "install"]
     follow(
         [shutil.which("colcon", path=build_environment()["PATH"]) or "colcon", "--log-base", BUILD / "log", "build"]
         + places
-        + ["--merge-install", "--symlink-install"]
+        + ["--merge-install", "--symlink-install", "--event-handlers", "console_direct+"]
         + ["--cmake-args", "-DBUILD_TESTING=OFF", f"-DPython3_EXECUTABLE={PYTHON}"],
         env=build_environment(),
     )
+    made_for.write_text(environment)
     stamp.write_text(value)
 
 

@@ -26,7 +26,7 @@ from pi0_ros.control.splice import Choice, blend_rows, choose, ensemble_rows, jo
 from pi0_ros.control.step import Answer, Command, Counters, Seam, Step
 from pi0_ros.control.teleop import Teleop
 from pi0_ros.control.timeline import Spline, Timeline, make_spline
-from pi0_ros.control.watchdogs import ClockWatch, Estop, PlanClock, Since
+from pi0_ros.control.watchdogs import STILL, ClockWatch, Estop, PlanClock, Since
 from pi0_ros.robot.spec import Kind, Robot
 
 Array = npt.NDArray[np.float64]
@@ -209,11 +209,12 @@ class Executor:
             self._log.add(steady, ros, "warn", "overrun", f"{missed} control periods missed")
         self._last_steady = steady
         complaint = self._clock.complaint(steady, ros, self.settings.clock_jump)
-        moved = self._clock.ros != ros or not complaint
-        if complaint and moved:
+        if complaint and abs(ros - self._clock.ros) > STILL:
             self.on_clock_jump(steady, ros)
         elif complaint:
             self._fire(steady, ros, Trigger.CLOCK_JUMP, complaint, "warn")
+        if ros < self._clock.ros - STILL:
+            self._measured.forget_stamps()  # a small step back: what is measured from now on is not old
         self._clock = self._clock.update(steady, ros)
         self._plan_clock = self._plan_clock.advance(ros, self.period)
 

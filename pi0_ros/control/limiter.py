@@ -172,10 +172,18 @@ class GroupLimiter:
         ]
 
     def _shape(self, now: Motion, wanted: list[list[float]], speed: list[float]) -> list[list[float]]:
-        bounds = self.bounds
-        limits = zip(speed, bounds.acceleration, bounds.jerk, strict=True)
-        columns = zip(*wanted, bounds.lower, bounds.upper, limits, strict=True)
-        return [list(row) for row in zip(*(shaped(*column) for column in columns), strict=True)]
+        """The goal inside the limits; the same object where it was inside already, which is nearly always."""
+        bounds, target = self.bounds, wanted
+        for i, (x, v, a, fast) in enumerate(zip(*wanted, speed, strict=True)):
+            low, high, most, jerk = bounds.lower[i], bounds.upper[i], bounds.acceleration[i], bounds.jerk[i]
+            easy = abs(v) + a * a / (2.0 * jerk) <= fast * INSIDE and abs(a) <= most * INSIDE
+            if easy and low + self._reach[i] < x < high - self._reach[i]:
+                continue
+            column = shaped(x, v, a, low, high, (fast, most, jerk))
+            if column != [x, v, a]:
+                target = [list(row) for row in wanted] if target is wanted else target
+                target[0][i], target[1][i], target[2][i] = column
+        return target
 
     def _approach(self, now: Motion, target: list[list[float]], speed: list[float]) -> tuple[Motion | None, float]:
         """State one period later on the way to `target`, and how long the rest of the way takes [s]."""

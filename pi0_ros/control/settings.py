@@ -20,7 +20,7 @@ class ExecutorSettings:
     state_lost: float = 1.0  # stale for this long is a fault: stopped, silent once at rest
     state_stamp_tolerance: float = 0.5  # stamps further than this from the receive time are not believed
     state_frozen: float = 0.25  # identical measured values for this long ...
-    frozen_motion: float = 0.05  # ... while the command moved by this much
+    frozen_motion: float = 0.1  # ... while the command moved by this much
     teleop_stale: float = 0.2  # used where the robot YAML names no max_age
     estop_heartbeat: float = 0.5
     tracking_error: float = 0.2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+STILL = 1e-7  # [s] a clock that moves less than this between two periods does not move
 
 def silent(last: float | None, now: float, limit: float) -> bool:
     """Whether nothing has been heard for more than `limit` [s]; never heard counts as silent."""
@@ -58,7 +59,7 @@ class ClockWatch:
 
     def update(self, steady: float, ros: float) -> ClockWatch:
         """The next value after one period."""
-        return ClockWatch(steady, ros, steady if self.steady is None or ros != self.ros else self.moved)
+        return ClockWatch(steady, ros, steady if self.steady is None or abs(ros - self.ros) > STILL else self.moved)
 
     def complaint(self, steady: float, ros: float, limit: float) -> str:
         """What the ROS clock did since the last period, "" where it ran: it may be slower, not jump by `limit` [s]."""
@@ -69,7 +70,7 @@ class ClockWatch:
             return f"the ROS clock jumped back by {-step:.2f} s"
         if step - (steady - self.steady) > limit:
             return f"the ROS clock jumped ahead by {step - (steady - self.steady):.2f} s"
-        if step == 0.0 and steady - self.moved > limit:
+        if abs(step) <= STILL and steady - self.moved > limit:
             return f"the ROS clock has stood still for {steady - self.moved:.2f} s"
         return ""
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from rclpy.node import Node
 from std_msgs.msg import String
 
+from pi0_ros.model import CheckpointError
 from pi0_ros.nodes.policy import LONGEST_PROMPT, MODEL_PARAMETERS
 from pi0_ros.nodes.weights import Weights
 from pi0_ros.policy import Observation, PolicyError
@@ -63,7 +64,7 @@ class HighLevelNode(ManagedNode):
         Parameter("max_tokens", 32, "longest answer in tokens", low=1, high=256),
         Parameter("agree", 2, "equal answers before a subtask is replaced", low=1, high=10),
     )
-    expected = (ParameterError, RobotError, PolicyError)
+    expected = (ParameterError, RobotError, PolicyError, CheckpointError)
 
     def __init__(
         self,
@@ -82,9 +83,7 @@ class HighLevelNode(ManagedNode):
     def setup(self) -> None:
         """Load robot and checkpoint; refuse a checkpoint without a text head."""
         self.robot = load_robot(self.values.robot)
-        self._policy = self._weights.get(
-            self.values.checkpoint, self.robot, self.values.device, self.values.threads or None
-        )
+        self._policy = self._weights.get(self.values, self.robot)
         if not self._policy.contract.has_text_head:
             raise PolicyError(f"checkpoint {self.values.checkpoint} decodes no text; run with high_level:=false")
         self._task, self._new, self._reason, self._failure = "", False, "waiting for a task", ""
@@ -158,7 +157,11 @@ class HighLevelNode(ManagedNode):
     def _decide(self, task: str) -> bool:
         """Ask once; True where the answer should be confirmed soon."""
         senses = self._senses
-        view = senses.view(c.name for c in self.robot.cameras) if senses is not None else View(missing=("no senses",))
+        view = (
+            senses.view(self._policy.contract.high_level_cameras)
+            if senses is not None
+            else View(missing=("no senses",))
+        )
         if view.missing:
             self._reason = "; ".join(view.missing)
             return False

@@ -15,6 +15,7 @@ from std_msgs.msg import String
 
 from pi0_ros.control import Chunk
 from pi0_ros.control.planning import Latency, Prefix, Situation, Timetable, due, prefix
+from pi0_ros.model import CheckpointError
 from pi0_ros.msg import ActionChunk, ExecutorState
 from pi0_ros.nodes.weights import Weights
 from pi0_ros.policy import Observation, Plan, PlanPrefix, PolicyError
@@ -36,6 +37,7 @@ RETRY = 0.5
 MODEL_PARAMETERS = (
     Parameter("robot", "mobile_bimanual", "robot YAML: a file, or a name under config/robots", required=True),
     Parameter("checkpoint", "pi05_reach_tiny", "checkpoint: a folder, or a name under checkpoints", required=True),
+    Parameter("adapter", "", "policy YAML: a file, or a name under config/policies; empty: the checkpoint's own"),
     Parameter("device", "cpu", "where the network runs: cpu, cuda, cuda:1", required=True),
     Parameter("threads", 0, "processor threads for inference; 0 leaves the choice to the library", low=0, high=256),
 )
@@ -56,7 +58,7 @@ class PolicyNode(ManagedNode):
         Parameter("margin", 0.1, "spare time [s] before the plan runs out", low=0.0, high=5.0, live=True),
         Parameter("rtc", "identity", "real-time chunking", choices=("none", "identity", "vjp", "prefix"), live=True),
     )
-    expected = (ParameterError, RobotError, PolicyError)
+    expected = (ParameterError, RobotError, PolicyError, CheckpointError)
 
     def __init__(self, name: str = "policy", weights: Weights | None = None, **kwargs: object) -> None:
         super().__init__(name, **kwargs)
@@ -69,9 +71,7 @@ class PolicyNode(ManagedNode):
     def setup(self) -> None:
         """Load robot and checkpoint, refuse what does not fit, plan once on an empty scene, subscribe."""
         self.robot = load_robot(self.values.robot)
-        self._policy = self._weights.get(
-            self.values.checkpoint, self.robot, self.values.device, self.values.threads or None
-        )
+        self._policy = self._weights.get(self.values, self.robot)
         self.contract = self._policy.contract
         self._cameras = tuple(self.contract.cameras)
         self._prompt, self._prompt_heard, self._told_prompt = "", 0.0, ""
@@ -81,10 +81,19 @@ class PolicyNode(ManagedNode):
         self._latency, self._inference, self._rate = Latency(), Latency(), Rate(10.0)
         self._sent: dict[int, Chunk] = {}
         self._noise = np.random.default_rng(self.values.seed)
+        self._rehearse()
         self.senses = Senses(self, self.robot, self.clocks)
         self._publisher = self.own(self.create_publisher(ActionChunk, "action_chunk", RELIABLE))
         self.own(self.create_subscription(String, self.values.prompt, self._on_prompt, LATCHED))
         self.own(self.create_subscription(ExecutorState, "executor_state", self._on_executor, RELIABLE))
+
+    def _rehearse(self) -> None:
+        """Plan once in the dark: the first inference is the slowest, and what is broken shows before anything moves."""
+        black = np.zeros((224, 224, 3), np.uint8)
+        middle = {c.name: (c.limits.lower + c.limits.upper) / 2.0 for c in self.robot.channels}
+        observation = Observation(0.0, dict.fromkeys(self._cameras, black), middle, "rehearsal")
+        with self._weights.lock:
+            self._policy.infer(observation, seed=0)
 
     def start(self) -> None:
         """Start planning."""
@@ -190,7 +199,7 @@ class PolicyNode(ManagedNode):
         self._last, self._last_epoch, self._told_prompt = began, now.epoch, prompt
         with self._weights.lock:
             observation = Observation(stamp=view.stamp, images=view.pictures, state=view.state, prompt=prompt)
-            plan = self._policy.infer(observation, noise=self._noise, prefix=told)
+            plan = self._policy.infer(observation, prefix=told, seed=self._noise)
         if not np.all(np.isfinite(plan.values)):
             bad = [n for n, ok in zip(plan.names, np.all(np.isfinite(plan.values), axis=0), strict=True) if not ok]
             raise PolicyError(f"the plan for {', '.join(bad)} is not finite")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 from pi0_ros.policy import load_policy
@@ -17,12 +18,13 @@ class Weights:
     lock: threading.Lock = field(default_factory=threading.Lock)
     _loaded: dict[tuple[str, str, str], Any] = field(default_factory=dict)
 
-    def get(self, checkpoint: str, robot: Robot, device: str, threads: int | None) -> Any:
-        """The policy of a checkpoint for a robot; raises PolicyError where they do not fit."""
-        key = (checkpoint, str(robot.file), device)
+    def get(self, values: SimpleNamespace, robot: Robot) -> Any:
+        """The policy that a node's `MODEL_PARAMETERS` ask for. Raises PolicyError, CheckpointError."""
+        key = (values.checkpoint, str(robot.file), values.device)
         with self.lock:
             if key not in self._loaded:
-                self._loaded[key] = load_policy(checkpoint, robot, device=device, threads=threads)
+                adapter, threads = values.adapter or None, values.threads or None
+                self._loaded[key] = load_policy(key[0], robot, device=key[2], threads=threads, adapter=adapter)
             return self._loaded[key]
 
     def drop(self) -> None:

@@ -111,27 +111,30 @@ def _start(
     sim.load(scene)
     operator.sync()
     wide = [s for s in SIDES if rng.random() < settings.wide_start]
-    if wide:
+    for _ in range(10 if wide else 0):
         sim.load(_spread_arms(sim, operator, scene, rng, wide))
+        operator.sync()
+        if not sim.arm_contacts():
+            return
+        sim.load(scene)
         operator.sync()
 
 
 def _spread_arms(sim: SimRobot, operator: Operator, scene: Scene, rng: np.random.Generator, sides: list[str]) -> Scene:
-    """The scene with these arms' fingertips at random places over the table, apart from each other and off the blocks."""
+    """The scene with these arms' fingertips at random places over the table, left of right by 10 cm at least."""
     command = operator.command.copy()
     tips = operator.fingertips()
+    low = (REGION_X[0] - 0.08, REGION_Y[0] - 0.10, BLOCK_TOP + 0.03)
+    high = (REGION_X[1], REGION_Y[1] + 0.10, BLOCK_TOP + 0.20)
     for side in sides:
-        other = tips["right" if side == "left" else "left"]
-        low, high = (REGION_X[0] - 0.08, REGION_Y[0] - 0.10), (REGION_X[1], REGION_Y[1] + 0.10)
-        place = rng.uniform((*low, BLOCK_TOP + 0.03), (*high, BLOCK_TOP + 0.20))
-        if np.linalg.norm(place[:2] - other[:2]) < 0.25:
+        trial = {**tips, side: rng.uniform(low, high)}
+        if trial["left"][1] - trial["right"][1] < 0.10:
             continue
-        reached = operator.solve(side, place, command)
+        reached = operator.solve(side, trial[side], command)
         if reached is not None:
-            command, tips[side] = reached, place
+            command, tips = reached, trial
     for side in SIDES:
-        index = sim.robot.index[f"{side}_gripper"]
-        command[index] = rng.uniform()
+        command[sim.robot.index[f"{side}_gripper"]] = rng.uniform()
     start = {c: float(v) for c, v in zip(sim.robot.channel_names, command, strict=True) if c in scene.start}
     return replace(scene, start=start)
 

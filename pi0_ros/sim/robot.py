@@ -156,6 +156,11 @@ class SimRobot:
             values[name] = value if grip is None else (value - grip.closed) / (grip.open - grip.closed)
         return {name: values[name] for name in self.robot.channel_names}
 
+    def arm_contacts(self) -> set[frozenset[str]]:
+        """Pairs of bodies in contact now of which at least one belongs to an arm, in MuJoCo's body names."""
+        pairs = [[self.model.body(self.model.geom_bodyid[g]).name for g in pair] for pair in self.data.contact.geom]
+        return {frozenset(pair) for pair in pairs if any(name.startswith(("left_", "right_")) for name in pair)}
+
     def render(self, camera: str, size: int = 224) -> np.ndarray:
         """What a camera sees now: uint8 [size, size, 3] RGB. Raises SimError for an unknown camera or without EGL."""
         if mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_CAMERA, camera) < 0:

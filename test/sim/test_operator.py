@@ -38,6 +38,18 @@ def test_it_touches_every_block(sim):
     assert done >= 19
 
 
+def test_its_arms_meet_neither_each_other_nor_the_table(sim):
+    operator, task = Operator(sim.robot, sim), make_task("touch_all")
+    for seed in (7000, 7001):
+        task.reset(sim, seed)
+        operator.sync()
+        while not (task.success(sim) or task.failed(sim)):
+            sim.set_command(sim.robot.channel_names, operator.act(task.subtask(sim)))
+            sim.advance(operator.period)
+            for pair in sim.arm_contacts():
+                assert any(name.endswith("_body") for name in pair), set(pair)  # a block
+
+
 def test_its_commands_are_smooth_and_inside_the_limits(sim):
     operator, task = Operator(sim.robot, sim), make_task("touch_all")
     commands = episode(sim, operator, task, 12)

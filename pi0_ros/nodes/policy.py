@@ -39,7 +39,7 @@ MODEL_PARAMETERS = (
     Parameter("checkpoint", "pi05_reach_tiny", "checkpoint: a folder, or a name under checkpoints", required=True),
     Parameter("adapter", "", "policy YAML: a file, or a name under config/policies; empty: the checkpoint's own"),
     Parameter("device", "cpu", "where the network runs: cpu, cuda, cuda:1", required=True),
-    Parameter("threads", 0, "processor threads for inference; 0 leaves the choice to the library", low=0, high=256),
+    Parameter("threads", 1, "processor threads for inference; 0 leaves the choice to the library", low=0, high=256),
 )
 
 

@@ -193,8 +193,19 @@ def _lerobot(checkpoint: Checkpoint, adapter: Adapter | None, overrides: Overrid
         action_size=size,
         delta=mask if any(mask) else (),
         rename=_short(files.rename),
+        empty_slots=max(0, _picture_slots(checkpoint) - len(parts["cameras"])),
         **parts,
     )
+
+
+def _picture_slots(checkpoint: Checkpoint) -> int:
+    """How many pictures LeRobot's network gets: visual features, and empty cameras not yet among them."""
+    features = checkpoint.settings.get("input_features")
+    named = features if isinstance(features, Mapping) else {}
+    visual = {k for k, v in named.items() if isinstance(v, Mapping) and v.get("type") == "VISUAL"}
+    empty = checkpoint.settings.get("empty_cameras", 0)
+    more = range(empty if isinstance(empty, int) and 0 <= empty <= 64 else 0)
+    return len(visual | {f"observation.images.empty_camera_{i}" for i in more})
 
 
 def _processors(checkpoint: Checkpoint, overrides: Overrides) -> Processors:

@@ -216,7 +216,8 @@ def load_policy(
     tokenizer: str | Path | None = None,
     fast: str | Path | None = None,
     overrides: Overrides | None = None,
-    steps: int = 10,
+    steps: int | None = None,
+    backend: str = "torch",
     sizes: Mapping[str, Any] | None = None,
 ) -> Policy | RemotePolicy:
     """Load a checkpoint for a robot and check that they fit.
@@ -224,7 +225,7 @@ def load_policy(
     Args: checkpoint: folder of ours, openpi's (PyTorch or JAX) or LeRobot's, or ws://host:port of an openpi server.
     adapter: its YAML, a name under config/policies, or None for the checkpoint's own, else the one named after the
     robot. tokenizer, fast: where the checkpoint lacks them. threads: of torch, for the whole process. steps: of the
-    flow.
+    flow (None: what the checkpoint says, else 10). backend: "torch", or "onnx" for the graphs of `pi0 export`.
     Raises: PolicyError (MisfitError where robot and checkpoint do not fit), CheckpointError for the weights.
     """
     if str(checkpoint).startswith(("ws://", "wss://")):
@@ -233,8 +234,7 @@ def load_policy(
         return connect_policy(str(checkpoint), robot, adapter)
     import torch
 
-    from pi0_ros.model import load
-    from pi0_ros.policy.backends.torch_backend import TorchBackend, check_device
+    from pi0_ros.policy.backends.torch_backend import check_device
 
     check_device(device)
     if threads is not None:
@@ -246,8 +246,31 @@ def load_policy(
     words = load_tokenizer(tokenizer or opened.folder)
     speech = load_fast_for(opened, fast) if pipeline.style.kind == "pi0_fast" else None
     _check_vocabulary(opened, words)
-    loaded = load(checkpoint, device=device, sizes=sizes)
-    return Policy(robot, found, pipeline, words, TorchBackend(loaded.model, device, steps), speech)
+    count = steps or int(opened.settings.get("num_inference_steps") or 10)
+    network = _network(checkpoint, opened, backend, device, count, threads, sizes_for(opened, found, sizes))
+    return Policy(robot, found, pipeline, words, network, speech)
+
+
+def _network(
+    checkpoint: str | Path,
+    opened: Checkpoint,
+    backend: str,
+    device: str,
+    steps: int,
+    threads: int | None,
+    sizes: Mapping[str, Any] | None,
+) -> Backend:
+    """The backend of that name. Raises PolicyError for another name or missing graphs, CheckpointError."""
+    if backend == "onnx":
+        from pi0_ros.policy.backends.onnx_backend import OnnxBackend
+
+        return OnnxBackend(opened.folder / "onnx", opened.config, steps, threads or 0)
+    if backend != "torch":
+        raise PolicyError(f"backend {backend!r} is unknown; there are torch and onnx (and ws:// addresses)")
+    from pi0_ros.model import load
+    from pi0_ros.policy.backends.torch_backend import TorchBackend
+
+    return TorchBackend(load(checkpoint, device=device, sizes=sizes).model, device, steps)
 
 
 def read_policy(
@@ -262,7 +285,17 @@ def read_policy(
 
     opened = open_checkpoint(checkpoint, sizes=sizes)
     found = find_adapter(opened, robot, adapter)
+    wanted = sizes_for(opened, found, sizes)
+    if wanted != sizes:
+        opened = open_checkpoint(checkpoint, sizes=wanted)
     return opened, found, build_pipeline(opened, found, overrides)
+
+
+def sizes_for(opened: Checkpoint, adapter: Adapter, sizes: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """`sizes` with the adapter's horizon, which a JAX checkpoint does not record."""
+    if opened.origin != "openpi_jax" or not adapter.horizon or "horizon" in (sizes or {}):
+        return sizes
+    return {**(sizes or {}), "horizon": adapter.horizon}
 
 
 def find_adapter(opened: Checkpoint, robot: Robot, adapter: str | Path | Adapter | None = None) -> Adapter:

@@ -46,7 +46,7 @@ class Pipeline:
     cameras: the model's picture slots in order. missing: "masked" or "black". delta: which action dimensions are
     offsets from the state. action_size: real action dimensions (0: all the model has). state_input: size of the
     padded state vector the network takes, 0 for none. action_width: the network's action size. rename: observation
-    keys renamed first (lerobot).
+    keys renamed first (lerobot). empty_slots: always empty picture slots beyond `cameras` (lerobot's empty_cameras).
     """
 
     origin: str
@@ -63,6 +63,7 @@ class Pipeline:
     delta: tuple[bool, ...] = ()
     missing: str = "masked"
     rename: Mapping[str, str] = field(default_factory=dict)
+    empty_slots: int = 0
 
     def inputs(self, images: Mapping[str, UInt8], state: ArrayLike, task: str, tokenizer: Tokenizer) -> ModelInputs:
         """Model inputs of one observation.
@@ -134,6 +135,7 @@ class Pipeline:
         lerobot puts them last."""
         blank = np.full((3, *self.image_size), -1.0, np.float32)
         filled = [(blank if p is None else p, p is not None) for p in inputs.images.values()]
+        filled += [(blank, False)] * self.empty_slots
         return sorted(filled, key=lambda slot: not slot[1]) if self.style.dialect == "lerobot" else filled
 
 

@@ -251,3 +251,13 @@ def test_lerobot_weights_in_our_layout_act_as_before(golden, tmp_path):
     for key, picture in expected.images.items():
         np.testing.assert_array_equal(found.images[key], picture)
     np.testing.assert_allclose(after.actions(np.zeros((10, 12)), state), before.actions(np.zeros((10, 12)), state))
+
+
+def test_empty_cameras_outside_the_networks_own_list_are_blank_slots_behind(copy, golden):
+    folder = copy("lerobot_pi05")
+    edit(folder / "config.json", lambda c: c.update(empty_cameras=1))
+    pipeline, words = build_pipeline(open_checkpoint(folder)), load_tokenizer(folder)
+    own, images, text = next(observations(golden, "lerobot_pi05"))
+    slots = pipeline.slots(pipeline.inputs(images, own["observation.state"], text["task"], words))
+    assert [present for _, present in slots] == [True, True, True, False]
+    assert np.all(slots[3][0] == -1.0)

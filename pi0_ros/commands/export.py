@@ -1,0 +1,31 @@
+"""Write a checkpoint's network as ONNX graphs (vision, prefix, step) into its onnx/ folder.
+
+They are float32 and mask-free; run them with `backend="onnx"` of `pi0_ros.policy.load_policy`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Declare `pi0 export`."""
+    parser = subparsers.add_parser("export", help="write ONNX graphs", description=__doc__)
+    parser.add_argument("checkpoint", type=Path, help="checkpoint folder: ours, openpi's or LeRobot's")
+    parser.add_argument("--to", type=Path, help="folder for the graphs (default: onnx/ in the checkpoint's)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export and name the files; 0 on success."""
+    from pi0_ros.model import load
+    from pi0_ros.policy.backends.onnx_export import GRAPHS, export
+
+    print(f"reading {args.checkpoint}")
+    loaded = load(args.checkpoint)
+    print("tracing vision, prefix and step; a full-size model takes minutes")
+    folder = export(loaded.model, args.to or loaded.folder / "onnx")
+    for name in GRAPHS:
+        print(f"  {folder / name}.onnx")
+    return 0

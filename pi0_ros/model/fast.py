@@ -145,6 +145,22 @@ class FastSampler:
                 answers[row] = ids
         return answers
 
+    def stages(self, inputs: Inputs, noise: Tensor, steps: int = 10) -> dict[str, Callable[[], object]]:
+        """The parts of a call on their own, for measuring: "vision", "prefix" (vision included) and "steps".
+
+        All rows need the same cameras and prompt length.
+        """
+        ((_, layout),) = group_rows(inputs)
+        plan = self._plan(layout, self.config.horizon + 1, steps)
+        tensors = [*self._tensors(inputs, layout), noise.float(), *_guide(None, noise)]
+        pictures, tokens, state, start_noise, *guide = (tensor.to(self.to.device) for tensor in tensors)
+        start = self._fill(plan, pictures, tokens, state)
+        return {
+            "vision": torch.no_grad()(lambda: self.vision(pictures)),
+            "prefix": torch.no_grad()(lambda: self._fill(plan, pictures, tokens, state)),
+            "steps": torch.no_grad()(lambda: self._integrate(plan, start, start_noise, None, 0.0, *guide)),
+        }
+
     # One layout.
 
     def _sample(self, inputs: Inputs, layout: Layout, noise: Tensor, steps: int, rtc: Rtc | None) -> Tensor:
@@ -194,12 +210,23 @@ class FastSampler:
         tokens: Tensor,
         state: Tensor,
         noise: Tensor,
+        *guide: Tensor,
+    ) -> Tensor:
+        """A whole call on the device: prefix, state, and all steps. Waits for nothing."""
+        return self._integrate(plan, self._fill(plan, pictures, tokens, state), noise, method, cap, *guide)
+
+    def _integrate(
+        self,
+        plan: Plan,
+        start: int,
+        noise: Tensor,
+        method: str | None,
+        cap: float,
         previous: Tensor,
         weight: Tensor,
         given: Tensor,
     ) -> Tensor:
-        """A whole call on the device: prefix, state, and all steps. Waits for nothing."""
-        start = self._fill(plan, pictures, tokens, state)
+        """All steps behind `start` cached tokens; previous [B, H, D], weight and given [H, 1] for chunking."""
         x = torch.where(given, previous, noise) if method == "prefix" else noise
         for index, t in enumerate(plan.grid):
             row = plan.rows[index]
@@ -265,7 +292,10 @@ class FastSampler:
         nothing = torch.empty(0, device=like.device)
         prefix = Prefix(cache, nothing, nothing, seen, seen, seen.long().cumsum(dim=1) - 1)
         own = state.to(like.device) if state.shape[1] else None
-        velocity = lambda x, t: self.model.velocity(x, t, prefix, own)  # noqa: E731
+
+        def velocity(x: Tensor, t: Tensor) -> Tensor:
+            return self.model.velocity(x, t, prefix, own)
+
         rtc = replace(rtc, previous=rtc.previous.to(like.device))
         return integrate(velocity, noise.to(like.device), list(plan.grid), rtc).to(self.to.device)
 

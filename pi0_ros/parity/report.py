@@ -46,7 +46,8 @@ def close(name: str, found: Any, recorded: Any, where: Any = None, note: str = "
     if where is not None:
         keep = _array(where).astype(bool)
         found, recorded = found[keep], recorded[keep]
-    difference = np.abs(found.astype(np.float64) - recorded.astype(np.float64))
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(found.astype(np.float64) - recorded.astype(np.float64))
     # equal infinities and recorded NaN in the same place are no difference
     same = (found == recorded) | (np.isnan(found) & np.isnan(recorded))
     difference = np.where(same, 0.0, np.where(np.isnan(difference), np.inf, difference))

@@ -8,12 +8,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pi0_ros.model import CheckpointError, Pi0, load, preset, save
+from pi0_ros.model import CheckpointError, Pi0, initialise, load, preset, save
+from pi0_ros.model.checkpoints import Conventions
 from pi0_ros.model.checkpoints.lerobot import Vectors, save_lerobot
 from pi0_ros.model.checkpoints.names import EMBEDDING, LM_HEAD, canonical, from_network, to_network
 from pi0_ros.model.checkpoints.save import write_weights
 from pi0_ros.model.checkpoints.sizes import infer
-from pi0_ros.model.checkpoints.tensorfile import read_all
+from pi0_ros.model.checkpoints.tensorfile import read_all, write
 from pi0_ros.model.config import numerics_for
 
 CASES = {
@@ -361,3 +362,16 @@ def test_loading_needs_little_more_memory_than_the_model(tmp_path):
     size, grown = map(int, script.stdout.split())
     assert size > 200e6
     assert grown < 1.15 * size + 80e6  # 64 MiB of the file are mapped at a time
+
+
+@pytest.mark.parametrize("prefix", ["model.paligemma_with_expert.", "paligemma_with_expert."])
+def test_a_model_without_expert_is_pi0_fast(tmp_path, prefix):
+    config = preset("dummy", kind="pi0_fast", expert=None, prompt_length=30)
+    model = initialise(Pi0(config), torch.Generator().manual_seed(0))
+    save_lerobot(model, tmp_path, Conventions("torch", "lerobot", "lerobot_mean_std", "lerobot_mean_std"))
+    tensors = read_all(tmp_path / "model.safetensors")
+    renamed = {prefix + name.removeprefix("model.paligemma_with_expert."): t for name, t in tensors.items()}
+    write(tmp_path / "model.safetensors", renamed)
+    loaded = load(tmp_path)
+    assert loaded.config.kind == "pi0_fast" and loaded.config.prompt_length == 30
+    assert loaded.config.numerics.decode_start == (2,) and same_weights(loaded.model, model)

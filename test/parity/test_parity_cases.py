@@ -1,0 +1,157 @@
+"""Every recorded case of the reference projects gives the same numbers here."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pi0_ros.cli import main
+from pi0_ros.model.checkpoints.tensorfile import read_all, write
+from pi0_ros.parity.cases import case_kind, rows
+from pi0_ros.parity.report import ParityError, Row, close, equal, table
+
+GOLDEN = Path(__file__).parents[1] / "data" / "golden"
+KINDS = {
+    "openpi_pi0": "model",
+    "openpi_pi05": "model",
+    "lerobot_pi0": "model",
+    "lerobot_pi05": "model",
+    "orbax_pi0": "model",
+    "orbax_pi05": "model",
+    "rtc": "rtc",
+    "fast": "fast",
+    "resize": "resize",
+    "transforms": "transforms",
+    "state_prompt": "state_prompt",
+    "dataset": "dataset",
+}
+STAGES = ("image_features", "prefix_last_hidden", "prefix_keys", "velocity", "loss", "sampled_actions_10")
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """Rows of a case, computed once."""
+    known: dict[str, list[Row]] = {}
+
+    def get(case: str) -> list[Row]:
+        if case not in known:
+            known[case] = list(rows(GOLDEN / case))
+        return known[case]
+
+    return get
+
+
+@pytest.mark.parametrize("case", KINDS)
+def test_a_recorded_case_gives_the_same_numbers(measured, case):
+    found = measured(case)
+    assert len(found) > 10
+    # Guided sampling multiplies an error of the velocity by up to 10 near t = 1, sampling adds up ten of them.
+    wide = [row for row in found if "sampled_actions" in row.name or row.name.startswith(("vjp.", "identity."))]
+    narrow = [row for row in found if row not in wide]
+    assert [row for row in wide if not row.passes(1e-4)] == []
+    assert [row for row in narrow if not row.passes(2e-5)] == []
+
+
+@pytest.mark.parametrize("case", [case for case, kind in KINDS.items() if kind == "model"])
+def test_every_stage_of_a_model_is_compared(measured, case):
+    names = [row.name for row in measured(case)]
+    for stage in STAGES:
+        assert any(name.startswith(stage) for name in names), stage
+    assert "sampled_actions_10 (fast path)" in names
+
+
+@pytest.mark.parametrize("case", ["lerobot_pi0", "lerobot_pi05"])
+def test_lerobots_observations_go_all_the_way_to_actions(measured, case):
+    names = {row.name for row in measured(case)}
+    for stage in ("token_ids", "model.image.0", "action_chunk_normalized", "action_chunk", "train_action_normalized"):
+        assert {f"obs0.{stage}", f"obs1.{stage}"} <= names
+
+
+@pytest.mark.parametrize(("case", "kind"), KINDS.items())
+def test_the_kind_of_a_case_is_told_by_its_files(case, kind):
+    assert case_kind(GOLDEN / case) == kind
+
+
+def test_a_folder_that_is_no_case_is_refused(tmp_path):
+    with pytest.raises(ParityError, match="no recorded case"):
+        case_kind(tmp_path)
+    with pytest.raises(ParityError, match="no such folder"):
+        case_kind(tmp_path / "gone")
+
+
+def test_the_command_prints_every_output_and_succeeds(capsys):
+    assert main(["parity", str(GOLDEN / "openpi_pi05")]) == 0
+    printed = capsys.readouterr().out
+    assert "velocity.t1.0" in printed and "adarms_cond.t0.3" in printed and "DIFFERS" not in printed
+
+
+def test_a_changed_weight_fails_the_case(tmp_path, capsys):
+    folder = tmp_path / "case"
+    shutil.copytree(GOLDEN / "openpi_pi0", folder)
+    tensors = read_all(folder / "model.safetensors")
+    tensors["action_out_proj.bias"] += 0.01
+    write(folder / "model.safetensors", tensors)
+    assert main(["parity", str(folder)]) == 1
+    printed = capsys.readouterr().out
+    assert "DIFFERS" in next(line for line in printed.splitlines() if line.startswith("velocity.t1.0"))
+    assert "ok" in next(line for line in printed.splitlines() if line.startswith("prefix_keys"))
+    assert main(["parity", str(folder), "--tolerance", "10"]) == 0
+
+
+def test_a_changed_recording_fails_the_case(tmp_path):
+    folder = tmp_path / "fast"
+    shutil.copytree(GOLDEN / "fast", folder)
+    io = read_all(folder / "io.safetensors")
+    io["ids.10x7"][0, 0] += 1
+    write(folder / "io.safetensors", io)
+    assert [row.name for row in rows(folder) if not row.passes(1e-4)] == ["ids.10x7", "decoded.10x7"]
+
+
+def test_a_changed_text_fails_the_case(tmp_path):
+    folder = tmp_path / "state_prompt"
+    shutil.copytree(GOLDEN / "state_prompt", folder)
+    recorded = json.loads((folder / "state_prompt.json").read_text())
+    recorded["states"][2]["bins"][1] += 1
+    recorded["prompts"][3]["lerobot_pi0_text"] += "!"
+    (folder / "state_prompt.json").write_text(json.dumps(recorded))
+    assert [r.name for r in rows(folder) if not r.passes(1e-4)] == ["states.2.bins", "prompts.3.lerobot_pi0_text"]
+
+
+def test_a_case_without_a_camera_it_names_is_refused_with_the_missing_tensor(tmp_path, capsys):
+    folder = tmp_path / "case"
+    shutil.copytree(GOLDEN / "openpi_pi0", folder)
+    io = read_all(folder / "io.safetensors")
+    write(folder / "io.safetensors", {name: t for name, t in io.items() if name != "image.base_0_rgb"})
+    assert main(["parity", str(folder)]) == 1
+    error = capsys.readouterr().err
+    assert "image.base_0_rgb" in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("found", "recorded", "difference"),
+    [
+        ([1.0, 2.0], [1.0, 2.5], 0.5),
+        ([np.nan], [1.0], np.inf),
+        ([1.0], [np.nan], np.inf),
+        ([np.nan], [np.nan], 0.0),
+        ([np.inf], [np.inf], 0.0),
+        ([1.0], [1.0, 2.0], np.inf),
+        (torch.zeros(2, dtype=torch.bfloat16), [0.0, 0.25], 0.25),
+    ],
+)
+def test_the_largest_difference_counts_shapes_and_nan(found, recorded, difference):
+    assert close("x", found, recorded).difference == difference
+
+
+def test_exact_rows_tolerate_nothing():
+    assert equal("ids", [1, 2, 3], [1, 2, 4]).difference == 1
+    assert not equal("ids", [1, 2, 3], [1, 2, 4]).passes(100.0)
+    assert not equal("text", "a", "b").passes(100.0) and equal("text", "a", "a").passes(0.0)
+
+
+def test_the_table_marks_what_differs():
+    printed = table([Row("good", 1e-6), Row("bad", 1e-3), Row("nan", float("nan"))], 1e-4).splitlines()
+    assert [line.split()[-1] for line in printed] == ["ok", "DIFFERS", "DIFFERS"]

@@ -30,6 +30,7 @@ from pi0_ros.control.watchdogs import STILL, ClockWatch, Estop, PlanClock, Since
 from pi0_ros.robot.spec import Kind, Robot
 
 Array = npt.NDArray[np.float64]
+MISSED_MOST = 1_000_000  # a pause longer than this many periods is counted as this many
 
 
 class Executor:
@@ -103,9 +104,7 @@ class Executor:
     def on_chunk(self, steady: float, ros: float, chunk: Chunk) -> Verdict:
         """Judge a chunk and, where it is good and autonomy is on, take it up at the next step."""
         self.blackbox.add(steady, ros, "chunk", chunk, int(chunk.values.nbytes))
-        verdict = check_chunk(
-            chunk, self.robot, ros, self.settings.chunk_max_age, self._mode.epoch, self._sequences
-        )
+        verdict = check_chunk(chunk, self.robot, ros, self.settings.chunk_max_age, self._mode.epoch, self._sequences)
         if chunk.epoch == self._mode.epoch and 0.0 <= ros - chunk.start < 60.0:
             self._delays.add(ros - chunk.start)
         if verdict.accepted and self._mode.mode is not Mode.AUTONOMY:
@@ -203,8 +202,8 @@ class Executor:
         return self._report(steady, ros, self._command(steady, ros), owner)
 
     def _pace(self, steady: float, ros: float) -> None:
-        missed = round((steady - self._last_steady) / self.period) - 1 if math.isfinite(self._last_steady) else 0
-        if missed > 0:
+        missed = round(min((steady - self._last_steady) / self.period, MISSED_MOST)) - 1
+        if missed > 0 and math.isfinite(self._last_steady):
             self._count(overruns=missed)
             self._log.add(steady, ros, "warn", "overrun", f"{missed} control periods missed")
         self._last_steady = steady
@@ -466,14 +465,14 @@ class Executor:
 
     def running_plan(self, ros: float) -> Chunk | None:
         """What is left of the plan from ROS time `ros` on, on the plan's own period; None where nothing is left."""
-        plan = self._running(ros)
+        plan = self._running(ros) if math.isfinite(ros) else None
         if plan is None:
             return None
-        period = plan.spline.period
-        times = np.arange(ros, plan.end + 1e-9, period)
+        start, period = max(ros, plan.spline.start), plan.spline.period
+        times = np.arange(start, plan.end + 1e-9, period)
         values = np.stack([plan.at(float(t))[0] for t in times])
         return Chunk(
-            ros, period, self.robot.channel_names, values, plan.sequence, plan.epoch, plan.source, 0, plan.subtask
+            start, period, self.robot.channel_names, values, plan.sequence, plan.epoch, plan.source, 0, plan.subtask
         )
 
     # What goes out -------------------------------------------------------------------------------------------------
@@ -492,8 +491,10 @@ class Executor:
             return self._waiting
         if mode.mode is Mode.AUTONOMY:
             if self._plan is None:
-                return f"waiting for a chunk that starts near the robot; {self._refusal}" if self._refusal else (
-                    "waiting for a fresh chunk"
+                return (
+                    f"waiting for a chunk that starts near the robot; {self._refusal}"
+                    if self._refusal
+                    else ("waiting for a fresh chunk")
                 )
             if self._starved.start is not None:
                 return "UNDERRUN: the plan ran out, holding until the next chunk"

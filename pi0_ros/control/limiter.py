@@ -121,8 +121,7 @@ class GroupLimiter:
         self._stop.max_velocity = list(bounds.velocity)
         self._stop.target_velocity = self._stop.target_acceleration = [0.0] * count
         self._reach = [
-            stop_reach(v, a, a, j)
-            for v, a, j in zip(bounds.velocity, bounds.acceleration, bounds.jerk, strict=True)
+            stop_reach(v, a, a, j) for v, a, j in zip(bounds.velocity, bounds.acceleration, bounds.jerk, strict=True)
         ]
 
     def reset(self, x: Sequence[float]) -> None:

@@ -79,9 +79,9 @@ class Spline:
     def at(self, time: float) -> Array:
         """Value, rate, rate of rate [3, D] at ROS time `time` [s]."""
         offset = time - self.start
-        row = int(offset / self.period)
-        if offset < 0.0 or row >= len(self.table):
+        if not 0.0 <= offset < len(self.table) * self.period:
             return self._held(offset)
+        row = min(int(offset / self.period), len(self.table) - 1)
         result: Array = cubic_basis(offset - row * self.period) @ self.table[row]
         return result
 

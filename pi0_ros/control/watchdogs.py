@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 STILL = 1e-7  # [s] a clock that moves less than this between two periods does not move
 
+
 def silent(last: float | None, now: float, limit: float) -> bool:
     """Whether nothing has been heard for more than `limit` [s]; never heard counts as silent."""
     return last is None or now - last > limit

@@ -433,7 +433,11 @@ def test_36_a_ros_clock_that_jumps_flushes_the_plan_and_holds_until_asked_again(
     story.run(0.6)
     story.offset += jump
     story.tick()
-    assert story.last.mode is Mode.HOLD and story.last.plan_sequence == 0 and story.executor.running_plan(story.ros) is None
+    assert (
+        story.last.mode is Mode.HOLD
+        and story.last.plan_sequence == 0
+        and story.executor.running_plan(story.ros) is None
+    )
     story.stamps.clear()
     story.run(0.8)
     assert story.last.mode is Mode.HOLD and story.speed() == 0.0

@@ -21,17 +21,23 @@ from pi0_ros.policy.prompts import encode_prompt, encode_subtask_prompt
 from pi0_ros.policy.tokenizer import Tokenizer
 from pi0_ros.train.frames import Frames
 from pi0_ros.train.settings import TrainSettings
+from pi0_ros.train.vision import Labels
 
 Index = Sequence[int] | NDArray[np.integer]
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Examples drawn together. counts: [B, L] tokens with a loss. actions: normalised [B, H, D], None for words."""
+    """Examples drawn together.
+
+    counts: [B, L] tokens with a loss. actions: normalised [B, H, D], None for words. objects: place [B, C, K, 2],
+    known [B, C, K] and lit [B, K] of `train.vision.Labels`, None where nothing is known.
+    """
 
     inputs: Inputs
     counts: Tensor
     actions: Tensor | None = None
+    objects: tuple[Tensor, Tensor, Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,7 @@ class ExampleMaker:
     pipeline: Pipeline
     tokenizer: Tokenizer
     settings: TrainSettings
+    labels: Labels | None = None
 
     @property
     def first_place(self) -> int:
@@ -61,7 +68,13 @@ class ExampleMaker:
         answers = [self._places(g) for g in frames.grounding[rows]]
         targets = self.pipeline.normalised_actions(frames.chunk[rows].astype(np.float64), state)
         inputs, counts = self._joined(rows, prompts, answers, FAST, rng)
-        return Examples(inputs, counts, torch.from_numpy(targets.astype(np.float32)))
+        return Examples(inputs, counts, torch.from_numpy(targets.astype(np.float32)), self._objects(rows))
+
+    def _objects(self, rows: NDArray[np.integer]) -> tuple[Tensor, Tensor, Tensor] | None:
+        if self.labels is None:
+            return None
+        place, known, lit = (torch.from_numpy(a[rows]) for a in (self.labels.place, self.labels.known, self.labels.lit))
+        return place, known, lit
 
     def words(self, index: Index, rng: np.random.Generator | None = None) -> Examples:
         """High-level examples of these frames, which must have a high-level task."""

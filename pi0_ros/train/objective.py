@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pi0_ros.model import Pi0, Prefix
 from pi0_ros.model.losses import FlowTargets, flow_mean
 from pi0_ros.train.examples import Examples
+from pi0_ros.train.vision import reading_loss
 
 PLACES = 1024
 STEP = 8  # places are taught in 128 steps
@@ -25,17 +26,30 @@ class StepLoss:
     flow: Tensor
     places: Tensor
     words: Tensor
+    patches: Tensor
 
 
 class Objective(nn.Module):
     """The network and its loss as one module, so that its weights can be swapped for rounded ones in a step."""
 
     def __init__(
-        self, model: Pi0, first_place: int, alpha: float = 10.0, grounding: float = 1.0, insulate: bool = False
+        self,
+        model: Pi0,
+        first_place: int,
+        alpha: float = 10.0,
+        grounding: float = 1.0,
+        speaking: float = 1.0,
+        insulate: bool = False,
+        objects: int = 0,
+        looking: float = 1.0,
     ) -> None:
         super().__init__()
         self.model, self.first_place = model, first_place
-        self.alpha, self.grounding, self.insulate = alpha, grounding, insulate
+        self.alpha, self.grounding, self.speaking, self.insulate = alpha, grounding, speaking, insulate
+
+        self.objects, self.looking = objects, looking
+        if objects:
+            self.reader = nn.Linear(model.config.language.width, objects * 4)
 
     def forward(self, acting: Examples, words: Examples | None, flow: FlowTargets | None) -> StepLoss:
         """Loss of action examples and high-level examples. flow None (or alpha 0): text only."""
@@ -48,7 +62,18 @@ class Objective(nn.Module):
             errors = self.model.flow_loss(flow.actions, flow.noise, flow.t, seen, acting.inputs.state)
             moved = flow_mean(errors, flow.weight, flow.dims)
         said = zero if words is None else self.text(self.model.prefix(words.inputs), words)
-        return StepLoss(self.grounding * places + said + self.alpha * moved, moved, places, said)
+        read = self.patches(prefix, acting) if self.objects and acting.objects is not None else zero
+        text = self.grounding * places + self.speaking * said
+        return StepLoss(text + self.alpha * moved + self.looking * read, moved, places, said, read)
+
+    def patches(self, prefix: Prefix, examples: Examples) -> Tensor:
+        """What each patch of each picture says of the objects (`train.vision`), from the features the trunk reads."""
+        cameras, count = len(examples.inputs.images), self.model.config.vision.tokens
+        features = prefix.embeddings[:, : cameras * count].unflatten(1, (cameras, count)).flatten(0, 1)
+        said = self.reader(F.layer_norm(features, features.shape[-1:])).unflatten(-1, (self.objects, 4))
+        place, known, lit = examples.objects
+        lit = lit[:, None].expand(-1, cameras, -1)
+        return reading_loss(said.float(), place.flatten(0, 1), known.flatten(0, 1), lit.flatten(0, 1))
 
     def text(self, prefix: Prefix, examples: Examples) -> Tensor:
         """Mean cross-entropy of the counted tokens; a place token shares its target with its neighbours."""

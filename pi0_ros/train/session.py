@@ -23,6 +23,7 @@ from pi0_ros.train.ordinal import order_embeddings
 from pi0_ros.train.settings import TrainSettings
 from pi0_ros.train.statistics import frame_statistics
 from pi0_ros.train.trainer import Job, Trainer
+from pi0_ros.train.vision import labels_of
 from pi0_ros.train.workers import run_workers
 
 
@@ -39,6 +40,7 @@ class Plan:
     settings: TrainSettings
     folder: str
     init: str = ""
+    objects: tuple[str, ...] = ("red", "green", "blue", "yellow")
 
 
 def tiny_model(mlp: int = 512, **changes) -> ModelConfig:
@@ -96,7 +98,9 @@ def make_job(rank: int, plan: Plan) -> Job:
     statistics = read_norm_stats(folder)
     adapter, tokenizer = load_adapter(plan.adapter), tiny_tokenizer.build()
     model = make_model(plan, tokenizer)
-    maker = ExampleMaker(_frames(plan), pipeline_for(adapter, plan.model, statistics), tokenizer, plan.settings)
+    frames = _frames(plan)
+    pipeline = pipeline_for(adapter, plan.model, statistics)
+    maker = ExampleMaker(frames, pipeline, tokenizer, plan.settings, labels_of(frames, plan.objects))
     return Job(model, maker, adapter, statistics, folder, plan.settings, rank)
 
 

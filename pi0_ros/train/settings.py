@@ -50,6 +50,8 @@ class TrainSettings:
     contrast: float = 0.08
     picture_noise: float = 0.02
     grounding_weight: float = 1.0
+    word_weight: float = 4.0
+    patch_weight: float = 1.0
     validate_every: int = 250
     validation_share: float = 0.02
     save_every: float = 3.0

@@ -23,6 +23,7 @@ from pi0_ros.train.examples import ExampleMaker
 from pi0_ros.train.export import export
 from pi0_ros.train.frames import Frames
 from pi0_ros.train.objective import Objective, StepLoss
+from pi0_ros.train.precision import Float32Attention
 from pi0_ros.train.record import draw_curves, read_lines, write_line
 from pi0_ros.train.settings import TrainSettings
 from pi0_ros.train.state import load_state, save_state
@@ -66,10 +67,14 @@ class Trainer:
         self.rng = np.random.default_rng([s.seed, job.rank])
         self.generator = torch.Generator().manual_seed(s.seed * 1000 + job.rank)
         first_place = job.maker.first_place
-        self.objective = Objective(job.model, first_place, s.alpha, s.grounding_weight, s.insulate)
-        self.optimizer = optim.make_optimizer(job.model, s)
+        labels = job.maker.labels
+        objects = 0 if labels is None else labels.lit.shape[1]
+        weights = (s.alpha, s.grounding_weight, s.word_weight, s.insulate, objects, s.patch_weight)
+        torch.manual_seed(s.seed)
+        self.objective = Objective(job.model, first_place, *weights)
+        self.optimizer = optim.make_optimizer(self.objective, s)
         self.ema = Ema(job.model, s.ema)
-        self.step, self.before = load_state(job.folder, job.model, self.optimizer, self.ema) or (0, 0.0)
+        self.step, self.before = load_state(job.folder, self.objective, self.optimizer, self.ema) or (0, 0.0)
         self.started = self.saved = time.monotonic()
         self.sums: dict[str, float] = {}
 
@@ -111,10 +116,10 @@ class Trainer:
         acting = job.maker.actions(self._draw(self.train, s.batch), self.rng)
         words = job.maker.words(self.rng.choice(self.told, s.word_batch), self.rng) if self._has_words() else None
         flow = self._flow(acting.actions) if self.step >= s.language_steps else None
-        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):  # faster on short rows on a CPU
+        with Float32Attention():
             loss = self._loss(acting, words, flow)
-            loss.total.backward()
-        parameters = [p for p in job.model.parameters() if p.requires_grad]
+        loss.total.backward()
+        parameters = [p for p in self.objective.parameters() if p.requires_grad]
         for p in parameters:
             p.grad = torch.zeros_like(p) if p.grad is None else p.grad
         optim.share_gradients(parameters)
@@ -154,7 +159,7 @@ class Trainer:
         return FlowTargets(actions, noise, times, weight)
 
     def _note(self, loss: StepLoss) -> None:
-        values = {"flow": loss.flow, "places": loss.places, "words": loss.words, "count": torch.tensor(1.0)}
+        values = {"flow": loss.flow, "places": loss.places, "words": loss.words, "patches": loss.patches, "count": torch.tensor(1.0)}
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
 
@@ -198,7 +203,7 @@ class Trainer:
         if self.job.rank:
             return
         job = self.job
-        save_state(job.folder, job.model, self.optimizer, self.ema, self.step, self.seconds)
+        save_state(job.folder, self.objective, self.optimizer, self.ema, self.step, self.seconds)
         export(self._averaged(), job.folder / "checkpoint", job.adapter, job.statistics, run_note(self))
 
 

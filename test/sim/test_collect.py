@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import islice
+
 import numpy as np
 import pytest
 
@@ -24,7 +26,7 @@ def test_an_episode_is_the_same_to_the_bit_for_the_same_seed(collector):
         arrays = [*frame["images"].values(), frame["state"], frame["action"], frame["localisation"], frame["plan"]]
         return b"".join(a.tobytes() for a in arrays) + frame["subtask"].encode() + frame["target"].encode()
 
-    first, other, again = ([content(f) for f in collector.episode(seed)] for seed in (3, 4, 3))
+    first, other, again = ([content(f) for f in islice(collector.episode(seed), 25)] for seed in (3, 4, 3))
     assert first == again and first != other
 
 

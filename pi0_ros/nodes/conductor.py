@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from array import array
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -81,6 +82,7 @@ class Conductor(Node):
         self._began = math.inf
         self._chunks, self._inference, self._delays = 0, [], []
         self._subtasks, self._takeovers, self._faults = [], 0, []
+        self._fault_kinds: set[str] = set()
         self._scene, self._executor_health = {}, {}
         self._attempted = self._succeeded = 0
         self._underruns_before, self._last_plan = 0, 0
@@ -175,7 +177,10 @@ class Conductor(Node):
         self._video.add(compose(self._pictures, [c.name for c in self.robot.cameras], lines))
 
     def _fault(self, text: str) -> None:
-        if text not in self._faults:
+        # The same sentence with other numbers is the same fault.
+        kind = re.sub(r"[0-9.]+", "", text)
+        if kind not in self._fault_kinds:
+            self._fault_kinds.add(kind)
             self._faults.append(text)
             self.get_logger().warning(text)
 

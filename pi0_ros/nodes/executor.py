@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from rclpy.duration import Duration
@@ -25,6 +26,7 @@ from std_msgs.msg import Bool, Float64MultiArray, String
 from std_srvs.srv import Trigger
 
 from pi0_ros.control import STRATEGIES, Answer, Command, Event, Executor, ExecutorSettings, Step
+from pi0_ros.data.blackbox_file import write_black_box
 from pi0_ros.msg import ActionChunk, ExecutorState
 from pi0_ros.nodes.brake import Brake
 from pi0_ros.robot import RobotError, load_robot
@@ -69,6 +71,9 @@ class ExecutorNode(ManagedNode):
         Parameter("rate", 0.0, "control rate [Hz]; 0 takes the robot's control_rate", low=0.0, high=200.0),
         Parameter("realtime_priority", 50, "SCHED_FIFO priority of the control thread; 0 is off", low=0, high=90),
         Parameter("cpu", -1, "CPU to pin the control thread to; -1 is off", low=-1, high=1023),
+        Parameter(
+            "black_box", "~/.ros/pi0_ros", "folder for the last 30 s before a fault or stop; empty: none is kept"
+        ),
         Parameter("strategy", _DEFAULT.strategy, "how a new plan is joined to the running one", choices=STRATEGIES),
         Parameter("chunk_max_age", _DEFAULT.chunk_max_age, "oldest observation [s] of a chunk", low=0.05, high=60.0),
         Parameter(
@@ -84,6 +89,7 @@ class ExecutorNode(ManagedNode):
     def __init__(self, name: str = "executor", **kwargs: object) -> None:
         self._lock = threading.Condition()
         super().__init__(name, **kwargs)
+        self._saver: threading.Thread | None = None
         self._inbox: deque[Callable[[float, float], None]] = deque(maxlen=INBOX)
         self._loop: Loop | None = None
 
@@ -139,6 +145,8 @@ class ExecutorNode(ManagedNode):
             self._reporting = False
             self._lock.notify_all()
         self._reporter.join(timeout=1.0)
+        if self._saver is not None:
+            self._saver.join(timeout=1.0)
         gc.enable()
         gc.unfreeze()
 
@@ -327,6 +335,8 @@ class ExecutorNode(ManagedNode):
             if name != mode:
                 mode = name
                 self._mode_publisher.publish(String(data=name))
+                if name == "stopped":
+                    self._save_black_box(state.reason)
             if self._fault and self._fault != told:
                 self.get_logger().error(f"the control step failed, braking:\n{self._fault_trace}")
             self._log_events()
@@ -345,6 +355,22 @@ class ExecutorNode(ManagedNode):
                 self.get_logger().warning(event.text)
             else:
                 self.get_logger().info(event.text)
+
+    def _save_black_box(self, reason: str) -> None:
+        """Write what the core remembers, in a thread: writing takes seconds and the reporter has other things to say."""
+        if not self.values.black_box or (self._saver is not None and self._saver.is_alive()):
+            return
+        records, folder = self._core.blackbox.snapshot(), Path(self.values.black_box).expanduser()
+
+        def save() -> None:
+            try:
+                file = write_black_box(folder, records, reason, self.robot.channel_names)
+                self.get_logger().info(f"black box: {file}")
+            except OSError as error:
+                self.get_logger().error(f"the black box could not be written: {error}")
+
+        self._saver = threading.Thread(target=save, name="black box", daemon=True)
+        self._saver.start()
 
     def _mode_name(self) -> str:
         if self._fault or self._step is None:

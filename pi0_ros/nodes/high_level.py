@@ -16,7 +16,6 @@ from pi0_ros.policy import Observation, PolicyError
 from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Health
 from pi0_ros.ros.lifecycle import ManagedNode
-from pi0_ros.ros.loop import give_way
 from pi0_ros.ros.parameters import Parameter, ParameterError
 from pi0_ros.ros.qos import LATCHED
 from pi0_ros.ros.run import Signals, run
@@ -136,7 +135,6 @@ class HighLevelNode(ManagedNode):
             self._publisher.publish(String(data=""))
 
     def _ask_forever(self) -> None:
-        give_way()
         unsure = False
         while not self._ending:
             with self._ask:
@@ -178,8 +176,7 @@ class HighLevelNode(ManagedNode):
     def _question(self, view: View, task: str) -> str:
         observation = Observation(stamp=view.stamp, images=view.pictures, state=view.state, prompt=task)
         began = self.clocks.steady()
-        with self._weights.lock:
-            text = self._policy.subtask(observation, task, max_tokens=self.values.max_tokens)
+        text = self._weights.run(self._policy.subtask, observation, task, max_tokens=self.values.max_tokens)
         self._seconds = self.clocks.steady() - began
         return text.strip()
 

@@ -23,7 +23,6 @@ from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.ros.conversions import MODE_NAMES, chunk_message
 from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Health, Rate
 from pi0_ros.ros.lifecycle import ManagedNode
-from pi0_ros.ros.loop import give_way
 from pi0_ros.ros.parameters import Parameter, ParameterError
 from pi0_ros.ros.qos import LATCHED, RELIABLE
 from pi0_ros.ros.run import Signals, run
@@ -92,8 +91,7 @@ class PolicyNode(ManagedNode):
         black = np.zeros((224, 224, 3), np.uint8)
         middle = {c.name: (c.limits.lower + c.limits.upper) / 2.0 for c in self.robot.channels}
         observation = Observation(0.0, dict.fromkeys(self._cameras, black), middle, "rehearsal")
-        with self._weights.lock:
-            self._policy.infer(observation, seed=0)
+        self._weights.run(self._policy.infer, observation, seed=0)
 
     def start(self) -> None:
         """Start planning."""
@@ -145,7 +143,6 @@ class PolicyNode(ManagedNode):
     # --- the inference thread ---
 
     def _plan_forever(self) -> None:
-        give_way()
         while not self._ending:
             self.senses.wait(0.05)
             if self._ending or not self._wanted():
@@ -197,9 +194,8 @@ class PolicyNode(ManagedNode):
         same = prompt == self._told_prompt
         told = self._running(now, view.stamp, same)
         self._last, self._last_epoch, self._told_prompt = began, now.epoch, prompt
-        with self._weights.lock:
-            observation = Observation(stamp=view.stamp, images=view.pictures, state=view.state, prompt=prompt)
-            plan = self._policy.infer(observation, prefix=told, seed=self._noise)
+        observation = Observation(stamp=view.stamp, images=view.pictures, state=view.state, prompt=prompt)
+        plan = self._weights.run(self._policy.infer, observation, prefix=told, seed=self._noise)
         if not np.all(np.isfinite(plan.values)):
             bad = [n for n, ok in zip(plan.names, np.all(np.isfinite(plan.values), axis=0), strict=True) if not ok]
             raise PolicyError(f"the plan for {', '.join(bad)} is not finite")

@@ -124,7 +124,7 @@ class Loop:
                 time.sleep(wait)
 
 
-def give_way(niceness: int = 5) -> None:
+def give_way(niceness: int = 3) -> None:
     """Let the calling thread, and those it starts, wait for the threads that move the robot."""
     with contextlib.suppress(OSError, AttributeError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + niceness)

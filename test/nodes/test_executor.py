@@ -29,7 +29,9 @@ def start(graph, mobile):
         driver = graph.node(Driver, robot)
         person = graph.node(Person, robot)
         planner = graph.node(Planner, robot, plan)
-        executor = graph.managed(ExecutorNode, robot=file, realtime_priority=0, engage_time=0.2, tracking_error=1.0)
+        executor = graph.managed(
+            ExecutorNode, robot=file, realtime_priority=0, engage_time=0.2, tracking_error=1.0, black_box=""
+        )
         return driver, person, planner, executor
 
     return started

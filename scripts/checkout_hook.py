@@ -12,10 +12,10 @@ INSTALL = os.path.join(ROOT, ".ros", "install")
 WHEELS = os.path.join(sys.prefix, "share", "ament_index")
 
 
-def prepend(name: str, *parts: str) -> None:
-    """Put directories in front of an environment variable's list, each once."""
+def append(name: str, *parts: str) -> None:
+    """Put directories behind an environment variable's list, each once: a workspace that is sourced goes first."""
     old = [part for part in os.environ.get(name, "").split(os.pathsep) if part]
-    os.environ[name] = os.pathsep.join([*parts, *(part for part in old if part not in parts)])
+    os.environ[name] = os.pathsep.join([*old, *(part for part in parts if part not in old)])
 
 
 def find_modules() -> None:
@@ -28,7 +28,7 @@ def find_modules() -> None:
 
 def find_packages() -> None:
     """ament finds share/pi0_ros and, where ROS came as wheels, theirs."""
-    prepend("AMENT_PREFIX_PATH", INSTALL, *([sys.prefix] if os.path.isdir(WHEELS) else []))
+    append("AMENT_PREFIX_PATH", INSTALL, *([sys.prefix] if os.path.isdir(WHEELS) else []))
 
 
 def find_libraries() -> None:
@@ -36,7 +36,7 @@ def find_libraries() -> None:
     libraries = os.path.join(INSTALL, "lib")
     if libraries in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep):
         return
-    prepend("LD_LIBRARY_PATH", libraries)
+    append("LD_LIBRARY_PATH", libraries)
     os.environ.pop("_ROS_WHEELS_BOOTSTRAP_COMPLETE", None)
     try:
         import ros_wheels_bootstrapper  # noqa: F401  (adds the wheels' libraries and starts over by itself)

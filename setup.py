@@ -11,6 +11,7 @@ SHARED = ("config", "urdf", "checkpoints")
 TRAIN = ["av", "matplotlib", "pyarrow"]
 SIM = ["mujoco"]
 JAX = ["tensorstore"]
+ONNX = ["onnx", "onnxruntime", "onnxscript"]
 TEST = ["hypothesis", "import-linter", "mypy", "pytest", "pytest-timeout", "ruff", "types-PyYAML"]
 
 
@@ -57,9 +58,9 @@ setup(
         "train": TRAIN + SIM,
         "sim": SIM,
         "jax": JAX,
-        "onnx": ["onnxruntime"],
+        "onnx": ONNX,
         "gpu": ["onnxruntime-gpu"],
-        "test": TEST + TRAIN + SIM + JAX,
+        "test": TEST + TRAIN + SIM + JAX + ONNX,
     },
     entry_points={"console_scripts": ["pi0 = pi0_ros.cli:main"]},
 )

@@ -30,7 +30,7 @@ def urdf_text(file: Path) -> str:
     if file.suffix != ".xacro":
         return file.read_text(encoding="utf-8")
     try:
-        import xacro  # type: ignore[import-untyped]
+        import xacro
 
         return str(xacro.process_file(str(file)).toxml())
     except ImportError as problem:

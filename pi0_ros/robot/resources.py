@@ -1,8 +1,9 @@
-"""Where the package's own files are: in a checkout, or in the share folder of an installed package."""
+"""Where the package's own files are: in a checkout, or in the share folder where ROS or pip installed the package."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from pi0_ros.robot.errors import RobotError
@@ -14,9 +15,10 @@ def share(*parts: str) -> Path:
     """A file or folder of this package, such as share("config", "robots").
 
     Returns the checkout's own when it is there, else the one under `share/pi0_ros` of the first
-    AMENT_PREFIX_PATH entry that has it, else the path in the checkout where it should have been.
+    AMENT_PREFIX_PATH entry, or of this Python's prefix, that has it, else the path in the checkout where it
+    should have been.
     """
-    candidates = [_CHECKOUT, *_ament_shares("pi0_ros")]
+    candidates = [_CHECKOUT, *_ament_shares("pi0_ros"), Path(sys.prefix, "share", "pi0_ros")]
     for root in candidates:
         path = root.joinpath(*parts)
         if path.exists():

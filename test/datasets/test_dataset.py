@@ -1,0 +1,162 @@
+"""LeRobot datasets: what LeRobot wrote is read alike, what is written here reads back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from pi0_ros.data.dataset import Dataset, DatasetWriter
+from pi0_ros.data.errors import DataError
+from pi0_ros.data.mixture import frame_chances, mixture_weights
+from pi0_ros.data.statistics import aggregate, vector_stats
+
+GOLDEN = Path(__file__).parents[1] / "data" / "golden" / "dataset"
+NUMBERS = ("observation.state", "action", "timestamp", "frame_index", "episode_index", "index", "task_index")
+FEATURES = {
+    "observation.images.base": {"dtype": "video", "shape": (32, 48, 3), "names": ["height", "width", "channels"]},
+    "observation.state": {"dtype": "float32", "shape": (3,), "names": ["a", "b", "c"]},
+    "action": {"dtype": "float32", "shape": (3,), "names": ["a", "b", "c"]},
+    "high_level_task": {"dtype": "string", "shape": (1,), "names": None},
+}
+
+
+@pytest.fixture(scope="module")
+def golden() -> Dataset:
+    return Dataset(GOLDEN / "data_v3")
+
+
+@pytest.fixture(scope="module")
+def expected() -> dict[str, np.ndarray]:
+    return load_file(GOLDEN / "expected.safetensors")
+
+
+def test_numbers_of_a_recorded_dataset_are_equal_to_what_lerobot_reads(golden, expected):
+    for name in NUMBERS:
+        assert np.array_equal(golden.column(name).reshape(expected[name].shape), expected[name]), name
+
+
+def test_task_words_of_every_frame_are_those_lerobot_gives(golden):
+    wanted = json.loads((GOLDEN / "expected.json").read_text())
+    assert [golden.task_of(i) for i in range(len(golden))] == wanted["task_per_frame"]
+    assert golden.tasks == wanted["tasks"]
+
+
+def test_pictures_of_a_recorded_dataset_decode_to_within_two_levels(golden, expected):
+    for camera in golden.cameras:
+        pictures = [p for e in golden.episodes for p in golden.pictures(camera, e.index)]
+        difference = np.stack(pictures).transpose(0, 3, 1, 2).astype(int) - expected[f"decoded.observation.images.{camera}"]
+        assert np.abs(difference).max() <= 2
+
+
+def test_chunks_are_padded_with_the_last_action_at_the_end_of_an_episode(golden, expected):
+    for k, frame in enumerate(expected["chunk.index"].reshape(-1)):
+        values, padded = golden.chunk(int(frame), expected["chunk.action"].shape[1])
+        assert np.array_equal(values, expected["chunk.action"][k])
+        assert np.array_equal(padded, expected["chunk.action_is_pad"][k])
+
+
+def test_statistics_computed_here_equal_the_recorded_ones(golden):
+    for name in ("observation.state", "action", "timestamp", "frame_index", "index"):
+        column = golden.column(name).astype(np.float64)
+        if name == "timestamp":  # lerobot computes it from unrounded times
+            column = golden.column("frame_index") / golden.fps
+        parts = [{name: vector_stats(column[e.start : e.stop])} for e in golden.episodes]
+        for kind, value in aggregate(parts)[name].items():
+            assert np.allclose(value, golden.stats[name][kind], atol=2e-6), (name, kind)
+
+
+def _write(folder: Path, episodes: int = 2, frames: int = 6) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    levels = []
+    with DatasetWriter(folder, 10, FEATURES, robot_type="tiny") as writer:
+        for episode in range(episodes):
+            for k in range(frames):
+                level = 30 + 100 * episode + 10 * k
+                picture = np.full((32, 48, 3), level, np.uint8)
+                levels.append(level)
+                state = rng.normal(size=3).astype(np.float32)
+                row = {"observation.images.base": picture, "observation.state": state, "action": state + 1}
+                writer.add_frame({**row, "high_level_task": "tidy up", "task": f"part {episode}"})
+            writer.save_episode()
+    return np.array(levels)
+
+
+def test_what_is_written_reads_back_frame_by_frame(tmp_path):
+    levels = _write(tmp_path / "d")
+    read = Dataset(tmp_path / "d")
+    assert len(read) == 12 and [e.length for e in read.episodes] == [6, 6]
+    assert np.allclose(read.column("action"), read.column("observation.state") + 1)
+    assert read.task_of(3) == "part 0" and read.task_of(9) == "part 1"
+    assert set(read.column("high_level_task")) == {"tidy up"}
+    pictures = np.stack([p for e in read.episodes for p in read.pictures("base", e.index)])
+    assert np.abs(pictures.astype(int) - levels[:, None, None, None]).max() <= 3
+
+
+def test_an_episode_that_was_not_saved_is_dropped_and_the_rest_is_complete(tmp_path):
+    with pytest.raises(RuntimeError), DatasetWriter(tmp_path / "d", 10, {"action": FEATURES["action"]}) as writer:
+        for k in range(3):
+            writer.add_frame({"action": np.full(3, k, np.float32), "task": "x"})
+        writer.save_episode()
+        writer.add_frame({"action": np.zeros(3, np.float32), "task": "x"})
+        raise RuntimeError("the recording broke off")
+    assert len(Dataset(tmp_path / "d")) == 3
+
+
+def test_a_frame_that_does_not_fit_is_refused_with_its_name(tmp_path):
+    writer = DatasetWriter(tmp_path / "d", 10, {"action": FEATURES["action"]})
+    with pytest.raises(DataError, match="'action': expected shape"):
+        writer.add_frame({"action": np.zeros(4, np.float32), "task": "x"})
+    with pytest.raises(DataError, match="lacks"):
+        writer.add_frame({"action": np.zeros(3, np.float32)})
+
+
+def test_a_folder_in_use_is_not_overwritten(tmp_path):
+    _write(tmp_path / "d", episodes=1)
+    with pytest.raises(DataError, match="not empty"):
+        DatasetWriter(tmp_path / "d", 10, FEATURES)
+
+
+def test_a_folder_that_is_no_dataset_is_named(tmp_path):
+    with pytest.raises(DataError, match="info.json: not there"):
+        Dataset(tmp_path)
+
+
+def test_a_video_that_is_cut_off_is_one_clear_error(tmp_path):
+    _write(tmp_path / "d")
+    video = next((tmp_path / "d").rglob("*.mp4"))
+    video.write_bytes(video.read_bytes()[:200])
+    with pytest.raises(DataError, match="cannot be decoded"):
+        list(Dataset(tmp_path / "d").pictures("base", 1))
+
+
+def test_a_v21_dataset_is_read_too(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "data/chunk-000").mkdir(parents=True)
+    info = {"codebase_version": "v2.1", "fps": 10, "total_frames": 5, "chunks_size": 1000, "video_path": None}
+    (tmp_path / "meta/info.json").write_text(json.dumps(info | {"features": {"action": {"dtype": "float32"}}}))
+    (tmp_path / "meta/tasks.jsonl").write_text('{"task_index": 0, "task": "wave"}\n')
+    lines = [{"episode_index": e, "tasks": ["wave"], "length": n} for e, n in ((0, 2), (1, 3))]
+    (tmp_path / "meta/episodes.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    for e, n in ((0, 2), (1, 3)):
+        rows = {"action": [[float(e), float(k)] for k in range(n)], "episode_index": [e] * n, "task_index": [0] * n}
+        pq.write_table(pa.table(rows), tmp_path / f"data/chunk-000/episode_{e:06d}.parquet")
+    read = Dataset(tmp_path)
+    assert [e.length for e in read.episodes] == [2, 3] and read.task_of(4) == "wave"
+    values, padded = read.chunk(3, 3)
+    assert values.tolist() == [[1, 1], [1, 2], [1, 2]] and padded.tolist() == [False, False, True]
+
+
+def test_mixture_weights_damp_large_datasets():
+    weights = mixture_weights([1000, 100])
+    assert np.isclose(weights.sum(), 1) and np.isclose(weights[0] / weights[1], 10**0.43)
+    chances = frame_chances([1000, 100])
+    assert np.isclose(chances.sum(), 1) and np.isclose(chances[:1000].sum(), weights[0])
+    with pytest.raises(DataError):
+        mixture_weights([10, 0])

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
 
-class Kind(str, Enum):
+class Kind(StrEnum):
     """How a channel is commanded, which decides how it is interpolated and how it stops."""
 
     POSITION = "position"

@@ -93,10 +93,10 @@ def anything(stage: Stage) -> None:
     elif kind == 5:
         executor.on_odometry(steady, ros, any_number(rng), any_number(rng), any_number(rng), any_number(rng))
     elif kind == 6:
-        names = ["hold", "teleop", "autonomy", "autonomy", "stop", "reset", "reset", "", "dance"]
+        names = [*["autonomy"] * 6, *["teleop"] * 3, *["reset"] * 4, "hold", "stop", "", "dance"]
         executor.request(steady, ros, str(rng.choice(names)))
     elif kind == 7:
-        executor.on_estop(steady, bool(rng.random() < 0.1))
+        executor.on_estop(steady, bool(rng.random() < 0.03))
         executor.on_deadman(steady, bool(rng.integers(2)))
     else:
         executor.running_plan(any_number(rng))

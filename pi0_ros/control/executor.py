@@ -7,7 +7,6 @@ time is an argument, nothing here reads a clock, sleeps or raises for bad input.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -15,17 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from pi0_ros.control.blackbox import BlackBox
-from pi0_ros.control.chunk import Chunk, Verdict, check_chunk, in_robot_order
-from pi0_ros.control.delay import DelayEstimator, ask_in
+from pi0_ros.control.chunk import Chunk, Verdict, check_chunk
+from pi0_ros.control.delay import ask_in
 from pi0_ros.control.events import EventLog
 from pi0_ros.control.limiter import Limiter
 from pi0_ros.control.modes import REQUESTS, Mode, ModeState, Trigger, advance, allowed
+from pi0_ros.control.plans import Plans
 from pi0_ros.control.sensing import Measured
 from pi0_ros.control.settings import ExecutorSettings
-from pi0_ros.control.splice import Choice, blend_rows, choose, ensemble_rows, join, row_times
-from pi0_ros.control.step import Answer, Command, Counters, Seam, Step
+from pi0_ros.control.step import Answer, Command, Counters, Step
 from pi0_ros.control.teleop import Teleop
-from pi0_ros.control.timeline import Spline, Timeline, make_spline
+from pi0_ros.control.timeline import Timeline
 from pi0_ros.control.watchdogs import STILL, ClockWatch, Estop, PlanClock, Since
 from pi0_ros.robot.spec import Kind, Robot
 
@@ -40,10 +39,6 @@ class Executor:
     data and places plans). Call `step` once a control period; it never raises for what came in.
     """
 
-    _plan: Timeline | None
-    _old_plan: Timeline | None
-    _incoming: tuple[Spline, Chunk, str] | None
-    _history: deque[Spline]
     _sequences: dict[str, int]
     _hold_at: Array | None
     _live: bool
@@ -55,7 +50,7 @@ class Executor:
         self._limiter = Limiter(robot, self.period, self.settings.recovery_velocity)
         self._measured, self._teleop = Measured(robot, self.settings), Teleop(robot, self.settings)
         self._mode, self._estop, self._counts = ModeState(), Estop(), Counters()
-        self._log, self._delays = EventLog(), DelayEstimator()
+        self._log, self._plans = EventLog(), Plans(robot, self.settings)
         self._clock, self._plan_clock = ClockWatch(), PlanClock()
         self._off_track, self._stale, self._starved = Since(), Since(), Since()
         self._anchored = False
@@ -65,14 +60,10 @@ class Executor:
 
     def _tables(self, robot: Robot) -> None:
         limits = [c.limits for c in robot.channels]
-        self._kinds = tuple(c.kind for c in robot.channels)
-        self._lower, self._upper = (np.array([getattr(m, n) for m in limits]) for n in ("lower", "upper"))
-        rate = [m.acceleration if k is Kind.VELOCITY else m.velocity for m, k in zip(limits, self._kinds, strict=True)]
-        self._rate, self._jerk = np.array(rate), np.array([m.jerk for m in limits])
-        self._smooth = np.array([float(k is not Kind.GRIPPER) for k in self._kinds])
-        self._position = np.array([k is Kind.POSITION for k in self._kinds])
-        self._joined = np.array([self._smooth, self._position, self._position])  # a velocity's rate may break off
-        self._driven = np.array([k is Kind.VELOCITY for k in self._kinds])
+        kinds = [c.kind for c in robot.channels]
+        self._lower, self._upper = np.array([m.lower for m in limits]), np.array([m.upper for m in limits])
+        self._position = np.array([k is Kind.POSITION for k in kinds])
+        self._driven = np.array([k is Kind.VELOCITY for k in kinds])
         self._stops: list[Array | None] = [
             np.zeros((3, len(g.channels))) if g.kind is Kind.VELOCITY else None for g in robot.groups
         ]
@@ -106,12 +97,14 @@ class Executor:
         self.blackbox.add(steady, ros, "chunk", chunk, int(chunk.values.nbytes))
         verdict = check_chunk(chunk, self.robot, ros, self.settings.chunk_max_age, self._mode.epoch, self._sequences)
         if chunk.epoch == self._mode.epoch and 0.0 <= ros - chunk.start < 60.0:
-            self._delays.add(ros - chunk.start)
+            self._plans.delays.add(ros - chunk.start)
         if verdict.accepted and self._mode.mode is not Mode.AUTONOMY:
             self._count(ignored=1)
             return Verdict(False, f"ignored: the mode is {self._mode.mode.value}")
         if verdict.accepted:
-            verdict = self._prepare(steady, ros, chunk)
+            verdict = self._plans.offer(ros, self._plan_clock.time, chunk, self._commanded, self._measured.values)
+            if self._plans.clamped:
+                self._log.add(steady, ros, "warn", "clamped", self._plans.clamped)
         if verdict.accepted:
             self._count(chunks_accepted=1)
             self._sequences[chunk.source] = chunk.sequence
@@ -146,7 +139,7 @@ class Executor:
 
     def on_clock_jump(self, steady: float, ros: float) -> None:
         """The ROS clock was set: everything placed on it is void. Autonomy has to be asked for again."""
-        self._plan, self._incoming, self._history = None, None, deque(maxlen=self.settings.ensemble_depth)
+        self._plans.forget()
         self._measured.forget_stamps()
         self._plan_clock, self._clock, self._last_stamp = PlanClock(), ClockWatch(), -math.inf
         self._fire(steady, ros, Trigger.CLOCK_JUMP, "the ROS clock jumped", "warn")
@@ -189,7 +182,8 @@ class Executor:
         self._watch(steady, ros)
         if not self._ready(steady, ros):
             return self._report(steady, ros, None, "none")
-        self._take_up(steady, ros)
+        if self._plans.take_up(ros, self._plan_clock.time):
+            self._engaged = steady
         owner, goals, scales = self._drive(steady, ros)
         changed = self._limiter.step(goals, scales)
         if changed is None:
@@ -198,7 +192,7 @@ class Executor:
         if changed:
             self._count(limited=1)
         before, self._commanded = self._commanded, self._limiter.state
-        self._measure_seam(before)
+        self._plans.judge_seam(before, self._commanded, self._plan_clock.time, self.period)
         return self._report(steady, ros, self._command(steady, ros), owner)
 
     def _pace(self, steady: float, ros: float) -> None:
@@ -254,13 +248,12 @@ class Executor:
             self._engaged = steady
 
     def _watch_policy(self, steady: float, ros: float) -> None:
-        waiting = self._plan is None and self._incoming is None
-        if waiting:
+        if self._plans.waiting:
             limit = self.settings.engage_timeout
             if limit and steady - self._entered > limit:
                 why = f"; the last was refused: {self._refusal}" if self._refusal else ""
                 self._fire(steady, ros, Trigger.POLICY_LOST, f"no usable chunk within {limit:g} s{why}", "error")
-        dry = self._plan is not None and self._incoming is None and self._plan_clock.time > self._plan.end
+        dry = self._plans.dry(self._plan_clock.time)
         if dry and self._starved.start is None:
             self._count(underruns=1)
             self._log.add(steady, ros, "warn", "underrun", "UNDERRUN: the plan ran out before the next chunk came")
@@ -310,7 +303,8 @@ class Executor:
         start = np.where(self._driven, 0.0, self._measured.values)
         self._limiter.reset(start)
         self._commanded, self._anchored, self._frozen_at = self._limiter.state, True, start
-        self._hold_at, self._plan, self._incoming, self._waiting = None, None, None, ""
+        self._hold_at, self._waiting = None, ""
+        self._plans.forget()
         return True
 
     # Who drives ----------------------------------------------------------------------------------------------------
@@ -320,8 +314,9 @@ class Executor:
         mode = self._mode.mode
         if mode is Mode.TELEOP:
             return "teleop", self._teleop_goals(steady), [self._scale(steady)] * len(self._stops)
-        if mode is Mode.AUTONOMY and self._plan is not None and self._plan_clock.time <= self._plan.end:
-            return "policy", self._plan_goals(self._plan), [self._scale(steady)] * len(self._stops)
+        plan = self._plans.at(self._plan_clock.time)
+        if mode is Mode.AUTONOMY and plan is not None:
+            return "policy", self._plan_goals(plan), [self._scale(steady)] * len(self._stops)
         if self._hold_at is not None:
             return "hold", self._measured_goals(self._hold_at), [self.settings.engage_scale] * len(self._stops)
         return "hold", self._stops, self._full
@@ -369,111 +364,17 @@ class Executor:
 
     def _silence(self, steady: float) -> None:
         """Forget every plan and memory of the mode that ended."""
-        self._plan, self._incoming, self._sequences = None, None, {}
-        self._history = deque(maxlen=self.settings.ensemble_depth)
-        self._choice, self._refusal, self._waiting = Choice(), "", ""
+        self._plans.forget()
+        self._sequences, self._refusal, self._waiting = {}, "", ""
         self._hold_at = None
         self._entered = self._engaged = steady
-        self._live, self._old_plan = False, None
+        self._live, self._error = False, 0.0
         self._starved, self._off_track = Since(), Since()
-        self._seam, self._splice_delay, self._error = Seam(), 0.0, 0.0
         self._full = [1.0] * len(self.robot.groups)
-        self._delays.cold_start()
-
-    # Plans ---------------------------------------------------------------------------------------------------------
-
-    def _running(self, time: float) -> Timeline | None:
-        return self._plan if self._plan is not None and time <= self._plan.end else None
-
-    def _prepare(self, steady: float, ros: float, chunk: Chunk) -> Verdict:
-        """Choose the strategy and make the rows it asks for."""
-        values = in_robot_order(chunk, self.robot)
-        rows = np.clip(values, self._lower, self._upper)
-        if not np.array_equal(rows, values):
-            worst = int(np.argmax(np.max(np.abs(rows - values), axis=0)))
-            text = f"{self.robot.channel_names[worst]} was planned beyond its limits and clamped"
-            self._log.add(steady, ros, "warn", "clamped", text)
-        spline = make_spline(chunk.start, chunk.period, rows, self._kinds)
-        old = self._running(ros)
-        strategy, refusal = self._strategy(ros, chunk, old)
-        refusal = refusal or ("" if old is not None else self._gap(spline, ros))
-        if refusal:
-            return Verdict(False, refusal)
-        earlier = tuple(self._history)
-        self._history.append(spline)
-        times = row_times(chunk.start, chunk.period, len(rows))
-        if strategy == "ensemble" and earlier:
-            rows = ensemble_rows(rows, times, earlier, self.settings.ensemble_decay, self._smooth)
-            spline = make_spline(chunk.start, chunk.period, rows, self._kinds)
-        elif strategy in ("blend", "rtc") and old is not None:
-            now = self._plan_clock.time
-            rows = blend_rows(rows, times, old, now, self.settings.blend_time, self._smooth)
-            spline = make_spline(chunk.start, chunk.period, rows, self._kinds)
-        self._incoming = (spline, chunk, strategy)
-        return Verdict(True, strategy)
-
-    def _strategy(self, ros: float, chunk: Chunk, old: Timeline | None) -> tuple[str, str]:
-        """The strategy for this chunk, and why it cannot be used at all, "" where it can."""
-        wanted, delay, span = self.settings.strategy, ros - chunk.start, chunk.end - chunk.start
-        self._choice = choose(self._choice, delay, self._delays.p95, span, chunk.frozen_rows * chunk.period)
-        if wanted == "auto" and self._choice.strategy == "hold":
-            return "hold", f"hold: a delay of {max(delay, self._delays.p95):.2f} s leaves too little of {span:.2f} s"
-        if old is None:
-            return "replace", ""
-        if wanted == "rtc" and not chunk.frozen_rows:
-            return "blend", ""
-        return (self._choice.strategy if wanted == "auto" else wanted), ""
-
-    def _gap(self, spline: Spline, ros: float) -> str:
-        """How the plan starts too far from the robot, "" where it starts near it."""
-        gaps = np.abs(spline.at(ros)[0] - self._measured.values) * self._position
-        worst = int(np.argmax(gaps))
-        if gaps[worst] <= self.settings.start_gap:
-            return ""
-        return f"{self.robot.channel_names[worst]} would start {gaps[worst]:.2f} from the robot"
-
-    def _take_up(self, steady: float, ros: float) -> None:
-        """Make the newest chunk the plan, joined to what is being commanded."""
-        if self._incoming is None:
-            return
-        (spline, chunk, strategy), self._incoming = self._incoming, None
-        time = self._plan_clock.time
-        if spline.end <= time:
-            return
-        old = self._running(time)
-        if self._plan is None:
-            self._engaged = steady
-        start = time - self.period
-        # From the plan that was followed, not from a command that lags behind it: catching up is the limiter's work.
-        reference = self._commanded if old is None else old.at(start)
-        plan = Timeline(spline, chunk.sequence, chunk.epoch, chunk.source, chunk.start, chunk.subtask, strategy)
-        residual = join(plan, start, reference, self._rate, self._jerk, self._joined)
-        self._plan = replace(plan, residual=residual)
-        self._old_plan, self._splice_delay = old, ros - chunk.start
-        self._seam_at = time
-
-    def _measure_seam(self, before: Array) -> None:
-        """Compare the first command of a new plan with the one the old plan would have led to."""
-        old, self._old_plan = self._old_plan, None
-        if old is None or self._plan is None:
-            return
-        expected = old.at(min(self._seam_at, old.end))
-        lagged = before + expected - old.at(min(self._seam_at - self.period, old.end))
-        jump = np.abs(self._commanded - lagged) * self._smooth
-        gap = np.abs(self._plan.spline.at(self._seam_at)[0] - expected[0]) * self._smooth
-        self._seam = Seam(*(float(np.max(m)) for m in (jump[0], jump[1], jump[1] / self._rate, gap)))
 
     def running_plan(self, ros: float) -> Chunk | None:
         """What is left of the plan from ROS time `ros` on, on the plan's own period; None where nothing is left."""
-        plan = self._running(ros) if math.isfinite(ros) else None
-        if plan is None:
-            return None
-        start, period = max(ros, plan.spline.start), plan.spline.period
-        times = np.arange(start, plan.end + 1e-9, period)
-        values = np.stack([plan.at(float(t))[0] for t in times])
-        return Chunk(
-            start, period, self.robot.channel_names, values, plan.sequence, plan.epoch, plan.source, 0, plan.subtask
-        )
+        return self._plans.rest(ros)
 
     # What goes out -------------------------------------------------------------------------------------------------
 
@@ -490,7 +391,7 @@ class Executor:
         if self._waiting:
             return self._waiting
         if mode.mode is Mode.AUTONOMY:
-            if self._plan is None:
+            if self._plans.running is None:
                 return (
                     f"waiting for a chunk that starts near the robot; {self._refusal}"
                     if self._refusal
@@ -505,7 +406,7 @@ class Executor:
         return mode.reason
 
     def _report(self, steady: float, ros: float, command: Command | None, owner: str) -> Step:
-        plan = self._plan
+        plans, plan = self._plans, self._plans.running
         left = max(0.0, plan.end - self._plan_clock.time) if plan is not None else 0.0
         events = self._log.take()
         for event in events:
@@ -518,11 +419,11 @@ class Executor:
             epoch=self._mode.epoch,
             plan_sequence=plan.sequence if plan is not None else 0,
             plan_left=left,
-            splice_delay=self._splice_delay,
-            delay_p95=self._delays.p95,
-            ask_in=ask_in(left, self._delays.p95, self.settings.ask_margin),
+            splice_delay=plans.splice_delay,
+            delay_p95=plans.delays.p95,
+            ask_in=ask_in(left, plans.delays.p95, self.settings.ask_margin),
             strategy=plan.strategy if plan is not None else "",
-            seam=self._seam,
+            seam=plans.seam,
             tracking_error=self._error,
             measured=self._measured.values.copy(),
             counters=self._counts,

@@ -125,7 +125,7 @@ class Graph:
 class Driver(Node):
     """A robot whose joints are at once where they are told to be. `silent` names what it keeps quiet about."""
 
-    def __init__(self, graph, robot, camera_rate=15.0, size=32, start=0.0):
+    def __init__(self, graph, robot, camera_rate=8.0, size=32, start=0.0):
         super().__init__("driver")
         self.graph, self.robot, self.size = graph, robot, size
         self.silent, self.pictures = set(), {}
@@ -141,7 +141,7 @@ class Driver(Node):
             for s in robot.state
         ]
         self._cameras = [(c, self.create_publisher(PICTURE_TYPES[c.type], c.topic, SENSOR)) for c in robot.cameras]
-        self.create_timer(0.01, self._state)
+        self.create_timer(0.02, self._state)
         self.create_timer(1.0 / camera_rate, self._look)
 
     def _on_command(self, group, message):

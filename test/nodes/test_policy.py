@@ -1,0 +1,258 @@
+"""The policy and high-level nodes on a real graph, with a small network of random weights."""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rclpy.parameter import Parameter
+from stand_in import Driver, Person
+from std_msgs.msg import String
+
+from pi0_ros.nodes.executor import ExecutorNode
+from pi0_ros.nodes.high_level import Decision, HighLevelNode, refusal
+from pi0_ros.nodes.policy import PolicyNode
+from pi0_ros.nodes.weights import Weights
+
+ENOUGH = 60.0
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    """A small π0.5 checkpoint with random weights, made as the policy tests make theirs."""
+    import importlib.util
+
+    file = Path(__file__).parents[1] / "policy" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("policy_conftest", file)
+    made = importlib.util.module_from_spec(spec)
+    sys.modules["policy_conftest"] = made
+    spec.loader.exec_module(made)
+    return made.make_checkpoint
+
+
+@pytest.fixture(scope="session")
+def mobile_checkpoint(checkpoint, tmp_path_factory):
+    return str(checkpoint(tmp_path_factory.mktemp("mobile_checkpoint")))
+
+
+class KeptWeights(Weights):
+    """Weights that stay loaded from test to test."""
+
+    def drop(self):
+        return None
+
+
+@pytest.fixture(scope="session")
+def weights():
+    return KeptWeights()
+
+
+@pytest.fixture
+def stage(graph, mobile, mobile_checkpoint, weights):
+    """A driver, a person, an executor; `play(...)` adds the policy."""
+    robot, file = mobile
+    driver, person = graph.node(Driver, robot), graph.node(Person, robot)
+    graph.managed(ExecutorNode, robot=file, realtime_priority=0, black_box="")
+
+    def play(**parameters):
+        given = {"robot": file, "checkpoint": mobile_checkpoint, "prompt": "task", "idle_period": 0.2}
+        return graph.managed(partial(PolicyNode, weights=weights), **(given | parameters))
+
+    return driver, person, play
+
+
+def says(graph, person, word, node="policy"):
+    graph.wait(
+        lambda: word in person.health.get(node, (0, "", {}))[1], f"{word!r}, it says {person.health.get(node)}", ENOUGH
+    )
+
+
+def test_a_plan_is_stamped_with_its_observation_and_names_every_channel(stage, graph):
+    driver, person, play = stage
+    play()
+    person.say("touch the red block with the left arm")
+    graph.wait(lambda: len(person.chunks) > 2, "chunks", ENOUGH)
+    chunk = person.chunks[-1]
+    assert tuple(chunk.channels) == driver.robot.channel_names
+    assert len(chunk.values) % len(chunk.channels) == 0 and np.all(np.isfinite(chunk.values))
+    assert chunk.subtask == "touch the red block with the left arm" and chunk.source == "policy"
+    assert chunk.epoch == person.state.epoch
+    stamps = [c.header.stamp.sec + 1e-9 * c.header.stamp.nanosec for c in person.chunks]
+    assert stamps == sorted(stamps)
+    assert [c.sequence for c in person.chunks] == sorted({c.sequence for c in person.chunks})
+
+
+def test_a_new_prompt_is_planned_for_at_once_and_an_empty_one_pauses(stage, graph):
+    _, person, play = stage
+    play(idle_period=60.0)
+    says(graph, person, "no task yet")
+    assert not person.chunks
+    person.say("first")
+    graph.wait(lambda: person.chunks and person.chunks[-1].subtask == "first", "a plan for the first", ENOUGH)
+    person.say("second")
+    graph.wait(lambda: person.chunks[-1].subtask == "second", "a plan for the second", ENOUGH)
+    person.say("   ")
+    says(graph, person, "no task yet")
+    person.say("third")
+    graph.wait(lambda: person.chunks[-1].subtask == "third", "a plan for the third", ENOUGH)
+
+
+def test_a_plan_answers_the_epoch_of_the_executor(stage, graph):
+    _, person, play = stage
+    play(idle_period=60.0)
+    person.say("go")
+    graph.wait(lambda: person.chunks, "a plan", ENOUGH)
+    before = person.state.epoch
+    assert person.ask("autonomy")[0]
+    graph.wait(lambda: person.chunks[-1].epoch > before, "a plan for the new epoch", ENOUGH)
+
+
+def test_a_camera_that_is_missing_at_the_start_is_named_and_nothing_is_planned(stage, graph):
+    driver, person, play = stage
+    driver.silent = {"left_wrist"}
+    play()
+    person.say("go")
+    says(graph, person, "camera left_wrist: no picture yet on left_wrist_camera/image_raw")
+    assert person.health["policy"][0] == b"\x02" and not person.chunks
+    driver.silent = set()
+    graph.wait(lambda: person.chunks, "plans once the camera is there", ENOUGH)
+
+
+def test_a_camera_that_stops_ends_planning_and_the_robot_holds(stage, graph):
+    driver, person, play = stage
+    play()
+    person.say("go")
+    graph.wait(lambda: person.chunks, "plans", ENOUGH)
+    driver.silent = {"base"}
+    says(graph, person, "camera base: last picture")
+    planned = len(person.chunks)
+    graph.wait(lambda: driver.commands["left_arm"], "commands")
+    heard = len(driver.commands["left_arm"])
+    graph.wait(lambda: len(driver.commands["left_arm"]) > heard + 20, "more commands")
+    assert len(person.chunks) == planned
+    assert not driver.steps("left_arm")[heard:].any()
+
+
+def test_a_camera_that_is_not_required_may_be_missing(stage, graph):
+    driver, person, play = stage
+    driver.silent = {"back"}
+    play()
+    person.say("go")
+    graph.wait(lambda: person.chunks, "plans", ENOUGH)
+
+
+@pytest.mark.parametrize("spoil", ["encoding", "size", "empty"])
+def test_a_picture_that_cannot_be_read_is_named_and_nothing_crashes(stage, graph, spoil):
+    driver, person, play = stage
+
+    def spoiled(message):
+        if spoil == "encoding":
+            message.encoding = "32FC7"
+        elif spoil == "size":
+            message.width *= 3
+        else:
+            message.height = message.width = 0
+        return message
+
+    driver.pictures["base"] = spoiled
+    play()
+    person.say("go")
+    says(graph, person, "camera base on base_camera/image_raw")
+    assert not person.chunks
+    driver.pictures.clear()
+    graph.wait(lambda: person.chunks, "plans once pictures are good", ENOUGH)
+
+
+def test_an_inference_that_raises_is_told_and_the_next_one_works(stage, graph):
+    _, person, play = stage
+    policy = play()
+    real, asked = policy._policy, []
+
+    class Broken:
+        def infer(self, *_, **__):
+            asked.append(1)
+            raise MemoryError("out of memory")
+
+    policy._policy = Broken()
+    person.say("go")
+    says(graph, person, "inference failed: MemoryError: out of memory")
+    policy._policy = real
+    graph.wait(lambda: person.chunks, "plans again", ENOUGH)
+
+
+def test_a_checkpoint_for_another_robot_is_refused_with_both_sides_named(graph, mobile, checkpoint, tmp_path):
+    node = PolicyNode()
+    other = str(checkpoint(tmp_path, adapter="aloha"))
+    node.set_parameters([Parameter("robot", value=mobile[1]), Parameter("checkpoint", value=other)])
+    assert not node.bring_up()
+    assert "left_waist" in node.stop_reason or "channel" in node.stop_reason
+    assert not node.active
+    node.destroy_node()
+
+
+def test_a_checkpoint_that_is_not_there_is_refused_and_the_node_can_be_configured_again(
+    graph, mobile, mobile_checkpoint
+):
+    node = PolicyNode(parameter_overrides=_given(checkpoint="/nowhere/at/all", robot=mobile[1]))
+    assert not node.bring_up()
+    assert "/nowhere/at/all" in node.stop_reason
+    node.set_parameters([Parameter("checkpoint", value=mobile_checkpoint)])
+    assert node.bring_up(), node.stop_reason
+    node.shut_down("done")
+    node.destroy_node()
+
+
+class Scripted:
+    """A network whose text is given."""
+
+    def __init__(self, real):
+        self.contract, self.infer, self.answer = real.contract, real.infer, "touch the red block with the left arm"
+
+    def subtask(self, *_, **__):
+        return self.answer
+
+
+def test_subtasks_come_from_the_network_and_the_policy_follows_them(stage, graph, mobile, mobile_checkpoint, weights):
+    _, person, play = stage
+    policy = play(prompt="subtask")
+    given = _given(robot=mobile[1], checkpoint=mobile_checkpoint, period=0.2)
+    node = HighLevelNode(weights=weights, partner=lambda: policy.senses, parameter_overrides=given)
+    assert node.bring_up(), node.stop_reason
+    node._policy = network = Scripted(node._policy)
+    graph.add(node)
+    person.say("touch every block")
+    graph.wait(lambda: person.chunks and person.chunks[-1].subtask == network.answer, "a plan for the subtask", ENOUGH)
+    network.answer = ""
+    graph.wait(lambda: int(person.health["high_level"][2]["refused"]) > 1, "refusals of empty text", ENOUGH)
+    assert set(person.subtasks) == {"touch the red block with the left arm"}
+    network.answer = "done"
+    graph.wait(lambda: person.subtasks[-1] == "done", "the next subtask", ENOUGH)
+    node.shut_down("done")
+
+
+def _given(**values):
+    return [Parameter(n, value=v) for n, v in values.items()]
+
+
+def test_a_subtask_is_replaced_only_after_it_was_decoded_twice_running():
+    decision = Decision(2)
+    assert decision.decoded("a") and decision.subtask == "a"
+    assert not decision.decoded("b") and decision.subtask == "a"
+    assert decision.decoded("a")
+    assert not decision.decoded("b") and decision.decoded("b") and decision.subtask == "b"
+    decision.restart()
+    assert decision.decoded("c") and decision.subtask == "c"
+
+
+@pytest.mark.parametrize("text", ["", "  ", "x" * 121, "a\x00b"])
+def test_text_that_is_no_subtask_is_refused(text):
+    assert refusal(text)
+    assert not refusal("touch the red block with the left arm")
+
+
+def test_an_overlong_task_is_refused(stage, graph):
+    *_, play = stage
+    policy = play()
+    policy._on_prompt(String(data="x" * 500))
+    assert policy._prompt == ""

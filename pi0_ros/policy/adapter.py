@@ -171,7 +171,7 @@ KEYS = (
     "policy", "cameras", "high_level_cameras", "missing_cameras", "state", "actions", "hold", "period", "horizon",
     "asset", "normalisation", "resampler", "prompt", "remote",
 )  # fmt: skip
-PROMPT_KEYS = ("kind", "dialect", "length", "state", "pad_state_to", "control_mode")
+PROMPT_KEYS = ("kind", "dialect", "length", "state", "pad_state_to", "control_mode", "lowercase")
 
 
 def load_adapter(name: str | Path) -> Adapter:
@@ -251,7 +251,7 @@ def _prompt(node: Located) -> dict[str, Any]:
     for key, child in section.entries.items():
         if key in ("kind", "dialect"):
             found[key] = child.choice(*(KINDS if key == "kind" else DIALECTS))
-        elif key == "state":
+        elif key in ("state", "lowercase"):
             found[key] = child.truth()
         else:
             found[key] = child.text() if key == "control_mode" else int(child.number(above=-1))

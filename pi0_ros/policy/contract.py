@@ -15,9 +15,9 @@ class Contract:
     """The two sides of a policy.
 
     channels: what a plan commands, in plan order. state_channels: what it must measure. cameras: robot camera -> the
-    model's picture slot; high_level_cameras the same for subtasks. horizon rows, period s. prompt: kind, with the
-    dialect. delta_channels: planned as offsets from the state at chunk start. missing_cameras: robot cameras are always
-    masked when absent; slots without a robot camera are listed in `empty_slots`.
+    model's picture slot; high_level_cameras the same for subtasks; empty_slots: slots no robot camera fills. horizon
+    rows, period s. prompt: kind, with the dialect. delta_channels: planned as offsets from the state at chunk start.
+    continues: whether `infer` takes a plan prefix; where not, it is ignored and the plan has no frozen rows.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Contract:
     horizon: int
     period: float
     has_text_head: bool
+    continues: bool
     resampler: str
     normalisation: str
 
@@ -72,6 +73,7 @@ def contract_of_remote(adapter: Adapter, url: str, robot: Robot) -> Contract:
         horizon=adapter.horizon,
         period=adapter.period,
         has_text_head=False,
+        continues=False,
         resampler="pil",
         normalisation=f"the server's ({url})",
     )
@@ -96,6 +98,7 @@ def contract_of(adapter: Adapter, pipeline: Pipeline, robot: Robot) -> Contract:
         horizon=pipeline.horizon,
         period=adapter.period,
         has_text_head=pipeline.style.kind != "pi0",
+        continues=pipeline.style.kind != "pi0_fast",
         resampler=pipeline.resampler,
         normalisation=pipeline.action_norm.method,
     )

@@ -25,7 +25,7 @@ from pi0_ros.policy.checkpoint import Checkpoint, Overrides, build_pipeline
 from pi0_ros.policy.contract import Contract, Fit, check_fit, contract_of
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.fast import FastTokenizer, extract_actions, load_fast
-from pi0_ros.policy.pipeline import Pipeline
+from pi0_ros.policy.pipeline import ModelInputs, Pipeline
 from pi0_ros.policy.tokenizer import Tokenizer, load_tokenizer
 from pi0_ros.robot.spec import Kind, Robot
 
@@ -113,11 +113,13 @@ class Policy:
         """A plan from one observation.
 
         Args: noise [H, action width] standard normal; or `seed` (a number, or a Generator that is drawn from) to make
-        it. prefix: continue the running plan (real-time chunking).
+        it. prefix: continue the running plan (real-time chunking); ignored, with no frozen rows, by a π0-FAST network,
+        which decodes tokens (`contract.continues`).
         Raises: PolicyError for a missing state, bad pictures, an empty prompt, a prefix that does not fit;
         NotFiniteError where the network's output is not finite.
         """
         started = time.perf_counter()
+        prefix = prefix if self.contract.continues else None
         state = state_to_model(self.adapter, obs.state)
         inputs = self.pipeline.inputs(self._slots(obs.images, self.adapter.cameras), state, obs.prompt, self._tokenizer)
         normalised = self._normalised(inputs, noise, seed, self._prefix(prefix, state))
@@ -154,10 +156,10 @@ class Policy:
         return {slot: images[camera] for slot, camera in cameras.items() if camera is not None and camera in images}
 
     def _normalised(
-        self, inputs: Any, noise: Any, seed: int | np.random.Generator | None, prefix: NormalisedPrefix | None
+        self, inputs: ModelInputs, noise: Any, seed: int | np.random.Generator | None, prefix: NormalisedPrefix | None
     ) -> NDArray[np.floating]:
         if self._fast is not None:
-            return self._from_tokens(inputs, prefix)
+            return self._from_tokens(inputs, self._fast)
         if noise is None:
             if seed is None:
                 raise PolicyError("infer needs noise or a seed to draw it with; zeros would not be a sample")
@@ -166,15 +168,12 @@ class Policy:
             raise PolicyError(f"noise has shape {np.shape(noise)}, the network takes {self.noise_shape()}")
         return self._backend.actions(inputs, np.asarray(noise), prefix)
 
-    def _from_tokens(self, inputs: Any, prefix: NormalisedPrefix | None) -> NDArray[np.floating]:
-        """π0-FAST: ids to a chunk. It cannot continue a plan; the executor blends instead."""
-        assert self._fast is not None
-        if prefix is not None:
-            raise PolicyError("π0-FAST decodes tokens and cannot take a plan prefix; leave it out")
+    def _from_tokens(self, inputs: ModelInputs, fast: FastTokenizer) -> NDArray[np.floating]:
+        """π0-FAST: generated ids to a chunk."""
         stop = (self._tokenizer.eos, self._tokenizer.encode("|")[-1])
         ids = self._backend.text(inputs, FAST_TOKENS, stop)
         size = self.pipeline.action_norm.statistics.size or len(self.adapter.action_channels)
-        return extract_actions(self._tokenizer, self._fast, ids, self.pipeline.horizon, size)
+        return extract_actions(self._tokenizer, fast, ids, self.pipeline.horizon, size)
 
     def _prefix(self, prefix: PlanPrefix | None, state: NDArray[np.floating]) -> NormalisedPrefix | None:
         """The leftover re-anchored: absolute rows become offsets from the new state, then the network's scale."""

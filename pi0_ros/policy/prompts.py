@@ -28,7 +28,8 @@ class PromptStyle:
     `length` is the longest prompt in tokens, BOS included. `state` puts the binned state into the text (π0.5 unless it
     was trained with discrete_state_input=False; always for π0-FAST). `pad_state_to` repeats lerobot 0.4's habit of
     zero-padding the state before binning (pads read "128"); 0 leaves the state alone. `control_mode` is the text
-    between π0.5's <control mode> marks, "" where the checkpoint knows none.
+    between π0.5's <control mode> marks, "" where the checkpoint knows none. `lowercase` also drops the task's capitals
+    and end punctuation, for checkpoints that never saw any.
     """
 
     kind: str
@@ -37,6 +38,7 @@ class PromptStyle:
     state: bool = False
     pad_state_to: int = 0
     control_mode: str = ""
+    lowercase: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS or self.dialect not in DIALECTS:
@@ -93,6 +95,7 @@ def prompt_text(style: PromptStyle, task: str, state: ArrayLike | None = None) -
     Args: task as a person wrote it; state normalised [D], needed where `style.state`.
     Raises: PolicyError if the task is empty, or a state is needed and missing or not finite.
     """
+    task = plain_words(task) if style.lowercase else task
     if not task.strip():
         raise PolicyError("the prompt is empty: publish a task or subtask that says what to do")
     if _is_plain(style):
@@ -118,9 +121,14 @@ def _control_mode(style: PromptStyle) -> str:
     return f" <control mode> {style.control_mode} <control mode>" if style.control_mode else ""
 
 
+def plain_words(task: str) -> str:
+    """Cleaned, lower-case, without end punctuation."""
+    return clean(task).lower().rstrip(" .!?,;:")
+
+
 def subtask_text(task: str) -> str:
-    """The high-level prompt: `Task: {task}. Subtask: `, cleaned, lower-case, without end punctuation."""
-    cleaned = clean(task).lower().rstrip(" .!?,;:")
+    """The high-level prompt: `Task: {task}. Subtask: `, in plain words."""
+    cleaned = plain_words(task)
     if not cleaned:
         raise PolicyError("the task is empty: publish on `task` what the robot should do")
     return f"Task: {cleaned}. Subtask: "

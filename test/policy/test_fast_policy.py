@@ -63,10 +63,11 @@ def test_its_prompt_is_lower_case_and_ends_before_the_answer(folder, robot):
     assert found.prompt.text.startswith("Task: open it, State: ") and found.prompt.text.endswith(";\n")
 
 
-def test_it_cannot_take_a_plan_prefix_and_says_so(folder, robot):
+def test_it_ignores_a_plan_prefix_and_freezes_no_rows(folder, robot):
     policy = load_policy(folder, robot)
-    with pytest.raises(PolicyError, match="cannot take a plan prefix"):
-        policy.infer(observation(robot), prefix=PlanPrefix(np.zeros((4, 18)), robot.channel_names, 1, 2))
+    told = PlanPrefix(np.zeros((4, 18)), robot.channel_names, 1, 2)
+    plan = policy.infer(observation(robot), prefix=told)
+    assert plan.frozen_rows == 0 and not policy.contract.continues
 
 
 def test_without_its_fast_tokenizer_it_is_not_loaded(folder, robot, tmp_path):

@@ -120,3 +120,8 @@ def test_bins_lie_between_minus_one_and_255_and_rise_with_the_value(values):
     bins = state_bins(sorted(values))
     assert bins.min() >= -1 and bins.max() <= 255
     assert np.all(np.diff(bins) >= 0)
+
+
+def test_a_checkpoint_of_plain_words_is_not_given_capitals_and_full_stops():
+    style = PromptStyle("pi05", length=99, state=True, lowercase=True)
+    assert prompt_text(style, " Touch the_RED block. ", [0.0]) == "Task: touch the red block, State: 128;\nAction: "

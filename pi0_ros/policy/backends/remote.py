@@ -118,12 +118,11 @@ class RemotePolicy:
     def infer(
         self, obs: Observation, noise: object = None, prefix: PlanPrefix | None = None, seed: object = None
     ) -> Plan:
-        """A plan from the server. `noise` and `seed` are the server's own affair and ignored.
+        """A plan from the server. Noise is its own affair and plan prefixes are not in its protocol, so `noise`,
+        `seed` and `prefix` are ignored, and no row is frozen.
 
-        Raises: ServerError; PolicyError for a prefix, a missing state or an empty prompt; NotFiniteError.
+        Raises: ServerError; PolicyError for a missing state or an empty prompt; NotFiniteError.
         """
-        if prefix is not None:
-            raise PolicyError("openpi's protocol has no plan prefix; leave it out and let the executor blend")
         started = time.perf_counter()
         answer = self.client.ask(packed(self.adapter, self._remote, obs))
         actions = np.asarray(answer.get("actions", ()))

@@ -1,18 +1,21 @@
 import numpy as np
 import pytest
 
-from pi0_ros.model import load
+from pi0_ros.model import GemmaConfig, load
 from pi0_ros.policy import Observation, PlanPrefix, PolicyError, load_policy
 from pi0_ros.policy.backends.onnx_backend import OnnxBackend
 from pi0_ros.policy.backends.onnx_export import export
 from pi0_ros.robot import load_robot
+
+pytestmark = pytest.mark.timeout(600)  # tracing takes seconds alone and minutes on a machine at work
+TOWER = GemmaConfig(width=16, depth=2, heads=2, kv_heads=1, head_dim=8, mlp=16)
 
 
 @pytest.fixture(scope="module", params=["pi05", "pi0"])
 def exported(request, tmp_path_factory, maker):
     pytest.importorskip("onnxscript", reason="exporting needs the packages onnx and onnxscript")
     pytest.importorskip("onnxruntime", reason="running graphs needs the package onnxruntime")
-    folder = maker(tmp_path_factory.mktemp(request.param), kind=request.param)
+    folder = maker(tmp_path_factory.mktemp(request.param), kind=request.param, language=TOWER, expert=TOWER)
     export(load(folder).model, folder / "onnx")
     return folder
 

@@ -70,7 +70,8 @@ CHUNK = np.arange(3 * 14, dtype=np.float32).reshape(3, 14) / 50
 def test_an_observation_goes_out_as_openpi_wants_it_and_a_plan_comes_back(serving, robot):
     server = serving({"actions": CHUNK, "policy_timing": {"infer_ms": np.float64(3.0)}})
     policy = load_policy(server.url, robot, adapter="aloha_plain")
-    plan = policy.infer(observation(robot))
+    plan = policy.infer(observation(robot), prefix=PlanPrefix(CHUNK, robot.channel_names, 1, 2))
+    assert plan.frozen_rows == 0
     sent = server.seen[0]
     assert sent["prompt"] == "fold the towel"
     assert sorted(sent["images"]) == ["cam_high", "cam_left_wrist", "cam_right_wrist"]
@@ -145,8 +146,7 @@ def test_answers_that_are_no_plan_are_refused(serving, robot, answer, error, mes
 
 def test_what_the_protocol_lacks_is_said(robot):
     policy = RemotePolicy(robot, load_adapter("aloha_plain"), Client("ws://127.0.0.1:1"))
-    with pytest.raises(PolicyError, match="prefix"):
-        policy.infer(observation(robot), prefix=PlanPrefix(CHUNK, robot.channel_names, 1, 2))
+    assert not policy.contract.continues
     with pytest.raises(PolicyError, match="no subtasks"):
         policy.subtask(observation(robot), "fold")
     with pytest.raises(PolicyError, match="empty"):

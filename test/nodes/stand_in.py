@@ -34,7 +34,7 @@ from pi0_ros.ros.qos import EVENTS, LATCHED, RELIABLE, SENSOR
 from pi0_ros.ros.run import Spinner
 from pi0_ros.ros.subscribe import PICTURE_TYPES, TELEOP_TYPES
 
-PATIENCE = 15.0
+PATIENCE = 40.0
 COMMANDS = QoSProfile(depth=200)
 
 
@@ -125,8 +125,9 @@ class Graph:
 class Driver(Node):
     """A robot whose joints are at once where they are told to be. `silent` names what it keeps quiet about."""
 
-    def __init__(self, graph, robot, camera_rate=8.0, size=32, start=0.0):
-        super().__init__("driver")
+    def __init__(self, graph, robot, camera_rate=8.0, size=32, start=0.0, **kwargs):
+        super().__init__("driver", **kwargs)
+        self.lock, self.stamp = threading.Lock(), lambda: self.get_clock().now().to_msg()
         self.graph, self.robot, self.size = graph, robot, size
         self.silent, self.pictures = set(), {}
         self.values = {c.name: np.clip(start, c.limits.lower, c.limits.upper) for c in robot.channels}
@@ -161,7 +162,8 @@ class Driver(Node):
         return found
 
     def _state(self):
-        stamp = self.get_clock().now().to_msg()
+        with self.lock:
+            stamp = self.stamp()
         for source, publisher in self._sources:
             if source.topic in self.silent:
                 continue
@@ -289,8 +291,8 @@ class Person(Node):
 class Planner(Node):
     """Publishes ActionChunks from a function of time: `plan(seconds) -> {channel: value}`; others stay where they are."""
 
-    def __init__(self, graph, robot, plan=None, period=0.1, rows=16, rate=5.0):
-        super().__init__("planner")
+    def __init__(self, graph, robot, plan=None, period=0.1, rows=16, rate=5.0, **kwargs):
+        super().__init__("planner", **kwargs)
         self.graph, self.robot, self.plan = graph, robot, plan or (lambda _: {})
         self.period, self.rows, self.silent = period, rows, False
         self._state, self._sequence, self._home = None, 0, None

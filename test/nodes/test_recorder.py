@@ -32,13 +32,14 @@ def test_an_episode_holds_what_was_seen_commanded_and_by_whom(graph, mobile, tmp
     recorder.shut_down("done")
 
     read = Dataset(tmp_path / "set")
-    rows = [read[k] for k in range(len(read))]
-    drivers = [str(np.asarray(row["driver"]).item()) for row in rows]
+    drivers = list(read.column("driver"))
     assert drivers[0] == "hold" and drivers[-1] == "autonomy"
-    assert all(row["task"] == "touch the red block" for row in rows)
-    assert np.asarray(rows[0]["observation.images.base"]).shape == (32, 32, 3)
-    state = np.asarray(rows[0]["observation.state"])
-    np.testing.assert_allclose(state, [driver.values[n] for n in robot.channel_names], atol=0.05)
+    assert set(read.tasks) == {"touch the red block"} and read.task_of(0) == "touch the red block"
+    pictures = list(read.pictures("base", 0))
+    assert len(pictures) == len(read) and pictures[0].shape == (32, 32, 3)
+    state = read.column("observation.state")
+    assert state.shape == read.column("action").shape == (len(read), len(robot.channels))
+    np.testing.assert_allclose(state[0], [driver.values[n] for n in robot.channel_names], atol=0.05)
 
 
 def test_a_frame_without_words_is_not_taken_and_the_reason_is_told(graph, mobile, tmp_path):

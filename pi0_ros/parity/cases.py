@@ -16,13 +16,15 @@ from pi0_ros.parity.resize_case import resize_rows
 from pi0_ros.parity.rtc_case import rtc_rows
 from pi0_ros.parity.transforms_case import transforms_rows
 
-KINDS = ("model", "rtc", "fast", "resize", "transforms", "state_prompt")
+KINDS = ("model", "rtc", "fast", "resize", "transforms", "state_prompt", "dataset")
 
 
 def case_kind(folder: Path) -> str:
     """One of `KINDS`. Raises ParityError where the folder is none of them."""
     if not folder.is_dir():
         raise ParityError(f"{folder}: no such folder")
+    if (folder / "expected.safetensors").is_file():
+        return "dataset"
     if (folder / "state_prompt.json").is_file():
         return "state_prompt"
     if not (folder / "io.safetensors").is_file():
@@ -51,6 +53,10 @@ def rows(folder: Path, tokenizer: str | Path | None = None) -> Iterator[Row]:
             yield from e2e_rows(folder, case.loaded, tokenizer)
     elif kind == "state_prompt":
         yield from prompt_rows(folder, tokenizer)
+    elif kind == "dataset":
+        from pi0_ros.parity.dataset_case import dataset_rows  # needs pyarrow and av, the other cases do not
+
+        yield from dataset_rows(folder)
     else:
         simple = {"rtc": rtc_rows, "fast": fast_rows, "resize": resize_rows, "transforms": transforms_rows}
         yield from simple[kind](folder)

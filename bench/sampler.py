@@ -1,6 +1,6 @@
 """The fast path against the plain one and, where its Python is given, against LeRobot's pi0.5, on this CPU.
 
-`python -m bench sampler [--quick] [--threads N] [--peer-python PATH] [--repeats N]`. Middle size: vision 12 x 768,
+`python -m bench sampler [--quick] [--threads N] [--peer-python PATH] [--repeats N] [--cpu-time]`. Middle size: vision 12 x 768,
 language 12 x 1024, expert 12 x 512, three cameras of 224, 64 of 200 text tokens, 50 actions, ten steps, batch 1.
 Times are the shortest of several taken in turns. The peer needs LeRobot 0.6 (Python 3.12) in an environment of its own.
 """
@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,22 +45,25 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--peer-python", help="a Python that can import lerobot 0.6")
+    parser.add_argument("--cpu-time", action="store_true", help="processor seconds of one thread: for a busy machine")
     args = parser.parse_args(argv)
+    args.threads = 1 if args.cpu_time else args.threads
+    args.clock = time.process_time if args.cpu_time else time.perf_counter
     torch.set_num_threads(args.threads)
-    tiny(args.repeats * 4)
+    tiny(args.repeats * 4, args.clock)
     if not args.quick:
         middle(args)
     return 0
 
 
-def tiny(repeats: int) -> None:
+def tiny(repeats: int, clock: Callable[[], float]) -> None:
     """The size of the shipped checkpoint, whose call has to fit into a control loop."""
     config = preset("tiny")
     model = random_weights(config)
     inputs, noise = workload(config, 50, 3)
     fast = FastSampler(model)
     calls = {"fast": lambda: fast(inputs, noise), "plain": lambda: sample_actions(model, inputs, noise)}
-    for name, seconds in best(calls, repeats, nothing).items():
+    for name, seconds in best(calls, repeats, nothing, clock).items():
         report("sampler", f"tiny_{name}", seconds * 1e3, "ms", threads=torch.get_num_threads())
 
 
@@ -82,13 +86,13 @@ def middle(args: argparse.Namespace) -> None:
     else:
         print("this CPU has no bfloat16 products; they are left out", file=sys.stderr)
     with peer(args, model, *cases[3], fast(*cases[3])) as full, peer(args, model, *cases[2], None) as absent:
-        times = best(calls, args.repeats, nothing)
+        times = best(calls, args.repeats, nothing, args.clock)
         theirs = [ask() for ask in (full, absent) for _ in range(args.repeats) if ask]
     times |= peer_times(theirs, args.repeats)
-    tell(times)
+    tell(times, args.clock)
 
 
-def tell(times: dict[str, float]) -> None:
+def tell(times: dict[str, float], clock: Callable[[], float]) -> None:
     """Times, ratios, and each stage against the measured matrix peak."""
     for name, seconds in times.items():
         report("sampler", name, seconds * 1e3, "ms", threads=torch.get_num_threads())
@@ -104,13 +108,13 @@ def tell(times: dict[str, float]) -> None:
                 report("sampler", f"{ours}_over_lerobot", times[other] / times[ours], "x")
     for dtype, prefix in ((torch.float32, "fast"), (torch.bfloat16, "fast_bfloat16")):
         if prefix in times:
-            tell_stages(times, dtype, prefix)
+            tell_stages(times, dtype, prefix, clock)
 
 
-def tell_stages(times: dict[str, float], dtype: torch.dtype, prefix: str) -> None:
+def tell_stages(times: dict[str, float], dtype: torch.dtype, prefix: str, clock: Callable[[], float]) -> None:
     """Operations per second of vision, prefix and steps as a share of the quickest product here."""
     kind = str(dtype).removeprefix("torch.")
-    peak = matrix_peak(torch.device("cpu"), dtype, nothing)
+    peak = matrix_peak(torch.device("cpu"), dtype, nothing, clock)
     report("sampler", f"matrix_peak_{kind}", peak / 1e9, "GFLOP/s")
     work = operations(MIDDLE, VALID, 3)
     seconds = {name: times[f"{prefix}_{name}"] for name in work}
@@ -132,7 +136,8 @@ def peer(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_peer(folder, model, inputs, noise)
-        command = [args.peer_python, str(Path(__file__).with_name("_peer_lerobot.py")), name, str(args.threads)]
+        script, clock = Path(__file__).with_name("_peer_lerobot.py"), args.clock.__name__
+        command = [args.peer_python, str(script), name, str(args.threads), clock]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             if not answer(process):
                 process.kill()

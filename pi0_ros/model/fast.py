@@ -99,6 +99,9 @@ class FastSampler:
         self.vision = Vision(model, self.to, pictures)
         self.trunk = Stack(model.gemma, self.to, pictures + config.prompt_length // 2)
         self.embedding, self.norm = self.to(weight), self.to.full(model.gemma.norm.weight) + 1.0
+        self.scale = math.sqrt(config.language.width)
+        if config.numerics.embedding_scale == "activation":
+            self.scale = float(torch.tensor(self.scale, dtype=self.to.dtype))
         if config.expert is not None:
             self.expert = Stack(model.expert, self.to, config.horizon)
             self.heads = Heads(model, self.to)
@@ -271,10 +274,7 @@ class FastSampler:
         return self.heads.velocity(hidden, styles[-1])
 
     def _embed_text(self, tokens: Tensor) -> Tensor:
-        rows, scale = F.embedding(tokens, self.embedding), math.sqrt(self.config.language.width)
-        if self.config.numerics.embedding_scale == "activation":
-            scale = float(torch.tensor(scale, dtype=self.to.dtype))
-        return rows * scale
+        return F.embedding(tokens, self.embedding) * self.scale
 
     @staticmethod
     def _plain(stack: Stack) -> list[Style]:

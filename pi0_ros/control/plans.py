@@ -140,8 +140,11 @@ class Plans:
         old, self._old = self._old, None
         if old is None or self.running is None:
             return
-        expected = old.at(min(time, old.end))
-        continued = before + expected - old.at(min(time - period, old.end))
+        expected, last = old.at(min(time, old.end)), old.at(min(time - period, old.end))
+        ahead = before - last  # a command that was catching up would have gone on doing so
+        ahead[0] += period * (ahead[1] + 0.5 * period * ahead[2])
+        ahead[1] += period * ahead[2]
+        continued = expected + ahead
         jump = np.abs(after - continued) * self._smooth
         gap = np.abs(self.running.spline.at(time)[0] - expected[0]) * self._smooth
         self.seam = Seam(*(float(np.max(m)) for m in (jump[0], jump[1], jump[1] / self._rate, gap)))

@@ -120,10 +120,9 @@ class Conductor(Node):
 
     # --- what it sees ---
 
-    def _on_command(self, group: Group, message: object, info: dict[str, object] | None = None) -> None:
+    def _on_command(self, group: Group, message: object, info: dict[str, int]) -> None:
         # The time at which the network layer got it, not the time at which this process came round to look.
-        stamp = (info or {}).get("received_timestamp") or 0
-        at = stamp * 1e-9 if stamp else self.clocks.ros()
+        at = info["received_timestamp"] * 1e-9 or self.clocks.ros()
         try:
             values = channel_values(group, message, group.command.joints)
         except ConversionError as error:

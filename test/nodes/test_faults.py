@@ -2,6 +2,7 @@
 
 import math
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -149,8 +150,7 @@ def test_row_34_with_two_sources_there_is_one_owner_and_the_other_is_counted(sta
 
 def test_row_36_a_clock_that_jumps_back_ends_autonomy_until_it_is_asked_for_again(graph, mobile):
     robot, file = mobile
-    time = SimulatedTime()
-    graph.add(time)
+    clock = graph.add(SimulatedTime())
     use = [Parameter("use_sim_time", value=True)]
     driver = graph.node(Driver, robot, parameter_overrides=use)
     person = graph.node(Person, robot)
@@ -158,12 +158,12 @@ def test_row_36_a_clock_that_jumps_back_ends_autonomy_until_it_is_asked_for_agai
     graph.managed(ExecutorNode, robot=file, use_sim_time=True, **QUIET)
     graph.wait(lambda: driver.commands["lift"] and person.mode == "hold", "hold")
     moving(graph, driver, person)
-    time.now = 5.0
+    clock.set(5.0)
     person.wait_mode("hold")
     assert "clock" in person.state.reason
     within_limits(driver, "left_arm")
     graph.wait(lambda: person.ask("autonomy")[0], "autonomy when asked for")
-    time.stopped = True
+    clock.stopped = True
     person.wait_mode("hold")
     graph.wait(lambda: not driver.steps("left_arm")[-1].any(), "standstill although the clock stands")
 
@@ -173,14 +173,17 @@ class SimulatedTime(Node):
 
     def __init__(self):
         super().__init__("simulated_time")
-        self.now, self.stopped = 100.0, False
+        self.stopped = False
+        self.set(100.0)
         self._publisher = self.create_publisher(Clock, "/clock", 10)
         self.create_timer(0.01, self._tick)
 
+    def set(self, now):
+        self._offset = now - time.monotonic()
+
     def _tick(self):
         if not self.stopped:
-            self.now += 0.01
-            self._publisher.publish(Clock(clock=time_message(self.now)))
+            self._publisher.publish(Clock(clock=time_message(time.monotonic() + self._offset)))
 
 
 @pytest.mark.parametrize(

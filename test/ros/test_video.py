@@ -1,0 +1,31 @@
+import numpy as np
+import pytest
+
+av = pytest.importorskip("av")
+
+from pi0_ros.ros.video import SIDE, VideoWriter, compose
+
+
+def test_a_frame_has_the_cameras_in_order_and_text_below():
+    red = np.zeros((10, 10, 3), np.uint8) + np.array([255, 0, 0], np.uint8)
+    frame = compose({"b": red}, ["a", "b"], ["task: x", "mode: hold"])
+    assert frame.shape[1] == 2 * SIDE and frame.shape[0] > SIDE and frame.shape[0] % 2 == 0
+    assert frame[SIDE // 2, SIDE // 2].max() == 0
+    assert tuple(frame[SIDE // 2, SIDE + SIDE // 2]) == (255, 0, 0)
+    assert frame[SIDE:].max() > 200
+
+
+def test_the_film_can_be_read_back(tmp_path):
+    writer = VideoWriter(tmp_path / "film.mp4", 10)
+    for k in range(12):
+        writer.add(np.full((64, 96, 3), 20 * k, np.uint8))
+    writer.close()
+    with av.open(str(tmp_path / "film.mp4")) as film:
+        frames = [f.to_ndarray(format="rgb24") for f in film.decode(video=0)]
+    assert len(frames) == 12
+    assert abs(int(frames[-1].mean()) - 220) < 6 and frames[0].mean() < 6
+
+
+def test_a_film_without_frames_leaves_no_file(tmp_path):
+    VideoWriter(tmp_path / "film.mp4", 10).close()
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from pi0_ros.robot import load_robot
+from pi0_ros.ros.witness import Witness, summary
+
+ROBOT = load_robot("mobile_bimanual")
+ARM = ROBOT.group("left_arm")
+FAST = np.array([c.limits.velocity for c in ARM.channels]) * 0.02
+HOME = np.array([(c.limits.lower + c.limits.upper) / 2 for c in ARM.channels])
+
+
+@pytest.fixture
+def witness():
+    return Witness(ROBOT)
+
+
+def test_steps_at_the_limit_are_allowed_and_steps_above_it_are_counted(witness):
+    assert witness.see("left_arm", 1.00, HOME)
+    assert witness.see("left_arm", 1.02, HOME + FAST)
+    assert not witness.see("left_arm", 1.04, HOME + 2.01 * FAST)
+    assert witness.violations == 1
+
+
+def test_a_step_after_a_missed_period_may_be_twice_as_long(witness):
+    witness.see("left_arm", 1.00, HOME)
+    assert witness.see("left_arm", 1.04, HOME + 2.0 * FAST)
+    assert witness.groups["left_arm"].missed == 1
+
+
+def test_a_position_outside_its_limits_or_not_finite_is_a_violation(witness):
+    assert not witness.see("left_arm", 1.0, [c.limits.upper + 0.1 for c in ARM.channels])
+    assert not witness.see("left_arm", 1.02, np.full(6, np.nan))
+
+
+def test_the_base_may_change_its_velocity_by_its_acceleration_only(witness):
+    witness.see("base", 1.00, [0.0, 0.0, 0.0])
+    assert witness.see("base", 1.02, [0.02, 0.0, 0.0])
+    assert not witness.see("base", 1.04, [0.05, 0.0, 0.0])
+
+
+def test_the_report_counts_what_the_slowest_group_got(witness):
+    for k in range(101):
+        for group in ROBOT.groups:
+            if group.name != "lift" or k % 2 == 0:
+                middle = [(c.limits.lower + c.limits.upper) / 2 for c in group.channels]
+                witness.see(group.name, 5.0 + 0.02 * k + 0.001 * (k % 2), middle)
+    told = witness.control()
+    assert told["commands"] == 51 and told["rate_hz"] == pytest.approx(25.0)
+    assert told["missed"] == 50
+    assert told["period_error_ms"]["p50"] == pytest.approx(1.0)
+    assert witness.violations == 0
+
+
+def test_after_a_restart_only_what_follows_counts(witness):
+    witness.see("left_arm", 1.0, HOME)
+    witness.see("left_arm", 1.02, HOME + 5 * FAST)
+    witness.restart()
+    assert witness.violations == 0
+    assert not witness.see("left_arm", 1.04, HOME)
+
+
+def test_nothing_seen_is_no_error(witness):
+    assert witness.control()["commands"] == 0
+    assert summary([], 0.5, 0.99) == [0.0, 0.0]

@@ -1,185 +1,180 @@
-"""Reading LeRobot datasets, v3.0 and v2.1, whoever wrote them."""
+"""Reading a LeRobot dataset: frames by index, action chunks, pictures by timestamp."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pi0_ros.data.errors import DataError
-from pi0_ros.data.video import UInt8, read_frames
-from pi0_ros.data.writer import DatasetWriter
+from pi0_ros.data.layout import STANDARD, Episode, read_layout
+from pi0_ros.data.tables import AGAIN, read_table
+from pi0_ros.data.video import TOLERANCE, Picture, VideoReader
+from pi0_ros.data.writer import DatasetWriter, FileLimits
 
-PICTURES = "observation.images."
+if TYPE_CHECKING:
+    from typing import Self
 
+__all__ = ["Dataset", "DatasetWriter", "Episode", "FileLimits"]
 
-@dataclass(frozen=True)
-class Episode:
-    """One episode: rows start .. stop of the dataset, and for each camera the file and time where its video begins."""
-
-    index: int
-    start: int
-    stop: int
-    tasks: tuple[str, ...]
-    videos: dict[str, tuple[Path, float]]
-
-    @property
-    def length(self) -> int:
-        """Frames."""
-        return self.stop - self.start
+OPEN_VIDEOS = 16
 
 
 class Dataset:
-    """A dataset on disk; numbers are read once when first asked for, pictures each time."""
+    """All episodes of a folder, frame after frame.
 
-    def __init__(self, folder: str | Path) -> None:
-        """Raises DataError where the folder is no dataset of a version that is read here."""
-        self.folder = Path(folder)
-        self.info = self._json("meta/info.json")
-        self.version = str(self.info.get("codebase_version", ""))
-        if self.version not in ("v3.0", "v2.1"):
-            raise DataError(f"{folder}: LeRobot version '{self.version}' is not read here; v3.0 and v2.1 are")
-        self.fps = int(self.info["fps"])
-        self.features: dict[str, dict[str, Any]] = self.info["features"]
-        self.cameras = tuple(
-            n.removeprefix(PICTURES) for n, f in self.features.items() if f["dtype"] in ("video", "image")
-        )
+    `dataset[i]` is a dict of every feature (arrays of the feature's shape, numbers where it is [1], text as str, pictures
+    uint8 [H, W, 3] RGB) and "task". Keys of `deltas` (seconds relative to the frame, whole multiples of 1 / fps) are
+    [T, ...] instead, with a bool [T] "<key>_is_pad" that marks what lies beyond the episode: its first or last frame is
+    repeated there, as lerobot's delta_timestamps do. Numbers are read when first asked for, pictures each time.
+    """
+
+    def __init__(self, folder: str | Path, deltas: Mapping[str, Sequence[float]] | None = None) -> None:
+        """Raises DataError for a folder that is none or incomplete, a key it lacks, or a delta between frames."""
+        self.folder, self.layout = Path(folder), read_layout(folder)
+        self.version, self.fps, self.features = self.layout.version, self.layout.fps, self.layout.features
+        self.episodes, self.tasks, self.stats = self.layout.episodes, self.layout.tasks, self.layout.stats
+        if not self.episodes:
+            raise DataError(f"{self.folder}: has no episode yet; record one first")
+        self.cameras = tuple(self.layout.cameras)
+        self._known(deltas or {})
+        self._steps = {key: self._in_frames(key, seconds) for key, seconds in (deltas or {}).items()}
+        self._words = {index: text for text, index in self.tasks.items()}
+        self._starts = np.array([e.start for e in self.episodes])
+        self._videos: dict[Path, VideoReader] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of open video files."""
+        for video in self._videos.values():
+            video.close()
+        self._videos.clear()
 
     def __len__(self) -> int:
-        return int(self.info["total_frames"])
+        return self.layout.frames
 
-    @cached_property
-    def episodes(self) -> tuple[Episode, ...]:
-        """All episodes in order."""
-        return tuple(self._episodes_v3() if self.version == "v3.0" else self._episodes_v21())
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        i = range(len(self))[i]  # IndexError, and negative indices, as for any sequence
+        names = {key: camera for camera, key in self.layout.cameras.items()}
+        row: dict[str, Any] = {}
+        for key in self.features:
+            rows, pad = self._held(i, self._steps.get(key, np.zeros(1, np.int64)))
+            values = np.stack(self._pictures(names[key], rows)) if key in names else self.column(key)[rows]
+            row[key] = values if key in self._steps else values[0]
+            if key in self._steps:
+                row[f"{key}_is_pad"] = pad
+        return {**row, "task": self.task_of(i)}
 
-    @cached_property
-    def tasks(self) -> dict[str, int]:
-        """Words to task index."""
-        if self.version == "v2.1":
-            return {row["task"]: int(row["task_index"]) for row in self._json_lines("meta/tasks.jsonl")}
-        rows = self._table("meta/tasks.parquet").to_pylist()
-        return {row.get("task", row.get("__index_level_0__")): int(row["task_index"]) for row in rows}
-
-    @cached_property
-    def stats(self) -> dict[str, dict[str, NDArray]]:
-        """Statistics of the whole dataset by feature (v3.0)."""
-        return {n: {k: np.array(v) for k, v in s.items()} for n, s in self._json("meta/stats.json").items()}
-
-    @cached_property
-    def _rows(self) -> pa.Table:
-        files = sorted((self.folder / "data").rglob("*.parquet"))
-        if not files:
-            raise DataError(f"{self.folder / 'data'}: holds no parquet file; copy the whole dataset")
-        table = pa.concat_tables([self._table(f) for f in files], promote_options="default")
-        if len(table) != len(self):
-            raise DataError(f"{self.folder}: its files hold {len(table)} frames, info.json says {len(self)}")
-        return table
-
-    @cached_property
-    def _columns(self) -> dict[str, NDArray]:
-        return {}
-
-    def column(self, name: str) -> NDArray:
-        """A feature of all frames: [N, D], or [N] where it is a single number or text. Raises DataError if unknown."""
-        if name not in self._columns:
-            if name not in self._rows.column_names:
-                raise DataError(f"{self.folder}: no feature '{name}'; there are {', '.join(self._rows.column_names)}")
-            self._columns[name] = _array(self._rows[name])
-        return self._columns[name]
+    def episode_of(self, frame: int) -> Episode:
+        """The episode that a frame belongs to."""
+        return self.episodes[int(np.searchsorted(self._starts, frame, side="right")) - 1]
 
     def task_of(self, frame: int) -> str:
         """What was done in a frame, in words."""
-        words = {index: text for text, index in self.tasks.items()}
-        return words[int(self.column("task_index")[frame])]
+        return self._words[int(self.column("task_index")[frame])]
+
+    def column(self, name: str) -> NDArray:
+        """A feature of all frames: [N, ...], or [N] where it is a single number or text. Raises DataError if unknown."""
+        if name not in self._columns:
+            raise DataError(f"{self.folder}: no feature {name!r} in its tables; there are {', '.join(self._columns)}")
+        return self._columns[name]
 
     def chunk(self, frame: int, horizon: int, name: str = "action") -> tuple[NDArray, NDArray[np.bool_]]:
-        """The feature in this frame and the next ones of its episode [horizon, D], and which rows are padding [horizon].
+        """The feature in this frame and the next ones of its episode [horizon, ...], and which rows are padding [horizon].
 
         Beyond the episode's end its last row is repeated (LeRobot's delta_timestamps t / fps).
         """
-        stop = self.episodes[int(self.column("episode_index")[frame])].stop
-        rows = frame + np.arange(horizon)
-        return self.column(name)[np.minimum(rows, stop - 1)], rows >= stop
+        rows, pad = self._held(frame, np.arange(horizon))
+        return self.column(name)[rows], pad
 
-    def pictures(self, camera: str, episode: int) -> Iterator[UInt8]:
-        """An episode's pictures [H, W, 3] in order. Raises DataError for an unknown camera or an unreadable file."""
+    def _held(self, frame: int, steps: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Frames `frame` + steps held inside its episode, and where they had to be."""
+        episode, rows = self.episode_of(frame), frame + steps
+        inside = np.clip(rows, episode.start, episode.stop - 1)
+        return inside, inside != rows
+
+    def picture(self, camera: str, frame: int) -> Picture:
+        """The picture of a frame, uint8 [H, W, 3] RGB. Raises DataError as `pictures` does."""
+        return self._pictures(camera, [frame])[0]
+
+    def pictures(self, camera: str, episode: int) -> Iterator[Picture]:
+        """An episode's pictures in order. Raises DataError for an unknown camera or an unreadable file."""
         found = self.episodes[episode]
-        if camera not in found.videos:
-            raise DataError(f"{self.folder}: no camera '{camera}'; there are {', '.join(found.videos) or 'none'}")
-        path, start = found.videos[camera]
-        return read_frames(path, start, found.length)
+        for frame in range(found.start, found.stop):
+            yield self._pictures(camera, [frame])[0]
 
-    def _episodes_v3(self) -> Iterator[Episode]:
-        for file in sorted((self.folder / "meta/episodes").rglob("*.parquet")):
-            table = pq.ParquetFile(file)
-            names = [n for n in table.schema_arrow.names if not n.startswith("stats/")]
-            for row in table.read(columns=names).to_pylist():
-                yield Episode(
-                    int(row["episode_index"]),
-                    int(row["dataset_from_index"]),
-                    int(row["dataset_to_index"]),
-                    tuple(row["tasks"]),
-                    {c: self._video_v3(row, PICTURES + c) for c in self.cameras},
-                )
+    def _pictures(self, camera: str, frames: Sequence[int] | NDArray) -> list[Picture]:
+        """Pictures of frames of one episode."""
+        episode = self.episode_of(int(frames[0]))
+        if camera not in episode.videos:
+            raise DataError(f"{self.folder}: no camera {camera!r}; there are {', '.join(self.cameras) or 'none'}")
+        file, begin = episode.videos[camera]
+        return self._video(file).at([begin + (int(i) - episode.start) / self.fps for i in frames])
 
-    def _video_v3(self, row: dict[str, Any], key: str) -> tuple[Path, float]:
-        place = {"chunk_index": row[f"videos/{key}/chunk_index"], "file_index": row[f"videos/{key}/file_index"]}
-        path = self.info["video_path"].format(video_key=key, **place)
-        return self.folder / path, float(row[f"videos/{key}/from_timestamp"])
+    def _video(self, file: Path) -> VideoReader:
+        if file not in self._videos:
+            if len(self._videos) >= OPEN_VIDEOS:
+                oldest = next(iter(self._videos))
+                self._videos.pop(oldest).close()
+            self._videos[file] = VideoReader(file)
+        return self._videos[file]
 
-    def _episodes_v21(self) -> Iterator[Episode]:
-        start = 0
-        for row in self._json_lines("meta/episodes.jsonl"):
-            index, length = int(row["episode_index"]), int(row["length"])
-            place = {"episode_chunk": index // int(self.info["chunks_size"]), "episode_index": index}
-            videos = {
-                c: (self.folder / self.info["video_path"].format(video_key=PICTURES + c, **place), 0.0)
-                for c in self.cameras
-            }
-            yield Episode(index, start, start + length, tuple(row["tasks"]), videos)
-            start += length
+    def _known(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            if key not in self.features:
+                raise DataError(f"{self.folder}: has no feature {key!r}; it has {', '.join(self.features)}")
 
-    def _table(self, path: str | Path) -> pa.Table:
-        file = self.folder / path
-        try:
-            return pq.read_table(file, partitioning=None)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise DataError(f"{file}: not a readable parquet file ({error})") from error
+    def _in_frames(self, key: str, seconds: Sequence[float]) -> NDArray[np.int64]:
+        frames = np.asarray(seconds, np.float64) * self.fps
+        steps = np.round(frames).astype(np.int64)
+        if np.abs(frames - steps).max(initial=0.0) > TOLERANCE * self.fps:
+            raise DataError(f"{self.folder}: deltas of {key!r} fall between frames; give multiples of 1/{self.fps} s")
+        return steps
 
-    def _json(self, path: str) -> Any:
-        file = self.folder / path
-        try:
-            return json.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise DataError(f"{file}: not there; give the folder of a LeRobot dataset") from error
-        except json.JSONDecodeError as error:
-            raise DataError(f"{file}: not JSON ({error})") from error
+    @cached_property
+    def _columns(self) -> dict[str, NDArray]:
+        """Every feature that is no picture, rows of all data files behind one another."""
+        files = dict.fromkeys(e.data for e in self.episodes)
+        wanted = {k for k, f in self.features.items() if f["dtype"] not in ("video", "image")}
+        tables = [read_table(file) for file in files]
+        names = [n for n in tables[0].column_names if n in wanted | set(STANDARD)]
+        for file, table in zip(files, tables, strict=True):
+            lost = sorted({*names, *wanted} - set(table.column_names))
+            if lost:
+                raise DataError(f"{file}: lacks the column {lost[0]!r} of info.json's features; {AGAIN}")
+        shapes = {n: self.features.get(n, {}).get("shape") for n in names}
+        columns = {n: np.concatenate([_array(t.column(n), shapes[n]) for t in tables])[: len(self)] for n in names}
+        return self._complete(columns)
 
-    def _json_lines(self, path: str) -> list[Any]:
-        file = self.folder / path
-        if not file.is_file():
-            raise DataError(f"{file}: not there; a v2.1 dataset needs it")
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    def _complete(self, columns: dict[str, NDArray]) -> dict[str, NDArray]:
+        """The columns, if they hold the frames that the episodes' table tells of."""
+        count = len(next(iter(columns.values())))
+        index = columns.get("index", np.arange(count))
+        if count < len(self) or not np.array_equal(index, np.arange(count)):
+            raise DataError(f"{self.folder / 'data'}: not the {len(self)} frames that meta/ tells of; {AGAIN}")
+        return columns
 
 
-def _array(column: pa.ChunkedArray) -> NDArray:
-    whole = column.combine_chunks()
-    if pa.types.is_string(whole.type):
-        return np.array(whole.to_pylist(), dtype=str)
-    if pa.types.is_fixed_size_list(whole.type):
-        return whole.flatten().to_numpy(zero_copy_only=False).reshape(len(whole), whole.type.list_size)
-    if pa.types.is_list(whole.type):
-        return np.array(whole.to_pylist())
-    return whole.to_numpy(zero_copy_only=False)
-
-
-__all__ = ["Dataset", "DatasetWriter", "Episode"]
+def _array(column: pa.ChunkedArray, shape: Sequence[int] | None) -> NDArray:
+    """[N] of plain values, [N, *shape] of lists; text as str."""
+    values, count = column.combine_chunks(), len(column)
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        return np.array(values.to_pylist(), str)
+    if not pa.types.is_nested(values.type):
+        return values.to_numpy(zero_copy_only=False)
+    while pa.types.is_nested(values.type):
+        values = values.flatten()
+    flat = values.to_numpy(zero_copy_only=False).reshape(count, -1)
+    if shape is None:
+        return flat
+    return flat.reshape(count) if tuple(shape) == (1,) else flat.reshape(count, *shape)

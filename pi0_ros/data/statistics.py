@@ -1,7 +1,8 @@
-"""Statistics of episodes as LeRobot writes them: min, max, mean, std, count and five quantiles of each feature.
+"""Statistics of features as LeRobot v3.0 keeps them: min, max, mean, std, count and five quantiles.
 
-Quantiles of an episode come from a histogram of 5000 bins with interpolation in the bin; those of a dataset are the
-means of its episodes' weighted by their frames (lerobot compute_stats.py).
+Quantiles come from a histogram of 5000 bins between smallest and largest value, interpolated inside a bin, as in
+lerobot's RunningQuantileStats (src/lerobot/datasets/compute_stats.py); over several episodes they are the mean of the
+episodes' quantiles weighted by frames. That is what other tools find in meta/stats.json, not the quantile of all frames.
 """
 
 from __future__ import annotations
@@ -11,86 +12,97 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-BINS = 5000
-QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
-_MARGIN = 1e-10
-_LEAST_PICTURES, _MOST_PICTURES = 100, 10_000
 Stats = dict[str, NDArray]
+
+QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
+BINS = 5000
+LARGE_PICTURE = 300  # pixels; larger ones are thinned out to about THINNED for statistics, as lerobot does
+THINNED = 150
 
 
 def vector_stats(values: NDArray) -> Stats:
-    """Statistics of one episode's numbers [N, D], each [D]; count [1]."""
-    rows = np.asarray(values, np.float64)
-    rows = rows.reshape(len(rows), -1)
-    stats = {"min": rows.min(0), "max": rows.max(0), "mean": rows.mean(0), "std": rows.std(0)}
-    quantiles = np.array([_quantiles(column) for column in rows.T])
-    return {**stats, "count": np.array([len(rows)]), **{n: quantiles[:, i] for i, n in enumerate(QUANTILES)}}
+    """Statistics of [N, ...] finite numbers, each of the trailing shape; count is [1].
+
+    Moments are computed in float64, bin edges at the precision of the values (as lerobot does).
+    """
+    rows = np.asarray(values)
+    if not np.issubdtype(rows.dtype, np.floating):
+        rows = rows.astype(np.float64)
+    shape, flat = rows.shape[1:], rows.reshape(len(rows), -1)
+    wide = flat.astype(np.float64)
+    found = {"min": wide.min(0), "max": wide.max(0), "mean": wide.mean(0), "std": wide.std(0)}
+    columns = np.array([_quantiles(column, np.ones(len(column))) for column in flat.T])
+    found |= {name: columns[:, k] for k, name in enumerate(QUANTILES)}
+    return {**{k: v.reshape(shape) for k, v in found.items()}, "count": np.array([len(rows)], np.int64)}
 
 
-def picture_stats(pictures: Sequence[NDArray[np.uint8]]) -> Stats:
-    """Statistics of one episode's pictures [H, W, 3] scaled to 0..1, each [3, 1, 1]; count [1] is pictures used."""
-    chosen = [_thinned(pictures[i]) for i in picture_indices(len(pictures))]
-    pixels = np.concatenate([p.reshape(-1, p.shape[-1]) for p in chosen])
-    counts = np.stack([np.bincount(channel, minlength=256) for channel in pixels.T])
-    levels = np.arange(256) / 255.0
-    shares = counts / counts.sum(1, keepdims=True)
-    mean = shares @ levels
-    std = np.sqrt(np.maximum(shares @ levels**2 - mean**2, 0.0))
-    present = [np.flatnonzero(c) for c in counts]
-    stats = {"min": np.array([p[0] for p in present]) / 255, "max": np.array([p[-1] for p in present]) / 255}
-    quantiles = np.array([_quantiles(np.arange(256.0), c) for c in counts]) / 255
-    stats |= {"mean": mean, "std": std, **{n: quantiles[:, i] for i, n in enumerate(QUANTILES)}}
-    return {n: v[:, None, None] for n, v in stats.items()} | {"count": np.array([len(chosen)])}
+def _quantiles(values: NDArray, weights: NDArray) -> list[float]:
+    """The five quantiles of weighted values."""
+    edges = np.linspace(values.min() - 1e-10, values.max() + 1e-10, BINS + 1)
+    counts, _ = np.histogram(values, bins=edges, weights=weights)
+    below = np.cumsum(counts)
+    return [_inside(edges, counts, below, q * float(weights.sum())) for q in QUANTILES.values()]
 
 
-def picture_indices(count: int) -> list[int]:
-    """Which of an episode's pictures the statistics look at: count^0.75, at least 100, evenly spread (lerobot)."""
-    least = min(_LEAST_PICTURES, count)
-    number = max(least, min(int(count**0.75), _MOST_PICTURES))
-    return np.round(np.linspace(0, count - 1, number)).astype(int).tolist()
-
-
-def _thinned(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Every n-th row and column of a large picture, so that its longer side is near 150 pixels (lerobot)."""
-    longest = max(picture.shape[:2])
-    step = 1 if longest < 300 else int(longest / 150)
-    return picture[::step, ::step]
-
-
-def _quantiles(column: NDArray, weights: NDArray | None = None) -> list[float]:
-    present = column if weights is None else column[weights > 0]
-    edges = np.linspace(present.min() - _MARGIN, present.max() + _MARGIN, BINS + 1)
-    counts = np.histogram(column, bins=edges, weights=weights)[0]
-    total = np.cumsum(counts)
-    return [_in_bin(q * total[-1], counts, total, edges) for q in QUANTILES.values()]
-
-
-def _in_bin(target: float, counts: NDArray, total: NDArray, edges: NDArray) -> float:
-    bin_ = int(np.searchsorted(total, target))
-    if bin_ == 0:
+def _inside(edges: NDArray, counts: NDArray, below: NDArray, wanted: float) -> float:
+    """The place where the running count reaches `wanted`."""
+    k = int(np.searchsorted(below, wanted))
+    if k == 0:
         return float(edges[0])
-    if bin_ >= len(counts):
+    if k >= len(below):
         return float(edges[-1])
-    before = total[bin_ - 1]
-    share = (target - before) / counts[bin_] if counts[bin_] else 0.0
-    return float(edges[bin_] + share * (edges[bin_ + 1] - edges[bin_]))
+    return float(edges[k] + (wanted - below[k - 1]) / counts[k] * (edges[k + 1] - edges[k]))
 
 
-def aggregate(parts: Sequence[Mapping[str, Stats]]) -> dict[str, Stats]:
-    """Statistics of all episodes together, by feature."""
-    features = dict.fromkeys(name for part in parts for name in part)
-    return {name: _aggregate([part[name] for part in parts if name in part]) for name in features}
+class PictureStatistics:
+    """Collects the levels of a video's pictures; `result` is per channel [3, 1, 1], in 0..1."""
+
+    def __init__(self) -> None:
+        self.counts = np.zeros((3, 256), np.int64)
+        self.frames = 0
+
+    def add(self, picture: NDArray[np.uint8]) -> None:
+        """One more picture [H, W, 3]."""
+        longest = max(picture.shape[:2])
+        step = longest // THINNED if longest >= LARGE_PICTURE else 1
+        for channel in range(3):
+            levels = picture[::step, ::step, channel].reshape(-1)
+            self.counts[channel] += np.bincount(levels, minlength=256)
+        self.frames += 1
+
+    def result(self) -> Stats:
+        """Statistics of the pictures so far; count is their number."""
+        found = [_level_statistics(counts) for counts in self.counts]
+        stacked = {k: np.array([f[k] for f in found]).reshape(3, 1, 1) for k in found[0]}
+        return {**stacked, "count": np.array([self.frames], np.int64)}
 
 
-def _aggregate(parts: Sequence[Stats]) -> Stats:
-    count = np.array([p["count"] for p in parts], np.float64)
-    weight = (count / count.sum()).reshape(-1, *([1] * parts[0]["mean"].ndim))
+def _level_statistics(counts: NDArray[np.int64]) -> dict[str, float]:
+    seen = np.flatnonzero(counts)
+    weights = counts[seen].astype(np.float64)
+    mean = float(np.average(seen, weights=weights))
+    std = float(np.sqrt(np.average((seen - mean) ** 2, weights=weights)))
+    found = {"min": float(seen[0]), "max": float(seen[-1]), "mean": mean, "std": std}
+    found |= dict(zip(QUANTILES, _quantiles(seen.astype(np.float32), weights), strict=True))
+    return {name: value / 255.0 for name, value in found.items()}
 
-    def mixed(name: str) -> NDArray:
-        return (np.stack([p[name] for p in parts]) * weight).sum(0)
 
-    mean = mixed("mean")
-    spread = np.stack([np.square(p["std"]) + np.square(p["mean"] - mean) for p in parts])
-    result = {"min": np.min([p["min"] for p in parts], 0), "max": np.max([p["max"] for p in parts], 0)}
-    result |= {"mean": mean, "std": np.sqrt((spread * weight).sum(0))}
-    return result | {"count": np.array([int(count.sum())])} | {n: mixed(n) for n in QUANTILES if n in parts[0]}
+def aggregate(episodes: Sequence[Mapping[str, Stats]]) -> dict[str, Stats]:
+    """Statistics of all episodes together, for every feature that any of them has."""
+    keys = dict.fromkeys(key for episode in episodes for key in episode)
+    return {key: _aggregate_one([e[key] for e in episodes if key in e]) for key in keys}
+
+
+def _aggregate_one(parts: Sequence[Stats]) -> Stats:
+    """Parallel mean and variance (Chan, Golub, LeVeque 1983); quantiles averaged by count."""
+    counts = np.array([int(p["count"][0]) for p in parts], np.int64)
+    share = counts / counts.sum()
+
+    def weighted(values: Sequence[NDArray]) -> NDArray:
+        return np.tensordot(share, np.stack(values), axes=1)
+
+    mean = weighted([p["mean"] for p in parts])
+    variance = weighted([p["std"] ** 2 + (p["mean"] - mean) ** 2 for p in parts])
+    found = {"min": np.min([p["min"] for p in parts], axis=0), "max": np.max([p["max"] for p in parts], axis=0)}
+    found |= {"mean": mean, "std": np.sqrt(variance), "count": np.array([counts.sum()], np.int64)}
+    return found | {q: weighted([p[q] for p in parts]) for q in QUANTILES if all(q in p for p in parts)}

@@ -1,45 +1,63 @@
-"""Writing LeRobot v3.0 datasets: parquet and MP4 files that hold many episodes each, and the tables that find them."""
+"""Writing a LeRobot v3.0 dataset, episode by episode."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pi0_ros.data.errors import DataError
-from pi0_ros.data.statistics import Stats, aggregate, picture_stats, vector_stats
-from pi0_ros.data.video import VideoWriter, video_info
+from pi0_ros.data.layout import DATA_PATH, EPISODES_PATH, INFO, STANDARD, STATS, TASKS, VERSION, VIDEO_PATH
+from pi0_ros.data.statistics import PictureStatistics, Stats, aggregate, vector_stats
+from pi0_ros.data.tables import append_rows, arrow_schema, replacing, write_json, write_tasks
+from pi0_ros.data.video import VideoWriter, concatenate, describe
 
-VERSION = "v3.0"
-DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
-VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
-EPISODES_PATH = "meta/episodes/chunk-000/file-000.parquet"
-CHUNK = 1000  # files a folder
-DATA_MB, VIDEO_MB = 100, 200  # files are ended once they are this large
-_COUNTED = {
-    "timestamp": {"dtype": "float32", "shape": [1], "names": None},
-    "frame_index": {"dtype": "int64", "shape": [1], "names": None},
-    "episode_index": {"dtype": "int64", "shape": [1], "names": None},
-    "index": {"dtype": "int64", "shape": [1], "names": None},
-    "task_index": {"dtype": "int64", "shape": [1], "names": None},
-}
-_ARROW = {
-    "float32": pa.float32(), "float64": pa.float64(), "int64": pa.int64(), "int32": pa.int32(), "bool": pa.bool_(),
-    "string": pa.string(),
-}  # fmt: skip
+if TYPE_CHECKING:
+    from typing import Self
+
+DTYPES = ("float32", "float64", "int32", "int64", "bool", "string", "video")
+CHUNK_FILES = 1000  # files a folder
+PARTIAL = ".episode"  # holds the videos of the episode that is being recorded
+
+
+@dataclass(frozen=True)
+class FileLimits:
+    """When a new file is begun [MB]; lerobot's own."""
+
+    data: float = 100
+    video: float = 200
+
+
+@dataclass
+class _Place:
+    """The file that is written to now, its number of frames so far."""
+
+    number: int = 0
+    frames: int = 0
+
+    @property
+    def path(self) -> dict[str, int]:
+        return {"chunk_index": self.number // CHUNK_FILES, "file_index": self.number % CHUNK_FILES}
+
+    def turn(self, file: Path, more: int, limit: float) -> bool:
+        """Go to the next file where `more` bytes would carry this one over `limit` MB."""
+        full = file.is_file() and file.stat().st_size + more > limit * 1e6
+        if full:
+            self.number, self.frames = self.number + 1, 0
+        return full
 
 
 class DatasetWriter:
-    """Writes one dataset, episode by episode; use it in a `with` block, whose end completes the files.
+    """Writes frames to a new dataset folder that is complete and readable after every `save_episode`.
 
-    features: name -> {"dtype": "video" | "float32" | "int64" | "string" ..., "shape", "names"}, as in info.json without
-    the features that every dataset has. Frames of an episode that was not saved are dropped.
+    A frame is a dict of all features and "task", its instruction. As a context manager it drops an episode that was
+    not saved. Statistics, tables and info.json are replaced, never changed in place; info.json comes last and counts
+    the episodes that are there.
     """
 
     def __init__(
@@ -47,197 +65,229 @@ class DatasetWriter:
         folder: str | Path,
         fps: int,
         features: Mapping[str, Mapping[str, Any]],
-        robot_type: str = "",
-        codec: str = "libx264",
+        robot_type: str = "unknown",
+        limits: FileLimits | None = None,
     ) -> None:
-        """Raises DataError where the folder holds something already or a feature has an unknown type."""
-        self.folder, self.fps, self.codec, self.robot_type = Path(folder), fps, codec, robot_type
-        if self.folder.exists() and any(self.folder.iterdir()):
-            raise DataError(f"{folder}: is not empty; give a new folder, or delete the old dataset first")
-        self.features = {name: {**f, "shape": list(f["shape"])} for name, f in features.items()}
-        for name, f in self.features.items():
-            if f["dtype"] != "video" and f["dtype"] not in _ARROW:
-                raise DataError(f"feature '{name}': type '{f['dtype']}' is not known; choose {', '.join(_ARROW)}, video")
-        (self.folder / "meta").mkdir(parents=True, exist_ok=True)
-        self._videos: dict[str, _VideoFile] = {n: _VideoFile() for n, f in self.features.items() if f["dtype"] == "video"}
-        self._tasks: dict[str, int] = {}
-        self._frames: list[dict[str, Any]] = []
-        self._rows: list[dict[str, Any]] = []
-        self._rows_size, self._data_file = 0, 0
-        self._episodes: list[dict[str, Any]] = []
-        self._stats: list[dict[str, Stats]] = []
-        self.total = 0
+        """features: name to {dtype, shape, names} as in info.json; dtype one of DTYPES, shape [n] or [H, W, 3].
+        Raises DataError for a folder that is not empty and for features that cannot be written.
+        """
+        self.folder, self.fps, self.limits = Path(folder), int(fps), limits or FileLimits()
+        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+            raise DataError(f"{self.folder}: is there already; give a new folder for the dataset")
+        if self.fps < 1 or self.fps != fps:
+            raise DataError(f"{self.folder}: {fps} frames a second; give a whole number of at least 1")
+        self.features = _checked(features) | {k: dict(f) for k, f in STANDARD.items()}
+        self._video_keys = [k for k, f in self.features.items() if f["dtype"] == "video"]
+        self._robot_type, self._tasks, self._stats = robot_type, {}, {}
+        self._frames = self._episodes = 0
+        self._data, self._meta = _Place(), _Place()
+        self._videos = {key: _Place() for key in self._video_keys}
+        self._clear()
+        self._write_info()
 
-    def __enter__(self) -> DatasetWriter:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
+    def close(self) -> None:
+        """Drop what was not saved as an episode; the rest is on disk already."""
+        self._clear()
+
+    def _clear(self) -> None:
+        """Begin an episode anew."""
+        for writer in getattr(self, "_encoders", {}).values():
+            writer.close()
+        self._rows: list[dict[str, Any]] = []
+        self._encoders: dict[str, VideoWriter] = {}
+        self._pictures = {key: PictureStatistics() for key in self._video_keys}
+        shutil.rmtree(self.folder / PARTIAL, ignore_errors=True)
+
     def add_frame(self, frame: Mapping[str, Any]) -> None:
-        """One frame: a value for every feature, and `task` in words. Raises DataError naming what is missing or unfit."""
-        lost = [n for n in (*self.features, "task") if n not in frame]
-        unknown = [n for n in frame if n != "task" and n not in self.features]
-        if lost or unknown:
-            raise DataError(f"{self.folder}: frame lacks {lost or 'nothing'} and has unknown {unknown or 'nothing'}")
-        for name, f in self.features.items():
-            if f["dtype"] != "string" and tuple(np.shape(frame[name])) != tuple(f["shape"]):
-                raise DataError(f"feature '{name}': expected shape {f['shape']}, got {list(np.shape(frame[name]))}")
-        self._frames.append(dict(frame))
+        """The next frame of the running episode, 1 / fps after the one before.
 
-    def save_episode(self) -> None:
-        """End the episode whose frames were added. Raises DataError where there are none."""
-        frames, number = self._frames, len(self._episodes)
-        if not frames:
-            raise DataError(f"{self.folder}: episode {number} has no frames")
-        self._frames = []
-        rows = [self._row(frame, k, number) for k, frame in enumerate(frames)]
-        entry = {
-            "episode_index": number,
-            "tasks": list(dict.fromkeys(f["task"] for f in frames)),
-            "length": len(frames),
-            "data/chunk_index": self._data_file // CHUNK,
-            "data/file_index": self._data_file % CHUNK,
-            "dataset_from_index": self.total,
-            "dataset_to_index": self.total + len(frames),
-        }
-        for name in self._videos:
-            entry |= self._write_video(name, [f[name] for f in frames])
-        self._stats.append(self._episode_stats(rows, frames))
-        self._episodes.append(entry)
-        self._rows += rows
-        self.total += len(frames)
-        self._rows_size += len(rows) * sum(8 * int(np.prod(f["shape"])) for n, f in self._tabular().items())
-        if self._rows_size > DATA_MB * 2**20:
-            self._write_data()
+        Raises DataError, and takes nothing, where a value is missing, unknown, of the wrong shape or not finite.
+        """
+        row = self._checked_row(frame)
+        for key in self._video_keys:
+            picture = row.pop(key)
+            self._encoder(key).add(picture)
+            self._pictures[key].add(picture)
+        self._rows.append(row)
 
-    def close(self) -> None:
-        """Complete the files of the episodes saved so far."""
-        self._write_data()
-        for video in self._videos.values():
-            video.close()
-        if self._episodes:
-            self._write_meta()
+    def _encoder(self, key: str) -> VideoWriter:
+        if key not in self._encoders:
+            (self.folder / PARTIAL).mkdir(parents=True, exist_ok=True)
+            file = self.folder / PARTIAL / f"{key}.mp4"
+            self._encoders[key] = VideoWriter(file, self.fps, self.features[key]["shape"])
+        return self._encoders[key]
 
-    def _tabular(self) -> dict[str, dict[str, Any]]:
-        return {n: f for n, f in self.features.items() if f["dtype"] != "video"} | _COUNTED
+    def _checked_row(self, frame: Mapping[str, Any]) -> dict[str, Any]:
+        wanted = [*(k for k in self.features if k not in STANDARD), "task"]
+        missing = [k for k in wanted if k not in frame]
+        unknown = [k for k in frame if k not in wanted]
+        if missing or unknown:
+            what = f"lacks {missing[0]!r}" if missing else f"has an unknown {unknown[0]!r}"
+            raise DataError(f"{self.folder}: a frame {what}; it needs {', '.join(wanted)}")
+        if not isinstance(frame["task"], str) or not frame["task"].strip():
+            raise DataError(f"{self.folder}: a frame's task is {frame['task']!r}; give its instruction in words")
+        values = {k: _value(f"{self.folder}: {k!r}", frame[k], self.features[k]) for k in wanted[:-1]}
+        return {**values, "task": frame["task"]}
 
-    def _row(self, frame: Mapping[str, Any], k: int, episode: int) -> dict[str, Any]:
-        task = self._tasks.setdefault(str(frame["task"]), len(self._tasks))
-        counted = {"timestamp": k / self.fps, "frame_index": k, "episode_index": episode, "index": self.total + k}
-        own = {n: frame[n] for n, f in self.features.items() if f["dtype"] != "video"}
-        return {**own, **counted, "task_index": task}
+    def drop_episode(self) -> None:
+        """Forget the frames since the last `save_episode`."""
+        self._clear()
 
-    def _write_video(self, name: str, pictures: list[Any]) -> dict[str, Any]:
-        video, shape = self._videos[name], self.features[name]["shape"]
-        if video.writer is None:
-            path = VIDEO_PATH.format(video_key=name, chunk_index=video.file // CHUNK, file_index=video.file % CHUNK)
-            video.writer = VideoWriter(self.folder / path, self.fps, shape[0], shape[1], self.codec)
-        first = video.writer.frames
-        for picture in pictures:
-            video.writer.add(np.asarray(picture))
-        entry = {
-            f"videos/{name}/chunk_index": video.file // CHUNK,
-            f"videos/{name}/file_index": video.file % CHUNK,
-            f"videos/{name}/from_timestamp": first / self.fps,
-            f"videos/{name}/to_timestamp": video.writer.frames / self.fps,
-        }
-        if video.writer.path.stat().st_size > VIDEO_MB * 2**20:
-            video.close()
-        return entry
-
-    def _episode_stats(self, rows: list[dict[str, Any]], frames: list[dict[str, Any]]) -> dict[str, Stats]:
-        stats = {name: picture_stats([f[name] for f in frames]) for name in self._videos}
-        for name, f in self._tabular().items():
-            if f["dtype"] != "string":
-                stats[name] = vector_stats(np.array([row[name] for row in rows], np.float64))
-        return stats
-
-    def _write_data(self) -> None:
+    def save_episode(self) -> int:
+        """Put the running episode on disk; its index. Raises DataError where it has no frame."""
         if not self._rows:
-            return
-        columns = {n: _column(n, f, [row[n] for row in self._rows]) for n, f in self._tabular().items()}
-        path = DATA_PATH.format(chunk_index=self._data_file // CHUNK, file_index=self._data_file % CHUNK)
-        _write_table(self.folder / path, pa.table(columns))
-        self._rows, self._rows_size, self._data_file = [], 0, self._data_file + 1
-
-    def _write_meta(self) -> None:
-        meta = self.folder / "meta"
-        (meta / "info.json").write_text(json.dumps(self._info(), indent=4), encoding="utf-8")
-        stats = {n: {k: v.tolist() for k, v in s.items()} for n, s in aggregate(self._stats).items()}
-        (meta / "stats.json").write_text(json.dumps(stats, indent=4), encoding="utf-8")
-        _write_table(meta / "tasks.parquet", _task_table(self._tasks))
-        place = {"meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0}
-        rows = [e | _flat(s) | place for e, s in zip(self._episodes, self._stats, strict=True)]
-        _write_table(self.folder / EPISODES_PATH, pa.Table.from_pylist(rows))
-
-    def _info(self) -> dict[str, Any]:
-        shown = {
-            n: f | {"info": video_info(tuple(f["shape"]), self.fps, self.codec)} if f["dtype"] == "video" else f
-            for n, f in self.features.items()
+            raise DataError(f"{self.folder}: an episode without a frame cannot be saved; add frames first")
+        episode, length = self._episodes, len(self._rows)
+        for row in self._rows:
+            self._tasks.setdefault(row["task"], len(self._tasks))
+        columns = self._columns()
+        stats = {k: vector_stats(v) for k, v in columns.items() if self.features[k]["dtype"] != "string"}
+        for encoder in self._encoders.values():
+            encoder.close()
+        videos = {k: v for key in self._video_keys for k, v in self._save_video(key, length).items()}
+        row = {
+            "episode_index": episode,
+            "tasks": list(dict.fromkeys(r["task"] for r in self._rows)),
+            "length": length,
+            **self._save_data(columns, length),
+            "dataset_from_index": self._frames,
+            "dataset_to_index": self._frames + length,
+            **videos,
         }
+        stats = {key: p.result() for key, p in self._pictures.items()} | stats
+        self._save_meta(row, stats)
+        self._episodes, self._frames = episode + 1, self._frames + length
+        self._stats = aggregate([s for s in (self._stats, stats) if s])
+        write_json(self.folder / STATS, _plain(self._stats))
+        self._write_info()
+        self._clear()
+        return episode
+
+    def _columns(self) -> dict[str, np.ndarray]:
+        """The episode's rows as arrays [N, ...], with the features that every dataset has."""
+        count = len(self._rows)
+        numbers = np.arange(count)
+        kept = [k for k in self.features if k not in STANDARD and k not in self._video_keys]
         return {
-            "codebase_version": VERSION,
-            "robot_type": self.robot_type,
-            "fps": self.fps,
-            "features": shown | _COUNTED,
-            "total_episodes": len(self._episodes),
-            "total_frames": self.total,
-            "total_tasks": len(self._tasks),
-            "chunks_size": CHUNK,
-            "data_files_size_in_mb": DATA_MB,
-            "video_files_size_in_mb": VIDEO_MB,
-            "data_path": DATA_PATH,
-            "video_path": VIDEO_PATH if self._videos else None,
-            "splits": {"train": f"0:{len(self._episodes)}"},
+            **{k: np.array([r[k] for r in self._rows], _numpy_type(self.features[k])) for k in kept},
+            "timestamp": (numbers / self.fps)[:, None],
+            "frame_index": numbers[:, None],
+            "episode_index": np.full((count, 1), self._episodes),
+            "index": (numbers + self._frames)[:, None],
+            "task_index": np.array([[self._tasks[r["task"]]] for r in self._rows]),
         }
 
+    def _save_data(self, columns: Mapping[str, np.ndarray], length: int) -> dict[str, int]:
+        schema = arrow_schema(self.features)
+        table = pa.table([_arrow_column(columns[f.name], f.type) for f in schema], schema=schema)
+        self._data.turn(self.folder / DATA_PATH.format(**self._data.path), table.nbytes, self.limits.data)
+        append_rows(self.folder / DATA_PATH.format(**self._data.path), table)
+        self._data.frames += length
+        return {f"data/{name}": number for name, number in self._data.path.items()}
 
-class _VideoFile:
-    """The MP4 that a camera's pictures go to at the moment, and its number."""
+    def _save_video(self, key: str, length: int) -> dict[str, Any]:
+        place, part = self._videos[key], self._encoders[key].file
 
-    def __init__(self) -> None:
-        self.file, self.writer = 0, None
+        def target() -> Path:
+            return self.folder / VIDEO_PATH.format(video_key=key, **place.path)
 
-    writer: VideoWriter | None
+        place.turn(target(), part.stat().st_size, self.limits.video)
+        parts = [target(), part] if target().is_file() else [part]
+        with replacing(target()) as new:
+            concatenate(parts, new, self.fps)
+        begin, place.frames = place.frames, place.frames + length
+        times = {"from_timestamp": begin / self.fps, "to_timestamp": place.frames / self.fps}
+        return {f"videos/{key}/{name}": value for name, value in {**place.path, **times}.items()}
 
-    def close(self) -> None:
-        if self.writer is not None:
-            self.writer.close()
-            self.writer, self.file = None, self.file + 1
+    def _save_meta(self, row: Mapping[str, Any], stats: Mapping[str, Stats]) -> None:
+        write_tasks(self.folder / TASKS, list(self._tasks))
+        flat = {f"stats/{key}/{name}": v.tolist() for key, named in stats.items() for name, v in named.items()}
+        file = self.folder / EPISODES_PATH.format(**self._meta.path)
+        if self._meta.turn(file, 0, self.limits.data):
+            file = self.folder / EPISODES_PATH.format(**self._meta.path)
+        place = {f"meta/episodes/{name}": number for name, number in self._meta.path.items()}
+        append_rows(file, pa.Table.from_pylist([{**row, **flat, **place}]))
+
+    def _write_info(self) -> None:
+        info = {
+            "codebase_version": VERSION,
+            "fps": self.fps,
+            "features": {k: self._described(f) for k, f in self.features.items()},
+            "total_episodes": self._episodes,
+            "total_frames": self._frames,
+            "total_tasks": len(self._tasks),
+            "chunks_size": CHUNK_FILES,
+            "data_files_size_in_mb": self.limits.data,
+            "video_files_size_in_mb": self.limits.video,
+            "data_path": DATA_PATH,
+            "video_path": VIDEO_PATH,
+            "robot_type": self._robot_type,
+            "splits": {"train": f"0:{self._episodes}"},
+        }
+        write_json(self.folder / INFO, info)
+
+    def _described(self, feature: Mapping[str, Any]) -> dict[str, Any]:
+        if feature["dtype"] != "video":
+            return dict(feature)
+        return {**feature, "info": describe(feature["shape"], self.fps)}
 
 
-def _column(name: str, feature: Mapping[str, Any], values: list[Any]) -> pa.Array:
-    kind, size = _ARROW[feature["dtype"]], int(np.prod(feature["shape"]))
+def _checked(features: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Features with plain lists for shapes and names. Raises DataError for one that cannot be written."""
+    known = {}
+    for key, feature in features.items():
+        dtype, shape = feature.get("dtype"), list(feature.get("shape", ()))
+        if key in STANDARD or key == "task" or "/" in key:
+            raise DataError(f"feature {key!r}: this name is taken or has a '/'; choose another")
+        if dtype not in DTYPES:
+            raise DataError(f"feature {key!r}: dtype {dtype!r} is not one of {', '.join(DTYPES)}")
+        if len(shape) != (3 if dtype == "video" else 1) or (dtype == "string" and shape != [1]):
+            raise DataError(
+                f"feature {key!r}: shape {shape} does not fit {dtype}; give [H, W, 3], [n], or [1] for text"
+            )
+        names = feature.get("names")
+        known[key] = {"dtype": dtype, "shape": [int(n) for n in shape], "names": None if names is None else list(names)}
+    return known
+
+
+def _value(where: str, value: Any, feature: Mapping[str, Any]) -> Any:
+    """A frame's value as it is stored. Raises DataError where shape or kind differ."""
+    shape = tuple(feature["shape"])
     if feature["dtype"] == "string":
-        return pa.array([str(v) for v in values], kind)
-    flat = np.array([np.asarray(v).reshape(-1) for v in values], feature["dtype"]).reshape(-1)
-    array = pa.array(flat, kind)
-    if name in _COUNTED or size == 1:
+        if not isinstance(value, str):
+            raise DataError(f"{where} is {type(value).__name__}; give text")
+        return [value]
+    array = np.asarray(value)
+    if feature["dtype"] == "video":
+        if array.dtype != np.uint8 or array.shape != shape:
+            raise DataError(f"{where} is {array.dtype} {list(array.shape)}; give a uint8 picture of {list(shape)}")
         return array
-    return pa.FixedSizeListArray.from_arrays(array, size)
+    if array.shape == () and shape == (1,):
+        array = array.reshape(1)
+    if array.shape != shape:
+        raise DataError(f"{where} has shape {list(array.shape)}; give {list(shape)}")
+    if array.dtype.kind not in "fiub" or not np.isfinite(array).all():
+        raise DataError(f"{where} has a value that is no finite number; leave the frame out or mend its source")
+    return array.astype(feature["dtype"])
 
 
-def _task_table(tasks: Mapping[str, int]) -> pa.Table:
-    """The task table as pandas writes it with the words as its index, which is how LeRobot looks them up."""
-    table = pa.table({"task_index": pa.array(list(tasks.values()), pa.int64()), "task": pa.array(list(tasks))})
-    text = {"pandas_type": "unicode", "numpy_type": "object", "metadata": None}
-    number = {"pandas_type": "int64", "numpy_type": "int64", "metadata": None}
-    columns = [
-        {"name": "task_index", "field_name": "task_index", **number}, {"name": "task", "field_name": "task", **text}
-    ]  # fmt: skip
-    index = {"name": None, "field_name": None, **text, "metadata": {"encoding": "UTF-8"}}
-    pandas = {"index_columns": ["task"], "column_indexes": [index], "columns": columns, "attributes": {},
-              "creator": {"library": "pyarrow", "version": pa.__version__}, "pandas_version": "2.0.0"}  # fmt: skip
-    return table.replace_schema_metadata({"pandas": json.dumps(pandas)})
+def _numpy_type(feature: Mapping[str, Any]) -> Any:
+    return object if feature["dtype"] == "string" else feature["dtype"]
 
 
-def _flat(stats: Mapping[str, Stats]) -> dict[str, Any]:
-    return {f"stats/{name}/{kind}": value.tolist() for name, s in stats.items() for kind, value in s.items()}
+def _arrow_column(values: np.ndarray, kind: pa.DataType) -> pa.Array:
+    """[N, n] as a column of lists or, for n = 1, of values."""
+    if not pa.types.is_fixed_size_list(kind):
+        return pa.array(values[:, 0].tolist() if values.dtype == object else values[:, 0]).cast(kind)
+    flat = pa.array(np.ascontiguousarray(values).reshape(-1)).cast(kind.value_type)
+    return pa.FixedSizeListArray.from_arrays(flat, kind.list_size)
 
 
-def _write_table(path: Path, table: pa.Table) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, path)
+def _plain(stats: Mapping[str, Stats]) -> dict[str, dict[str, Sequence[Any]]]:
+    return {key: {name: v.tolist() for name, v in named.items()} for key, named in stats.items()}

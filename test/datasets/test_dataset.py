@@ -108,7 +108,7 @@ def test_an_episode_that_was_not_saved_is_dropped_and_the_rest_is_complete(tmp_p
 
 def test_a_frame_that_does_not_fit_is_refused_with_its_name(tmp_path):
     writer = DatasetWriter(tmp_path / "d", 10, {"action": FEATURES["action"]})
-    with pytest.raises(DataError, match="'action': expected shape"):
+    with pytest.raises(DataError, match="'action' has shape"):
         writer.add_frame({"action": np.zeros(4, np.float32), "task": "x"})
     with pytest.raises(DataError, match="lacks"):
         writer.add_frame({"action": np.zeros(3, np.float32)})
@@ -116,7 +116,7 @@ def test_a_frame_that_does_not_fit_is_refused_with_its_name(tmp_path):
 
 def test_a_folder_in_use_is_not_overwritten(tmp_path):
     _write(tmp_path / "d", episodes=1)
-    with pytest.raises(DataError, match="not empty"):
+    with pytest.raises(DataError, match="is there already"):
         DatasetWriter(tmp_path / "d", 10, FEATURES)
 
 

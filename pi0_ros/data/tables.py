@@ -1,0 +1,117 @@
+"""Parquet and JSON files of a dataset: read with a clear message, replaced as a whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pi0_ros.data.errors import DataError
+
+AGAIN = "copy or download the whole dataset folder again"
+
+
+@contextmanager
+def replacing(file: Path) -> Iterator[Path]:
+    """A path to write to; it becomes `file` at the end, and is removed where writing failed."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    new = file.with_name(f".{file.stem}.new{file.suffix}")
+    try:
+        yield new
+        os.replace(new, file)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def write_json(file: Path, value: Any) -> None:
+    """Replace a JSON file."""
+    with replacing(file) as new:
+        new.write_text(json.dumps(value, indent=4, ensure_ascii=False), encoding="utf-8")
+
+
+def read_json(file: Path) -> Any:
+    """A JSON file's value. Raises DataError where it is missing or no JSON."""
+    with _told(file):
+        return json.loads(file.read_text(encoding="utf-8"))
+
+
+def read_json_lines(file: Path) -> list[Any]:
+    """The values of a file with one JSON value a line."""
+    with _told(file):
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def read_table(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """A Parquet file. Raises DataError where it is missing or damaged."""
+    with _told(file):
+        return pq.ParquetFile(file).read(columns=None if columns is None else list(columns))
+
+
+@contextmanager
+def _told(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as problem:
+        raise DataError(f"{file}: this file of the dataset is missing; {AGAIN}") from problem
+    except (OSError, ValueError, pa.ArrowException) as problem:
+        raise DataError(f"{file}: is damaged ({problem}); {AGAIN}") from problem
+
+
+def append_rows(file: Path, rows: pa.Table) -> None:
+    """Put rows behind those of a Parquet file; the old file stays until all is written."""
+    if file.is_file():
+        rows = pa.concat_tables([read_table(file).cast(rows.schema), rows])
+    with replacing(file) as new:
+        pq.write_table(rows, new, compression="snappy")
+
+
+def arrow_schema(features: Mapping[str, Mapping[str, Any]]) -> pa.Schema:
+    """Columns of a data file for the features that are not videos, with the note by which `datasets` knows them."""
+    plain = {k: f for k, f in features.items() if f["dtype"] != "video"}
+    fields = [pa.field(key, _arrow_type(f["dtype"], f["shape"])) for key, f in plain.items()]
+    known = {key: _hub_type(f["dtype"], f["shape"]) for key, f in plain.items()}
+    return pa.schema(fields, metadata={"huggingface": json.dumps({"info": {"features": known}})})
+
+
+def _arrow_type(dtype: str, shape: Sequence[int]) -> pa.DataType:
+    base = {"string": pa.string(), "bool": pa.bool_()}.get(dtype) or pa.from_numpy_dtype(dtype)
+    return base if tuple(shape) == (1,) else pa.list_(base, int(shape[0]))
+
+
+def _hub_type(dtype: str, shape: Sequence[int]) -> dict[str, Any]:
+    value = {"dtype": dtype, "_type": "Value"}
+    return value if tuple(shape) == (1,) else {"feature": value, "length": int(shape[0]), "_type": "List"}
+
+
+def write_tasks(file: Path, tasks: Sequence[str]) -> None:
+    """meta/tasks.parquet: task_index, and the task as the index that pandas finds."""
+    note = {
+        "index_columns": ["task"],
+        "column_indexes": [
+            {
+                "name": None,
+                "field_name": None,
+                "pandas_type": "unicode",
+                "numpy_type": "object",
+                "metadata": {"encoding": "UTF-8"},
+            }
+        ],
+        "columns": [_pandas_column("task_index", "int64", "int64"), _pandas_column("task", "unicode", "object")],
+        "attributes": {},
+        "creator": {"library": "pyarrow", "version": pa.__version__},
+        "pandas_version": "2.3.3",
+    }
+    columns = {"task_index": pa.array(range(len(tasks)), pa.int64()), "task": pa.array(tasks, pa.string())}
+    table = pa.table(columns).replace_schema_metadata({"pandas": json.dumps(note)})
+    with replacing(file) as new:
+        pq.write_table(table, new, compression="snappy")
+
+
+def _pandas_column(name: str, kind: str, numpy_type: str) -> dict[str, Any]:
+    return {"name": name, "field_name": name, "pandas_type": kind, "numpy_type": numpy_type, "metadata": None}

@@ -80,7 +80,7 @@ class FastSampler:
     dtype: of weights and activations (default: the model's); rotary angles, norms, softmax, actions and Euler steps
     stay float32. device: where it runs (default: the model's). mode: "eager", "compile" (torch.compile), "graph" (CUDA
     graph of the whole call) or "compile_graph". cache_size: for how many layouts (prompt lengths, cameras) buffers and
-    graphs are kept. Weights are copied: changing the model afterwards does not change the sampler.
+    graphs are kept. After changing the model's weights make a new sampler: this one holds rearranged copies.
     """
 
     def __init__(
@@ -119,13 +119,18 @@ class FastSampler:
         if self.config.expert is None:
             raise InputError("a pi0_fast model has no expert; generate action tokens with generate_text")
         check_inputs(self.config, inputs)
+        expected = (inputs.batch, self.config.horizon, self.config.action_dim)
+        if tuple(noise.shape) != expected:
+            raise InputError(f"noise is {tuple(noise.shape)}; the model takes {expected}")
         if not self.config.adarms and inputs.state is None:
             raise InputError("a pi0 model needs the state [B, state_dim]")
+        groups = list(group_rows(inputs))
+        if len(groups) == 1:
+            return self._sample(inputs, groups[0][1], noise, steps, rtc)
         answers = torch.empty(noise.shape, dtype=torch.float32, device=self.to.device)
-        for rows, layout in group_rows(inputs):
-            part = inputs if len(rows) == inputs.batch else inputs.rows(rows)
+        for rows, layout in groups:
             own = rtc if rtc is None else replace(rtc, previous=rtc.previous[rows])
-            answers[rows] = self._sample(part, layout, noise[rows], steps, own)
+            answers[rows] = self._sample(inputs.rows(rows), layout, noise[rows], steps, own)
         return answers
 
     @torch.no_grad()

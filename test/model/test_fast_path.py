@@ -188,6 +188,8 @@ def test_what_the_fast_path_cannot_do_is_said() -> None:
     inputs, noise = random_inputs(config, 1, generator), torch.randn(1, 6, 5, generator=generator)
     with pytest.raises(InputError, match="needs the state"):
         sampler(Inputs(inputs.images, inputs.image_masks, inputs.tokens, inputs.token_mask), noise)
+    with pytest.raises(InputError, match="noise is"):
+        sampler(inputs, noise[:, :2])
     with pytest.raises(InputError, match="prompts only"):
         roles = torch.ones_like(inputs.tokens)
         sampler(Inputs(inputs.images, inputs.image_masks, inputs.tokens, inputs.token_mask, inputs.state, roles), noise)

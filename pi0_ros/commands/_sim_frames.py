@@ -25,6 +25,7 @@ from pi0_ros.train.frames import Frames, save_frames
 CAMERAS = ("base", "left_wrist", "right_wrist")
 TASK_CAMERA = "base"
 REACH = 0.8  # m: displacements of -REACH..REACH fill the location tokens
+LIT, UNLIT = 1020, 4
 BINS = 128  # places are rounded to this many steps of the 1024
 
 
@@ -110,8 +111,9 @@ class Recorder:
 
 
 def grounding(sim: SimRobot, text: str) -> NDArray[np.int16]:
-    """Where things are, in 1024ths [15]: target in the base picture (row, column), target in the working wrist's
-    picture, way from fingertip to target (forward, left, up in the robot's frame), then all blocks in the base picture.
+    """Where things are, in 1024ths [19]: target in the base picture (row, column), target in the working wrist's
+    picture, way from fingertip to target (forward, left, up in the robot's frame), all blocks in the base picture, then
+    their lamps: LIT or UNLIT where the block is in the base picture.
 
     -1 where it cannot be said: out of the picture, or no target.
     """
@@ -126,7 +128,8 @@ def grounding(sim: SimRobot, text: str) -> NDArray[np.int16]:
         turn = sim.data.body("base_link").xmat.reshape(3, 3)
         way = turn.T @ (tops[colour] - sim.data.body(f"{side}_tip").xpos)
         head = [*seen, tuple(_step(v / (2 * REACH) + 0.5) for v in way)]
-    return np.array([n for part in (*head, *blocks) for n in part], np.int16)
+    lamps = [(-1 if spot[0] < 0 else LIT if c in sim.lit else UNLIT,) for c, spot in zip(COLOURS, blocks, strict=True)]
+    return np.array([n for part in (*head, *blocks, *lamps) for n in part], np.int16)
 
 
 def place(sim: SimRobot, camera: str, point: NDArray[np.float64]) -> tuple[int, int]:
@@ -164,9 +167,13 @@ def make_frames(robot: Robot, seeds: range, settings: SimFrameSettings | None = 
     return Frames(CAMERAS, names, period, texts, **columns, episode=np.array(episode, np.int32))
 
 
-def write_frames(robot: Robot, folder: Path, first: int, episodes: int, each: int = 50) -> None:
+def write_frames(
+    robot: Robot, folder: Path, first: int, episodes: int, each: int = 25, settings: SimFrameSettings | None = None
+) -> None:
     """Write shards of `each` episodes until seeds first .. first + episodes - 1 are on disk; those there are kept."""
     for start in range(first, first + episodes, each):
         shard = folder / f"seeds-{start:07d}"
         if not shard.is_dir():
-            save_frames(make_frames(robot, range(start, min(start + each, first + episodes))), shard)
+            stop = min(start + each, first + episodes)
+            save_frames(make_frames(robot, range(start, stop), settings), shard)
+            print(f"frames: {stop - first}/{episodes} episodes", flush=True)

@@ -8,7 +8,7 @@ High-level examples: `Task: ... Subtask: ` and its answer.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,6 +21,16 @@ from pi0_ros.policy.prompts import encode_prompt, encode_subtask_prompt
 from pi0_ros.policy.tokenizer import Tokenizer
 from pi0_ros.train.frames import Frames
 from pi0_ros.train.settings import TrainSettings
+from pi0_ros.train.symmetry import (
+    Change,
+    changed_grounding,
+    changed_labels,
+    changed_pictures,
+    changed_text,
+    changed_vector,
+    draw_change,
+    ordered_target,
+)
 from pi0_ros.train.vision import Labels
 
 Index = Sequence[int] | NDArray[np.integer]
@@ -56,39 +66,77 @@ class ExampleMaker:
         return self.tokenizer.encode("<loc0000>")[0]
 
     def actions(self, index: Index, rng: np.random.Generator | None = None) -> Examples:
-        """Action examples of these frames."""
+        """Action examples of these frames; with a generator mirrored, recoloured and disturbed."""
         frames, rows = self.frames, np.asarray(index)
-        state = frames.state[rows].astype(np.float64)
+        changes = self._changes(len(rows), rng)
+        state = self._changed(frames.state[rows], changes)
+        chunk = self._changed(frames.chunk[rows], changes)
         normal = self.pipeline.normalised_state(state)
         noisy = normal if rng is None else normal + rng.normal(0.0, self.settings.state_noise, normal.shape)
+        texts = [changed_text(frames.texts[t], c) for t, c in zip(frames.task[rows], changes, strict=True)]
         prompts = [
-            encode_prompt(self.tokenizer, self.pipeline.style, frames.texts[t], s).ids
-            for t, s in zip(frames.task[rows], noisy, strict=True)
+            encode_prompt(self.tokenizer, self.pipeline.style, text, s).ids for text, s in zip(texts, noisy, strict=True)
         ]
-        answers = [self._places(g) for g in frames.grounding[rows]]
-        targets = self.pipeline.normalised_actions(frames.chunk[rows].astype(np.float64), state)
-        inputs, counts = self._joined(rows, prompts, answers, FAST, rng)
-        return Examples(inputs, counts, torch.from_numpy(targets.astype(np.float32)), self._objects(rows))
+        answers = [
+            self._places(changed_grounding(g, c) if c != Change() else g)
+            for g, c in zip(frames.grounding[rows], changes, strict=True)
+        ]
+        targets = self.pipeline.normalised_actions(chunk, state)
+        inputs, counts = self._joined(rows, prompts, answers, FAST, rng, changes)
+        objects = self._objects(rows, changes)
+        return Examples(inputs, counts, torch.from_numpy(targets.astype(np.float32)), objects)
 
-    def _objects(self, rows: NDArray[np.integer]) -> tuple[Tensor, Tensor, Tensor] | None:
+    def _changes(self, count: int, rng: np.random.Generator | None, exchange: bool = True) -> list[Change]:
+        if rng is None or not self.settings.symmetry:
+            return [Change()] * count
+        return [draw_change(rng, exchange) for _ in range(count)]
+
+    def _changed(self, values: NDArray, changes: Sequence[Change]) -> NDArray[np.float64]:
+        channels = self.frames.channels
+        pairs = zip(values.astype(np.float64), changes, strict=True)
+        return np.stack([changed_vector(v, channels, c) for v, c in pairs])
+
+    def _objects(self, rows: NDArray[np.integer], changes: Sequence[Change]) -> tuple[Tensor, Tensor, Tensor] | None:
         if self.labels is None:
             return None
-        place, known, lit = (torch.from_numpy(a[rows]) for a in (self.labels.place, self.labels.known, self.labels.lit))
-        return place, known, lit
+        known = (self.labels.place[rows], self.labels.known[rows], self.labels.lit[rows])
+        parts = [changed_labels(*row, self.frames.cameras, c) for *row, c in zip(*known, changes, strict=True)]
+        place, told, lit = (torch.from_numpy(np.stack(column)) for column in zip(*parts, strict=True))
+        return place, told, lit
 
     def words(self, index: Index, rng: np.random.Generator | None = None) -> Examples:
-        """High-level examples of these frames, which must have a high-level task."""
+        """High-level examples of these frames, which must have a high-level task; with a generator mirrored."""
         frames, rows = self.frames, np.asarray(index)
+        drawn = self._changes(len(rows), rng)
+        known = [self._exchangeable(row, c) for row, c in zip(rows, drawn, strict=True)]
+        changes = [c if ok else replace(c, colours=None) for c, ok in zip(drawn, known, strict=True)]
         length = self.pipeline.style.length
         prompts = [encode_subtask_prompt(self.tokenizer, frames.texts[t], length).ids for t in frames.high_task[rows]]
-        targets = [frames.texts[t] for t in frames.high_target[rows]]
+        targets = [self._target(row, c) for row, c in zip(rows, changes, strict=True)]
         answers = [np.array([*self.tokenizer.encode(text), self.tokenizer.eos]) for text in targets]
-        inputs, counts = self._joined(rows, prompts, answers, TEXT, rng)
+        inputs, counts = self._joined(rows, prompts, answers, TEXT, rng, changes)
         return Examples(inputs, counts)
 
-    def pictures(self, index: Index, rng: np.random.Generator | None = None) -> list[Tensor]:
-        """Pictures of these frames, a camera each [B, 3, S, S] in [-1, 1]; disturbed with a generator."""
+    def _exchangeable(self, row: int, change: Change) -> bool:
+        """Whether the target after exchanging colours is known, as it is where the rule gives the recorded one."""
+        frames = self.frames
+        numbers, told = frames.grounding[row], frames.texts[frames.high_target[row]]
+        return ordered_target(numbers) == told and ordered_target(numbers, change.colours) is not None
+
+    def _target(self, row: int, change: Change) -> str:
+        frames = self.frames
+        if change.colours is None:
+            return changed_text(frames.texts[frames.high_target[row]], change)
+        target = ordered_target(frames.grounding[row], change.colours) or ""
+        return changed_text(target, Change(change.mirrored))
+
+    def pictures(
+        self, index: Index, rng: np.random.Generator | None = None, changes: Sequence[Change] = ()
+    ) -> list[Tensor]:
+        """Pictures of these frames, a camera each [B, 3, S, S] in [-1, 1]; changed, and disturbed with a generator."""
         raw = self.frames.images[np.asarray(index)]
+        if changes:
+            raw = np.stack([changed_pictures(p, self.frames.cameras, c) for p, c in zip(raw, changes, strict=True)])
         x = torch.from_numpy(np.ascontiguousarray(raw.transpose(1, 0, 4, 2, 3))).float() / 127.5 - 1.0
         if rng is not None:
             x = _disturbed(x, self.settings, rng)
@@ -100,7 +148,13 @@ class ExampleMaker:
         return np.where(wide >= 0, wide + self.first_place, -1)
 
     def _joined(
-        self, rows: Index, prompts: Sequence, answers: Sequence, role: int, rng: np.random.Generator | None
+        self,
+        rows: Index,
+        prompts: Sequence,
+        answers: Sequence,
+        role: int,
+        rng: np.random.Generator | None,
+        changes: Sequence[Change],
     ) -> tuple[Inputs, Tensor]:
         """Inputs of prompts followed by answers; answer tokens of -1 stand as padding that is seen but not learned."""
         length = max(len(p) + len(a) for p, a in zip(prompts, answers, strict=True))
@@ -112,7 +166,7 @@ class ExampleMaker:
             tokens[i, :start], tokens[i, start:stop] = prompt, np.maximum(answer, 0)
             mask[i, :stop], roles[i, start:stop] = True, role
             counts[i, start:stop] = np.asarray(answer) >= 0
-        images = self.pictures(rows, rng)
+        images = self.pictures(rows, rng, changes)
         present = torch.ones(len(prompts), dtype=torch.bool)
         tensors = (torch.from_numpy(a) for a in (tokens, mask, roles))
         ids, valid, kinds = tensors

@@ -27,12 +27,15 @@ def export(
     adapter: Adapter,
     statistics: Mapping[str, Statistics],
     note: str = "",
-    tokenizer_json: str | None = None,
+    tokenizer_file: Path | None = None,
     dtype: torch.dtype | None = torch.bfloat16,
 ) -> Path:
     """Write weights, configuration, statistics, tokenizer and a README; the folder, ready to load."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "tokenizer.json").write_text(tokenizer_json or tiny_tokenizer.to_json(), encoding="utf-8")
+    if tokenizer_file is None:
+        tiny_tokenizer.save(folder / "tokenizer.json")
+    else:
+        (folder / tokenizer_file.name).write_bytes(tokenizer_file.read_bytes())
     write_norm_stats(folder, statistics)
     count = sum(p.numel() for p in model.parameters()) / 1e6
     text = _README.format(name=folder.name, parameters=count, note=note)

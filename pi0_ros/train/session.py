@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from pi0_ros.model import ModelConfig, Pi0, initialise, load, preset
+from pi0_ros.data.mixture import mixture_weights
+from pi0_ros.model import LoraConfig, ModelConfig, Pi0, add_lora, initialise, load, preset
 from pi0_ros.policy import tiny_tokenizer
 from pi0_ros.policy.adapter import Adapter, load_adapter
 from pi0_ros.policy.normalize import Normalizer, Statistics, read_norm_stats, write_norm_stats
 from pi0_ros.policy.pipeline import Pipeline
 from pi0_ros.policy.prompts import PromptStyle
-from pi0_ros.policy.tokenizer import Tokenizer
+from pi0_ros.policy.tokenizer import Tokenizer, find_tokenizer, load_tokenizer
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.examples import ExampleMaker
 from pi0_ros.train.frames import Frames, join, load_frames
@@ -31,7 +34,9 @@ from pi0_ros.train.workers import run_workers
 class Plan:
     """A run in plain values, as processes receive it.
 
-    frames: folders of frames. adapter: name or file. init: a checkpoint folder to start from, "" for random weights.
+    frames: folders of frames; several are a mixture with weights n^0.43. adapter: name or file. init: a checkpoint
+    folder to start from, "" for random weights. tokenizer: its file or folder, "" for the project's own. objects: words
+    of the things that `Frames.grounding` is about.
     """
 
     frames: tuple[str, ...]
@@ -41,6 +46,7 @@ class Plan:
     folder: str
     init: str = ""
     objects: tuple[str, ...] = ("red", "green", "blue", "yellow")
+    tokenizer: str = ""
 
 
 def tiny_model(mlp: int = 512, **changes) -> ModelConfig:
@@ -96,27 +102,41 @@ def make_job(rank: int, plan: Plan) -> Job:
     """Everything a process needs, built the same way in each."""
     folder = Path(plan.folder)
     statistics = read_norm_stats(folder)
-    adapter, tokenizer = load_adapter(plan.adapter), tiny_tokenizer.build()
+    adapter = load_adapter(plan.adapter)
+    tokenizer = load_tokenizer(plan.tokenizer) if plan.tokenizer else tiny_tokenizer.build()
     model = make_model(plan, tokenizer)
     frames = _frames(plan)
     pipeline = pipeline_for(adapter, plan.model, statistics)
     maker = ExampleMaker(frames, pipeline, tokenizer, plan.settings, labels_of(frames, plan.objects))
-    return Job(model, maker, adapter, statistics, folder, plan.settings, rank)
+    words = find_tokenizer(Path(plan.tokenizer)) if plan.tokenizer else None
+    return Job(model, maker, adapter, statistics, folder, plan.settings, rank, mixture(plan.frames), words)
+
+
+def mixture(roots: Sequence[str]) -> NDArray[np.float64] | None:
+    """Chance of every frame to be drawn where there are several datasets, None for one."""
+    if len(roots) < 2:
+        return None
+    sizes = [sum(len(load_frames(f)) for f in frame_folders([root])) for root in roots]
+    return np.repeat(mixture_weights(sizes) / np.asarray(sizes), sizes)
 
 
 def make_model(plan: Plan, tokenizer: Tokenizer) -> Pi0:
-    """The network at its start: random by the run's seed, or a checkpoint."""
+    """The network at its start: random by the run's seed, or a checkpoint; with adapters where LoRA is asked for."""
+    settings = plan.settings
+    generator = torch.Generator().manual_seed(settings.seed)
     if plan.init:
-        loaded = load(plan.init).model.float()
-        if loaded.config != plan.model:
-            raise TrainError(f"{plan.init}: its sizes are not those of this run; leave --model out to take them over")
-        return loaded
-    generator = torch.Generator().manual_seed(plan.settings.seed)
-    model = initialise(Pi0(plan.model), generator)
-    order_embeddings(model, tokenizer, generator)
-    model.siglip.gradient_checkpointing = plan.settings.gradient_checkpointing
-    for stack in (model.gemma, model.expert):
-        stack.gradient_checkpointing = plan.settings.gradient_checkpointing
+        model = load(plan.init).model.float()
+        if model.config != plan.model:
+            raise TrainError(f"{plan.init}: its sizes are not those of this run; give no other --model with --init")
+    else:
+        model = initialise(Pi0(plan.model), generator)
+        order_embeddings(model, tokenizer, generator)
+    for stack in (model.siglip, model.gemma, getattr(model, "expert", None)):
+        if stack is not None:
+            stack.gradient_checkpointing = settings.gradient_checkpointing
+    if settings.lora_trunk or settings.lora_expert:
+        trunk, expert = settings.lora_trunk, settings.lora_expert
+        add_lora(model, LoraConfig(trunk, float(trunk), expert, float(expert)), generator)
     return model
 
 

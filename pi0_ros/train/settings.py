@@ -49,6 +49,7 @@ class TrainSettings:
     brightness: float = 0.08
     contrast: float = 0.08
     picture_noise: float = 0.02
+    symmetry: bool = False
     grounding_weight: float = 1.0
     word_weight: float = 4.0
     patch_weight: float = 1.0

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 import torch.distributed
 from torch.func import functional_call
 
-from pi0_ros.model import Pi0
+from pi0_ros.model import Pi0, merge_lora
 from pi0_ros.model.ema import Ema
 from pi0_ros.model.losses import FlowTargets, delayed_times, flow_times
 from pi0_ros.policy.adapter import Adapter
@@ -35,7 +36,10 @@ VALIDATED = 96  # frames a validation
 
 @dataclass(frozen=True)
 class Job:
-    """What is trained, from what, to where. `weights`: chance of each frame to be drawn, None: all alike."""
+    """What is trained, from what, to where.
+
+    weights: chance of each frame to be drawn, None: all alike. tokenizer_file: None for the project's own.
+    """
 
     model: Pi0
     maker: ExampleMaker
@@ -45,6 +49,7 @@ class Job:
     settings: TrainSettings
     rank: int = 0
     weights: np.ndarray | None = None
+    tokenizer_file: Path | None = None
 
 
 def split_episodes(frames: Frames, share: float) -> tuple[np.ndarray, np.ndarray]:
@@ -182,10 +187,10 @@ class Trainer:
         print(" ".join(f"{k} {v:.4g}" for k, v in line.items()), flush=True)
 
     def _averaged(self) -> Pi0:
-        model = Pi0(self.job.model.config)
-        model.load_state_dict(self.job.model.state_dict())
+        """A copy with averaged weights, adapters folded in."""
+        model = copy.deepcopy(self.job.model).requires_grad_(False)
         self.ema.copy_to(model)
-        return model.eval()
+        return merge_lora(model).eval()
 
     def _validated(self) -> dict[str, float]:
         if not len(self.held):
@@ -204,7 +209,7 @@ class Trainer:
             return
         job = self.job
         save_state(job.folder, self.objective, self.optimizer, self.ema, self.step, self.seconds)
-        export(self._averaged(), job.folder / "checkpoint", job.adapter, job.statistics, run_note(self))
+        export(self._averaged(), job.folder / "checkpoint", job.adapter, job.statistics, run_note(self), job.tokenizer_file)
 
 
 def run_note(trainer: Trainer) -> str:
@@ -214,7 +219,3 @@ def run_note(trainer: Trainer) -> str:
     minutes = trainer.seconds / 60
     return f"Seed {s.seed}, {trainer.step} steps, {examples} examples, {minutes:.0f} minutes; see docs/training.md.\n"
 
-
-def with_workers(settings: TrainSettings, workers: int) -> TrainSettings:
-    """The same settings for another number of processes."""
-    return replace(settings, workers=workers)

@@ -1,0 +1,129 @@
+"""Train a policy on LeRobot datasets or on episodes made in simulation on the spot."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+
+_HELP = {
+    "steps": "optimiser steps",
+    "minutes": "end after this many minutes if the steps are not done before; 0: no such end",
+    "batch": "action examples a step and process",
+    "word_batch": "high-level examples a step and process",
+    "draws": "noise draws on one prefix",
+    "workers": "processes that share a step (one thread each); 1: one process with all threads",
+    "seed": "of weights, examples, noise and times",
+    "peak_rate": "highest learning rate",
+    "final_rate": "learning rate at the end of the cosine",
+    "warmup": "steps of linear warm-up",
+    "weight_decay": "of AdamW, on matrices",
+    "clip": "largest norm of the gradient",
+    "ema": "decay of the average that is exported",
+    "alpha": "weight of the flow loss",
+    "language_steps": "first steps without the flow loss",
+    "prefix_chance": "share of steps with training-time real-time chunking",
+    "prefix_rows": "most rows given then",
+    "insulate": "knowledge insulation: the flow loss does not reach the trunk",
+    "precision": "float32, or bfloat16 computation on float32 weights",
+    "gradient_checkpointing": "less memory, more computation",
+    "lora_trunk": "LoRA rank in the language trunk (16 is usual), 0: train it whole",
+    "lora_expert": "LoRA rank in the action expert (32 is usual), 0: train it whole",
+    "state_noise": "noise on the normalised state",
+    "brightness": "largest change of brightness",
+    "contrast": "largest change of contrast",
+    "picture_noise": "noise on pictures",
+    "grounding_weight": "weight of the places the text head names",
+    "word_weight": "weight of subtasks",
+    "patch_weight": "weight of what patches say of the objects",
+    "validate_every": "steps between validations",
+    "validation_share": "of the episodes, kept for validation",
+    "save_every": "minutes between saves",
+}
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare `pi0 train`."""
+    from pi0_ros.train.settings import TrainSettings
+
+    parser = subparsers.add_parser(
+        "train",
+        help=__doc__,
+        description=__doc__,
+        epilog="The folder given with --out is continued where it stopped. OUT/checkpoint is what the policy loads.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run: state, record, curves, checkpoint")
+    data = parser.add_argument_group("data (at least one)")
+    data.add_argument("--dataset", type=Path, action="append", default=[], help="LeRobot dataset; repeat for a mixture")
+    data.add_argument("--frames", type=Path, action="append", default=[], help="frames that an earlier run cached")
+    data.add_argument("--sim-episodes", type=int, default=0, help="episodes of the scripted operator to make first")
+    data.add_argument("--sim-seed", type=int, default=1_000_000, help="of the first of them")
+    start = parser.add_argument_group("network")
+    start.add_argument("--init", default="", help="any checkpoint that can be loaded, to start from")
+    start.add_argument("--tokenizer", default="", help="file or folder, where --init has none and is not the project's")
+    start.add_argument("--mlp", type=int, default=384, help="MLP width of the tiny network, without --init")
+    start.add_argument("--policy", default="mobile_bimanual", help="policy YAML: how vectors and cameras map to a robot")
+    start.add_argument("--robot", default="mobile_bimanual", help="robot YAML or name, for --sim-episodes")
+    run = parser.add_argument_group("run")
+    for f in fields(TrainSettings):
+        name = "--" + f.name.replace("_", "-")
+        if isinstance(f.default, bool):
+            run.add_argument(name, action="store_true", help=_HELP[f.name])
+        else:
+            run.add_argument(name, type=type(f.default), default=f.default, help=_HELP[f.name])
+    parser.set_defaults(run=run_command)
+
+
+def run_command(args: argparse.Namespace) -> int:
+    """Make frames where asked, then train; 0 once the last checkpoint is written."""
+    from pi0_ros.policy.adapter import load_adapter
+    from pi0_ros.train.errors import TrainError
+    from pi0_ros.train.session import Plan, run
+    from pi0_ros.train.settings import TrainSettings
+
+    if not (args.dataset or args.frames or args.sim_episodes):
+        raise TrainError("nothing to train on; give --dataset FOLDER, --frames FOLDER or --sim-episodes N")
+    settings = TrainSettings(**{f.name: getattr(args, f.name) for f in fields(TrainSettings)})
+    model, tokenizer = _network(args)
+    frames = [str(f) for f in args.frames]
+    if args.sim_episodes:
+        frames.append(str(_simulated(args, model.horizon, model.vision.image_size)))
+    for dataset in args.dataset:
+        frames.append(str(_read(dataset, args.out, load_adapter(args.policy), model)))
+    run(Plan(tuple(frames), args.policy, model, settings, str(args.out), args.init, tokenizer=tokenizer))
+    print(f"{args.out / 'checkpoint'}: ready to load")
+    return 0
+
+
+run = run_command
+
+
+def _network(args: argparse.Namespace):  # noqa: ANN202
+    """Sizes and tokenizer: those of --init, or the tiny network over the project's own tokenizer."""
+    from pi0_ros.model.checkpoints import open_checkpoint
+    from pi0_ros.policy.tokenizer import find_tokenizer
+    from pi0_ros.train.session import tiny_model
+
+    if not args.init:
+        return tiny_model(args.mlp), args.tokenizer
+    return open_checkpoint(args.init).config, args.tokenizer or str(find_tokenizer(Path(args.init)))
+
+
+def _simulated(args: argparse.Namespace, horizon: int, size: int) -> Path:
+    from pi0_ros.commands._sim_frames import SimFrameSettings, write_frames
+    from pi0_ros.robot import load_robot
+
+    folder = args.out / "frames" / "sim"
+    settings = SimFrameSettings(horizon=horizon, size=size)
+    write_frames(load_robot(args.robot), folder, args.sim_seed, args.sim_episodes, settings=settings)
+    return folder
+
+
+def _read(dataset: Path, out: Path, adapter, model) -> Path:  # noqa: ANN001
+    from pi0_ros.train.from_dataset import write_dataset_frames
+
+    folder = out / "frames" / dataset.resolve().name
+    count = write_dataset_frames(dataset, folder, adapter, model.vision.image_size, model.horizon)
+    print(f"{dataset}: {count} frames", flush=True)
+    return folder

@@ -1,0 +1,139 @@
+"""More scenes out of few: mirrored left to right, and with the colours of the objects exchanged.
+
+A bimanual robot that is its own mirror image sees and does in the mirrored scene what it would do in this one with the
+other arm; and any object could have had any colour. Both change pictures, words, vectors and labels together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+COLOURS = {
+    "red": (0.85, 0.06, 0.06),
+    "green": (0.05, 0.60, 0.12),
+    "blue": (0.08, 0.18, 0.90),
+    "yellow": (0.98, 0.82, 0.05),
+}
+_TURNED = ("joint1", "joint4", "joint6", "base_vy", "base_wz")  # axes in the mirror plane: their angle changes sign
+_BASE = np.array(list(COLOURS.values()), np.float32)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is done to one row: `mirrored`, and colour k becomes colour `colours[k]` (None: they stay)."""
+
+    mirrored: bool = False
+    colours: tuple[int, ...] | None = None
+
+
+def draw_change(rng: np.random.Generator, exchange: bool = True) -> Change:
+    """Mirrored half of the time; a random order of the colours, or none."""
+    colours = tuple(int(k) for k in rng.permutation(len(COLOURS))) if exchange else None
+    return Change(bool(rng.random() < 0.5), colours)
+
+
+def changed_pictures(pictures: NDArray[np.uint8], cameras: Sequence[str], change: Change) -> NDArray[np.uint8]:
+    """Pictures [C, S, S, 3] of one row."""
+    if change.colours is not None:
+        pictures = recoloured(pictures, change.colours)
+    return pictures[_other(cameras)][:, :, ::-1] if change.mirrored else pictures
+
+
+def recoloured(pictures: NDArray[np.uint8], colours: Sequence[int]) -> NDArray[np.uint8]:
+    """Strongly coloured pixels [..., 3] of each colour in the shade they have, but of the other colour."""
+    flat = pictures.reshape(-1, 3)
+    high, low = flat.max(-1).astype(np.float32), flat.min(-1).astype(np.float32)
+    strong = np.flatnonzero(high - low > 0.5 * np.maximum(high, 12.0))
+    pixels, high, low = flat[strong].astype(np.float32), high[strong], low[strong]
+    red, green, blue = pixels.T
+    kind = np.select(
+        [(red >= green) & (red >= blue) & (green < 0.5 * red), green > np.maximum(red, blue), blue > green],
+        [0, 1, 2],
+        3,
+    )
+    weight = np.clip(((high - low) / high - 0.5) / 0.25, 0.0, 1.0)
+    weight[(kind == 2) & (red > 0.5 * blue)] = 0.0  # violet is no block
+    target = _BASE[np.asarray(colours)[kind]]
+    shade = high / (255.0 * _BASE.max(-1)[kind])
+    new = np.clip(255.0 * shade[:, None] * target, 0, 255)
+    result = flat.copy()
+    result[strong] = (weight[:, None] * new + (1 - weight[:, None]) * pixels).astype(np.uint8)
+    return result.reshape(pictures.shape)
+
+
+def changed_text(text: str, change: Change) -> str:
+    """The instruction for the changed scene."""
+    names = list(COLOURS)
+    swaps = {"left": "right", "right": "left"} if change.mirrored else {}
+    if change.colours is not None:
+        swaps |= {names[k]: names[j] for k, j in enumerate(change.colours)}
+    return " ".join(swaps.get(word, word) for word in text.split(" "))
+
+
+def changed_vector(values: NDArray, channels: Sequence[str], change: Change) -> NDArray:
+    """State [D] or chunk [H, D] of the changed scene."""
+    if not change.mirrored:
+        return values
+    signs = np.array([-1.0 if c.endswith(_TURNED) else 1.0 for c in channels], values.dtype)
+    return values[..., _other(channels)] * signs
+
+
+def changed_grounding(numbers: NDArray[np.int16], change: Change) -> NDArray[np.int16]:
+    """The 19 numbers of `Frames.grounding` in the changed scene."""
+    result = numbers.copy()
+    kinds = len(COLOURS)
+    if change.colours is not None:
+        for k, j in enumerate(change.colours):
+            result[7 + 2 * j : 9 + 2 * j] = numbers[7 + 2 * k : 9 + 2 * k]
+            result[7 + 2 * kinds + j] = numbers[7 + 2 * kinds + k]
+    if change.mirrored:
+        across = [1, 3, 5, *range(8, 7 + 2 * kinds, 2)]
+        result[across] = np.where(result[across] < 0, -1, 1024 - result[across])
+    return result
+
+
+def changed_labels(
+    place: NDArray, known: NDArray, lit: NDArray, cameras: Sequence[str], change: Change
+) -> tuple[NDArray, NDArray, NDArray]:
+    """Place [C, K, 2], known [C, K] and lit [K] of `train.vision.Labels` in the changed scene."""
+    if change.colours is not None:
+        source = np.argsort(change.colours)
+        place, known, lit = place[:, source], known[:, source], lit[source]
+    if change.mirrored:
+        order = _other(cameras)
+        place, known = place[order].copy(), known[order]
+        place[..., 1] = 1.0 - place[..., 1]
+    return place, known, lit
+
+
+def _other(names: Sequence[str]) -> list[int]:
+    """For each name the index of its partner on the other side; itself where there is none."""
+    at = {name: i for i, name in enumerate(names)}
+    partners = []
+    for name in names:
+        side, _, rest = name.partition("_")
+        other = {"left": "right", "right": "left"}.get(side)
+        partners.append(at.get(f"{other}_{rest}", at[name]) if other else at[name])
+    return partners
+
+
+NEAR_MIDDLE = 40  # 1024ths of the base picture in which it is not clear on whose side an object lies
+
+
+def ordered_target(numbers: NDArray[np.int16], colours: Sequence[int] | None = None) -> str | None:
+    """What "touch every block" asks for next in a frame's `grounding`: the first colour whose lamp is off, with the arm on
+    whose side it lies. None where a lamp is hidden or the side is not clear. `colours`: exchanged before."""
+    kinds = len(COLOURS)
+    lamps = numbers[7 + 2 * kinds : 7 + 3 * kinds]
+    if len(lamps) < kinds or (lamps < 0).any():
+        return None
+    for colour, k in enumerate(np.argsort(range(kinds) if colours is None else colours)):
+        if lamps[k] < 512:
+            column = int(numbers[8 + 2 * k])
+            side = "left" if column < 512 else "right"
+            return None if abs(column - 512) < NEAR_MIDDLE else f"touch the {list(COLOURS)[colour]} block with the {side} arm"
+    return "done"

@@ -1,0 +1,247 @@
+"""Training: examples, losses, schedule, resume, and a checkpoint that the policy loads."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pi0_ros.model import GemmaConfig, VisionConfig
+from pi0_ros.policy.adapter import load_adapter
+from pi0_ros.policy.tiny_tokenizer import build
+from pi0_ros.train import optim
+from pi0_ros.train.errors import TrainError
+from pi0_ros.train.examples import ExampleMaker
+from pi0_ros.train.frames import Frames, join, load_frames, save_frames
+from pi0_ros.train.ordinal import number_ids, ordered_rows, place_ids
+from pi0_ros.train.record import read_lines
+from pi0_ros.train.session import Plan, make_job, mixture, pipeline_for, run, tiny_model
+from pi0_ros.train.settings import TrainSettings
+from pi0_ros.train.statistics import frame_statistics, statistics_of
+from pi0_ros.train.trainer import Trainer, split_episodes
+from pi0_ros.train.vision import UNKNOWN, labels_of, reading_loss
+
+SIZE, HORIZON, COUNT = 32, 16, 24
+OBJECTS = ("red", "green", "blue", "yellow")
+STACK = GemmaConfig(width=32, depth=2, heads=2, kv_heads=1, head_dim=16, mlp=32)
+MODEL = replace(
+    tiny_model(), vision=VisionConfig(32, 1, 2, 32, image_size=SIZE, patch=16), language=STACK, expert=STACK
+)
+SETTINGS = TrainSettings(
+    steps=3, batch=2, word_batch=1, draws=2, warmup=1, validate_every=3, validation_share=0.25, precision="float32"
+)
+
+
+def some_frames(seed: int = 0, count: int = COUNT) -> Frames:
+    rng = np.random.default_rng(seed)
+    state = rng.uniform(-0.5, 0.5, (count, 18)).astype(np.float32)
+    return Frames(
+        cameras=("base", "left_wrist", "right_wrist"),
+        channels=load_adapter("mobile_bimanual").action_channels,
+        period=0.1,
+        texts=("touch the red block with the left arm", "touch every block", "done"),
+        images=rng.integers(0, 255, (count, 3, SIZE, SIZE, 3), dtype=np.uint8),
+        state=state,
+        chunk=state[:, None] + rng.normal(0, 0.1, (count, HORIZON, 18)).astype(np.float32),
+        task=np.zeros(count, np.int32),
+        high_task=np.ones(count, np.int32),
+        high_target=rng.choice([0, 2], count).astype(np.int32),
+        grounding=rng.integers(0, 1024, (count, 19)).astype(np.int16),
+        episode=np.repeat(np.arange(4), count // 4).astype(np.int32),
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save_frames(some_frames(), tmp_path / "frames" / "a")
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def maker() -> ExampleMaker:
+    frames, adapter = some_frames(), load_adapter("mobile_bimanual")
+    pipeline = pipeline_for(adapter, MODEL, frame_statistics(frames, adapter.delta_mask))
+    return ExampleMaker(frames, pipeline, build(), SETTINGS, labels_of(frames, OBJECTS))
+
+
+def plan(folder: Path, **changes) -> Plan:
+    settings = replace(SETTINGS, **changes)
+    return Plan((str(folder / "frames"),), "mobile_bimanual", MODEL, settings, str(folder / "run"))
+
+
+def test_frames_read_back_as_they_were_saved(folder):
+    frames = load_frames(folder / "frames" / "a")
+    assert frames.texts == some_frames().texts and np.array_equal(frames.images, some_frames().images)
+
+
+def test_joined_frames_keep_their_words_and_their_episodes_apart():
+    other = replace(some_frames(1), texts=("done", "touch every block", "touch the red block with the left arm"))
+    both = join([some_frames(), other])
+    words = [both.texts[t] for t in both.task]
+    assert words == ["touch the red block with the left arm"] * COUNT + ["done"] * COUNT
+    assert sorted(set(both.episode)) == list(range(8))
+    assert np.array_equal(both.images[np.array([COUNT + 2, 1])], np.stack([other.images[2], some_frames().images[1]]))
+
+
+def test_frames_of_other_cameras_do_not_mix():
+    with pytest.raises(TrainError, match="do not mix"):
+        join([some_frames(), replace(some_frames(), cameras=("a", "b", "c"))])
+
+
+def test_an_action_example_is_the_prompt_of_run_time_and_an_answer_hidden_from_the_expert(maker):
+    examples = maker.actions([3])
+    state = maker.pipeline.normalised_state(maker.frames.state[3].astype(np.float64))
+    asked = maker.pipeline.inputs(
+        {"base": maker.frames.images[3, 0]}, maker.frames.state[3].astype(np.float64), maker.frames.texts[0], build()
+    )
+    length = len(asked.prompt.ids)
+    assert examples.inputs.tokens[0, :length].tolist() == list(asked.prompt.ids)
+    assert np.allclose(examples.inputs.images[0][0].numpy(), asked.images["base"], atol=1e-6)
+    assert (examples.inputs.roles[0, length:] == 2).all() and not examples.counts[0, :length].any()
+    back = maker.pipeline.actions(examples.actions[0].numpy(), maker.frames.state[3].astype(np.float64))
+    assert np.allclose(back, maker.frames.chunk[3], atol=1e-5) and len(state) == 18
+
+
+def test_a_high_level_example_ends_with_the_target_and_the_end_of_text(maker):
+    examples = maker.words([0])
+    said = examples.inputs.tokens[0][examples.counts[0]].tolist()
+    assert build().decode(said).strip() == maker.frames.texts[maker.frames.high_target[0]] and said[-1] == 1
+
+
+def test_dimensions_that_hardly_move_are_not_blown_up():
+    stats = statistics_of(np.zeros((10, 2)))
+    assert np.allclose(stats["q99"] - stats["q01"], 0.1)
+
+
+def test_numbers_start_with_neighbours_alike():
+    rows = ordered_rows(257, 64, torch.Generator().manual_seed(0))
+    near, far = (rows[100] * rows[101]).mean(), (rows[100] * rows[180]).mean()
+    assert near > 0.9 and abs(far) < 0.6
+    assert len(number_ids(build())) == 257 and len(place_ids(build())) == 1024
+
+
+def test_the_rate_warms_up_and_falls_to_its_end():
+    rates = [optim.learning_rate(SETTINGS, step, progress) for step, progress in ((0, 0.0), (1, 0.0), (5, 1.0))]
+    assert rates[0] == SETTINGS.peak_rate / 2 and rates[1] == SETTINGS.peak_rate
+    assert np.isclose(rates[2], SETTINGS.final_rate)
+
+
+def test_validation_episodes_are_never_trained_on():
+    train, held = split_episodes(some_frames(), 0.25)
+    assert not set(some_frames().episode[train]) & set(some_frames().episode[held]) and len(held) == COUNT // 4
+
+
+def test_objects_are_labelled_only_where_something_is_known():
+    labels = labels_of(some_frames(), OBJECTS)
+    assert labels.known[:, 0].all() and labels.known[:, 1, 0].all() and not labels.known[:, 2].any()
+    assert not np.isnan(labels.place[labels.known]).any() and (labels.lit != UNKNOWN).all()
+    assert labels_of(replace(some_frames(), grounding=np.zeros((COUNT, 0), np.int16)), OBJECTS) is None
+
+
+def test_reading_loss_falls_to_almost_nothing_when_patches_say_the_truth():
+    place = torch.tensor([[[0.25, 0.75]]])
+    said = torch.zeros(1, 4, 1, 4)
+    said[..., 0] = -20.0
+    said[0, 1, 0] = torch.tensor([20.0, 0.25, 0.75, 20.0])
+    truth = reading_loss(said, place, torch.ones(1, 1, dtype=torch.bool), torch.ones(1, 1))
+    wrong = reading_loss(said.flip(1), place, torch.ones(1, 1, dtype=torch.bool), torch.ones(1, 1))
+    assert truth < 1e-3 < wrong
+
+
+def test_a_run_writes_a_checkpoint_that_the_policy_loads(folder):
+    from pi0_ros.policy.engine import Observation, load_policy
+    from pi0_ros.robot import load_robot
+
+    run(plan(folder))
+    robot = load_robot("mobile_bimanual")
+    policy = load_policy(folder / "run" / "checkpoint", robot)
+    pictures = {c: np.zeros((224, 224, 3), np.uint8) for c in policy.contract.cameras}
+    state = dict.fromkeys(robot.channel_names, 0.0)
+    planned = policy.infer(Observation(0.0, pictures, state, "touch the red block with the left arm"), seed=0)
+    assert planned.values.shape == (HORIZON, 18) and np.isfinite(planned.values).all()
+    line = read_lines(folder / "run" / "record.jsonl")[-1]
+    assert line["step"] == 3 and line["flow"] > 0 and line["chunk_near"] > 0
+
+
+def test_the_same_seed_gives_the_same_weights(folder):
+    def trained() -> torch.Tensor:
+        job = make_job(0, plan(folder))
+        trainer = Trainer(job)
+        for _ in range(2):
+            trainer._one_step()
+        return job.model.action_out_proj.weight.detach().clone()
+
+    run(plan(folder, steps=1))
+    (folder / "run" / "state.safetensors").unlink()
+    assert torch.equal(trained(), trained())
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(folder):
+    run(plan(folder, steps=2))
+    before = (folder / "run" / "norm_stats.json").read_text()
+    run(plan(folder, steps=4))
+    assert [line["step"] for line in read_lines(folder / "run" / "record.jsonl")] == [2, 3, 4]
+    assert (folder / "run" / "norm_stats.json").read_text() == before
+
+
+def test_another_network_in_the_same_folder_is_refused(folder):
+    run(plan(folder, steps=1))
+    other = replace(plan(folder), model=replace(MODEL, expert=replace(STACK, width=48)))
+    with pytest.raises(TrainError, match="another network"):
+        run(other)
+
+
+def test_lora_trains_few_weights_and_exports_a_plain_checkpoint(folder):
+    from pi0_ros.model import load
+
+    run(plan(folder, lora_trunk=2, lora_expert=2))
+    job = make_job(0, plan(folder, lora_trunk=2, lora_expert=2))
+    learning = {n for n, p in job.model.named_parameters() if p.requires_grad}
+    assert any("lora_a" in n for n in learning) and "gemma.layers.0.mlp.up_proj.weight" not in learning
+    names = set(load(folder / "run" / "checkpoint").model.state_dict())
+    assert not any("lora" in n for n in names)
+
+
+def test_insulation_keeps_the_flow_loss_from_the_trunk(folder):
+    run(plan(folder, steps=1))
+    trainer = Trainer(make_job(0, plan(folder, insulate=True, grounding_weight=0.0, patch_weight=0.0)))
+    acting = trainer.job.maker.actions([0, 1])
+    loss = trainer._loss(acting, None, trainer._flow(acting.actions))
+    loss.flow.backward()
+    assert trainer.job.model.gemma.layers[0].mlp.up_proj.weight.grad is None
+    assert trainer.job.model.expert.layers[0].mlp.up_proj.weight.grad.abs().sum() > 0
+
+
+def test_rows_given_in_real_time_chunking_have_no_loss(folder):
+    run(plan(folder, steps=1))
+    trainer = Trainer(make_job(0, plan(folder, prefix_chance=1.0)))
+    flow = trainer._flow(trainer.job.maker.actions([0, 1]).actions)
+    assert ((flow.t == 0) == (flow.weight == 0)).all() and flow.t.shape == (2, 2, HORIZON)
+
+
+def test_bfloat16_steps_keep_float32_weights(folder):
+    run(plan(folder, steps=1))
+    trainer = Trainer(make_job(0, plan(folder, precision="bfloat16", gradient_checkpointing=True)))
+    before = trainer.job.model.action_out_proj.weight.detach().clone()
+    loss = trainer._one_step()
+    assert torch.isfinite(loss.total) and trainer.job.model.action_out_proj.weight.dtype == torch.float32
+    assert not torch.equal(before, trainer.job.model.action_out_proj.weight)
+
+
+def test_a_mixture_draws_small_datasets_more_often_than_their_size(folder):
+    save_frames(some_frames(1, 8), folder / "small" / "a")
+    chances = mixture([str(folder / "frames"), str(folder / "small")])
+    assert np.isclose(chances.sum(), 1) and chances[-1] > chances[0]
+    assert mixture([str(folder / "frames")]) is None
+
+
+def test_settings_read_back_and_unknown_ones_are_named():
+    assert TrainSettings.from_dict(json.loads(json.dumps(SETTINGS.to_dict()))) == SETTINGS
+    with pytest.raises(TrainError, match="'speed'"):
+        TrainSettings.from_dict({"speed": 1})
+    with pytest.raises(TrainError, match="precision"):
+        TrainSettings(precision="half")

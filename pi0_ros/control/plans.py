@@ -72,13 +72,14 @@ class Plans:
         values = in_robot_order(chunk, self._robot)
         rows = np.clip(values, self._lower, self._upper)
         self.clamped = self._clamped(rows, values)
-        spline, old = make_spline(chunk.start, chunk.period, rows, self._kinds), self.at(now)
+        old = self.at(now)
         strategy, refusal = self._strategy(ros, chunk, old)
-        refusal = refusal or ("" if old is not None else self._gap(spline, ros, measured))
         if refusal:
             return Verdict(False, refusal)
-        mixed = self._mix(strategy, chunk, rows, spline, old, now)
-        plan = Timeline(mixed, chunk.sequence, chunk.epoch, chunk.source, chunk.start, chunk.subtask, strategy)
+        spline = make_spline(chunk.start, chunk.period, self._mix(strategy, chunk, rows, old, now), self._kinds)
+        if old is None and (refusal := self._gap(spline, ros, measured)):
+            return Verdict(False, refusal)
+        plan = Timeline(spline, chunk.sequence, chunk.epoch, chunk.source, chunk.start, chunk.subtask, strategy)
         # From the plan that was followed, not from a command that lags behind it: catching up is the limiter's work.
         reference = commanded if old is None or math.isnan(now) else old.at(now)
         start = ros if math.isnan(now) else now
@@ -111,19 +112,16 @@ class Plans:
             return ""
         return f"{self._robot.channel_names[worst]} would start {gaps[worst]:.2f} from the robot"
 
-    def _mix(
-        self, strategy: str, chunk: Chunk, rows: Array, spline: Spline, old: Timeline | None, now: float
-    ) -> Spline:
-        """The spline of the rows as the strategy wants them."""
-        earlier, times, settings = tuple(self._history), row_times(chunk.start, chunk.period, len(rows)), self._settings
-        self._history.append(spline)
-        if strategy == "ensemble" and earlier:
-            rows = ensemble_rows(rows, times, earlier, settings.ensemble_decay, self._smooth)
-        elif strategy in ("blend", "rtc") and old is not None:
-            rows = blend_rows(rows, times, old, now, settings.blend_time, self._smooth)
-        else:
-            return spline
-        return make_spline(chunk.start, chunk.period, rows, self._kinds)
+    def _mix(self, strategy: str, chunk: Chunk, rows: Array, old: Timeline | None, now: float) -> Array:
+        """The rows [H, D] as the strategy wants them."""
+        times, settings = row_times(chunk.start, chunk.period, len(rows)), self._settings
+        if settings.strategy == "ensemble":
+            earlier = tuple(self._history)
+            self._history.append(make_spline(chunk.start, chunk.period, rows, self._kinds))
+            return ensemble_rows(rows, times, earlier, settings.ensemble_decay, self._smooth) if earlier else rows
+        if strategy in ("blend", "rtc") and old is not None:
+            return blend_rows(rows, times, old, now, settings.blend_time, self._smooth)
+        return rows
 
     def take_up(self, ros: float, time: float) -> bool:
         """Make the next plan the running one at plan time `time`; whether it is the first since `forget`."""

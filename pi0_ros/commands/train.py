@@ -99,7 +99,7 @@ def run_command(args: argparse.Namespace) -> int:
 run = run_command
 
 
-def _network(args: argparse.Namespace):  # noqa: ANN202
+def _network(args: argparse.Namespace):
     """Sizes and tokenizer: those of --init, or the tiny network over the project's own tokenizer."""
     from pi0_ros.model.checkpoints import open_checkpoint
     from pi0_ros.policy.tokenizer import find_tokenizer
@@ -120,7 +120,7 @@ def _simulated(args: argparse.Namespace, horizon: int, size: int) -> Path:
     return folder
 
 
-def _read(dataset: Path, out: Path, adapter, model) -> Path:  # noqa: ANN001
+def _read(dataset: Path, out: Path, adapter, model) -> Path:
     from pi0_ros.train.from_dataset import write_dataset_frames
 
     folder = out / "frames" / dataset.resolve().name

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pi0_ros.train.errors import TrainError
 
+
 class Stacked:
     """Arrays on disk behind one another, read row by row: [i, j, ...] gives copies of those rows in that order."""
 

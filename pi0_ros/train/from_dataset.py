@@ -41,7 +41,7 @@ def frames_of(dataset: Dataset, adapter: Adapter, size: int, horizon: int, episo
         raise TrainError(f"{dataset.folder}: no frame of episodes {list(episodes)[:5]}... can be used")
     index = np.array(rows)
     high = [_high(dataset, r) for r in rows]
-    note: Callable[[str], int] = lambda text: texts.setdefault(text, len(texts)) if text else -1  # noqa: E731
+    note: Callable[[str], int] = lambda text: texts.setdefault(text, len(texts)) if text else -1
     task = np.array([note(words[int(t)]) for t in dataset.column("task_index")[index]], np.int32)
     asked = np.array([[note(a), note(b)] for a, b in high], np.int32)
     return Frames(

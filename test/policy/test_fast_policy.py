@@ -58,7 +58,7 @@ def test_a_real_network_without_an_expert_gives_a_plan(folder, robot):
 
 
 def test_its_prompt_is_lower_case_and_ends_before_the_answer(folder, robot):
-    _, adapter, pipeline = read_policy(folder, robot)
+    _, _adapter, pipeline = read_policy(folder, robot)
     found = pipeline.inputs({"base": np.zeros((8, 8, 3), np.uint8)}, np.zeros(18), "Open It", tiny_tokenizer.build())
     assert found.prompt.text.startswith("Task: open it, State: ") and found.prompt.text.endswith(";\n")
 

@@ -39,8 +39,6 @@ class Dataset:
         self.folder, self.layout = Path(folder), read_layout(folder)
         self.version, self.fps, self.features = self.layout.version, self.layout.fps, self.layout.features
         self.episodes, self.tasks, self.stats = self.layout.episodes, self.layout.tasks, self.layout.stats
-        if not self.episodes:
-            raise DataError(f"{self.folder}: has no episode yet; record one first")
         self.cameras = tuple(self.layout.cameras)
         self._known(deltas or {})
         self._steps = {key: self._in_frames(key, seconds) for key, seconds in (deltas or {}).items()}

@@ -82,6 +82,8 @@ def read_layout(folder: str | Path) -> Layout:
     version = str(info.get("codebase_version", ""))
     if version not in READABLE:
         raise DataError(f"{folder / INFO}: version {version!r} is not read; convert the dataset to {VERSION}")
+    if info.get("total_episodes") == 0:
+        raise DataError(f"{folder}: has no episode yet; record one first")
     try:
         tasks, episodes, stats = (_read_v3 if version == VERSION else _read_v2)(folder, info)
         fps, features, robot = int(info["fps"]), info["features"], str(info.get("robot_type") or "unknown")

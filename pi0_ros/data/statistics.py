@@ -33,7 +33,13 @@ def vector_stats(values: NDArray) -> Stats:
     found = {"min": wide.min(0), "max": wide.max(0), "mean": wide.mean(0), "std": wide.std(0)}
     columns = np.array([_quantiles(column, np.ones(len(column))) for column in flat.T])
     found |= {name: columns[:, k] for k, name in enumerate(QUANTILES)}
-    return {**{k: v.reshape(shape) for k, v in found.items()}, "count": np.array([len(rows)], np.int64)}
+    return _ordered({k: v.reshape(shape) for k, v in found.items()}, len(rows))
+
+
+def _ordered(found: Stats, count: int) -> Stats:
+    """The count put in, statistics in the order of lerobot's columns."""
+    whole = {**found, "count": np.array([count], np.int64)}
+    return {name: whole[name] for name in ("min", "max", "mean", "std", "count", *QUANTILES)}
 
 
 def _quantiles(values: NDArray, weights: NDArray) -> list[float]:
@@ -74,7 +80,7 @@ class PictureStatistics:
         """Statistics of the pictures so far; count is their number."""
         found = [_level_statistics(counts) for counts in self.counts]
         stacked = {k: np.array([f[k] for f in found]).reshape(3, 1, 1) for k in found[0]}
-        return {**stacked, "count": np.array([self.frames], np.int64)}
+        return _ordered(stacked, self.frames)
 
 
 def _level_statistics(counts: NDArray[np.int64]) -> dict[str, float]:

@@ -80,6 +80,7 @@ class DatasetWriter:
         self._video_keys = [k for k, f in self.features.items() if f["dtype"] == "video"]
         self._robot_type, self._tasks, self._stats = robot_type, {}, {}
         self._frames = self._episodes = 0
+        self._torn = False  # the last save broke off: files hold rows that info.json does not count
         self._data, self._meta = _Place(), _Place()
         self._videos = {key: _Place() for key in self._video_keys}
         self._clear()
@@ -143,6 +144,9 @@ class DatasetWriter:
         """Put the running episode on disk; its index. Raises DataError where it has no frame."""
         if not self._rows:
             raise DataError(f"{self.folder}: an episode without a frame cannot be saved; add frames first")
+        if self._torn:
+            raise DataError(f"{self.folder}: an episode could not be written whole before; record on in a new folder")
+        self._torn = True
         episode, length = self._episodes, len(self._rows)
         for row in self._rows:
             self._tasks.setdefault(row["task"], len(self._tasks))
@@ -166,6 +170,7 @@ class DatasetWriter:
         self._stats = aggregate([s for s in (self._stats, stats) if s])
         write_json(self.folder / STATS, _plain(self._stats))
         self._write_info()
+        self._torn = False
         self._clear()
         return episode
 

@@ -29,8 +29,13 @@ class Case:
 
 def read_case(folder: Path) -> Case:
     """Loads the checkpoint of `folder` and the inputs of its io.safetensors. Raises CheckpointError, ParityError."""
-    loaded = load(folder, dtype=torch.float32)
     io = read_all(folder / "io.safetensors")
+    loaded = load(folder, dtype=torch.float32)
+    recorded, known = {name.removeprefix("image.") for name in io if name.startswith("image.")}, loaded.config.cameras
+    if recorded - set(known):
+        # Slots that the checkpoint's files do not list, such as LeRobot's empty cameras, come last.
+        order = [*(camera for camera in known if camera in recorded), *sorted(recorded - set(known))]
+        loaded = load(folder, dtype=torch.float32, sizes={"cameras": order})
     return Case(loaded, io, recorded_inputs(loaded, io, folder))
 
 

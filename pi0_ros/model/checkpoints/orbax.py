@@ -123,11 +123,14 @@ class OrbaxSource:
 
     def head_sizes(self) -> dict[str, dict[str, int]]:
         """The head counts that JAX shapes tell and PyTorch's do not, as in sizes.json."""
-        sizes: dict[str, dict[str, int]] = {"vision": {"heads": self.leaf_shapes.get(QUERY, (0, 0, 0, 0))[2]}}
+        sizes: dict[str, dict[str, int]] = {"vision": {"heads": (*self.leaf_shapes.get(QUERY, ()), 0, 0, 0)[2]}}
         for key, suffix in (("gemma", ""), ("expert", "_1")):
             shape = self.leaf_shapes.get(f"{ATTN}q_einsum{suffix}/w")
+            fused = self.leaf_shapes.get(f"{ATTN}qkv_einsum{suffix}/w")
             if shape is not None and len(shape) == 4:
                 sizes[key] = {"heads": shape[1], "head_dim": shape[3]}
+            elif fused is not None and len(fused) == 5:
+                sizes[key] = {"heads": fused[2], "kv_heads": fused[2], "head_dim": fused[4]}
         return {key: value for key, value in sizes.items() if all(value.values())}
 
     @property

@@ -123,3 +123,23 @@ def test_lora_pairs_of_a_tree_are_merged(golden, tmp_path, leaves):
     torch.testing.assert_close(found, torch.from_numpy(down.T.copy()), rtol=1e-5, atol=1e-5)
     changed = [n for n, t in loaded.model.state_dict().items() if not torch.equal(t, plain.model.state_dict()[n])]
     assert {name.split(".", 3)[-1] for name in changed} == {"self_attn.q_proj.weight", "mlp.down_proj.weight"}
+
+
+def test_as_many_key_value_heads_as_heads_come_in_one_leaf(tmp_path, leaves):
+    """openpi's gemma fuses q, k and v where there are as many key/value heads as heads."""
+    fused = dict(leaves)
+    for suffix in ("", "_1"):
+        stem = "PaliGemma/llm/layers/attn/"
+        q, kv = fused.pop(f"{stem}q_einsum{suffix}/w"), fused.pop(f"{stem}kv_einsum{suffix}/w")
+        k, v = (np.repeat(kv[:, i], q.shape[1], axis=1) for i in (0, 1))
+        fused[f"{stem}qkv_einsum{suffix}/w"] = np.stack([q, k, v], axis=1)
+    write_tree(tmp_path, fused)
+    loaded = load(tmp_path)
+    assert (loaded.config.language.heads, loaded.config.language.kv_heads, loaded.config.language.head_dim) == (
+        8,
+        8,
+        16,
+    )
+    weight = loaded.model.gemma.layers[2].self_attn.k_proj.weight
+    expected = leaves["PaliGemma/llm/layers/attn/kv_einsum/w"][2, 0, 0].T
+    assert np.array_equal(weight[:16].detach(), expected) and np.array_equal(weight[-16:].detach(), expected)

@@ -113,6 +113,7 @@ class ManagedNode(LifecycleNode):
             self.stop_reason = ""
             self.start()
             self.active = True
+            self.get_logger().info("active")
 
         return self._transition("activate", activate)
 

@@ -27,7 +27,7 @@ from std_srvs.srv import Trigger
 from pi0_ros.control import Chunk
 from pi0_ros.robot import load_robot
 from pi0_ros.robot.resources import share
-from pi0_ros.ros.clock import time_message
+from pi0_ros.ros.clock import seconds, time_message
 from pi0_ros.ros.conversions import COMMAND_TYPES, MODE_NAMES, channel_values, chunk_message, to_driver
 from pi0_ros.ros.images import compressed_message, image_message
 from pi0_ros.ros.qos import EVENTS, LATCHED, RELIABLE, SENSOR
@@ -129,7 +129,7 @@ class Driver(Node):
         super().__init__("driver", **kwargs)
         self.lock, self.stamp = threading.Lock(), lambda: self.get_clock().now().to_msg()
         self.graph, self.robot, self.size = graph, robot, size
-        self.silent, self.pictures = set(), {}
+        self.silent, self.pictures, self.seen = set(), {}, {}
         self.values = {c.name: np.clip(start, c.limits.lower, c.limits.upper) for c in robot.channels}
         self.values |= {c.name: 0.0 for g in robot.groups if g.kind.value == "velocity" for c in g.channels}
         self.commands = defaultdict(list)
@@ -191,6 +191,7 @@ class Driver(Node):
             encode = compressed_message if camera.type == "compressed_image" else image_message
             message = encode(picture, stamp)
             publisher.publish(self.pictures.get(camera.name, lambda m: m)(message))
+            self.seen[camera.name] = seconds(stamp)
 
     def steps(self, group, since=0.0):
         """Differences between consecutive commands of a group [n, channels] and the periods they took."""

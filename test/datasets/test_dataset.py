@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,9 @@ def test_task_words_of_every_frame_are_those_lerobot_gives(golden):
 def test_pictures_of_a_recorded_dataset_decode_to_within_two_levels(golden, expected):
     for camera in golden.cameras:
         pictures = [p for e in golden.episodes for p in golden.pictures(camera, e.index)]
-        difference = np.stack(pictures).transpose(0, 3, 1, 2).astype(int) - expected[f"decoded.observation.images.{camera}"]
+        difference = (
+            np.stack(pictures).transpose(0, 3, 1, 2).astype(int) - expected[f"decoded.observation.images.{camera}"]
+        )
         assert np.abs(difference).max() <= 2
 
 
@@ -66,7 +69,43 @@ def test_statistics_computed_here_equal_the_recorded_ones(golden):
             column = golden.column("frame_index") / golden.fps
         parts = [{name: vector_stats(column[e.start : e.stop])} for e in golden.episodes]
         for kind, value in aggregate(parts)[name].items():
-            assert np.allclose(value, golden.stats[name][kind], atol=2e-6), (name, kind)
+            assert np.allclose(value, golden.stats[name][kind], rtol=0, atol=1e-6), (name, kind)
+
+
+def test_windows_of_time_hold_lerobots_chunks_and_mark_what_is_outside(expected):
+    read = Dataset(GOLDEN / "data_v3", {"action": [k / 30 for k in range(10)], "observation.state": [-1 / 30, 0.0]})
+    for k, frame in enumerate(expected["chunk.index"].reshape(-1)):
+        row = read[int(frame)]
+        assert np.array_equal(row["action"], expected["chunk.action"][k])
+        assert np.array_equal(row["action_is_pad"], expected["chunk.action_is_pad"][k])
+        assert row["observation.state_is_pad"].tolist() == [frame in (0, 20), False]
+    assert np.array_equal(read[20]["observation.state"][0], read[20]["observation.state"][1])
+    assert np.array_equal(read[21]["observation.state"][0], expected["observation.state"][20])
+
+
+def test_windows_between_frames_or_of_unknown_features_are_refused():
+    with pytest.raises(DataError, match="multiples of 1/30"):
+        Dataset(GOLDEN / "data_v3", {"action": [0.01]})
+    with pytest.raises(DataError, match="no feature 'effort'"):
+        Dataset(GOLDEN / "data_v3", {"effort": [0.0]})
+
+
+def test_pictures_at_any_place_are_those_at_their_timestamp(golden, expected):
+    wanted = expected["decoded.observation.images.top"].transpose(0, 2, 3, 1).astype(int)
+    for i in (39, 0, 21, 20, 19, 5, 6, 4):
+        assert np.abs(golden.picture("top", i) - wanted[i]).max() <= 2
+    window = Dataset(GOLDEN / "data_v3", {"observation.images.top": [-1 / 30, 0.0, 1 / 30]})[19]
+    assert np.abs(window["observation.images.top"] - wanted[[18, 19, 19]]).max() <= 2
+    assert window["observation.images.top_is_pad"].tolist() == [False, False, True]
+
+
+def test_a_frame_is_told_with_all_its_features(golden, expected):
+    row = golden[-1]
+    assert row["task"] == "fold the towel" and row["index"] == 39 and row["frame_index"] == 19
+    assert np.array_equal(row["observation.state"], expected["observation.state"][39])
+    assert row["observation.images.left_wrist"].shape == (48, 64, 3)
+    with pytest.raises(IndexError):
+        golden[40]
 
 
 def _write(folder: Path, episodes: int = 2, frames: int = 6) -> np.ndarray:
@@ -123,6 +162,36 @@ def test_a_folder_in_use_is_not_overwritten(tmp_path):
 def test_a_folder_that_is_no_dataset_is_named(tmp_path):
     with pytest.raises(DataError, match="info.json: not there"):
         Dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("meta/tasks.parquet", "tasks.parquet: this file of the dataset is missing"),
+        ("data/*/*.parquet", "file-000.parquet: this file of the dataset is missing"),
+        ("meta/episodes/*/*.parquet", "tells of 0 episodes"),
+        ("videos/*/*/*.mp4", "file-000.mp4: this video of the dataset is missing"),
+    ],
+)
+def test_a_missing_file_is_named_with_the_way_out(tmp_path, pattern, message):
+    shutil.copytree(GOLDEN / "data_v3", tmp_path / "d")
+    for file in (tmp_path / "d").glob(pattern):
+        file.unlink()
+    with pytest.raises(DataError, match=message) as told:
+        Dataset(tmp_path / "d")[0]
+    assert "again" in str(told.value)
+
+
+def test_a_damaged_table_and_another_version_are_named(tmp_path):
+    shutil.copytree(GOLDEN / "data_v3", tmp_path / "d")
+    table = tmp_path / "d/data/chunk-000/file-000.parquet"
+    table.write_bytes(table.read_bytes()[:500])
+    with pytest.raises(DataError, match=r"file-000.parquet: is damaged"):
+        Dataset(tmp_path / "d").column("action")
+    info = tmp_path / "d/meta/info.json"
+    info.write_text(info.read_text().replace("v3.0", "v9.0"))
+    with pytest.raises(DataError, match="version 'v9.0' is not read"):
+        Dataset(tmp_path / "d")
 
 
 def test_a_video_that_is_cut_off_is_one_clear_error(tmp_path):

@@ -1,0 +1,62 @@
+"""`pi0 collect`: episodes of the scripted operator on disk, read back as a LeRobot dataset."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("mujoco")
+
+from pi0_ros.cli import main
+from pi0_ros.data.dataset import Dataset
+from pi0_ros.sim.tasks import parse_subtask
+
+ARGS = ("--task", "reach", "--episodes", "2", "--size", "32", "--fps", "5", "--cameras", "base,back", "--seed", "3")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("collect") / "set"
+    assert main(["collect", "--out", str(out), *ARGS]) == 0
+    return out
+
+
+def test_collected_episodes_read_back_whole(folder):
+    read = Dataset(folder)
+    assert len(read.episodes) == 2 and read.fps == 5 and read.cameras == ("base", "back")
+    assert read.layout.robot_type == "mobile_bimanual"
+    assert all(parse_subtask(text) for text in read.tasks)
+    assert read.features["action"]["names"][:2] == ["left_joint1", "left_joint2"]
+    for episode in read.episodes:
+        pictures = list(read.pictures("base", episode.index))
+        assert len(pictures) == episode.length > 3 and pictures[0].std() > 5
+
+
+def test_actions_lead_the_state(folder):
+    read = Dataset(folder)
+    state, action = read.column("observation.state"), read.column("action")
+    names = read.features["action"]["names"]
+    arms = [i for i, name in enumerate(names) if "_joint" in name]
+    first = read.episodes[0]
+    moved = np.abs(state[first.stop - 1] - state[first.start])[arms]
+    assert moved.max() > 0.1
+    assert np.abs(action - state)[:, arms].max() < 0.5
+
+
+def test_words_of_the_high_level_are_columns(folder):
+    read = Dataset(folder)
+    assert set(read.column("high_level_task")) == {"touch every block"}
+    assert all(text == "done" or parse_subtask(text) for text in read.column("high_level_target"))
+
+
+def test_a_folder_that_is_there_is_kept_and_named(folder, capsys):
+    before = sorted(folder.rglob("*"))
+    assert main(["collect", "--out", str(folder), *ARGS]) == 1
+    assert "is there already" in capsys.readouterr().err
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_camera_that_the_robot_lacks_is_named(tmp_path, capsys):
+    assert main(["collect", "--out", str(tmp_path / "x"), "--cameras", "base,nose"]) == 1
+    assert "'nose'" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()

@@ -215,6 +215,22 @@ def test_training_and_evaluation_agree() -> None:
     assert torch.allclose(*values, atol=2e-5)
 
 
+@pytest.mark.parametrize("kind", ["pi0", "pi05"])
+@pytest.mark.parametrize("heads_too", [True, False])
+@torch.no_grad()
+def test_half_precision_weights_run_and_stay_near_float32(kind: str, heads_too: bool) -> None:
+    generator = seeded(10)
+    config = small_config(kind)
+    model, inputs = random_model(config, generator), random_inputs(config, 2, generator)
+    x, t = torch.randn(2, 6, 5, generator=generator), torch.rand(2, generator=generator)
+    full = model.velocity(x, t, model.prefix(inputs), inputs.state)
+    for part in (model,) if heads_too else (model.siglip, model.projector, model.gemma, model.expert):
+        part.to(torch.bfloat16)
+    half = model.velocity(x, t, model.prefix(inputs), inputs.state)
+    assert half.dtype == torch.float32
+    assert (half - full).abs().mean() < 0.1 * full.abs().mean()
+
+
 def test_lora_freezes_the_stacks_and_merges_to_the_same_function() -> None:
     generator = seeded(9)
     config = small_config("pi05")

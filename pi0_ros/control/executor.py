@@ -98,9 +98,9 @@ class Executor:
         verdict = check_chunk(chunk, self.robot, ros, self.settings.chunk_max_age, self._mode.epoch, self._sequences)
         if chunk.epoch == self._mode.epoch and 0.0 <= ros - chunk.start < 60.0:
             self._plans.delays.add(ros - chunk.start)
-        if verdict.accepted and self._mode.mode is not Mode.AUTONOMY:
+        if verdict.accepted and (other := self._not_driving(chunk.source)):
             self._count(ignored=1)
-            return Verdict(False, f"ignored: the mode is {self._mode.mode.value}")
+            return Verdict(False, f"ignored: {other}")
         if verdict.accepted:
             verdict = self._plans.offer(ros, self._plan_clock.time, chunk, self._commanded, self._measured.values)
             if self._plans.clamped:
@@ -113,6 +113,13 @@ class Executor:
             self._count(chunks_rejected=1)
             self._log.add(steady, ros, "error", "chunk", f"chunk {chunk.sequence} refused: {verdict.reason}")
         return verdict
+
+    def _not_driving(self, source: str) -> str:
+        """Why this source of chunks does not own the robot, "" where it does; the first in an epoch does."""
+        if self._mode.mode is not Mode.AUTONOMY:
+            return f"the mode is {self._mode.mode.value}"
+        owner = next(iter(self._sequences), source)
+        return f"{owner or 'another source'} is driving" if owner != source else ""
 
     def on_teleop(self, steady: float, group: str, names: Sequence[str], values: Sequence[float]) -> None:
         """Take a person's command for one group, by channel or driver joint name, in robot units."""
@@ -392,11 +399,8 @@ class Executor:
             return self._waiting
         if mode.mode is Mode.AUTONOMY:
             if self._plans.running is None:
-                return (
-                    f"waiting for a chunk that starts near the robot; {self._refusal}"
-                    if self._refusal
-                    else ("waiting for a fresh chunk")
-                )
+                why = f"; the last was refused: {self._refusal}" if self._refusal else ""
+                return f"waiting for a fresh chunk that starts near the robot{why}"
             if self._starved.start is not None:
                 return "UNDERRUN: the plan ran out, holding until the next chunk"
         if mode.mode is Mode.TELEOP and not self._teleop.enabled(steady):

@@ -316,11 +316,6 @@ class Limiter:
                 changed += group.step(goal, scale)
         return changed
 
-    def brake(self) -> None:
-        """One period of the stop of every group."""
-        for group in self.groups:
-            group.brake()
-
     @property
     def still(self) -> bool:
         """Every group is at rest."""

@@ -407,6 +407,14 @@ def test_34_two_sources_at_once_have_exactly_one_owner_and_the_loser_is_counted(
     story.sound()
 
 
+def test_34_of_two_policies_the_first_owns_the_robot_and_the_other_is_counted():
+    story = Story().autonomy(goal={ARM: 0.2})
+    verdict = story.send(goal={ARM: 0.9}, source="intruder")
+    assert not verdict.accepted and "policy is driving" in verdict.reason
+    story.run(0.3)
+    assert story.last.counters.ignored == 1 and story.last.plan_sequence == 1
+
+
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("trigger", list(Trigger))
 def test_35_a_transition_that_is_not_in_the_table_changes_nothing(mode, trigger):

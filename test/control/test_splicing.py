@@ -1,6 +1,5 @@
 """Joining plans: which way is chosen, what the seam looks like, when the next chunk is asked for."""
 
-
 import numpy as np
 import pytest
 from story import Story, make_robot, middle

@@ -1,15 +1,25 @@
 """Recorded checkpoints, and ways to write variants of them."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import torch
 from torch import Tensor
 
 from pi0_ros.model.checkpoints.tensorfile import read_all, write
 
 GOLDEN = Path(__file__).parents[2] / "data" / "golden"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """The recorded models are tiny: one thread is fastest."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

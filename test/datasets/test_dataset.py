@@ -7,13 +7,16 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file
 
 from pi0_ros.data.dataset import Dataset, DatasetWriter
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.mixture import frame_chances, mixture_weights
-from pi0_ros.data.statistics import aggregate, vector_stats
+from pi0_ros.data.statistics import PictureStatistics, aggregate, vector_stats
+from pi0_ros.data.video import VideoWriter
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden" / "dataset"
 NUMBERS = ("observation.state", "action", "timestamp", "frame_index", "episode_index", "index", "task_index")
@@ -203,9 +206,6 @@ def test_a_video_that_is_cut_off_is_one_clear_error(tmp_path):
 
 
 def test_a_v21_dataset_is_read_too(tmp_path):
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     (tmp_path / "meta").mkdir()
     (tmp_path / "data/chunk-000").mkdir(parents=True)
     info = {"codebase_version": "v2.1", "fps": 10, "total_frames": 5, "chunks_size": 1000, "video_path": None}
@@ -220,6 +220,47 @@ def test_a_v21_dataset_is_read_too(tmp_path):
     assert [e.length for e in read.episodes] == [2, 3] and read.task_of(4) == "wave"
     values, padded = read.chunk(3, 3)
     assert values.tolist() == [[1, 1], [1, 2], [1, 2]] and padded.tolist() == [False, False, True]
+
+
+def test_videos_of_a_v21_dataset_are_one_an_episode(tmp_path):
+    _write(tmp_path / "new", frames=4)
+    new, old = Dataset(tmp_path / "new"), tmp_path / "old"
+    (old / "meta").mkdir(parents=True)
+    for episode in new.episodes:
+        file = old / f"videos/chunk-000/observation.images.base/episode_{episode.index:06d}.mp4"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        writer = VideoWriter(file, 10, (32, 48, 3))
+        for picture in new.pictures("base", episode.index):
+            writer.add(picture)
+        writer.close()
+        rows = {k: new.column(k)[episode.start : episode.stop] for k in ("index", "episode_index", "task_index")}
+        table = old / f"data/chunk-000/episode_{episode.index:06d}.parquet"
+        table.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table(rows), table)
+    feature = {"dtype": "video", "shape": [32, 48, 3], "names": None}
+    paths = {"video_path": "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"}
+    info = {"codebase_version": "v2.1", "fps": 10, "total_frames": 8, "chunks_size": 1000, **paths}
+    (old / "meta/info.json").write_text(json.dumps(info | {"features": {"observation.images.base": feature}}))
+    tasks = [{"task_index": index, "task": task} for task, index in new.tasks.items()]
+    lines = [{"episode_index": e.index, "tasks": list(e.tasks), "length": e.length} for e in new.episodes]
+    (old / "meta/tasks.jsonl").write_text("\n".join(map(json.dumps, tasks)))
+    (old / "meta/episodes.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    read = Dataset(old)
+    assert read.cameras == ("base",) and [e.length for e in read.episodes] == [4, 4]
+    for i in (6, 1, 4, 3):
+        assert np.abs(read.picture("base", i).astype(int) - new.picture("base", i)).max() <= 4
+        assert read.task_of(i) == new.task_of(i)
+
+
+def test_statistics_of_pictures_are_those_of_their_pixels():
+    pictures = np.random.default_rng(1).integers(3, 250, (5, 12, 14, 3), dtype=np.uint8)
+    collected = PictureStatistics()
+    for picture in pictures:
+        collected.add(picture)
+    found, pixels = collected.result(), vector_stats(pictures.reshape(-1, 3).astype(np.float32))
+    assert found["count"].tolist() == [5] and found["mean"].shape == (3, 1, 1)
+    for name in ("min", "max", "mean", "std", "q01", "q10", "q50", "q90", "q99"):
+        np.testing.assert_allclose(found[name].reshape(3) * 255, pixels[name], atol=1e-6, err_msg=name)
 
 
 def test_mixture_weights_damp_large_datasets():

@@ -33,6 +33,7 @@ _HELP = {
     "brightness": "largest change of brightness",
     "contrast": "largest change of contrast",
     "picture_noise": "noise on pictures",
+    "symmetry": "also train on scenes mirrored left to right and recoloured",
     "grounding_weight": "weight of the places the text head names",
     "word_weight": "weight of subtasks",
     "patch_weight": "weight of what patches say of the objects",

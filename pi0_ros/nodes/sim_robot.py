@@ -6,6 +6,7 @@ that they never make the joint states wait.
 
 from __future__ import annotations
 
+import math
 import threading
 from array import array
 from functools import partial
@@ -55,8 +56,8 @@ class SimRobotNode(Node):
         ),
     )
 
-    def __init__(self) -> None:
-        super().__init__("sim_robot")
+    def __init__(self, **kwargs: object) -> None:
+        super().__init__("sim_robot", **kwargs)
         self.clocks = Clocks(self)
         values = Parameters(self, self.table).values()
         self._values = values
@@ -72,6 +73,8 @@ class SimRobotNode(Node):
         self._seen = mujoco.MjData(self._sim.model)
         self._renderer: Renderer | None = None
         self._viewer = None
+        # Of /clock: a little ahead of zero, because a zero stamp means "not set", and it goes on over a reset.
+        self._before = 1.0
         self._own_clock = bool(self.get_parameter("use_sim_time").value)
         self._wire()
         self._loop = Loop(STATE_PERIOD, self._advance, self._failed, name="physics")
@@ -121,6 +124,8 @@ class SimRobotNode(Node):
     def _on_command(self, group: Group, message: object) -> None:
         try:
             values = channel_values(group, message, group.command.joints)
+            if not all(map(math.isfinite, values)):
+                raise ConversionError("a value is not finite")
         except ConversionError as error:
             self.get_logger().warning(f"command on {group.command.topic} refused: {error}", throttle_duration_sec=1.0)
             return
@@ -130,6 +135,7 @@ class SimRobotNode(Node):
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         with self._lock:
             self._seed += 1
+            self._before += self._sim.time
             self._instruction = self._task.reset(self._sim, self._seed)
             self._commands.clear()
         response.success, response.message = True, self._instruction
@@ -138,8 +144,7 @@ class SimRobotNode(Node):
     # --- the physics thread ---
 
     def _now(self) -> float:
-        # A little ahead of zero, because a zero stamp means "not set".
-        return self._sim.time + 1.0 if self._own_clock else self.clocks.ros()
+        return self._before + self._sim.time if self._own_clock else self.clocks.ros()
 
     def _advance(self, deadline: float, late: float) -> None:
         lost = min(self._loop.overruns - self._skipped, MOST_CATCH_UP)

@@ -68,8 +68,11 @@ class Graph:
 
     def managed(self, kind, **parameters):
         """A managed node of the project, in this process, configured and active."""
-        node = kind(parameter_overrides=[Parameter(n, value=v) for n, v in parameters.items()])
-        assert node.bring_up(), node.stop_reason
+        return self.run(kind(parameter_overrides=[Parameter(n, value=v) for n, v in parameters.items()]))
+
+    def run(self, node):
+        """A node of the project, in this process, brought up."""
+        assert node.bring_up(), getattr(node, "stop_reason", "")
         spinner = Spinner()
         spinner.add(node)
         spinner.start()

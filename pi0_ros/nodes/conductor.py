@@ -47,6 +47,7 @@ TAKEOVER = 4.0
 TAKEOVER_SWING = 0.12
 VIDEO_RATE = 10
 SETTLE = 1.5
+REST = 1.5
 
 Condition = Callable[[], bool]
 
@@ -286,6 +287,8 @@ class Conductor(Node):
             yield lambda: self._succeeded_scene or self._mode == "hold", max(0.1, until - self.clocks.steady())
             if self._mode in ("hold", "stopped") and self._left > 0.0 and not self._succeeded_scene:
                 self._fault(f"autonomy ended: {self._state.reason}")
+                # Where an arm met something, the executor first goes back to where the arm is.
+                yield from self._wait(REST)
                 yield from self._engage()
 
     def _take_over(self) -> Iterator[tuple[Condition, float]]:

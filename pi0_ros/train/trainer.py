@@ -148,6 +148,9 @@ class Trainer:
     def _loss(self, *batch: Any) -> StepLoss:
         if self.settings.precision == "float32":
             return self.objective(*batch)
+        if self.settings.gradient_checkpointing:  # layers run again in the backward pass, when no weights are swapped
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                return self.objective(*batch)
         weights = optim.rounded(self.objective.named_parameters())
         return functional_call(self.objective, weights, batch)
 

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+NAME_WIDTH = 52
+
 
 def add_parser(subparsers: Any) -> None:
     """`pi0 parity CASE`."""
@@ -26,14 +28,15 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints one line an output; 0 where all are within the tolerance, else 1."""
     from pi0_ros.parity.cases import case_kind, rows
-    from pi0_ros.parity.report import ParityError, table
+    from pi0_ros.parity.report import ParityError, line
 
-    kind = case_kind(args.case)
-    found = list(rows(args.case, args.tokenizer))
+    print(f"{args.case} ({case_kind(args.case)})", flush=True)
+    found = []
+    for row in rows(args.case, args.tokenizer):
+        print(line(row, args.tolerance, NAME_WIDTH), flush=True)
+        found.append(row)
     if not found:
         raise ParityError(f"{args.case}: nothing recorded there is an output that can be recomputed")
-    print(f"{args.case} ({kind})")
-    print(table(found, args.tolerance))
     failed = [row for row in found if not row.passes(args.tolerance)]
     worst = max((row.difference for row in found if not row.exact), default=0.0)
     print(f"{len(found) - len(failed)} of {len(found)} within {args.tolerance:g}; largest difference {worst:.3g}")

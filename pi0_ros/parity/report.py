@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,20 +63,9 @@ def equal(name: str, found: Any, recorded: Any, note: str = "") -> Row:
     return Row(name, float(np.count_nonzero(found != recorded)), True, note)
 
 
-def largest(rows: Iterable[Row]) -> Row:
-    """The worst row of several under one name's group."""
-    return max(rows, key=lambda row: row.difference)
-
-
-def table(rows: Iterable[Row], tolerance: float) -> str:
-    """One line an output: name, largest difference, verdict."""
-    rows = list(rows)
-    width = max((len(row.name) for row in rows), default=0)
-    lines = []
-    for row in rows:
-        number = (
-            f"{int(row.difference)} differ" if row.exact and np.isfinite(row.difference) else f"{row.difference:.3g}"
-        )
-        verdict = "ok" if row.passes(tolerance) else "DIFFERS"
-        lines.append(f"{row.name:<{width}}  {number:>12}  {verdict}{'  ' + row.note if row.note else ''}")
-    return "\n".join(lines)
+def line(row: Row, tolerance: float, width: int = 0) -> str:
+    """One output in one line: name, largest difference, verdict, remark."""
+    counted = row.exact and np.isfinite(row.difference)
+    number = f"{int(row.difference)} differ" if counted else f"{row.difference:.3g}"
+    verdict = "ok" if row.passes(tolerance) else "DIFFERS"
+    return f"{row.name:<{width}}  {number:>12}  {verdict}{'  ' + row.note if row.note else ''}"

@@ -11,7 +11,7 @@ import torch
 from pi0_ros.cli import main
 from pi0_ros.model.checkpoints.tensorfile import read_all, write
 from pi0_ros.parity.cases import case_kind, rows
-from pi0_ros.parity.report import ParityError, Row, close, equal, table
+from pi0_ros.parity.report import ParityError, Row, close, equal, line
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
 KINDS = {
@@ -152,9 +152,10 @@ def test_exact_rows_tolerate_nothing():
     assert not equal("text", "a", "b").passes(100.0) and equal("text", "a", "a").passes(0.0)
 
 
-def test_the_table_marks_what_differs():
-    printed = table([Row("good", 1e-6), Row("bad", 1e-3), Row("nan", float("nan"))], 1e-4).splitlines()
-    assert [line.split()[-1] for line in printed] == ["ok", "DIFFERS", "DIFFERS"]
+def test_a_line_says_what_differs():
+    found = [Row("good", 1e-6), Row("bad", 1e-3), Row("nan", float("nan")), Row("ids", 2, True), Row("text", 0, True)]
+    assert [line(row, 1e-4).split()[-1] for row in found] == ["ok", "DIFFERS", "DIFFERS", "DIFFERS", "ok"]
+    assert line(found[3], 1e-4).split() == ["ids", "2", "differ", "DIFFERS"]
 
 
 def test_slots_that_only_the_recording_names_come_last(tmp_path):

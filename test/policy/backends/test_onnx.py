@@ -1,17 +1,34 @@
 import numpy as np
 import pytest
+import torch
 
-from pi0_ros.model import GemmaConfig, load
+from pi0_ros.model import GemmaConfig, Inputs, load
 from pi0_ros.policy import Observation, PlanPrefix, PolicyError, load_policy
 from pi0_ros.policy.backends.onnx_backend import OnnxBackend
-from pi0_ros.policy.backends.onnx_export import export
+from pi0_ros.policy.backends.onnx_export import Step, Trunk, Vision, export
 from pi0_ros.robot import load_robot
 
 pytestmark = pytest.mark.timeout(600)  # tracing takes seconds alone and minutes on a machine at work
 TOWER = GemmaConfig(width=16, depth=2, heads=2, kv_heads=1, head_dim=8, mlp=16)
 
 
-@pytest.fixture(scope="module", params=["pi05", "pi0"])
+@pytest.mark.parametrize("kind", ["pi05", "pi0"])
+def test_the_modules_that_are_traced_compute_what_the_network_does(kind, tmp_path, maker):
+    model = load(maker(tmp_path, kind=kind, language=TOWER, expert=TOWER)).model
+    generator = torch.Generator().manual_seed(0)
+    images = [torch.randn(1, 3, 32, 32, generator=generator) for _ in range(2)]
+    ids, state = torch.tensor([[2, 40, 50, 60]]), torch.randn(1, 18, generator=generator)
+    x, t = torch.randn(1, 16, 18, generator=generator), torch.tensor([0.7])
+    inputs = Inputs([*images, None], [torch.tensor([True])] * 3, ids, torch.ones_like(ids, dtype=torch.bool), state)
+    with torch.no_grad():
+        expected = model.velocity(x, t, model.prefix(inputs), state)
+        pictures = Vision(model)(torch.cat(images)).reshape(1, -1, TOWER.width)
+        cache = Trunk(model)(pictures, ids)
+        found = Step(model)(x, t, *cache, *([state] if kind == "pi0" else []))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.fixture(scope="module", params=["pi05"])
 def exported(request, tmp_path_factory, maker):
     pytest.importorskip("onnxscript", reason="exporting needs the packages onnx and onnxscript")
     pytest.importorskip("onnxruntime", reason="running graphs needs the package onnxruntime")

@@ -97,7 +97,13 @@ def open_shards(folder: Path) -> Shards:
         raise CheckpointError(
             f"{folder / pickles[0]}: pickled weights are refused, they can run code; convert them to safetensors first"
         )
-    raise CheckpointError(f"{folder}: holds no {SINGLE}, no {INDEX} and no orbax `params` folder")
+    inside = sorted(child.name for child in folder.iterdir() if child.is_dir() and _has_weights(child))
+    hint = f"; did you mean {folder / inside[-1]}?" if inside else ""
+    raise CheckpointError(f"{folder}: holds no {SINGLE}, no {INDEX} and no orbax `params` folder{hint}")
+
+
+def _has_weights(folder: Path) -> bool:
+    return any((folder / name).exists() for name in (SINGLE, INDEX, "params/_METADATA", "_METADATA"))
 
 
 # Recorded inputs and outputs that may lie beside weights.

@@ -300,6 +300,10 @@ def test_nothing_there_is_said_plainly(tmp_path):
     refused(tmp_path, "holds no model.safetensors")
 
 
+def test_the_folder_above_a_checkpoint_points_to_it(golden):
+    assert refused(golden, "holds no").endswith(f"did you mean {golden / 'orbax_pi05'}?")
+
+
 # JAX folders
 
 

@@ -18,6 +18,7 @@ from pi0_ros.control.timeline import Spline, Timeline, make_spline
 from pi0_ros.robot.spec import Kind, Robot
 
 Array = npt.NDArray[np.float64]
+LOOK_BACK = 4  # moments per row at which the start of a late plan is looked for
 
 
 class Plans:
@@ -77,8 +78,10 @@ class Plans:
         if refusal:
             return Verdict(False, refusal)
         spline = make_spline(chunk.start, chunk.period, self._mix(strategy, chunk, rows, old, now), self._kinds)
-        if old is None and (refusal := self._gap(spline, ros, measured)):
-            return Verdict(False, refusal)
+        if old is None:
+            spline = self._started(spline, ros, measured)
+            if refusal := self._gap(spline, ros, measured):
+                return Verdict(False, refusal)
         plan = Timeline(spline, chunk.sequence, chunk.epoch, chunk.source, chunk.start, chunk.subtask, strategy)
         # From the plan that was followed, not from a command that lags behind it: catching up is the limiter's work.
         reference = commanded if old is None or math.isnan(now) else old.at(now)
@@ -104,13 +107,29 @@ class Plans:
             return "blend", ""
         return (self._choice.strategy if wanted == "auto" else wanted), ""
 
+    def _started(self, spline: Spline, ros: float, measured: Array) -> Spline:
+        """A plan for a robot at rest, begun where it is still near the robot if at `ros` it no longer is.
+
+        Rows that went by while a slow policy thought describe a motion that has not happened; skipped, they would leave
+        a gap as large as that motion, and a policy slower than the gap is wide could never start.
+        """
+        time, step = ros, spline.period / LOOK_BACK
+        while time > spline.start and self._distance(spline, time, measured)[1] > self._settings.start_gap:
+            time -= step
+        return replace(spline, start=spline.start + ros - time)
+
+    def _distance(self, spline: Spline, time: float, measured: Array) -> tuple[int, float]:
+        """The position channel in which the plan is furthest from the robot at `time`, and how far."""
+        gaps = np.abs(spline.at(time)[0] - measured) * self._position
+        worst = int(np.argmax(gaps))
+        return worst, float(gaps[worst])
+
     def _gap(self, spline: Spline, ros: float, measured: Array) -> str:
         """How the plan starts too far from the robot, "" where it starts near it."""
-        gaps = np.abs(spline.at(ros)[0] - measured) * self._position
-        worst = int(np.argmax(gaps))
-        if gaps[worst] <= self._settings.start_gap:
+        worst, gap = self._distance(spline, ros, measured)
+        if gap <= self._settings.start_gap:
             return ""
-        return f"{self._robot.channel_names[worst]} would start {gaps[worst]:.2f} from the robot"
+        return f"{self._robot.channel_names[worst]} would start {gap:.2f} from the robot"
 
     def _mix(self, strategy: str, chunk: Chunk, rows: Array, old: Timeline | None, now: float) -> Array:
         """The rows [H, D] as the strategy wants them."""

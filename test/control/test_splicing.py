@@ -167,3 +167,18 @@ def test_every_promise_holds_at_higher_rates(rate):
     story.run(0.3, each=lambda s: s.teleop("left_arm", [0.2] * 6))
     assert story.last.owner == "teleop"
     story.sound()
+
+
+def test_a_slow_policy_can_start_a_robot_at_rest_though_its_plan_has_moved_on():
+    story = Story(settings=ExecutorSettings(engage_scale=1.0)).run(0.1)
+    story.ask("autonomy")
+    story.tick()
+    chunk = story.chunk(goal={"left_joint2": middle(story.robot)[1] + 1.0}, delay=0.7)
+    index = story.robot.index["left_joint2"]
+    assert abs(chunk.values[7, index] - story.at("left_joint2")) > 0.3
+    assert story.send(chunk).accepted
+    story.run(0.1)
+    assert story.last.owner == "policy" and story.last.splice_delay == pytest.approx(0.72, abs=1e-3)
+    assert story.last.plan_left > 1.5 - 0.7
+    story.run(0.5).sound()
+    assert story.last.owner == "policy"

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from pi0_ros.data.dataset import Dataset, DatasetWriter
+from pi0_ros.model import GemmaConfig, VisionConfig
+from pi0_ros.policy import load_policy
 from pi0_ros.policy.adapter import load_adapter
+from pi0_ros.robot import load_robot
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.frames import join, load_frames
 from pi0_ros.train.from_dataset import frames_of, write_dataset_frames
+from pi0_ros.train.session import Plan, run, tiny_model
+from pi0_ros.train.settings import TrainSettings
 
 ADAPTER = load_adapter("mobile_bimanual")
 CAMERAS = ("base", "left_wrist", "right_wrist")
@@ -83,3 +90,16 @@ def test_frames_written_once_are_read_from_disk(tmp_path):
 def test_a_dataset_of_another_robot_is_refused_with_what_it_lacks(tmp_path, changes, message):
     with pytest.raises(TrainError, match=message):
         frames_of(Dataset(record(tmp_path / "d", **changes)), ADAPTER, SIZE, HORIZON, [0])
+
+
+def test_a_policy_is_trained_from_a_dataset_and_loads(tmp_path):
+    stack = GemmaConfig(width=32, depth=2, heads=2, kv_heads=1, head_dim=16, mlp=32)
+    vision = VisionConfig(32, 1, 2, 32, image_size=32, patch=16)
+    model = replace(tiny_model(), vision=vision, language=stack, expert=stack)
+    write_dataset_frames(record(tmp_path / "d"), tmp_path / "frames", ADAPTER, 32, model.horizon)
+    settings = TrainSettings(
+        steps=2, batch=2, word_batch=1, draws=2, warmup=1, validate_every=2, validation_share=0.5, precision="float32"
+    )
+    run(Plan((str(tmp_path / "frames"),), "mobile_bimanual", model, settings, str(tmp_path / "run")))
+    policy = load_policy(tmp_path / "run" / "checkpoint", load_robot("mobile_bimanual"))
+    assert policy.contract.horizon == model.horizon

@@ -50,7 +50,7 @@ from pi0_ros.ros.subscribe import TELEOP_TYPES, subscribe_state
 
 STATE_PERIOD = 0.04
 ANSWER_TIMEOUT = 1.0
-REST_TIMEOUT = 1.2
+REST_TIMEOUT = 1.7
 REST_SPEED = 1e-4
 REST_TICKS = 3
 ACKNOWLEDGE = 0.2

@@ -48,13 +48,19 @@ class Spinner:
         """Start spinning."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """End, after the callback in progress."""
+    def stop(self, patience: float = 1.0) -> bool:
+        """End, after the callback in progress; False where that takes longer than `patience` [s].
+
+        A node must not be destroyed while it is still spun.
+        """
         self._ending.set()
         self._executor.wake()
         if self._thread.is_alive():
-            self._thread.join(timeout=5.0)
+            self._thread.join(timeout=patience)
+        if self._thread.is_alive():
+            return False
         self._executor.shutdown()
+        return True
 
     def _spin(self) -> None:
         try:
@@ -119,10 +125,10 @@ def _run_nodes(nodes: Sequence[Node], signals: Signals) -> int:
         signals.wait()
     for node in nodes:
         node.shut_down(signals.reason or "could not start")  # type: ignore[attr-defined]
-    spinner.stop()
-    for node in nodes:
-        node.destroy_node()
-    rclpy.try_shutdown()
+    if spinner.stop():
+        for node in nodes:
+            node.destroy_node()
+        rclpy.try_shutdown()
     return _leave(0 if up else 1)
 
 

@@ -118,9 +118,9 @@ class Graph:
                 process.wait(timeout=PATIENCE)
         for node, spinner in self._managed:
             node.shut_down("test over")
-            spinner.stop()
+            assert spinner.stop(PATIENCE)
             node.destroy_node()
-        self._spinner.stop()
+        assert self._spinner.stop(PATIENCE)
         for node in self._nodes:
             node.destroy_node()
 
@@ -284,6 +284,18 @@ class Person(Node):
         future.add_done_callback(lambda _: self.graph.notify())
         self.graph.wait(future.done, f"an answer of {name}")
         return future.result().success, future.result().message
+
+    def insist(self, request, until, what, timeout=2 * PATIENCE):
+        """Ask for a mode until something has happened in it: a starved test machine may fall back to hold at any time."""
+        end = time.monotonic() + timeout
+        while time.monotonic() < end and not until():
+            if self.mode == request or self.ask(request)[0]:
+                self._wait_for_a_change(until, what, timeout)
+        assert until(), f"no {what} in {request}: {self.why()}"
+
+    def _wait_for_a_change(self, until, what, timeout):
+        heard = len(self.modes)
+        self.graph.wait(lambda: until() or (len(self.modes) > heard and self.mode == "hold"), what, timeout)
 
     def wait_mode(self, mode, timeout=PATIENCE):
         self.graph.wait(lambda: self.mode == mode, f"mode {mode}, it is {self.mode!r}: {self.why()}", timeout)

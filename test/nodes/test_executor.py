@@ -21,6 +21,17 @@ def within_limits(driver, group, since=0.0):
     assert (np.abs(steps).max(axis=0) <= np.array(rates) / driver.robot.control_rate * 1.001 + 1e-9).all()
 
 
+def swing(t):
+    """The left arm's first joint to and fro, at up to 0.5 rad/s."""
+    return {"left_joint1": 0.4 * math.sin(1.25 * t)}
+
+
+def driving(driver):
+    """Whether the left arm's first joint is being moved at a good part of its speed."""
+    steps = driver.steps("left_arm")
+    return len(steps) > 40 and abs(steps[-1][0]) > 0.004
+
+
 @pytest.fixture
 def start(graph, mobile):
     robot, file = mobile
@@ -132,10 +143,9 @@ def test_requests_that_cannot_be_granted_are_refused_with_the_reason(start, grap
 
 
 def test_deactivating_while_moving_decelerates_on_the_wire_and_then_is_quiet(start, graph):
-    driver, person, _, executor = start(lambda t: {"left_joint1": 0.4 * t})
+    driver, person, _, executor = start(swing)
     graph.wait(lambda: driver.commands["lift"], "hold")
-    person.ask("autonomy")
-    graph.wait(lambda: len(driver.commands["left_arm"]) > 60 and driver.steps("left_arm")[-1][0] > 0.004, "motion")
+    person.insist("autonomy", lambda: driving(driver), "motion")
     executor.trigger_deactivate()
     sent = len(driver.commands["left_arm"])
     assert not driver.steps("left_arm")[-1].any()
@@ -151,11 +161,10 @@ def test_a_signal_while_moving_sends_the_stop_before_the_process_ends_well(graph
     robot, file = mobile
     driver = graph.node(Driver, robot)
     person = graph.node(Person, robot)
-    graph.node(Planner, robot, lambda t: {"left_joint1": 0.4 * t})
-    process = graph.start("executor", f"robot:={file}", "realtime_priority:=0", "tracking_error:=1.0")
+    graph.node(Planner, robot, swing)
+    process = graph.start("executor", f"robot:={file}", "tracking_error:=1.0")
     graph.wait(lambda: driver.commands["lift"], "hold")
-    person.ask("autonomy")
-    graph.wait(lambda: len(driver.commands["left_arm"]) > 60 and driver.steps("left_arm")[-1][0] > 0.004, "motion")
+    person.insist("autonomy", lambda: driving(driver), "motion")
     assert graph.end(process, how) == 0
     graph.wait(lambda: not driver.steps("left_arm")[-1].any(), "standstill")
     within_limits(driver, "left_arm")

@@ -28,7 +28,7 @@ from pi0_ros.control import Chunk
 from pi0_ros.robot import load_robot
 from pi0_ros.robot.resources import share
 from pi0_ros.ros.clock import seconds, time_message
-from pi0_ros.ros.conversions import COMMAND_TYPES, MODE_NAMES, channel_values, chunk_message, to_driver
+from pi0_ros.ros.conversions import COMMAND_TYPES, MODE_CODES, MODE_NAMES, channel_values, chunk_message, to_driver
 from pi0_ros.ros.images import compressed_message, image_message
 from pi0_ros.ros.qos import EVENTS, LATCHED, RELIABLE, SENSOR
 from pi0_ros.ros.run import Spinner
@@ -106,6 +106,11 @@ class Graph:
             done = self.changed.wait_for(condition, timeout)
         output = "\n".join(line for p in self._processes for line in p.said[-15:])
         assert done, f"waited {timeout} s for {what}\n{output}"
+
+    def happens(self, condition, timeout):
+        """Whether a condition comes to hold in time."""
+        with self.changed:
+            return self.changed.wait_for(condition, timeout)
 
     def end(self, process, how=signal.SIGINT):
         process.send_signal(how)
@@ -288,14 +293,11 @@ class Person(Node):
     def insist(self, request, until, what, timeout=2 * PATIENCE):
         """Ask for a mode until something has happened in it: a starved test machine may fall back to hold at any time."""
         end = time.monotonic() + timeout
-        while time.monotonic() < end and not until():
-            if self.mode == request or self.ask(request)[0]:
-                self._wait_for_a_change(until, what, timeout)
+        self.ask(request)
+        while time.monotonic() < end and not self.graph.happens(until, 3.0):
+            if self.state.mode != MODE_CODES[request]:
+                self.ask(request)
         assert until(), f"no {what} in {request}: {self.why()}"
-
-    def _wait_for_a_change(self, until, what, timeout):
-        heard = len(self.modes)
-        self.graph.wait(lambda: until() or (len(self.modes) > heard and self.mode == "hold"), what, timeout)
 
     def wait_mode(self, mode, timeout=PATIENCE):
         self.graph.wait(lambda: self.mode == mode, f"mode {mode}, it is {self.mode!r}: {self.why()}", timeout)

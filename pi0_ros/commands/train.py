@@ -64,7 +64,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     start.add_argument("--init", default="", help="any checkpoint that can be loaded, to start from")
     start.add_argument("--tokenizer", default="", help="file or folder, where --init has none and is not the project's")
     start.add_argument("--mlp", type=int, default=384, help="MLP width of the tiny network, without --init")
-    start.add_argument("--policy", default="mobile_bimanual", help="policy YAML: how vectors and cameras map to a robot")
+    start.add_argument(
+        "--policy", default="mobile_bimanual", help="policy YAML: how vectors and cameras map to a robot"
+    )
     start.add_argument("--robot", default="mobile_bimanual", help="robot YAML or name, for --sim-episodes")
     run = parser.add_argument_group("run")
     for f in fields(TrainSettings):

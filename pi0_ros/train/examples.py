@@ -75,7 +75,8 @@ class ExampleMaker:
         noisy = normal if rng is None else normal + rng.normal(0.0, self.settings.state_noise, normal.shape)
         texts = [changed_text(frames.texts[t], c) for t, c in zip(frames.task[rows], changes, strict=True)]
         prompts = [
-            encode_prompt(self.tokenizer, self.pipeline.style, text, s).ids for text, s in zip(texts, noisy, strict=True)
+            encode_prompt(self.tokenizer, self.pipeline.style, text, s).ids
+            for text, s in zip(texts, noisy, strict=True)
         ]
         answers = [
             self._places(changed_grounding(g, c) if c != Change() else g)

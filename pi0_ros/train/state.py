@@ -35,9 +35,7 @@ def save_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer,
     os.replace(folder / (FILE + ".partial"), folder / FILE)
 
 
-def load_state(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema
-) -> tuple[int, float] | None:
+def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema) -> tuple[int, float] | None:
     """Put a saved state back; (step, seconds trained), or None where there is none.
 
     Raises TrainError where it belongs to another network.

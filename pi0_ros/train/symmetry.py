@@ -135,5 +135,9 @@ def ordered_target(numbers: NDArray[np.int16], colours: Sequence[int] | None = N
         if lamps[k] < 512:
             column = int(numbers[8 + 2 * k])
             side = "left" if column < 512 else "right"
-            return None if abs(column - 512) < NEAR_MIDDLE else f"touch the {list(COLOURS)[colour]} block with the {side} arm"
+            return (
+                None
+                if abs(column - 512) < NEAR_MIDDLE
+                else f"touch the {list(COLOURS)[colour]} block with the {side} arm"
+            )
     return "done"

@@ -167,7 +167,13 @@ class Trainer:
         return FlowTargets(actions, noise, times, weight)
 
     def _note(self, loss: StepLoss) -> None:
-        values = {"flow": loss.flow, "places": loss.places, "words": loss.words, "patches": loss.patches, "count": torch.tensor(1.0)}
+        values = {
+            "flow": loss.flow,
+            "places": loss.places,
+            "words": loss.words,
+            "patches": loss.patches,
+            "count": torch.tensor(1.0),
+        }
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
 
@@ -212,7 +218,9 @@ class Trainer:
             return
         job = self.job
         save_state(job.folder, self.objective, self.optimizer, self.ema, self.step, self.seconds)
-        export(self._averaged(), job.folder / "checkpoint", job.adapter, job.statistics, run_note(self), job.tokenizer_file)
+        export(
+            self._averaged(), job.folder / "checkpoint", job.adapter, job.statistics, run_note(self), job.tokenizer_file
+        )
 
 
 def run_note(trainer: Trainer) -> str:
@@ -221,4 +229,3 @@ def run_note(trainer: Trainer) -> str:
     examples = trainer.step * (s.batch + s.word_batch) * s.workers
     minutes = trainer.seconds / 60
     return f"Seed {s.seed}, {trainer.step} steps, {examples} examples, {minutes:.0f} minutes; see docs/training.md.\n"
-

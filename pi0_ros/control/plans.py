@@ -90,9 +90,11 @@ class Plans:
         return Verdict(True, strategy)
 
     def _clamped(self, rows: Array, values: Array) -> str:
-        if np.array_equal(rows, values):
+        """Which channel was clamped most, "" for none; a gripper asked to close beyond closed is no news."""
+        over = np.max(np.abs(rows - values), axis=0) * self._smooth
+        worst = int(np.argmax(over))
+        if not over[worst] > 0.0:
             return ""
-        worst = int(np.argmax(np.max(np.abs(rows - values), axis=0)))
         return f"{self._robot.channel_names[worst]} was planned beyond its limits and clamped"
 
     def _strategy(self, ros: float, chunk: Chunk, old: Timeline | None) -> tuple[str, str]:

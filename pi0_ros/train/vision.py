@@ -1,4 +1,4 @@
-"""Stage 0: the vision tower learns what lies where, before a sentence is asked about it.
+"""The patch loss: the vision tower learns what lies where without a sentence being asked about it.
 
 PaliGemma's SigLIP comes with that knowledge; a tower from scratch would have to find it through the language model,
 which takes an order of magnitude more examples. Each patch says, through one linear layer on the projected feature,
@@ -7,17 +7,14 @@ which objects' centres it holds, where in the picture they are, and whether thei
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from pi0_ros.model import Pi0
 from pi0_ros.train.frames import Frames
 
 UNKNOWN = -1
@@ -87,20 +84,6 @@ def _fractions(places: NDArray[np.int16]) -> NDArray[np.float32]:
     return np.where(places < 0, np.nan, places / 1024.0).astype(np.float32)
 
 
-class Reader(nn.Module):
-    """Tower, projector and the linear layer that is thrown away afterwards."""
-
-    def __init__(self, model: Pi0, kinds: int) -> None:
-        super().__init__()
-        self.model, self.kinds = model, kinds
-        self.head = nn.Linear(model.config.language.width, kinds * 4)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """[B, patches, kinds, (presence, row, column, lit)] of pictures [B, 3, S, S]."""
-        features = self.model.embed_images([images])[0]
-        return self.head(F.layer_norm(features, features.shape[-1:])).unflatten(-1, (self.kinds, 4))
-
-
 def reading_loss(said: Tensor, place: Tensor, known: Tensor, lit: Tensor) -> Tensor:
     """Presence over all patches, and place and lamp at the patch that holds the object.
 
@@ -118,56 +101,3 @@ def reading_loss(said: Tensor, place: Tensor, known: Tensor, lit: Tensor) -> Ten
     lamp = F.binary_cross_entropy_with_logits(here[..., 3], lit.clamp(0).float(), reduction="none")
     told = seen & (lit >= 0)
     return presence + 5.0 * where[seen].mean() + lamp[told].sum() / told.sum().clamp(1)
-
-
-def teach_vision(
-    model: Pi0,
-    frames: Frames,
-    labels: Labels,
-    steps: int,
-    batch: int = 48,
-    rate: float = 2e-3,
-    seed: int = 0,
-    minutes: float = 0.0,
-    progress: Callable[[int, float], None] = lambda step, loss: None,
-) -> None:
-    """Train the tower and the projector of `model` in place: AdamW, one cycle of the rate, bfloat16 products.
-
-    `minutes` (0: none) ends it earlier. `progress(step, loss)` is called every 50 steps.
-    """
-    rng = np.random.default_rng(seed)
-    torch.manual_seed(seed)
-    reader = Reader(model, labels.lit.shape[1])
-    weights = [*model.siglip.parameters(), *model.projector.parameters(), *reader.head.parameters()]
-    optimiser = torch.optim.AdamW(weights, lr=rate, weight_decay=0.01, betas=(0.9, 0.98))
-    began, mean = time.monotonic(), 0.0
-    for step in range(steps):
-        spent = (time.monotonic() - began) / (60.0 * minutes) if minutes else 0.0
-        share = max(step / steps, spent)
-        if share >= 1.0:
-            return
-        for group in optimiser.param_groups:
-            group["lr"] = rate * min(1.0, (step + 1) / 100, 1.0 - share + 0.02)
-        loss = _loss(reader, frames, labels, rng.integers(len(frames), size=batch), rng)
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(weights, 1.0)
-        optimiser.step()
-        mean = 0.95 * mean + 0.05 * float(loss) if step else float(loss)
-        if step % 50 == 0:
-            progress(step, mean)
-
-
-def _loss(
-    reader: Reader, frames: Frames, labels: Labels, rows: NDArray[np.integer], rng: np.random.Generator
-) -> Tensor:
-    """Loss of one camera of each frame: the base camera, of which most is known, half of the time."""
-    cameras = len(frames.cameras)
-    camera = np.where(rng.random(len(rows)) < 0.5, 0, rng.integers(1, cameras, len(rows)))
-    pictures = frames.images[rows][np.arange(len(rows)), camera]
-    images = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1.0
-    gain = torch.from_numpy(rng.uniform(0.92, 1.08, (len(rows), 1, 1, 1)).astype(np.float32))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        said = reader(images * gain + 0.02 * torch.randn(images.shape))
-    chosen = (torch.from_numpy(a[rows, camera]) for a in (labels.place, labels.known))
-    return reading_loss(said.float(), *chosen, torch.from_numpy(labels.lit[rows]))

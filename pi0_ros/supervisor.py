@@ -85,13 +85,19 @@ class Supervisor:
         """Let `next_event` return None at once. Safe in a signal handler."""
         self._news.put(None)
 
+    def send(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to one program and what it started; nothing where it has ended. Raises KeyError."""
+        process = self._processes[name]
+        if process.poll() is None:
+            self._signal(process, number)
+
     def stop(self) -> tuple[Program, ...]:
         """End all programs within 3 s: SIGINT, then SIGTERM, then SIGKILL. Returns those that had to be killed."""
         killed: tuple[Program, ...] = ()
         for number, patience in ESCALATION:
             killed = self.running
             for program in killed:
-                self._send(program, number)
+                self._signal(self._processes[program.name], number)
             if self._all_ended(patience):
                 break
         deadline = time.monotonic() + LAST_WORDS
@@ -132,10 +138,10 @@ class Supervisor:
     def _report_end(self, program: Program) -> None:
         self._news.put(Ended(program, self._processes[program.name].wait()))
 
-    def _send(self, program: Program, number: signal.Signals) -> None:
+    def _signal(self, process: subprocess.Popen[str], number: signal.Signals) -> None:
         # Its session is its process group, so what the program started gets the signal too.
         try:
-            os.killpg(self._processes[program.name].pid, number)
+            os.killpg(process.pid, number)
         except ProcessLookupError:
             return
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 
-import numpy as np
-
 
 class DelayEstimator:
     """Percentile of the newest observation-to-command delays [s].
@@ -28,7 +26,10 @@ class DelayEstimator:
             self._cold = False
             return
         self._delays.append(delay)
-        self._p95 = float(np.percentile(np.fromiter(self._delays, np.float64), 95.0))
+        ordered = sorted(self._delays)
+        place = 0.95 * (len(ordered) - 1)
+        low = ordered[int(place)]
+        self._p95 = low + (ordered[min(int(place) + 1, len(ordered) - 1)] - low) * (place - int(place))
 
     @property
     def p95(self) -> float:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+
+import numpy as np
+
+WINDOW = 60.0  # [s] that `Timing` is about
+# How long a thread waits for the interpreter before it asks for it [s]. While the loop's thread sleeps the others give
+# way soon, so that it gets to run when it wakes; while it works nobody may interrupt it, because the interrupter may
+# itself be waiting for a processor, and with the interpreter in its hand.
+YIELDING, WORKING = 0.0001, 0.005
+LINUX = sys.platform == "linux"
 
 
 @dataclass(frozen=True)
@@ -21,13 +30,31 @@ class Timing:
     late_max: float = 0.0
     work_p50: float = 0.0
     work_p99: float = 0.0
+    work_max: float = 0.0
     overruns: int = 0
     ticks: int = 0
 
 
-def _percentile(values: list[float], share: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+class Ring:
+    """The newest numbers, in memory that is there from the start."""
+
+    def __init__(self, size: int) -> None:
+        self._values, self._count = np.zeros(size), 0
+
+    def add(self, value: float) -> None:
+        """Keep one more; the oldest makes room."""
+        self._values[self._count % len(self._values)] = value
+        self._count += 1
+
+    def summary(self) -> tuple[float, float, float]:
+        """Median, 99th percentile and maximum, zeros where nothing was added."""
+        kept = self._values[: min(self._count, len(self._values))]
+        if not len(kept):
+            return 0.0, 0.0, 0.0
+        # Partitioned, not sorted: sorting a minute of 200 Hz holds the interpreter for milliseconds.
+        middle, high = len(kept) // 2, min(len(kept) - 1, int(0.99 * len(kept)))
+        ordered = np.partition(kept, sorted({middle, high, len(kept) - 1}))
+        return float(ordered[middle]), float(ordered[high]), float(ordered[-1])
 
 
 class Pacer:
@@ -51,16 +78,23 @@ class Pacer:
 
 
 class Loop:
-    """Calls `work(deadline, late)` every period in its own thread; an exception goes to `failed` and the loop goes on."""
+    """Calls `work(deadline, late)` every period in its own thread; an exception goes to `failed` and the loop goes on.
+
+    `first`: this loop goes before every other thread of the process (one loop of a process at most).
+    """
 
     def __init__(
-        self, period: float, work: Callable[[float, float], None], failed: Callable[[str], None], name: str = "control"
+        self,
+        period: float,
+        work: Callable[[float, float], None],
+        failed: Callable[[str], None],
+        name: str = "control",
+        first: bool = False,
     ) -> None:
-        self._period, self._work, self._failed, self._name = period, work, failed, name
+        self._period, self._work, self._failed, self._name, self._first = period, work, failed, name, first
         self._ending = False
         self._thread: threading.Thread | None = None
-        self._late: deque[float] = deque(maxlen=int(60.0 / period))
-        self._spent: deque[float] = deque(maxlen=int(60.0 / period))
+        self._late, self._spent = Ring(int(WINDOW / period)), Ring(int(WINDOW / period))
         self.overruns = 0
         self.ticks = 0
 
@@ -94,20 +128,13 @@ class Loop:
 
     def timing(self) -> Timing:
         """How well it kept time."""
-        late, spent = list(self._late), list(self._spent)
-        return Timing(
-            _percentile(late, 0.5),
-            _percentile(late, 0.99),
-            max(late, default=0.0),
-            _percentile(spent, 0.5),
-            _percentile(spent, 0.99),
-            self.overruns,
-            self.ticks,
-        )
+        return Timing(*self._late.summary(), *self._spent.summary(), self.overruns, self.ticks)
 
     def _run(self) -> None:
-        pacer = Pacer(self._period, time.monotonic())
+        pacer, usual = Pacer(self._period, time.monotonic()), sys.getswitchinterval()
         while not self._ending:
+            if self._first:
+                sys.setswitchinterval(WORKING)
             began = time.monotonic()
             late = began - pacer.deadline
             try:
@@ -115,13 +142,17 @@ class Loop:
             except Exception:  # noqa: BLE001 - the loop outlives whatever happens in it
                 self._failed(traceback.format_exc())
             ended = time.monotonic()
-            self._late.append(late)
-            self._spent.append(ended - began)
+            self._late.add(late)
+            self._spent.add(ended - began)
             self.ticks += 1
             wait = pacer.next(ended) - time.monotonic()
             self.overruns = pacer.skipped
+            if self._first:
+                sys.setswitchinterval(YIELDING)
             if wait > 0.0:
                 time.sleep(wait)
+        if self._first:
+            sys.setswitchinterval(usual)
 
 
 def give_way(niceness: int = 3) -> None:
@@ -130,11 +161,39 @@ def give_way(niceness: int = 3) -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + niceness)
 
 
+def urge_others(priority: int) -> None:
+    """Real-time `priority` for every thread of this process that is an ordinary one, and for those they start.
+
+    A thread that is pushed off its processor while it holds the interpreter, or a lock of the network layer, makes the
+    real-time thread that needs it wait for as long. The system's own bound on real-time threads (95 % of a second)
+    stays in force. Where it is refused nothing happens.
+    """
+    if LINUX:
+        _reschedule(os.SCHED_OTHER, os.SCHED_FIFO, max(1, priority))
+
+
+def calm_others() -> None:
+    """Every thread of this process is an ordinary one again."""
+    if LINUX:
+        _reschedule(os.SCHED_FIFO, os.SCHED_OTHER, 0)
+
+
+def calm_down() -> None:
+    """The calling thread is an ordinary one again."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
+def _reschedule(before: int, after: int, priority: int) -> None:
+    for thread in map(int, os.listdir("/proc/self/task")):
+        with contextlib.suppress(OSError):  # it may have ended, or this may not be allowed
+            if os.sched_getscheduler(thread) == before:
+                os.sched_setscheduler(thread, after, os.sched_param(priority))
+
+
 def _schedule(priority: int, cpu: int) -> list[str]:
     """Real-time priority and pinning for the calling thread alone; what is refused, as sentences."""
     refused = []
-    # 0 means the calling thread. The other threads of the process stay ordinary: they may be busy for long, and a
-    # real-time thread that is busy for long takes the machine with it.
     if priority > 0:
         try:
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))

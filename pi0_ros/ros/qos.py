@@ -35,3 +35,11 @@ EVENTS = QoSProfile(
     durability=DurabilityPolicy.VOLATILE,
 )
 """Many writers on one topic (/diagnostics), and observers that must not miss a command."""
+
+READ = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=16,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.VOLATILE,
+)
+"""The reading end of RELIABLE where it is read once a period: nothing that came meanwhile is lost."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from geometry_msgs.msg import Twist, TwistStamped
 from nav_msgs.msg import Odometry
+from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image, JointState
@@ -38,7 +39,12 @@ def prefixed(prefix: str, values: Mapping[str, float]) -> dict[str, float]:
 
 
 def subscribe_state(
-    node: Node, source: StateSource, joints: Joints, velocity: Velocity, refused: Refused
+    node: Node,
+    source: StateSource,
+    joints: Joints,
+    velocity: Velocity,
+    refused: Refused,
+    group: CallbackGroup | None = None,
 ) -> Subscription:
     """Subscribe to a state source: `joints(source, stamp, positions, velocities)` or `velocity(source, stamp, (vx, vy, wz))`."""
 
@@ -55,8 +61,8 @@ def subscribe_state(
         velocity(source, seconds(message.header.stamp), odometry_values(message))
 
     if source.type == "odometry":
-        return node.create_subscription(Odometry, source.topic, on_odometry, SENSOR)
-    return node.create_subscription(JointState, source.topic, on_joints, SENSOR)
+        return node.create_subscription(Odometry, source.topic, on_odometry, SENSOR, callback_group=group)
+    return node.create_subscription(JointState, source.topic, on_joints, SENSOR, callback_group=group)
 
 
 def subscribe_camera(node: Node, camera: Camera, callback: Callable[[object], None]) -> Subscription:

@@ -1,0 +1,186 @@
+"""The nodes that `pi0 up` runs, as processes under its supervisor in a ROS graph of their own, and somebody who watches.
+
+What is measured is what the outside can see: topics, services, the processes themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TextIO
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from pi0_ros.msg import ExecutorState
+from rclpy.node import Node as RosNode
+from rclpy.signals import SignalHandlerOptions
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from pi0_ros import bringup
+from pi0_ros.commands.demo import environment
+from pi0_ros.nodes.conductor import OBSERVED
+from pi0_ros.robot import Robot
+from pi0_ros.robot.spec import Group
+from pi0_ros.ros.conversions import COMMAND_TYPES, MODE_NAMES, channel_values
+from pi0_ros.ros.qos import EVENTS, LATCHED
+from pi0_ros.ros.run import Spinner
+from pi0_ros.supervisor import Program, Supervisor
+
+START = 240.0  # [s] for the slowest to load on a busy machine
+ANSWER = 30.0
+
+
+class BenchError(RuntimeError):
+    """The bench cannot go on; the text says what did not happen."""
+
+
+class Stack:
+    """Programs by name. Each has a supervisor of its own, so that one can be killed and started again."""
+
+    def __init__(self, nodes: Sequence[bringup.Node], out: TextIO = sys.stderr) -> None:
+        self._out, self._env = out, environment()
+        self._programs = {n.executable: Program(n.executable, bringup.command(n), n.required) for n in nodes}
+        self._running: dict[str, Supervisor] = {}
+
+    def start(self, *names: str) -> None:
+        """Start these, or all where none is named."""
+        for name in names or self._programs:
+            self._running[name] = Supervisor([self._programs[name]], self._out, self._env)
+            self._running[name].start()
+
+    def kill(self, name: str) -> float:
+        """kill -9; the steady time [s] at which it was done. Returns when the process is gone."""
+        one = self._running.pop(name)
+        at = time.monotonic()
+        one.send(name, signal.SIGKILL)
+        if one.next_event(ANSWER) is None:
+            raise BenchError(f"{name} did not end within {ANSWER:g} s of kill -9")
+        one.stop()
+        return at
+
+    def ended(self) -> list[str]:
+        """Programs that ended by themselves."""
+        return [name for name, one in self._running.items() if not one.running]
+
+    def stop(self) -> None:
+        """Stop all, the robot's commands first."""
+        for name in sorted(self._running, key=lambda n: n != "executor"):
+            self._running[name].stop()
+        self._running.clear()
+
+
+class Watcher(RosNode):
+    """Sees states, modes, diagnostics and commands, and asks for modes. `wait` returns when something has come true."""
+
+    def __init__(self, robot: Robot, groups: Sequence[str] = (), name: str = "bench") -> None:
+        """`groups`: whose commands are taken down, values and all."""
+        super().__init__(name)
+        self.robot, self.changed = robot, threading.Condition()
+        self.state: ExecutorState | None = None
+        self.states: list[tuple[float, ExecutorState]] = []
+        self.health: dict[str, tuple[str, dict[str, str]]] = {}
+        self.modes: list[tuple[float, str]] = []
+        self.commands: dict[str, list[tuple[float, tuple[float, ...]]]] = defaultdict(list)
+        self.create_subscription(ExecutorState, "executor_state", self._on_state, EVENTS)
+        self.create_subscription(String, "mode", self._on_mode, LATCHED)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_health, EVENTS)
+        for group in robot.groups:
+            if group.name in groups:
+                kind = COMMAND_TYPES[group.command.type][0]
+                self.create_subscription(kind, group.command.topic, partial(self._on_command, group), OBSERVED)
+        self._asked: dict[str, object] = {}
+        self._task = self.create_publisher(String, "task", LATCHED)
+        self._spinner = Spinner()
+        self._spinner.add(self)
+        self._spinner.start()
+
+    def close(self) -> None:
+        """Stop watching."""
+        if self._spinner.stop(ANSWER):
+            self.destroy_node()
+
+    def notify(self) -> None:
+        """Let those who wait look again."""
+        with self.changed:
+            self.changed.notify_all()
+
+    def _on_state(self, message: ExecutorState) -> None:
+        self.state = message
+        self.states.append((time.monotonic(), message))
+        self.notify()
+
+    def _on_mode(self, message: String) -> None:
+        self.modes.append((time.monotonic(), message.data))
+        self.notify()
+
+    def _on_health(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            self.health[status.name] = (status.message, {v.key: v.value for v in status.values})
+            self.heard_health(status.name)
+        self.notify()
+
+    def heard_health(self, name: str) -> None:
+        """Something was said about this node."""
+
+    def _on_command(self, group: Group, message: object, info: dict[str, int]) -> None:
+        values = channel_values(group, message, group.command.joints)
+        self.commands[group.name].append((info["source_timestamp"] * 1e-9, tuple(values)))
+        self.notify()
+
+    @property
+    def mode(self) -> str:
+        """The newest mode, "" where none was heard."""
+        return MODE_NAMES[self.state.mode] if self.state is not None else ""
+
+    @property
+    def reason(self) -> str:
+        """Why it is so."""
+        return self.state.reason if self.state is not None else "no executor_state"
+
+    def happens(self, condition: Callable[[], object], timeout: float) -> bool:
+        """Whether a condition comes to hold within `timeout` [s]."""
+        with self.changed:
+            return bool(self.changed.wait_for(condition, timeout))
+
+    def wait(self, condition: Callable[[], object], what: str, timeout: float = START) -> None:
+        """Wait for a condition. Raises BenchError with `what` where it does not come to hold in time."""
+        if not self.happens(condition, timeout):
+            raise BenchError(f"waited {timeout:g} s for {what}; {self.mode}: {self.reason}")
+
+    def say(self, task: str) -> None:
+        """Publish a task."""
+        self._task.publish(String(data=task))
+
+    def ask(self, name: str) -> tuple[bool, str]:
+        """Call a Trigger service; whether it was granted, and its message."""
+        client = self._asked.setdefault(name, None) or self.create_client(Trigger, name)
+        self._asked[name] = client
+        self.wait(client.service_is_ready, f"the service {name}")  # type: ignore[attr-defined]
+        future = client.call_async(Trigger.Request())  # type: ignore[attr-defined]
+        future.add_done_callback(lambda _: self.notify())
+        self.wait(future.done, f"an answer of {name}", ANSWER)
+        return future.result().success, future.result().message
+
+    def engage(self, timeout: float = START) -> None:
+        """Ask for autonomy, out of a stop by reset, until a plan is being followed."""
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            if self.mode == "stopped":
+                self.ask("executor/reset")
+            self.ask("executor/autonomy")
+            if self.happens(lambda: self.mode == "autonomy" and self.state.plan_left > 0.0, 3.0):
+                return
+        raise BenchError(f"no plan was followed within {timeout:g} s; {self.mode}: {self.reason}")
+
+
+def prepare() -> None:
+    """A ROS graph of the bench's own, for this process and those it starts."""
+    os.environ.update(environment())
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)

@@ -1,0 +1,80 @@
+"""Subscriptions that a loop reads by itself, once a period, instead of being called by the thread that spins.
+
+Waiting for messages, rclpy spends more on each than there is in it, holding the interpreter, at moments of the sender's
+choosing. Read at the start of a period, they neither interrupt the loop nor make it wait when it wakes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.callback_groups import CallbackGroup
+from rclpy.node import Node
+from rclpy.subscription import Subscription
+
+MOST = 64  # messages of one topic in one period
+
+
+class Unspun(CallbackGroup):
+    """Entities that no executor waits for."""
+
+    def can_execute(self, entity: object) -> bool:
+        """Never: they are read with `Inlets.take`."""
+        return False
+
+    def beginning_execution(self, entity: object) -> bool:
+        """Never."""
+        return False
+
+    def ending_execution(self, entity: object) -> None:
+        """Nothing to be done."""
+
+
+class Inlets:
+    """The subscriptions of one node that are read in turn. `refused(topic, error)` hears of unreadable messages."""
+
+    def __init__(self, node: Node, refused: Callable[[str, Exception], None]) -> None:
+        self._node, self._refused = node, refused
+        self._subscriptions: list[Subscription] = []
+        self.group = Unspun()
+        self.age = 0.0
+        """How long ago [s] the message that a callback is called with was received."""
+
+    def add(self, kind: type, topic: str, callback: Callable[[Any], None], qos: object) -> Subscription:
+        """Subscribe; the callback is called by `take`."""
+        return self.keep(self._node.create_subscription(kind, topic, callback, qos, callback_group=self.group))
+
+    def keep(self, subscription: Subscription) -> Subscription:
+        """Read this subscription, of the callback group `group`, too."""
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def take(self, longest: float) -> None:
+        """Call the callbacks with everything that has come; none is taken to be older than `longest` [s]."""
+        now = time.time()
+        for subscription in self._subscriptions:
+            for message, info in self._read(subscription):
+                # A step of the system clock in between must not make a message younger than now, or old.
+                self.age = min(max(now - info["received_timestamp"] * 1e-9, 0.0), longest)
+                subscription.callback(message)
+
+    def drain(self) -> None:
+        """Forget what has come so far."""
+        for subscription in self._subscriptions:
+            self._read(subscription)
+
+    def _read(self, subscription: Subscription) -> list[tuple[Any, Any]]:
+        found: list[tuple[Any, Any]] = []
+        with subscription.handle:
+            while len(found) < MOST:
+                try:
+                    taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
+                except Exception as error:  # noqa: BLE001 - bytes that are no message, text that is no UTF-8
+                    self._refused(subscription.topic_name, error)
+                    break
+                if taken is None:
+                    break
+                found.append(taken)
+        return found

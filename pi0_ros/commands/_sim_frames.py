@@ -1,13 +1,17 @@
 """Training frames straight from the simulator: the scripted operator, disturbed and sent from block to block.
 
-An episode is one random scene and several segments. A segment has an instruction, may begin with a push that is not
-recorded, and is then recorded at 10 Hz; what the operator commanded afterwards is the chunk. Lamps and arms therefore
-come in all states that a policy meets, also those it gets itself into.
+An episode is several segments. A segment has an instruction, may begin with a push that is not recorded, and is then
+recorded every few periods; what the operator commanded afterwards is the chunk. Between segments the blocks, the lamps
+and the base are put elsewhere while the arms stay where they are, unless a fingertip is low among the blocks. Thus most
+segments are a scene of their own, and lamps and arms come in all states that a policy meets, also those it gets itself
+into.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import multiprocessing
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +21,14 @@ from pi0_ros.policy.resize import pil_bilinear
 from pi0_ros.robot import Robot
 from pi0_ros.sim.operator import Operator
 from pi0_ros.sim.robot import SimRobot, state_vector
-from pi0_ros.sim.scene import sample_scene
+from pi0_ros.sim.scene import Scene, sample_scene
 from pi0_ros.sim.tasks import DONE, TOUCH_ALL, next_subtask, parse_subtask, subtask_text
-from pi0_ros.sim.world import COLOURS, SIDES
+from pi0_ros.sim.world import BLOCK_TOP, COLOURS, SIDES
 from pi0_ros.train.frames import Frames, save_frames
 
 CAMERAS = ("base", "left_wrist", "right_wrist")
 TASK_CAMERA = "base"
+WRISTS = tuple(f"{side}_wrist" for side in SIDES)
 REACH = 0.8  # m: displacements of -REACH..REACH fill the location tokens
 LIT, UNLIT = 1020, 4
 BINS = 128  # places are rounded to this many steps of the 1024
@@ -31,16 +36,18 @@ BINS = 128  # places are rounded to this many steps of the 1024
 
 @dataclass(frozen=True)
 class SimFrameSettings:
-    """How frames are made. Seconds and radians."""
+    """How frames are made. Seconds, radians, metres; `every`: periods from one frame to the next."""
 
     period: float = 0.1
     horizon: int = 16
     size: int = 96
-    segments: int = 5
+    segments: int = 6
+    every: int = 4
     shortest: float = 0.8
     longest: float = 4.5
     push_chance: float = 0.6
     push: float = 0.16  # standard deviation of a joint's push
+    clear: float = 0.03  # fingertips this high above the blocks let them be moved
     control: float = 0.02
 
 
@@ -57,25 +64,36 @@ class Recorder:
     def episode(self, seed: int) -> list[dict]:
         """Frames of one episode, as rows of `Frames` without the episode number."""
         rng = np.random.default_rng(seed)
-        self.sim.load(sample_scene(rng, lit_chance=float(rng.choice([0.0, 0.3, 0.6, 0.9]))))
+        self.sim.load(_scene(rng))
         self.operator.sync()
-        rows: list[dict] = []
-        for _ in range(self.settings.segments):
+        rows = self._segment(rng)
+        for _ in range(self.settings.segments - 1):
+            self._move_blocks(rng)
             rows += self._segment(rng)
         return rows
+
+    def _move_blocks(self, rng: np.random.Generator) -> None:
+        """Another scene around the same arms, where no fingertip is in the way."""
+        lowest = min(float(tip[2]) for tip in self.operator.fingertips().values())
+        if lowest > BLOCK_TOP + self.settings.clear:
+            now = self.sim.measured()
+            start = {c: now[c] for c in self.robot.joint_of_channel}
+            self.sim.load(replace(_scene(rng), start=start))
+            self.operator.sync()
 
     def _segment(self, rng: np.random.Generator) -> list[dict]:
         s = self.settings
         text = DONE if rng.random() < 0.05 else subtask_text(str(rng.choice(COLOURS)), str(rng.choice(SIDES)))
         if rng.random() < s.push_chance:
             self._push(rng)
-        recorded = round(rng.uniform(s.shortest, s.longest) / s.period)
+        recorded, first = round(rng.uniform(s.shortest, s.longest) / s.period), int(rng.integers(s.every))
+        looks = range(first, recorded, s.every)
         rows, commands = [], []
-        for step in range(recorded + s.horizon - 1):
-            if step < recorded:
+        for step in range(looks[-1] + s.horizon):
+            if step in looks:
                 rows.append(self._look(text))
             commands.append(self._drive(text))
-        for k, row in enumerate(rows):
+        for k, row in zip(looks, rows, strict=True):
             row["chunk"] = np.stack(commands[k : k + s.horizon]).astype(np.float32)
         return rows
 
@@ -110,10 +128,14 @@ class Recorder:
         }
 
 
+def _scene(rng: np.random.Generator) -> Scene:
+    return sample_scene(rng, lit_chance=float(rng.choice([0.0, 0.3, 0.6, 0.9])))
+
+
 def grounding(sim: SimRobot, text: str) -> NDArray[np.int16]:
-    """Where things are, in 1024ths [19]: target in the base picture (row, column), target in the working wrist's
+    """Where things are, in 1024ths [35]: target in the base picture (row, column), target in the working wrist's
     picture, way from fingertip to target (forward, left, up in the robot's frame), all blocks in the base picture, then
-    their lamps: LIT or UNLIT where the block is in the base picture.
+    their lamps: LIT or UNLIT where the block is in the base picture, then all blocks in each wrist's picture.
 
     -1 where it cannot be said: out of the picture, or no target.
     """
@@ -129,7 +151,8 @@ def grounding(sim: SimRobot, text: str) -> NDArray[np.int16]:
         way = turn.T @ (tops[colour] - sim.data.body(f"{side}_tip").xpos)
         head = [*seen, tuple(_step(v / (2 * REACH) + 0.5) for v in way)]
     lamps = [(-1 if spot[0] < 0 else LIT if c in sim.lit else UNLIT,) for c, spot in zip(COLOURS, blocks, strict=True)]
-    return np.array([n for part in (*head, *blocks, *lamps) for n in part], np.int16)
+    wrists = [place(sim, camera, tops[c]) for camera in WRISTS for c in COLOURS]
+    return np.array([n for part in (*head, *blocks, *lamps, *wrists) for n in part], np.int16)
 
 
 def place(sim: SimRobot, camera: str, point: NDArray[np.float64]) -> tuple[int, int]:
@@ -168,12 +191,35 @@ def make_frames(robot: Robot, seeds: range, settings: SimFrameSettings | None = 
 
 
 def write_frames(
-    robot: Robot, folder: Path, first: int, episodes: int, each: int = 25, settings: SimFrameSettings | None = None
+    robot: Robot,
+    folder: Path,
+    first: int,
+    episodes: int,
+    each: int = 25,
+    settings: SimFrameSettings | None = None,
+    workers: int = 1,
 ) -> None:
-    """Write shards of `each` episodes until seeds first .. first + episodes - 1 are on disk; those there are kept."""
-    for start in range(first, first + episodes, each):
-        shard = folder / f"seeds-{start:07d}"
-        if not shard.is_dir():
-            stop = min(start + each, first + episodes)
-            save_frames(make_frames(robot, range(start, stop), settings), shard)
-            print(f"frames: {stop - first}/{episodes} episodes", flush=True)
+    """Write shards of `each` episodes until seeds first .. first + episodes - 1 are on disk; those there are kept.
+
+    The frames of a seed do not depend on how many processes make them.
+    """
+    stop = first + episodes
+    shards = [(robot, folder, range(at, min(at + each, stop)), settings) for at in range(first, stop, each)]
+    if workers == 1:
+        done = map(_write_shard, shards)
+        _report(done, episodes, each)
+        return
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        _report(pool.imap_unordered(_write_shard, shards), episodes, each)
+
+
+def _report(done: Iterable[None], episodes: int, each: int) -> None:
+    for number, _ in enumerate(done, 1):
+        print(f"frames: {min(number * each, episodes)}/{episodes} episodes", flush=True)
+
+
+def _write_shard(work: tuple[Robot, Path, range, SimFrameSettings | None]) -> None:
+    robot, folder, seeds, settings = work
+    shard = folder / f"seeds-{seeds.start:07d}"
+    if not shard.is_dir():
+        save_frames(make_frames(robot, seeds, settings), shard)

@@ -15,7 +15,9 @@ FIRST_UNSEEN_SEED = 100_000_000
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare `pi0 evaluate`."""
     parser = subparsers.add_parser("evaluate", help=__doc__, description=__doc__)
-    parser.add_argument("--checkpoint", required=True, help="folder, a name under checkpoints/, or `operator`: the script")
+    parser.add_argument(
+        "--checkpoint", required=True, help="folder, a name under checkpoints/, or `operator`: the script"
+    )
     parser.add_argument("--task", default="reach", help="reach or touch_all (default: reach)")
     parser.add_argument("--episodes", type=int, default=100, help="how many (default: 100)")
     parser.add_argument("--seed", type=int, default=0, help="first scene; scenes are disjoint from the training data's")
@@ -24,7 +26,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--jitter", type=float, default=0.0, help="share by which the latency varies (default: 0)")
     parser.add_argument("--drop", type=float, default=0.0, help="share of chunks that never arrive (default: 0)")
     parser.add_argument("--strategy", default="auto", choices=STRATEGIES, help="how chunks are joined (default: auto)")
-    parser.add_argument("--rtc", default="identity", choices=("none", "identity", "vjp", "prefix"), help="real-time chunking")
+    parser.add_argument(
+        "--rtc", default="identity", choices=("none", "identity", "vjp", "prefix"), help="real-time chunking"
+    )
     parser.add_argument("--robot", default="mobile_bimanual", help="robot YAML or name")
     parser.add_argument("--high-level", type=float, help="seconds between subtask questions (default: 1 for touch_all)")
     parser.add_argument("--oracle", action="store_true", help="subtasks come from the scene, not from the network")
@@ -53,7 +57,9 @@ def run(args: argparse.Namespace) -> int:
     result = _result(args, rows)
     if args.json:
         args.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(f"{args.task}: {result['success_rate']:.1%} of {len(rows)} episodes, {result['steps_done']:.1%} of their steps")
+    print(
+        f"{args.task}: {result['success_rate']:.1%} of {len(rows)} episodes, {result['steps_done']:.1%} of their steps"
+    )
     return 0
 
 

@@ -36,7 +36,7 @@ _HELP = {
     "symmetry": "also train on scenes mirrored left to right and recoloured",
     "grounding_weight": "weight of the places the text head names",
     "word_weight": "weight of subtasks",
-    "patch_weight": "weight of what patches say of the objects",
+    "patch_weight": "weight of what patches say of the objects, and of where the named one is",
     "validate_every": "steps between validations",
     "validation_share": "of the episodes, kept for validation",
     "save_every": "minutes between saves",
@@ -119,7 +119,8 @@ def _simulated(args: argparse.Namespace, horizon: int, size: int) -> Path:
 
     folder = args.out / "frames" / "sim"
     settings = SimFrameSettings(horizon=horizon, size=size)
-    write_frames(load_robot(args.robot), folder, args.sim_seed, args.sim_episodes, settings=settings)
+    robot = load_robot(args.robot)
+    write_frames(robot, folder, args.sim_seed, args.sim_episodes, settings=settings, workers=args.workers)
     return folder
 
 

@@ -230,8 +230,8 @@ PRESETS: Mapping[str, ModelConfig] = {
     "tiny": ModelConfig(
         "pi05",
         VisionConfig(width=128, depth=4, heads=4, mlp=512, image_size=96, patch=16),
-        GemmaConfig(width=128, depth=6, heads=4, kv_heads=1, head_dim=32, mlp=512),
-        GemmaConfig(width=128, depth=6, heads=4, kv_heads=1, head_dim=32, mlp=512),
+        GemmaConfig(width=128, depth=6, heads=4, kv_heads=2, head_dim=32, mlp=512),
+        GemmaConfig(width=128, depth=6, heads=4, kv_heads=2, head_dim=32, mlp=512),
         vocab=1536,
         action_dim=18,
         horizon=16,

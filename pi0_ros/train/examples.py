@@ -8,7 +8,7 @@ High-level examples: `Task: ... Subtask: ` and its answer.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ from pi0_ros.train.symmetry import (
     draw_change,
     ordered_target,
 )
-from pi0_ros.train.vision import Labels
+from pi0_ros.train.vision import HEAD, Labels, Objects
 
 Index = Sequence[int] | NDArray[np.integer]
 
@@ -40,14 +40,14 @@ Index = Sequence[int] | NDArray[np.integer]
 class Examples:
     """Examples drawn together.
 
-    counts: [B, L] tokens with a loss. actions: normalised [B, H, D], None for words. objects: place [B, C, K, 2],
-    known [B, C, K] and lit [B, K] of `train.vision.Labels`, None where nothing is known.
+    counts: [B, L] tokens with a loss. actions: normalised [B, H, D], None for words. objects: None where nothing is
+    known of them.
     """
 
     inputs: Inputs
     counts: Tensor
     actions: Tensor | None = None
-    objects: tuple[Tensor, Tensor, Tensor] | None = None
+    objects: Objects | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class ExampleMaker:
             for text, s in zip(texts, noisy, strict=True)
         ]
         answers = [
-            self._places(changed_grounding(g, c) if c != Change() else g)
+            self._places((changed_grounding(g, c) if c != Change() else g)[:HEAD])
             for g, c in zip(frames.grounding[rows], changes, strict=True)
         ]
         targets = self.pipeline.normalised_actions(chunk, state)
@@ -97,13 +97,12 @@ class ExampleMaker:
         pairs = zip(values.astype(np.float64), changes, strict=True)
         return np.stack([changed_vector(v, channels, c) for v, c in pairs])
 
-    def _objects(self, rows: NDArray[np.integer], changes: Sequence[Change]) -> tuple[Tensor, Tensor, Tensor] | None:
+    def _objects(self, rows: NDArray[np.integer], changes: Sequence[Change]) -> Objects | None:
         if self.labels is None:
             return None
-        known = (self.labels.place[rows], self.labels.known[rows], self.labels.lit[rows])
-        parts = [changed_labels(*row, self.frames.cameras, c) for *row, c in zip(*known, changes, strict=True)]
-        place, told, lit = (torch.from_numpy(np.stack(column)) for column in zip(*parts, strict=True))
-        return place, told, lit
+        cameras = self.frames.cameras
+        known = [changed_labels(self.labels, row, cameras, c) for row, c in zip(rows, changes, strict=True)]
+        return Objects(*(torch.from_numpy(np.stack([getattr(k, f.name) for k in known])) for f in fields(Objects)))
 
     def words(self, index: Index, rng: np.random.Generator | None = None) -> Examples:
         """High-level examples of these frames, which must have a high-level task; with a generator mirrored."""

@@ -146,7 +146,7 @@ def _high(dataset: Dataset, row: int) -> tuple[str, str]:
 
 
 def _grounding(dataset: Dataset, row: int, words: dict[int, str]) -> NDArray[np.int16]:
-    """The 19 numbers of `Frames.grounding` from `localisation`; the way to the target and lamps are not known here."""
+    """`Frames.grounding` from `localisation`; the way to the target and lamps are not known here."""
     if "localisation" not in dataset.features:
         return np.full(0, -1, np.int16)
     names = [n.split(".") for n in dataset.features["localisation"]["names"]]
@@ -159,7 +159,11 @@ def _grounding(dataset: Dataset, row: int, words: dict[int, str]) -> NDArray[np.
     numbers = [*_spot(seen, "base", target), *_spot(seen, wrist, target), -1, -1, -1]
     for thing in things:
         numbers += _spot(seen, "base", thing)
-    return np.array(numbers + [-1] * len(things), np.int16)
+    numbers += [-1] * len(things)
+    for camera in list(dict.fromkeys(camera for camera, _, _ in names))[1:]:
+        for thing in things:
+            numbers += _spot(seen, camera, thing)
+    return np.array(numbers, np.int16)
 
 
 def _spot(seen: dict[tuple[str, str, str], float], camera: str | None, thing: str | None) -> list[int]:

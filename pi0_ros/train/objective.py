@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from pi0_ros.model import Pi0, Prefix
 from pi0_ros.model.losses import FlowTargets, flow_mean
 from pi0_ros.train.examples import Examples
-from pi0_ros.train.vision import reading_loss
+from pi0_ros.train.vision import pointing_loss, reading_loss
 
 PLACES = 1024
 STEP = 8  # places are taught in 128 steps
@@ -27,10 +28,14 @@ class StepLoss:
     places: Tensor
     words: Tensor
     patches: Tensor
+    pointing: Tensor
 
 
 class Objective(nn.Module):
-    """The network and its loss as one module, so that its weights can be swapped for rounded ones in a step."""
+    """The network and its loss as one module, so that its weights can be swapped for rounded ones in a step.
+
+    objects: token of each object's word; without any there is no reading and no pointing (`train.vision`).
+    """
 
     def __init__(
         self,
@@ -40,40 +45,78 @@ class Objective(nn.Module):
         grounding: float = 1.0,
         speaking: float = 1.0,
         insulate: bool = False,
-        objects: int = 0,
+        objects: Sequence[int] = (),
         looking: float = 1.0,
     ) -> None:
         super().__init__()
         self.model, self.first_place = model, first_place
         self.alpha, self.grounding, self.speaking, self.insulate = alpha, grounding, speaking, insulate
-
-        self.objects, self.looking = objects, looking
+        self.objects, self.looking = tuple(objects), looking
         if objects:
-            self.reader = nn.Linear(model.config.language.width, objects * 4)
+            width = model.config.language.width
+            self.reader = nn.Linear(width, len(self.objects) * 3)
+            self.sharpness = nn.Parameter(torch.tensor([4.0, -3.0]))
+            self.pointer = nn.Linear(width, 4)
 
     def forward(self, acting: Examples, words: Examples | None, flow: FlowTargets | None) -> StepLoss:
         """Loss of action examples and high-level examples. flow None (or alpha 0): text only."""
-        prefix = self.model.prefix(acting.inputs)
+        prefix, middle = self._looked(acting)
+        read, pointed = self.patches(prefix, middle, acting)
         places = self.text(prefix, acting)
-        zero = torch.zeros_like(places)
-        moved = zero
+        moved = torch.zeros_like(places)
         if flow is not None and self.alpha:
             seen = prefix.detached() if self.insulate else prefix
             errors = self.model.flow_loss(flow.actions, flow.noise, flow.t, seen, acting.inputs.state)
             moved = flow_mean(errors, flow.weight, flow.dims)
-        said = zero if words is None else self.text(self.model.prefix(words.inputs), words)
-        read = self.patches(prefix, acting) if self.objects and acting.objects is not None else zero
+        said = torch.zeros_like(places) if words is None else self.text(self.model.prefix(words.inputs), words)
         text = self.grounding * places + self.speaking * said
-        return StepLoss(text + self.alpha * moved + self.looking * read, moved, places, said, read)
+        total = text + self.alpha * moved + self.looking * (read + pointed)
+        return StepLoss(total, moved, places, said, read, pointed)
 
-    def patches(self, prefix: Prefix, examples: Examples) -> Tensor:
-        """What each patch of each picture says of the objects (`train.vision`), from the features the trunk reads."""
-        cameras, count = len(examples.inputs.images), self.model.config.vision.tokens
-        features = prefix.embeddings[:, : cameras * count].unflatten(1, (cameras, count)).flatten(0, 1)
-        said = self.reader(F.layer_norm(features, features.shape[-1:])).unflatten(-1, (self.objects, 4))
-        place, known, lit = examples.objects
-        lit = lit[:, None].expand(-1, cameras, -1)
-        return reading_loss(said.float(), place.flatten(0, 1), known.flatten(0, 1), lit.flatten(0, 1))
+    def _looked(self, examples: Examples) -> tuple[Prefix, Tensor]:
+        """The prefix, and what two thirds of the trunk made of it [B, P, width]."""
+        kept: list[Tensor] = []
+        layer = self.model.gemma.layers[max(0, 2 * self.model.config.language.depth // 3 - 1)]
+        hook = layer.register_forward_hook(lambda _layer, _inputs, output: kept.append(output[0]))
+        try:
+            return self.model.prefix(examples.inputs), kept[0]
+        finally:
+            hook.remove()
+
+    def patches(self, prefix: Prefix, middle: Tensor, examples: Examples) -> tuple[Tensor, Tensor]:
+        """Reading from what entered the trunk, pointing from its middle; zeros where nothing is known of objects."""
+        known = examples.objects
+        if not self.objects or known is None:
+            zero = prefix.hidden.new_zeros((), dtype=torch.float32)
+            return zero, zero
+        cameras = len(examples.inputs.images)
+        read = reading_loss(
+            self.read(self._pictures(prefix.embeddings, cameras)).float(),
+            known.place.flatten(0, 1),
+            known.known.flatten(0, 1),
+            known.lit[:, None].expand(-1, cameras, -1).flatten(0, 1),
+        )
+        named = known.named.long()
+        at = named.clamp(0)[:, None, None].expand(-1, cameras, 1)
+        place = known.place.gather(2, at[..., None].expand(-1, -1, -1, 2))[:, :, 0]
+        place = torch.where((named >= 0)[:, None, None], place, torch.nan)
+        told = known.known.gather(2, at)[:, :, 0]
+        said = self.pointer(self._pictures(middle, cameras)).float()
+        way = known.way[:, None].expand(-1, cameras, -1).flatten(0, 1)
+        return read, pointing_loss(said, place.flatten(0, 1), told.flatten(0, 1), way)
+
+    def read(self, features: Tensor) -> Tensor:
+        """What patches [N, P, width] say of the objects [N, P, K, 4]: presence by the product with their words."""
+        words = F.layer_norm(self.model.embed_text(torch.tensor(self.objects)), features.shape[-1:])
+        alike = features @ words.to(features.dtype).T / features.shape[-1]
+        presence = self.sharpness[0] * alike + self.sharpness[1]
+        return torch.cat([presence[..., None], self.reader(features).unflatten(-1, (len(self.objects), 3))], dim=-1)
+
+    def _pictures(self, tokens: Tensor, cameras: int) -> Tensor:
+        """The picture tokens of a prefix, normalised, a camera a row: [B * C, P, width]."""
+        count = self.model.config.vision.tokens
+        features = tokens[:, : cameras * count].unflatten(1, (cameras, count)).flatten(0, 1)
+        return F.layer_norm(features, features.shape[-1:])
 
     def text(self, prefix: Prefix, examples: Examples) -> Tensor:
         """Mean cross-entropy of the counted tokens; a place token shares its target with its neighbours."""

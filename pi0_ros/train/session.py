@@ -109,7 +109,9 @@ def make_job(rank: int, plan: Plan) -> Job:
     pipeline = pipeline_for(adapter, plan.model, statistics)
     maker = ExampleMaker(frames, pipeline, tokenizer, plan.settings, labels_of(frames, plan.objects))
     words = find_tokenizer(Path(plan.tokenizer)) if plan.tokenizer else None
-    return Job(model, maker, adapter, statistics, folder, plan.settings, rank, mixture(plan.frames), words)
+    objects = tuple(int(tokenizer.encode(f" {name}")[0]) for name in plan.objects)
+    weights = mixture(plan.frames)
+    return Job(model, maker, adapter, statistics, folder, plan.settings, rank, weights, words, objects)
 
 
 def mixture(roots: Sequence[str]) -> NDArray[np.float64] | None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pi0_ros.train.vision import Labels
+
 COLOURS = {
     "red": (0.85, 0.06, 0.06),
     "green": (0.05, 0.60, 0.12),
@@ -83,7 +85,8 @@ def changed_vector(values: NDArray, channels: Sequence[str], change: Change) -> 
 
 
 def changed_grounding(numbers: NDArray[np.int16], change: Change) -> NDArray[np.int16]:
-    """The 19 numbers of `Frames.grounding` in the changed scene."""
+    """The first 19 numbers of `Frames.grounding` in the changed scene."""
+    numbers = numbers[:19]
     result = numbers.copy()
     kinds = len(COLOURS)
     if change.colours is not None:
@@ -96,18 +99,20 @@ def changed_grounding(numbers: NDArray[np.int16], change: Change) -> NDArray[np.
     return result
 
 
-def changed_labels(
-    place: NDArray, known: NDArray, lit: NDArray, cameras: Sequence[str], change: Change
-) -> tuple[NDArray, NDArray, NDArray]:
-    """Place [C, K, 2], known [C, K] and lit [K] of `train.vision.Labels` in the changed scene."""
+def changed_labels(labels: Labels, row: int, cameras: Sequence[str], change: Change) -> Labels:
+    """One row of the labels in the changed scene, without the leading dimension."""
+    place, known, lit = labels.place[row], labels.known[row], labels.lit[row]
+    named, way = int(labels.named[row]), labels.way[row]
     if change.colours is not None:
         source = np.argsort(change.colours)
         place, known, lit = place[:, source], known[:, source], lit[source]
+        named = change.colours[named] if named >= 0 else named
     if change.mirrored:
         order = _other(cameras)
         place, known = place[order].copy(), known[order]
         place[..., 1] = 1.0 - place[..., 1]
-    return place, known, lit
+        way = np.array([way[0], 1.0 - way[1], way[2]], np.float32)
+    return Labels(place, known, lit, np.asarray(named), way)
 
 
 def _other(names: Sequence[str]) -> list[int]:

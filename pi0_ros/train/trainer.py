@@ -39,6 +39,7 @@ class Job:
     """What is trained, from what, to where.
 
     weights: chance of each frame to be drawn, None: all alike. tokenizer_file: None for the project's own.
+    objects: tokens of the words for what the frames' grounding is about.
     """
 
     model: Pi0
@@ -50,6 +51,7 @@ class Job:
     rank: int = 0
     weights: np.ndarray | None = None
     tokenizer_file: Path | None = None
+    objects: tuple[int, ...] = ()
 
 
 def split_episodes(frames: Frames, share: float) -> tuple[np.ndarray, np.ndarray]:
@@ -72,8 +74,7 @@ class Trainer:
         self.rng = np.random.default_rng([s.seed, job.rank])
         self.generator = torch.Generator().manual_seed(s.seed * 1000 + job.rank)
         first_place = job.maker.first_place
-        labels = job.maker.labels
-        objects = 0 if labels is None else labels.lit.shape[1]
+        objects = job.objects if job.maker.labels is not None else ()
         weights = (s.alpha, s.grounding_weight, s.word_weight, s.insulate, objects, s.patch_weight)
         torch.manual_seed(s.seed)
         self.objective = Objective(job.model, first_place, *weights)
@@ -172,6 +173,7 @@ class Trainer:
             "places": loss.places,
             "words": loss.words,
             "patches": loss.patches,
+            "pointing": loss.pointing,
             "count": torch.tensor(1.0),
         }
         for name, value in values.items():

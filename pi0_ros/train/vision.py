@@ -1,8 +1,13 @@
-"""The patch loss: the vision tower learns what lies where without a sentence being asked about it.
+"""What lies where: labels of a frame's objects, and two losses that make patches tell.
 
-PaliGemma's SigLIP comes with that knowledge; a tower from scratch would have to find it through the language model,
-which takes an order of magnitude more examples. Each patch says, through one linear layer on the projected feature,
-which objects' centres it holds, where in the picture they are, and whether their lamp is lit.
+PaliGemma comes with the knowledge of what things look like and which word means them; a network from scratch would
+have to find both through the sentences of its text head, which takes an order of magnitude more examples.
+
+* Reading, on the projected picture features: which objects' centres a patch holds, where in the picture they are, and
+  whether their lamp is lit. Presence is the product of the feature with the embedding of the object's word, so that
+  words and patches share a space from the start, as contrastive pre-training leaves them.
+* Pointing, on a middle layer of the trunk: which patch holds the object that the prompt names, and the way to it from
+  the fingertip. What the action expert needs thereby lies in keys and values that it can look up.
 """
 
 from __future__ import annotations
@@ -11,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
@@ -19,48 +25,71 @@ from pi0_ros.train.frames import Frames
 
 UNKNOWN = -1
 PRESENCE_WEIGHT = 20.0  # of a patch that holds an object: most hold none
+HEAD = 7  # numbers of `Frames.grounding` before all objects: the target twice, and the way to it
+WAY = slice(4, HEAD)
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What is known about N pictures of C cameras and K objects.
+    """What is known about N frames of C cameras and K objects.
 
     place: float32 [N, C, K, 2] row and column in 0..1, NaN where the object is not seen there.
     known: bool [N, C, K], whether `place` says all about that camera and object. lit: int8 [N, K]: 1, 0 or UNKNOWN.
+    named: int8 [N], the object of the instruction, or UNKNOWN. way: float32 [N, 3] in 0..1 (0.5: none), NaN: unknown.
     """
 
     place: NDArray[np.float32]
     known: NDArray[np.bool_]
     lit: NDArray[np.int8]
+    named: NDArray[np.int8]
+    way: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Labels of a batch as tensors: place [B, C, K, 2], known [B, C, K], lit [B, K], named [B], way [B, 3]."""
+
+    place: Tensor
+    known: Tensor
+    lit: Tensor
+    named: Tensor
+    way: Tensor
 
 
 def labels_of(frames: Frames, objects: Sequence[str]) -> Labels | None:
     """Labels from the frames' own grounding and words; None where the frames have none.
 
     `grounding` holds the target in the base picture, in the working wrist's, the way to it, all objects in the base
-    picture, and whether their lamps are lit. Where it says nothing of lamps, high-level targets do: objects before the
-    next one are lit, the next one is not.
+    picture, whether their lamps are lit, and all objects in the other cameras. Where it says nothing of lamps,
+    high-level targets do: objects before the next one are lit, the next one is not. Where it says nothing of the other
+    cameras, the target alone is known there.
     """
     count, kinds = len(frames), len(objects)
-    if not kinds or frames.grounding.shape[1] < 7 + 2 * kinds:
+    if not kinds or frames.grounding.shape[1] < HEAD + 2 * kinds:
         return None
     place = np.full((count, len(frames.cameras), kinds, 2), np.nan, np.float32)
     known = np.zeros(place.shape[:3], bool)
-    place[:, 0] = _fractions(frames.grounding[:, 7 : 7 + 2 * kinds].reshape(count, kinds, 2))
+    place[:, 0] = _fractions(frames.grounding[:, HEAD : HEAD + 2 * kinds].reshape(count, kinds, 2))
     known[:, 0] = True
-    wrist = _fractions(frames.grounding[:, 2:4])
-    for index, text in enumerate(frames.texts):
-        goal = _goal(text, objects, frames.cameras)
-        told = np.flatnonzero(frames.task == index)
-        if goal is not None and len(told):
-            place[told, goal[1], goal[0]] = wrist[told]
-            known[told, goal[1], goal[0]] = True
-    return Labels(place, known, _lamps(frames, objects))
+    goals = [_goal(text, objects, frames.cameras) for text in frames.texts]
+    others = frames.grounding[:, HEAD + 3 * kinds :]
+    if others.shape[1] == 2 * kinds * (len(frames.cameras) - 1):
+        place[:, 1:] = _fractions(others.reshape(count, -1, kinds, 2))
+        known[:] = True
+    else:
+        wrist = _fractions(frames.grounding[:, 2:4])
+        for index, goal in enumerate(goals):
+            told = np.flatnonzero(frames.task == index)
+            if goal is not None and len(told):
+                place[told, goal[1], goal[0]] = wrist[told]
+                known[told, goal[1], goal[0]] = True
+    named = np.array([UNKNOWN if goal is None else goal[0] for goal in goals], np.int8)[frames.task]
+    return Labels(place, known, _lamps(frames, objects), named, _fractions(frames.grounding[:, WAY]))
 
 
 def _lamps(frames: Frames, objects: Sequence[str]) -> NDArray[np.int8]:
     kinds = len(objects)
-    said = frames.grounding[:, 7 + 2 * kinds : 7 + 3 * kinds]
+    said = frames.grounding[:, HEAD + 2 * kinds : HEAD + 3 * kinds]
     if said.shape[1] == kinds:
         return np.where(said < 0, UNKNOWN, said > 512).astype(np.int8)
     lit = np.full((len(frames), kinds), UNKNOWN, np.int8)
@@ -89,15 +118,40 @@ def reading_loss(said: Tensor, place: Tensor, known: Tensor, lit: Tensor) -> Ten
 
     Shapes: said [B, P, K, 4], place [B, K, 2] (NaN: unseen), known [B, K], lit [B, K] (UNKNOWN where not known).
     """
-    side = int(said.shape[1] ** 0.5)
-    seen = ~place[..., 0].isnan()
-    cell = (place.nan_to_num(0.0) * side).long().clamp(0, side - 1)
-    patch = cell[..., 0] * side + cell[..., 1]
-    target = F.one_hot(patch, side * side).transpose(1, 2).float() * seen[:, None]
-    weight = (1.0 + (PRESENCE_WEIGHT - 1.0) * target) * known[:, None]
-    presence = F.binary_cross_entropy_with_logits(said[..., 0], target, weight)
+    patch, target, seen = _patches(place, said.shape[1])
+    presence = _presence(said[..., 0], target, known)
     here = said.gather(1, patch[:, None, :, None].expand(-1, 1, -1, 4))[:, 0]
     where = F.smooth_l1_loss(here[..., 1:3], place.nan_to_num(0.0), reduction="none", beta=0.02).sum(-1)
     lamp = F.binary_cross_entropy_with_logits(here[..., 3], lit.clamp(0).float(), reduction="none")
     told = seen & (lit >= 0)
-    return presence + 5.0 * where[seen].mean() + lamp[told].sum() / told.sum().clamp(1)
+    return presence + 5.0 * _mean(where, seen) + _mean(lamp, told)
+
+
+def pointing_loss(said: Tensor, place: Tensor, known: Tensor, way: Tensor) -> Tensor:
+    """Presence of the named object over all patches, and the way to it at the patch that holds it.
+
+    Shapes: said [B, P, 4], place [B, 2] (NaN: unseen), known [B], way [B, 3] (NaN: unknown).
+    """
+    patch, target, seen = _patches(place[:, None], said.shape[1])
+    presence = _presence(said[..., :1], target, known[:, None])
+    here = said.gather(1, patch[:, :, None].expand(-1, -1, 4))[:, 0, 1:]
+    off = F.smooth_l1_loss(here, way.nan_to_num(0.5) - 0.5, reduction="none", beta=0.02).sum(-1)
+    return presence + 20.0 * _mean(off, seen[:, 0] & ~way.isnan().any(-1))
+
+
+def _patches(place: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Patch that holds each place [B, K, 2], presence [B, count, K], and whether it is seen [B, K]."""
+    side = int(count**0.5)
+    seen = ~place[..., 0].isnan()
+    cell = (place.nan_to_num(0.0) * side).long().clamp(0, side - 1)
+    patch = cell[..., 0] * side + cell[..., 1]
+    return patch, F.one_hot(patch, count).transpose(1, 2).float() * seen[:, None], seen
+
+
+def _presence(said: Tensor, target: Tensor, known: Tensor) -> Tensor:
+    weight = (1.0 + (PRESENCE_WEIGHT - 1.0) * target) * known[:, None]
+    return F.binary_cross_entropy_with_logits(said, target, weight)
+
+
+def _mean(values: Tensor, counted: Tensor) -> Tensor:
+    return torch.where(counted, values, 0.0).sum() / counted.sum().clamp(1)

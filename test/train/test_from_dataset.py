@@ -48,7 +48,7 @@ def test_chunks_hold_the_last_action_at_the_end_and_never_run_over_a_push(tmp_pa
 def test_places_and_words_come_along(tmp_path):
     frames = frames_of(write(tmp_path / "d"), ADAPTER, size=16, horizon=4, episodes=[0])
     assert frames.texts == ("touch the red block with the left arm",) and (frames.high_task == -1).all()
-    assert frames.grounding[0].tolist() == [516, 260, -1, -1, -1, -1, -1, 516, 260, -1]
+    assert frames.grounding[0].tolist() == [516, 260, -1, -1, -1, -1, -1, 516, 260, -1, -1, -1, -1, -1]
 
 
 def test_a_missing_camera_is_named(tmp_path):

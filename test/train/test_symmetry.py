@@ -15,6 +15,7 @@ from pi0_ros.train.symmetry import (
     changed_vector,
     ordered_target,
 )
+from pi0_ros.train.vision import Labels
 
 CAMERAS = ("base", "left_wrist", "right_wrist")
 EXCHANGE = (1, 2, 3, 0)
@@ -82,11 +83,13 @@ def test_places_and_lamps_move_to_the_new_colour():
     numbers = np.arange(19).astype(np.int16)
     changed = changed_grounding(numbers, Change(False, EXCHANGE))
     assert changed[9:11].tolist() == numbers[7:9].tolist() and changed[16] == numbers[15]
-    place, known = np.random.default_rng(0).random((3, 4, 2)), np.zeros((3, 4), bool)
-    known[1, 0] = True
-    moved, told, lit = changed_labels(place, known, np.array([1, 0, 0, 0]), CAMERAS, Change(True, EXCHANGE))
-    assert told[2, 1] and told.sum() == 1 and lit.tolist() == [0, 1, 0, 0]
-    assert np.isclose(moved[2, 1, 1], 1 - place[1, 0, 1])
+    place, known = np.random.default_rng(0).random((1, 3, 4, 2)), np.zeros((1, 3, 4), bool)
+    known[0, 1, 0] = True
+    labels = Labels(place, known, np.array([[1, 0, 0, 0]]), np.array([0]), np.array([[0.6, 0.7, 0.4]]))
+    moved = changed_labels(labels, 0, CAMERAS, Change(True, EXCHANGE))
+    assert moved.known[2, 1] and moved.known.sum() == 1 and moved.lit.tolist() == [0, 1, 0, 0]
+    assert np.isclose(moved.place[2, 1, 1], 1 - place[0, 1, 0, 1])
+    assert moved.named == 1 and np.allclose(moved.way, (0.6, 0.3, 0.4))
 
 
 def test_the_next_target_is_the_first_colour_unlit_with_the_arm_of_its_side():

@@ -23,7 +23,7 @@ from pi0_ros.train.session import Plan, make_job, mixture, pipeline_for, run, ti
 from pi0_ros.train.settings import TrainSettings
 from pi0_ros.train.statistics import frame_statistics, statistics_of
 from pi0_ros.train.trainer import Trainer, split_episodes
-from pi0_ros.train.vision import UNKNOWN, labels_of, reading_loss
+from pi0_ros.train.vision import UNKNOWN, labels_of, pointing_loss, reading_loss
 
 SIZE, HORIZON, COUNT = 32, 16, 24
 OBJECTS = ("red", "green", "blue", "yellow")
@@ -150,6 +150,28 @@ def test_reading_loss_falls_to_almost_nothing_when_patches_say_the_truth():
     truth = reading_loss(said, place, torch.ones(1, 1, dtype=torch.bool), torch.ones(1, 1))
     wrong = reading_loss(said.flip(1), place, torch.ones(1, 1, dtype=torch.bool), torch.ones(1, 1))
     assert truth < 1e-3 < wrong
+
+
+def test_every_camera_is_labelled_where_the_frames_say_so():
+    frames = some_frames()
+    told = np.random.default_rng(0).integers(0, 1024, (COUNT, 35)).astype(np.int16)
+    labels = labels_of(replace(frames, grounding=told), OBJECTS)
+    assert labels.known.all() and np.allclose(labels.place[:, 2, 3], told[:, 33:35] / 1024)
+    words = [frames.texts[t] for t in frames.task]
+    assert [OBJECTS[k] in text for k, text in zip(labels.named, words, strict=True) if k != UNKNOWN].count(False) == 0
+    assert np.allclose(labels.way, told[:, 4:7] / 1024)
+
+
+def test_pointing_loss_falls_to_almost_nothing_when_the_named_patch_is_told():
+    place, way = torch.tensor([[0.25, 0.75]]), torch.tensor([[0.5, 0.6, 0.4]])
+    said = torch.zeros(1, 4, 4)
+    said[..., 0] = -20.0
+    said[0, 1] = torch.tensor([20.0, 0.0, 0.1, -0.1])
+    truth = pointing_loss(said, place, torch.ones(1, dtype=torch.bool), way)
+    wrong = pointing_loss(said.flip(1), place, torch.ones(1, dtype=torch.bool), way)
+    assert truth < 1e-3 < wrong
+    unseen = torch.full_like(place, torch.nan)
+    assert pointing_loss(said * 0 - 20, unseen, torch.ones(1, dtype=torch.bool), way) < 1e-3
 
 
 def test_a_run_writes_a_checkpoint_that_the_policy_loads(folder):

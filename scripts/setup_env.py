@@ -223,7 +223,9 @@ def install_command() -> None:
     # `.pth` files are read in alphabetical order: before the wheels' own, which may start the interpreter over.
     (site_packages() / "pi0_ros_checkout.pth").write_text("import pi0_ros_checkout\n")
     command = VENV / "bin" / "pi0"
-    command.write_text(f"#!{PYTHON}\nimport sys\n\nfrom pi0_ros.cli import main\n\nsys.exit(main())\n")
+    # The guard is for `pi0 train --workers`: its processes import the file that was started.
+    guarded = 'if __name__ == "__main__":\n    sys.exit(main())\n'
+    command.write_text(f"#!{PYTHON}\nimport sys\n\nfrom pi0_ros.cli import main\n\n{guarded}")
     command.chmod(0o755)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pi0_ros.control.audit import violations
 from pi0_ros.robot import Kind, Robot
 from pi0_ros.sim.harness import Episode
 
@@ -19,7 +19,8 @@ class Motion:
     rms_jerk [rad/s³]: of all position channels, third difference of the commands. seam_position [rad or m] and
     seam_velocity [rad/s]: largest jump a splice made in the commands; seam_share: the latter as a share of the joint's
     velocity limit. holding [s]: in autonomy with a plan that ran out. tracking [rad]: RMS command − measured, a servo's
-    lag included. delay [s]: observation to first command, largest p95.
+    lag included. delay [s]: observation to first command, largest p95. violations: promises of `control.audit` that a
+    group broke in an episode.
     """
 
     rms_jerk: float
@@ -49,21 +50,5 @@ def motion_of(robot: Robot, episodes: Sequence[Episode]) -> Motion:
         underruns=sum(e.steps[-1].counters.underruns for e in episodes),
         tracking=float(np.sqrt(np.mean(errors**2))),
         delay=max(step.delay_p95 for step in steps),
-        violations=sum(violations(robot, e.commands) for e in episodes),
+        violations=sum(len(violations(robot, e.commands, period)) for e in episodes),
     )
-
-
-def violations(robot: Robot, commands: NDArray[np.float64], period: float | None = None) -> int:
-    """Commands [T, D] that are not finite, out of bounds, or a step above the velocity limit · period (rounding apart).
-
-    For velocity channels the step is bounded by acceleration · period. Grippers count like positions.
-    """
-    period = 1.0 / robot.control_rate if period is None else period
-    limits = [c.limits for c in robot.channels]
-    lower, upper = np.array([m.lower for m in limits]), np.array([m.upper for m in limits])
-    driven = [c.kind is Kind.VELOCITY for c in robot.channels]
-    rate = np.array([m.acceleration if d else m.velocity for m, d in zip(limits, driven, strict=True)])
-    bad = ~np.isfinite(commands).all(axis=1) | ((commands < lower - 1e-9) | (commands > upper + 1e-9)).any(axis=1)
-    steps = np.abs(np.diff(commands, axis=0))
-    bad[1:] |= (steps > rate * period * (1.0 + 1e-6)).any(axis=1)
-    return int(bad.sum())

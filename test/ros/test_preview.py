@@ -1,0 +1,81 @@
+"""What is drawn of a plan is the plan."""
+
+import math
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+from visualization_msgs.msg import Marker
+
+from pi0_ros.control import Chunk
+from pi0_ros.robot import load_robot
+from pi0_ros.robot.kinematics import chains
+from pi0_ros.ros.clock import seconds
+from pi0_ros.ros.preview import Preview, base_path
+
+
+@pytest.fixture(scope="module")
+def robot():
+    return load_robot("mobile_bimanual")
+
+
+@pytest.fixture(scope="module")
+def plan(robot):
+    """Eight rows in which every channel moves."""
+    limits = [c.limits for c in robot.channels]
+    start = np.array([0.5 * (m.lower + m.upper) for m in limits])
+    rows = start + np.linspace(0.0, 0.1, 8)[:, None]
+    return Chunk(100.0, 0.1, robot.channel_names, rows, 3, 1)
+
+
+def test_the_trajectory_names_joints_and_has_the_times_of_the_rows(robot, plan):
+    message = Preview(robot).trajectory(plan)
+    assert "left_finger_joint" in message.joint_names and "base_vx" not in message.joint_names
+    assert seconds(message.header.stamp) == pytest.approx(100.0)
+    assert [seconds(p.time_from_start) for p in message.points] == pytest.approx([0.1 * k for k in range(8)])
+    column = message.joint_names.index("left_joint2")
+    np.testing.assert_allclose(
+        [p.positions[column] for p in message.points], plan.values[:, robot.index["left_joint2"]]
+    )
+    grip = robot.group("left_gripper").gripper
+    wanted = grip.closed + plan.values[-1, robot.index["left_gripper"]] * (grip.open - grip.closed)
+    assert message.points[-1].positions[message.joint_names.index("left_finger_joint")] == pytest.approx(wanted)
+
+
+def test_the_paths_are_those_of_the_arms_ends_and_of_the_base(robot, plan):
+    preview = Preview(robot)
+    clear, *lines = preview.markers(plan, 101.0).markers
+    assert clear.action == Marker.DELETEALL
+    assert [line.ns for line in lines] == ["left_arm", "right_arm", "base", "lift"]
+    assert len({line.id for line in lines}) == len(lines)
+    for line in lines:
+        assert line.header.frame_id == "base_link" and line.type == Marker.LINE_STRIP and line.color.a > 0.0
+    drawn = np.array([(p.x, p.y, p.z) for p in lines[0].points])
+    np.testing.assert_allclose(drawn, chains(robot)["left_arm"].points(preview.joint_values(plan)))
+    assert len(drawn) == 8 and np.ptp(drawn, axis=0).max() > 0.01
+
+
+def test_without_a_plan_what_was_drawn_is_taken_away(robot):
+    (clear,) = Preview(robot).markers(None, 1.0).markers
+    assert clear.action == Marker.DELETEALL
+
+
+def test_a_base_that_turns_as_it_rolls_goes_in_a_circle():
+    turns = np.tile([0.5, 0.5 / 0.4], (201, 1))  # half a metre a second on a radius of 0.4 m
+    points = base_path(turns, ("vx", "wz"), 2 * math.pi * 0.4 / 0.5 / 200)
+    np.testing.assert_allclose(np.linalg.norm(points - (0.0, 0.4, 0.0), axis=1), 0.4, atol=1e-3)
+    np.testing.assert_allclose(points[-1], points[0], atol=1e-3)
+
+
+def test_a_base_that_slides_sideways_does(robot):
+    points = base_path(np.tile([0.0, 0.2, 0.0], (6, 1)), ("vx", "vy", "wz"), 0.1)
+    np.testing.assert_allclose(points[-1], (0.0, 0.1, 0.0))
+
+
+def test_another_robot_is_drawn_in_its_own_frame():
+    robot = load_robot("aloha")
+    rows = np.tile([0.5 * (c.limits.lower + c.limits.upper) for c in robot.channels], (4, 1))
+    shown = Preview(robot).markers(Chunk(0.0, 0.02, robot.channel_names, rows, 1, 1), 0.0).markers[1:]
+    assert [m.ns for m in shown] == ["left_arm", "right_arm"] and {m.header.frame_id for m in shown} == {"table"}

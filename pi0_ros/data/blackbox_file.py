@@ -45,15 +45,17 @@ DEFINITIONS: Mapping[str, str] = {
 }
 LEVELS = {"info": 20, "warn": 30, "error": 40}
 CHUNK = "pi0_ros/msg/ActionChunk"
+DISK = 512 << 20  # [bytes] of black boxes in one folder
 
 
 def write_black_box(
-    folder: Path, records: Iterable[Record], reason: str, channels: Sequence[str], keep: int = 20
+    folder: Path, records: Iterable[Record], reason: str, channels: Sequence[str], keep: int = 20, budget: int = DISK
 ) -> Path:
-    """Write records as `<ROS time>_<reason>.mcap`, and delete the oldest files beyond `keep`.
+    """Write records as `<ROS time>_<reason>.mcap`; the oldest files go beyond `keep` of them or `budget` bytes.
 
-    Topics: joint_states, executor/command, action_chunk, events, and <camera>/image_raw/compressed. The reason stands in
-    the file's metadata record `pi0_ros` too. Returns the file. Raises OSError where the folder cannot be written.
+    Topics: joint_states, odom, executor/command, action_chunk, events, and <camera>/image_raw/compressed. The reason
+    stands in the file's metadata record `pi0_ros` too. The name is given when the file is complete. Returns the file.
+    Raises OSError where the folder cannot be written.
     """
     from mcap_ros2.writer import Writer
 
@@ -61,14 +63,16 @@ def write_black_box(
     kept = list(records)
     stamp = kept[-1].ros if kept else 0.0
     file = folder / f"{stamp:.3f}_{re.sub(r'[^a-z0-9]+', '-', reason.lower())[:60].strip('-') or 'fault'}.mcap"
-    with file.open("wb") as stream:
+    unfinished = file.with_suffix(".part")
+    with unfinished.open("wb") as stream:
         writer = Writer(stream)
         schemas = {name: writer.register_msgdef(name, text) for name, text in _definitions().items()}
         for sequence, record in enumerate(kept):
             _write(writer, schemas, record, sequence, channels)
         writer._writer.add_metadata("pi0_ros", {"reason": reason})
         writer.finish()
-    _forget(folder, keep)
+    unfinished.replace(file)
+    _forget(folder, keep, budget)
     return file
 
 
@@ -154,7 +158,12 @@ def _time(seconds: float) -> dict[str, int]:
     return {"sec": whole, "nanosec": int((max(seconds, 0.0) - whole) * 1e9)}
 
 
-def _forget(folder: Path, keep: int) -> None:
-    files = sorted(folder.glob("*.mcap"), key=lambda file: file.stat().st_mtime_ns)
-    for file in files[: max(len(files) - keep, 0)]:
-        file.unlink()
+def _forget(folder: Path, keep: int, budget: int) -> None:
+    """Delete the oldest files beyond `keep` of them and beyond `budget` bytes; the newest stays however large."""
+    files = [*folder.glob("*.mcap"), *folder.glob("*.part")]  # the latter of a process that was killed while it wrote
+    newest_first = sorted(files, key=lambda file: file.stat().st_mtime_ns, reverse=True)
+    total = 0
+    for rank, file in enumerate(newest_first):
+        total += file.stat().st_size
+        if rank >= max(keep, 1) or (rank > 0 and total > budget):
+            file.unlink(missing_ok=True)

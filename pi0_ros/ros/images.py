@@ -52,6 +52,8 @@ _LAYOUT: dict[str, tuple[int, int, int | None]] = {
     "8UC4": (1, 4, cv2.COLOR_BGRA2RGB),
 }
 
+JPEG_START = b"\xff\xd8"
+
 ENCODINGS = tuple(_LAYOUT)
 """The `sensor_msgs/Image` encodings that can be read."""
 
@@ -150,15 +152,35 @@ def image_message(picture: NDArray[np.uint8], stamp: object, frame: str = "") ->
     return message
 
 
+def _jpeg(picture: NDArray[np.uint8], quality: int) -> bytes:
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise PictureError(f"a picture of shape {picture.shape} cannot be compressed")
+    return data.tobytes()
+
+
+def thumbnail(message: Image | CompressedImage, longest: int = 320, most: int = 40_000, quality: int = 80) -> bytes:
+    """A picture message as a small JPEG: neither side longer than `longest` pixels. Raises PictureError.
+
+    One that came as a JPEG of at most `most` bytes is left as it is.
+    """
+    if isinstance(message, CompressedImage) and len(message.data) <= most and bytes(message.data[:2]) == JPEG_START:
+        return bytes(message.data)
+    picture = decode_picture(message)
+    share = longest / max(picture.shape[:2])
+    if share < 1.0:
+        size = tuple(max(1, round(side * share)) for side in picture.shape[1::-1])
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    return _jpeg(picture, quality)
+
+
 def compressed_message(
     picture: NDArray[np.uint8], stamp: object, frame: str = "", quality: int = 90
 ) -> CompressedImage:
     """A JPEG CompressedImage of an RGB uint8 picture [H, W, 3]; `stamp` is a builtin_interfaces/Time."""
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not done:
-        raise PictureError(f"a picture of shape {picture.shape} cannot be compressed")
+    data = _jpeg(picture, quality)
     message = CompressedImage(format="rgb8; jpeg compressed bgr8")
     message.header.stamp = stamp
     message.header.frame_id = frame
-    message.data = _bytes(data.tobytes())
+    message.data = _bytes(data)
     return message

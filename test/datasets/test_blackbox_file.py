@@ -1,5 +1,6 @@
 """The black box on disk can be read back, replayed, and does not grow for ever."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,32 @@ def test_chunks_and_joint_states_come_back_as_they_were(tmp_path):
 def test_only_the_newest_files_are_kept(tmp_path):
     names = [write_black_box(tmp_path, records(), f"fault {i}", NAMES, keep=3).name for i in range(5)]
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted(names[2:])
+
+
+def test_the_folder_holds_no_more_than_its_share_of_the_disk_and_always_the_newest(tmp_path):
+    size = write_black_box(tmp_path, records(), "fault 0", NAMES).stat().st_size
+    names = [
+        write_black_box(tmp_path, records(), f"fault {i}", NAMES, budget=2 * size + size // 2).name for i in (1, 2)
+    ]
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(names)
+    newest = write_black_box(tmp_path, records(), "fault 3", NAMES, budget=1)
+    assert list(tmp_path.iterdir()) == [newest]
+
+
+def test_what_a_killed_process_left_unfinished_is_no_recording_and_goes_as_the_others_do(tmp_path):
+    (tmp_path / "1.000_fault.part").write_bytes(b"half")
+    os.utime(tmp_path / "1.000_fault.part", (0, 0))
+    first = write_black_box(tmp_path, records(), "fault 1", NAMES, keep=2)
+    assert sorted(file.suffix for file in tmp_path.iterdir()) == [".mcap", ".part"]
+    second = write_black_box(tmp_path, records(), "fault 2", NAMES, keep=2)
+    assert set(tmp_path.iterdir()) == {first, second}
+
+
+def test_a_picture_comes_back_as_the_jpeg_it_was(tmp_path):
+    file = write_black_box(tmp_path, records(), "x", NAMES)
+    (picture,) = read_bag(file, ("sensor_msgs/msg/CompressedImage",))
+    assert bytes(picture.message.data) == b"\xff\xd8jpeg" and picture.message.format == "jpeg"
+    assert picture.message.header.frame_id == "base" and stamp_of(picture.message.header) == pytest.approx(100.5)
 
 
 def test_a_truncated_file_is_named(tmp_path):

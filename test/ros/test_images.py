@@ -15,6 +15,7 @@ from pi0_ros.ros.images import (
     compressed_message,
     decode_picture,
     image_message,
+    thumbnail,
 )
 
 RED = (200, 30, 10)
@@ -175,3 +176,28 @@ def test_grey_jpeg_and_png_are_read():
 def test_bytes_that_are_no_picture_are_refused(data):
     with pytest.raises(PictureError):
         decode_picture(CompressedImage(format="jpeg", data=array.array("B", data)))
+
+
+@pytest.mark.parametrize("shape", [(480, 640), (1080, 1920), (30, 4000), (224, 224), (1, 1)])
+def test_a_thumbnail_is_small_and_keeps_the_sides_in_proportion(shape):
+    picture = np.full((*shape, 3), RED, np.uint8)
+    jpeg = thumbnail(image_message(picture, Time()), longest=320)
+    small = decode_picture(CompressedImage(format="jpeg", data=jpeg))
+    share = min(1.0, 320 / max(shape))
+    assert small.shape == (max(1, round(shape[0] * share)), max(1, round(shape[1] * share)), 3)
+    np.testing.assert_allclose(small.reshape(-1, 3).mean(axis=0), RED, atol=6)
+
+
+def test_a_small_jpeg_stays_as_it_is_and_a_large_one_is_shrunk():
+    rng = np.random.default_rng(0)
+    small = compressed_message(rng.integers(0, 255, (60, 80, 3), np.uint8), Time())
+    assert thumbnail(small) == bytes(small.data)
+    large = compressed_message(rng.integers(0, 255, (480, 640, 3), np.uint8), Time())
+    assert len(thumbnail(large)) < len(large.data) / 2
+
+
+def test_a_thumbnail_of_no_picture_is_refused():
+    with pytest.raises(PictureError):
+        thumbnail(message(RED, "32FC7"))
+    with pytest.raises(PictureError):
+        thumbnail(CompressedImage(format="jpeg", data=b"\xff\xd8 is not enough" * 10_000))

@@ -1,0 +1,55 @@
+"""Writing black boxes beside the work: one after the other, in a thread of its own.
+
+Writing takes a second or two, and a fault that leads to the next one must find somebody who listens.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pi0_ros.control import Record
+from pi0_ros.data.blackbox_file import write_black_box
+from pi0_ros.ros.loop import calm_down
+
+
+class BlackBoxWriter:
+    """Files in `folder`. Of the boxes that wait while one is being written only the newest is kept: it has it all."""
+
+    def __init__(
+        self, folder: Path, channels: Sequence[str], written: Callable[[Path], None], failed: Callable[[OSError], None]
+    ) -> None:
+        self._folder, self._channels, self._written, self._failed = folder, channels, written, failed
+        self._changed = threading.Condition()
+        self._waiting: tuple[Sequence[Record], str] | None = None
+        self._ending = False
+        self._thread = threading.Thread(target=self._run, name="black box", daemon=True)
+        self._thread.start()
+
+    def save(self, records: Sequence[Record], reason: str) -> None:
+        """Write these soon; returns at once."""
+        with self._changed:
+            self._waiting = (records, reason)
+            self._changed.notify_all()
+
+    def close(self, patience: float) -> bool:
+        """End when all is written; False where that takes longer than `patience` [s]."""
+        with self._changed:
+            self._ending = True
+            self._changed.notify_all()
+        self._thread.join(timeout=patience)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting is not None or self._ending)
+                if self._waiting is None:
+                    return
+                (records, reason), self._waiting = self._waiting, None
+            calm_down()  # it is busy for long: a real-time thread that is takes the machine with it
+            try:
+                self._written(write_black_box(self._folder, records, reason, self._channels))
+            except OSError as error:
+                self._failed(error)

@@ -1,0 +1,87 @@
+"""Now and then a small picture of what every camera sees, for the black box, at next to no cost.
+
+The network layer keeps the newest picture of each camera without ever waking Python; a thread takes one when it is due.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
+
+from pi0_ros.robot.spec import Camera
+from pi0_ros.ros.clock import seconds
+from pi0_ros.ros.images import PictureError, thumbnail
+from pi0_ros.ros.inlets import Unspun
+from pi0_ros.ros.subscribe import PICTURE_TYPES
+
+NEWEST = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=1,
+    reliability=ReliabilityPolicy.BEST_EFFORT,
+    durability=DurabilityPolicy.VOLATILE,
+)
+
+Keep = Callable[[str, float, bytes], None]
+"""What is done with a picture: `keep(camera, stamp [ROS s], JPEG)`."""
+
+
+class Snapshots:
+    """One picture of each camera every `period` [s], one camera after the other, as small JPEGs."""
+
+    def __init__(self, node: Node, cameras: Sequence[Camera], period: float, keep: Keep) -> None:
+        self._node, self._period, self._keep = node, period, keep
+        # rclpy holds groups weakly.
+        self._group = Unspun()
+        self._subscriptions = [(c.name, self._subscribe(c)) for c in cameras]
+        self._ending = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.taken = 0
+
+    def _subscribe(self, camera: Camera) -> Subscription:
+        kind = PICTURE_TYPES[camera.type]
+        return self._node.create_subscription(kind, camera.topic, lambda _: None, NEWEST, callback_group=self._group)
+
+    def start(self) -> None:
+        """Begin to take pictures."""
+        self._ending.clear()
+        self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End."""
+        self._ending.set()
+        if self._thread is not None:
+            self._thread.join(timeout=1.0)
+            self._thread = None
+
+    def close(self) -> None:
+        """End and unsubscribe."""
+        self.stop()
+        for _, subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions.clear()
+
+    def _run(self) -> None:
+        while self._subscriptions:
+            for name, subscription in self._subscriptions:
+                # Spread over the period, so that no moment has all the work.
+                if self._ending.wait(self._period / len(self._subscriptions)):
+                    return
+                self._take(name, subscription)
+
+    def _take(self, name: str, subscription: Subscription) -> None:
+        with subscription.handle:
+            taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
+        if taken is None:
+            return
+        message = taken[0]
+        try:
+            jpeg = thumbnail(message)
+        except PictureError:
+            return  # whoever plans with this camera says what is wrong with its pictures
+        self._keep(name, seconds(message.header.stamp), jpeg)
+        self.taken += 1

@@ -15,7 +15,7 @@ from pi0_ros.nodes.weights import Weights
 from pi0_ros.policy import Observation, PolicyError
 from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Health
-from pi0_ros.ros.lifecycle import ManagedNode
+from pi0_ros.ros.lifecycle import HALT, ManagedNode
 from pi0_ros.ros.parameters import Parameter, ParameterError
 from pi0_ros.ros.qos import LATCHED
 from pi0_ros.ros.run import Signals, run
@@ -96,16 +96,16 @@ class HighLevelNode(ManagedNode):
 
     def start(self) -> None:
         """Start asking."""
-        self._ending = False
-        self._thread = threading.Thread(target=self._ask_forever, name="high level", daemon=True)
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._ask_forever, args=(self._ending,), name="high level", daemon=True)
         self._thread.start()
 
     def halt(self) -> None:
-        """Stop asking."""
+        """Stop asking; what is being decoded is not published, however long it still takes."""
         with self._ask:
-            self._ending = True
+            self._ending.set()
             self._ask.notify_all()
-        self._thread.join(timeout=10.0)
+        self._thread.join(timeout=HALT)
         self._thread = None
 
     def teardown(self) -> None:
@@ -134,25 +134,25 @@ class HighLevelNode(ManagedNode):
             self._decision.restart()
             self._publisher.publish(String(data=""))
 
-    def _ask_forever(self) -> None:
+    def _ask_forever(self, ending: threading.Event) -> None:
         unsure = False
-        while not self._ending:
+        while not ending.is_set():
             with self._ask:
                 # An unsure answer is asked again with the next pictures, not a whole period later.
-                self._ask.wait_for(lambda: self._ending or self._new, 0.1 if unsure else self._period())
+                self._ask.wait_for(lambda: ending.is_set() or self._new, 0.1 if unsure else self._period())
+                if ending.is_set():
+                    return
                 task, new, self._new = self._task, self._new, False
-            if self._ending:
-                return
             if new:
                 self._decision.restart()
-            unsure = bool(task) and self._decide(task)
+            unsure = bool(task) and self._decide(task, ending)
             if not task:
                 self._reason = "no task yet; publish one on task"
 
     def _period(self) -> float:
         return float(self.get_parameter("period").value)
 
-    def _decide(self, task: str) -> bool:
+    def _decide(self, task: str, ending: threading.Event) -> bool:
         """Ask once; True where the answer should be confirmed soon."""
         senses = self._senses
         view = (
@@ -166,12 +166,17 @@ class HighLevelNode(ManagedNode):
         try:
             text = self._question(view, task)
         except Exception as error:  # noqa: BLE001 - one failed question must not end the thread
+            if ending.is_set():
+                return False
             self._failures += 1
             self._failure = f"{type(error).__name__}: {error}"
             self.get_logger().error(f"decoding failed:\n{traceback.format_exc()}", throttle_duration_sec=5.0)
             return False
-        self._failure = self._reason = ""
-        return self._take(text, task)
+        with self._ask:
+            if ending.is_set():
+                return False
+            self._failure = self._reason = ""
+            return self._take(text, task)
 
     def _question(self, view: View, task: str) -> str:
         observation = Observation(stamp=view.stamp, images=view.pictures, state=view.state, prompt=task)

@@ -22,7 +22,7 @@ from pi0_ros.policy import Observation, Plan, PlanPrefix, PolicyError
 from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.ros.conversions import MODE_NAMES, chunk_message
 from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Health, Rate
-from pi0_ros.ros.lifecycle import ManagedNode
+from pi0_ros.ros.lifecycle import HALT, ManagedNode
 from pi0_ros.ros.parameters import Parameter, ParameterError
 from pi0_ros.ros.qos import LATCHED, RELIABLE
 from pi0_ros.ros.run import Signals, run
@@ -64,6 +64,7 @@ class PolicyNode(ManagedNode):
         self._weights = weights or Weights()
         self.senses: Senses | None = None
         self._thread: threading.Thread | None = None
+        self._speaking = threading.Lock()
 
     # --- lifecycle ---
 
@@ -95,15 +96,17 @@ class PolicyNode(ManagedNode):
 
     def start(self) -> None:
         """Start planning."""
-        self._ending = False
-        self._thread = threading.Thread(target=self._plan_forever, name="inference", daemon=True)
+        # Every activation has its own: a thread that still thinks when the next one begins must not come back to life.
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._plan_forever, args=(self._ending,), name="inference", daemon=True)
         self._thread.start()
 
     def halt(self) -> None:
-        """Stop planning; the plan that is being made is not published."""
-        self._ending = True
+        """Stop planning; the plan that is being made is not published, however long it still takes."""
+        with self._speaking:
+            self._ending.set()
         self.senses.wake()
-        self._thread.join(timeout=10.0)
+        self._thread.join(timeout=HALT)
         self._thread = None
 
     def teardown(self) -> None:
@@ -142,16 +145,17 @@ class PolicyNode(ManagedNode):
 
     # --- the inference thread ---
 
-    def _plan_forever(self) -> None:
-        while not self._ending:
-            self.senses.wait(0.05)
-            if self._ending or not self._wanted():
+    def _plan_forever(self, ending: threading.Event) -> None:
+        senses = self.senses
+        while not ending.is_set():
+            senses.wait(0.05)
+            if ending.is_set() or not self._wanted():
                 continue
-            view = self.senses.view(self._cameras)
+            view = senses.view(self._cameras)
             if view.missing:
                 self._withhold("; ".join(view.missing))
                 continue
-            self._try_to_plan(view)
+            self._try_to_plan(view, ending)
 
     def _wanted(self) -> bool:
         """Whether it is time to plan; notes why not."""
@@ -179,17 +183,19 @@ class PolicyNode(ManagedNode):
         self._reason = reason
         return False
 
-    def _try_to_plan(self, view: View) -> None:
+    def _try_to_plan(self, view: View, ending: threading.Event) -> None:
         try:
-            self._plan(view)
+            self._plan(view, ending)
             self._reason, self._failure = "", ""
         except Exception as error:  # noqa: BLE001 - one failed inference must not end the thread
+            if ending.is_set():
+                return
             self._failures += 1
             self._failure = f"{type(error).__name__}: {error}"
             self.get_logger().error(f"inference failed:\n{traceback.format_exc()}", throttle_duration_sec=5.0)
             self._last = self.clocks.steady() + RETRY
 
-    def _plan(self, view: View) -> None:
+    def _plan(self, view: View, ending: threading.Event) -> None:
         prompt, now, began = self._prompt, self._situation, self.clocks.steady()
         same = prompt == self._told_prompt
         told = self._running(now, view.stamp, same)
@@ -199,8 +205,9 @@ class PolicyNode(ManagedNode):
         if not np.all(np.isfinite(plan.values)):
             bad = [n for n, ok in zip(plan.names, np.all(np.isfinite(plan.values), axis=0), strict=True) if not ok]
             raise PolicyError(f"the plan for {', '.join(bad)} is not finite")
-        if not self._ending:
-            self._publish(plan, view.stamp, now.epoch, prompt)
+        with self._speaking:
+            if not ending.is_set():
+                self._publish(plan, view.stamp, now.epoch, prompt)
 
     def _running(self, now: Situation, stamp: float, same_prompt: bool) -> PlanPrefix | None:
         """The rest of the plan that the executor is following, where it is one of ours and of this epoch."""

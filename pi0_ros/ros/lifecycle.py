@@ -18,6 +18,9 @@ from pi0_ros.ros.parameters import Parameter, ParameterError, Parameters
 
 AUTOSTART = Parameter("autostart", True, "configure and activate without being asked by a lifecycle manager")
 
+HALT = 0.2
+"""Seconds that `halt` may wait for a thread whose work cannot be interrupted, such as a network's."""
+
 SUCCESS, FAILURE, FAULT = (
     TransitionCallbackReturn.SUCCESS,
     TransitionCallbackReturn.FAILURE,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import stat
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -18,6 +20,8 @@ from pi0_ros.ros.parameters import ParameterError
 
 # Threads that wait for the interpreter get it after this long; the default of 5 ms is a quarter of a control period.
 SWITCH_INTERVAL = 0.0005
+# Seconds for each of the last two things a process does, when all has been made safe: end spinning, say goodbye.
+FAREWELL = 0.5
 
 
 class Runnable(Protocol):
@@ -75,6 +79,8 @@ class Signals:
 
     def __init__(self) -> None:
         self.reason = ""
+        self.idle: Callable[[], bool] = lambda: True
+        """Whether nothing is at work yet: a process that is still loading ends at once, not when it has loaded."""
         self._asked = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._received)
@@ -82,6 +88,8 @@ class Signals:
     def _received(self, number: int, _: object) -> None:
         self.reason = signal.Signals(number).name
         self._asked.set()
+        if self.idle():
+            _leave(0)
 
     def wait(self) -> str:
         """The name of the signal that came."""
@@ -99,6 +107,21 @@ class Signals:
     def asked(self) -> bool:
         """Whether the process is asked to end."""
         return self._asked.is_set()
+
+
+def never_wait_for_output() -> None:
+    """Let log lines that nobody reads be lost, rather than stop the process.
+
+    The logger of ROS writes with the interpreter in its hand: where the terminal is paused or the reader of the pipe is
+    stuck, every thread would wait for it.
+    """
+    for number in (1, 2):
+        with contextlib.suppress(OSError):
+            if stat.S_ISFIFO(os.fstat(number).st_mode) or os.isatty(number):
+                # Opened anew, because whoever else has it open does not expect it to change.
+                own = os.open(f"/proc/self/fd/{number}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+                os.dup2(own, number)
+                os.close(own)
 
 
 def run(make: Callable[[Signals], Sequence[Node]], arguments: Sequence[str] | None = None) -> int:
@@ -119,17 +142,33 @@ def _run_nodes(nodes: Sequence[Node], signals: Signals) -> int:
     spinner = Spinner()
     for node in nodes:
         spinner.add(node)
+    signals.idle = lambda: not any(getattr(node, "active", True) for node in nodes)
     up = all(node.bring_up() for node in nodes if not signals.asked)  # type: ignore[attr-defined]
+    signals.idle = lambda: False
     spinner.start()
     if up:
         signals.wait()
     for node in nodes:
         node.shut_down(signals.reason or "could not start")  # type: ignore[attr-defined]
-    if spinner.stop():
+    if spinner.stop(FAREWELL):
+        _say_goodbye(nodes)
+    return _leave(0 if up else 1)
+
+
+def _say_goodbye(nodes: Sequence[Node]) -> None:
+    """Tell the other participants that the nodes are gone, as far as that can be done in time.
+
+    What is left out costs nothing: they notice by themselves after a while.
+    """
+
+    def goodbye() -> None:
         for node in nodes:
             node.destroy_node()
         rclpy.try_shutdown()
-    return _leave(0 if up else 1)
+
+    thread = threading.Thread(target=goodbye, name="goodbye", daemon=True)
+    thread.start()
+    thread.join(timeout=FAREWELL)
 
 
 def _leave(code: int) -> int:
@@ -138,6 +177,7 @@ def _leave(code: int) -> int:
     The interpreter would first wait for the libraries under torch and DDS to take their threads apart, which on a busy
     machine lasts longer than a supervisor waits before it kills.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(code)

@@ -53,7 +53,8 @@ class Plans:
 
     def at(self, time: float) -> Timeline | None:
         """The running plan, None where there is none or it has run out at `time`."""
-        return self.running if self.running is not None and time <= self.running.end else None
+        running = self.running  # read once: previews ask from another thread
+        return running if running is not None and time <= running.end else None
 
     @property
     def waiting(self) -> bool:

@@ -54,8 +54,8 @@ class Objective(nn.Module):
         self.objects, self.looking = tuple(objects), looking
         if objects:
             width = model.config.language.width
-            self.reader = nn.Linear(width, len(self.objects) * 3)
-            self.sharpness = nn.Parameter(torch.tensor([4.0, -3.0]))
+            self.reader = nn.Linear(width, 4)
+            self.sharpness = nn.Parameter(torch.tensor(8.0))
             self.pointer = nn.Linear(width, 4)
 
     def forward(self, acting: Examples, words: Examples | None, flow: FlowTargets | None) -> StepLoss:
@@ -90,8 +90,10 @@ class Objective(nn.Module):
             zero = prefix.hidden.new_zeros((), dtype=torch.float32)
             return zero, zero
         cameras = len(examples.inputs.images)
+        features = self._pictures(prefix.embeddings, cameras)
         read = reading_loss(
-            self.read(self._pictures(prefix.embeddings, cameras)).float(),
+            self.reader(features).float(),
+            self.alike(features).float(),
             known.place.flatten(0, 1),
             known.known.flatten(0, 1),
             known.lit[:, None].expand(-1, cameras, -1).flatten(0, 1),
@@ -105,12 +107,10 @@ class Objective(nn.Module):
         way = known.way[:, None].expand(-1, cameras, -1).flatten(0, 1)
         return read, pointing_loss(said, place.flatten(0, 1), told.flatten(0, 1), way)
 
-    def read(self, features: Tensor) -> Tensor:
-        """What patches [N, P, width] say of the objects [N, P, K, 4]: presence by the product with their words."""
-        words = F.layer_norm(self.model.embed_text(torch.tensor(self.objects)), features.shape[-1:])
-        alike = features @ words.to(features.dtype).T / features.shape[-1]
-        presence = self.sharpness[0] * alike + self.sharpness[1]
-        return torch.cat([presence[..., None], self.reader(features).unflatten(-1, (len(self.objects), 3))], dim=-1)
+    def alike(self, features: Tensor) -> Tensor:
+        """How much patches [N, P, width] are like the words of the objects [N, P, K]: cosines, sharpened."""
+        words = F.normalize(self.model.embed_text(torch.tensor(self.objects)), dim=-1)
+        return self.sharpness * (F.normalize(features, dim=-1) @ words.to(features.dtype).T)
 
     def _pictures(self, tokens: Tensor, cameras: int) -> Tensor:
         """The picture tokens of a prefix, normalised, a camera a row: [B * C, P, width]."""

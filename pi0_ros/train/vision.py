@@ -3,9 +3,10 @@
 PaliGemma comes with the knowledge of what things look like and which word means them; a network from scratch would
 have to find both through the sentences of its text head, which takes an order of magnitude more examples.
 
-* Reading, on the projected picture features: which objects' centres a patch holds, where in the picture they are, and
-  whether their lamp is lit. Presence is the product of the feature with the embedding of the object's word, so that
-  words and patches share a space from the start, as contrastive pre-training leaves them.
+* Reading, on the projected picture features: whether a patch holds an object's centre, where in the picture it is,
+  whether its lamp is lit, and which object it is. The last is a choice between the embeddings of the objects' words, so
+  that words and patches share a space from the start, as contrastive pre-training leaves them. (As a choice, because
+  asked one word at a time the words first learn what objects have in common, and become one another's doubles.)
 * Pointing, on a middle layer of the trunk: which patch holds the object that the prompt names, and the way to it from
   the fingertip. What the action expert needs thereby lies in keys and values that it can look up.
 """
@@ -113,18 +114,21 @@ def _fractions(places: NDArray[np.int16]) -> NDArray[np.float32]:
     return np.where(places < 0, np.nan, places / 1024.0).astype(np.float32)
 
 
-def reading_loss(said: Tensor, place: Tensor, known: Tensor, lit: Tensor) -> Tensor:
-    """Presence over all patches, and place and lamp at the patch that holds the object.
+def reading_loss(said: Tensor, alike: Tensor, place: Tensor, known: Tensor, lit: Tensor) -> Tensor:
+    """Presence over all patches; place, lamp and kind at the patches that hold an object.
 
-    Shapes: said [B, P, K, 4], place [B, K, 2] (NaN: unseen), known [B, K], lit [B, K] (UNKNOWN where not known).
+    Shapes: said [B, P, 4] (presence, row, column, lamp), alike [B, P, K] likeness with each object's word, place
+    [B, K, 2] (NaN: unseen), known [B, K], lit [B, K] (UNKNOWN where not known).
     """
     patch, target, seen = _patches(place, said.shape[1])
-    presence = _presence(said[..., 0], target, known)
-    here = said.gather(1, patch[:, None, :, None].expand(-1, 1, -1, 4))[:, 0]
+    told = known.all(-1, keepdim=True)
+    presence = _presence(said[..., :1], target.amax(-1, keepdim=True), told)
+    at = patch[:, :, None]
+    here, kinds = said.gather(1, at.expand(-1, -1, 4)), alike.gather(1, at.expand(-1, -1, alike.shape[2]))
     where = F.smooth_l1_loss(here[..., 1:3], place.nan_to_num(0.0), reduction="none", beta=0.02).sum(-1)
     lamp = F.binary_cross_entropy_with_logits(here[..., 3], lit.clamp(0).float(), reduction="none")
-    told = seen & (lit >= 0)
-    return presence + 5.0 * _mean(where, seen) + _mean(lamp, told)
+    kind = -F.log_softmax(kinds, -1).diagonal(dim1=1, dim2=2)
+    return presence + 5.0 * _mean(where, seen) + _mean(lamp, seen & (lit >= 0)) + _mean(kind, seen)
 
 
 def pointing_loss(said: Tensor, place: Tensor, known: Tensor, way: Tensor) -> Tensor:

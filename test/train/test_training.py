@@ -143,13 +143,15 @@ def test_objects_are_labelled_only_where_something_is_known():
 
 
 def test_reading_loss_falls_to_almost_nothing_when_patches_say_the_truth():
-    place = torch.tensor([[[0.25, 0.75]]])
-    said = torch.zeros(1, 4, 1, 4)
+    place = torch.tensor([[[0.25, 0.75], [0.75, 0.25]]])
+    said, alike = torch.zeros(1, 4, 4), torch.zeros(1, 4, 2)
     said[..., 0] = -20.0
-    said[0, 1, 0] = torch.tensor([20.0, 0.25, 0.75, 20.0])
-    truth = reading_loss(said, place, torch.ones(1, 1, dtype=torch.bool), torch.ones(1, 1))
-    wrong = reading_loss(said.flip(1), place, torch.ones(1, 1, dtype=torch.bool), torch.ones(1, 1))
-    assert truth < 1e-3 < wrong
+    said[0, 1], said[0, 2] = torch.tensor([20.0, 0.25, 0.75, 20.0]), torch.tensor([20.0, 0.75, 0.25, -20.0])
+    alike[0, 1, 0] = alike[0, 2, 1] = 20.0
+    known, lit = torch.ones(1, 2, dtype=torch.bool), torch.tensor([[1, 0]])
+    assert reading_loss(said, alike, place, known, lit) < 1e-3
+    assert reading_loss(said.flip(1), alike, place, known, lit) > 1
+    assert reading_loss(said, alike.flip(2), place, known, lit) > 1
 
 
 def test_every_camera_is_labelled_where_the_frames_say_so():

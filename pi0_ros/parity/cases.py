@@ -45,6 +45,14 @@ def case_kind(folder: Path) -> str:
 
 def rows(folder: Path, tokenizer: str | Path | None = None) -> Iterator[Row]:
     """Every recorded output of a case against ours. Raises ParityError, CheckpointError, PolicyError."""
+    try:
+        yield from _rows(folder, tokenizer)
+    except KeyError as error:
+        missing = error.args[0] if error.args else "?"
+        raise ParityError(f"{folder}: the recording has no {missing!r}, which another of its entries needs") from error
+
+
+def _rows(folder: Path, tokenizer: str | Path | None) -> Iterator[Row]:
     kind = case_kind(folder)
     if kind == "model":
         case = read_case(folder)

@@ -21,7 +21,7 @@ from pi0_ros.policy.prompts import padded
 from pi0_ros.policy.tokenizer import load_tokenizer
 
 Arrays = Mapping[str, np.ndarray]
-IMAGES = "observation.images."
+IMAGE, IMAGES = "observation.image", "observation.images."  # LeRobot's name of an only camera, and of several
 
 
 def e2e_rows(folder: Path, loaded: Loaded, tokenizer: str | Path | None) -> Iterator[Row]:
@@ -36,7 +36,7 @@ def e2e_rows(folder: Path, loaded: Loaded, tokenizer: str | Path | None) -> Iter
     for index, (task, entry) in enumerate(zip(tasks, texts, strict=True)):
         head = f"obs{index}."
         values = {name.removeprefix(head): value for name, value in io.items() if name.startswith(head)}
-        images = {k.removeprefix(IMAGES): v for k, v in values.items() if k.startswith(IMAGES)}
+        images = {k.removeprefix(IMAGES): v for k, v in values.items() if k.startswith(IMAGE)}
         inputs = pipeline.inputs(images, values["observation.state"], task, reader)
         for row in observation_rows(loaded, pipeline, inputs, values, entry):
             yield Row(head + row.name, row.difference, row.exact, row.note)
@@ -72,7 +72,7 @@ def picture_rows(pipeline: Pipeline, inputs: ModelInputs, values: Arrays) -> Ite
         if f"model.image.{slot}" in values:
             yield close(f"model.image.{slot}", picture[None], values[f"model.image.{slot}"])
             yield equal(f"model.image_mask.{slot}", [present], values[f"model.image_mask.{slot}"])
-    for name in sorted(name for name in values if name.startswith("pre." + IMAGES)):
+    for name in sorted(name for name in values if name.startswith("pre." + IMAGE)):
         raw = values.get(name.removeprefix("pre."))
         if raw is not None:
             scaled = raw.astype(np.float32).transpose(2, 0, 1)[None] / np.float32(255)

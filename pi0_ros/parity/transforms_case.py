@@ -14,6 +14,7 @@ from pi0_ros.policy.adapter import Adapter, Block, actions_from_model, actions_t
 from pi0_ros.policy.normalize import Normalizer, Statistics, read_norm_stats
 from pi0_ros.policy.pipeline import Pipeline
 from pi0_ros.policy.prompts import default_style
+from pi0_ros.policy.resize import camera_bytes
 from pi0_ros.policy.statistics import running
 
 Arrays = Mapping[str, np.ndarray]
@@ -40,7 +41,7 @@ def transforms_rows(folder: Path) -> Iterator[Row]:
 def statistics_rows(io: Arrays, written: Mapping[str, Statistics]) -> Iterator[Row]:
     """Running statistics over the recorded batches, and those of norm_stats.json."""
     for key in ("state", "actions"):
-        batches = [io[name] for name in sorted(n for n in io if n.startswith(f"stats_in.{key}."))]
+        batches = [io[f"stats_in.{key}.{index}"] for index in numbers(f"stats_in.{key}.", io)]
         found = running(batches).statistics() if batches else None  # type: ignore[arg-type]
         for name in ("mean", "std", "q01", "q99"):
             recorded = io.get(f"stats.{key}.{name}")
@@ -48,6 +49,11 @@ def statistics_rows(io: Arrays, written: Mapping[str, Statistics]) -> Iterator[R
                 yield close(f"stats.{key}.{name}", found[name], recorded)
             if recorded is not None:
                 yield close(f"norm_stats.json {key}.{name}", written[key][name], recorded)
+
+
+def numbers(stem: str, io: Arrays) -> list[int]:
+    """The numbers I of the recorded names <stem>I, in order: statistics depend on the order of their batches."""
+    return sorted(int(name.removeprefix(stem)) for name in io if name.startswith(stem))
 
 
 def normalise_rows(io: Arrays, statistics: Mapping[str, Statistics]) -> Iterator[Row]:
@@ -100,8 +106,12 @@ def aloha_rows(io: Arrays) -> Iterator[Row]:
         if f"{stem}.in.state" not in io:
             continue
         for suffix in ("state", "state_edge"):
-            found = state_to_model(adapter, _measured(adapter, io[f"aloha.{suffix}"]))
-            yield close(f"{stem}.in.{suffix}", found, io[f"{stem}.in.{suffix}"])
+            if f"{stem}.in.{suffix}" in io:
+                found = state_to_model(adapter, _measured(adapter, io[f"aloha.{suffix}"]))
+                yield close(f"{stem}.in.{suffix}", found, io[f"{stem}.in.{suffix}"])
+        if f"{stem}.in.image_from_float" in io:
+            picture = camera_bytes(io["image.base_float_chw"])
+            yield equal(f"{stem}.in.image_from_float", picture, io[f"{stem}.in.image_from_float"])
         recorded = _robot_units(adapter.actions, io["aloha.actions"])
         found = actions_to_model(adapter, recorded, adapter.action_channels)
         yield close(f"{stem}.in.actions", found, io[f"{stem}.in.actions"])
@@ -126,17 +136,12 @@ def robot_rows(io: Arrays, robot: str) -> Iterator[Row]:
         found = actions_to_model(adapter, recorded, adapter.action_channels)
         yield close(f"{stem}.actions", found, io[f"{stem}.actions"])
         seen = iter(slot for slot, camera in adapter.cameras.items() if camera is not None)
-        base = io["image.base"] if robot == "droid" else openpi_uint8(io["image.base_float_chw"])
+        base = io["image.base"] if robot == "droid" else camera_bytes(io["image.base_float_chw"])
         yield from picture_rows(io, stem, adapter, {next(seen): base, next(seen): io["image.wrist"]})
     if f"{robot}.out.actions" in io:
         adapter = load_adapter(ADAPTERS[robot]["pi0"])
         found = actions_from_model(adapter, io[f"{robot}.model_actions"])
         yield close(f"{robot}.out.actions", found, _robot_units(adapter.actions, io[f"{robot}.out.actions"]))
-
-
-def openpi_uint8(image: np.ndarray) -> np.ndarray:
-    """openpi's adapters: float pictures [3, H, W] in [0, 1] become uint8 [H, W, 3] by truncation."""
-    return (255 * image).astype(np.uint8).transpose(1, 2, 0)
 
 
 def picture_rows(io: Arrays, stem: str, adapter: Adapter, given: Mapping[str, np.ndarray]) -> Iterator[Row]:

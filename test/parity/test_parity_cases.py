@@ -12,6 +12,7 @@ from pi0_ros.cli import main
 from pi0_ros.model.checkpoints.tensorfile import read_all, write
 from pi0_ros.parity.cases import case_kind, rows
 from pi0_ros.parity.report import ParityError, Row, close, equal, line
+from pi0_ros.policy.statistics import running
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
 KINDS = {
@@ -128,6 +129,33 @@ def test_a_case_without_a_camera_it_names_is_refused_with_the_missing_tensor(tmp
     assert main(["parity", str(folder)]) == 1
     error = capsys.readouterr().err
     assert "image.base_0_rgb" in error and error.count("\n") == 1
+
+
+def test_statistics_take_their_batches_by_number_and_not_by_name(tmp_path):
+    """From the eleventh batch on the order of the names is another one, and quantiles depend on the order."""
+    folder = tmp_path / "transforms"
+    shutil.copytree(GOLDEN / "transforms", folder)
+    io = read_all(folder / "io.safetensors")
+    generator = np.random.default_rng(5)
+    batches = [(1 + i) * generator.standard_normal((9, 3)).astype(np.float32) for i in range(12)]
+    for key in ("state", "actions"):
+        io = {name: tensor for name, tensor in io.items() if not name.startswith(f"stats_in.{key}.")}
+        io |= {f"stats_in.{key}.{i}": torch.from_numpy(batch) for i, batch in enumerate(batches)}
+        found = running(batches).statistics()
+        io |= {f"stats.{key}.{name}": torch.tensor(found[name]) for name in ("mean", "std", "q01", "q99")}
+    write(folder / "io.safetensors", io)
+    compared = [row for row in rows(folder) if row.name.startswith("stats.")]
+    assert len(compared) == 8 and all(row.difference == 0 for row in compared)
+
+
+def test_a_recording_that_lacks_what_another_entry_needs_says_so(tmp_path, capsys):
+    folder = tmp_path / "transforms"
+    shutil.copytree(GOLDEN / "transforms", folder)
+    io = read_all(folder / "io.safetensors")
+    write(folder / "io.safetensors", {name: t for name, t in io.items() if name != "x.state"})
+    assert main(["parity", str(folder)]) == 1
+    error = capsys.readouterr().err
+    assert "has no 'x.state'" in error and str(folder) in error and error.count("\n") == 1
 
 
 @pytest.mark.parametrize(

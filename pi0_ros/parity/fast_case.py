@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,13 +9,18 @@ import numpy as np
 
 from pi0_ros.model.checkpoints.shards import read_json
 from pi0_ros.model.checkpoints.tensorfile import read_all
+from pi0_ros.parity.quiet import quiet
 from pi0_ros.parity.report import Row, close, equal
 from pi0_ros.policy.fast import FastTokenizer, load_fast, to_vocabulary
 
 
 def fast_rows(folder: Path) -> Iterator[Row]:
     """One row for every recorded table of a FAST folder."""
-    logging.getLogger("pi0_ros.policy.fast").setLevel(logging.ERROR)  # broken rows are recorded on purpose
+    with quiet("pi0_ros.policy.fast"):
+        yield from _tables(folder)
+
+
+def _tables(folder: Path) -> Iterator[Row]:
     fast = load_fast(folder)
     io = {name: tensor.numpy() for name, tensor in read_all(folder / "io.safetensors").items()}
     mapping = read_json(folder / "mapping.json") if (folder / "mapping.json").is_file() else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from pi0_ros.model.checkpoints.shards import read_json
 from pi0_ros.model.checkpoints.tensorfile import read_all
+from pi0_ros.parity.quiet import quiet
 from pi0_ros.parity.report import Row, close, equal
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.fast import FastTokenizer, extract_actions, load_fast, training_prompt
@@ -18,12 +18,17 @@ from pi0_ros.policy.prompts import PromptStyle, clean, default_style, encode_pro
 from pi0_ros.policy.tokenizer import Tokenizer, load_tokenizer
 
 Arrays = Mapping[str, np.ndarray]
+CUT = "pi05_ids_truncated_to_"
 STATE_PROMPT = "pick up the fork"  # the task of the recorded `states`, as their README says
 
 
 def prompt_rows(folder: Path, tokenizer: str | Path | None) -> Iterator[Row]:
     """One row for every recorded bin list, text and, with a tokenizer (file or folder), id list."""
-    logging.getLogger("pi0_ros.policy.prompts").setLevel(logging.ERROR)  # cut prompts are recorded on purpose
+    with quiet("pi0_ros.policy.prompts"):  # some are longer than their network takes
+        yield from _prompts(folder, tokenizer)
+
+
+def _prompts(folder: Path, tokenizer: str | Path | None) -> Iterator[Row]:
     recorded = read_json(folder / "state_prompt.json")
     io = {name: tensor.numpy() for name, tensor in read_all(folder / "io.safetensors").items()}
     reader = _tokenizer(folder, tokenizer)
@@ -83,9 +88,10 @@ def text_rows(name: str, entry: Mapping[str, Any], state: np.ndarray, tokenizer:
     styles = {
         "pi0_ids": default_style("pi0"),
         "pi05_ids": default_style("pi05"),
-        "pi05_ids_truncated_to_20": PromptStyle("pi05", length=20, state=True),
         "pi0_fast_prefix_ids": default_style("pi0_fast"),
     }
+    cuts = {key: key.removeprefix(CUT) for key in entry if key.startswith(CUT)}
+    styles |= {key: PromptStyle("pi05", length=int(length), state=True) for key, length in cuts.items()}
     for key, style in styles.items():
         if key in entry:
             yield equal(f"{name}.{key}", encode_prompt(tokenizer, style, task, state).ids, entry[key])

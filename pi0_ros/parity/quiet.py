@@ -1,0 +1,19 @@
+"""Recorded cases hold inputs that are broken on purpose; nobody needs to be warned of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def quiet(name: str) -> Iterator[None]:
+    """Within this block the logger of that name lets errors through alone; afterwards it is as it was."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

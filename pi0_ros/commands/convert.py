@@ -37,11 +37,13 @@ def run(args: argparse.Namespace) -> int:
         raise CheckpointError(f"{args.target}: is not empty; give another folder or --overwrite")
     sizes = read_json(args.sizes) if args.sizes else None
     dtype = dtype_named(args.dtype) if args.dtype else None
+    print(f"reading {args.source}", flush=True)
     loaded = load(args.source, dtype, sizes=sizes, progress=show)
     print(f"\r{args.source}: {loaded.config.kind} from {loaded.origin}, {loaded.report.tensors} tensors")
     for note in loaded.report.notes:
         print(f"  {note}")
     statistics = find_statistics(loaded, args.statistics)
+    print(f"writing {args.target}", flush=True)
     write = write_lerobot if args.to == "lerobot" else write_own
     write(loaded, args.target, statistics, int(args.shard_gb * 1e9))
     carried = carry_tokenizer(args.tokenizer or loaded.folder, args.target)

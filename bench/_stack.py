@@ -154,6 +154,15 @@ class Watcher(RosNode):
         if not self.happens(condition, timeout):
             raise BenchError(f"waited {timeout:g} s for {what}; {self.mode}: {self.reason}")
 
+    def wait_for_plans(self, condition: Callable[[], object], what: str, timeout: float = START) -> None:
+        """As `wait`, for what a stopped executor keeps from happening: where a machine too busy has stopped it, reset."""
+        end = time.monotonic() + timeout
+        while not self.happens(condition, 2.0):
+            if time.monotonic() > end:
+                raise BenchError(f"waited {timeout:g} s for {what}; {self.mode}: {self.reason}")
+            if self.mode == "stopped":
+                self.ask("executor/reset")
+
     def say(self, task: str) -> None:
         """Publish a task."""
         self._task.publish(String(data=task))

@@ -288,7 +288,7 @@ class Executor:
         """Which position was measured far outside its limits, "" where none was."""
         values = self._measured.values
         excess = np.where(self._position, np.maximum(self._lower - values, values - self._upper), 0.0)
-        worst = int(np.argmax(np.nan_to_num(excess, nan=0.0)))
+        worst = int(np.argmax(np.fmax(excess, 0.0)))  # what was never measured (NaN) is not outside
         if not excess[worst] > self.settings.outside_fault:
             return ""
         return f"{self.robot.channel_names[worst]} is {excess[worst]:.2f} outside its limits"

@@ -1,7 +1,8 @@
 """executor: turns action chunks and teleop input into limited commands at a fixed rate, and owns every command topic.
 
-One thread runs the control core (`pi0_ros.control`); subscriptions and services run in the ROS thread and only leave
-notes in an inbox; a third thread reports. Nothing that can block is on the control thread's way.
+One thread reads what has come, a little before each deadline, runs the control core (`pi0_ros.control`) at the deadline and
+publishes. Services run in the ROS thread and only leave notes in an inbox; a third thread reports, when the control thread
+has done its work. Nothing that can block is on the control thread's way.
 """
 
 from __future__ import annotations
@@ -24,10 +25,13 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import Bool, Float64MultiArray, String
 from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+from visualization_msgs.msg import MarkerArray
 
 from pi0_ros.control import STRATEGIES, Answer, Command, Event, Executor, ExecutorSettings, Step
-from pi0_ros.data.blackbox_file import write_black_box
+from pi0_ros.control.jerk import JerkMeter
 from pi0_ros.msg import ActionChunk, ExecutorState
+from pi0_ros.nodes.black_box import BlackBoxWriter
 from pi0_ros.nodes.brake import Brake
 from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.robot.spec import Group, StateSource
@@ -41,11 +45,14 @@ from pi0_ros.ros.conversions import (
     command_message,
 )
 from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Health, Rate
+from pi0_ros.ros.inlets import Inlets
 from pi0_ros.ros.lifecycle import ManagedNode
-from pi0_ros.ros.loop import Loop
+from pi0_ros.ros.loop import Loop, calm_others, urge_others
 from pi0_ros.ros.parameters import Parameter, ParameterError
-from pi0_ros.ros.qos import LATCHED, RELIABLE, SENSOR
-from pi0_ros.ros.run import Signals, run
+from pi0_ros.ros.preview import Preview
+from pi0_ros.ros.qos import LATCHED, READ, RELIABLE, SENSOR
+from pi0_ros.ros.run import Signals, never_wait_for_output, run
+from pi0_ros.ros.snapshots import Snapshots
 from pi0_ros.ros.subscribe import TELEOP_TYPES, subscribe_state
 
 STATE_PERIOD = 0.04
@@ -54,9 +61,12 @@ REST_TIMEOUT = 1.7
 REST_SPEED = 1e-4
 REST_TICKS = 3
 ACKNOWLEDGE = 0.2
+WRITE_TIMEOUT = 1.0
 REQUESTS = ("hold", "teleop", "autonomy", "stop", "reset")
 INBOX = 1024
-COLLECT_EVERY = 10.0
+COMPLAINTS = 1.0  # [s] between two log lines about messages of one topic
+COLLECT_EVERY = 1.0  # [s]: the less there is to collect, the shorter the interpreter is held
+BELOW = 10  # how far below the control thread's real-time priority the other threads of the process are
 
 
 _DEFAULT = ExecutorSettings()
@@ -72,7 +82,10 @@ class ExecutorNode(ManagedNode):
         Parameter("realtime_priority", 50, "SCHED_FIFO priority of the control thread; 0 is off", low=0, high=90),
         Parameter("cpu", -1, "CPU to pin the control thread to; -1 is off", low=-1, high=1023),
         Parameter(
-            "black_box", "~/.ros/pi0_ros", "folder for the last 30 s before a fault or stop; empty: none is kept"
+            "black_box", "~/.ros/pi0_ros", "folder for the last 30 s before a fault or stop; empty: none is written"
+        ),
+        Parameter(
+            "picture_period", 1.0, "seconds between two pictures of a camera in it; 0: no pictures", low=0.0, high=30.0
         ),
         Parameter("strategy", _DEFAULT.strategy, "how a new plan is joined to the running one", choices=STRATEGIES),
         Parameter("chunk_max_age", _DEFAULT.chunk_max_age, "oldest observation [s] of a chunk", low=0.05, high=60.0),
@@ -89,7 +102,8 @@ class ExecutorNode(ManagedNode):
     def __init__(self, name: str = "executor", **kwargs: object) -> None:
         self._lock = threading.Condition()
         super().__init__(name, **kwargs)
-        self._saver: threading.Thread | None = None
+        self._writer: BlackBoxWriter | None = None
+        self._snapshots: Snapshots | None = None
         self._inbox: deque[Callable[[float, float], None]] = deque(maxlen=INBOX)
         self._loop: Loop | None = None
 
@@ -103,12 +117,18 @@ class ExecutorNode(ManagedNode):
         self._settings = ExecutorSettings(**{name: getattr(self.values, name) for name in _SETTINGS})
         self._brake = Brake(robot)
         self._reset_memory()
+        self._inlets, self._urgent_inlets = Inlets(self, self._bad_message), Inlets(self, self._bad_message)
         self._slices = {g.name: slice(robot.index[g.channels[0].name], 0) for g in robot.groups}
         self._slices = {n: slice(s.start, s.start + len(robot.group(n).channels)) for n, s in self._slices.items()}
         self._commands = [(g, self._slices[g.name], self._command_publisher(g)) for g in robot.groups]
         self._state_publisher = self.own(self.create_publisher(ExecutorState, "executor_state", RELIABLE))
         self._mode_publisher = self.own(self.create_publisher(String, "mode", LATCHED))
+        self._preview = Preview(robot)
+        self._trajectory_publisher = self.own(self.create_publisher(JointTrajectory, "~/trajectory_preview", RELIABLE))
+        self._marker_publisher = self.own(self.create_publisher(MarkerArray, "~/markers", RELIABLE))
         self._subscribe()
+        if self.values.black_box and self.values.picture_period:
+            self._snapshots = Snapshots(self, robot.cameras, self.values.picture_period, self._on_snapshot)
         for request in REQUESTS:
             self.own(self.create_service(Trigger, f"~/{request}", partial(self._on_request, request)))
         self.clocks.on_jump(lambda: self._post(self._core_jump))
@@ -116,15 +136,26 @@ class ExecutorNode(ManagedNode):
     def start(self) -> None:
         """Start the control thread, in HOLD, with nothing remembered of an earlier activation."""
         self._reset_memory()
+        self._inlets.drain()
+        self._urgent_inlets.drain()
         gc.collect()
         gc.freeze()
         gc.disable()
-        self._loop = Loop(self.period, self._tick, self._tick_failed)
-        for refused in self._loop.start(self.values.realtime_priority, self.values.cpu):
-            self.get_logger().warning(refused)
+        if self.values.black_box:
+            folder = Path(self.values.black_box).expanduser()
+            self._writer = BlackBoxWriter(folder, self.robot.channel_names, self._boxed, self._not_boxed)
+        if self._snapshots is not None:
+            self._snapshots.start()
         self._reporting = True
         self._reporter = threading.Thread(target=self._report_forever, name="report", daemon=True)
         self._reporter.start()
+        priority = self.values.realtime_priority
+        self._loop = Loop(self.period, self._tick, self._tick_failed, first=True, prepare=self._read)
+        refused = self._loop.start(priority, self.values.cpu)
+        for sentence in refused:
+            self.get_logger().warning(sentence)
+        if priority and not refused:
+            urge_others(priority - BELOW)
 
     def halt(self) -> None:
         """Decelerate, wait until the robot is told to stand still, then go quiet."""
@@ -145,10 +176,21 @@ class ExecutorNode(ManagedNode):
             self._reporting = False
             self._lock.notify_all()
         self._reporter.join(timeout=1.0)
-        if self._saver is not None:
-            self._saver.join(timeout=1.0)
+        if self._snapshots is not None:
+            self._snapshots.stop()
+        if self._writer is not None:
+            self._writer.close(WRITE_TIMEOUT)
+            self._writer = None
+        if self.values.realtime_priority:
+            calm_others()
         gc.enable()
         gc.unfreeze()
+
+    def teardown(self) -> None:
+        """Let go of the cameras."""
+        if self._snapshots is not None:
+            self._snapshots.close()
+            self._snapshots = None
 
     def _reset_memory(self) -> None:
         self._core = Executor(self.robot, self._settings)
@@ -160,8 +202,15 @@ class ExecutorNode(ManagedNode):
         self._events: deque[Event] = deque(maxlen=256)
         self._seam_worst: tuple[float, ...] = (0.0, 0.0, 0.0)
         self._seen: tuple[object, ...] = ()
+        self._untold = 0.0
+        self._jerk = JerkMeter(self.robot, self.period)
+        self._trouble: Event | None = None
+        self._told_mode, self._told_fault = "", ""
+        self._saved_at: tuple[object, ...] = ()
+        self._shown: tuple[object, ...] = ()
         self._rejected_messages = 0
         self._last_rejection = ""
+        self._complained: dict[str, float] = {}
         self._rates: dict[str, Rate] = {}
 
     # --- wiring ---
@@ -170,52 +219,55 @@ class ExecutorNode(ManagedNode):
         return self.own(self.create_publisher(COMMAND_TYPES[group.command.type][0], group.command.topic, RELIABLE))
 
     def _subscribe(self) -> None:
+        inlets, urgent = self._inlets, self._urgent_inlets
         for source in self.robot.state:
-            self.own(subscribe_state(self, source, self._on_joints, self._on_odometry, self._bad_message))
+            heard = (self._on_joints, self._on_odometry, self._bad_message)
+            self.own(inlets.keep(subscribe_state(self, source, *heard, inlets.group), newest=True))
         for group in self.robot.groups:
             if group.teleop is not None:
                 kind = TELEOP_TYPES[group.teleop.type]
-                callback = partial(self._on_teleop, group)
-                self.own(self.create_subscription(kind, group.teleop.topic, callback, SENSOR))
-        self.own(self.create_subscription(ActionChunk, "action_chunk", self._on_chunk, RELIABLE))
-        self.own(self.create_subscription(Bool, "estop", self._on_estop, RELIABLE))
+                self.own(urgent.add(kind, group.teleop.topic, partial(self._on_teleop, group), SENSOR))
+        self.own(inlets.add(ActionChunk, "action_chunk", self._on_chunk, READ))
+        self.own(urgent.add(Bool, "estop", self._on_estop, READ))
         if self.robot.takeover.deadman_topic:
-            topic = self.robot.takeover.deadman_topic
-            self.own(self.create_subscription(Joy, topic, self._on_joy, SENSOR))
+            self.own(urgent.add(Joy, self.robot.takeover.deadman_topic, self._on_joy, SENSOR))
 
-    # --- the ROS thread: convert, leave a note ---
+    # --- messages, in the control thread ---
 
-    def _post(self, note: Callable[[float, float], object]) -> None:
-        self._inbox.append(note)
+    def _read(self) -> None:
+        """Before the deadline: measurements and chunks, whose handling takes long at times."""
+        self._inlets.take(2.0 * self.period)
+
+    def _received(self, inlets: Inlets) -> tuple[float, float]:
+        """Steady and ROS time [s] at which the message in hand was received."""
+        return self.clocks.steady() - inlets.age, self.clocks.ros() - inlets.age
 
     def _bad_message(self, topic: str, error: Exception) -> None:
         self._rejected_messages += 1
         self._last_rejection = f"{topic}: {error}"
-        self.get_logger().warning(f"message on {topic} refused: {error}", throttle_duration_sec=1.0)
+        steady = self.clocks.steady()
+        if steady - self._complained.get(topic, -math.inf) >= COMPLAINTS:
+            self._complained[topic] = steady
+            self._events.append(Event(steady, 0.0, "warn", "message", f"message on {topic} refused: {error}"))
 
-    def _heard(self, topic: str) -> None:
-        self._rates.setdefault(topic, Rate()).tick(self.clocks.steady())
+    def _heard(self, topic: str, steady: float) -> None:
+        self._rates.setdefault(topic, Rate()).tick(steady)
 
     def _on_joints(self, source: StateSource, stamp: float, positions: dict, velocities: dict) -> None:
-        self._heard(source.topic)
-        received, ros = self.clocks.steady(), self.clocks.ros()
-        self._post(lambda *_: self._core.on_state(received, ros, stamp, positions, velocities))
+        received, ros = self._received(self._inlets)
+        self._heard(source.topic, received)
+        self._core.on_state(received, ros, stamp, positions, velocities)
 
     def _on_odometry(self, source: StateSource, stamp: float, velocity: tuple[float, float, float]) -> None:
-        self._heard(source.topic)
-        received, ros = self.clocks.steady(), self.clocks.ros()
-        self._post(lambda *_: self._core.on_odometry(received, ros, stamp, *velocity))
+        received, ros = self._received(self._inlets)
+        self._heard(source.topic, received)
+        self._core.on_odometry(received, ros, stamp, *velocity)
 
     def _on_chunk(self, message: ActionChunk) -> None:
         chunk = chunk_from_message(message)
-        received, ros = self.clocks.steady(), self.clocks.ros()
-
-        def take(steady: float, now: float) -> None:
-            verdict = self._core.on_chunk(received, ros, chunk)
-            if not verdict.accepted and not verdict.reason.startswith("ignored"):
-                self._last_rejection = f"chunk {chunk.sequence}: {verdict.reason}"
-
-        self._post(take)
+        verdict = self._core.on_chunk(*self._received(self._inlets), chunk)
+        if not verdict.accepted and not verdict.reason.startswith("ignored"):
+            self._last_rejection = f"chunk {chunk.sequence}: {verdict.reason}"
 
     def _on_teleop(self, group: Group, message: JointState | Float64MultiArray) -> None:
         try:
@@ -223,17 +275,24 @@ class ExecutorNode(ManagedNode):
         except ConversionError as error:
             self._bad_message(group.teleop.topic, error)
             return
-        received, names = self.clocks.steady(), tuple(c.name for c in group.channels)
-        self._post(lambda *_: self._core.on_teleop(received, group.name, names, tuple(values)))
+        names = tuple(c.name for c in group.channels)
+        self._core.on_teleop(self._received(self._urgent_inlets)[0], group.name, names, tuple(values))
 
     def _on_estop(self, message: Bool) -> None:
-        received, pressed = self.clocks.steady(), bool(message.data)
-        self._post(lambda *_: self._core.on_estop(received, pressed))
+        self._core.on_estop(self._received(self._urgent_inlets)[0], bool(message.data))
 
     def _on_joy(self, message: Joy) -> None:
         button = self.robot.takeover.deadman_button
-        received, held = self.clocks.steady(), button < len(message.buttons) and bool(message.buttons[button])
-        self._post(lambda *_: self._core.on_deadman(received, held))
+        held = button < len(message.buttons) and bool(message.buttons[button])
+        self._core.on_deadman(self._received(self._urgent_inlets)[0], held)
+
+    # --- the ROS thread: leave a note ---
+
+    def _post(self, note: Callable[[float, float], object]) -> None:
+        self._inbox.append(note)
+
+    def _on_snapshot(self, camera: str, stamp: float, jpeg: bytes) -> None:
+        self._post(lambda *now: self._core.blackbox.add(*now, "picture", (camera, stamp or now[1], jpeg), len(jpeg)))
 
     def _on_request(self, request: str, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         loop = self._loop
@@ -264,15 +323,16 @@ class ExecutorNode(ManagedNode):
             return self._core.request(steady, ros, request)
         if request != "reset":
             return Answer(False, f"stopped after a fault in the executor, reset first: {self._fault}")
-        self._core, self._fault = Executor(self.robot, self._settings), ""
+        self._core, self._fault, self._trouble = Executor(self.robot, self._settings), "", None
         return Answer(True, "the control core was started anew; it waits for state in hold")
 
     def _tick(self, deadline: float, late: float) -> None:
         ros = self.clocks.ros() - max(late, 0.0)
+        self._urgent_inlets.take(2.0 * self.period)
         while self._inbox:
             self._inbox.popleft()(deadline, ros)
         if self._fault:
-            command = self._brake.step(self._last, ros, self.period) if self._last is not None else None
+            command = self._brake_step(deadline, ros)
         else:
             self._step = self._core.step(deadline, ros)
             command = self._step.command
@@ -284,6 +344,13 @@ class ExecutorNode(ManagedNode):
         else:
             self._resting.set()
         self._notice_change()
+
+    def _brake_step(self, steady: float, ros: float) -> Command | None:
+        if self._last is None:
+            return None
+        command = self._brake.step(self._last, ros, self.period)
+        self._core.blackbox.add(steady, ros, "command", (command.stamp, command.values), command.values.nbytes)
+        return command
 
     def _send(self, command: Command) -> None:
         """Validate and build everything, then publish."""
@@ -297,6 +364,7 @@ class ExecutorNode(ManagedNode):
         for publisher, message in ready:
             publisher.publish(message)
         self._last = command
+        self._jerk.see(command.velocities)
         moving = float(np.max(np.abs(command.velocities))) > REST_SPEED
         self._rested = 0 if moving else self._rested + 1
         if self._rested >= REST_TICKS:
@@ -305,49 +373,59 @@ class ExecutorNode(ManagedNode):
     def _tick_failed(self, trace: str) -> None:
         """The core raised: remember why and brake from the last command on; `reset` starts a new core."""
         if not self._fault:
-            self._fault = trace.strip().splitlines()[-1]
-            self._fault_trace = trace
+            steady, ros = self.clocks.steady(), self.clocks.ros()
+            self._core.blackbox.add(steady, ros, "event", Event(steady, ros, "error", "fault", trace), len(trace))
+            self._fault_trace, self._fault = trace, trace.strip().splitlines()[-1]
         self._notice_change()
 
     def _notice_change(self) -> None:
+        """Wake the reporter where there is news or it is time: now, so that it is done when the next period begins."""
         step = self._step
         seen = (self._fault, *((step.mode, step.reason, step.epoch, step.plan_sequence) if step else ()))
-        if seen != self._seen:
-            self._seen = seen
-            if self._lock.acquire(blocking=False):
-                self._lock.notify_all()
-                self._lock.release()
+        self._untold += self.period
+        if (seen != self._seen or self._untold > STATE_PERIOD - 0.5 * self.period) and self._lock.acquire(False):
+            self._seen, self._untold = seen, 0.0
+            self._lock.notify_all()
+            self._lock.release()
 
     # --- the reporting thread ---
 
     def _report_forever(self) -> None:
-        mode, told, collected = None, "", self.clocks.steady()
+        """Say everything at a fixed rate, and at once what has changed."""
+        collected = self.clocks.steady()
         while True:
             with self._lock:
                 if not self._reporting:
                     return
-                self._lock.wait(STATE_PERIOD)
-            state = self._state_message()
-            if state is None:
-                continue
-            self._state_publisher.publish(state)
-            name = self._mode_name()
-            if name != mode:
-                mode = name
-                self._mode_publisher.publish(String(data=name))
-                if name == "stopped":
-                    self._save_black_box(state.reason)
-            if self._fault and self._fault != told:
-                self.get_logger().error(f"the control step failed, braking:\n{self._fault_trace}")
-            self._log_events()
-            told = self._fault
-            if self.clocks.steady() - collected > COLLECT_EVERY:
-                collected = self.clocks.steady()
+                self._lock.wait(2.0 * STATE_PERIOD)  # the control thread says when, as long as it runs
+            self._report_once()
+            steady = self.clocks.steady()
+            if steady - collected > COLLECT_EVERY:
+                collected = steady
                 gc.collect(1)
+
+    def _report_once(self) -> None:
+        state = self._state_message()
+        if state is None:
+            return
+        self._state_publisher.publish(state)
+        mode = self._mode_name()
+        if mode != self._told_mode:
+            self._told_mode = mode
+            self._mode_publisher.publish(String(data=mode))
+        if self._fault != self._told_fault:
+            self._told_fault = self._fault
+            if self._fault:
+                self.get_logger().error(f"the control step failed, braking:\n{self._fault_trace}")
+        self._log_events()
+        self._save_in_trouble(mode, state.reason)
+        self._show_plan()
 
     def _log_events(self) -> None:
         while self._events:
             event = self._events.popleft()
+            if event.name == "mode":
+                self._trouble = event if event.level != "info" else None
             # rclpy ties a severity to a line of code, so each level has its own.
             if event.level == "error":
                 self.get_logger().error(event.text)
@@ -356,21 +434,36 @@ class ExecutorNode(ManagedNode):
             else:
                 self.get_logger().info(event.text)
 
-    def _save_black_box(self, reason: str) -> None:
-        """Write what the core remembers, in a thread: writing takes seconds and the reporter has other things to say."""
-        if not self.values.black_box or (self._saver is not None and self._saver.is_alive()):
+    def _save_in_trouble(self, mode: str, reason: str) -> None:
+        """Have the black box written, once for every change that a fault or a stop has made."""
+        change = (self._fault, self._step.epoch)
+        if change == self._saved_at or (mode != "stopped" and self._trouble is None):
             return
-        records, folder = self._core.blackbox.snapshot(), Path(self.values.black_box).expanduser()
+        self._saved_at = change
+        if self._writer is not None:
+            told = reason if mode == "stopped" else self._trouble.text
+            self._writer.save(self._core.blackbox.snapshot(), told)
 
-        def save() -> None:
-            try:
-                file = write_black_box(folder, records, reason, self.robot.channel_names)
-                self.get_logger().info(f"black box: {file}")
-            except OSError as error:
-                self.get_logger().error(f"the black box could not be written: {error}")
+    def _boxed(self, file: Path) -> None:
+        self.get_logger().info(f"black box: {file}")
 
-        self._saver = threading.Thread(target=save, name="black box", daemon=True)
-        self._saver.start()
+    def _not_boxed(self, error: OSError) -> None:
+        self.get_logger().error(f"the black box could not be written: {error}")
+
+    def _show_plan(self) -> None:
+        """Draw a new plan where somebody looks, and take it away when it is over."""
+        step = self._step
+        plan = (step.epoch, step.plan_sequence, bool(self._fault))
+        if plan == self._shown:
+            return
+        self._shown = plan
+        if not (self._marker_publisher.get_subscription_count() or self._trajectory_publisher.get_subscription_count()):
+            return
+        ros = self.clocks.ros()
+        chunk = None if self._fault else self._core.running_plan(ros)
+        self._marker_publisher.publish(self._preview.markers(chunk, ros))
+        if chunk is not None:
+            self._trajectory_publisher.publish(self._preview.trajectory(chunk))
 
     def _mode_name(self) -> str:
         if self._fault or self._step is None:
@@ -408,7 +501,11 @@ class ExecutorNode(ManagedNode):
             "period_late_ms_p50": timing.late_p50 * 1e3,
             "period_late_ms_p99": timing.late_p99 * 1e3,
             "period_late_ms_max": timing.late_max * 1e3,
+            "work_ms_p50": timing.work_p50 * 1e3,
             "work_ms_p99": timing.work_p99 * 1e3,
+            "work_ms_max": timing.work_max * 1e3,
+            "prepare_ms_p99": timing.prepare_p99 * 1e3,
+            "prepare_ms_max": timing.prepare_max * 1e3,
             "ticks": timing.ticks,
             **vars(step.counters),
             "overruns": timing.overruns,
@@ -425,7 +522,10 @@ class ExecutorNode(ManagedNode):
             "seam_velocity_max": self._seam_worst[1],
             "seam_velocity_share_max": self._seam_worst[2],
             "tracking_error": step.tracking_error,
+            "black_box_mb": self._core.blackbox.size / 1e6,
+            "black_box_pictures": self._snapshots.taken if self._snapshots is not None else 0,
         }
+        values["jerk_rms"], values["jerk_max"] = self._jerk.take()
         return self._judge(values, timing.overruns / max(timing.ticks, 1))
 
     def _judge(self, values: dict[str, object], overrun_share: float) -> Health:
@@ -434,6 +534,9 @@ class ExecutorNode(ManagedNode):
         reason, mode = self._step.reason, self._mode_name()
         if mode == "stopped":
             return Health(ERROR, f"stopped: {reason}", values)
+        trouble = self._trouble
+        if trouble is not None:
+            return Health(ERROR if trouble.level == "error" else WARN, f"{mode}: {reason}", values)
         silent = [s.topic for s in self.robot.state if s.topic not in self._rates]
         if silent:
             return Health(WARN, f"waiting for the first message on {', '.join(silent)}", values)
@@ -449,6 +552,7 @@ def make(_: Signals) -> list[Node]:
 
 def main() -> int:
     """Run the node."""
+    never_wait_for_output()
     return run(make)
 
 

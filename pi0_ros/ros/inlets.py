@@ -12,6 +12,7 @@ from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
+from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 
 MOST = 64  # messages of one topic in one period
@@ -37,7 +38,7 @@ class Inlets:
 
     def __init__(self, node: Node, refused: Callable[[str, Exception], None]) -> None:
         self._node, self._refused = node, refused
-        self._subscriptions: list[Subscription] = []
+        self._subscriptions: list[tuple[Subscription, bool]] = []
         self.group = Unspun()
         self.age = 0.0
         """How long ago [s] the message that a callback is called with was received."""
@@ -46,35 +47,37 @@ class Inlets:
         """Subscribe; the callback is called by `take`."""
         return self.keep(self._node.create_subscription(kind, topic, callback, qos, callback_group=self.group))
 
-    def keep(self, subscription: Subscription) -> Subscription:
-        """Read this subscription, of the callback group `group`, too."""
-        self._subscriptions.append(subscription)
+    def keep(self, subscription: Subscription, newest: bool = False) -> Subscription:
+        """Read this subscription, of the callback group `group`, too; `newest`: all but the newest message is dropped."""
+        self._subscriptions.append((subscription, newest))
         return subscription
 
     def take(self, longest: float) -> None:
         """Call the callbacks with everything that has come; none is taken to be older than `longest` [s]."""
         now = time.time()
-        for subscription in self._subscriptions:
-            for message, info in self._read(subscription):
+        for subscription, newest in self._subscriptions:
+            for message, info in self._read(subscription, newest):
                 # A step of the system clock in between must not make a message younger than now, or old.
                 self.age = min(max(now - info["received_timestamp"] * 1e-9, 0.0), longest)
                 subscription.callback(message)
 
     def drain(self) -> None:
         """Forget what has come so far."""
-        for subscription in self._subscriptions:
-            self._read(subscription)
+        for subscription, _ in self._subscriptions:
+            self._read(subscription, True)
 
-    def _read(self, subscription: Subscription) -> list[tuple[Any, Any]]:
+    def _read(self, subscription: Subscription, newest: bool) -> list[tuple[Any, Any]]:
         found: list[tuple[Any, Any]] = []
-        with subscription.handle:
-            while len(found) < MOST:
-                try:
-                    taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
-                except Exception as error:  # noqa: BLE001 - bytes that are no message, text that is no UTF-8
-                    self._refused(subscription.topic_name, error)
-                    break
-                if taken is None:
-                    break
-                found.append(taken)
+        kind, take = subscription.msg_type, subscription.handle.take_message
+        try:
+            with subscription.handle:
+                while len(found) < MOST and (taken := take(kind, newest)) is not None:
+                    found.append(taken)
+            if newest and found:
+                # Turning bytes into Python is what costs: done once, however fast the sender is.
+                data, info = found[-1]
+                return [(deserialize_message(data, kind), info)]
+        except Exception as error:  # noqa: BLE001 - bytes that are no message, text that is no UTF-8
+            self._refused(subscription.topic_name, error)
+            return [] if newest else found
         return found

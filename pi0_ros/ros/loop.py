@@ -18,12 +18,14 @@ WINDOW = 60.0  # [s] that `Timing` is about
 # way soon, so that it gets to run when it wakes; while it works nobody may interrupt it, because the interrupter may
 # itself be waiting for a processor, and with the interpreter in its hand.
 YIELDING, WORKING = 0.0001, 0.005
+# How long before a deadline what is prepared for it begins [s], at most this share of a period.
+AHEAD, AHEAD_SHARE = 0.003, 0.3
 LINUX = sys.platform == "linux"
 
 
 @dataclass(frozen=True)
 class Timing:
-    """How well the loop keeps its time, over the last minute: lateness and own work in seconds."""
+    """How well the loop keeps its time, over the last minute: lateness, work and preparation in seconds."""
 
     late_p50: float = 0.0
     late_p99: float = 0.0
@@ -31,6 +33,9 @@ class Timing:
     work_p50: float = 0.0
     work_p99: float = 0.0
     work_max: float = 0.0
+    prepare_p50: float = 0.0
+    prepare_p99: float = 0.0
+    prepare_max: float = 0.0
     overruns: int = 0
     ticks: int = 0
 
@@ -80,6 +85,8 @@ class Pacer:
 class Loop:
     """Calls `work(deadline, late)` every period in its own thread; an exception goes to `failed` and the loop goes on.
 
+    `prepare()` is called a little before each deadline: what takes now more, now less time is done there, so that what
+    `work` sends goes out at the same moment of every period.
     `first`: this loop goes before every other thread of the process (one loop of a process at most).
     """
 
@@ -90,11 +97,13 @@ class Loop:
         failed: Callable[[str], None],
         name: str = "control",
         first: bool = False,
+        prepare: Callable[[], None] | None = None,
     ) -> None:
         self._period, self._work, self._failed, self._name, self._first = period, work, failed, name, first
+        self._prepare = prepare
         self._ending = False
         self._thread: threading.Thread | None = None
-        self._late, self._spent = Ring(int(WINDOW / period)), Ring(int(WINDOW / period))
+        self._late, self._spent, self._prepared = (Ring(int(WINDOW / period)) for _ in range(3))
         self.overruns = 0
         self.ticks = 0
 
@@ -107,7 +116,8 @@ class Loop:
         def main() -> None:
             refused.extend(_schedule(priority, cpu))
             ready.set()
-            self._run()
+            # Handing on the interpreter takes an ordinary thread until it gets a processor: not to be done often.
+            self._run(YIELDING if priority and not refused else sys.getswitchinterval())
 
         self._thread = threading.Thread(target=main, name=self._name, daemon=True)
         self._thread.start()
@@ -128,31 +138,43 @@ class Loop:
 
     def timing(self) -> Timing:
         """How well it kept time."""
-        return Timing(*self._late.summary(), *self._spent.summary(), self.overruns, self.ticks)
+        late, spent, prepared = self._late.summary(), self._spent.summary(), self._prepared.summary()
+        return Timing(*late, *spent, *prepared, self.overruns, self.ticks)
 
-    def _run(self) -> None:
+    def _run(self, yielding: float) -> None:
         pacer, usual = Pacer(self._period, time.monotonic()), sys.getswitchinterval()
+        ahead = min(AHEAD, AHEAD_SHARE * self._period) if self._prepare is not None else 0.0
         while not self._ending:
-            if self._first:
-                sys.setswitchinterval(WORKING)
-            began = time.monotonic()
-            late = began - pacer.deadline
-            try:
-                self._work(pacer.deadline, late)
-            except Exception:  # noqa: BLE001 - the loop outlives whatever happens in it
-                self._failed(traceback.format_exc())
-            ended = time.monotonic()
+            if self._prepare is not None:
+                self._prepared.add(self._guard(self._prepare))
+                self._sleep_until(pacer.deadline, yielding)
+            late = time.monotonic() - pacer.deadline
+            self._spent.add(self._guard(self._work, pacer.deadline, late))
             self._late.add(late)
-            self._spent.add(ended - began)
             self.ticks += 1
-            wait = pacer.next(ended) - time.monotonic()
+            due = pacer.next(time.monotonic())
             self.overruns = pacer.skipped
-            if self._first:
-                sys.setswitchinterval(YIELDING)
-            if wait > 0.0:
-                time.sleep(wait)
+            self._sleep_until(due - ahead, yielding)
         if self._first:
             sys.setswitchinterval(usual)
+
+    def _guard(self, work: Callable[..., None], *arguments: float) -> float:
+        """Work; seconds that it took. An exception goes to `failed`."""
+        began = time.monotonic()
+        try:
+            work(*arguments)
+        except Exception:  # noqa: BLE001 - the loop outlives whatever happens in it
+            self._failed(traceback.format_exc())
+        return time.monotonic() - began
+
+    def _sleep_until(self, moment: float, yielding: float) -> None:
+        wait = moment - time.monotonic()
+        if self._first:
+            sys.setswitchinterval(yielding)
+        if wait > 0.0:
+            time.sleep(wait)
+        if self._first:
+            sys.setswitchinterval(WORKING)
 
 
 def give_way(niceness: int = 3) -> None:

@@ -1,6 +1,10 @@
+import os
+import sys
 import threading
 
-from pi0_ros.ros.loop import Loop, Pacer
+import pytest
+
+from pi0_ros.ros.loop import WORKING, YIELDING, Loop, Pacer, Ring, calm_others, urge_others
 
 
 def test_deadlines_stay_on_their_grid_when_work_is_short():
@@ -45,3 +49,75 @@ def test_a_refused_priority_is_a_sentence_and_the_loop_runs():
     assert ran.wait(5.0)
     loop.stop()
     assert len(refused) == 1 and "CPU 1000000" in refused[0]
+
+
+def test_what_is_prepared_comes_before_each_work_and_what_fails_in_it_is_handed_over_too():
+    order, failures, enough = [], [], threading.Event()
+
+    def prepare():
+        order.append("prepare")
+        if len(order) == 3:
+            raise RuntimeError("unreadable")
+
+    def work(deadline, late):
+        order.append("work")
+        if len(order) >= 10:
+            enough.set()
+
+    loop = Loop(0.001, work, failures.append, prepare=prepare)
+    loop.start()
+    assert enough.wait(5.0)
+    loop.stop()
+    assert order[:10] == ["prepare", "work"] * 5
+    assert len(failures) == 1 and "unreadable" in failures[0]
+    assert loop.timing().prepare_max > 0.0
+
+
+def test_while_the_first_loop_works_nobody_may_soon_interrupt_it_and_afterwards_all_is_as_before():
+    usual, seen, ran = sys.getswitchinterval(), [], threading.Event()
+
+    def work(deadline, late):
+        seen.append(sys.getswitchinterval())
+        if len(seen) > 3:
+            ran.set()
+
+    loop = Loop(0.001, work, print, first=True)
+    loop.start()
+    assert ran.wait(5.0)
+    loop.stop()
+    assert min(seen[1:]) == pytest.approx(WORKING) and WORKING > 10 * YIELDING
+    assert sys.getswitchinterval() == pytest.approx(usual)
+
+
+def test_a_ring_sums_up_the_newest_numbers_and_forgets_the_oldest():
+    ring = Ring(200)
+    assert ring.summary() == (0.0, 0.0, 0.0)
+    for value in [1e6, *range(200)]:
+        ring.add(float(value))
+    assert ring.summary() == (100.0, 198.0, 199.0)
+    few = Ring(200)
+    few.add(3.0)
+    assert few.summary() == (3.0, 3.0, 3.0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux alone")
+def test_the_other_threads_of_a_process_are_urged_and_calmed_again():
+    ready, over, number = threading.Event(), threading.Event(), []
+
+    def wait():
+        number.append(threading.get_native_id())
+        ready.set()
+        over.wait(60.0)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert ready.wait(5.0)
+    try:
+        urge_others(7)
+        allowed = os.sched_getscheduler(number[0]) == os.SCHED_FIFO
+        assert os.sched_getparam(number[0]).sched_priority == (7 if allowed else 0)
+    finally:
+        calm_others()
+        over.set()
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+    thread.join()

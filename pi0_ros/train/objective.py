@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pi0_ros.model import Pi0, Prefix
 from pi0_ros.model.losses import FlowTargets, flow_mean
 from pi0_ros.train.examples import Examples
-from pi0_ros.train.vision import pointing_loss, reading_loss
+from pi0_ros.train.vision import Objects, matching_loss, pointing_loss, reading_loss
 
 PLACES = 1024
 STEP = 8  # places are taught in 128 steps
@@ -28,6 +28,7 @@ class StepLoss:
     places: Tensor
     words: Tensor
     patches: Tensor
+    matching: Tensor
     pointing: Tensor
 
 
@@ -60,8 +61,8 @@ class Objective(nn.Module):
 
     def forward(self, acting: Examples, words: Examples | None, flow: FlowTargets | None) -> StepLoss:
         """Loss of action examples and high-level examples. flow None (or alpha 0): text only."""
-        prefix, middle = self._looked(acting)
-        read, pointed = self.patches(prefix, middle, acting)
+        prefix, early, middle = self._looked(acting)
+        seeing = self.patches(prefix, early, middle, acting)
         places = self.text(prefix, acting)
         moved = torch.zeros_like(places)
         if flow is not None and self.alpha:
@@ -70,25 +71,33 @@ class Objective(nn.Module):
             moved = flow_mean(errors, flow.weight, flow.dims)
         said = torch.zeros_like(places) if words is None else self.text(self.model.prefix(words.inputs), words)
         text = self.grounding * places + self.speaking * said
-        total = text + self.alpha * moved + self.looking * (read + pointed)
-        return StepLoss(total, moved, places, said, read, pointed)
+        total = text + self.alpha * moved + self.looking * sum(seeing)
+        return StepLoss(total, moved, places, said, *seeing)
 
-    def _looked(self, examples: Examples) -> tuple[Prefix, Tensor]:
-        """The prefix, and what two thirds of the trunk made of it [B, P, width]."""
-        kept: list[Tensor] = []
-        layer = self.model.gemma.layers[max(0, 2 * self.model.config.language.depth // 3 - 1)]
-        hook = layer.register_forward_hook(lambda _layer, _inputs, output: kept.append(output[0]))
+    def _looked(self, examples: Examples) -> tuple[Prefix, tuple, Tensor]:
+        """The prefix, what an early layer of the trunk was given, and what two thirds of it made [B, P, width]."""
+        given: list[tuple] = []
+        made: list[Tensor] = []
+        hooks = (
+            self._layer(1 / 3).register_forward_pre_hook(lambda _layer, inputs: given.append(inputs)),
+            self._layer(2 / 3).register_forward_hook(lambda _layer, _inputs, output: made.append(output[0])),
+        )
         try:
-            return self.model.prefix(examples.inputs), kept[0]
+            return self.model.prefix(examples.inputs), given[0], made[0]
         finally:
-            hook.remove()
+            for hook in hooks:
+                hook.remove()
 
-    def patches(self, prefix: Prefix, middle: Tensor, examples: Examples) -> tuple[Tensor, Tensor]:
-        """Reading from what entered the trunk, pointing from its middle; zeros where nothing is known of objects."""
+    def _layer(self, share: float) -> nn.Module:
+        """The layer that ends this share of the trunk."""
+        layers = self.model.gemma.layers
+        return layers[max(0, round(share * len(layers)) - 1)]
+
+    def patches(self, prefix: Prefix, early: tuple, middle: Tensor, examples: Examples) -> tuple[Tensor, ...]:
+        """Reading from what entered the trunk, matching and pointing inside; zeros where nothing is known of objects."""
         known = examples.objects
         if not self.objects or known is None:
-            zero = prefix.hidden.new_zeros((), dtype=torch.float32)
-            return zero, zero
+            return (prefix.hidden.new_zeros((), dtype=torch.float32),) * 3
         cameras = len(examples.inputs.images)
         features = self._pictures(prefix.embeddings, cameras)
         read = reading_loss(
@@ -98,14 +107,36 @@ class Objective(nn.Module):
             known.known.flatten(0, 1),
             known.lit[:, None].expand(-1, cameras, -1).flatten(0, 1),
         )
+        return read, self.matched(early, examples, known), self.pointed(middle, known)
+
+    def matched(self, given: tuple, examples: Examples, known: Objects) -> Tensor:
+        """How the first head of an early layer looks from patches at the word of the named object."""
+        x, rope, mask = given[:3]
+        layer, tokens = self._layer(1 / 3), examples.inputs.tokens
+        pictures = x.shape[1] - tokens.shape[1]
+        normed, _ = layer.input_layernorm(x, None)
+        queries, keys, _ = layer.self_attn.project(normed, *rope)
+        logits = queries[:, 0, :pictures].float() @ keys[:, 0].float().transpose(1, 2) * queries.shape[-1] ** -0.5
+        shares = F.log_softmax(logits.masked_fill(~mask[:, :pictures], -1e9), dim=-1)
         named = known.named.long()
+        word = (tokens == torch.tensor(self.objects)[named.clamp(0)][:, None]) & (named >= 0)[:, None]
+        said = word.any(1)
+        looked = shares.gather(2, (pictures + word.long().argmax(1))[:, None, None].expand(-1, pictures, 1))[..., 0]
+        cameras = known.place.shape[1]
+        looked = looked.unflatten(1, (cameras, -1))[said].flatten(0, 1)
+        place = known.place[said].flatten(0, 1)
+        return matching_loss(looked, place, named[said].repeat_interleave(cameras))
+
+    def pointed(self, middle: Tensor, known: Objects) -> Tensor:
+        """What the patches of a middle layer say of the named object."""
+        named, cameras = known.named.long(), known.place.shape[1]
         at = named.clamp(0)[:, None, None].expand(-1, cameras, 1)
         place = known.place.gather(2, at[..., None].expand(-1, -1, -1, 2))[:, :, 0]
         place = torch.where((named >= 0)[:, None, None], place, torch.nan)
         told = known.known.gather(2, at)[:, :, 0]
         said = self.pointer(self._pictures(middle, cameras)).float()
         way = known.way[:, None].expand(-1, cameras, -1).flatten(0, 1)
-        return read, pointing_loss(said, place.flatten(0, 1), told.flatten(0, 1), way)
+        return pointing_loss(said, place.flatten(0, 1), told.flatten(0, 1), way)
 
     def alike(self, features: Tensor) -> Tensor:
         """How much patches [N, P, width] are like the words of the objects [N, P, K]: cosines, sharpened."""

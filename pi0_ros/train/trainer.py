@@ -173,6 +173,7 @@ class Trainer:
             "places": loss.places,
             "words": loss.words,
             "patches": loss.patches,
+            "matching": loss.matching,
             "pointing": loss.pointing,
             "count": torch.tensor(1.0),
         }

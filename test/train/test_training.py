@@ -23,7 +23,7 @@ from pi0_ros.train.session import Plan, make_job, mixture, pipeline_for, run, ti
 from pi0_ros.train.settings import TrainSettings
 from pi0_ros.train.statistics import frame_statistics, statistics_of
 from pi0_ros.train.trainer import Trainer, split_episodes
-from pi0_ros.train.vision import UNKNOWN, labels_of, pointing_loss, reading_loss
+from pi0_ros.train.vision import UNKNOWN, labels_of, matching_loss, pointing_loss, reading_loss
 
 SIZE, HORIZON, COUNT = 32, 16, 24
 OBJECTS = ("red", "green", "blue", "yellow")
@@ -162,6 +162,24 @@ def test_every_camera_is_labelled_where_the_frames_say_so():
     words = [frames.texts[t] for t in frames.task]
     assert [OBJECTS[k] in text for k, text in zip(labels.named, words, strict=True) if k != UNKNOWN].count(False) == 0
     assert np.allclose(labels.way, told[:, 4:7] / 1024)
+
+
+def test_matching_loss_falls_to_almost_nothing_when_only_the_named_patch_looks_at_its_word():
+    place, named = torch.tensor([[[0.25, 0.75], [0.75, 0.25]]]), torch.tensor([1])
+    looked = torch.full((1, 4), -9.0)
+    looked[0, 2] = 0.0
+    assert matching_loss(looked, place, named) < 1e-3
+    assert matching_loss(looked, place, 1 - named) > 1
+
+
+def test_the_trunk_learns_which_object_the_prompt_names(folder):
+    """A few steps on two frames are enough to see that the gradient reaches queries and keys of the early layer."""
+    run(plan(folder, steps=1))
+    trainer = Trainer(make_job(0, plan(folder)))
+    acting = trainer.job.maker.actions([0, 1])
+    trainer._loss(acting, None, None).matching.backward()
+    attention = trainer.job.model.gemma.layers[0].self_attn
+    assert attention.q_proj.weight.grad.abs().sum() > 0 and attention.k_proj.weight.grad.abs().sum() > 0
 
 
 def test_pointing_loss_falls_to_almost_nothing_when_the_named_patch_is_told():

@@ -63,8 +63,8 @@ class Conductor(Node):
         Parameter("takeover", True, "take over once in the middle, drive an arm, give back"),
     )
 
-    def __init__(self, signals: Signals) -> None:
-        super().__init__("conductor")
+    def __init__(self, signals: Signals, **kwargs: object) -> None:
+        super().__init__("conductor", **kwargs)
         self._signals, self.clocks = signals, Clocks(self)
         self._options = Parameters(self, self.table).values()
         try:
@@ -85,6 +85,7 @@ class Conductor(Node):
         self._subtasks, self._takeovers, self._faults = [], 0, []
         self._fault_kinds: set[str] = set()
         self._scene, self._executor_health = {}, {}
+        self._worst = {"jerk_rms": 0.0, "tracking_error": 0.0}
         self._attempted = self._succeeded = 0
         self._underruns_before, self._last_plan = 0, 0
         self._pictures: dict[str, np.ndarray] = {}
@@ -160,6 +161,8 @@ class Conductor(Node):
                 self._scene = values
             if name == "executor":
                 self._executor_health = values
+                if self._running:
+                    self._worst = {n: max(worst, float(values.get(n, 0.0))) for n, worst in self._worst.items()}
             if status.level == ERROR and self._running:
                 self._fault(f"{name}: {status.message}")
 
@@ -348,6 +351,7 @@ class Conductor(Node):
                 "underruns": state.underruns - self._underruns_before if state is not None else 0,
                 "seam_position": seam["position"],
                 "seam_velocity": seam["velocity"],
+                **self._worst,
             },
             "tasks": {"attempted": self._attempted, "succeeded": self._succeeded},
             "subtasks": self._subtasks,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from stand_in import Driver, Person
 
-ENOUGH = 90.0
+ENOUGH = 70.0
 TASK = "touch the red block with the left arm"
 
 
@@ -51,7 +51,7 @@ def test_a_killed_high_level_and_then_a_killed_policy_end_in_hold_and_their_retu
     driver, person, start = thinking
     policy, high_level = start("policy"), start("high_level")
     person.say(TASK)
-    graph.wait(lambda: len(person.chunks) > 1, "plans", 2 * ENOUGH)
+    graph.wait(lambda: len(person.chunks) > 1, "plans", ENOUGH)
 
     person.insist("autonomy", lambda: person.state.plan_sequence > 0, "a plan")
     kill(high_level)
@@ -83,7 +83,7 @@ def test_a_killed_robot_driver_stops_the_executor_and_its_return_needs_a_reset(g
     graph.wait(lambda: len(wire.commands["lift"]) > 10 and person.mode == "hold", "hold", ENOUGH)
     kill(sim)
     person.wait_mode("stopped", ENOUGH)
-    assert "measurements lost: no fresh measurement" in person.state.reason
+    assert "no fresh measurement" in person.state.reason
     ok, why = person.ask("autonomy")
     assert not ok and "reset first" in why
 
@@ -108,7 +108,7 @@ def test_pi0_up_goes_on_without_the_brain_and_ends_without_the_robot(graph, mobi
     )  # fmt: skip
     said = listen(up, graph)
     try:
-        graph.wait(lambda: len(person.chunks) > 1, "plans", 2 * ENOUGH)
+        graph.wait(lambda: len(person.chunks) > 1, "plans", ENOUGH)
         person.insist("autonomy", lambda: person.state.plan_sequence > 0, "a plan")
         os.kill(child(up.pid, "brain"), signal.SIGKILL)
         graph.wait(lambda: any("brain ended by SIGKILL and is not restarted" in line for line in said), "the news")

@@ -180,7 +180,7 @@ def timed(work, times: list[float]):  # type: ignore[no-untyped-def]
 def loaded(args: argparse.Namespace) -> None:
     """The whole stack in autonomy."""
     given = {"robot": args.robot, "checkpoint": args.checkpoint, "sim": "true", "task": args.task, "log_level": "warn"}
-    listed = [faster(n, {"executor": {"rate": args.rate}}) for n in bringup.nodes(given)]
+    listed = [with_parameters(n, {"executor": {"rate": args.rate}}) for n in bringup.nodes(given)]
     run("loaded", listed, args, args.rate, 20.0 if args.quick else 60.0 * args.minutes)
 
 
@@ -188,11 +188,11 @@ def alone(args: argparse.Namespace) -> None:
     """The executor, and a robot and a policy that cost nothing."""
     made_up = {"rate": args.alone_rate, "tracking_error": 6.0, "black_box": ""}
     given = {"robot": args.robot, "policy": "none", "log_level": "warn"}
-    listed = [faster(n, {"executor": made_up}) for n in bringup.nodes(given)]
+    listed = [with_parameters(n, {"executor": made_up}) for n in bringup.nodes(given)]
     run("alone", listed, args, args.alone_rate, 10.0 if args.quick else 60.0 * args.alone_minutes)
 
 
-def faster(node: bringup.Node, changed: dict[str, dict[str, float]]) -> bringup.Node:
+def with_parameters(node: bringup.Node, changed: dict[str, dict[str, float]]) -> bringup.Node:
     """The node with other parameters."""
     parameters = {**node.parameters, **changed.get(node.executable, {})}
     return bringup.Node(

@@ -100,6 +100,17 @@ def test_a_program_that_will_not_stop_is_killed_and_named(running, monkeypatch):
     assert one.running == ()
 
 
+def test_a_signal_goes_to_one_program_and_to_none_that_has_ended(running):
+    one, out = running(program("brief", WAITS), program("lasting", WAITS))
+    out.wait_for("ready", times=2)
+    one.send("brief", signal.SIGKILL)
+    assert str(one.next_event(PATIENCE)) == "brief ended by SIGKILL"
+    one.send("brief", signal.SIGKILL)
+    assert [p.name for p in one.running] == ["lasting"]
+    with pytest.raises(KeyError):
+        one.send("absent", signal.SIGTERM)
+
+
 def test_stopping_takes_three_seconds_at_most():
     assert sum(patience for _, patience in supervisor.ESCALATION) + supervisor.LAST_WORDS <= 3.0
     assert [number for number, _ in supervisor.ESCALATION] == [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]

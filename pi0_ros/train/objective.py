@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,14 @@ from torch import Tensor, nn
 from pi0_ros.model import Pi0, Prefix
 from pi0_ros.model.losses import FlowTargets, flow_mean
 from pi0_ros.train.examples import Examples
-from pi0_ros.train.vision import Objects, matching_loss, pointing_loss, reading_loss
+from pi0_ros.train.vision import (
+    Objects,
+    held_patches,
+    looking_loss,
+    matching_loss,
+    pointing_loss,
+    reading_loss,
+)
 
 PLACES = 1024
 STEP = 8  # places are taught in 128 steps
@@ -29,6 +37,7 @@ class StepLoss:
     words: Tensor
     patches: Tensor
     matching: Tensor
+    looking: Tensor
     pointing: Tensor
 
 
@@ -61,71 +70,68 @@ class Objective(nn.Module):
 
     def forward(self, acting: Examples, words: Examples | None, flow: FlowTargets | None) -> StepLoss:
         """Loss of action examples and high-level examples. flow None (or alpha 0): text only."""
-        prefix, early, middle = self._looked(acting)
-        seeing = self.patches(prefix, early, middle, acting)
+        trunk, expert = self.model.gemma.layers, getattr(self.model, "expert", None)
+        with Watch(_at(trunk, 1 / 3), _at(trunk, 2 / 3)) as watched:
+            prefix = self.model.prefix(acting.inputs)
+        early, later = watched.given
         places = self.text(prefix, acting)
-        moved = torch.zeros_like(places)
-        if flow is not None and self.alpha:
+        moved, acts = torch.zeros_like(places), None
+        if flow is not None and self.alpha and expert is not None:
             seen = prefix.detached() if self.insulate else prefix
-            errors = self.model.flow_loss(flow.actions, flow.noise, flow.t, seen, acting.inputs.state)
-            moved = flow_mean(errors, flow.weight, flow.dims)
+            with Watch(_at(expert.layers, 2 / 3)) as watched:
+                errors = self.model.flow_loss(flow.actions, flow.noise, flow.t, seen, acting.inputs.state)
+            moved, acts = flow_mean(errors, flow.weight, flow.dims), watched.given[0]
         said = torch.zeros_like(places) if words is None else self.text(self.model.prefix(words.inputs), words)
+        seeing = (torch.zeros_like(places),) * 4
+        if self.objects and acting.objects is not None:
+            known = acting.objects
+            seeing = (
+                self.read(prefix, known),
+                self.matched(early, acting, known),
+                self.looked(later, acts, acting, known),
+                self.pointed(later[0], known),
+            )
         text = self.grounding * places + self.speaking * said
-        total = text + self.alpha * moved + self.looking * sum(seeing)
-        return StepLoss(total, moved, places, said, *seeing)
+        return StepLoss(text + self.alpha * moved + self.looking * sum(seeing), moved, places, said, *seeing)
 
-    def _looked(self, examples: Examples) -> tuple[Prefix, tuple, Tensor]:
-        """The prefix, what an early layer of the trunk was given, and what two thirds of it made [B, P, width]."""
-        given: list[tuple] = []
-        made: list[Tensor] = []
-        hooks = (
-            self._layer(1 / 3).register_forward_pre_hook(lambda _layer, inputs: given.append(inputs)),
-            self._layer(2 / 3).register_forward_hook(lambda _layer, _inputs, output: made.append(output[0])),
-        )
-        try:
-            return self.model.prefix(examples.inputs), given[0], made[0]
-        finally:
-            for hook in hooks:
-                hook.remove()
-
-    def _layer(self, share: float) -> nn.Module:
-        """The layer that ends this share of the trunk."""
-        layers = self.model.gemma.layers
-        return layers[max(0, round(share * len(layers)) - 1)]
-
-    def patches(self, prefix: Prefix, early: tuple, middle: Tensor, examples: Examples) -> tuple[Tensor, ...]:
-        """Reading from what entered the trunk, matching and pointing inside; zeros where nothing is known of objects."""
-        known = examples.objects
-        if not self.objects or known is None:
-            return (prefix.hidden.new_zeros((), dtype=torch.float32),) * 3
-        cameras = len(examples.inputs.images)
+    def read(self, prefix: Prefix, known: Objects) -> Tensor:
+        """What patches say of all objects before the trunk."""
+        cameras = known.place.shape[1]
         features = self._pictures(prefix.embeddings, cameras)
-        read = reading_loss(
+        return reading_loss(
             self.reader(features).float(),
             self.alike(features).float(),
             known.place.flatten(0, 1),
             known.known.flatten(0, 1),
             known.lit[:, None].expand(-1, cameras, -1).flatten(0, 1),
         )
-        return read, self.matched(early, examples, known), self.pointed(middle, known)
 
     def matched(self, given: tuple, examples: Examples, known: Objects) -> Tensor:
-        """How the first head of an early layer looks from patches at the word of the named object."""
-        x, rope, mask = given[:3]
-        layer, tokens = self._layer(1 / 3), examples.inputs.tokens
-        pictures = x.shape[1] - tokens.shape[1]
-        normed, _ = layer.input_layernorm(x, None)
-        queries, keys, _ = layer.self_attn.project(normed, *rope)
-        logits = queries[:, 0, :pictures].float() @ keys[:, 0].float().transpose(1, 2) * queries.shape[-1] ** -0.5
-        shares = F.log_softmax(logits.masked_fill(~mask[:, :pictures], -1e9), dim=-1)
+        """How an early layer of the trunk looks from patches at the word of the named object."""
+        tokens, cameras = examples.inputs.tokens, known.place.shape[1]
+        pictures = given[0].shape[1] - tokens.shape[1]
+        shares = _shares(_at(self.model.gemma.layers, 1 / 3), given, slice(0, pictures))
         named = known.named.long()
         word = (tokens == torch.tensor(self.objects)[named.clamp(0)][:, None]) & (named >= 0)[:, None]
         said = word.any(1)
         looked = shares.gather(2, (pictures + word.long().argmax(1))[:, None, None].expand(-1, pictures, 1))[..., 0]
-        cameras = known.place.shape[1]
         looked = looked.unflatten(1, (cameras, -1))[said].flatten(0, 1)
         place = known.place[said].flatten(0, 1)
         return matching_loss(looked, place, named[said].repeat_interleave(cameras))
+
+    def looked(self, given: tuple, acts: tuple | None, examples: Examples, known: Objects) -> Tensor:
+        """How a later layer looks from places about to be named, and from actions, at the named object's patches."""
+        counts = examples.counts
+        held = held_patches(known.place, known.named.long(), self.model.config.vision.tokens)
+        loss = held.new_zeros((), dtype=torch.float32)
+        if bool(counts.any()):
+            first, length = int(counts.any(0).long().argmax()), counts.shape[1]
+            asking = slice(given[0].shape[1] - length + first - 1, given[0].shape[1] - 1)
+            loss = loss + looking_loss(_shares(_at(self.model.gemma.layers, 2 / 3), given, asking), held)
+        if acts is not None:
+            shares = _shares(_at(self.model.expert.layers, 2 / 3), acts, slice(None))
+            loss = loss + looking_loss(shares, held)
+        return loss
 
     def pointed(self, middle: Tensor, known: Objects) -> Tensor:
         """What the patches of a middle layer say of the named object."""
@@ -165,3 +171,35 @@ class Objective(nn.Module):
         offsets = torch.arange(-2, 3, device=wanted.device) * STEP
         around = (wanted[:, None] + offsets).clamp(self.first_place, self.first_place + PLACES - 1)
         return -(logits.gather(1, around) * logits.new_tensor(NEIGHBOURS)).sum(dim=1)
+
+
+class Watch:
+    """Keeps what layers are given while it is open: `given`, a layer's positional inputs each."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        self.layers, self.given = layers, []
+
+    def __enter__(self) -> Self:
+        self._hooks = [layer.register_forward_pre_hook(self._keep) for layer in self.layers]
+        return self
+
+    def _keep(self, layer: nn.Module, inputs: tuple) -> None:
+        self.given.append(inputs)
+
+    def __exit__(self, *error: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+
+def _at(layers: nn.ModuleList, share: float) -> nn.Module:
+    """The layer that ends this share of a stack."""
+    return layers[max(0, round(share * len(layers)) - 1)]
+
+
+def _shares(layer: nn.Module, given: tuple, rows: slice) -> Tensor:
+    """Log of the shares of attention [B, rows, S] that the first head of a layer gives to what it sees."""
+    x, rope, mask, past, cond = given
+    queries, keys, _ = layer.self_attn.project(layer.input_layernorm(x, cond)[0], *rope)
+    keys = keys if past is None else torch.cat([past[0], keys], 2)
+    logits = queries[:, 0, rows].float() @ keys[:, 0].float().transpose(1, 2) * queries.shape[-1] ** -0.5
+    return F.log_softmax(logits.masked_fill(~mask[:, rows], -1e9), dim=-1)

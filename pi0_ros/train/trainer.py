@@ -174,6 +174,7 @@ class Trainer:
             "words": loss.words,
             "patches": loss.patches,
             "matching": loss.matching,
+            "looking": loss.looking,
             "pointing": loss.pointing,
             "count": torch.tensor(1.0),
         }

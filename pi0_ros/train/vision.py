@@ -1,4 +1,4 @@
-"""What lies where: labels of a frame's objects, and three losses that make patches tell.
+"""What lies where: labels of a frame's objects, and four losses that make patches tell and the rest look.
 
 PaliGemma comes with the knowledge of what things look like and which word means them; a network from scratch would
 have to find both through the sentences of its text head, which takes an order of magnitude more examples.
@@ -10,6 +10,8 @@ have to find both through the sentences of its text head, which takes an order o
 * Matching, on one attention head of an early layer of the trunk: the patch that holds the object which the prompt
   names looks at the object's word, the patches of other objects do not (supervised attention: Liu et al. 2016, arXiv
   1609.04186). Without it the network stays for thousands of steps on the plateau where any object will do.
+* Looking, on one attention head of a later layer of trunk and expert: what answers with places, and what moves, looks
+  at patches that hold the named object.
 * Pointing, on a middle layer of the trunk: which patch holds the object that the prompt names, and the way to it from
   the fingertip. What the action expert needs thereby lies in keys and values that it can look up.
 """
@@ -132,6 +134,28 @@ def reading_loss(said: Tensor, alike: Tensor, place: Tensor, known: Tensor, lit:
     lamp = F.binary_cross_entropy_with_logits(here[..., 3], lit.clamp(0).float(), reduction="none")
     kind = -F.log_softmax(kinds, -1).diagonal(dim1=1, dim2=2)
     return presence + 5.0 * _mean(where, seen) + _mean(lamp, seen & (lit >= 0)) + _mean(kind, seen)
+
+
+def held_patches(place: Tensor, named: Tensor, count: int) -> Tensor:
+    """Which patches of all cameras hold the named object: bool [B, C * count].
+
+    Shapes: place [B, C, K, 2] (NaN: unseen), named [B] (UNKNOWN: none).
+    """
+    batch, cameras = place.shape[:2]
+    _, target, _ = _patches(place.flatten(0, 1), count)
+    at = named.clamp(0)[:, None, None, None].expand(-1, cameras, count, 1)
+    held = target.unflatten(0, (batch, cameras)).gather(3, at)[..., 0] > 0
+    return (held & (named >= 0)[:, None, None]).flatten(1)
+
+
+def looking_loss(shares: Tensor, held: Tensor) -> Tensor:
+    """Queries look at held patches, in rows that have any.
+
+    Shapes: shares [B, Q, S], log of each query's shares of attention, held bool [B, P], of the first P of S keys.
+    """
+    rows = held.any(1)
+    looked = shares[rows, :, : held.shape[1]].masked_fill(~held[rows][:, None], -torch.inf)
+    return -looked.logsumexp(2).sum() / max(1, looked.shape[0] * looked.shape[1])
 
 
 def matching_loss(looked: Tensor, place: Tensor, named: Tensor) -> Tensor:

@@ -23,7 +23,15 @@ from pi0_ros.train.session import Plan, make_job, mixture, pipeline_for, run, ti
 from pi0_ros.train.settings import TrainSettings
 from pi0_ros.train.statistics import frame_statistics, statistics_of
 from pi0_ros.train.trainer import Trainer, split_episodes
-from pi0_ros.train.vision import UNKNOWN, labels_of, matching_loss, pointing_loss, reading_loss
+from pi0_ros.train.vision import (
+    UNKNOWN,
+    held_patches,
+    labels_of,
+    looking_loss,
+    matching_loss,
+    pointing_loss,
+    reading_loss,
+)
 
 SIZE, HORIZON, COUNT = 32, 16, 24
 OBJECTS = ("red", "green", "blue", "yellow")
@@ -170,6 +178,17 @@ def test_matching_loss_falls_to_almost_nothing_when_only_the_named_patch_looks_a
     looked[0, 2] = 0.0
     assert matching_loss(looked, place, named) < 1e-3
     assert matching_loss(looked, place, 1 - named) > 1
+
+
+def test_looking_loss_counts_only_rows_that_have_a_patch_to_look_at():
+    place = torch.full((2, 2, 3, 2), torch.nan)
+    place[0, 1, 2] = torch.tensor([0.75, 0.25])
+    held = held_patches(place, torch.tensor([2, UNKNOWN]), 4)
+    assert held.nonzero().tolist() == [[0, 6]]
+    shares = torch.full((2, 3, 10), -9.0)
+    shares[0, :, 6] = 0.0
+    assert looking_loss(shares, held) == 0 < looking_loss(shares.roll(1, 2), held)
+    assert looking_loss(shares, held & False) == 0
 
 
 def test_the_trunk_learns_which_object_the_prompt_names(folder):

@@ -16,6 +16,7 @@ from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 
 MOST = 64  # messages of one topic in one period
+RECOUNT = 50  # periods between two looks at how many publishers there are
 
 
 class Unspun(CallbackGroup):
@@ -39,6 +40,8 @@ class Inlets:
     def __init__(self, node: Node, refused: Callable[[str, Exception], None]) -> None:
         self._node, self._refused = node, refused
         self._subscriptions: list[tuple[Subscription, bool]] = []
+        self._shared: set[str] = set()
+        self._taken = 0
         self.group = Unspun()
         self.age = 0.0
         """How long ago [s] the message that a callback is called with was received."""
@@ -48,15 +51,23 @@ class Inlets:
         return self.keep(self._node.create_subscription(kind, topic, callback, qos, callback_group=self.group))
 
     def keep(self, subscription: Subscription, newest: bool = False) -> Subscription:
-        """Read this subscription, of the callback group `group`, too; `newest`: all but the newest message is dropped."""
+        """Read this subscription, of the callback group `group`, too.
+
+        `newest`: all but the newest message is dropped, as long as there is one publisher; of several, each may speak of
+        something else (an arm and its gripper on one `joint_states`), so that all is read.
+        """
         self._subscriptions.append((subscription, newest))
         return subscription
 
     def take(self, longest: float) -> None:
         """Call the callbacks with everything that has come; none is taken to be older than `longest` [s]."""
+        if self._taken % RECOUNT == 0:
+            topics = (subscription.topic_name for subscription, newest in self._subscriptions if newest)
+            self._shared = {topic for topic in topics if self._node.count_publishers(topic) > 1}
+        self._taken += 1
         now = time.time()
         for subscription, newest in self._subscriptions:
-            for message, info in self._read(subscription, newest):
+            for message, info in self._read(subscription, newest and subscription.topic_name not in self._shared):
                 # A step of the system clock in between must not make a message younger than now, or old.
                 self.age = min(max(now - info["received_timestamp"] * 1e-9, 0.0), longest)
                 subscription.callback(message)

@@ -1,4 +1,4 @@
-"""The three qualities of service this project uses; every topic names one of them."""
+"""The qualities of service this project uses; every topic names one of them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ SENSOR = QoSProfile(
     durability=DurabilityPolicy.VOLATILE,
 )
 """Measurements: the newest counts, a lost one is not sent again."""
+
+MEASURED = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=64,
+    reliability=ReliabilityPolicy.BEST_EFFORT,
+    durability=DurabilityPolicy.VOLATILE,
+)
+"""The reading end of SENSOR where it is read once a period: a fast publisher does not push out a slow one."""
 
 RELIABLE = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,

@@ -15,7 +15,7 @@ from std_msgs.msg import Float64MultiArray
 from pi0_ros.robot.spec import Camera, StateSource
 from pi0_ros.ros.clock import seconds
 from pi0_ros.ros.conversions import ConversionError, joint_state_values, odometry_values
-from pi0_ros.ros.qos import SENSOR
+from pi0_ros.ros.qos import MEASURED, SENSOR
 
 TELEOP_TYPES: Mapping[str, type] = {
     "joint_state": JointState,
@@ -60,9 +60,9 @@ def subscribe_state(
     def on_odometry(message: Odometry) -> None:
         velocity(source, seconds(message.header.stamp), odometry_values(message))
 
-    if source.type == "odometry":
-        return node.create_subscription(Odometry, source.topic, on_odometry, SENSOR, callback_group=group)
-    return node.create_subscription(JointState, source.topic, on_joints, SENSOR, callback_group=group)
+    kind, callback = (Odometry, on_odometry) if source.type == "odometry" else (JointState, on_joints)
+    quality = SENSOR if group is None else MEASURED  # a group of its own is read once a period
+    return node.create_subscription(kind, source.topic, callback, quality, callback_group=group)
 
 
 def subscribe_camera(node: Node, camera: Camera, callback: Callable[[object], None]) -> Subscription:

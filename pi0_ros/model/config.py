@@ -102,7 +102,10 @@ def numerics_for(origin: str, kind: str) -> Numerics:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Everything needed to build the network; `state_dim` 0 stands for `action_dim`."""
+    """Everything needed to build the network; `state_dim` 0 stands for `action_dim`.
+
+    untied: whether logits come from a matrix of their own (LeRobot's fine-tuned pi0-FAST) and not from the embedding.
+    """
 
     kind: Kind
     vision: VisionConfig
@@ -114,6 +117,7 @@ class ModelConfig:
     prompt_length: int = 48
     cameras: tuple[str, ...] = CAMERAS
     state_dim: int = 0
+    untied: bool = False
     numerics: Numerics = field(default_factory=Numerics)
 
     def __post_init__(self) -> None:

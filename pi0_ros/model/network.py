@@ -9,6 +9,7 @@ State dict keys are those of the published PyTorch checkpoints behind shorter pr
     siglip.     <- paligemma_with_expert.paligemma.model.vision_tower.vision_model.
     projector.  <- paligemma_with_expert.paligemma.model.multi_modal_projector.linear.
     gemma.      <- paligemma_with_expert.paligemma.model.language_model.   (gemma.embed_tokens is the tied lm_head)
+    lm_head.    <- paligemma_with_expert.paligemma.lm_head., only where it is not tied
     expert.     <- paligemma_with_expert.gemma_expert.model.
     state_proj, action_in_proj, action_out_proj, action_time_mlp_in, action_time_mlp_out, time_mlp_in, time_mlp_out.
 """
@@ -55,14 +56,15 @@ def time_embedding(t: Tensor, width: int, min_period: float, max_period: float, 
     """Sines then cosines of 2 pi t / period, periods geometric from min to max. t [...] -> [..., width] float32.
 
     In float64 as openpi's and LeRobot's PyTorch, in float32 as JAX: at t = 1 the fastest angle is 1571 rad, so the
-    last bit of its frequency shows, down to how `jnp.linspace` rounds (index times the rounded step, last one exact).
+    last bit of its frequency shows, down to how `jnp.linspace` rounds (index times the rounded step, last one exact)
+    and the power too (to the nearest number, where torch's own float32 power is one off at every 60th frequency).
     """
     count = width // 2
     fraction = torch.linspace(0.0, 1.0, count, dtype=dtype, device=t.device)
     if dtype == torch.float32 and count > 1:
         step = torch.tensor(1 / (count - 1), dtype=dtype, device=t.device)
         fraction[:-1] = torch.arange(count - 1, dtype=dtype, device=t.device) * step
-    period = min_period * (max_period / min_period) ** fraction
+    period = min_period * ((max_period / min_period) ** fraction.double()).to(dtype)
     angle = (1.0 / period * 2 * math.pi) * t.to(dtype)[..., None]
     return torch.cat([angle.sin(), angle.cos()], dim=-1).float()
 
@@ -86,6 +88,8 @@ class Pi0(nn.Module):
         self.siglip = SigLIP(config.vision)
         self.projector = nn.Linear(config.vision.width, config.language.width)
         self.gemma = Gemma(config.language, vocab=config.vocab, rope=rope)
+        if config.untied:
+            self.lm_head = nn.Linear(config.language.width, config.vocab, bias=False)
         if config.expert is None:
             return
         width = config.expert.width
@@ -149,8 +153,13 @@ class Pi0(nn.Module):
         return self.logits(prefix.hidden[:, -length - 1 : -1])
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Vocabulary logits (float32) of trunk outputs [..., width], by the tied embedding."""
-        return F.linear(hidden, self.gemma.embed_tokens.weight).float()
+        """Vocabulary logits (float32) of trunk outputs [..., width], by the embedding where it is tied."""
+        return F.linear(hidden, self.vocabulary).float()
+
+    @property
+    def vocabulary(self) -> Tensor:
+        """The matrix [vocab, width] that turns trunk outputs into logits."""
+        return self.lm_head.weight if self.config.untied else self.gemma.embed_tokens.weight
 
     # Suffix: state and noisy actions through the expert.
 

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
-from model_cases import random_inputs, random_model, small_config
+from model_cases import RECORDED, random_inputs, random_model, small_config
+from safetensors.torch import load_file
 
-from pi0_ros.model import TEXT, InputError, Inputs, Pi0, Rtc, RtcError, generate_text, sample_actions
+from pi0_ros.model import (
+    TEXT,
+    FastSampler,
+    InputError,
+    Inputs,
+    Pi0,
+    Rtc,
+    RtcError,
+    generate_text,
+    load,
+    sample_actions,
+    save,
+)
+from pi0_ros.model.checkpoints.conventions import conventions_for
+from pi0_ros.model.checkpoints.lerobot import save_lerobot
 from pi0_ros.model.rtc import prefix_weights
 from pi0_ros.model.text import choose, with_start
 
@@ -38,6 +54,23 @@ def test_cached_decoding_equals_running_everything_again(kind: str) -> None:
         config = small_config(kind)
         model, inputs = random_model(config, generator), random_inputs(config, 1, generator)
         assert generate_text(model, inputs, 6, stop=()) == [written_out(model, inputs, 6)]
+
+
+@pytest.mark.parametrize("layout", ["recorded", "ours", "lerobot"])
+def test_lerobots_fast_model_answers_from_a_matrix_of_its_own(layout: str, tmp_path: Path) -> None:
+    """LeRobot does not tie `lm_head`: in a fine-tuned pi0-FAST it is not the embedding, and it gives the answer."""
+    loaded = load(RECORDED / "lerobot_pi0_fast")
+    if layout == "ours":
+        loaded = load(save(loaded.model, tmp_path))
+    if layout == "lerobot":
+        loaded = load(save_lerobot(loaded.model, tmp_path, conventions_for("lerobot", "pi0_fast", {})))
+    io = load_file(RECORDED / "lerobot_pi0_fast" / "io.safetensors")
+    pictures, masks = ([io[f"{kind}.{camera}"] for camera in range(3)] for kind in ("image", "image_mask"))
+    inputs = Inputs(pictures, masks, io["tokens"], io["token_mask"])
+    expected = io["generated_ids"].tolist()
+    assert loaded.config.untied
+    assert generate_text(loaded.model, inputs, 12, stop=()) == expected
+    assert FastSampler(loaded.model, release=True).generate_text(inputs, 12, stop=()) == expected
 
 
 def test_text_ends_before_a_stop_id_and_rows_end_on_their_own() -> None:

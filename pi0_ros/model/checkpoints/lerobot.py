@@ -21,6 +21,17 @@ from pi0_ros.model.network import Pi0
 
 Statistics = Mapping[str, Mapping[str, np.ndarray]]
 STATE, ACTION = "observation.state", "action"
+# What turns actions into tokens when LeRobot trains a pi0-FAST; it does nothing at inference.
+FAST_STEPS = (
+    (
+        "action_tokenizer_processor",
+        {
+            "trust_remote_code": True,
+            "max_action_tokens": 256,
+            "action_tokenizer_name": "lerobot/fast-action-tokenizer",
+        },
+    ),
+)
 MODES = {method: mode for mode, method in LEROBOT_METHODS.items()} | {
     "openpi_zscore": "MEAN_STD",
     "openpi_quantile": "QUANTILES",
@@ -212,8 +223,8 @@ def preprocessor_steps(
     if config.kind == "pi0":
         order = [*start, ("pi0_new_line_processor", {}), ("tokenizer_processor", tokenizer), *device, *vectors_steps]
     else:
-        prompt = f"{config.kind}_prepare_state_tokenizer_processor_step"
-        order = [*start, *vectors_steps, (prompt, {}), ("tokenizer_processor", tokenizer), *device]
+        prompt = [(f"{config.kind}_prepare_state_tokenizer_processor_step", {}), ("tokenizer_processor", tokenizer)]
+        order = [*start, *vectors_steps, *prompt, *(FAST_STEPS if config.kind == "pi0_fast" else ()), *device]
     return [{"registry_name": name, "config": values} for name, values in order]
 
 

@@ -187,7 +187,8 @@ def _numerics(origin: Origin, kind: str, settings: Mapping[str, Any]) -> Numeric
 def _notes(source: Source, origin: Origin, lerobot_version: str | None) -> tuple[str, ...]:
     notes = []
     if isinstance(source, ShardSource) and source.untied:
-        notes.append("embed_tokens and lm_head are both in the file; embed_tokens is used, as LeRobot does")
+        used = "each is used, as LeRobot does" if source.kind == "pi0_fast" else "embed_tokens is used, as LeRobot does"
+        notes.append(f"embed_tokens and lm_head are both in the file; {used}")
     if isinstance(source, OrbaxSource) and source.lora:
         notes.append(f"LoRA pairs merged into {source.lora} weights (scale 1, as in openpi's presets)")
     if origin == "lerobot" and source.kind == "pi05" and lerobot_version is None:

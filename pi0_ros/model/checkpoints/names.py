@@ -119,7 +119,13 @@ def canonical(keys: Iterable[str]) -> tuple[str, Names]:
 
 
 # Where the network keeps what the canonical names begin with; the heads have the same names in both.
-PLACES = ((VISION, "siglip."), (PROJECTOR, "projector."), (LANGUAGE, "gemma."), (EXPERT, "expert."))
+PLACES = (
+    (VISION, "siglip."),
+    (PROJECTOR, "projector."),
+    (LANGUAGE, "gemma."),
+    (EXPERT, "expert."),
+    ("paligemma.lm_head.", "lm_head."),
+)
 
 
 def to_network(name: str) -> str:

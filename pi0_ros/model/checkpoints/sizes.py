@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pi0_ros.model.checkpoints.errors import CheckpointError
-from pi0_ros.model.checkpoints.names import EMBEDDING, EXPERT, LANGUAGE, VISION
+from pi0_ros.model.checkpoints.names import EMBEDDING, EXPERT, LANGUAGE, LM_HEAD, VISION
 from pi0_ros.model.config import CAMERAS, ConfigError, GemmaConfig, ModelConfig, Numerics, VisionConfig
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -135,6 +135,7 @@ def infer(
             prompt_length=length or PROMPT_LENGTH[kind],
             cameras=cameras_of(sizes, config),
             state_dim=shapes["state_proj.weight"][1] if "state_proj.weight" in shapes else 0,
+            untied=EMBEDDING in shapes and LM_HEAD in shapes,
             numerics=numerics,
         )
     except ConfigError as error:

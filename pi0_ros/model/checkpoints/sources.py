@@ -29,13 +29,18 @@ class Source(Protocol):
 
 
 class ShardSource:
-    """PyTorch-layout safetensors with canonical names. `embed_tokens` wins over `lm_head` where both are there."""
+    """PyTorch-layout safetensors with canonical names. `embed_tokens` wins over `lm_head` where both are there.
+
+    Only pi0-FAST keeps both: LeRobot does not tie them, training moves them apart, and its answer comes from `lm_head`.
+    """
 
     def __init__(self, shards: Shards) -> None:
         self.shards = shards
         self.kind, self.names = canonical(shards.infos)
         self._keys = dict(self.names.sources)
         self.untied = EMBEDDING in self._keys and LM_HEAD in self._keys
+        if self.untied and self.kind == "pi0_fast":
+            return
         head = self._keys.pop(LM_HEAD, None)
         if head is not None:
             self._keys.setdefault(EMBEDDING, head)

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from story import START, Story, make_robot, middle
 
+from bench.faults import fuzz
 from pi0_ros.control import ExecutorSettings
 from pi0_ros.control.audit import violations
 from pi0_ros.control.limiter import GroupLimiter, bounds_of
@@ -110,6 +111,12 @@ def test_whatever_comes_in_every_command_is_finite_limited_single_owned_and_risi
     assert all((s.command is None) == (s.owner == "none") for s in story.steps)
     assert all(s.command.names == story.robot.channel_names for s in story.steps if s.command is not None)
     story.sound()
+
+
+def test_ten_thousand_random_inputs_crash_nothing_and_no_command_breaks_a_limit():
+    found = fuzz(10_000, seed=1)
+    assert found["commands"] > 500
+    assert (found["crashes"], found["violations"]) == (0, 0)
 
 
 @QUIET

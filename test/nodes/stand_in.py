@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import signal
@@ -14,12 +15,14 @@ from collections import defaultdict
 from functools import partial
 
 import numpy as np
+import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
 from pi0_ros.msg import ActionChunk, ExecutorState
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
@@ -84,13 +87,18 @@ class Graph:
         arguments = [sys.executable, "-m", f"pi0_ros.nodes.{module}", "--ros-args"]
         for parameter in parameters:
             arguments += ["-p", parameter]
-        process = subprocess.Popen(
-            arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **(env or {})}
-        )
+        return self._popen(arguments, {**os.environ, **(env or {})})
+
+    def _popen(self, arguments, env):
+        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
         process.said = []
         threading.Thread(target=self._listen, args=(process,), daemon=True).start()
         self._processes.append(process)
         return process
+
+    def run_script(self, *words):
+        """A Python program that is no node of the project, as a process of its own."""
+        return self._popen([sys.executable, *words], os.environ)
 
     def _listen(self, process):
         for line in process.stdout:
@@ -341,5 +349,51 @@ class Planner(Node):
         self._publisher.publish(self.spoil(chunk_message(chunk)))
 
 
-def stamp_now():
-    return time_message(time.time())
+class Speaker(Node):
+    """Says a subtask five times a second, as a high level that is alive does."""
+
+    def __init__(self, graph, text):
+        super().__init__("speaker")
+        self.text, self.silent = text, False
+        self._publisher = self.create_publisher(String, "subtask", LATCHED)
+        self.create_timer(0.2, self._speak)
+
+    def _speak(self):
+        if not self.silent:
+            self._publisher.publish(String(data=self.text))
+
+
+class SimulatedTime(Node):
+    """/clock at real speed from 100 s on; it can be set and stopped."""
+
+    def __init__(self):
+        super().__init__("simulated_time")
+        self.stopped = False
+        self.set(100.0)
+        self._publisher = self.create_publisher(Clock, "/clock", 10)
+        self.create_timer(0.01, self._tick)
+
+    def set(self, now):
+        self._offset = now - time.monotonic()
+
+    def _tick(self):
+        if not self.stopped:
+            self._publisher.publish(Clock(clock=time_message(time.monotonic() + self._offset)))
+
+
+def nod(t):
+    """The left arm nods, slower than its limits."""
+    return {"left_joint2": 0.25 * (1.0 - math.cos(t))}
+
+
+def main():
+    """A planner as a process of its own, which can be killed: `python stand_in.py ROBOT.yaml`."""
+    rclpy.init()
+    spinner = Spinner()
+    spinner.add(Planner(None, load_robot(sys.argv[1]), nod))
+    spinner.start()
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

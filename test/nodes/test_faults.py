@@ -2,23 +2,27 @@
 
 import math
 import re
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rosgraph_msgs.msg import Clock
-from stand_in import Driver, Person, Planner
+from sensor_msgs.msg import CompressedImage
+from stand_in import Driver, Person, Planner, SimulatedTime
 from std_msgs.msg import Bool
 from test_executor import within_limits
 
+from pi0_ros.data.bag import read_bag, stamp_of
+from pi0_ros.data.blackbox_file import CHUNK, DEFINITIONS
 from pi0_ros.nodes import executor as executor_module
 from pi0_ros.nodes.executor import ExecutorNode
 from pi0_ros.ros.clock import time_message
+from pi0_ros.ros.diagnostics import OK, WARN
+from pi0_ros.ros.images import decode_picture
 from pi0_ros.ros.qos import RELIABLE
 
+EVERYTHING = (*DEFINITIONS, CHUNK)
 QUIET = {"realtime_priority": 0, "black_box": "", "engage_time": 0.2, "tracking_error": 1.0}
 
 
@@ -168,22 +172,11 @@ def test_row_36_a_clock_that_jumps_back_ends_autonomy_until_it_is_asked_for_agai
     graph.wait(lambda: not driver.steps("left_arm")[-1].any(), "standstill although the clock stands")
 
 
-class SimulatedTime(Node):
-    """/clock at real speed from 100 s on; it can be set and stopped."""
-
-    def __init__(self):
-        super().__init__("simulated_time")
-        self.stopped = False
-        self.set(100.0)
-        self._publisher = self.create_publisher(Clock, "/clock", 10)
-        self.create_timer(0.01, self._tick)
-
-    def set(self, now):
-        self._offset = now - time.monotonic()
-
-    def _tick(self):
-        if not self.stopped:
-            self._publisher.publish(Clock(clock=time_message(time.monotonic() + self._offset)))
+def test_row_38_more_than_a_tenth_of_missed_periods_is_a_warning(start, graph):
+    *_, executor = start()
+    assert executor._judge({}, 0.09).level == OK
+    told = executor._judge({}, 0.2)
+    assert told.level == WARN and "20%" in told.message
 
 
 @pytest.mark.parametrize(
@@ -216,21 +209,74 @@ def test_row_39_a_bad_change_while_running_is_refused_and_nothing_changes(start,
     graph.wait(lambda: len(driver.commands["lift"]) > heard + 10, "commands go on")
 
 
-def test_row_43_a_stop_leaves_a_black_box_with_its_reason(start, graph, tmp_path):
+def black_box(graph, folder):
+    """(the reason, messages by topic) of the one black box that is written."""
     from mcap.reader import make_reader
 
-    driver, person, _, executor = start(black_box=str(tmp_path))
+    graph.wait(lambda: list(folder.glob("*.mcap")), "the black box")
+    (file,) = folder.glob("*.mcap")
+    messages = {}
+    for heard in read_bag(file, EVERYTHING):
+        messages.setdefault(heard.topic, []).append(heard.message)
+    with file.open("rb") as stream:
+        (reason,) = [r.metadata["reason"] for r in make_reader(stream).iter_metadata() if r.name == "pi0_ros"]
+    return reason, messages
+
+
+def test_row_43_a_stop_leaves_a_black_box_with_its_reason_and_pictures_of_every_camera(start, graph, tmp_path):
+    driver, person, _, executor = start(black_box=str(tmp_path), picture_period=0.4)
+    cameras = {camera.name for camera in driver.robot.cameras}
     moving(graph, driver, person)
+    kept = executor._core.blackbox
+    graph.wait(lambda: {r.data[0] for r in kept.snapshot() if r.kind == "picture"} == cameras, "a picture of each")
     assert person.ask("stop")[0]
     person.wait_mode("stopped")
-    graph.wait(lambda: executor._saver is not None and not executor._saver.is_alive(), "the black box")
-    (file,) = tmp_path.glob("*.mcap")
-    with file.open("rb") as stream:
-        reader = make_reader(stream)
-        counts = {c.topic for c in reader.get_summary().channels.values()}
-        reasons = [r.metadata["reason"] for r in reader.iter_metadata() if r.name == "pi0_ros"]
-    assert {"joint_states", "executor/command", "action_chunk", "events"} <= counts
-    assert "stop" in reasons[0]
+    reason, messages = black_box(graph, tmp_path)
+    assert "stop" in reason
+    assert {"joint_states", "odom", "executor/command", "action_chunk", "events"} <= set(messages)
+    for name in cameras:
+        pictures = messages[f"{name}/image_raw/compressed"]
+        assert all(decode_picture(CompressedImage(format=p.format, data=p.data)).shape == (32, 32, 3) for p in pictures)
+        stamps = [stamp_of(p.header) for p in pictures]
+        assert stamps == sorted(set(stamps)) and stamps[-1] <= driver.seen[name] + 1e-3
+    # Thinned: the cameras said far more.
+    assert all(
+        len(messages[f"{name}/image_raw/compressed"]) < len(messages["executor/command"]) / 4 for name in cameras
+    )
+
+
+def test_row_43_a_fault_that_ends_autonomy_leaves_a_black_box_and_an_error(start, graph, tmp_path):
+    driver, person, planner, _ = start(black_box=str(tmp_path), policy_lost=0.5)
+    moving(graph, driver, person)
+    planner.silent = True
+    person.wait_mode("hold")
+    reason, messages = black_box(graph, tmp_path)
+    assert "policy silent" in reason
+    assert any("policy silent" in event.msg for event in messages["events"])
+    graph.wait(lambda: person.health["executor"][0] == b"\x02", "an error in the diagnostics")
+    assert "policy silent" in person.health["executor"][1]
+
+
+def test_row_43_an_exception_leaves_a_black_box_with_its_traceback(start, graph, tmp_path):
+    driver, person, _, executor = start(black_box=str(tmp_path))
+    moving(graph, driver, person)
+
+    def broken(*_):
+        raise RuntimeError("broken core")
+
+    executor._core.step = broken
+    person.wait_mode("stopped")
+    reason, messages = black_box(graph, tmp_path)
+    assert "broken core" in reason
+    assert any("Traceback" in event.msg and "broken core" in event.msg for event in messages["events"])
+
+
+def test_nothing_is_written_while_nothing_goes_wrong(start, graph, tmp_path):
+    driver, person, _, executor = start(black_box=str(tmp_path))
+    moving(graph, driver, person)
+    assert person.ask("teleop")[0] and person.ask("hold")[0]
+    executor.trigger_deactivate()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_command_topic_that_gets_rubbish_teleop_is_named_and_nothing_moves(start, graph):

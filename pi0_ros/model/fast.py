@@ -24,7 +24,7 @@ from pi0_ros.model.graph import Captured
 from pi0_ros.model.inputs import InputError, Inputs
 from pi0_ros.model.kernels import Target, unpair
 from pi0_ros.model.network import Pi0, Prefix, check_inputs
-from pi0_ros.model.packed import Heads, Stack, Style, Vision
+from pi0_ros.model.packed import Heads, Stack, Style, Vision, give_up, keep
 from pi0_ros.model.rtc import Rtc, guidance_weight, identity
 from pi0_ros.model.sampling import integrate, time_grid
 from pi0_ros.model.text import EOS, choose, until, with_start
@@ -34,7 +34,7 @@ MODES = ("eager", "compile", "graph", "compile_graph")
 
 @dataclass(frozen=True)
 class Layout:
-    """What decides the shapes of a call: rows, which cameras are there, how many text tokens."""
+    """What decides the shapes of a call: rows, which cameras are there, room for how many text tokens."""
 
     batch: int
     cameras: tuple[int, ...]
@@ -55,6 +55,16 @@ class Plan:
     prefix: int
     grid: Sequence[float] = ()
     rows: Sequence[Tensor] = ()
+
+
+@dataclass(frozen=True)
+class Behind:
+    """What follows the prefix: rotary rows of π0's state and of the actions, and the bias [capacity] that hides padding
+    between text and state (None where there is none)."""
+
+    state: Tensor
+    actions: Tensor
+    bias: Tensor | None
 
 
 class Recent:
@@ -80,7 +90,11 @@ class FastSampler:
     dtype: of weights and activations (default: the model's); rotary angles, norms, softmax, actions and Euler steps
     stay float32. device: where it runs (default: the model's). mode: "eager", "compile" (torch.compile), "graph" (CUDA
     graph of the whole call) or "compile_graph". cache_size: for how many layouts (prompt lengths, cameras) buffers and
-    graphs are kept. After changing the model's weights make a new sampler: this one holds rearranged copies.
+    graphs are kept. bucket: text lengths are rounded up to its multiples, so that a prompt which changes by a token
+    (π0.5's state) does not need another graph; padding is then hidden by a bias. 1: exact lengths, no bias.
+    After changing the model's weights make a new sampler: this one holds rearranged copies. release: give up the
+    model's own vision and language weights while rearranging them, so that they are never held twice; the model is
+    then of use to this sampler only.
     """
 
     def __init__(
@@ -90,15 +104,22 @@ class FastSampler:
         device: torch.device | str | None = None,
         mode: str = "eager",
         cache_size: int = 8,
+        bucket: int = 1,
+        release: bool = False,
     ):
         weight, config = model.gemma.embed_tokens.weight, model.config
-        self.model, self.config, self.mode = model, config, mode
+        self.model, self.config, self.mode, self.bucket = model, config, mode, bucket
         self.to = Target(torch.device(device or weight.device), dtype or weight.dtype, blocked="compile" not in mode)
         _check_mode(mode, self.to.device)
-        pictures = config.vision.tokens * len(config.cameras)
-        self.vision = Vision(model, self.to, pictures)
-        self.trunk = Stack(model.gemma, self.to, pictures + config.prompt_length // 2)
-        self.embedding, self.norm = self.to(weight), self.to.full(model.gemma.norm.weight) + 1.0
+        pictures, done = config.vision.tokens * len(config.cameras), give_up if release else keep
+        self.embedding, head = self.to(weight), model.vocabulary
+        self.vocabulary = self.embedding if head is weight or torch.equal(head, weight) else self.to(head)
+        self.norm = self.to.full(model.gemma.norm.weight) + 1.0
+        self.vision = Vision(model, self.to, pictures, done)
+        self.trunk = Stack(model.gemma, self.to, pictures + config.prompt_length // 2, done)
+        done(model.gemma)
+        if config.untied:
+            done(model.lm_head)
         self.scale = math.sqrt(config.language.width)
         if config.numerics.embedding_scale == "activation":
             self.scale = float(torch.tensor(self.scale, dtype=self.to.dtype))
@@ -107,7 +128,8 @@ class FastSampler:
             self.heads = Heads(model, self.to)
         compiled = torch.compile if "compile" in mode else (lambda function: function)
         self._prefix, self._step = compiled(self._run_prefix), compiled(self._run_step)
-        self.plans, self.graphs = Recent(cache_size), Recent(cache_size)
+        self.plans, self.graphs, self.tables = Recent(cache_size), Recent(cache_size), Recent(cache_size)
+        self.pool = torch.cuda.graph_pool_handle() if "graph" in mode else None
 
     @torch.no_grad()
     def __call__(self, inputs: Inputs, noise: Tensor, steps: int = 10, rtc: Rtc | None = None) -> Tensor:
@@ -159,22 +181,26 @@ class FastSampler:
         All rows need the same cameras and prompt length.
         """
         ((_, layout),) = group_rows(inputs)
-        plan = self._plan(layout, self.config.horizon + 1, steps)
-        tensors = [*self._tensors(inputs, layout), noise.float(), *_guide(None, noise)]
-        pictures, tokens, state, start_noise, *guide = (tensor.to(self.to.device) for tensor in tensors)
-        start = self._fill(plan, pictures, tokens, state)
+        room = self._room(layout)
+        plan = self._plan(room, self.config.horizon + 1, steps)
+        tensors = [*self._tensors(inputs, layout, room), noise.float(), *_guide(None, noise)]
+        pictures, tokens, length, state, start, *guide = (tensor.to(self.to.device) for tensor in tensors)
+        behind = self._behind(plan, length)
+        self._fill(plan, pictures, tokens, state, behind)
         return {
             "vision": torch.no_grad()(lambda: self.vision(pictures)),
-            "prefix": torch.no_grad()(lambda: self._fill(plan, pictures, tokens, state)),
-            "steps": torch.no_grad()(lambda: self._integrate(plan, start, start_noise, None, 0.0, *guide)),
+            "prefix": torch.no_grad()(lambda: self._fill(plan, pictures, tokens, state, behind)),
+            "steps": torch.no_grad()(lambda: self._integrate(plan, behind, start, None, 0.0, *guide)),
         }
 
     # One layout.
 
     def _sample(self, inputs: Inputs, layout: Layout, noise: Tensor, steps: int, rtc: Rtc | None) -> Tensor:
-        plan = self.plans.get((layout, steps), lambda: self._plan(layout, self.config.horizon + 1, steps))
-        tensors = [*self._tensors(inputs, layout), noise.float(), *_guide(rtc, noise)]
-        if rtc is not None and rtc.method == "vjp":
+        vjp = rtc is not None and rtc.method == "vjp"
+        room = layout if vjp else self._room(layout)
+        plan = self.plans.get((room, steps), lambda: self._plan(room, self.config.horizon + 1, steps))
+        tensors = [*self._tensors(inputs, layout, room), noise.float(), *_guide(rtc, noise)]
+        if vjp:
             return self._sample_vjp(plan, [tensor.to(self.to.device) for tensor in tensors], rtc)
         method, cap = (None, 0.0) if rtc is None else (rtc.method, rtc.max_guidance_weight)
 
@@ -182,18 +208,24 @@ class FastSampler:
             return self._run(plan, method, cap, *own)
 
         if "graph" in self.mode:
-            key = (layout, steps, method, cap)
-            return self.graphs.get(key, lambda: Captured(run, tensors, self.to.device))(*tensors)
+            key = (room, steps, method, cap)
+            return self.graphs.get(key, lambda: Captured(run, tensors, self.to.device, self.pool))(*tensors)
         return run(*(tensor.to(self.to.device, non_blocking=True) for tensor in tensors))
 
-    def _tensors(self, inputs: Inputs, layout: Layout) -> list[Tensor]:
-        """Pictures [cameras * B, 3, H, W], tokens [B, L] and state, compacted, where they are."""
+    def _room(self, layout: Layout) -> Layout:
+        """The layout with room for a whole number of buckets of text."""
+        return replace(layout, text=-(-layout.text // self.bucket) * self.bucket)
+
+    def _tensors(self, inputs: Inputs, layout: Layout, room: Layout) -> list[Tensor]:
+        """Pictures [cameras * B, 3, H, W], tokens [B, room], how many of these count (nothing: all) and state, compacted,
+        where they are."""
         size = self.config.vision.image_size
         images = [inputs.images[camera] for camera in layout.cameras]
         pictures = torch.cat(images).float() if images else torch.zeros(0, 3, size, size)
         tokens = inputs.tokens[inputs.token_mask.bool()].view(layout.batch, layout.text).long()
+        length = torch.tensor([layout.text] if self.bucket > 1 and room.text else [], dtype=torch.long)
         state = torch.zeros(layout.batch, 0) if inputs.state is None else inputs.state.float()
-        return [pictures, tokens, state]
+        return [pictures, F.pad(tokens, (0, room.text - layout.text)), length, state]
 
     def _plan(self, layout: Layout, behind: int, steps: int = 0) -> Plan:
         """Buffers for a layout with room for `behind` tokens after the prefix."""
@@ -206,7 +238,7 @@ class FastSampler:
         room = prefix + behind + self.config.numerics.decode_offset
         rope = torch.stack(rotary(torch.arange(room, device=self.to.device)[None], c.head_dim), dim=-1)[0]
         grid = time_grid(steps, self.config.numerics.time_grid) if steps else []
-        rows = list(self.heads.tables(grid)) if steps else []
+        rows = self.tables.get(steps, lambda: list(self.heads.tables(grid))) if steps else []
         return Plan(layout, cache, rope, prefix, grid, rows)
 
     def _run(
@@ -216,17 +248,32 @@ class FastSampler:
         cap: float,
         pictures: Tensor,
         tokens: Tensor,
+        length: Tensor,
         state: Tensor,
         noise: Tensor,
         *guide: Tensor,
     ) -> Tensor:
         """A whole call on the device: prefix, state, and all steps. Waits for nothing."""
-        return self._integrate(plan, self._fill(plan, pictures, tokens, state), noise, method, cap, *guide)
+        behind = self._behind(plan, length)
+        self._fill(plan, pictures, tokens, state, behind)
+        return self._integrate(plan, behind, noise, method, cap, *guide)
+
+    def _behind(self, plan: Plan, length: Tensor) -> Behind:
+        """Where state and actions stand, with `length` [1] text tokens that count ([0]: all). Waits for nothing."""
+        own = plan.prefix + (0 if self.config.adarms else 1)
+        if not length.numel():
+            return Behind(plan.rope[plan.prefix : own], plan.rope[own : own + self.config.horizon], None)
+        first = length + (plan.prefix - plan.layout.text)
+        order = torch.arange(own + self.config.horizon, device=length.device)
+        bias = torch.zeros(len(order), dtype=self.to.dtype, device=length.device)
+        bias.masked_fill_((order >= first) & (order < plan.prefix), torch.finfo(self.to.dtype).min)
+        rows = plan.rope[first + order[: len(order) - plan.prefix]]
+        return Behind(rows[: own - plan.prefix], rows[own - plan.prefix :], bias)
 
     def _integrate(
         self,
         plan: Plan,
-        start: int,
+        behind: Behind,
         noise: Tensor,
         method: str | None,
         cap: float,
@@ -234,13 +281,14 @@ class FastSampler:
         weight: Tensor,
         given: Tensor,
     ) -> Tensor:
-        """All steps behind `start` cached tokens; previous [B, H, D], weight and given [H, 1] for chunking."""
+        """All steps; previous [B, H, D], weight and given [H, 1] for real-time chunking."""
+        start = plan.prefix + (0 if self.config.adarms else 1)
         x = torch.where(given, previous, noise) if method == "prefix" else noise
         for index, t in enumerate(plan.grid):
             row = plan.rows[index]
             if method == "prefix":
                 row = _per_token(row, plan.rows[-1], given)
-            v = self._step(x, row, plan.rope, plan.cache, start)
+            v = self._step(x, row, behind.actions, plan.cache, start, behind.bias)
             if method == "identity":
                 v = identity(x, v, t, previous, weight, guidance_weight(t, cap))
             x = x - v / len(plan.grid)
@@ -248,34 +296,39 @@ class FastSampler:
                 x = torch.where(given, previous, x)
         return x
 
-    def _fill(self, plan: Plan, pictures: Tensor, tokens: Tensor, state: Tensor) -> int:
-        """Prefix and state into the cache -> how many tokens it then holds."""
+    def _fill(self, plan: Plan, pictures: Tensor, tokens: Tensor, state: Tensor, behind: Behind) -> None:
+        """Prefix and state into the cache."""
         if plan.prefix:
-            self._prefix(pictures, tokens, plan.rope, plan.cache, output=False)
+            self._prefix(pictures, tokens, plan.rope, plan.cache, False, behind.bias)
         if self.config.adarms:
-            return plan.prefix
-        table = plan.rope[plan.prefix : plan.prefix + 1]
-        self.expert(
-            self.heads.embed_state(state), self._plain(self.expert), table, plan.cache, plan.prefix, output=False
-        )
-        return plan.prefix + 1
+            return
+        token, styles = self.heads.embed_state(state), self._plain(self.expert)
+        self.expert(token, styles, behind.state, plan.cache, plan.prefix, False, behind.bias)
 
     def _run_prefix(
-        self, pictures: Tensor, tokens: Tensor, rope: Tensor, cache: Sequence[KeyValue], output: bool
+        self,
+        pictures: Tensor,
+        tokens: Tensor,
+        rope: Tensor,
+        cache: Sequence[KeyValue],
+        output: bool,
+        bias: Tensor | None = None,
     ) -> Tensor:
         x = self._embed_text(tokens)
         if len(pictures):
             features = self.vision(pictures).unflatten(0, (-1, len(tokens))).transpose(0, 1).flatten(1, 2)
             x = torch.cat([features, x], dim=1)
-        return self.trunk(x, self._plain(self.trunk), rope[: x.shape[1]], cache, 0, output)
+        return self.trunk(x, self._plain(self.trunk), rope[: x.shape[1]], cache, 0, output, bias)
 
-    def _run_step(self, x: Tensor, row: Tensor, rope: Tensor, cache: Sequence[KeyValue], start: int) -> Tensor:
+    def _run_step(
+        self, x: Tensor, row: Tensor, table: Tensor, cache: Sequence[KeyValue], start: int, bias: Tensor | None
+    ) -> Tensor:
         """Velocity of x [B, H, D] in float32."""
         styles: Sequence[Style] = [*self._plain(self.expert), None]
         if self.config.adarms:
             styles = [tuple(style.unbind(0)) for style in row.unbind(0)]
         tokens = self.heads.embed(x, row)
-        hidden = self.expert(tokens, styles[:-1], rope[start : start + x.shape[1]], cache, start)
+        hidden = self.expert(tokens, styles[:-1], table, cache, start, True, bias)
         return self.heads.velocity(hidden, styles[-1])
 
     def _embed_text(self, tokens: Tensor) -> Tensor:
@@ -289,8 +342,8 @@ class FastSampler:
 
     def _sample_vjp(self, plan: Plan, tensors: Sequence[Tensor], rtc: Rtc) -> Tensor:
         """The paper's guidance needs gradients through the expert: the cached prefix is handed to the plain network."""
-        pictures, tokens, state, noise = tensors[:4]
-        self._fill(plan, pictures, tokens, state)
+        pictures, tokens, length, state, noise = tensors[:5]
+        self._fill(plan, pictures, tokens, state, self._behind(plan, length[:0]))
         like = self.model.expert.layers[0].self_attn.k_proj.weight
         cache = [(unpair(k[:, :, : plan.prefix]).to(like), v[:, :, : plan.prefix].to(like)) for k, v in plan.cache]
         seen = torch.ones(len(noise), plan.prefix, dtype=torch.bool, device=like.device)
@@ -316,8 +369,8 @@ class FastSampler:
         plan = self.plans.get((layout, "text", max_tokens), lambda: self._plan(layout, max_tokens))
         if not plan.prefix:
             raise InputError("text needs a prompt or a picture to follow; a row has neither")
-        pictures, tokens, _ = (tensor.to(self.to.device) for tensor in self._tensors(inputs, layout))
-        hidden = self._prefix(pictures, tokens, plan.rope, plan.cache, output=True)
+        pictures, tokens, *_ = (tensor.to(self.to.device) for tensor in self._tensors(inputs, layout, layout))
+        hidden = self._prefix(pictures, tokens, plan.rope, plan.cache, True)
         ended = torch.zeros(layout.batch, dtype=torch.bool, device=self.to.device)
         ids: list[Tensor] = []
         while len(ids) < max_tokens:
@@ -336,7 +389,7 @@ class FastSampler:
         return self.trunk(self._embed_text(ids[:, None]), self._plain(self.trunk), table, plan.cache, start)
 
     def _logits(self, hidden: Tensor) -> Tensor:
-        return F.linear((normalised(hidden) * self.norm).to(self.embedding.dtype), self.embedding).float()
+        return F.linear((normalised(hidden) * self.norm).to(self.embedding.dtype), self.vocabulary).float()
 
 
 def group_rows(inputs: Inputs) -> Iterator[tuple[list[int], Layout]]:

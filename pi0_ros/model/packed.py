@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from pi0_ros.model import gemma, siglip
 from pi0_ros.model.config import GemmaConfig
@@ -14,6 +14,19 @@ from pi0_ros.model.kernels import GeGLU, Linear, Target, pair_rows, rotate_pairs
 from pi0_ros.model.network import Pi0
 
 Style = tuple[Tensor, Tensor, Tensor] | None  # 1 + scale, shift, gate of one adaRMS norm; None: a plain norm
+Done = Callable[[nn.Module], None]  # what becomes of a module once it is packed: `keep` or `give_up`
+
+
+def keep(module: nn.Module) -> None:
+    """Leave a packed module's own weights in memory."""
+
+
+def give_up(module: nn.Module) -> None:
+    """Free a packed module's own weights: placeholders without memory stand in for them."""
+    for part in module.modules():
+        for name, parameter in part._parameters.items():
+            if parameter is not None:
+                part._parameters[name] = nn.Parameter(torch.empty_like(parameter, device="meta"), requires_grad=False)
 
 
 def normed(x: Tensor, style: Style) -> Tensor:
@@ -32,27 +45,42 @@ def merged(linear: Linear, y: Tensor, residual: Tensor, style: Style) -> Tensor:
 
 
 class Layer:
-    """One Gemma layer. `cache` is a pair of buffers [B, kv_heads, capacity, head_dim]."""
+    """One Gemma layer. `cache` is a pair of buffers [B, kv_heads, capacity, head_dim].
 
-    def __init__(self, layer: gemma.Layer, config: GemmaConfig, to: Target, rows: int):
+    last: whether it is the last of its stack, which may be asked for keys and values alone.
+    """
+
+    def __init__(self, layer: gemma.Layer, config: GemmaConfig, to: Target, rows: int, last: bool):
         attention, mlp = layer.self_attn, layer.mlp
-        before, behind = _folded(layer.input_layernorm), _folded(layer.post_attention_layernorm)
+        before, behind = layer.input_layernorm, layer.post_attention_layernorm
         self.heads, self.kv_heads, self.head_dim = config.heads, config.kv_heads, config.head_dim
-        q, k = (pair_rows(p.weight.detach().float(), config.head_dim) for p in (attention.q_proj, attention.k_proj))
-        kv = torch.cat([k, attention.v_proj.weight.detach().float()]) * before
-        self.qkv = to.linear(torch.cat([q * before, kv]), rows=rows)
-        self.kv = to.linear(kv, rows=rows)
+        q, k = (pair_rows(_folded(p.weight, before, to), config.head_dim) for p in (attention.q_proj, attention.k_proj))
+        kv = torch.cat([k, _folded(attention.v_proj.weight, before, to)])
+        self.qkv = to.linear(torch.cat([q, kv]), rows=rows)
+        self.kv = to.linear(kv, rows=rows) if last else None
         self.o = to.linear(attention.o_proj.weight, rows=rows)
-        self.mlp = GeGLU(mlp.gate_proj.weight.float() * behind, mlp.up_proj.weight.float() * behind, to, rows)
+        self.mlp = GeGLU(*(_folded(p.weight, behind, to) for p in (mlp.gate_proj, mlp.up_proj)), to, rows)
         self.down = to.linear(mlp.down_proj.weight, rows=rows)
 
-    def __call__(self, x: Tensor, styles: Sequence[Style], table: Tensor, cache: gemma.KeyValue, start: int) -> Tensor:
-        """x [B, T, width] sees the first `start` cached tokens and itself; its keys and values join the cache."""
+    def __call__(
+        self,
+        x: Tensor,
+        styles: Sequence[Style],
+        table: Tensor,
+        cache: gemma.KeyValue,
+        start: int,
+        bias: Tensor | None = None,
+    ) -> Tensor:
+        """x [B, T, width] sees the first `start` cached tokens and itself; its keys and values join the cache.
+
+        bias [capacity] is added to the scores of the tokens seen: what hides padding, where there is some.
+        """
         fused = self.qkv(normed(x, styles[0])).unflatten(-1, (-1, self.head_dim))
         self._store(fused[:, :, self.heads :], table, cache, start)
         q = rotate_pairs(fused[:, :, : self.heads], table).unflatten(2, (self.kv_heads, -1)).transpose(1, 2)
         end = start + x.shape[1]
-        seen = F.scaled_dot_product_attention(q.flatten(2, 3), cache[0][:, :, :end], cache[1][:, :, :end])
+        hide = None if bias is None else bias[None, None, None, :end]
+        seen = F.scaled_dot_product_attention(q.flatten(2, 3), cache[0][:, :, :end], cache[1][:, :, :end], hide)
         x = merged(self.o, seen.view(q.shape).transpose(1, 2).flatten(2), x, styles[0])
         return merged(self.down, self.mlp(normed(x, styles[1])), x, styles[1])
 
@@ -69,15 +97,20 @@ class Layer:
 class Vision:
     """SigLIP and projector over all pictures of a call at once."""
 
-    def __init__(self, model: Pi0, to: Target, rows: int):
+    def __init__(self, model: Pi0, to: Target, rows: int, done: Done = keep):
         tower, config = model.siglip, model.config.vision
         self.patch, self.heads = config.patch, config.heads
         patches = tower.embeddings.patch_embedding
         self.embed = to.linear(patches.weight.flatten(1), rows=rows)
         self.position = to(tower.embeddings.position_embedding.weight.float() + patches.bias.float())
-        self.layers = [VisionLayer(layer, config.heads, to, rows) for layer in tower.encoder.layers]
+        self.layers = []
+        for layer in tower.encoder.layers:
+            self.layers.append(VisionLayer(layer, config.heads, to, rows))
+            done(layer)
         self.norm = (to(tower.post_layernorm.weight), to(tower.post_layernorm.bias))
         self.project = to.linear(model.projector.weight, model.projector.bias, rows)
+        done(tower)
+        done(model.projector)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Pictures [N, 3, H, W] in [-1, 1] to [N, tokens, language width]."""
@@ -113,10 +146,13 @@ class VisionLayer:
 
 
 class Stack:
-    """All layers of one stack and its final norm."""
+    """All layers of one stack."""
 
-    def __init__(self, stack: gemma.Gemma, to: Target, rows: int):
-        self.layers = [Layer(layer, stack.config, to, rows) for layer in stack.layers]
+    def __init__(self, stack: gemma.Gemma, to: Target, rows: int, done: Done = keep):
+        self.layers = []
+        for layer in stack.layers:
+            self.layers.append(Layer(layer, stack.config, to, rows, last=layer is stack.layers[-1]))
+            done(layer)
 
     def __call__(
         self,
@@ -126,6 +162,7 @@ class Stack:
         cache: Sequence[gemma.KeyValue],
         start: int,
         output: bool = True,
+        bias: Tensor | None = None,
     ) -> Tensor:
         """x [B, T, width] -> the same after all layers, before the final norm.
 
@@ -137,13 +174,21 @@ class Stack:
             if index == last and not output:
                 layer.keys_values(x, pair, table, cache[index], start)
             else:
-                x = layer(x, pair, table, cache[index], start)
+                x = layer(x, pair, table, cache[index], start, bias)
         return x
 
 
-def _folded(norm: gemma.RMSNorm | gemma.AdaRMSNorm) -> Tensor | float:
-    """What a norm's own weight multiplies the next layer's columns with."""
-    return 1.0 if isinstance(norm, gemma.AdaRMSNorm) else 1.0 + norm.weight.detach().float()
+def _folded(weight: Tensor, norm: gemma.RMSNorm | gemma.AdaRMSNorm, to: Target, full: bool = False) -> Tensor:
+    """A weight [out, in] with the weight of the norm before it multiplied into its columns, rounded once at the end."""
+    place = to.full if full else to
+    if isinstance(norm, gemma.AdaRMSNorm):
+        return place(weight)
+    return place(weight.detach() * (1.0 + norm.weight.detach().float()))  # promotes to float32 as it multiplies
+
+
+def _linear32(layer: nn.Linear, x: Tensor) -> Tensor:
+    """A layer in float32, whatever type its weights have."""
+    return F.linear(x, layer.weight.float(), layer.bias.float())
 
 
 class Heads:
@@ -152,7 +197,7 @@ class Heads:
     def __init__(self, model: Pi0, to: Target):
         self.model, self.to, self.adarms = model, to, model.config.adarms
         into, out = model.action_in_proj, model.action_out_proj
-        self.out = to.linear(out.weight.float() * _folded(model.expert.norm), out.bias, full=True)
+        self.out = to.linear(_folded(out.weight, model.expert.norm, to, full=True), out.bias, full=True)
         if self.adarms:
             self.into = to.linear(into.weight, into.bias, full=True)
             return
@@ -173,8 +218,10 @@ class Heads:
         t = torch.tensor([*grid, 0.0], dtype=torch.float32, device=self.model.action_in_proj.weight.device)
         if not self.adarms:
             return self.to.full(self.model.embed_time(t) @ self.by_time.T + self.constant)
-        cond = self.model.time_condition(t)
-        table = torch.stack([norm.modulation(cond).unflatten(-1, (3, -1)) for norm in adarms_norms(self.model)], dim=1)
+        hidden = F.silu(_linear32(self.model.time_mlp_in, self.model.embed_time(t)))
+        cond = F.silu(_linear32(self.model.time_mlp_out, hidden))
+        styles = [_linear32(norm.dense, cond).unflatten(-1, (3, -1)) for norm in adarms_norms(self.model)]
+        table = torch.stack(styles, dim=1)
         table[:, :, 0] += 1.0
         return self.to.full(table)
 

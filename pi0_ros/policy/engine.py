@@ -269,7 +269,7 @@ def _network(
     from pi0_ros.model import load
     from pi0_ros.policy.backends.torch_backend import TorchBackend
 
-    return TorchBackend(load(checkpoint, device=device, sizes=sizes).model, device, steps)
+    return TorchBackend(load(checkpoint, device=device, sizes=sizes).model, device, steps, release=True)
 
 
 def read_policy(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from model_cases import random_inputs, random_model, small_config
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pi0_ros.model import (
     FastSampler,
@@ -16,11 +19,14 @@ from pi0_ros.model import (
     Rtc,
     generate_text,
     kernels,
+    packed,
     preset,
     sample_actions,
 )
+from pi0_ros.model import fast as fast_module
 from pi0_ros.model.config import GemmaConfig, VisionConfig
 from pi0_ros.model.fast import Recent, group_rows
+from pi0_ros.model.gemma import rotary, rotate
 
 PROPERTY = settings(
     max_examples=20,
@@ -102,6 +108,30 @@ def test_text_is_that_of_the_plain_path(config: ModelConfig, seed: int, temperat
     assert fast == generate_text(model, inputs, 5, temperature, noise)
 
 
+@PROPERTY
+@given(
+    config=configs(), bucket=st.sampled_from([2, 5, 16]), method=st.sampled_from([None, "identity", "vjp", "prefix"])
+)
+def test_text_padded_to_a_bucket_changes_nothing(config: ModelConfig, bucket: int, method: str | None) -> None:
+    generator = torch.Generator().manual_seed(bucket)
+    model, inputs = random_model(config, generator), random_inputs(config, 3, generator)
+    noise = torch.randn(3, config.horizon, config.action_dim, generator=generator)
+    rtc = method and Rtc(torch.randn(3, config.horizon, config.action_dim, generator=generator), 1, 3, method)
+    close(FastSampler(model, bucket=bucket)(inputs, noise, 2, rtc), sample_actions(model, inputs, noise, 2, rtc))
+
+
+def test_prompts_of_one_bucket_share_their_buffers() -> None:
+    generator = torch.Generator().manual_seed(13)
+    config = small_config("pi05")
+    model, inputs = random_model(config, generator), random_inputs(config, 1, generator)
+    noise = torch.randn(1, config.horizon, config.action_dim, generator=generator)
+    sampler = FastSampler(model, bucket=8)
+    for length in (8, 1, 5, 7):
+        own = Inputs(inputs.images, inputs.image_masks, inputs.tokens, torch.arange(12)[None] < length)
+        close(sampler(own, noise), sample_actions(model, own, noise))
+    assert len(sampler.plans.values) == 1
+
+
 @pytest.mark.parametrize("kind", ["pi0", "pi05"])
 def test_large_products_take_the_blocked_kernels_and_agree(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "WORTH_BLOCKING", 0)
@@ -123,6 +153,130 @@ def test_bfloat16_stays_near_float32() -> None:
     half, full = FastSampler(model, dtype=torch.bfloat16)(inputs, noise), FastSampler(model)(inputs, noise)
     assert half.dtype == torch.float32
     assert (half - full).abs().mean() < 0.05 * full.abs().mean()
+
+
+def test_rotary_angles_stay_float32_under_bfloat16() -> None:
+    """At position 900 a bfloat16 angle would be off by radians; only the product is rounded, to 8 bits."""
+    generator = torch.Generator().manual_seed(14)
+    x = torch.randn(1, 4, 2, 16, generator=generator).bfloat16()
+    cos, sin = rotary(torch.arange(900, 904)[None], 16)
+    exact = rotate(x.double().transpose(1, 2), cos.double(), sin.double()).transpose(1, 2)
+    paired = kernels.rotate_pairs(x.unflatten(-1, (2, 8)).transpose(-1, -2).flatten(-2), torch.stack([cos, sin], -1)[0])
+    assert (kernels.unpair(paired).double() - exact).abs().max() <= 2**-8 * exact.abs().max()
+
+
+def test_time_tables_of_a_bfloat16_model_are_computed_in_float32() -> None:
+    """The fastest time frequency turns by 1571 rad: rounding sines to 8 bits would shift every step's modulation."""
+    generator = torch.Generator().manual_seed(15)
+    model = random_model(small_config("pi05"), generator).bfloat16()
+    exact = random_model(small_config("pi05"), generator)
+    exact.load_state_dict({name: value.float() for name, value in model.state_dict().items()})
+    grid = [1.0, 0.7, 0.1]
+    assert torch.equal(FastSampler(model).heads.tables(grid), FastSampler(exact).heads.tables(grid))
+
+
+def tensors_in(thing: object) -> Iterator[torch.Tensor]:
+    """The tensors of packed layers, and of lists of them."""
+    if isinstance(thing, torch.Tensor):
+        yield thing
+    elif isinstance(thing, (list, tuple)):
+        for part in thing:
+            yield from tensors_in(part)
+    elif type(thing).__module__ in (kernels.__name__, packed.__name__):
+        yield from tensors_in(list(vars(thing).values()))
+
+
+def held(*things: object) -> int:
+    """Bytes behind all tensors of the things, those that share memory counted once."""
+    found = [tensor.untyped_storage() for tensor in tensors_in(things) if not tensor.is_meta]
+    return sum({storage.data_ptr(): storage.nbytes() for storage in found}.values())
+
+
+def test_a_sampler_that_may_release_the_model_does_not_hold_it_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "WORTH_BLOCKING", float("inf"))  # blocked weights cannot be measured from outside
+    generator = torch.Generator().manual_seed(16)
+    language, expert = GemmaConfig(64, 3, 4, 1, 16, 640), GemmaConfig(16, 3, 4, 1, 16, 32)
+    config = ModelConfig("pi05", VisionConfig(64, 2, 2, 256, 28, 14), language, expert, vocab=97, prompt_length=12)
+    model, inputs = random_model(config, generator).bfloat16(), random_inputs(config, 2, generator)
+    noise, ids = torch.randn(2, 50, 32, generator=generator), torch.rand(2, 4, generator=generator)
+    chunk = Rtc(torch.randn(2, 50, 32, generator=generator), 2, 20, "vjp")
+    size = held(list(model.parameters()))
+    twice = FastSampler(model)
+    expected = [twice(inputs, noise), twice(inputs, noise, 3, chunk), twice.generate_text(inputs, 4, 0.8, ids)]
+    assert held(list(model.parameters()), list(vars(twice).values())) > 1.5 * size
+    once = FastSampler(model, release=True)
+    assert held(list(model.parameters()), list(vars(once).values())) < 1.15 * size
+    assert torch.equal(once(inputs, noise), expected[0])
+    assert torch.equal(once(inputs, noise, 3, chunk), expected[1])
+    assert once.generate_text(inputs, 4, 0.8, ids) == expected[2]
+
+
+class NeverWaiting(TorchDispatchMode):
+    """Fails where an operator's result has to reach Python: on a GPU that waits, and no graph can be recorded."""
+
+    waits = (
+        torch.ops.aten._local_scalar_dense.default,
+        torch.ops.aten.nonzero.default,
+        torch.ops.aten.masked_select.default,
+        torch.ops.aten.equal.default,
+    )
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert func not in self.waits, f"{func} waits for the device"
+        return func(*args, **(kwargs or {}))
+
+
+class Replayed:
+    """A CUDA graph's rules without one: fixed inputs that calls are copied into, nothing read back while it runs."""
+
+    def __init__(self, run, example, device, pool):
+        self.run, self.inputs = run, [tensor.clone() for tensor in example]
+
+    def __call__(self, *tensors: torch.Tensor) -> torch.Tensor:
+        for own, given_now in zip(self.inputs, tensors, strict=True):
+            own.copy_(given_now)
+        with NeverWaiting():
+            return self.run(*self.inputs).clone()
+
+
+@pytest.mark.parametrize("method", [None, "identity", "prefix"])
+@pytest.mark.parametrize("kind", ["pi0", "pi05"])
+def test_a_whole_call_runs_from_fixed_inputs_without_waiting(kind, method, monkeypatch) -> None:
+    monkeypatch.setattr(fast_module, "Captured", Replayed)
+    monkeypatch.setattr(fast_module, "_check_mode", lambda mode, device: None)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None, raising=False)
+    generator = torch.Generator().manual_seed(18)
+    config = small_config(kind)
+    model = random_model(config, generator)
+    sampler = FastSampler(model, mode="graph", bucket=4, cache_size=2)
+    made = []
+    for length in (3, 9, 4, 12, 6, 1):
+        inputs, noise = random_inputs(config, 1, generator), torch.randn(1, 6, 5, generator=generator)
+        seen = torch.arange(12)[None] < length
+        inputs = Inputs(inputs.images, [torch.tensor([True])] * 3, inputs.tokens, seen, inputs.state)
+        rtc = method and Rtc(torch.randn(1, 6, 5, generator=generator), 2, 4, method)
+        close(sampler(inputs, noise, 3, rtc), sample_actions(model, inputs, noise, 3, rtc))
+        made += [graph for graph in sampler.graphs.values.values() if graph not in made]
+        assert len(sampler.graphs.values) <= 2
+    assert len(made) == 4  # for 4 and 12 tokens, for 8, and again for 4, which was dropped for 8
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+@pytest.mark.parametrize("mode", ["graph", "compile_graph"])
+def test_graphs_give_what_the_eager_path_gives(mode: str) -> None:
+    generator = torch.Generator().manual_seed(17)
+    config = small_config("pi0")
+    model = random_model(config, generator)
+    eager, graph = (
+        FastSampler(model, device="cuda"),
+        FastSampler(model, device="cuda", mode=mode, bucket=4, cache_size=2),
+    )
+    for length in (3, 9, 5, 12, 3, 4):
+        inputs = random_inputs(config, 1, generator)
+        inputs = Inputs(inputs.images, inputs.image_masks, inputs.tokens, torch.arange(12)[None] < length, inputs.state)
+        noise = torch.randn(1, config.horizon, config.action_dim, generator=generator)
+        close(graph(inputs, noise), eager(inputs, noise))
+        assert len(graph.graphs.values) <= 2
 
 
 def test_an_absent_camera_in_the_middle_is_the_same_as_no_picture() -> None:

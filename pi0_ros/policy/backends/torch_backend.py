@@ -14,19 +14,31 @@ from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.pipeline import ModelInputs
 
 
+BUCKET = 16  # text tokens that share a graph: a prompt with the state in it has another length at nearly every call
+
+
 class TorchBackend:
     """A loaded network behind the mask-free sampler, or behind the plain forward where `fast` is False.
 
     steps: of the flow. mode: the sampler's ("eager", "compile", "graph", "compile_graph"); None takes graphs on CUDA.
+    release: whether the sampler may take the model's weights apart, so that they are not held twice; nothing else can
+    use the model then.
     """
 
     def __init__(
-        self, model: Pi0, device: str = "cpu", steps: int = 10, fast: bool = True, mode: str | None = None
+        self,
+        model: Pi0,
+        device: str = "cpu",
+        steps: int = 10,
+        fast: bool = True,
+        mode: str | None = None,
+        release: bool = False,
     ) -> None:
         self._model, self._steps = model.to(device).eval(), steps
         self._device = torch.device(device)
         chosen = mode or ("graph" if self._device.type == "cuda" else "eager")
-        self._sampler = FastSampler(self._model, mode=chosen) if fast else None
+        bucket = 1 if chosen == "eager" else BUCKET
+        self._sampler = FastSampler(self._model, mode=chosen, bucket=bucket, release=release) if fast else None
 
     def actions(self, inputs: ModelInputs, noise: Array, prefix: NormalisedPrefix | None) -> Array:
         """Normalised actions [H, D] float32 from noise [H, D]."""

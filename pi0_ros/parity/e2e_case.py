@@ -37,6 +37,8 @@ def e2e_rows(folder: Path, loaded: Loaded, tokenizer: str | Path | None) -> Iter
         head = f"obs{index}."
         values = {name.removeprefix(head): value for name, value in io.items() if name.startswith(head)}
         images = {k.removeprefix(IMAGES): v for k, v in values.items() if k.startswith(IMAGE)}
+        # LeRobot passes over cameras that its configuration does not name
+        images = {k: v for k, v in images.items() if pipeline.rename.get(k, k) in pipeline.cameras}
         inputs = pipeline.inputs(images, values["observation.state"], task, reader)
         for row in observation_rows(loaded, pipeline, inputs, values, entry):
             yield Row(head + row.name, row.difference, row.exact, row.note)

@@ -1,8 +1,10 @@
-"""LeRobot's pi0.5 as a peer, run by its own Python: `python _peer_lerobot.py FOLDER THREADS CLOCK`.
+"""LeRobot's pi0.5 as a peer, run by its own Python: `python _peer_lerobot.py FOLDER THREADS CLOCK DTYPE`.
 
 FOLDER holds sizes.json, model.safetensors (LeRobot's key names) and io.safetensors. After "PEER ready" it answers
 every line on stdin with one on stdout: the seconds of one call ("full") and of its ten steps ("steps"), by the function
-CLOCK of `time`. The first call's actions are written to actions.safetensors. The published sizes are patched, the code that runs is LeRobot's own, eager as it is delivered.
+CLOCK of `time`. The first call's actions are written to actions.safetensors. The published sizes are patched, the code
+that runs is LeRobot's own, eager as it is delivered. DTYPE is its configuration's ("bfloat16" keeps vision and norms in
+float32).
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ def resized(make: Callable[..., Any], change: Callable[[Any], None]) -> Callable
     return build
 
 
-def build(sizes: dict[str, Any]) -> Any:
+def build(sizes: dict[str, Any], dtype: str) -> Any:
     """LeRobot's network with other tower sizes."""
     vision, vocab = sizes["vision"], sizes["vocab"]
     towers = {"gemma_2b": sizes["language"], "gemma_300m": sizes["expert"]}
@@ -58,15 +60,15 @@ def build(sizes: dict[str, Any]) -> Any:
         n_action_steps=sizes["horizon"],
         tokenizer_max_length=sizes["prompt_length"],
         image_resolution=size,
-        dtype="float32",
+        dtype=dtype,
         device="cpu",
     )
     return peer.PI05Pytorch(config).eval()
 
 
-def load(folder: Path) -> tuple[Any, dict[str, torch.Tensor]]:
+def load(folder: Path, dtype: str) -> tuple[Any, dict[str, torch.Tensor]]:
     """The network with the folder's weights, and the inputs. Missing keys other than unused heads are an error."""
-    model = build(json.loads((folder / "sizes.json").read_text()))
+    model = build(json.loads((folder / "sizes.json").read_text()), dtype)
     missing, unexpected = model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
     if lost := [key for key in (*missing, *unexpected) if not key.endswith("lm_head.weight")]:
         raise SystemExit(f"weights do not fit LeRobot's network: {', '.join(lost[:5])}")
@@ -74,9 +76,9 @@ def load(folder: Path) -> tuple[Any, dict[str, torch.Tensor]]:
 
 
 @torch.no_grad()
-def main(folder: Path, threads: int, clock: Callable[[], float]) -> None:
+def main(folder: Path, threads: int, clock: Callable[[], float], dtype: str) -> None:
     torch.set_num_threads(threads)
-    model, io = load(folder)
+    model, io = load(folder, dtype)
     cameras = sum(key.startswith("image.") for key in io)
     images = [io[f"image.{index}"] for index in range(cameras)]
     masks = [io[f"mask.{index}"] for index in range(cameras)]
@@ -103,4 +105,4 @@ def main(folder: Path, threads: int, clock: Callable[[], float]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), getattr(time, sys.argv[3]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), getattr(time, sys.argv[3]), sys.argv[4])

@@ -103,9 +103,14 @@ def best(
     shortest = dict.fromkeys(calls, float("inf"))
     for _ in range(repeats):
         for name, call in calls.items():
-            wait()
-            begin = clock()
-            call()
-            wait()
-            shortest[name] = min(shortest[name], clock() - begin)
+            shortest[name] = min(shortest[name], seconds_of(call, wait, clock))
     return shortest
+
+
+def seconds_of(call: Callable[[], object], wait: Callable[[], None], clock: Callable[[], float]) -> float:
+    """How long one call takes."""
+    wait()
+    begin = clock()
+    call()
+    wait()
+    return clock() - begin

@@ -1,7 +1,7 @@
 """The fast path at full size on an NVIDIA GPU: eager, compiled, as one graph, and against the roofline.
 
 `python -m bench gpu_sampler [--model pi05] [--cameras 3] [--valid 80] [--steps 10] [--modes eager,graph,...]
-[--repeats 20] [--dry-run]`. Random bf16 weights, batch 1. Without a CUDA device it says so and ends; `--dry-run` runs
+[--bucket 1] [--repeats 20] [--dry-run]`. Random bf16 weights, batch 1. Without a CUDA device it says so and ends; `--dry-run` runs
 everything but capture with a small float32 model on the CPU, to see that the benchmark itself works.
 """
 
@@ -42,6 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--valid", type=int, default=80, help="text tokens that count")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--modes", default=",".join(MODES))
+    parser.add_argument("--bucket", type=int, default=1, help="text lengths that share a graph; the policy takes 16")
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--quick", action="store_true", help="eager and graph, few repeats")
     parser.add_argument("--dry-run", action="store_true", help="a small model on the CPU")
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace, machine: Machine, modes: list[str]) -> None:
         report(BENCH, f"roofline_{name}", seconds * 1e3, "ms")
     reference: Tensor | None = None
     for mode in modes:
-        sampler = FastSampler(model, machine.dtype, machine.device, mode, cache_size=2)
+        sampler = FastSampler(model, machine.dtype, machine.device, mode, cache_size=2, bucket=args.bucket)
         actions = sampler(inputs, noise, args.steps)
         reference = actions if reference is None else reference
         report(BENCH, f"{mode}_difference_to_{modes[0]}", (actions - reference).abs().max().item(), "normalised action")

@@ -2,7 +2,8 @@
 lay them out, in one file and in shards.
 
 Random weights are written to a temporary folder and deleted again (8 GB of disk). Each load runs in a process of its
-own, whose peak resident memory the kernel reports. Prints one JSON object a line.
+own, whose peak resident memory the kernel reports; "ready" is with the fast path's rearranged weights, as the policy
+holds them. Prints one JSON object a line.
 
     python -m bench load_full [--quick] [--folder PATH]
 """
@@ -20,17 +21,20 @@ from typing import Any
 LOADER = """
 import json, sys, time
 from pathlib import Path
-from pi0_ros.model import load
+from pi0_ros.model import FastSampler, load
 def status(key):
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
 base, start = status("VmRSS"), time.perf_counter()
 loaded = load(sys.argv[1])
-seconds = time.perf_counter() - start
+seconds, grown = time.perf_counter() - start, status("VmHWM") - base
 parameters = sum(p.numel() for p in loaded.model.parameters())
 size = sum(p.numel() * p.element_size() for p in loaded.model.parameters())
+start = time.perf_counter()
+sampler = FastSampler(loaded.model, release=True)
 print(json.dumps({"kind": loaded.config.kind, "origin": loaded.origin, "parameters": parameters, "size": size,
-                  "grown": status("VmHWM") - base, "peak": status("VmHWM"), "seconds": seconds}))
+                  "grown": grown, "seconds": seconds, "peak": status("VmHWM"), "peak_ready": status("VmHWM") - base,
+                  "ready": status("VmRSS") - base, "seconds_ready": time.perf_counter() - start}))
 """
 
 # name, preset, layout, bytes a shard (0: one file)
@@ -94,14 +98,18 @@ def measure(folder: str) -> dict[str, Any]:
 
 
 def report(name: str, found: dict[str, Any]) -> None:
-    """Size, peak memory as a multiple of it (what loading added, the process's imports left out), and time."""
+    """Size, peak memory as a multiple of it (what loading added, the process's imports left out), and time; the same with
+    the sampler that the policy runs on."""
     metrics = (
         ("parameters", found["parameters"], "1"),
         ("size", found["size"], "byte"),
         ("peak_added", found["grown"], "byte"),
         ("peak_over_size", found["grown"] / found["size"], "1"),
-        ("process_peak", found["peak"], "byte"),
         ("seconds", found["seconds"], "s"),
+        ("ready_over_size", found["ready"] / found["size"], "1"),
+        ("ready_peak_over_size", found["peak_ready"] / found["size"], "1"),
+        ("ready_seconds", found["seconds_ready"], "s"),
+        ("process_peak", found["peak"], "byte"),
     )
     for metric, value, unit in metrics:
         print(json.dumps({"bench": f"load_full/{name}", "metric": metric, "value": value, "unit": unit}), flush=True)

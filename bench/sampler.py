@@ -2,7 +2,8 @@
 
 `python -m bench sampler [--quick] [--threads N] [--peer-python PATH] [--repeats N] [--cpu-time]`. Middle size: vision 12 x 768,
 language 12 x 1024, expert 12 x 512, three cameras of 224, 64 of 200 text tokens, 50 actions, ten steps, batch 1.
-Times are the shortest of several taken in turns. The peer needs LeRobot 0.6 (Python 3.12) in an environment of its own.
+Times are the shortest of several, ours and the peer's taken in turns. The peer needs LeRobot 0.6 (Python 3.12) in an
+environment of its own.
 """
 
 from __future__ import annotations
@@ -13,19 +14,28 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from bench._sampler_work import MIDDLE, best, matrix_peak, operations, random_weights, report, workload
+from bench._sampler_work import MIDDLE, best, matrix_peak, operations, random_weights, report, seconds_of, workload
 from pi0_ros.model import FastSampler, Inputs, Pi0, preset, sample_actions
 from pi0_ros.model.kernels import has_onednn
 
 VALID = 64
+# ours, the peer's: what is compared. The goal in bfloat16 may be read against the peer in either type: both are said.
+RATIOS = (
+    ("fast", "lerobot"),
+    ("fast_one_camera_absent", "lerobot_one_camera_absent"),
+    ("fast_steps", "lerobot_steps"),
+    ("fast_bfloat16", "lerobot"),
+    ("fast_bfloat16", "lerobot_bfloat16"),
+)
+Ask = Callable[[], dict[str, float]]
 LEROBOT_NAMES = {
     "siglip.": "paligemma_with_expert.paligemma.model.vision_tower.vision_model.",
     "projector.": "paligemma_with_expert.paligemma.model.multi_modal_projector.linear.",
@@ -85,11 +95,33 @@ def middle(args: argparse.Namespace) -> None:
         calls |= {f"fast_bfloat16_{name}": call for name, call in half.stages(*cases[3]).items()}
     else:
         print("this CPU has no bfloat16 products; they are left out", file=sys.stderr)
-    with peer(args, model, *cases[3], fast(*cases[3])) as full, peer(args, model, *cases[2], None) as absent:
-        times = best(calls, args.repeats, nothing, args.clock)
-        theirs = [ask() for ask in (full, absent) for _ in range(args.repeats) if ask]
-    times |= peer_times(theirs, args.repeats)
+    with ExitStack() as stack:
+        asks: dict[str, Ask | None] = {}
+        if args.peer_python:
+            shared = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            write_weights(shared, model)
+            asks["lerobot"] = stack.enter_context(peer(args, shared, *cases[3], expected=fast(*cases[3])))
+            asks["lerobot_one_camera_absent"] = stack.enter_context(peer(args, shared, *cases[2]))
+            if "fast_bfloat16" in calls:
+                asks["lerobot_bfloat16"] = stack.enter_context(peer(args, shared, *cases[3], dtype="bfloat16"))
+        else:
+            print("LeRobot is left out: give its Python as --peer-python", file=sys.stderr)
+        times = in_turns(calls, {name: ask for name, ask in asks.items() if ask}, args.repeats, args.clock)
     tell(times, args.clock)
+
+
+def in_turns(
+    calls: Mapping[str, Callable[[], object]], asks: Mapping[str, Ask], repeats: int, clock: Callable[[], float]
+) -> dict[str, float]:
+    """Shortest seconds of our calls and of the peers', one after the other in every round, after a round to warm up."""
+    times: dict[str, float] = {}
+    for index in range(repeats + 1):
+        found = {name: seconds_of(call, nothing, clock) for name, call in calls.items()}
+        for name, ask in asks.items():
+            answer = ask()
+            found |= {name: answer["full"], f"{name}_steps": answer["steps"]}
+        times = {name: min(times.get(name, found[name]), found[name]) for name in found} if index else {}
+    return times
 
 
 def tell(times: dict[str, float], clock: Callable[[], float]) -> None:
@@ -97,15 +129,10 @@ def tell(times: dict[str, float], clock: Callable[[], float]) -> None:
     for name, seconds in times.items():
         report("sampler", name, seconds * 1e3, "ms", threads=torch.get_num_threads())
     report("sampler", "fast_over_plain", times["plain"] / times["fast"], "x")
-    if "lerobot" in times:
-        for ours, other in (
-            ("fast", "lerobot"),
-            ("fast_one_camera_absent", "lerobot_one_camera_absent"),
-            ("fast_steps", "lerobot_steps"),
-            ("fast_bfloat16", "lerobot"),
-        ):
-            if ours in times:
-                report("sampler", f"{ours}_over_lerobot", times[other] / times[ours], "x")
+    for ours, other in RATIOS:
+        if ours in times and other in times:
+            kind = "_bfloat16" if other == "lerobot_bfloat16" else ""
+            report("sampler", f"{ours}_over_lerobot{kind}", times[other] / times[ours], "x")
     for dtype, prefix in ((torch.float32, "fast"), (torch.bfloat16, "fast_bfloat16")):
         if prefix in times:
             tell_stages(times, dtype, prefix, clock)
@@ -125,23 +152,24 @@ def tell_stages(times: dict[str, float], dtype: torch.dtype, prefix: str, clock:
 
 @contextmanager
 def peer(
-    args: argparse.Namespace, model: Pi0, inputs: Inputs, noise: Tensor, expected: Tensor | None
-) -> Iterator[Callable[[], dict[str, float]] | None]:
-    """A running LeRobot with our weights and inputs: a function that makes it do one call; None without it."""
-    if not args.peer_python:
-        if expected is not None:
-            print("LeRobot is left out: give its Python as --peer-python", file=sys.stderr)
-        yield None
-        return
+    args: argparse.Namespace,
+    weights: Path,
+    inputs: Inputs,
+    noise: Tensor,
+    expected: Tensor | None = None,
+    dtype: str = "float32",
+) -> Iterator[Ask | None]:
+    """A running LeRobot with the folder's weights and these inputs: a function that makes it do one call; None where it
+    does not run."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_peer(folder, model, inputs, noise)
+        write_inputs(folder, weights, inputs, noise)
         script, clock = Path(__file__).with_name("_peer_lerobot.py"), args.clock.__name__
-        command = [args.peer_python, str(script), name, str(args.threads), clock]
+        command = [args.peer_python, str(script), name, str(args.threads), clock, dtype]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             if not answer(process):
                 process.kill()
-                print(f"LeRobot is left out: {args.peer_python} could not run it", file=sys.stderr)
+                print(f"LeRobot in {dtype} is left out: {args.peer_python} could not run it", file=sys.stderr)
                 yield None
                 return
             if expected is not None:
@@ -165,13 +193,17 @@ def answer(process: subprocess.Popen[str]) -> str:
     return ""
 
 
-def write_peer(folder: Path, model: Pi0, inputs: Inputs, noise: Tensor) -> None:
-    """Sizes, weights under LeRobot's names, and inputs."""
+def write_weights(folder: Path, model: Pi0) -> None:
+    """Sizes, and weights under LeRobot's names."""
     (folder / "sizes.json").write_text(json.dumps(model.config.to_dict()))
-    save_file(
-        {lerobot_name(key): value.contiguous() for key, value in model.state_dict().items()},
-        folder / "model.safetensors",
-    )
+    tensors = {lerobot_name(key): value.contiguous() for key, value in model.state_dict().items()}
+    save_file(tensors, folder / "model.safetensors")
+
+
+def write_inputs(folder: Path, weights: Path, inputs: Inputs, noise: Tensor) -> None:
+    """Links to the weights, and inputs."""
+    for file in ("sizes.json", "model.safetensors"):
+        (folder / file).symlink_to(weights / file)
     io = {"tokens": inputs.tokens, "token_mask": inputs.token_mask, "noise": noise}
     for index, (image, mask) in enumerate(zip(inputs.images, inputs.image_masks, strict=True)):
         io |= {f"image.{index}": image, f"mask.{index}": mask}
@@ -184,18 +216,6 @@ def lerobot_name(key: str) -> str:
         if key.startswith(ours):
             return theirs + key.removeprefix(ours)
     return key
-
-
-def peer_times(answers: list[dict[str, float]], repeats: int) -> dict[str, float]:
-    """Shortest calls of the peer: all cameras first, then with one absent."""
-    if not answers:
-        return {}
-    full, absent = answers[:repeats], answers[repeats:]
-    return {
-        "lerobot": min(a["full"] for a in full),
-        "lerobot_steps": min(a["steps"] for a in full),
-        "lerobot_one_camera_absent": min(a["full"] for a in absent),
-    }
 
 
 if __name__ == "__main__":

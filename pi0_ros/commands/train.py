@@ -37,6 +37,7 @@ _HELP = {
     "grounding_weight": "weight of the places the text head names",
     "word_weight": "weight of subtasks",
     "patch_weight": "weight of what patches say of the objects, and of where the named one is",
+    "still_weight": "chance to draw a frame whose chunk stands still, against one that moves; 1: all alike",
     "validate_every": "steps between validations",
     "validation_share": "of the episodes, kept for validation",
     "save_every": "minutes between saves",

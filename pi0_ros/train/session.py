@@ -110,7 +110,7 @@ def make_job(rank: int, plan: Plan) -> Job:
     maker = ExampleMaker(frames, pipeline, tokenizer, plan.settings, labels_of(frames, plan.objects))
     words = find_tokenizer(Path(plan.tokenizer)) if plan.tokenizer else None
     objects = tuple(int(tokenizer.encode(f" {name}")[0]) for name in plan.objects)
-    weights = mixture(plan.frames)
+    weights = chances(mixture(plan.frames), moving(frames.chunk, adapter.delta_mask), plan.settings.still_weight)
     return Job(model, maker, adapter, statistics, folder, plan.settings, rank, weights, words, objects)
 
 
@@ -120,6 +120,24 @@ def mixture(roots: Sequence[str]) -> NDArray[np.float64] | None:
         return None
     sizes = [sum(len(load_frames(f)) for f in frame_folders([root])) for root in roots]
     return np.repeat(mixture_weights(sizes) / np.asarray(sizes), sizes)
+
+
+def moving(chunk: NDArray[np.float32], mask: Sequence[bool]) -> NDArray[np.float64]:
+    """How much each chunk [N, H, D] moves over its length, 0..1: 1 from half of what the liveliest tenth moves.
+
+    Counts the dimensions that `mask` names (relative ones, the arms), all where it names none.
+    """
+    kept = np.asarray(mask, bool) if any(mask) else np.ones(chunk.shape[2], bool)
+    way = np.linalg.norm((chunk[:, -1] - chunk[:, 0])[:, kept].astype(np.float64), axis=1)
+    return np.clip(way / max(1e-9, 0.5 * float(np.quantile(way, 0.9))), 0.0, 1.0)
+
+
+def chances(mixed: NDArray[np.float64] | None, moved: NDArray[np.float64], still: float) -> NDArray[np.float64] | None:
+    """Chance of every frame to be drawn: those that stand still are alike and many, and teach little of where to go."""
+    if still == 1.0:
+        return mixed
+    lively = still + (1.0 - still) * moved
+    return lively / lively.sum() if mixed is None else mixed * lively / (mixed * lively).sum()
 
 
 def make_model(plan: Plan, tokenizer: Tokenizer) -> Pi0:

@@ -20,6 +20,7 @@ class TrainSettings:
     prefix_chance, prefix_rows: training-time real-time chunking, chance a step and most rows given clean.
     insulate: knowledge insulation. precision: "bfloat16" computes in bfloat16 on float32 weights, or "float32".
     lora: ranks for trunk and expert, 0 for full training. freeze_vision: SigLIP keeps its weights.
+    still_weight: chance of a frame whose chunk stands still, against one that moves.
     validate_every, save_every: in steps and minutes. ema: decay of the exported average, 0 for none.
     """
 
@@ -53,6 +54,7 @@ class TrainSettings:
     grounding_weight: float = 1.0
     word_weight: float = 4.0
     patch_weight: float = 1.0
+    still_weight: float = 0.25
     validate_every: int = 250
     validation_share: float = 0.02
     save_every: float = 3.0

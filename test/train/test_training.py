@@ -19,7 +19,7 @@ from pi0_ros.train.examples import ExampleMaker
 from pi0_ros.train.frames import Frames, join, load_frames, save_frames
 from pi0_ros.train.ordinal import number_ids, ordered_rows, place_ids
 from pi0_ros.train.record import read_lines
-from pi0_ros.train.session import Plan, make_job, mixture, pipeline_for, run, tiny_model
+from pi0_ros.train.session import Plan, chances, make_job, mixture, moving, pipeline_for, run, tiny_model
 from pi0_ros.train.settings import TrainSettings
 from pi0_ros.train.statistics import frame_statistics, statistics_of
 from pi0_ros.train.trainer import Trainer, split_episodes
@@ -298,6 +298,15 @@ def test_a_mixture_draws_small_datasets_more_often_than_their_size(folder):
     chances = mixture([str(folder / "frames"), str(folder / "small")])
     assert np.isclose(chances.sum(), 1) and chances[-1] > chances[0]
     assert mixture([str(folder / "frames")]) is None
+
+
+def test_frames_that_move_are_drawn_more_often_than_those_that_stand_still():
+    chunk = np.zeros((4, 3, 2), np.float32)
+    chunk[1:3, -1, 0], chunk[3, -1, 1] = 1.0, 5.0
+    assert moving(chunk, (True, False)).tolist() == [0, 1, 1, 0] and moving(chunk, (False, False))[3] == 1
+    found = chances(None, np.array([0.0, 1.0]), 0.25)
+    assert np.allclose(found, (0.2, 0.8)) and chances(None, np.ones(2), 1.0) is None
+    assert np.allclose(chances(np.array([0.8, 0.2]), np.array([0.0, 1.0]), 0.25), (0.5, 0.5))
 
 
 def test_settings_read_back_and_unknown_ones_are_named():

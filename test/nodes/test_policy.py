@@ -1,13 +1,14 @@
 """The policy and high-level nodes on a real graph, with a small network of random weights."""
 
-import sys
+import json
+import shutil
+import threading
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 from rclpy.parameter import Parameter
-from stand_in import Driver, Person
+from stand_in import Driver, Person, Speaker
 from std_msgs.msg import String
 
 from pi0_ros.nodes.executor import ExecutorNode
@@ -20,21 +21,8 @@ ENOUGH = 60.0
 
 
 @pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory):
-    """A small π0.5 checkpoint with random weights, made as the policy tests make theirs."""
-    import importlib.util
-
-    file = Path(__file__).parents[1] / "policy" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("policy_conftest", file)
-    made = importlib.util.module_from_spec(spec)
-    sys.modules["policy_conftest"] = made
-    spec.loader.exec_module(made)
-    return made.make_checkpoint
-
-
-@pytest.fixture(scope="session")
-def mobile_checkpoint(checkpoint, tmp_path_factory):
-    return str(checkpoint(tmp_path_factory.mktemp("mobile_checkpoint")))
+def mobile_checkpoint(make_checkpoint, tmp_path_factory):
+    return str(make_checkpoint(tmp_path_factory.mktemp("mobile_checkpoint")))
 
 
 class KeptWeights(Weights):
@@ -182,13 +170,49 @@ def test_an_inference_that_raises_is_told_and_the_next_one_works(stage, graph):
     graph.wait(lambda: person.chunks, "plans again", ENOUGH)
 
 
-def test_a_checkpoint_for_another_robot_is_refused_with_both_sides_named(graph, mobile, checkpoint, tmp_path):
+def test_a_checkpoint_for_another_robot_is_refused_with_both_sides_named(graph, mobile, make_checkpoint, tmp_path):
     node = PolicyNode()
-    other = str(checkpoint(tmp_path, adapter="aloha"))
+    other = str(make_checkpoint(tmp_path, adapter="aloha"))
     node.set_parameters([Parameter("robot", value=mobile[1]), Parameter("checkpoint", value=other)])
     assert not node.bring_up()
     assert "left_waist" in node.stop_reason or "channel" in node.stop_reason
     assert not node.active
+    node.destroy_node()
+
+
+def _lose(folder):
+    (folder / "norm_stats.json").unlink()
+
+
+def _cut(folder):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
+
+
+def _narrow(folder):
+    told = json.loads((folder / "norm_stats.json").read_text())
+    told["norm_stats"]["state"] = {name: values[:7] for name, values in told["norm_stats"]["state"].items()}
+    (folder / "norm_stats.json").write_text(json.dumps(told))
+
+
+def _garble(folder):
+    (folder / "config.json").write_text('{"format": "pi0_ros",')
+
+
+@pytest.mark.parametrize(
+    ("damage", "word"),
+    [(_lose, "norm_stats"), (_cut, "model.safetensors"), (_narrow, "different robots"), (_garble, "config.json")],
+    ids=["no statistics", "half the weights", "statistics of another width", "half a configuration"],
+)
+def test_a_damaged_checkpoint_is_refused_in_one_sentence_and_never_becomes_active(
+    graph, mobile, mobile_checkpoint, tmp_path, damage, word
+):
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(mobile_checkpoint, folder)
+    damage(folder)
+    node = PolicyNode(parameter_overrides=_given(checkpoint=str(folder), robot=mobile[1]))
+    assert not node.bring_up()
+    assert not node.active and word in node.stop_reason and "Traceback" not in node.stop_reason
     node.destroy_node()
 
 
@@ -202,6 +226,84 @@ def test_a_checkpoint_that_is_not_there_is_refused_and_the_node_can_be_configure
     assert node.bring_up(), node.stop_reason
     node.shut_down("done")
     node.destroy_node()
+
+
+class Thinking:
+    """A network that is at work until it is let go."""
+
+    def __init__(self, real):
+        self.contract, self._real = real.contract, real
+        self.asked, self.let_go = threading.Event(), threading.Event()
+
+    def _think(self):
+        self.asked.set()
+        assert self.let_go.wait(ENOUGH)
+
+    def infer(self, *args, **kwargs):
+        self._think()
+        return self._real.infer(*args, **kwargs)
+
+    def subtask(self, *_, **__):
+        self._think()
+        return "touch the red block with the left arm"
+
+
+def test_a_policy_goes_quiet_while_its_network_is_still_at_work_and_that_plan_is_never_published(stage, graph):
+    _, person, play = stage
+    policy = play()
+    real, policy._policy = policy._policy, Thinking(policy._policy)
+    person.say("go")
+    assert policy._policy.asked.wait(ENOUGH)
+    before, old = policy._sequence, policy._thread
+    policy.trigger_deactivate()
+    # Activated again meanwhile, it has a new thread, and the old one does not come back to life.
+    policy.trigger_activate()
+    assert old.is_alive() and policy._thread is not old
+    thinking, policy._policy = policy._policy, real
+    thinking.let_go.set()
+    old.join(ENOUGH)
+    assert not old.is_alive()
+    graph.wait(lambda: person.chunks and person.chunks[-1].sequence > before + 2, "plans of the new activation", ENOUGH)
+    assert [c.sequence for c in person.chunks] == sorted({c.sequence for c in person.chunks})
+    newer = policy._thread
+    policy.trigger_deactivate()
+    planned = policy._sequence
+    newer.join(ENOUGH)
+    assert not newer.is_alive() and policy._sequence == planned
+
+
+def test_a_high_level_goes_quiet_while_its_network_is_still_at_work_and_that_text_is_never_published(
+    stage, graph, mobile, mobile_checkpoint, weights
+):
+    _, person, play = stage
+    policy = play(prompt="subtask")
+    given = _given(robot=mobile[1], checkpoint=mobile_checkpoint, period=0.2)
+    node = HighLevelNode(weights=weights, partner=lambda: policy.senses, parameter_overrides=given)
+    graph.run(node)
+    node._policy = network = Thinking(node._policy)
+    person.say("touch every block")
+    assert network.asked.wait(ENOUGH)
+    old = node._thread
+    node.trigger_deactivate()
+    assert old.is_alive()
+    network.let_go.set()
+    old.join(ENOUGH)
+    assert not old.is_alive() and node._answers == 0 and not person.subtasks
+
+
+def test_a_subtask_that_is_not_said_again_is_followed_up_to_its_age_and_then_nothing_is_planned(stage, graph):
+    driver, person, play = stage
+    speaker = graph.node(Speaker, "touch the red block with the left arm")
+    play(prompt="subtask", prompt_max_age=1.0)
+    graph.wait(lambda: len(person.chunks) > 3, "plans", ENOUGH)
+    speaker.silent = True
+    says(graph, person, "is high_level running?")
+    assert person.health["policy"][0] == b"\x01" and "s old" in person.health["policy"][1]
+    planned, sent = len(person.chunks), len(driver.commands["left_arm"])
+    graph.wait(lambda: len(driver.commands["left_arm"]) > sent + 100, "commands")
+    assert len(person.chunks) == planned
+    speaker.silent = False
+    graph.wait(lambda: len(person.chunks) > planned, "plans once it is said again", ENOUGH)
 
 
 class Scripted:

@@ -1,6 +1,8 @@
 """The graph as processes: simulated robot and executor, a scripted planner, and a person with services and a leader arm."""
 
 import math
+import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from test_executor import within_limits
 from pi0_ros.ros.conversions import to_driver
 
 ENOUGH = 60.0
+STAND_IN = str(Path(__file__).with_name("stand_in.py"))
 
 
 class Recorder(Driver):
@@ -57,20 +60,21 @@ def test_killing_the_planner_ends_in_hold_and_a_new_one_moves_nothing_unasked(gr
     robot, file = mobile
     driver = graph.node(Driver, robot)
     person = graph.node(Person, robot)
-    planner = graph.node(Planner, robot, reach)
-    graph.start("executor", f"robot:={file}", "policy_lost:=0.5", "tracking_error:=1.0")
-    graph.wait(lambda: driver.commands["lift"], "hold", ENOUGH)
-    assert person.ask("autonomy")[0]
-    graph.wait(lambda: person.state.chunks_accepted > 2, "autonomy", ENOUGH)
-    planner.silent = True
+    planner = graph.run_script(STAND_IN, file)
+    graph.start("executor", f"robot:={file}", "policy_lost:=0.5", "tracking_error:=1.0", "black_box:=''")
+    graph.wait(lambda: driver.commands["lift"] and person.chunks, "hold", ENOUGH)
+    person.insist("autonomy", lambda: np.ptp([v[1] for _, v in driver.commands["left_arm"]]) > 0.05, "motion")
+    assert graph.end(planner, signal.SIGKILL) == -signal.SIGKILL
     person.wait_mode("hold", ENOUGH)
     graph.wait(lambda: "policy silent" in person.state.reason, "the reason")
+    graph.wait(lambda: person.health["executor"][0] == b"\x02", "an error in the diagnostics")
     graph.wait(lambda: not driver.steps("left_arm")[-10:].any(), "standstill")
-    sent = len(driver.commands["left_arm"])
-    planner.silent = False
-    before = len(person.chunks)
-    graph.wait(lambda: len(person.chunks) > before + 3, "new chunks")
+
+    sent, before = len(driver.commands["left_arm"]), len(person.chunks)
+    graph.run_script(STAND_IN, file)
+    graph.wait(lambda: len(person.chunks) > before + 3, "chunks of the new one", ENOUGH)
     assert person.mode == "hold" and not driver.steps("left_arm")[sent:].any()
+    person.insist("autonomy", lambda: driver.steps("left_arm")[sent:].any(), "motion when asked for")
     within_limits(driver, "left_arm")
 
 

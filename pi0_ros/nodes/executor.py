@@ -51,7 +51,7 @@ from pi0_ros.ros.loop import Loop, calm_others, urge_others
 from pi0_ros.ros.parameters import Parameter, ParameterError
 from pi0_ros.ros.preview import Preview
 from pi0_ros.ros.qos import LATCHED, READ, RELIABLE, SENSOR
-from pi0_ros.ros.run import Signals, never_wait_for_output, run
+from pi0_ros.ros.run import Signals, never_wait_for_output, never_wait_for_readers, run
 from pi0_ros.ros.snapshots import Snapshots
 from pi0_ros.ros.subscribe import TELEOP_TYPES, subscribe_state
 
@@ -553,6 +553,7 @@ def make(_: Signals) -> list[Node]:
 def main() -> int:
     """Run the node."""
     never_wait_for_output()
+    never_wait_for_readers()
     return run(make)
 
 

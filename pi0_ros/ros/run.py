@@ -16,12 +16,17 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from pi0_ros.robot.resources import share
 from pi0_ros.ros.parameters import ParameterError
 
 # Threads that wait for the interpreter get it after this long; the default of 5 ms is a quarter of a control period.
 SWITCH_INTERVAL = 0.0005
 # Seconds for each of the last two things a process does, when all has been made safe: end spinning, say goodbye.
 FAREWELL = 0.5
+
+
+FAST_DDS, RANGE = "rmw_fastrtps_cpp", "ROS_AUTOMATIC_DISCOVERY_RANGE"
+PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
 
 class Runnable(Protocol):
@@ -122,6 +127,23 @@ def never_wait_for_output() -> None:
                 own = os.open(f"/proc/self/fd/{number}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
                 os.dup2(own, number)
                 os.close(own)
+
+
+def never_wait_for_readers() -> None:
+    """Keep this process out of Fast DDS's shared memory, unless the environment says otherwise; before `run`.
+
+    Writing to a reader through it takes a lock that lies in the reader's hands, and the first time waits up to a second
+    for the reader to show that it is alive: a recorder that starts on a busy machine would stop the control loop. UDP on
+    the same machine asks nobody.
+    """
+    told = os.environ
+    if told.get("RMW_IMPLEMENTATION", FAST_DDS) != FAST_DDS or told.keys() & set(PROFILES):
+        return
+    told.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
+    if told.get(RANGE) == "LOCALHOST" and told["FASTDDS_BUILTIN_TRANSPORTS"] == "UDPv4":
+        # There rmw_fastrtps chooses the transports by itself, shared memory among them; the profile leaves that out.
+        told.update({name: str(share("config", "dds", "loopback_udp.xml")) for name in PROFILES})
+        told[RANGE] = "SYSTEM_DEFAULT"
 
 
 def run(make: Callable[[Signals], Sequence[Node]], arguments: Sequence[str] | None = None) -> int:

@@ -157,7 +157,8 @@ def kill(stack: Stack, seen: Observer, victim: str, moment: float) -> Verdict:
     when, first = reactions()[0]
     verdict.noticed = when - at
     seen.wait(lambda: seen.mode != "autonomy", f"the end of autonomy without {victim}", PATIENCE)
-    verdict.held, verdict.reason = time.monotonic() - at, seen.reason
+    when, ended = next((t, s) for t, s in seen.states if t >= at and s.mode != s.AUTONOMY)
+    verdict.held, verdict.reason = when - at, ended.reason
     seen.happens(lambda: False, WATCHED)
     rest = max(t for t, _ in seen.commands[seen.robot.groups[0].name])
     stack.start(victim)

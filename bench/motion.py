@@ -66,7 +66,9 @@ def _planner(args, robot: Robot):  # type: ignore[no-untyped-def]
     from pi0_ros.policy import load_policy
 
     folder = Path(args.checkpoint)
-    policy = load_policy(folder if folder.exists() else share("checkpoints", args.checkpoint), robot, "cpu", args.threads)
+    policy = load_policy(
+        folder if folder.exists() else share("checkpoints", args.checkpoint), robot, "cpu", args.threads
+    )
     return lambda sim: PolicyPlanner(policy)
 
 

@@ -64,7 +64,7 @@ def test_with_the_simulators_clock_every_stamp_is_simulated_and_autonomy_moves_t
     assert clock.times == sorted(clock.times) and clock.times[-1] < LONG_AGO
     first, last = clock.times[0], clock.times[-1]
     assert first - 1.0 < seconds(person.state.header.stamp) < last + 1.0
-    assert 0.0 <= person.state.splice_delay < last - first + 1.0
+    assert abs(person.state.splice_delay) < last - first + 1.0  # on the wall clock it would be decades
     assert all(seconds(chunk.header.stamp) < LONG_AGO for chunk in person.chunks)
     for group in wire.robot.groups:
         within_limits(wire, group.name)

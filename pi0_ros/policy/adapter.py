@@ -79,6 +79,7 @@ class Adapter:
     `missing` says what an absent picture is: "masked" (ignored) or "black" (openpi's π0-FAST on DROID and LIBERO).
     `hold` are channels the model does not know: positions stay where they are, velocities are 0.
     0, "" and None leave a choice to the checkpoint's own files. `period` is in seconds, `horizon` in rows.
+    `noise` is the size of the noise that plans start from: 1 as trained; less makes plans agree with one another.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Adapter:
     prompt: Mapping[str, Any] | None = None
     high_level_cameras: Mapping[str, str | None] | None = None
     remote: Remote | None = None
+    noise: float = 1.0
 
     @property
     def state_channels(self) -> tuple[str, ...]:
@@ -169,7 +171,7 @@ def _backward(block: Block, values: Array) -> Array:
 
 KEYS = (
     "policy", "cameras", "high_level_cameras", "missing_cameras", "state", "actions", "hold", "period", "horizon",
-    "asset", "normalisation", "resampler", "prompt", "remote",
+    "asset", "normalisation", "resampler", "prompt", "remote", "noise",
 )  # fmt: skip
 PROMPT_KEYS = ("kind", "dialect", "length", "state", "pad_state_to", "control_mode", "lowercase")
 
@@ -229,6 +231,7 @@ def adapter_from(root: Located) -> Adapter:
         resampler=_optional(section, "resampler", lambda n: n.choice(*RESAMPLERS), ""),
         prompt=_optional(section, "prompt", _prompt, None),
         remote=_optional(section, "remote", _remote, None),
+        noise=_optional(section, "noise", _noise, 1.0),
     )
     _check_channels(root, section, adapter)
     return adapter
@@ -289,6 +292,13 @@ def _block(node: Located, actions: bool) -> Block:
     return Block(channels, signs, limits, convert, _optional(section, "delta", Located.truth, False))
 
 
+def _noise(node: Located) -> float:
+    value = node.number()
+    if not 0.0 <= value <= 1.0:
+        raise node.error(f"has to be between 0 (always the same plan) and 1 (as trained), got {value:g}")
+    return value
+
+
 def _check_channels(root: Located, section: Section, adapter: Adapter) -> None:
     for key, names in (("state", adapter.state_channels), ("actions", (*adapter.action_channels, *adapter.hold))):
         twice = sorted({n for n in names if names.count(n) > 1})
@@ -328,7 +338,8 @@ def adapter_to_dict(adapter: Adapter) -> dict[str, Any]:
         "prompt": adapter.prompt and dict(adapter.prompt),
         "remote": adapter.remote and asdict(adapter.remote),
     }
-    return values | {k: v for k, v in optional.items() if v}
+    calm = {} if adapter.noise == 1.0 else {"noise": adapter.noise}
+    return values | {k: v for k, v in optional.items() if v} | calm
 
 
 def _block_dict(block: Block, actions: bool) -> dict[str, Any]:

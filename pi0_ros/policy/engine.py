@@ -113,7 +113,7 @@ class Policy:
         """A plan from one observation.
 
         Args: noise [H, action width] standard normal; or `seed` (a number, or a Generator that is drawn from) to make
-        it. prefix: continue the running plan (real-time chunking); ignored, with no frozen rows, by a π0-FAST network,
+        it, times the adapter's `noise`. prefix: continue the running plan (real-time chunking); ignored, with no frozen rows, by a π0-FAST network,
         which decodes tokens (`contract.continues`).
         Raises: PolicyError for a missing state, bad pictures, an empty prompt, a prefix that does not fit;
         NotFiniteError where the network's output is not finite.
@@ -164,6 +164,7 @@ class Policy:
             if seed is None:
                 raise PolicyError("infer needs noise or a seed to draw it with; zeros would not be a sample")
             noise = np.random.default_rng(seed).standard_normal(self.noise_shape(), np.float32)
+            noise *= np.float32(self.adapter.noise)
         if np.shape(noise) != self.noise_shape():
             raise PolicyError(f"noise has shape {np.shape(noise)}, the network takes {self.noise_shape()}")
         return self._backend.actions(inputs, np.asarray(noise), prefix)

@@ -84,6 +84,7 @@ def test_actions_without_a_channel_are_refused(tmp_path):
         ("period: 0.1\n", "", r"key period is missing"),
         ("period: 0.1", "period: 0", r"arm.yaml:3: period: must be above 0"),
         ("{base_0_rgb: top}", "{base_0_rgb: null}", r"arm.yaml:2: cameras: needs at least one camera"),
+        ("period: 0.1", "period: 0.1\nnoise: 2", r"arm.yaml:4: noise: has to be between 0"),
         ("signs: [1, -1]}", "signs: [1, 2]}", r"arm.yaml:5: state\[0\].signs: must be 1 or -1"),
         ("signs: [1, -1]}", "signs: [1]}", r"needs 2 numbers"),
         ("signs: [1, -1]}", "delta: true}", r"state\[0\].delta: unknown key"),

@@ -227,3 +227,14 @@ def test_threads_are_not_touched_unless_asked(checkpoint, robot):
     before = torch.get_num_threads()
     load_policy(checkpoint, robot)
     assert torch.get_num_threads() == before
+
+
+def test_a_calm_policy_plans_alike_from_one_seed_to_the_next(policy, robot):
+    calm = Policy(
+        robot, dataclasses.replace(policy.adapter, noise=0.0), policy.pipeline, policy._tokenizer, policy._backend
+    )
+    seen = observation(robot)
+    assert np.array_equal(calm.infer(seen, seed=1).values, calm.infer(seen, seed=2).values)
+    assert not np.array_equal(policy.infer(seen, seed=1).values, policy.infer(seen, seed=2).values)
+    zeros = np.zeros(policy.noise_shape(), np.float32)
+    assert np.array_equal(calm.infer(seen, seed=1).values, policy.infer(seen, noise=zeros).values)

@@ -108,11 +108,15 @@ def _message(record: Record, channels: Sequence[str]) -> tuple[str, str, dict[st
         return "events", "rcl_interfaces/msg/Log", {**log, "stamp": _time(event.ros), "line": 0}
     if record.kind == "picture" and isinstance(record.data, tuple):
         camera, stamp, jpeg = record.data
-        return f"{camera}/image_raw/compressed", "sensor_msgs/msg/CompressedImage", {
-            "header": _header(stamp, camera),
-            "format": "jpeg",
-            "data": jpeg,
-        }
+        return (
+            f"{camera}/image_raw/compressed",
+            "sensor_msgs/msg/CompressedImage",
+            {
+                "header": _header(stamp, camera),
+                "format": "jpeg",
+                "data": jpeg,
+            },
+        )
     return None
 
 

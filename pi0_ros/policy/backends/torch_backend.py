@@ -13,7 +13,6 @@ from pi0_ros.policy.backend import Array, NormalisedPrefix
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.pipeline import ModelInputs
 
-
 BUCKET = 16  # text tokens that share a graph: a prompt with the state in it has another length at nearly every call
 
 

@@ -1,4 +1,6 @@
-"""The shipped policy fits its robot, and its plans follow the pictures: measured against the operator's."""
+"""The shipped policy fits its robot, reads its pictures and follows its words."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,12 +8,15 @@ import pytest
 from pi0_ros.policy import Observation, check_fit, load_policy
 from pi0_ros.robot import load_robot
 from pi0_ros.robot.resources import share
-from pi0_ros.sim.planners import OperatorPlanner
+from pi0_ros.sim.harness import Harness, Trial
+from pi0_ros.sim.planners import OperatorPlanner, PolicyPlanner
 from pi0_ros.sim.robot import SimRobot
-from pi0_ros.sim.tasks import make_task
+from pi0_ros.sim.tasks import make_task, subtask_text
+from pi0_ros.sim.world import COLOURS
 
 CHECKPOINT = share("checkpoints", "pi05_reach_tiny")
 SCENES = range(200_000_000, 200_000_024)  # never trained on, nor used by `pi0 evaluate`
+EPISODES = SCENES[:10]
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +68,28 @@ def test_without_pictures_its_plans_are_further_from_the_operators(sim, policy):
         blind.append(np.linalg.norm(arm(policy.infer(unseen, seed=seed), side) - wanted))
     assert np.mean(seeing) < 0.75 * np.mean(blind)
 
+
+def touched(policy, robot, trial=None, other=False) -> list[tuple[str, str, str]]:
+    """For each episode of `reach`: colour wanted by the task, colour said, and colour touched first ("" for none)."""
+    harness, task, rows = Harness(robot, lambda sim: PolicyPlanner(policy), trial), make_task("reach"), []
+    for seed in EPISODES:
+        task.reset(harness.sim, seed)
+        wanted = task.colour
+        said = COLOURS[(COLOURS.index(wanted) + 1 + seed % 3) % 4] if other else wanted
+        harness.trial = replace(harness.trial, instruction=subtask_text(said, task.side))
+        harness.run(task, seed)
+        rows.append((wanted, said, harness.sim.touches[0].colour if harness.sim.touches else ""))
+    harness.close()
+    return rows
+
+
+def test_with_black_pictures_success_falls_to_chance(policy, robot):
+    seeing, blind = (touched(policy, robot, Trial(blind=dark)) for dark in (False, True))
+    assert sum(said == first for _, said, first in seeing) >= 8
+    assert sum(said == first for _, said, first in blind) <= 5  # one block of four by chance: 5 or fewer of 10 in 98 %
+
+
+def test_another_word_in_the_prompt_leads_to_another_block(policy, robot):
+    rows = touched(policy, robot, other=True)
+    assert sum(said == first for _, said, first in rows) >= 8
+    assert sum(wanted == first for wanted, _, first in rows) <= 2

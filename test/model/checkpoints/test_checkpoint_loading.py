@@ -380,4 +380,8 @@ def test_a_model_without_expert_is_pi0_fast(tmp_path, prefix):
     write(tmp_path / "model.safetensors", renamed)
     loaded = load(tmp_path)
     assert loaded.config.kind == "pi0_fast" and loaded.config.prompt_length == 30
-    assert loaded.config.numerics.decode_start == (2,) and same_weights(loaded.model, model)
+    assert loaded.config.numerics.decode_start == (2,) and loaded.config.untied
+    found, saved = loaded.model.state_dict(), model.state_dict()
+    head = found.pop("lm_head.weight")  # LeRobot's answers come from it
+    assert torch.equal(head, saved["gemma.embed_tokens.weight"])
+    assert found.keys() == saved.keys() and all(torch.equal(found[name], saved[name]) for name in saved)

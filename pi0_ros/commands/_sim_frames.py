@@ -24,14 +24,13 @@ from pi0_ros.sim.robot import SimRobot, state_vector
 from pi0_ros.sim.scene import Scene, sample_scene
 from pi0_ros.sim.tasks import DONE, TOUCH_ALL, next_subtask, parse_subtask, subtask_text
 from pi0_ros.sim.world import BLOCK_TOP, COLOURS, SIDES
-from pi0_ros.train.frames import Frames, save_frames
+from pi0_ros.train.frames import Frames, place_number, save_frames
 
 CAMERAS = ("base", "left_wrist", "right_wrist")
 TASK_CAMERA = "base"
 WRISTS = tuple(f"{side}_wrist" for side in SIDES)
 REACH = 0.8  # m: displacements of -REACH..REACH fill the location tokens
 LIT, UNLIT = 1020, 4
-BINS = 128  # places are rounded to this many steps of the 1024
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ def grounding(sim: SimRobot, text: str) -> NDArray[np.int16]:
         seen = (place(sim, TASK_CAMERA, tops[colour]), place(sim, f"{side}_wrist", tops[colour]))
         turn = sim.data.body("base_link").xmat.reshape(3, 3)
         way = turn.T @ (tops[colour] - sim.data.body(f"{side}_tip").xpos)
-        head = [*seen, tuple(_step(v / (2 * REACH) + 0.5) for v in way)]
+        head = [*seen, tuple(place_number(v / (2 * REACH) + 0.5) for v in way)]
     lamps = [(-1 if spot[0] < 0 else LIT if c in sim.lit else UNLIT,) for c, spot in zip(COLOURS, blocks, strict=True)]
     wrists = [place(sim, camera, tops[c]) for camera in WRISTS for c in COLOURS]
     return np.array([n for part in (*head, *blocks, *lamps, *wrists) for n in part], np.int16)
@@ -164,13 +163,7 @@ def place(sim: SimRobot, camera: str, point: NDArray[np.float64]) -> tuple[int, 
     scale = 0.5 / np.tan(np.radians(sim.model.camera(camera).fovy[0]) / 2)
     row, column = 0.5 - scale * y / -z, 0.5 + scale * x / -z
     inside = 0.0 <= row < 1.0 and 0.0 <= column < 1.0
-    return (_step(row), _step(column)) if inside else (-1, -1)
-
-
-def _step(fraction: float) -> int:
-    """A fraction in 0..1 as the middle of one of BINS steps, in 1024ths."""
-    wide = 1024 // BINS
-    return int(np.clip(fraction * BINS, 0, BINS - 1)) * wide + wide // 2
+    return (place_number(row), place_number(column)) if inside else (-1, -1)
 
 
 def make_frames(robot: Robot, seeds: range, settings: SimFrameSettings | None = None) -> Frames:

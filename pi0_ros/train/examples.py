@@ -79,18 +79,17 @@ class ExampleMaker:
             for text, s in zip(texts, noisy, strict=True)
         ]
         answers = [
-            self._places((changed_grounding(g, c) if c != Change() else g)[:HEAD])
-            for g, c in zip(frames.grounding[rows], changes, strict=True)
+            self._places(changed_grounding(g, c)[:HEAD]) for g, c in zip(frames.grounding[rows], changes, strict=True)
         ]
         targets = self.pipeline.normalised_actions(chunk, state)
         inputs, counts = self._joined(rows, prompts, answers, FAST, rng, changes)
         objects = self._objects(rows, changes)
         return Examples(inputs, counts, torch.from_numpy(targets.astype(np.float32)), objects)
 
-    def _changes(self, count: int, rng: np.random.Generator | None, exchange: bool = True) -> list[Change]:
+    def _changes(self, count: int, rng: np.random.Generator | None) -> list[Change]:
         if rng is None or not self.settings.symmetry:
             return [Change()] * count
-        return [draw_change(rng, exchange) for _ in range(count)]
+        return [draw_change(rng) for _ in range(count)]
 
     def _changed(self, values: NDArray, changes: Sequence[Change]) -> NDArray[np.float64]:
         channels = self.frames.channels

@@ -12,6 +12,15 @@ from numpy.typing import NDArray
 
 from pi0_ros.train.errors import TrainError
 
+PLACES = 1024  # location tokens (PaliGemma)
+STEP = 8  # places are taught in 128 steps
+
+
+def place_number(fraction: float) -> int:
+    """A fraction in 0..1 as the location number in the middle of its step; what is outside goes to the nearest step."""
+    steps = PLACES // STEP
+    return int(np.clip(fraction * steps, 0, steps - 1)) * STEP + STEP // 2
+
 
 class Stacked:
     """Arrays on disk behind one another, read row by row: [i, j, ...] gives copies of those rows in that order."""

@@ -12,11 +12,9 @@ from pi0_ros.data.dataset import Dataset
 from pi0_ros.policy.adapter import Adapter, actions_to_model, state_to_model
 from pi0_ros.policy.resize import pil_bilinear
 from pi0_ros.train.errors import TrainError
-from pi0_ros.train.frames import Frames, save_frames
+from pi0_ros.train.frames import Frames, place_number, save_frames
 
 SHARD = 4000  # frames a folder
-PLACES = 1024
-WIDE = 8  # places are rounded to every 8th
 STATE, ACTION = "observation.state", "action"
 
 
@@ -170,8 +168,4 @@ def _spot(seen: dict[tuple[str, str, str], float], camera: str | None, thing: st
     """Row and column of a thing in a picture in 1024ths, -1 where it is not seen."""
     if camera is None or thing is None or seen.get((camera, thing, "visible"), 0.0) < 0.5:
         return [-1, -1]
-    return [_rounded(seen[(camera, thing, kind)]) for kind in ("y", "x")]
-
-
-def _rounded(fraction: float) -> int:
-    return int(np.clip(fraction * PLACES // WIDE, 0, PLACES // WIDE - 1)) * WIDE + WIDE // 2
+    return [place_number(seen[(camera, thing, kind)]) for kind in ("y", "x")]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pi0_ros.model import Pi0, Prefix
 from pi0_ros.model.losses import FlowTargets, flow_mean
 from pi0_ros.train.examples import Examples
+from pi0_ros.train.frames import PLACES, STEP
 from pi0_ros.train.vision import (
     Objects,
     held_patches,
@@ -22,8 +23,6 @@ from pi0_ros.train.vision import (
     reading_loss,
 )
 
-PLACES = 1024
-STEP = 8  # places are taught in 128 steps
 NEIGHBOURS = (0.06, 0.24, 0.40, 0.24, 0.06)  # share of the target on the steps around the true one
 
 

@@ -32,9 +32,9 @@ class Change:
     colours: tuple[int, ...] | None = None
 
 
-def draw_change(rng: np.random.Generator, exchange: bool = True) -> Change:
-    """Mirrored half of the time; a random order of the colours, or none."""
-    colours = tuple(int(k) for k in rng.permutation(len(COLOURS))) if exchange else None
+def draw_change(rng: np.random.Generator) -> Change:
+    """Mirrored half of the time, the colours in a random order."""
+    colours = tuple(int(k) for k in rng.permutation(len(COLOURS)))
     return Change(bool(rng.random() < 0.5), colours)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -168,18 +168,9 @@ class Trainer:
         return FlowTargets(actions, noise, times, weight)
 
     def _note(self, loss: StepLoss) -> None:
-        values = {
-            "flow": loss.flow,
-            "places": loss.places,
-            "words": loss.words,
-            "patches": loss.patches,
-            "matching": loss.matching,
-            "looking": loss.looking,
-            "pointing": loss.pointing,
-            "count": torch.tensor(1.0),
-        }
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
+        values = {f.name: float(getattr(loss, f.name).detach()) for f in fields(loss) if f.name != "total"}
+        for name, value in (values | {"count": 1.0}).items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
 
     def _report(self) -> None:
         """Mean losses since the last report and errors on held-out frames (with the averaged weights), by process 0."""

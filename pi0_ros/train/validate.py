@@ -11,7 +11,7 @@ from pi0_ros.model import PROMPT, Inputs, Pi0, Prefix
 from pi0_ros.model.sampling import integrate, time_grid
 from pi0_ros.model.text import generate_text
 from pi0_ros.train.examples import ExampleMaker, Examples, Index
-from pi0_ros.train.objective import PLACES
+from pi0_ros.train.frames import PLACES
 
 
 @torch.no_grad()

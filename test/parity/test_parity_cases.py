@@ -133,16 +133,6 @@ def test_a_changed_text_fails_the_case(tmp_path):
     assert [r.name for r in rows(folder) if not r.passes(1e-4)] == ["states.2.bins", "prompts.3.lerobot_pi0_text"]
 
 
-def test_a_case_without_a_camera_it_names_is_refused_with_the_missing_tensor(tmp_path, capsys):
-    folder = tmp_path / "case"
-    shutil.copytree(GOLDEN / "openpi_pi0", folder)
-    io = read_all(folder / "io.safetensors")
-    write(folder / "io.safetensors", {name: t for name, t in io.items() if name != "image.base_0_rgb"})
-    assert main(["parity", str(folder)]) == 1
-    error = capsys.readouterr().err
-    assert "image.base_0_rgb" in error and error.count("\n") == 1
-
-
 def test_statistics_take_their_batches_by_number_and_not_by_name(tmp_path):
     """From the eleventh batch on the order of the names is another one, and quantiles depend on the order."""
     folder = tmp_path / "transforms"
@@ -160,14 +150,18 @@ def test_statistics_take_their_batches_by_number_and_not_by_name(tmp_path):
     assert len(compared) == 8 and all(row.difference == 0 for row in compared)
 
 
-def test_a_recording_that_lacks_what_another_entry_needs_says_so(tmp_path, capsys):
-    folder = tmp_path / "transforms"
-    shutil.copytree(GOLDEN / "transforms", folder)
+@pytest.mark.parametrize(
+    ("case", "lacking", "told"),
+    [("openpi_pi0", "image.base_0_rgb", "image.base_0_rgb"), ("transforms", "x.state", "has no 'x.state'")],
+)
+def test_a_recording_that_lacks_what_another_entry_needs_says_so(tmp_path, capsys, case, lacking, told):
+    folder = tmp_path / case
+    shutil.copytree(GOLDEN / case, folder)
     io = read_all(folder / "io.safetensors")
-    write(folder / "io.safetensors", {name: t for name, t in io.items() if name != "x.state"})
+    write(folder / "io.safetensors", {name: t for name, t in io.items() if name != lacking})
     assert main(["parity", str(folder)]) == 1
     error = capsys.readouterr().err
-    assert "has no 'x.state'" in error and str(folder) in error and error.count("\n") == 1
+    assert told in error and str(folder) in error and error.count("\n") == 1
 
 
 @pytest.mark.parametrize(

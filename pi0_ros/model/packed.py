@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pi0_ros.model import gemma, siglip
 from pi0_ros.model.config import GemmaConfig
-from pi0_ros.model.kernels import GeGLU, Linear, Target, pair_rows, rotate_pairs
+from pi0_ros.model.kernels import GeGLU, Linear, Target, attention, pair_rows, rotate_pairs
 from pi0_ros.model.network import Pi0
 
 Style = tuple[Tensor, Tensor, Tensor] | None  # 1 + scale, shift, gate of one adaRMS norm; None: a plain norm
@@ -80,7 +80,7 @@ class Layer:
         q = rotate_pairs(fused[:, :, : self.heads], table).unflatten(2, (self.kv_heads, -1)).transpose(1, 2)
         end = start + x.shape[1]
         hide = None if bias is None else bias[None, None, None, :end]
-        seen = F.scaled_dot_product_attention(q.flatten(2, 3), cache[0][:, :, :end], cache[1][:, :, :end], hide)
+        seen = attention(q.flatten(2, 3), cache[0][:, :, :end], cache[1][:, :, :end], hide)
         x = merged(self.o, seen.view(q.shape).transpose(1, 2).flatten(2), x, styles[0])
         return merged(self.down, self.mlp(normed(x, styles[1])), x, styles[1])
 

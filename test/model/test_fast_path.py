@@ -16,6 +16,7 @@ from pi0_ros.model import (
     InputError,
     Inputs,
     ModelConfig,
+    Pi0,
     Rtc,
     generate_text,
     kernels,
@@ -65,9 +66,21 @@ def configs(draw: st.DrawFn, kinds: tuple[str, ...] = ("pi0", "pi05")) -> ModelC
     ).with_origin(draw(st.sampled_from(["openpi", "lerobot", "openpi_jax"])))
 
 
-def close(a: torch.Tensor, b: torch.Tensor) -> None:
+def close(a: torch.Tensor, b: torch.Tensor, slack: float = 0.0) -> None:
     scale = max(1.0, b.abs().max().item())
-    assert (a - b).abs().max().item() <= 1e-5 * scale
+    assert (a - b).abs().max().item() <= 1e-5 * scale + slack
+
+
+def close_samples(
+    sampler: FastSampler, model: Pi0, inputs: Inputs, noise: torch.Tensor, steps: int, rtc: Rtc | None
+) -> None:
+    """The paper's guidance multiplies a gradient through a random network by ten, step upon step, and rounding with it:
+    there the answers may differ as the plain path's own does when its noise is a few roundings off."""
+    plain, slack = sample_actions(model, inputs, noise, steps, rtc), 0.0
+    if rtc is not None and rtc.method == "vjp":
+        nearby = sample_actions(model, inputs, noise * (1 + 3e-7), steps, rtc)
+        slack = 10 * (plain - nearby).abs().max().item()
+    close(sampler(inputs, noise, steps, rtc), plain, slack)
 
 
 @PROPERTY
@@ -95,7 +108,7 @@ def test_real_time_chunking_is_that_of_the_plain_path(
     left = int(torch.randint(0, config.horizon + 1, (1,), generator=generator))
     previous = torch.randn(2, left, config.action_dim, generator=generator)
     rtc = Rtc(previous, delay=left // 2, execution_horizon=left, method=method, schedule=schedule)
-    close(FastSampler(model)(inputs, noise, 3, rtc), sample_actions(model, inputs, noise, 3, rtc))
+    close_samples(FastSampler(model), model, inputs, noise, 3, rtc)
 
 
 @PROPERTY
@@ -117,7 +130,22 @@ def test_text_padded_to_a_bucket_changes_nothing(config: ModelConfig, bucket: in
     model, inputs = random_model(config, generator), random_inputs(config, 3, generator)
     noise = torch.randn(3, config.horizon, config.action_dim, generator=generator)
     rtc = method and Rtc(torch.randn(3, config.horizon, config.action_dim, generator=generator), 1, 3, method)
-    close(FastSampler(model, bucket=bucket)(inputs, noise, 2, rtc), sample_actions(model, inputs, noise, 2, rtc))
+    close_samples(FastSampler(model, bucket=bucket), model, inputs, noise, 2, rtc)
+
+
+@pytest.mark.parametrize("hidden", [0, 5])
+def test_attention_cut_in_parts_for_threads_is_the_whole(hidden: int) -> None:
+    generator, before = torch.Generator().manual_seed(5), torch.get_num_threads()
+    q, k, v = (torch.randn(2, 1, rows, 8, generator=generator) for rows in (192, 31, 31))
+    bias = torch.zeros(1, 1, 1, 31)
+    bias[..., :hidden] = -torch.inf
+    whole = torch.nn.functional.scaled_dot_product_attention(q, k, v, bias)
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            close(kernels.attention(q, k, v, bias), whole)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_prompts_of_one_bucket_share_their_buffers() -> None:

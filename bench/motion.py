@@ -13,7 +13,6 @@ from pathlib import Path
 from pi0_ros.commands.evaluate import FIRST_UNSEEN_SEED
 from pi0_ros.control import ExecutorSettings
 from pi0_ros.robot import Robot, load_robot
-from pi0_ros.robot.resources import share
 from pi0_ros.sim.harness import Episode, Harness, Trial
 from pi0_ros.sim.latency import Latency
 from pi0_ros.sim.metrics import motion_of
@@ -65,10 +64,7 @@ def _planner(args, robot: Robot):  # type: ignore[no-untyped-def]
         return OperatorPlanner
     from pi0_ros.policy import load_policy
 
-    folder = Path(args.checkpoint)
-    policy = load_policy(
-        folder if folder.exists() else share("checkpoints", args.checkpoint), robot, "cpu", args.threads
-    )
+    policy = load_policy(args.checkpoint, robot, "cpu", args.threads)
     return lambda sim: PolicyPlanner(policy)
 
 

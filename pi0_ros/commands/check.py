@@ -14,7 +14,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Declare `pi0 check`."""
     parser = subparsers.add_parser("check", help="does this checkpoint fit this robot?", description=__doc__)
     parser.add_argument("--robot", required=True, help="robot name, or its YAML")
-    parser.add_argument("--checkpoint", required=True, help="checkpoint folder: ours, openpi's or LeRobot's")
+    parser.add_argument(
+        "--checkpoint", required=True, help="folder of ours, openpi's or LeRobot's, or a name under checkpoints/"
+    )
     parser.add_argument("--adapter", help="policy YAML, or a name under config/policies (default: its own)")
     parser.add_argument("--tokenizer", help="tokenizer file or folder, where the checkpoint has none")
     parser.add_argument("--asset", default="", help="which of several statistics under assets/ to use")

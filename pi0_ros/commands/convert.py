@@ -15,7 +15,9 @@ TOKENIZERS = ("tokenizer.json", "tokenizer.model", "paligemma_tokenizer.model", 
 def add_parser(subparsers: Any) -> None:
     """`pi0 convert SRC DST --to pi0_ros|lerobot`."""
     parser = subparsers.add_parser("convert", help=__doc__, description=__doc__)
-    parser.add_argument("source", type=Path, metavar="SRC", help="checkpoint folder or safetensors file")
+    parser.add_argument(
+        "source", type=Path, metavar="SRC", help="folder, safetensors file, or a name under checkpoints/"
+    )
     parser.add_argument("target", type=Path, metavar="DST", help="new folder")
     parser.add_argument("--to", choices=("pi0_ros", "lerobot"), default="pi0_ros", help="layout (default pi0_ros)")
     parser.add_argument("--dtype", choices=DTYPES, help="of the stored weights (default: as they are)")
@@ -32,13 +34,14 @@ def run(args: argparse.Namespace) -> int:
     from pi0_ros.model.checkpoints import CheckpointError, load
     from pi0_ros.model.checkpoints.shards import read_json
     from pi0_ros.model.checkpoints.tensorfile import dtype_named
+    from pi0_ros.robot.resources import checkpoint_folder
 
     if args.target.exists() and any(args.target.iterdir()) and not args.overwrite:
         raise CheckpointError(f"{args.target}: is not empty; give another folder or --overwrite")
     sizes = read_json(args.sizes) if args.sizes else None
     dtype = dtype_named(args.dtype) if args.dtype else None
     print(f"reading {args.source}", flush=True)
-    loaded = load(args.source, dtype, sizes=sizes, progress=show)
+    loaded = load(checkpoint_folder(args.source), dtype, sizes=sizes, progress=show)
     print(f"\r{args.source}: {loaded.config.kind} from {loaded.origin}, {loaded.report.tensors} tensors")
     for note in loaded.report.notes:
         print(f"  {note}")

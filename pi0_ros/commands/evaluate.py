@@ -82,11 +82,8 @@ def _harness(args: argparse.Namespace, robot):  # type: ignore[no-untyped-def]
     if args.checkpoint == "operator":
         return Harness(robot, OperatorPlanner, trial)
     from pi0_ros.policy import load_policy
-    from pi0_ros.robot.resources import share
 
-    folder = Path(args.checkpoint)
-    folder = folder if folder.exists() else share("checkpoints", args.checkpoint)
-    policy = load_policy(folder, robot, args.device, args.threads)
+    policy = load_policy(args.checkpoint, robot, args.device, args.threads)
     return Harness(robot, lambda sim: PolicyPlanner(policy), trial)
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Declare `pi0 export`."""
     parser = subparsers.add_parser("export", help="write ONNX graphs", description=__doc__)
-    parser.add_argument("checkpoint", type=Path, help="checkpoint folder: ours, openpi's or LeRobot's")
+    parser.add_argument(
+        "checkpoint", type=Path, help="folder of ours, openpi's or LeRobot's, or a name under checkpoints/"
+    )
     parser.add_argument("--to", type=Path, help="folder for the graphs (default: onnx/ in the checkpoint's)")
     parser.set_defaults(run=run)
 
@@ -21,9 +23,10 @@ def run(args: argparse.Namespace) -> int:
     """Export and name the files; 0 on success."""
     from pi0_ros.model import load
     from pi0_ros.policy.backends.onnx_export import GRAPHS, export
+    from pi0_ros.robot.resources import checkpoint_folder
 
     print(f"reading {args.checkpoint}")
-    loaded = load(args.checkpoint)
+    loaded = load(checkpoint_folder(args.checkpoint))
     print("tracing vision, prefix and step; a full-size model takes minutes")
     folder = export(loaded.model, args.to or loaded.folder / "onnx")
     for name in GRAPHS:

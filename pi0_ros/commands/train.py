@@ -62,7 +62,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     data.add_argument("--sim-episodes", type=int, default=0, help="episodes of the scripted operator to make first")
     data.add_argument("--sim-seed", type=int, default=1_000_000, help="of the first of them")
     start = parser.add_argument_group("network")
-    start.add_argument("--init", default="", help="any checkpoint that can be loaded, to start from")
+    start.add_argument(
+        "--init",
+        default="",
+        help="checkpoint to start from: any folder that can be loaded, or a name under checkpoints/",
+    )
     start.add_argument("--tokenizer", default="", help="file or folder, where --init has none and is not the project's")
     start.add_argument("--mlp", type=int, default=384, help="MLP width of the tiny network, without --init")
     start.add_argument(
@@ -82,12 +86,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run_command(args: argparse.Namespace) -> int:
     """Make frames where asked, then train; 0 once the last checkpoint is written."""
     from pi0_ros.policy.adapter import load_adapter
+    from pi0_ros.robot.resources import checkpoint_folder
     from pi0_ros.train.errors import TrainError
     from pi0_ros.train.session import Plan, run
     from pi0_ros.train.settings import TrainSettings
 
     if not (args.dataset or args.frames or args.sim_episodes):
         raise TrainError("nothing to train on; give --dataset FOLDER, --frames FOLDER or --sim-episodes N")
+    args.init = checkpoint_folder(args.init) if args.init else ""
     settings = TrainSettings(**{f.name: getattr(args, f.name) for f in fields(TrainSettings)})
     model, tokenizer = _network(args)
     frames = [str(f) for f in args.frames]

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from pi0_ros.policy import load_policy
 from pi0_ros.robot import Robot
-from pi0_ros.robot.resources import share
 from pi0_ros.ros.loop import give_way
 
 Result = TypeVar("Result")
-
-
-def find(checkpoint: str) -> str:
-    """A name under this package's checkpoints as its folder; a folder or an address as it is."""
-    named = share("checkpoints", checkpoint)
-    return str(named) if not Path(checkpoint).exists() and named.is_dir() else checkpoint
 
 
 class Weights:
@@ -42,9 +34,7 @@ class Weights:
         key = (values.checkpoint, str(robot.file), values.device)
         if key not in self._loaded:
             adapter, threads = values.adapter or None, values.threads or None
-            self._loaded[key] = self.run(
-                load_policy, find(key[0]), robot, device=key[2], threads=threads, adapter=adapter
-            )
+            self._loaded[key] = self.run(load_policy, key[0], robot, device=key[2], threads=threads, adapter=adapter)
         return self._loaded[key]
 
     def drop(self) -> None:

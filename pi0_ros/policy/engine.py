@@ -27,6 +27,7 @@ from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.fast import FastTokenizer, extract_actions, load_fast
 from pi0_ros.policy.pipeline import ModelInputs, Pipeline
 from pi0_ros.policy.tokenizer import Tokenizer, load_tokenizer
+from pi0_ros.robot.resources import checkpoint_folder
 from pi0_ros.robot.spec import Kind, Robot
 
 if TYPE_CHECKING:
@@ -222,7 +223,8 @@ def load_policy(
 ) -> Policy | RemotePolicy:
     """Load a checkpoint for a robot and check that they fit.
 
-    Args: checkpoint: folder of ours, openpi's (PyTorch or JAX) or LeRobot's, or ws://host:port of an openpi server.
+    Args: checkpoint: folder of ours, openpi's (PyTorch or JAX) or LeRobot's, the name of one that came with this
+    package, or ws://host:port of an openpi server.
     adapter: its YAML, a name under config/policies, or None for the checkpoint's own, else the one named after the
     robot. tokenizer, fast: where the checkpoint lacks them. threads: of torch, for the whole process. steps: of the
     flow (None: what the checkpoint says, else 10). backend: "torch", or "onnx" for the graphs of `pi0 export`.
@@ -239,6 +241,7 @@ def load_policy(
     check_device(device)
     if threads is not None:
         torch.set_num_threads(threads)
+    checkpoint = checkpoint_folder(checkpoint)
     opened, found, pipeline = read_policy(checkpoint, robot, adapter, overrides, sizes)
     misfit = check_fit(robot, contract_of(found, pipeline, robot))
     if not misfit.ok:  # said before gigabytes are read
@@ -283,6 +286,7 @@ def read_policy(
     """A checkpoint without its weights: what it is, the adapter for the robot, and its pipeline."""
     from pi0_ros.model.checkpoints import open_checkpoint
 
+    checkpoint = checkpoint_folder(checkpoint)
     opened = open_checkpoint(checkpoint, sizes=sizes)
     found = find_adapter(opened, robot, adapter)
     wanted = sizes_for(opened, found, sizes)

@@ -26,6 +26,12 @@ def share(*parts: str) -> Path:
     return _CHECKOUT.joinpath(*parts)
 
 
+def checkpoint_folder(checkpoint: str | Path) -> str:
+    """The name of one of this package's checkpoints as its folder; any other folder, file or address as it is."""
+    named = share("checkpoints", str(checkpoint))
+    return str(named) if not Path(checkpoint).exists() and named.is_dir() else str(checkpoint)
+
+
 def resolve(uri: str, relative_to: Path) -> Path:
     """The file behind `package://NAME/path`, an absolute path, or a path relative to a folder.
 

@@ -40,6 +40,11 @@ def test_a_pair_that_fits_says_what_was_compared(folder, capsys):
         assert word in printed
 
 
+def test_a_checkpoint_that_came_with_the_package_goes_by_its_name(capsys):
+    assert check("--robot", "mobile_bimanual", "--checkpoint", "pi05_reach_tiny") == 0
+    assert "checkpoints/pi05_reach_tiny/tokenizer.json" in capsys.readouterr().out
+
+
 def test_a_pair_that_does_not_fit_prints_both_lists_and_fails(folder, capsys):
     assert check("--robot", "aloha", "--checkpoint", folder) == 1
     printed, complaint = capsys.readouterr()

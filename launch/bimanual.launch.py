@@ -22,11 +22,12 @@ def declare(argument):
 
 def render(node):
     """One process of the list as a launch_ros node."""
+    own = {name: ParameterValue(value, value_type=type(value)) for name, value in node.parameters.items()}
     return Node(
         package=bringup.PACKAGE,
         executable=node.executable,
         namespace=node.namespace,
-        parameters=[{name: ParameterValue(value, value_type=type(value)) for name, value in node.parameters.items()}],
+        parameters=[node.params_file, own] if node.params_file else [own],
         remappings=list(node.remappings),
         ros_arguments=["--log-level", node.log_level],
         output="screen",

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pathlib import Path
 
 PACKAGE = "pi0_ros"
 BOOLEANS = ("true", "false")
@@ -41,6 +42,8 @@ class Argument:
 ARGUMENTS = (
     Argument("robot", "mobile_bimanual", "robot YAML: a file, or a name under config/robots"),
     Argument("checkpoint", "pi05_reach_tiny", "policy: a checkpoint folder, or a name under checkpoints"),
+    Argument("device", "", "where the network runs: cpu, cuda, cuda:1; empty: as params_file says, else cpu"),
+    Argument("params_file", "", "ROS parameter file (YAML) for any node, by its name or for all under /**"),
     Argument("sim", "false", "simulate the robot; otherwise its drivers must be running", BOOLEANS),
     Argument("task", "", "what to do, in words; empty: wait for one on the topic task"),
     Argument("policy", "local", "local: plan on this computer; none: somebody else publishes action_chunk", ("local", "none")),
@@ -57,7 +60,7 @@ ARGUMENTS = (
 class Node:
     """One process: an executable of this package (a module of `pi0_ros.nodes`) with its parameters.
 
-    When a `required` one ends, all end.
+    `parameters` go over what `params_file` says for all nodes (/**), and under what it says for this one by name. When a `required` one ends, all end.
     """
 
     executable: str
@@ -65,6 +68,7 @@ class Node:
     remappings: tuple[tuple[str, str], ...] = ()
     namespace: str = ""
     log_level: str = "info"
+    params_file: str = ""
     required: bool = False
 
 
@@ -101,6 +105,8 @@ def nodes(given: Mapping[str, str]) -> tuple[Node, ...]:
     managed = {**switches, "autostart": values["autostart"] == "true"}
     robot = {"robot": values["robot"]}
     planning = {**robot, "checkpoint": values["checkpoint"], "seed": seed}
+    if values["device"]:
+        planning["device"] = values["device"]
     simulated, local = values["sim"] == "true", values["policy"] == "local"
     thinking = values["high_level"] == "true"
     listed: list[tuple[bool, str, dict[str, bool | int | float | str]]] = [
@@ -111,7 +117,11 @@ def nodes(given: Mapping[str, str]) -> tuple[Node, ...]:
         (local and not thinking, "policy", {**planning, "prompt": "task", **managed}),
         (bool(values["task"]), "task_source", {"task": values["task"], **switches}),
     ]
-    place = {"namespace": values["namespace"].strip("/"), "log_level": values["log_level"]}
+    place = {
+        "namespace": values["namespace"].strip("/"),
+        "log_level": values["log_level"],
+        "params_file": _file("params_file", values["params_file"]),
+    }
     return tuple(
         Node(executable, parameters, required=executable in REQUIRED, **place)
         for wanted, executable, parameters in listed
@@ -125,6 +135,8 @@ def command(node: Node) -> list[str]:
     words += ["--log-level", node.log_level]
     if node.namespace:
         words += ["-r", f"__ns:=/{node.namespace}"]
+    if node.params_file:
+        words += ["--params-file", node.params_file]
     for name, other in node.remappings:
         words += ["-r", f"{name}:={other}"]
     # rcl reads values as YAML, where a JSON literal keeps its type: a text stays a text even if it looks like a number.
@@ -138,6 +150,12 @@ def _whole_number(name: str, text: str) -> int:
         return int(text)
     except ValueError:
         raise BringupError(f"{name}:={text} is not a whole number") from None
+
+
+def _file(name: str, text: str) -> str:
+    if text and not Path(text).is_file():
+        raise BringupError(f"{name}:={text}: there is no such file")
+    return str(Path(text).resolve()) if text else ""
 
 
 def _hint(name: str, known: Iterable[str]) -> str:

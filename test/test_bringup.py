@@ -16,6 +16,7 @@ SETTINGS = (
     {},
     {"sim": "true", "task": "touch every block"},
     {"policy": "none"},
+    {"device": "cuda:1"},
     {"high_level": "false", "namespace": "/left_robot/", "use_sim_time": "true", "autostart": "false", "seed": "7"},
 )
 
@@ -88,6 +89,39 @@ def test_a_command_line_carries_namespace_remaps_and_log_level():
     node = replace(bringup.nodes({"namespace": "a", "log_level": "warn"})[0], remappings=(("odom", "wheel_odom"),))
     line = " ".join(bringup.command(node))
     assert "-m pi0_ros.nodes.executor --ros-args --log-level warn -r __ns:=/a -r odom:=wheel_odom -p " in line
+
+
+def test_a_device_is_said_only_where_one_is_asked_for():
+    by_name = {node.executable: node.parameters for node in bringup.nodes({"device": "cuda"})}
+    assert by_name["brain"]["device"] == "cuda" and "device" not in by_name["executor"]
+    assert not [node for node in bringup.nodes({}) if "device" in node.parameters]
+
+
+def test_a_parameter_file_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(bringup.BringupError, match="params_file:=.*mine.yaml: there is no such file"):
+        bringup.nodes({"params_file": str(tmp_path / "mine.yaml")})
+
+
+def test_every_node_reads_the_parameter_file_and_what_it_says_of_that_node_wins(tmp_path):
+    rclpy = pytest.importorskip("rclpy")
+    file = tmp_path / "mine.yaml"
+    everyone = {"tokenizer": "all", "seed": 3}
+    file.write_text(
+        yaml.safe_dump({"/**": {"ros__parameters": everyone}, "policy": {"ros__parameters": {"checkpoint": "mine"}}})
+    )
+    brain = next(n for n in bringup.nodes({"params_file": str(file), "seed": "7"}) if n.executable == "brain")
+    words = bringup.command(brain)
+    context = rclpy.Context()
+    rclpy.init(args=words[words.index("--ros-args") :], context=context)
+    found = {}
+    for name in ("policy", "high_level"):
+        node = rclpy.create_node(name, context=context)
+        asked = {"tokenizer": "", "checkpoint": "", "seed": 0}
+        found[name] = {key: node.declare_parameter(key, value).value for key, value in asked.items()}
+        node.destroy_node()
+    rclpy.shutdown(context=context)
+    assert found["policy"] == {"tokenizer": "all", "checkpoint": "mine", "seed": 7}
+    assert found["high_level"] == {"tokenizer": "all", "checkpoint": "pi05_reach_tiny", "seed": 7}
 
 
 def declared_parameters(executable):

@@ -10,8 +10,8 @@ from rclpy.node import Node
 from std_msgs.msg import String
 
 from pi0_ros.model import CheckpointError
-from pi0_ros.nodes.policy import LONGEST_PROMPT, MODEL_PARAMETERS
-from pi0_ros.nodes.weights import Weights
+from pi0_ros.nodes.policy import LONGEST_PROMPT
+from pi0_ros.nodes.weights import MODEL_PARAMETERS, Weights
 from pi0_ros.policy import Observation, PolicyError
 from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Health

@@ -17,7 +17,7 @@ from pi0_ros.control import Chunk
 from pi0_ros.control.planning import Latency, Prefix, Situation, Timetable, due, prefix
 from pi0_ros.model import CheckpointError
 from pi0_ros.msg import ActionChunk, ExecutorState
-from pi0_ros.nodes.weights import Weights
+from pi0_ros.nodes.weights import MODEL_PARAMETERS, Weights
 from pi0_ros.policy import Observation, Plan, PlanPrefix, PolicyError
 from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.ros.conversions import MODE_NAMES, chunk_message
@@ -32,14 +32,6 @@ EXECUTOR_SILENT = 0.5
 LONGEST_PROMPT = 400
 SENT_KEPT = 16
 RETRY = 0.5
-
-MODEL_PARAMETERS = (
-    Parameter("robot", "mobile_bimanual", "robot YAML: a file, or a name under config/robots", required=True),
-    Parameter("checkpoint", "pi05_reach_tiny", "checkpoint: a folder, or a name under checkpoints", required=True),
-    Parameter("adapter", "", "policy YAML: a file, or a name under config/policies; empty: the checkpoint's own"),
-    Parameter("device", "cpu", "where the network runs: cpu, cuda, cuda:1", required=True),
-    Parameter("threads", 1, "processor threads for inference; 0 leaves the choice to the library", low=0, high=256),
-)
 
 
 class PolicyNode(ManagedNode):

@@ -8,10 +8,28 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from pi0_ros.policy import load_policy
+from pi0_ros.policy.checkpoint import Overrides
 from pi0_ros.robot import Robot
 from pi0_ros.ros.loop import give_way
+from pi0_ros.ros.parameters import Parameter
 
 Result = TypeVar("Result")
+
+
+MODEL_PARAMETERS = (
+    Parameter("robot", "mobile_bimanual", "robot YAML: a file, or a name under config/robots", required=True),
+    Parameter("checkpoint", "pi05_reach_tiny", "checkpoint: a folder, or a name under checkpoints", required=True),
+    Parameter("adapter", "", "policy YAML: a file, or a name under config/policies; empty: the checkpoint's own"),
+    Parameter("device", "cpu", "where the network runs: cpu, cuda, cuda:1", required=True),
+    Parameter("threads", 1, "processor threads for inference; 0 leaves the choice to the library", low=0, high=256),
+    Parameter("backend", "torch", "torch, or onnx: the graphs that `pi0 export` writes", choices=("torch", "onnx")),
+    Parameter("steps", 0, "flow steps of a plan; 0: as many as the checkpoint says, else 10", low=0, high=100),
+    Parameter("tokenizer", "", "tokenizer's file or folder, where the checkpoint has none"),
+    Parameter("fast_tokenizer", "", "FAST tokenizer's folder, where a π0-FAST checkpoint has none"),
+    Parameter("statistics", "", "norm_stats.json to use instead of the checkpoint's"),
+    Parameter("asset", "", "which of several statistics under the checkpoint's assets/"),
+    Parameter("pad_state_to", 0, "LeRobot 0.4 padded the state in prompts to this size (32); 0: not", low=0, high=1024),
+)
 
 
 class Weights:
@@ -23,7 +41,7 @@ class Weights:
 
     def __init__(self) -> None:
         self._worker = ThreadPoolExecutor(1, "network", initializer=give_way)
-        self._loaded: dict[tuple[str, str, str], Any] = {}
+        self._loaded: dict[tuple[object, ...], Any] = {}
 
     def run(self, work: Callable[..., Result], *args: object, **kwargs: object) -> Result:
         """The result of `work(...)`, done in the network's thread; its exception is raised here."""
@@ -31,10 +49,21 @@ class Weights:
 
     def get(self, values: SimpleNamespace, robot: Robot) -> Any:
         """The policy that a node's `MODEL_PARAMETERS` ask for. Raises PolicyError, CheckpointError."""
-        key = (values.checkpoint, str(robot.file), values.device)
+        key = (str(robot.file), *(getattr(values, parameter.name) for parameter in MODEL_PARAMETERS))
         if key not in self._loaded:
-            adapter, threads = values.adapter or None, values.threads or None
-            self._loaded[key] = self.run(load_policy, key[0], robot, device=key[2], threads=threads, adapter=adapter)
+            self._loaded[key] = self.run(
+                load_policy,
+                values.checkpoint,
+                robot,
+                device=values.device,
+                threads=values.threads or None,
+                adapter=values.adapter or None,
+                tokenizer=values.tokenizer or None,
+                fast=values.fast_tokenizer or None,
+                overrides=Overrides(values.statistics, values.asset, values.pad_state_to),
+                steps=values.steps or None,
+                backend=values.backend,
+            )
         return self._loaded[key]
 
     def drop(self) -> None:

@@ -1,4 +1,4 @@
-"""Write a checkpoint's network as ONNX graphs (vision, prefix, step) into its onnx/ folder.
+"""Write a checkpoint's network as ONNX graphs (vision, prefix, step, word) into its onnx/ folder.
 
 They are float32 and mask-free; run them with `backend="onnx"` of `pi0_ros.policy.load_policy`.
 """
@@ -27,8 +27,9 @@ def run(args: argparse.Namespace) -> int:
 
     print(f"reading {args.checkpoint}")
     loaded = load(checkpoint_folder(args.checkpoint))
-    print("tracing vision, prefix and step; a full-size model takes minutes")
+    graphs = GRAPHS[loaded.config.kind]
+    print(f"tracing {', '.join(graphs)}; a full-size model takes minutes")
     folder = export(loaded.model, args.to or loaded.folder / "onnx")
-    for name in GRAPHS:
+    for name in graphs:
         print(f"  {folder / name}.onnx")
     return 0

@@ -238,7 +238,8 @@ def load_policy(
 
     from pi0_ros.policy.backends.torch_backend import check_device
 
-    check_device(device)
+    if backend == "torch":
+        check_device(device)
     if threads is not None:
         torch.set_num_threads(threads)
     checkpoint = checkpoint_folder(checkpoint)
@@ -267,7 +268,7 @@ def _network(
     if backend == "onnx":
         from pi0_ros.policy.backends.onnx_backend import OnnxBackend
 
-        return OnnxBackend(opened.folder / "onnx", opened.config, steps, threads or 0)
+        return OnnxBackend(opened.folder / "onnx", opened.config, steps, threads or 0, device)
     if backend != "torch":
         raise PolicyError(f"backend {backend!r} is unknown; there are torch and onnx (and ws:// addresses)")
     from pi0_ros.model import load

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,35 +22,65 @@ if TYPE_CHECKING:
 
 
 class OnnxBackend:
-    """Three sessions and the loop over flow steps. No text head, and plans are continued by `identity` alone."""
+    """A session a graph, and the loops over flow steps and words. Plans are continued by `identity` alone.
 
-    def __init__(self, folder: str | Path, config: ModelConfig, steps: int = 10, threads: int = 0) -> None:
-        """Raises PolicyError naming a graph that is missing or cannot be read."""
-        sessions = [_session(Path(folder) / f"{name}.onnx", threads) for name in GRAPHS]
-        self._vision, self._prefix, self._step = sessions
+    device: "cpu", or "cuda" (the package onnxruntime-gpu).
+    """
+
+    def __init__(
+        self, folder: str | Path, config: ModelConfig, steps: int = 10, threads: int = 0, device: str = "cpu"
+    ) -> None:
+        """Raises PolicyError naming a graph that is missing or cannot be read, or a device that is not there."""
+        names, providers = GRAPHS[config.kind], _providers(device)
+        self._sessions = {name: _session(Path(folder) / f"{name}.onnx", threads, providers) for name in names}
+        self._numerics, self._width = config.numerics, config.language.width
         self._grid = time_grid(steps, config.numerics.time_grid)
 
     def actions(self, inputs: ModelInputs, noise: Array, prefix: NormalisedPrefix | None) -> Array:
         """Normalised actions [H, D] float32 from noise [H, D]."""
         if prefix is not None and prefix.method != "identity":
             raise PolicyError(f"the onnx backend cannot continue a plan by {prefix.method}; use identity, or torch")
-        pictures = np.stack([p for p in inputs.images.values() if p is not None])
-        tokens = self._vision.run(None, {"images": pictures})[0]
-        ids = np.array([inputs.prompt.ids], np.int64)
-        keys, values = self._prefix.run(None, {"pictures": tokens.reshape(1, -1, tokens.shape[-1]), "ids": ids})
+        keys, values = self._seen(inputs, inputs.prompt.ids)
         fixed = {"keys": keys, "values": values}
         if inputs.state is not None:
             fixed["state"] = np.asarray(inputs.state, np.float32)[None]
 
         def velocity(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-            return torch.from_numpy(self._step.run(None, {"x": x.numpy(), "t": t.float().numpy(), **fixed})[0])
+            return torch.from_numpy(self._run("step", x=x.numpy(), t=t.float().numpy(), **fixed)[0])
 
         start = torch.from_numpy(np.asarray(noise, np.float32))[None]
         return integrate(velocity, start, self._grid, _rtc(prefix))[0].numpy()
 
     def text(self, inputs: ModelInputs, max_tokens: int, stop: Sequence[int]) -> list[int]:
-        """Not among the graphs. Raises PolicyError."""
-        raise PolicyError("the onnx backend has no text head; ask for subtasks with the torch backend")
+        """Greedy token ids after the prompt, up to the first of `stop`. Raises PolicyError for an empty prompt."""
+        prompt = [*inputs.prompt.ids, *self._numerics.decode_start]
+        if not prompt:
+            raise PolicyError("text needs a prompt to follow; this one is empty")
+        keys, values = self._seen(inputs, prompt)
+        length, answer = keys.shape[3], list[int]()
+        logits, _, _ = self._word(prompt[-1], length - 1, keys[..., :-1, :], values[..., :-1, :])
+        while len(answer) < max_tokens:
+            word = int(np.argmax(logits[0]))
+            if word in stop:
+                break
+            answer.append(word)
+            position = length + len(answer) - 1 + self._numerics.decode_offset
+            logits, key, value = self._word(word, position, keys, values)
+            keys, values = np.concatenate([keys, key], axis=3), np.concatenate([values, value], axis=3)
+        return answer
+
+    def _seen(self, inputs: ModelInputs, prompt: Sequence[int]) -> tuple[Array, Array]:
+        """Keys and values of pictures and prompt."""
+        pictures = np.stack([p for p in inputs.images.values() if p is not None])
+        tokens = self._run("vision", images=pictures)[0].reshape(1, -1, self._width)
+        return tuple(self._run("prefix", pictures=tokens, ids=np.array([prompt], np.int64)))
+
+    def _word(self, word: int, position: int, keys: Array, values: Array) -> Sequence[Array]:
+        at = {"ids": np.array([[word]], np.int64), "position": np.array([[position]], np.int64)}
+        return self._run("word", **at, keys=np.ascontiguousarray(keys), values=np.ascontiguousarray(values))
+
+    def _run(self, graph: str, **inputs: Array) -> list[Array]:
+        return self._sessions[graph].run(None, inputs)
 
 
 def _rtc(prefix: NormalisedPrefix | None) -> Rtc | None:
@@ -59,17 +90,32 @@ def _rtc(prefix: NormalisedPrefix | None) -> Rtc | None:
     return Rtc(previous, prefix.delay_rows, prefix.execution_rows, prefix.method)
 
 
-def _session(file: Path, threads: int) -> object:
+def _runtime() -> ModuleType:
     try:
         import onnxruntime
     except ImportError as error:
         raise PolicyError("the onnx backend needs the package onnxruntime: pip install pi0_ros[onnx]") from error
+    return onnxruntime
+
+
+def _providers(device: str) -> list[object]:
+    """onnxruntime's execution providers for a device. Raises PolicyError where it is not there."""
+    kind, _, number = device.partition(":")
+    if kind == "cpu":
+        return ["CPUExecutionProvider"]
+    if kind != "cuda" or "CUDAExecutionProvider" not in _runtime().get_available_providers():
+        raise PolicyError(f"device {device}: this onnxruntime has no such device; use cpu, or install onnxruntime-gpu")
+    return [("CUDAExecutionProvider", {"device_id": int(number or 0)}), "CPUExecutionProvider"]
+
+
+def _session(file: Path, threads: int, providers: list[object]) -> Any:
+    onnxruntime = _runtime()
     if not file.is_file():
         raise PolicyError(f"{file}: missing; write the graphs with `pi0 export {file.parent.parent}`")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(str(file), options, providers=providers)
     except Exception as error:  # onnxruntime has exceptions of its own without a common base
         raise PolicyError(f"{file}: onnxruntime cannot read it: {error}") from error

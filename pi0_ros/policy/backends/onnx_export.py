@@ -1,4 +1,4 @@
-"""Three ONNX graphs of a network: vision, prefix and one flow step. The loop over steps stays outside.
+"""ONNX graphs of a network: vision, prefix, one flow step, one word of text. The loops stay outside.
 
 All are mask-free: absent cameras and padding are left out by whoever calls them. Weights lie beside the graphs where
 they are too large for one file.
@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from pi0_ros.model import Pi0, Prefix
+from pi0_ros.model import ModelConfig, Pi0, Prefix
 from pi0_ros.policy.errors import PolicyError
 
-GRAPHS = ("vision", "prefix", "step")
+GRAPHS = {
+    "pi0": ("vision", "prefix", "step"),
+    "pi05": ("vision", "prefix", "step", "word"),
+    "pi0_fast": ("vision", "prefix", "word"),
+}
+"""What a kind of network needs: π0 has no text head, π0-FAST has nothing else."""
 OPSET = 18
 
 
@@ -61,13 +67,31 @@ class Step(nn.Module):
         return self.model.velocity(x, t, Prefix(cache, hidden, hidden, seen, seen, positions), state)
 
 
-def export(model: Pi0, folder: str | Path) -> Path:
-    """Write vision.onnx, prefix.onnx and step.onnx of a float32 network into `folder`.
+class Word(nn.Module):
+    """One token [1, 1] at its position [1, 1], keys and values of all before it -> logits [1, vocab], its own key and
+    value [layers, 1, kv_heads, 1, head_dim].
 
-    Raises: PolicyError for π0-FAST (its answer is text) or where the packages onnx and onnxscript are missing.
+    The first word of an answer needs no graph of its own: the prompt's last token, asked again behind what stands
+    before it, sees what it saw in the prefix.
     """
-    if model.config.expert is None:
-        raise PolicyError("π0-FAST speaks tokens one by one; its graphs are not exported, use the torch backend")
+
+    def __init__(self, model: Pi0) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Tensor, position: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        seen = torch.ones_like(keys[0, :, 0, :, 0], dtype=torch.bool)
+        visible = torch.cat([seen, torch.ones_like(ids, dtype=torch.bool)], dim=1)
+        cache = list(zip(keys.unbind(0), values.unbind(0), strict=True))
+        hidden, own = self.model.gemma(self.model.embed_text(ids), position, visible[:, None], past=cache)
+        return self.model.logits(hidden[:, -1]), torch.stack([k for k, _ in own]), torch.stack([v for _, v in own])
+
+
+def export(model: Pi0, folder: str | Path) -> Path:
+    """Write the `GRAPHS` of a network into `folder`, in float32.
+
+    Raises: PolicyError where the packages onnx and onnxscript are missing.
+    """
     try:
         import onnxscript  # noqa: F401
     except ImportError as error:
@@ -75,28 +99,65 @@ def export(model: Pi0, folder: str | Path) -> Path:
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
     model = model.float().eval()
-    vision, trunk, step = _examples(model)
-    pictures, text, seen = (torch.export.Dim(n, min=2, max=65536) for n in ("cameras", "text", "seen"))
-    length = torch.export.Dim("pictures", min=2, max=65536)
-    _write(Vision(model), vision, ({0: pictures},), place / "vision.onnx", ["images"], ["tokens"])
-    _write(
-        Trunk(model), trunk, ({1: length}, {1: text}), place / "prefix.onnx", ["pictures", "ids"], ["keys", "values"]
-    )
-    names, shapes = ["x", "t", "keys", "values", "state"], ({}, {}, {3: seen}, {3: seen}, {})
-    _write(Step(model), step, shapes[: len(step)], place / "step.onnx", names[: len(step)], ["velocity"])
+    for name in GRAPHS[model.config.kind]:
+        module, inputs, outputs = _MODULES[name]
+        example, shapes = _EXAMPLES[name](model.config)
+        _write(module(model), example, shapes, place / f"{name}.onnx", inputs[: len(example)], outputs)
     return place
 
 
-def _examples(model: Pi0) -> tuple[tuple[Tensor, ...], ...]:
-    """Inputs to trace with, of sizes that stand for any."""
-    config = model.config
-    size, trunk = config.vision.image_size, config.language
+_MODULES: dict[str, tuple[Callable[[Pi0], nn.Module], list[str], list[str]]] = {
+    "vision": (Vision, ["images"], ["tokens"]),
+    "prefix": (Trunk, ["pictures", "ids"], ["keys", "values"]),
+    "step": (Step, ["x", "t", "keys", "values", "state"], ["velocity"]),
+    "word": (Word, ["ids", "position", "keys", "values"], ["logits", "key", "value"]),
+}
+
+# Inputs to trace with, and which of their sizes stand for any.
+Example = tuple[tuple[Tensor, ...], tuple[dict[int, object], ...]]
+
+
+def _any(name: str) -> object:
+    return torch.export.Dim(name, min=2, max=65536)
+
+
+def _vision_example(config: ModelConfig) -> Example:
+    size = config.vision.image_size
+    return (torch.zeros(3, 3, size, size),), ({0: _any("cameras")},)
+
+
+def _prefix_example(config: ModelConfig) -> Example:
+    return (torch.zeros(1, 7, config.language.width), torch.zeros(1, 5, dtype=torch.long)), (
+        {1: _any("pictures")},
+        {1: _any("text")},
+    )
+
+
+def _cache_example(config: ModelConfig) -> Example:
+    trunk, seen = config.language, _any("seen")
     cache = torch.zeros(trunk.depth, 1, trunk.kv_heads, 11, trunk.head_dim)
-    step = [torch.zeros(1, config.horizon, config.action_dim), torch.ones(1), cache, cache.clone()]
-    if not config.adarms:
-        step.append(torch.zeros(1, config.state_dim))
-    pictures = torch.zeros(1, 7, trunk.width), torch.zeros(1, 5, dtype=torch.long)
-    return (torch.zeros(3, 3, size, size),), pictures, tuple(step)
+    return (cache, cache.clone()), ({3: seen}, {3: seen})
+
+
+def _step_example(config: ModelConfig) -> Example:
+    (keys, values), shapes = _cache_example(config)
+    inputs = (torch.zeros(1, config.horizon, config.action_dim), torch.ones(1), keys, values)
+    if config.adarms:
+        return inputs, ({}, {}, *shapes)
+    return (*inputs, torch.zeros(1, config.state_dim)), ({}, {}, *shapes, {})
+
+
+def _word_example(config: ModelConfig) -> Example:
+    cache, shapes = _cache_example(config)
+    return (torch.zeros(1, 1, dtype=torch.long), torch.full((1, 1), 11), *cache), ({}, {}, *shapes)
+
+
+_EXAMPLES: dict[str, Callable[[ModelConfig], Example]] = {
+    "vision": _vision_example,
+    "prefix": _prefix_example,
+    "step": _step_example,
+    "word": _word_example,
+}
 
 
 def _write(

@@ -2,10 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from pi0_ros.model import GemmaConfig, Inputs, load
+from pi0_ros.model import GemmaConfig, Inputs, generate_text, load
 from pi0_ros.policy import Observation, PlanPrefix, PolicyError, load_policy
 from pi0_ros.policy.backends.onnx_backend import OnnxBackend
-from pi0_ros.policy.backends.onnx_export import Step, Trunk, Vision, export
+from pi0_ros.policy.backends.onnx_export import Step, Trunk, Vision, Word, export
+from pi0_ros.policy.backends.torch_backend import TorchBackend
+from pi0_ros.policy.pipeline import ModelInputs
+from pi0_ros.policy.prompts import Prompt
 from pi0_ros.robot import load_robot
 
 pytestmark = pytest.mark.timeout(600)  # tracing takes seconds alone and minutes on a machine at work
@@ -26,6 +29,24 @@ def test_the_modules_that_are_traced_compute_what_the_network_does(kind, tmp_pat
         cache = Trunk(model)(pictures, ids)
         found = Step(model)(x, t, *cache, *([state] if kind == "pi0" else []))
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_the_word_module_says_what_the_network_does(tmp_path, maker):
+    model = load(maker(tmp_path, kind="pi05", language=TOWER, expert=TOWER)).model
+    generator = torch.Generator().manual_seed(0)
+    image, ids = torch.randn(1, 3, 32, 32, generator=generator), torch.tensor([[2, 40, 50, 60]])
+    present = [torch.tensor([True]), torch.tensor([False]), torch.tensor([False])]
+    inputs = Inputs([image, None, None], present, ids, torch.ones_like(ids, dtype=torch.bool))
+    expected, word = generate_text(model, inputs, 4, stop=())[0], Word(model)
+    with torch.no_grad():
+        keys, values = Trunk(model)(Vision(model)(image), ids)
+        length, found = keys.shape[3], []
+        logits, _, _ = word(ids[:, -1:], torch.tensor([[length - 1]]), keys[..., :-1, :], values[..., :-1, :])
+        for k in range(4):
+            found.append(int(logits.argmax()))
+            logits, key, value = word(torch.tensor([found[-1:]]), torch.tensor([[length + k]]), keys, values)
+            keys, values = torch.cat([keys, key], dim=3), torch.cat([values, value], dim=3)
+    assert found == expected
 
 
 @pytest.fixture(scope="module", params=["pi05"])
@@ -51,8 +72,19 @@ def test_graphs_give_the_networks_own_plans_with_any_cameras_and_words(exported)
         prefix = PlanPrefix(plan.values[2:], plan.names, 2, 6, "identity")
         led = [p.infer(obs, seed=2, prefix=prefix).values for p in (graphs, network)]
         np.testing.assert_allclose(*led, atol=1e-3)
+        assert graphs.subtask(obs, task) == network.subtask(obs, task)
     with pytest.raises(PolicyError, match="use identity, or torch"):
         graphs.infer(obs, seed=2, prefix=PlanPrefix(plan.values, plan.names, 2, 6, "vjp"))
+
+
+def test_a_network_that_answers_in_action_tokens_says_the_same_from_graphs(tmp_path, maker):
+    pytest.importorskip("onnxscript", reason="exporting needs the packages onnx and onnxscript")
+    pytest.importorskip("onnxruntime", reason="running graphs needs the package onnxruntime")
+    loaded = load(maker(tmp_path, kind="pi0_fast", language=TOWER, expert=None))
+    graphs = OnnxBackend(export(loaded.model, tmp_path / "onnx"), loaded.config, threads=1)
+    picture = np.random.default_rng(0).standard_normal((3, 32, 32), np.float32)
+    inputs = ModelInputs({"base": picture, "left": None, "right": None}, Prompt("", (2, 40, 50, 60)), None, np.zeros(0))
+    assert graphs.text(inputs, 6, ()) == TorchBackend(loaded.model).text(inputs, 6, ())
 
 
 def test_missing_graphs_say_how_to_write_them(checkpoint):
@@ -61,10 +93,18 @@ def test_missing_graphs_say_how_to_write_them(checkpoint):
 
 
 def test_a_graph_that_is_none_is_named(checkpoint, tmp_path):
-    for name in ("vision", "prefix", "step"):
+    for name in ("vision", "prefix", "step", "word"):
         (tmp_path / f"{name}.onnx").write_bytes(b"nonsense")
     with pytest.raises(PolicyError, match="vision.onnx: onnxruntime cannot read it"):
         OnnxBackend(tmp_path, load(checkpoint).config)
+
+
+def test_a_device_that_onnxruntime_lacks_is_named(checkpoint):
+    runtime = pytest.importorskip("onnxruntime", reason="devices are those of the package onnxruntime")
+    if "CUDAExecutionProvider" in runtime.get_available_providers():
+        pytest.skip("this onnxruntime has CUDA; the refusal needs one without")
+    with pytest.raises(PolicyError, match="device cuda:0: .* install onnxruntime-gpu"):
+        load_policy(checkpoint, load_robot("mobile_bimanual"), "cuda:0", backend="onnx")
 
 
 def test_an_unknown_backend_is_refused_with_the_known_ones(checkpoint):

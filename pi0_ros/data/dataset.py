@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.layout import STANDARD, Episode, read_layout
+from pi0_ros.data.stills import Stills
 from pi0_ros.data.tables import AGAIN, read_table
 from pi0_ros.data.video import TOLERANCE, Picture, VideoReader
 from pi0_ros.data.writer import DatasetWriter, FileLimits
@@ -45,6 +46,7 @@ class Dataset:
         self._words = {index: text for text, index in self.tasks.items()}
         self._starts = np.array([e.start for e in self.episodes])
         self._videos: dict[Path, VideoReader] = {}
+        self._stills: dict[str, tuple[Path, Stills]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -53,10 +55,11 @@ class Dataset:
         self.close()
 
     def close(self) -> None:
-        """Let go of open video files."""
+        """Let go of open files."""
         for video in self._videos.values():
             video.close()
         self._videos.clear()
+        self._stills.clear()
 
     def __len__(self) -> int:
         return self.layout.frames
@@ -114,8 +117,12 @@ class Dataset:
     def _pictures(self, camera: str, frames: Sequence[int] | NDArray) -> list[Picture]:
         """Pictures of frames of one episode."""
         episode = self.episode_of(int(frames[0]))
-        if camera not in episode.videos:
+        if camera not in self.cameras:
             raise DataError(f"{self.folder}: no camera {camera!r}; there are {', '.join(self.cameras) or 'none'}")
+        if camera not in episode.videos:
+            stills = self._stills_of(self.layout.cameras[camera], episode.data)
+            first = min(e.start for e in self.episodes if e.data == episode.data)
+            return [stills.at(int(i) - first) for i in frames]
         file, begin = episode.videos[camera]
         return self._video(file).at([begin + (int(i) - episode.start) / self.fps for i in frames])
 
@@ -126,6 +133,12 @@ class Dataset:
                 self._videos.pop(oldest).close()
             self._videos[file] = VideoReader(file)
         return self._videos[file]
+
+    def _stills_of(self, key: str, file: Path) -> Stills:
+        """The pictures of a feature in a data file; one file of each feature is kept."""
+        if key not in self._stills or self._stills[key][0] != file:
+            self._stills[key] = file, Stills(self.folder, file, key)
+        return self._stills[key][1]
 
     def _known(self, keys: Iterable[str]) -> None:
         for key in keys:
@@ -144,7 +157,7 @@ class Dataset:
         """Every feature that is no picture, rows of all data files behind one another."""
         files = dict.fromkeys(e.data for e in self.episodes)
         wanted = {k for k, f in self.features.items() if f["dtype"] not in ("video", "image")}
-        tables = [read_table(file) for file in files]
+        tables = [read_table(file, without=self.layout.stills) for file in files]
         names = [n for n in tables[0].column_names if n in wanted | set(STANDARD)]
         for file, table in zip(files, tables, strict=True):
             lost = sorted({*names, *wanted} - set(table.column_names))

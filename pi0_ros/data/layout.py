@@ -69,8 +69,13 @@ class Layout:
 
     @property
     def cameras(self) -> dict[str, str]:
-        """Camera names to the features that hold their pictures in videos."""
-        return _cameras({"features": self.features})
+        """Camera names to the features that hold their pictures, in videos or in the tables."""
+        return _cameras({"features": self.features}, ("video", "image"))
+
+    @property
+    def stills(self) -> tuple[str, ...]:
+        """Features whose pictures lie in the tables."""
+        return tuple(_cameras({"features": self.features}, ("image",)).values())
 
 
 def read_layout(folder: str | Path) -> Layout:
@@ -97,8 +102,8 @@ def as_statistics(stats: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str,
     return {key: {name: np.asarray(v) for name, v in named.items()} for key, named in stats.items()}
 
 
-def _cameras(info: Mapping[str, Any]) -> dict[str, str]:
-    return {key.removeprefix(PICTURES): key for key, f in info["features"].items() if f["dtype"] == "video"}
+def _cameras(info: Mapping[str, Any], kinds: tuple[str, ...] = ("video",)) -> dict[str, str]:
+    return {key.removeprefix(PICTURES): key for key, f in info["features"].items() if f["dtype"] in kinds}
 
 
 def _read_v3(folder: Path, info: Mapping[str, Any]) -> tuple[dict[str, int], tuple[Episode, ...], Any]:

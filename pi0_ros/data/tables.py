@@ -47,10 +47,14 @@ def read_json_lines(file: Path) -> list[Any]:
         return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
-def read_table(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """A Parquet file. Raises DataError where it is missing or damaged."""
+def read_table(file: Path, columns: Sequence[str] | None = None, without: Sequence[str] = ()) -> pa.Table:
+    """A Parquet file, or those of `columns` that it has, and not those `without`. Raises DataError where it is missing
+    or damaged."""
     with _told(file):
-        return pq.ParquetFile(file).read(columns=None if columns is None else list(columns))
+        opened = pq.ParquetFile(file)
+        if without:
+            columns = [name for name in columns or opened.schema_arrow.names if name not in without]
+        return opened.read(columns=None if columns is None else list(columns))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from safetensors.numpy import load_file
 
 from pi0_ros.data.dataset import Dataset, DatasetWriter
@@ -250,6 +252,66 @@ def test_videos_of_a_v21_dataset_are_one_an_episode(tmp_path):
     for i in (6, 1, 4, 3):
         assert np.abs(read.picture("base", i).astype(int) - new.picture("base", i)).max() <= 4
         assert read.task_of(i) == new.task_of(i)
+
+
+@pytest.mark.parametrize("version", ["v3.0", "v2.0"])
+def test_pictures_that_lie_in_the_tables_are_read_from_there(tmp_path, version):
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (5, 6, 8, 3), np.uint8)
+    folder = _with_stills(tmp_path, version, pictures)
+    read = Dataset(folder)
+    assert set(read.cameras) == {"image", "wrist"} and "image" not in read._columns
+    for i in (4, 0, 3, 2, 1):
+        np.testing.assert_array_equal(read.picture("image", i), pictures[i])
+        np.testing.assert_array_equal(read[i]["observation.images.wrist"], 255 - pictures[i])
+    np.testing.assert_array_equal(list(read.pictures("image", 1)), pictures[2:])
+    assert read[3]["action"].tolist() == [1.0, 1.0] and read.task_of(3) == "wave"
+
+
+def test_a_picture_in_a_table_that_is_none_is_named(tmp_path):
+    folder = _with_stills(tmp_path, "v2.0", np.zeros((5, 6, 8, 3), np.uint8), spoiled=3)
+    with pytest.raises(DataError, match="episode_000001.parquet: 'image' of row 1 is no picture"):
+        Dataset(folder).picture("image", 3)
+
+
+def _with_stills(folder, version, pictures, spoiled=-1):
+    """A dataset of 2 and 3 frames whose pictures are PNGs in its tables, as `datasets` writes them."""
+
+    def png(picture):
+        file = io.BytesIO()
+        Image.fromarray(picture).save(file, "PNG")
+        return {"bytes": file.getvalue(), "path": None}
+
+    features = {k: {"dtype": "image", "shape": [6, 8, 3]} for k in ("image", "observation.images.wrist")}
+    features["action"] = {"dtype": "float32", "shape": [2]}
+    info = {"codebase_version": version, "fps": 10, "total_episodes": 2, "video_path": None, "features": features}
+    rows = {
+        "image": [png(p) for p in pictures],
+        "observation.images.wrist": [png(255 - p) for p in pictures],
+        "action": [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0], [1.0, 2.0]],
+        "episode_index": [0, 0, 1, 1, 1],
+        "task_index": [0] * 5,
+    }
+    if spoiled >= 0:
+        rows["image"][spoiled] = {"bytes": b"nonsense", "path": None}
+    (folder / "meta/episodes/chunk-000").mkdir(parents=True)
+    (folder / "data/chunk-000").mkdir(parents=True)
+    table = pa.table(rows)
+    if version == "v3.0":
+        info["data_path"] = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+        pq.write_table(table, folder / "data/chunk-000/file-000.parquet")
+        pq.write_table(pa.table({"task": ["wave"], "task_index": [0]}), folder / "meta/tasks.parquet")
+        episodes = {"episode_index": [0, 1], "tasks": [["wave"]] * 2, "length": [2, 3], "dataset_from_index": [0, 2]}
+        places = {"data/chunk_index": [0, 0], "data/file_index": [0, 0]}
+        pq.write_table(pa.table(episodes | places), folder / "meta/episodes/chunk-000/file-000.parquet")
+    else:
+        for episode, (first, count) in enumerate(((0, 2), (2, 3))):
+            pq.write_table(table.slice(first, count), folder / f"data/chunk-000/episode_{episode:06d}.parquet")
+        (folder / "meta/tasks.jsonl").write_text('{"task_index": 0, "task": "wave"}\n')
+        lines = [{"episode_index": e, "tasks": ["wave"], "length": n} for e, n in ((0, 2), (1, 3))]
+        (folder / "meta/episodes.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (folder / "meta/info.json").write_text(json.dumps(info))
+    return folder
 
 
 def test_statistics_of_pictures_are_those_of_their_pixels():

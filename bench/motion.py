@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="two latencies, three strategies, few episodes")
     parser.add_argument("--episodes", type=int, default=20)
     parser.add_argument("--checkpoint", default="pi05_reach_tiny", help="folder, name, or `operator`")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--plot", type=Path, help="folder for a picture of the same seed under every strategy")
     args = parser.parse_args(argv)
     latencies, strategies = ((0.0, 0.2), ("replace", "blend", "auto")) if args.quick else (LATENCIES, STRATEGIES)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from pi0_ros.policy.resize import pil_bilinear
 from pi0_ros.robot import Robot
+from pi0_ros.sim.localise import project
 from pi0_ros.sim.operator import Operator
 from pi0_ros.sim.robot import SimRobot, state_vector
 from pi0_ros.sim.scene import Scene, sample_scene
@@ -156,14 +157,8 @@ def grounding(sim: SimRobot, text: str) -> NDArray[np.int16]:
 
 def place(sim: SimRobot, camera: str, point: NDArray[np.float64]) -> tuple[int, int]:
     """(row, column) of a world point in a camera's picture, in 1024ths; (-1, -1) outside."""
-    eye, rotation = sim.data.camera(camera).xpos, sim.data.camera(camera).xmat.reshape(3, 3)
-    x, y, z = rotation.T @ (point - eye)
-    if z > -0.01:
-        return -1, -1
-    scale = 0.5 / np.tan(np.radians(sim.model.camera(camera).fovy[0]) / 2)
-    row, column = 0.5 - scale * y / -z, 0.5 + scale * x / -z
-    inside = 0.0 <= row < 1.0 and 0.0 <= column < 1.0
-    return (place_number(row), place_number(column)) if inside else (-1, -1)
+    spot = project(sim, camera, point)
+    return (-1, -1) if spot is None else (place_number(spot[1]), place_number(spot[0]))
 
 
 def make_frames(robot: Robot, seeds: range, settings: SimFrameSettings | None = None) -> Frames:

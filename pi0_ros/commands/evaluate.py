@@ -34,7 +34,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--oracle", action="store_true", help="subtasks come from the scene, not from the network")
     parser.add_argument("--blind", action="store_true", help="black out every camera")
     parser.add_argument("--instruction", default="", help="say this to the policy instead of the task's own words")
-    parser.add_argument("--threads", type=int, default=2, help="of the network (default: 2)")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="of the network (default: 1; more help a large one on idle cores)"
+    )
     parser.add_argument("--device", default="cpu", help="where the network runs (default: cpu)")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import mujoco
@@ -11,6 +10,7 @@ import numpy as np
 from pi0_ros.sim.robot import SimRobot
 from pi0_ros.sim.world import COLOURS
 
+NEAREST = 0.01  # m before the lens
 _DRAWN = np.array([1, 1, 1, 0, 0, 0], np.uint8)  # geom groups that are drawn; 3 is collision shapes
 
 
@@ -24,20 +24,21 @@ def block_pixels(sim: SimRobot, cameras: Sequence[str]) -> np.ndarray:
     for row, name in enumerate(cameras):
         camera = sim.model.camera(name).id
         for column, colour in enumerate(COLOURS):
-            place = _project(sim, camera, sim.data.geom(f"{colour}_block").xpos)
+            place = project(sim, name, sim.data.geom(f"{colour}_block").xpos)
             if place is not None and _seen(sim, camera, colour):
                 found[row, column] = (*place, 1.0)
     return found
 
 
-def _project(sim: SimRobot, camera: int, point: np.ndarray) -> tuple[float, float] | None:
-    """(x, y) in a square picture, None when behind the camera or outside."""
-    right, up, back = sim.data.cam_xmat[camera].reshape(3, 3).T @ (point - sim.data.cam_xpos[camera])
-    if back >= -1e-3:
+def project(sim: SimRobot, camera: str, point: np.ndarray) -> tuple[float, float] | None:
+    """(x, y) of a world point in a camera's square picture; None outside it, or behind the lens."""
+    eye, rotation = sim.data.camera(camera).xpos, sim.data.camera(camera).xmat.reshape(3, 3)
+    right, up, back = rotation.T @ (point - eye)
+    if back > -NEAREST:
         return None
-    scale = 0.5 / math.tan(math.radians(sim.model.cam_fovy[camera]) / 2)
+    scale = 0.5 / np.tan(np.radians(sim.model.camera(camera).fovy[0]) / 2)
     x, y = 0.5 + scale * right / -back, 0.5 - scale * up / -back
-    return (x, y) if 0 <= x < 1 and 0 <= y < 1 else None
+    return (float(x), float(y)) if 0 <= x < 1 and 0 <= y < 1 else None
 
 
 def _seen(sim: SimRobot, camera: int, colour: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from pi0_ros.control.chunk import Chunk
 
 LATENCIES_KEPT = 50
+FINISHING = 5.0
+"""Seconds that the policy plans for a subtask which says that nothing is left to do; then its last plan's end is kept."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,15 @@ def due(
         return since >= table.idle
     left = now.plan_left - max(steady - now.heard, 0.0)
     return since >= table.replan or (left < latency + table.margin and since >= latency)
+
+
+def stay(running: Chunk, at: float, velocities: NDArray[np.bool_]) -> Chunk:
+    """A plan from `at` [ROS s] on that keeps what the running one ends with; the channels that are `velocities` rest.
+
+    A policy asked again and again to do nothing follows its own small errors away from where it was; this one does not.
+    """
+    values = np.tile(np.where(velocities, 0.0, running.values[-1]), (len(running.values), 1))
+    return replace(running, start=at, values=values, frozen_rows=0)
 
 
 @dataclass(frozen=True)

@@ -228,7 +228,8 @@ class Conductor(Node):
             pending = pending and not takes_over
             self._count_scene()
             if self._left <= 0.0:
-                break
+                return
+        yield lambda: False, self._left  # too short for another scene; commands are measured to the end
 
     def _ask(self, name: str) -> Iterator[tuple[Condition, float]]:
         """Call a service and wait for its answer, which is returned."""

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import threading
 import traceback
+from dataclasses import replace
 
 import numpy as np
 from rclpy.node import Node
 from std_msgs.msg import String
 
 from pi0_ros.control import Chunk
-from pi0_ros.control.planning import Latency, Prefix, Situation, Timetable, due, prefix
+from pi0_ros.control.planning import FINISHING, Latency, Prefix, Situation, Timetable, due, prefix, stay
 from pi0_ros.model import CheckpointError
 from pi0_ros.msg import ActionChunk, ExecutorState
 from pi0_ros.nodes.weights import MODEL_PARAMETERS, Weights
 from pi0_ros.policy import Observation, Plan, PlanPrefix, PolicyError
 from pi0_ros.robot import RobotError, load_robot
+from pi0_ros.robot.spec import Kind
 from pi0_ros.ros.conversions import MODE_NAMES, chunk_message
 from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Health, Rate
 from pi0_ros.ros.lifecycle import HALT, ManagedNode
@@ -66,7 +68,7 @@ class PolicyNode(ManagedNode):
         self._policy = self._weights.get(self.values, self.robot)
         self.contract = self._policy.contract
         self._cameras = tuple(self.contract.cameras)
-        self._prompt, self._prompt_heard, self._told_prompt = "", 0.0, ""
+        self._prompt, self._prompt_heard, self._told_prompt, self._prompt_since = "", 0.0, "", 0.0
         self._situation, self._last, self._last_epoch = Situation(), -np.inf, -1
         self._sequence, self._failures, self._withheld = 0, 0, 0
         self._reason, self._failure, self._taken = "waiting for the first observation", "", 0
@@ -143,6 +145,10 @@ class PolicyNode(ManagedNode):
             senses.wait(0.05)
             if ending.is_set() or not self._wanted():
                 continue
+            finished = self._finished()
+            if finished is not None:
+                self._rest(finished, ending)
+                continue
             view = senses.view(self._cameras)
             if view.missing:
                 self._withhold("; ".join(view.missing))
@@ -175,6 +181,22 @@ class PolicyNode(ManagedNode):
         self._reason = reason
         return False
 
+    def _finished(self) -> Chunk | None:
+        """The plan whose end is to be kept: nothing is left to do, and there was time to do that."""
+        now, running = self._situation, self._sent.get(self._situation.plan_sequence)
+        settled = self.clocks.steady() - self._prompt_since >= FINISHING
+        same = (self._prompt, now.epoch) == (self._told_prompt, self._last_epoch)
+        if self._prompt not in self.contract.finished or not same or not settled or now.mode != "autonomy":
+            return None
+        return running if running is not None and running.epoch == now.epoch else None
+
+    def _rest(self, running: Chunk, ending: threading.Event) -> None:
+        self._last = self.clocks.steady()
+        velocities = np.array([self.robot.channels[self.robot.index[n]].kind is Kind.VELOCITY for n in running.names])
+        with self._speaking:
+            if not ending.is_set():
+                self._publish(replace(stay(running, self.clocks.ros(), velocities), sequence=self._sequence + 1), 0.0)
+
     def _try_to_plan(self, view: View, ending: threading.Event) -> None:
         try:
             self._plan(view, ending)
@@ -191,6 +213,8 @@ class PolicyNode(ManagedNode):
         prompt, now, began = self._prompt, self._situation, self.clocks.steady()
         same = prompt == self._told_prompt
         told = self._running(now, view.stamp, same)
+        if not same or now.epoch != self._last_epoch:
+            self._prompt_since = began
         self._last, self._last_epoch, self._told_prompt = began, now.epoch, prompt
         observation = Observation(stamp=view.stamp, images=view.pictures, state=view.state, prompt=prompt)
         plan = self._weights.run(self._policy.infer, observation, prefix=told, seed=self._noise)
@@ -199,7 +223,9 @@ class PolicyNode(ManagedNode):
             raise PolicyError(f"the plan for {', '.join(bad)} is not finite")
         with self._speaking:
             if not ending.is_set():
-                self._publish(plan, view.stamp, now.epoch, prompt)
+                self._publish(self._chunk(plan, view.stamp, now.epoch, prompt), plan.inference_seconds)
+                self._latency.add(self.clocks.ros() - view.stamp)
+                self._inference.add(plan.inference_seconds)
 
     def _running(self, now: Situation, stamp: float, same_prompt: bool) -> PlanPrefix | None:
         """The rest of the plan that the executor is following, where it is one of ours and of this epoch."""
@@ -226,25 +252,24 @@ class PolicyNode(ManagedNode):
             method=method,
         )
 
-    def _publish(self, plan: Plan, stamp: float, epoch: int, prompt: str) -> None:
-        self._sequence += 1
-        source = self.get_fully_qualified_name().lstrip("/")
-        chunk = Chunk(
+    def _chunk(self, plan: Plan, stamp: float, epoch: int, prompt: str) -> Chunk:
+        return Chunk(
             start=stamp,
             period=plan.period,
             names=tuple(plan.names),
             values=plan.values,
-            sequence=self._sequence,
+            sequence=self._sequence + 1,
             epoch=epoch,
-            source=source,
+            source=self.get_fully_qualified_name().lstrip("/"),
             frozen_rows=plan.frozen_rows,
             subtask=prompt,
         )
+
+    def _publish(self, chunk: Chunk, inference_seconds: float) -> None:
+        self._sequence = chunk.sequence
         self._sent[self._sequence] = chunk
         self._sent.pop(self._sequence - SENT_KEPT, None)
-        self._publisher.publish(chunk_message(chunk, plan.inference_seconds))
-        self._latency.add(self.clocks.ros() - stamp)
-        self._inference.add(plan.inference_seconds)
+        self._publisher.publish(chunk_message(chunk, inference_seconds))
         self._rate.tick(self.clocks.steady())
 
     # --- diagnostics ---

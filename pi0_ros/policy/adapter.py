@@ -80,6 +80,7 @@ class Adapter:
     `hold` are channels the model does not know: positions stay where they are, velocities are 0.
     0, "" and None leave a choice to the checkpoint's own files. `period` is in seconds, `horizon` in rows.
     `noise` is the size of the noise that plans start from: 1 as trained; less makes plans agree with one another.
+    `finished` are subtasks by which the network says that nothing is left to do.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Adapter:
     high_level_cameras: Mapping[str, str | None] | None = None
     remote: Remote | None = None
     noise: float = 1.0
+    finished: tuple[str, ...] = ()
 
     @property
     def state_channels(self) -> tuple[str, ...]:
@@ -171,7 +173,7 @@ def _backward(block: Block, values: Array) -> Array:
 
 KEYS = (
     "policy", "cameras", "high_level_cameras", "missing_cameras", "state", "actions", "hold", "period", "horizon",
-    "asset", "normalisation", "resampler", "prompt", "remote", "noise",
+    "asset", "normalisation", "resampler", "prompt", "remote", "noise", "finished",
 )  # fmt: skip
 PROMPT_KEYS = ("kind", "dialect", "length", "state", "pad_state_to", "control_mode", "lowercase")
 
@@ -232,6 +234,7 @@ def adapter_from(root: Located) -> Adapter:
         prompt=_optional(section, "prompt", _prompt, None),
         remote=_optional(section, "remote", _remote, None),
         noise=_optional(section, "noise", _noise, 1.0),
+        finished=_optional(section, "finished", Located.texts, ()),
     )
     _check_channels(root, section, adapter)
     return adapter
@@ -337,6 +340,7 @@ def adapter_to_dict(adapter: Adapter) -> dict[str, Any]:
         "resampler": adapter.resampler,
         "prompt": adapter.prompt and dict(adapter.prompt),
         "remote": adapter.remote and asdict(adapter.remote),
+        "finished": list(adapter.finished),
     }
     calm = {} if adapter.noise == 1.0 else {"noise": adapter.noise}
     return values | {k: v for k, v in optional.items() if v} | calm

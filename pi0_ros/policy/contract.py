@@ -17,7 +17,8 @@ class Contract:
     channels: what a plan commands, in plan order. state_channels: what it must measure. cameras: robot camera -> the
     model's picture slot; high_level_cameras the same for subtasks; empty_slots: slots no robot camera fills. horizon
     rows, period s. prompt: kind, with the dialect. delta_channels: planned as offsets from the state at chunk start.
-    continues: whether `infer` takes a plan prefix; where not, it is ignored and the plan has no frozen rows.
+    continues: whether `infer` takes a plan prefix; where not, it is ignored and the plan has no frozen rows. finished:
+    subtasks that say that nothing is left to do.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Contract:
     continues: bool
     resampler: str
     normalisation: str
+    finished: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ def contract_of_remote(adapter: Adapter, url: str, robot: Robot) -> Contract:
         continues=False,
         resampler="pil",
         normalisation=f"the server's ({url})",
+        finished=adapter.finished,
     )
 
 
@@ -101,6 +104,7 @@ def contract_of(adapter: Adapter, pipeline: Pipeline, robot: Robot) -> Contract:
         continues=pipeline.style.kind != "pi0_fast",
         resampler=pipeline.resampler,
         normalisation=pipeline.action_norm.method,
+        finished=adapter.finished,
     )
 
 

@@ -7,17 +7,18 @@ time wherever the policy is.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pi0_ros.control import BlackBox, Chunk, Executor, ExecutorSettings, Step
+from pi0_ros.control.planning import FINISHING, Situation, Timetable, due, prefix, stay
 from pi0_ros.control.planning import Latency as Heard
-from pi0_ros.control.planning import Situation, Timetable, due, prefix
 from pi0_ros.policy import Observation, Plan, PlanPrefix
 from pi0_ros.robot import Robot
+from pi0_ros.robot.spec import Kind
 from pi0_ros.sim.latency import Latency
 from pi0_ros.sim.robot import SimRobot
 from pi0_ros.sim.tasks import Task
@@ -29,6 +30,7 @@ SETTLE = 0.4  # [s] the executor hears the robot this long before autonomy is as
 class Planner(Protocol):
     """Whatever makes plans: a `Policy`, or a scripted stand-in with the same face."""
 
+    finished: tuple[str, ...]  # subtasks that say that nothing is left to do
     horizon: int  # rows of a plan
     period: float  # seconds between rows
     cameras: tuple[str, ...]  # pictures it plans from
@@ -120,7 +122,7 @@ class _Run:
         self.pending: list[_Pending] = []
         self.sent: dict[int, Chunk] = {}
         self.heard, self.situation, self.sequence = Heard(), Situation(), 0
-        self.asked, self.asked_epoch, self.told_prompt = -np.inf, -1, ""
+        self.asked, self.asked_epoch, self.told_prompt, self.prompt_since = -np.inf, -1, "", 0.0
         self.thought = -np.inf
         self.steps: list[Step] = []
         self.measured: list[NDArray[np.float64]] = []
@@ -183,7 +185,11 @@ class _Run:
         late = self.heard.quantile(0.95)
         due_now = due(self.trial.timetable, self.situation, now, self.asked, self.asked_epoch, changed, late)
         if due_now and self.subtask:
-            self._plan(now)
+            finished = self._finished(now)
+            if finished is None:
+                self._plan(now)
+            else:
+                self._rest(finished, now)
 
     def _choose_subtask(self, now: float) -> None:
         observation = self._observe(now, self.instruction, self.planner.high_level_cameras)
@@ -200,21 +206,39 @@ class _Run:
 
     def _plan(self, now: float) -> None:
         told = self._told(now)
+        if (self.subtask, self.situation.epoch) != (self.told_prompt, self.asked_epoch):
+            self.prompt_since = now
         self.asked, self.asked_epoch, self.told_prompt = now, self.situation.epoch, self.subtask
-        self.sequence += 1
         observation = self._observe(now, self.subtask, self.planner.cameras)
-        plan = self.planner.plan(observation, self.seed * 100_003 + self.sequence, told)
+        plan = self.planner.plan(observation, self.seed * 100_003 + self.sequence + 1, told)
         chunk = Chunk(
             start=now,
             period=plan.period,
             names=tuple(plan.names),
             values=plan.values,
-            sequence=self.sequence,
+            sequence=self.sequence + 1,
             epoch=self.situation.epoch,
             source=SOURCE,
             frozen_rows=plan.frozen_rows,
             subtask=self.subtask,
         )
+        self._send(chunk, now)
+
+    def _finished(self, now: float) -> Chunk | None:
+        """The plan whose end is to be kept, as in the policy node."""
+        running = self.sent.get(self.situation.plan_sequence)
+        same = (self.subtask, self.situation.epoch) == (self.told_prompt, self.asked_epoch)
+        if self.subtask not in self.planner.finished or not same or now - self.prompt_since < FINISHING:
+            return None
+        return running if running is not None and running.epoch == self.situation.epoch else None
+
+    def _rest(self, running: Chunk, now: float) -> None:
+        self.asked = now
+        velocities = np.array([self.robot.channels[self.robot.index[n]].kind is Kind.VELOCITY for n in running.names])
+        self._send(replace(stay(running, now, velocities), sequence=self.sequence + 1), now)
+
+    def _send(self, chunk: Chunk, now: float) -> None:
+        self.sequence = chunk.sequence
         self.sent[self.sequence] = chunk
         arrives = self.trial.latency.draw(self.rng, now)
         if arrives is not None:

@@ -16,6 +16,7 @@ class PolicyPlanner:
     def __init__(self, policy: Policy) -> None:
         self.policy, contract = policy, policy.contract
         self.horizon, self.period = contract.horizon, contract.period
+        self.finished = contract.finished
         self.cameras, self.high_level_cameras = tuple(contract.cameras), tuple(contract.high_level_cameras)
 
     def plan(self, observation: Observation, seed: int, told: PlanPrefix | None) -> Plan:
@@ -35,6 +36,7 @@ class OperatorPlanner:
 
     def __init__(self, sim: SimRobot, horizon: int = 16, period: float = 0.1) -> None:
         self.sim, self.horizon, self.period = sim, horizon, period
+        self.finished: tuple[str, ...] = ()
         self.cameras: tuple[str, ...] = ()
         self.high_level_cameras: tuple[str, ...] = ()
         self._operator = Operator(sim.robot, sim)

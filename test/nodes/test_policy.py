@@ -15,6 +15,7 @@ from pi0_ros.nodes.executor import ExecutorNode
 from pi0_ros.nodes.high_level import Decision, HighLevelNode, refusal
 from pi0_ros.nodes.policy import PolicyNode
 from pi0_ros.nodes.weights import Weights
+from pi0_ros.robot.spec import Kind
 from pi0_ros.ros.clock import seconds
 
 ENOUGH = 60.0
@@ -38,11 +39,11 @@ def weights():
 
 
 @pytest.fixture
-def stage(graph, mobile, mobile_checkpoint, weights):
-    """A driver, a person, an executor; `play(...)` adds the policy."""
+def stage(graph, mobile, mobile_checkpoint, weights, request):
+    """A driver, a person, an executor (with the parameters asked for); `play(...)` adds the policy."""
     robot, file = mobile
     driver, person = graph.node(Driver, robot), graph.node(Person, robot)
-    graph.managed(ExecutorNode, robot=file, realtime_priority=0, black_box="")
+    graph.managed(ExecutorNode, robot=file, realtime_priority=0, black_box="", **getattr(request, "param", {}))
 
     def play(**parameters):
         given = {"robot": file, "checkpoint": mobile_checkpoint, "prompt": "task", "idle_period": 0.2}
@@ -95,6 +96,32 @@ def test_a_plan_answers_the_epoch_of_the_executor(stage, graph):
     before = person.state.epoch
     assert person.ask("autonomy")[0]
     graph.wait(lambda: person.chunks[-1].epoch > before, "a plan for the new epoch", ENOUGH)
+
+
+@pytest.mark.parametrize("stage", [{"start_gap": 6.0, "tracking_error": 6.0}], indirect=True, ids=["any plan may run"])
+def test_once_nothing_is_left_to_do_the_last_plans_end_is_kept_until_there_is_something_again(
+    stage, graph, monkeypatch
+):
+    monkeypatch.setattr("pi0_ros.nodes.policy.FINISHING", 0.5)
+    driver, person, play = stage
+    play()
+    wheels = [c.kind is Kind.VELOCITY for c in driver.robot.channels]
+
+    def still(chunk):
+        rows = np.reshape(chunk.values, (-1, len(wheels)))
+        return not np.ptp(rows, axis=0).any() and not rows[:, wheels].any()
+
+    person.say("done")
+    graph.wait(lambda: person.chunks, "a plan", ENOUGH)
+    assert person.ask("autonomy")[0]
+    graph.wait(lambda: still(person.chunks[-1]), "a plan that stays", ENOUGH)
+    kept = person.chunks[-1].values[: len(wheels)]
+    count = len(person.chunks)
+    graph.wait(lambda: len(person.chunks) > count + 2, "more of them", ENOUGH)
+    assert still(person.chunks[-1]) and np.array_equal(person.chunks[-1].values[: len(wheels)], kept)
+    person.say("go")
+    graph.wait(lambda: person.chunks[-1].subtask == "go", "a plan for the new task", ENOUGH)
+    assert not still(person.chunks[-1])
 
 
 def test_a_camera_that_is_missing_at_the_start_is_named_and_nothing_is_planned(stage, graph):

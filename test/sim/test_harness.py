@@ -1,10 +1,13 @@
 """The loop in virtual time: the real executor, a simulated robot, and a policy that answers late."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from pi0_ros.control.audit import violations
 from pi0_ros.robot import load_robot
+from pi0_ros.robot.spec import Kind
 from pi0_ros.sim.harness import Harness, Trial
 from pi0_ros.sim.latency import Latency
 from pi0_ros.sim.metrics import motion_of
@@ -44,6 +47,28 @@ def test_a_policy_that_stalls_underruns_and_goes_on_by_itself(robot):
     assert episode.steps[-1].counters.underruns == 1
     assert motion_of(robot, [episode]).holding > 0.3
     assert episode.success
+
+
+class Restless(OperatorPlanner):
+    """Asked to do nothing it moves on a little with every plan, as networks do."""
+
+    def plan(self, observation, seed, told):
+        plan = super().plan(observation, seed, told)
+        return replace(plan, values=plan.values + 0.02 * np.linspace(0, 1, self.horizon)[:, None])
+
+
+@pytest.mark.parametrize("finished", [(), ("done",)])
+def test_a_policy_whose_work_is_done_keeps_still_however_restless_it_is(robot, finished):
+    def make(sim):
+        planner = Restless(sim)
+        planner.finished = finished
+        return planner
+
+    episode = Harness(robot, make, Trial(rtc="none", instruction="done")).run(make_task("reach"), 3)
+    wheels = [c.kind is Kind.VELOCITY for c in robot.channels]
+    last_seconds = episode.commands[episode.times > 7.0]
+    moved, driven = np.ptp(last_seconds, axis=0).any(), last_seconds[:, wheels].any()
+    assert (moved, driven) == ((False, False) if finished else (True, True))
 
 
 def test_no_chunk_at_all_moves_nothing(robot):

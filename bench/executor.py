@@ -38,6 +38,7 @@ from pi0_ros.ros.qos import RELIABLE, SENSOR
 PARTS = ("step", "loaded", "alone")
 WINDOW = 60.0  # [s] that the executor's own numbers are about
 SETTLE = 5.0
+SCENE = 18.0  # [s] until the blocks are put elsewhere
 STATE_RATE, CHUNK_RATE = 100.0, 2.5
 
 
@@ -105,9 +106,11 @@ def measure(part: str, seen: Timekeeper, stack: Stack, rate: float, seconds: flo
     before, end = processor(), time.monotonic() + seconds
     seen.begin()
     while time.monotonic() < end:
-        seen.happens(lambda: seen.mode in ("hold", "stopped"), min(10.0, max(0.1, end - time.monotonic())))
+        seen.happens(lambda: seen.mode in ("hold", "stopped"), min(SCENE, max(0.1, end - time.monotonic())))
         if stack.ended():
             raise BenchError(f"{', '.join(stack.ended())} ended")
+        if part == "loaded" and seen.mode == "autonomy" and time.monotonic() < end:
+            another_scene(seen)
         if seen.mode in ("hold", "stopped") and time.monotonic() < end:
             print(f"autonomy ended, asking again: {seen.reason}", file=sys.stderr)
             seen.engaged += 1
@@ -118,6 +121,16 @@ def measure(part: str, seen: Timekeeper, stack: Stack, rate: float, seconds: flo
     tell(part, "cpu_busy", busy / whole, "share of all cores")
     tell(part, "cpu_stolen", stolen / whole, "share of all cores")
     report(part, seen, 1.0 / rate)
+
+
+def another_scene(seen: Timekeeper) -> None:
+    """The blocks anew, so that the policy has something to do."""
+    for request in ("executor/hold", "sim_robot/reset"):
+        granted, why = seen.ask(request)
+        if not granted:
+            raise BenchError(f"{request}: {why}")
+        seen.wait(lambda: seen.mode == "hold", "hold", 5.0)
+    seen.engage(60.0)
 
 
 def report(part: str, seen: Timekeeper, period: float) -> None:

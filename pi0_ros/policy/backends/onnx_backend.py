@@ -103,7 +103,11 @@ def _providers(device: str) -> list[object]:
     kind, _, number = device.partition(":")
     if kind == "cpu":
         return ["CPUExecutionProvider"]
-    if kind != "cuda" or "CUDAExecutionProvider" not in _runtime().get_available_providers():
+    if (
+        kind != "cuda"
+        or not (number or "0").isdigit()
+        or "CUDAExecutionProvider" not in _runtime().get_available_providers()
+    ):
         raise PolicyError(f"device {device}: this onnxruntime has no such device; use cpu, or install onnxruntime-gpu")
     return [("CUDAExecutionProvider", {"device_id": int(number or 0)}), "CPUExecutionProvider"]
 

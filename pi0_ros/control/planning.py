@@ -70,6 +70,14 @@ def due(
     return since >= table.replan or (left < latency + table.margin and since >= latency)
 
 
+def finished(running: Chunk | None, now: Situation, same: bool, since: float) -> Chunk | None:
+    """The running plan where its end is to be kept, None where the policy plans on: asked with a prompt that leaves
+    nothing to do. `same`: prompt and epoch are those of the last plan; `since` [s]: for how long they have been."""
+    if running is None or running.epoch != now.epoch or now.mode != "autonomy" or not same or since < FINISHING:
+        return None
+    return running
+
+
 def stay(running: Chunk, at: float, velocities: NDArray[np.bool_]) -> Chunk:
     """A plan from `at` [ROS s] on that keeps what the running one ends with; the channels that are `velocities` rest.
 

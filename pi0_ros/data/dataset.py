@@ -46,7 +46,7 @@ class Dataset:
         self._words = {index: text for text, index in self.tasks.items()}
         self._starts = np.array([e.start for e in self.episodes])
         self._videos: dict[Path, VideoReader] = {}
-        self._stills: dict[str, tuple[Path, Stills]] = {}
+        self._stills: dict[str, tuple[Path, Stills, int]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -120,8 +120,7 @@ class Dataset:
         if camera not in self.cameras:
             raise DataError(f"{self.folder}: no camera {camera!r}; there are {', '.join(self.cameras) or 'none'}")
         if camera not in episode.videos:
-            stills = self._stills_of(self.layout.cameras[camera], episode.data)
-            first = min(e.start for e in self.episodes if e.data == episode.data)
+            stills, first = self._stills_of(self.layout.cameras[camera], episode.data)
             return [stills.at(int(i) - first) for i in frames]
         file, begin = episode.videos[camera]
         return self._video(file).at([begin + (int(i) - episode.start) / self.fps for i in frames])
@@ -134,11 +133,12 @@ class Dataset:
             self._videos[file] = VideoReader(file)
         return self._videos[file]
 
-    def _stills_of(self, key: str, file: Path) -> Stills:
-        """The pictures of a feature in a data file; one file of each feature is kept."""
+    def _stills_of(self, key: str, file: Path) -> tuple[Stills, int]:
+        """The pictures of a feature in a data file, and the file's first frame; one file of each feature is kept."""
         if key not in self._stills or self._stills[key][0] != file:
-            self._stills[key] = file, Stills(self.folder, file, key)
-        return self._stills[key][1]
+            first = min(e.start for e in self.episodes if e.data == file)
+            self._stills[key] = file, Stills(self.folder, file, key), first
+        return self._stills[key][1:]
 
     def _known(self, keys: Iterable[str]) -> None:
         for key in keys:

@@ -48,12 +48,12 @@ def read_json_lines(file: Path) -> list[Any]:
 
 
 def read_table(file: Path, columns: Sequence[str] | None = None, without: Sequence[str] = ()) -> pa.Table:
-    """A Parquet file, or those of `columns` that it has, and not those `without`. Raises DataError where it is missing
-    or damaged."""
+    """A Parquet file, or those of `columns` that it has, or all `without` some. Raises DataError where it is missing or
+    damaged."""
     with _told(file):
         opened = pq.ParquetFile(file)
         if without:
-            columns = [name for name in columns or opened.schema_arrow.names if name not in without]
+            columns = [name for name in opened.schema_arrow.names if name not in without]
         return opened.read(columns=None if columns is None else list(columns))
 
 

@@ -15,7 +15,7 @@ from rclpy.node import Node
 from std_msgs.msg import String
 
 from pi0_ros.control import Chunk
-from pi0_ros.control.planning import FINISHING, Latency, Prefix, Situation, Timetable, due, prefix, stay
+from pi0_ros.control.planning import Latency, Prefix, Situation, Timetable, due, finished, prefix, stay
 from pi0_ros.model import CheckpointError
 from pi0_ros.msg import ActionChunk, ExecutorState
 from pi0_ros.nodes.weights import MODEL_PARAMETERS, Weights
@@ -145,9 +145,9 @@ class PolicyNode(ManagedNode):
             senses.wait(0.05)
             if ending.is_set() or not self._wanted():
                 continue
-            finished = self._finished()
-            if finished is not None:
-                self._rest(finished, ending)
+            kept = self._finished()
+            if kept is not None:
+                self._rest(kept, ending)
                 continue
             view = senses.view(self._cameras)
             if view.missing:
@@ -184,11 +184,10 @@ class PolicyNode(ManagedNode):
     def _finished(self) -> Chunk | None:
         """The plan whose end is to be kept: nothing is left to do, and there was time to do that."""
         now, running = self._situation, self._sent.get(self._situation.plan_sequence)
-        settled = self.clocks.steady() - self._prompt_since >= FINISHING
-        same = (self._prompt, now.epoch) == (self._told_prompt, self._last_epoch)
-        if self._prompt not in self.contract.finished or not same or not settled or now.mode != "autonomy":
+        if self._prompt not in self.contract.finished:
             return None
-        return running if running is not None and running.epoch == now.epoch else None
+        same = (self._prompt, now.epoch) == (self._told_prompt, self._last_epoch)
+        return finished(running, now, same, self.clocks.steady() - self._prompt_since)
 
     def _rest(self, running: Chunk, ending: threading.Event) -> None:
         self._last = self.clocks.steady()

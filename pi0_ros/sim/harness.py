@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pi0_ros.control import BlackBox, Chunk, Executor, ExecutorSettings, Step
-from pi0_ros.control.planning import FINISHING, Situation, Timetable, due, prefix, stay
 from pi0_ros.control.planning import Latency as Heard
+from pi0_ros.control.planning import Situation, Timetable, due, finished, prefix, stay
 from pi0_ros.policy import Observation, Plan, PlanPrefix
 from pi0_ros.robot import Robot
 from pi0_ros.robot.spec import Kind
@@ -185,11 +185,11 @@ class _Run:
         late = self.heard.quantile(0.95)
         due_now = due(self.trial.timetable, self.situation, now, self.asked, self.asked_epoch, changed, late)
         if due_now and self.subtask:
-            finished = self._finished(now)
-            if finished is None:
+            kept = self._finished(now)
+            if kept is None:
                 self._plan(now)
             else:
-                self._rest(finished, now)
+                self._rest(kept, now)
 
     def _choose_subtask(self, now: float) -> None:
         observation = self._observe(now, self.instruction, self.planner.high_level_cameras)
@@ -227,10 +227,10 @@ class _Run:
     def _finished(self, now: float) -> Chunk | None:
         """The plan whose end is to be kept, as in the policy node."""
         running = self.sent.get(self.situation.plan_sequence)
-        same = (self.subtask, self.situation.epoch) == (self.told_prompt, self.asked_epoch)
-        if self.subtask not in self.planner.finished or not same or now - self.prompt_since < FINISHING:
+        if self.subtask not in self.planner.finished:
             return None
-        return running if running is not None and running.epoch == self.situation.epoch else None
+        same = (self.subtask, self.situation.epoch) == (self.told_prompt, self.asked_epoch)
+        return finished(running, self.situation, same, now - self.prompt_since)
 
     def _rest(self, running: Chunk, now: float) -> None:
         self.asked = now

@@ -102,7 +102,7 @@ def test_a_plan_answers_the_epoch_of_the_executor(stage, graph):
 def test_once_nothing_is_left_to_do_the_last_plans_end_is_kept_until_there_is_something_again(
     stage, graph, monkeypatch
 ):
-    monkeypatch.setattr("pi0_ros.nodes.policy.FINISHING", 0.5)
+    monkeypatch.setattr("pi0_ros.control.planning.FINISHING", 0.5)
     driver, person, play = stage
     play()
     wheels = [c.kind is Kind.VELOCITY for c in driver.robot.channels]

@@ -28,7 +28,8 @@ from pi0_ros.commands.demo import environment
 from pi0_ros.nodes.conductor import OBSERVED
 from pi0_ros.robot import Robot
 from pi0_ros.robot.spec import Group
-from pi0_ros.ros.conversions import COMMAND_TYPES, MODE_NAMES, channel_values
+from pi0_ros.ros.commands import COMMAND_TYPES
+from pi0_ros.ros.conversions import MODE_NAMES, channel_values
 from pi0_ros.ros.qos import EVENTS, LATCHED
 from pi0_ros.ros.run import Spinner
 from pi0_ros.supervisor import Program, Supervisor
@@ -93,7 +94,7 @@ class Watcher(RosNode):
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_health, EVENTS)
         for group in robot.groups:
             if group.name in groups:
-                kind = COMMAND_TYPES[group.command.type][0]
+                kind = COMMAND_TYPES[group.command.type].message
                 self.create_subscription(kind, group.command.topic, partial(self._on_command, group), OBSERVED)
         self._asked: dict[str, object] = {}
         self._task = self.create_publisher(String, "task", LATCHED)

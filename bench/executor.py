@@ -32,7 +32,8 @@ from pi0_ros.control import Chunk
 from pi0_ros.nodes.conductor import OBSERVED
 from pi0_ros.robot import Robot, load_robot
 from pi0_ros.robot.spec import Kind
-from pi0_ros.ros.conversions import COMMAND_TYPES, chunk_message, to_driver
+from pi0_ros.ros.commands import COMMAND_TYPES
+from pi0_ros.ros.conversions import chunk_message, to_driver
 from pi0_ros.ros.qos import RELIABLE, SENSOR
 
 PARTS = ("step", "loaded", "alone")
@@ -63,7 +64,7 @@ class Timekeeper(Watcher):
         self.engaged = 0
         super().__init__(robot)
         group = robot.groups[0]
-        kind = COMMAND_TYPES[group.command.type][0]
+        kind = COMMAND_TYPES[group.command.type].message
         self.create_subscription(kind, group.command.topic, self._on_bytes, OBSERVED, raw=True)
 
     def _on_bytes(self, message: bytes, info: dict[str, int]) -> None:

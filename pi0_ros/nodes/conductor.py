@@ -26,7 +26,8 @@ from pi0_ros.msg import ActionChunk, ExecutorState
 from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.robot.spec import Camera, Group, Kind
 from pi0_ros.ros.clock import Clocks, seconds
-from pi0_ros.ros.conversions import COMMAND_TYPES, ConversionError, channel_values, to_driver
+from pi0_ros.ros.commands import COMMAND_TYPES
+from pi0_ros.ros.conversions import ConversionError, channel_values, to_driver
 from pi0_ros.ros.diagnostics import ERROR
 from pi0_ros.ros.images import PictureError, decode_picture
 from pi0_ros.ros.parameters import Parameter, ParameterError, Parameters
@@ -92,7 +93,7 @@ class Conductor(Node):
 
     def _subscribe(self) -> None:
         for group in self.robot.groups:
-            kind = COMMAND_TYPES[group.command.type][0]
+            kind = COMMAND_TYPES[group.command.type].message
             self.create_subscription(kind, group.command.topic, partial(self._on_command, group), OBSERVED)
         self.create_subscription(ExecutorState, "executor_state", self._on_state, RELIABLE)
         self.create_subscription(ActionChunk, "action_chunk", self._on_chunk, EVENTS)

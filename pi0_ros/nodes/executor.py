@@ -19,7 +19,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 from rclpy.duration import Duration
 from rclpy.node import Node
 from sensor_msgs.msg import JointState, Joy
@@ -36,13 +35,12 @@ from pi0_ros.nodes.brake import Brake
 from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.robot.spec import Group, StateSource
 from pi0_ros.ros.clock import time_message
+from pi0_ros.ros.commands import COMMAND_TYPES, CommandStencil, Motion
 from pi0_ros.ros.conversions import (
-    COMMAND_TYPES,
     MODE_CODES,
     ConversionError,
     channel_values,
     chunk_from_message,
-    command_message,
 )
 from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Health, Rate
 from pi0_ros.ros.inlets import Inlets
@@ -64,6 +62,7 @@ ACKNOWLEDGE = 0.2
 WRITE_TIMEOUT = 1.0
 REQUESTS = ("hold", "teleop", "autonomy", "stop", "reset")
 INBOX = 1024
+SENT = 1024  # commands between two diagnostics
 COMPLAINTS = 1.0  # [s] between two log lines about messages of one topic
 COLLECT_EVERY = 1.0  # [s]: the less there is to collect, the shorter the interpreter is held
 BELOW = 10  # how far below the control thread's real-time priority the other threads of the process are
@@ -120,7 +119,7 @@ class ExecutorNode(ManagedNode):
         self._inlets, self._urgent_inlets = Inlets(self, self._bad_message), Inlets(self, self._bad_message)
         self._slices = {g.name: slice(robot.index[g.channels[0].name], 0) for g in robot.groups}
         self._slices = {n: slice(s.start, s.start + len(robot.group(n).channels)) for n, s in self._slices.items()}
-        self._commands = [(g, self._slices[g.name], self._command_publisher(g)) for g in robot.groups]
+        self._commands = [(CommandStencil(g), self._slices[g.name], self._command_publisher(g)) for g in robot.groups]
         self._state_publisher = self.own(self.create_publisher(ExecutorState, "executor_state", RELIABLE))
         self._mode_publisher = self.own(self.create_publisher(String, "mode", LATCHED))
         self._preview = Preview(robot)
@@ -203,7 +202,7 @@ class ExecutorNode(ManagedNode):
         self._seam_worst: tuple[float, ...] = (0.0, 0.0, 0.0)
         self._seen: tuple[object, ...] = ()
         self._untold = 0.0
-        self._jerk = JerkMeter(self.robot, self.period)
+        self._jerk, self._sent = JerkMeter(self.robot, self.period), deque(maxlen=SENT)
         self._trouble: Event | None = None
         self._told_mode, self._told_fault = "", ""
         self._saved_at: tuple[object, ...] = ()
@@ -216,7 +215,7 @@ class ExecutorNode(ManagedNode):
     # --- wiring ---
 
     def _command_publisher(self, group: Group) -> object:
-        return self.own(self.create_publisher(COMMAND_TYPES[group.command.type][0], group.command.topic, RELIABLE))
+        return self.own(self.create_publisher(COMMAND_TYPES[group.command.type].message, group.command.topic, RELIABLE))
 
     def _subscribe(self) -> None:
         inlets, urgent = self._inlets, self._urgent_inlets
@@ -354,18 +353,19 @@ class ExecutorNode(ManagedNode):
 
     def _send(self, command: Command) -> None:
         """Validate and build everything, then publish."""
-        if not np.all(np.isfinite(command.values)):
+        values, rates = command.values.tolist(), command.velocities.tolist()
+        if not math.isfinite(sum(values)):
             bad = [n for n, v in zip(command.names, command.values, strict=True) if not math.isfinite(v)]
             raise ValueError(f"the command for {', '.join(bad)} is not finite")
         ready = [
-            (publisher, command_message(g, command.stamp, command.values[s], command.velocities[s], self.period))
-            for g, s, publisher in self._commands
+            (publisher, stencil(Motion(command.stamp, values[s], rates[s], self.period)))
+            for stencil, s, publisher in self._commands
         ]
-        for publisher, message in ready:
-            publisher.publish(message)
+        for publisher, serialized in ready:
+            publisher.publish(serialized)
         self._last = command
-        self._jerk.see(command.velocities)
-        moving = float(np.max(np.abs(command.velocities))) > REST_SPEED
+        self._sent.append(command.velocities)
+        moving = max(rates) > REST_SPEED or min(rates) < -REST_SPEED
         self._rested = 0 if moving else self._rested + 1
         if self._rested >= REST_TICKS:
             self._resting.set()
@@ -525,6 +525,8 @@ class ExecutorNode(ManagedNode):
             "black_box_mb": self._core.blackbox.size / 1e6,
             "black_box_pictures": self._snapshots.taken if self._snapshots is not None else 0,
         }
+        while self._sent:
+            self._jerk.see(self._sent.popleft())
         values["jerk_rms"], values["jerk_max"] = self._jerk.take()
         return self._judge(values, timing.overruns / max(timing.ticks, 1))
 

@@ -21,7 +21,8 @@ from std_srvs.srv import Trigger
 from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.robot.spec import Group, Kind, StateSource
 from pi0_ros.ros.clock import Clocks, time_message
-from pi0_ros.ros.conversions import COMMAND_TYPES, ConversionError, channel_values
+from pi0_ros.ros.commands import COMMAND_TYPES
+from pi0_ros.ros.conversions import ConversionError, channel_values
 from pi0_ros.ros.diagnostics import OK, WARN, Diagnostics, Health, Rate
 from pi0_ros.ros.images import compressed_message, image_message
 from pi0_ros.ros.loop import Loop
@@ -87,7 +88,7 @@ class SimRobotNode(Node):
         self._commands: dict[str, tuple[float, list[float]]] = {}
         self._silent: set[str] = set()
         for group in self.robot.groups:
-            kind = COMMAND_TYPES[group.command.type][0]
+            kind = COMMAND_TYPES[group.command.type].message
             self.create_subscription(kind, group.command.topic, partial(self._on_command, group), RELIABLE)
         self._joint_publishers = [
             (s, self.create_publisher(JointState, s.topic, SENSOR)) for s in self.robot.state if s.type == "joint_state"

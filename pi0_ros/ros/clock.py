@@ -23,14 +23,24 @@ def seconds(stamp: TimeMessage | DurationMessage) -> float:
 
 def time_message(at: float) -> TimeMessage:
     """Seconds since the epoch as a stamp message."""
-    nanoseconds = max(0, round(at * 1e9))
-    return TimeMessage(sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000)
+    sec, nanosec = time_parts(at)
+    return TimeMessage(sec=sec, nanosec=nanosec)
+
+
+def time_parts(at: float) -> tuple[int, int]:
+    """Whole seconds and nanoseconds of seconds since the epoch; zero before it."""
+    return duration_parts(max(0.0, at))
 
 
 def duration_message(length: float) -> DurationMessage:
     """Seconds as a duration message."""
-    nanoseconds = round(length * 1e9)
-    return DurationMessage(sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000)
+    sec, nanosec = duration_parts(length)
+    return DurationMessage(sec=sec, nanosec=nanosec)
+
+
+def duration_parts(length: float) -> tuple[int, int]:
+    """Whole seconds and nanoseconds of a duration in seconds."""
+    return divmod(round(length * 1e9), 1_000_000_000)
 
 
 class Clocks:

@@ -14,7 +14,7 @@ from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
-from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+from trajectory_msgs.msg import JointTrajectory
 
 from pi0_ros.control import Chunk, unflatten
 from pi0_ros.msg import ActionChunk, ExecutorState
@@ -67,13 +67,6 @@ def from_driver(group: Group, values: Sequence[float]) -> list[float]:
     return [(float(v) - closed) / (opened - closed) for v in values]
 
 
-def _driver_rates(group: Group, rates: Sequence[float]) -> list[float]:
-    scale = 1.0 if group.gripper is None else group.gripper.open - group.gripper.closed
-    return [float(r) * scale for r in rates]
-
-
-# --- commands, executor to robot --------------------------------------------------------------------------------
-
 _TWIST_AXES = {1: ("vx",), 2: ("vx", "wz"), 3: ("vx", "vy", "wz")}
 
 
@@ -85,95 +78,6 @@ def twist_axes(group: Group) -> tuple[str, ...]:
     if len(ends) not in _TWIST_AXES:
         raise ConversionError(f"group {group.name} has {len(ends)} channels, a twist carries vx, vy and wz")
     return _TWIST_AXES[len(ends)]
-
-
-def _twist(group: Group, values: Sequence[float]) -> Twist:
-    twist = Twist()
-    for axis, value in zip(twist_axes(group), values, strict=True):
-        if axis == "wz":
-            twist.angular.z = float(value)
-        else:
-            setattr(twist.linear, axis[1], float(value))
-    return twist
-
-
-def _command_twist(group: Group, stamp: float, values: Sequence[float], rates: Sequence[float], period: float) -> Twist:
-    return _twist(group, values)
-
-
-def _command_twist_stamped(
-    group: Group, stamp: float, values: Sequence[float], rates: Sequence[float], period: float
-) -> TwistStamped:
-    message = TwistStamped(twist=_twist(group, values))
-    message.header.stamp = time_message(stamp)
-    message.header.frame_id = group.command.frame
-    return message
-
-
-def _command_array(
-    group: Group, stamp: float, values: Sequence[float], rates: Sequence[float], period: float
-) -> Float64MultiArray:
-    return Float64MultiArray(data=array("d", to_driver(group, values)))
-
-
-def _command_joint_state(
-    group: Group, stamp: float, values: Sequence[float], rates: Sequence[float], period: float
-) -> JointState:
-    message = JointState(name=list(group.command.joints))
-    message.header.stamp = time_message(stamp)
-    message.position = array("d", to_driver(group, values))
-    message.velocity = array("d", _driver_rates(group, rates))
-    return message
-
-
-def stopping_distance(rate: float, acceleration: float) -> tuple[float, float]:
-    """Distance and time to come to rest from `rate` at constant deceleration (v^2/2a and v/a)."""
-    return rate * abs(rate) / (2.0 * acceleration), abs(rate) / acceleration
-
-
-def _rest(group: Group, values: Sequence[float], rates: Sequence[float]) -> tuple[list[float], float]:
-    """Where the group comes to rest, all channels together, and how long that takes [s]."""
-    stops = [stopping_distance(float(r), c.limits.acceleration) for r, c in zip(rates, group.channels, strict=True)]
-    longest = max((duration for _, duration in stops), default=0.0)
-    ends = [float(v) + float(r) * longest / 2.0 for v, r in zip(values, rates, strict=True)]
-    inside = [min(max(e, c.limits.lower), c.limits.upper) for e, c in zip(ends, group.channels, strict=True)]
-    return inside, longest
-
-
-def _command_trajectory(
-    group: Group, stamp: float, values: Sequence[float], rates: Sequence[float], period: float
-) -> JointTrajectory:
-    """The command one period ahead, then the stop that follows should no further message arrive."""
-    message = JointTrajectory(joint_names=list(group.command.joints))
-    message.header.stamp = time_message(stamp)
-    ends, duration = _rest(group, values, rates)
-    ahead = JointTrajectoryPoint(time_from_start=duration_message(period))
-    ahead.positions = array("d", to_driver(group, values))
-    ahead.velocities = array("d", _driver_rates(group, rates))
-    rest = JointTrajectoryPoint(time_from_start=duration_message(period + max(duration, period)))
-    rest.positions = array("d", to_driver(group, ends))
-    rest.velocities = array("d", [0.0] * len(ends))
-    message.points = [ahead, rest]
-    return message
-
-
-COMMAND_TYPES: Mapping[str, tuple[type, Callable[..., object]]] = {
-    "float64_multi_array": (Float64MultiArray, _command_array),
-    "joint_trajectory": (JointTrajectory, _command_trajectory),
-    "joint_state": (JointState, _command_joint_state),
-    "twist": (Twist, _command_twist),
-    "twist_stamped": (TwistStamped, _command_twist_stamped),
-}
-"""Robot YAML type: message class and how a command becomes one."""
-
-
-def command_message(group: Group, stamp: float, values: Vector, rates: Vector, period: float) -> object:
-    """The driver's message for a group.
-
-    `values`, `rates` [channels of the group] in robot units and their rates, `stamp` ROS seconds of the command,
-    `period` [s] until the next one.
-    """
-    return COMMAND_TYPES[group.command.type][1](group, stamp, values, rates, period)
 
 
 # --- commands and teleop, message to channels -------------------------------------------------------------------

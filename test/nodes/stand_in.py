@@ -31,7 +31,8 @@ from pi0_ros.control import Chunk
 from pi0_ros.robot import load_robot
 from pi0_ros.robot.resources import share
 from pi0_ros.ros.clock import seconds, time_message
-from pi0_ros.ros.conversions import COMMAND_TYPES, MODE_CODES, MODE_NAMES, channel_values, chunk_message, to_driver
+from pi0_ros.ros.commands import COMMAND_TYPES
+from pi0_ros.ros.conversions import MODE_CODES, MODE_NAMES, channel_values, chunk_message, to_driver
 from pi0_ros.ros.images import compressed_message, image_message
 from pi0_ros.ros.qos import EVENTS, LATCHED, RELIABLE, SENSOR
 from pi0_ros.ros.run import Spinner
@@ -151,7 +152,7 @@ class Driver(Node):
         self.commands = defaultdict(list)
         self.raw = defaultdict(list)
         for group in robot.groups:
-            kind = COMMAND_TYPES[group.command.type][0]
+            kind = COMMAND_TYPES[group.command.type].message
             self.create_subscription(kind, group.command.topic, partial(self._on_command, group), COMMANDS)
         self._sources = [
             (s, self.create_publisher(Odometry if s.type == "odometry" else JointState, s.topic, SENSOR))

@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from geometry_msgs.msg import Quaternion, Twist, TwistStamped
+from geometry_msgs.msg import Quaternion, Twist
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
@@ -18,11 +18,7 @@ from pi0_ros.ros.conversions import (
     channel_values,
     chunk_from_message,
     chunk_message,
-    command_message,
     joint_state_values,
-    stopping_distance,
-    to_driver,
-    twist_axes,
 )
 from pi0_ros.ros.rotations import orientation_of_yaw, yaw_of
 from pi0_ros.ros.subscribe import prefixed
@@ -30,10 +26,6 @@ from pi0_ros.ros.subscribe import prefixed
 MOBILE, ALOHA = load_robot("mobile_bimanual"), load_robot("aloha")
 ARM, BASE, GRIPPER = MOBILE.group("left_arm"), MOBILE.group("base"), MOBILE.group("left_gripper")
 SIX = np.linspace(0.1, 0.6, 6)
-
-
-def sent(group, values, rates=None):
-    return command_message(group, 12.5, np.array(values), np.zeros(len(values)) if rates is None else rates, 0.02)
 
 
 @pytest.mark.parametrize("at", [0.0, 1.5, 1_795_272_800.123456])
@@ -51,54 +43,6 @@ def test_a_heading_survives_as_a_quaternion_of_length_one(yaw):
 
 def test_a_quarter_turn_is_what_ros_says_it_is():
     assert yaw_of(Quaternion(z=np.sqrt(0.5), w=np.sqrt(0.5))) == pytest.approx(np.pi / 2)
-
-
-@pytest.mark.parametrize("group", [g.name for g in MOBILE.groups])
-def test_every_command_of_the_mobile_robot_comes_back_as_it_was(group):
-    group = MOBILE.group(group)
-    values = [0.25 + 0.01 * k for k in range(len(group.channels))]
-    np.testing.assert_allclose(channel_values(group, sent(group, values), group.command.joints), values)
-
-
-@pytest.mark.parametrize("group", [g.name for g in ALOHA.groups])
-def test_every_command_of_aloha_comes_back_as_it_was(group):
-    group = ALOHA.group(group)
-    values = [0.25 + 0.01 * k for k in range(len(group.channels))]
-    np.testing.assert_allclose(channel_values(group, sent(group, values), group.command.joints), values)
-
-
-def test_a_gripper_is_commanded_by_the_value_of_its_joint():
-    assert list(sent(GRIPPER, [0.0]).data) == [0.0]
-    assert list(sent(GRIPPER, [1.0]).data) == pytest.approx([0.04])
-    assert to_driver(ALOHA.group("left_gripper"), [1.0]) == pytest.approx([0.058])
-
-
-def test_a_twist_names_its_frame_and_axes():
-    message = sent(BASE, [0.1, 0.2, 0.3])
-    assert isinstance(message, TwistStamped) and message.header.frame_id == "base_link"
-    assert (message.twist.linear.x, message.twist.linear.y, message.twist.angular.z) == (0.1, 0.2, 0.3)
-    assert seconds(message.header.stamp) == 12.5
-    assert twist_axes(BASE) == ("vx", "vy", "wz")
-
-
-def test_a_trajectory_goes_on_to_a_stop_in_case_nothing_more_comes():
-    group = ALOHA.group("left_arm")
-    rates = np.array([1.0, -0.5, 0.0, 0.0, 0.0, 0.0])
-    message = sent(group, SIX, rates)
-    assert isinstance(message, JointTrajectory) and message.joint_names == list(group.command.joints)
-    first, last = message.points
-    assert seconds(first.time_from_start) == pytest.approx(0.02)
-    stop = 1.0 / group.channels[0].limits.acceleration
-    assert seconds(last.time_from_start) == pytest.approx(0.02 + stop)
-    np.testing.assert_allclose(first.positions, SIX)
-    np.testing.assert_allclose(first.velocities, rates)
-    np.testing.assert_allclose(np.array(last.positions) - SIX, rates * stop / 2)
-    assert not np.any(last.velocities)
-
-
-def test_the_stopping_distance_is_that_of_constant_deceleration():
-    assert stopping_distance(2.0, 4.0) == (0.5, 0.5)
-    assert stopping_distance(-2.0, 4.0) == (-0.5, 0.5)
 
 
 def test_joints_are_matched_by_name_whatever_their_order():

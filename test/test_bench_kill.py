@@ -6,7 +6,8 @@ import pytest
 pytest.importorskip("rclpy")
 
 from bench.kill import beyond_limits, moves_again, stops
-from pi0_ros.control.limiter import GroupLimiter, bounds_of
+from pi0_ros.control.limiter import GroupLimiter
+from pi0_ros.control.limits import bounds_of
 from pi0_ros.robot import load_robot
 
 PERIOD = 0.02

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from pi0_ros.control.limiter import Bounds, bounds_of
+from pi0_ros.control.limits import Bounds, bounds_of
 from pi0_ros.robot.spec import Kind, Robot
 
 Array = npt.NDArray[np.float64]

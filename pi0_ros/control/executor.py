@@ -63,6 +63,9 @@ class Executor:
         kinds = [c.kind for c in robot.channels]
         self._lower, self._upper = np.array([m.lower for m in limits]), np.array([m.upper for m in limits])
         self._position = np.array([k is Kind.POSITION for k in kinds])
+        self._middle = 0.5 * (self._lower + self._upper)
+        half = 0.5 * (self._upper - self._lower) + self.settings.outside_fault
+        self._far = np.where(self._position, half, np.inf)
         self._driven = np.array([k is Kind.VELOCITY for k in kinds])
         self._stops: list[Array | None] = [
             np.zeros((3, len(g.channels))) if g.kind is Kind.VELOCITY else None for g in robot.groups
@@ -272,7 +275,7 @@ class Executor:
     def _watch_tracking(self, steady: float, ros: float) -> None:
         lag = self.settings.tracking_lag * np.abs(self._commanded[1])
         errors = np.where(self._position, np.abs(self._commanded[0] - self._measured.values) - lag, 0.0)
-        worst = int(np.argmax(errors))
+        worst = int(errors.argmax())
         self._error = float(errors[worst])
         self._off_track = self._off_track.update(steady, self._error > self.settings.tracking_error)
         if not self._off_track.lasts(steady, self.settings.tracking_time):
@@ -286,12 +289,13 @@ class Executor:
 
     def _outside(self) -> str:
         """Which position was measured far outside its limits, "" where none was."""
-        values = self._measured.values
-        excess = np.where(self._position, np.maximum(self._lower - values, values - self._upper), 0.0)
-        worst = int(np.argmax(np.fmax(excess, 0.0)))  # what was never measured (NaN) is not outside
-        if not excess[worst] > self.settings.outside_fault:
+        away = np.abs(self._measured.values - self._middle)
+        outside = away > self._far  # what was never measured (NaN) is not
+        if not outside.any():
             return ""
-        return f"{self.robot.channel_names[worst]} is {excess[worst]:.2f} outside its limits"
+        worst = int(np.where(outside, away - self._far, 0.0).argmax())
+        excess = away[worst] - self._far[worst] + self.settings.outside_fault
+        return f"{self.robot.channel_names[worst]} is {excess:.2f} outside its limits"
 
     def _ready(self, steady: float, ros: float) -> bool:
         """Whether commands may go out: from the first measurement on, and not after it was lost and all is at rest."""
@@ -389,7 +393,7 @@ class Executor:
         stamp = max(ros, self._last_stamp + 1e-6)
         self._last_stamp = stamp
         values, rates, _ = self._commanded
-        values, rates = values.copy(), np.where(self._driven, values, rates)
+        rates = np.where(self._driven, values, rates)
         self.blackbox.add(steady, ros, "command", (stamp, values), values.nbytes)
         return Command(stamp, self.robot.channel_names, values, rates)
 

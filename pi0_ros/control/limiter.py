@@ -28,13 +28,13 @@ from ruckig import (  # type: ignore[import-not-found, import-untyped, unused-ig
     Trajectory,
 )
 
-from pi0_ros.robot.spec import Group, Kind, Robot
+from pi0_ros.control.limits import INSIDE, TIE, Bounds, bounds_of, stop_reach
+from pi0_ros.control.reachable import Reachable
+from pi0_ros.robot.spec import Kind, Robot
 
 Array = npt.NDArray[np.float64]
 
 MAX_LEAD = 0.25  # [s] how far ahead a group that fell behind aims to meet its plan again
-INSIDE = 0.999  # share of the limits a goal may ask for, so that rounding stays inside
-TIE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -46,45 +46,14 @@ class Motion:
     a: tuple[float, ...]
 
     @property
+    def rows(self) -> tuple[tuple[float, ...], ...]:
+        """Value, rate, rate of rate [3][D]."""
+        return self.x, self.v, self.a
+
+    @property
     def still(self) -> bool:
         """Nothing moves and nothing is about to."""
         return not any(self.v) and not any(self.a)
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """Limits of a group's motion, one entry a channel; for velocity channels of the velocity's own motion."""
-
-    lower: tuple[float, ...]
-    upper: tuple[float, ...]
-    velocity: tuple[float, ...]
-    acceleration: tuple[float, ...]
-    jerk: tuple[float, ...]
-
-
-def bounds_of(group: Group, period: float) -> Bounds:
-    """Bounds of a group [robot units]; a velocity channel's third derivative is free within one `period` [s]."""
-    limits = [c.limits for c in group.channels]
-    lower, upper = tuple(m.lower for m in limits), tuple(m.upper for m in limits)
-    acceleration, jerk = tuple(m.acceleration for m in limits), tuple(m.jerk for m in limits)
-    if group.kind is Kind.VELOCITY:
-        return Bounds(lower, upper, acceleration, jerk, tuple(4.0 * j / period for j in jerk))
-    return Bounds(lower, upper, tuple(m.velocity for m in limits), acceleration, jerk)
-
-
-def stop_reach(v: float, a: float, acceleration: float, jerk: float) -> float:
-    """At least how far upwards a stop from rate `v` and rate of rate `a` reaches; an upper bound, cheap to take.
-
-    First the rate of rate goes to zero at full jerk, then the rate does: v/2 (v/A + A/J), which bounds the
-    triangular case too because (v/A + A/J) / 2 >= sqrt(v/J).
-    """
-    distance, peak = 0.0, v
-    if a > 0.0:
-        distance = max(v, 0.0) * a / jerk + a * a * a / (3.0 * jerk * jerk)
-        peak = v + a * a / (2.0 * jerk)
-    if peak > 0.0:
-        distance += 0.5 * peak * (peak / acceleration + acceleration / jerk)
-    return distance
 
 
 def shaped(x: float, v: float, a: float, low: float, high: float, limits: tuple[float, float, float]) -> list[float]:
@@ -128,6 +97,10 @@ class GroupLimiter:
         """Start from `x` at rest."""
         zeros = (0.0,) * len(self.bounds.lower)
         self.motion, self.lead, self._aim = Motion(tuple(x), zeros, zeros), self._dt, None
+
+    def follow(self, motion: Motion) -> None:
+        """Be in `motion`, which is known to be one period within the limits away."""
+        self.motion, self.lead, self._aim = motion, self._dt, None
 
     def step(self, goal: Array, scale: float = 1.0) -> bool:
         """One period towards `goal` [3, D] at time now + lead, at `scale` of the velocity limits.
@@ -295,25 +268,38 @@ class Limiter:
         ]
         ends = np.cumsum([len(g.channels) for g in robot.groups]).tolist()
         self.slices = [slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
+        self._period = period
+        self._reachable = Reachable([g.bounds for g in self.groups], period)
+        self.state: Array = self._gathered()
+        """Value, rate, rate of rate [3, D] of the command; never written into, only replaced."""
 
     def reset(self, values: Array) -> None:
         """Start from `values` [D] at rest."""
         for group, part in zip(self.groups, self.slices, strict=True):
             group.reset(values[part].tolist())
+        self.state = self._gathered()
 
     def step(self, goals: Sequence[Array | None], scales: Sequence[float]) -> int | None:
         """One period towards a goal [3, D_g] a group, None to stop it; how many groups a limit changed.
 
         A number that is not finite anywhere refuses the whole command: None, and nothing has moved.
         """
-        if not all(goal is None or bool(np.isfinite(goal).all()) for goal in goals):
+        now = self.state
+        parts = [now[:, part] if goal is None else goal for goal, part in zip(goals, self.slices, strict=True)]
+        after: Array = np.concatenate(parts, axis=1)
+        if not np.isfinite(after).all():
             return None
-        changed = 0
-        for group, goal, scale in zip(self.groups, goals, scales, strict=True):
+        free, changed, rows = self._reachable(now, after, scales), 0, after.tolist()
+        for i, (group, part, goal) in enumerate(zip(self.groups, self.slices, goals, strict=True)):
+            if goal is not None and free[i] and group.lead <= self._period:
+                group.follow(Motion(*(tuple(row[part]) for row in rows)))
+                continue
             if goal is None:
                 group.brake()
             else:
-                changed += group.step(goal, scale)
+                changed += group.step(goal, scales[i])
+            after[:, part] = group.motion.rows
+        self.state = after
         return changed
 
     @property
@@ -321,9 +307,5 @@ class Limiter:
         """Every group is at rest."""
         return all(group.motion.still for group in self.groups)
 
-    @property
-    def state(self) -> Array:
-        """Value, rate, rate of rate [3, D] of the command."""
-        motions = [g.motion for g in self.groups]
-        rows = zip(*((m.x, m.v, m.a) for m in motions), strict=True)
-        return np.array([[number for part in row for number in part] for row in rows])
+    def _gathered(self) -> Array:
+        return np.concatenate([np.array(group.motion.rows) for group in self.groups], axis=1)

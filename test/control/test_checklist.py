@@ -11,7 +11,8 @@ import pytest
 from story import Story, make_robot, middle
 
 from pi0_ros.control import BlackBox, Chunk, Executor, ExecutorSettings, Mode
-from pi0_ros.control.limiter import GroupLimiter, bounds_of
+from pi0_ros.control.limiter import GroupLimiter
+from pi0_ros.control.limits import bounds_of
 from pi0_ros.control.modes import TABLE, ModeState, Trigger, advance
 from pi0_ros.robot.spec import Kind, Takeover
 

@@ -11,7 +11,8 @@ from story import START, Story, make_robot, middle
 from bench.faults import fuzz
 from pi0_ros.control import ExecutorSettings
 from pi0_ros.control.audit import violations
-from pi0_ros.control.limiter import GroupLimiter, bounds_of
+from pi0_ros.control.limiter import GroupLimiter, Limiter, Motion
+from pi0_ros.control.limits import bounds_of
 from pi0_ros.control.timeline import make_residual, make_spline
 from pi0_ros.robot.spec import Kind
 
@@ -135,6 +136,52 @@ def test_the_limiter_alone_keeps_every_limit_for_any_goals(data, period, index):
         limiter.brake() if rng.random() < 0.03 else limiter.step(goal, rng.choice([1.0, 0.2]))
         path.append(limiter.motion.x)
     assert violations(robot, np.array(path), period) == []
+
+
+@QUIET
+@given(seed, st.sampled_from(list(ROBOTS)), st.sampled_from([0.02, 0.005]), st.sampled_from([1.0, 0.2]))
+def test_all_groups_together_keep_every_limit_on_a_plan_that_jumps(number_, name, period, scale):
+    robot, rng = replace(ROBOTS[name], control_rate=1.0 / period), np.random.default_rng(number_)
+    limiter, plan, times = Limiter(robot, period, 0.1), wandering_plan(robot, rng), np.arange(1, 250) * period
+    limiter.reset(plan.at(0.0)[0])
+    path, jumped = [limiter.state[0]], 0.0
+    for time in times:
+        jumped += (rng.random() < 0.02) * rng.uniform(0.0, 0.5)
+        goal = plan.at(time + jumped)
+        stopped = rng.random() < 0.02
+        limiter.step([None if stopped else goal[:, part] for part in limiter.slices], [scale] * len(limiter.groups))
+        path.append(limiter.state[0])
+        rows = [np.array(group.motion.rows) for group in limiter.groups]
+        np.testing.assert_array_equal(limiter.state, np.concatenate(rows, axis=1))
+    assert violations(robot, np.array(path), period) == []
+
+
+@QUIET
+@given(seed, st.sampled_from(list(ROBOTS)))
+def test_a_gentle_plan_is_followed_to_the_digit_without_planning_a_way(number_, name):
+    robot, period = ROBOTS[name], 0.02
+    limiter, plan = Limiter(robot, period, 0.1), wandering_plan(robot, np.random.default_rng(number_), size=0.0004)
+    limiter.state = plan.at(0.0)  # a natural spline begins with a rate
+    for group, part in zip(limiter.groups, limiter.slices, strict=True):
+        group.follow(Motion(*map(tuple, limiter.state[:, part].tolist())))
+    arms = [i for i, g in enumerate(robot.groups) if g.kind is Kind.POSITION]
+    for index in arms:
+        limiter.groups[index]._solve = None  # whoever asked the solver would fail
+    for time in np.arange(1, 60) * period:
+        goal = plan.at(time)
+        assert limiter.step([goal[:, part] for part in limiter.slices], [1.0] * len(robot.groups)) == 0
+        for index in arms:
+            part = limiter.slices[index]
+            np.testing.assert_array_equal(limiter.state[:, part], goal[:, part])
+
+
+def wandering_plan(robot, rng, size=0.02):
+    """Three seconds, rows every 0.1 s, that starts at rest in the middle."""
+    start = [0.0 if c.kind is Kind.VELOCITY else m for c, m in zip(robot.channels, middle(robot), strict=True)]
+    steps = rng.normal(0.0, size, (30, len(start))) * rng.choice([0.0, 1.0, 3.0], len(start))
+    steps[:4] = 0.0
+    smooth = np.apply_along_axis(lambda column: np.convolve(column, np.ones(5) / 5.0, "same"), 0, steps)
+    return make_spline(0.0, 0.1, np.array(start) + np.cumsum(smooth, axis=0), tuple(c.kind for c in robot.channels))
 
 
 @QUIET

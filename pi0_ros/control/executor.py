@@ -189,8 +189,9 @@ class Executor:
             self._log.add(steady, ros, "warn", "period", "a step that came too soon was refused")
             return self._report(steady, ros, None, "none")
         self._pace(steady, ros)
-        self._watch(steady, ros)
-        if not self._ready(steady, ros):
+        quiet = self._measured.stale(steady)
+        self._watch(steady, ros, quiet)
+        if not self._ready(steady, ros, quiet):
             return self._report(steady, ros, None, "none")
         if self._plans.take_up(ros, self._plan_clock.time):
             self._engaged = steady
@@ -221,14 +222,17 @@ class Executor:
         self._clock = self._clock.update(steady, ros)
         self._plan_clock = self._plan_clock.advance(ros, self.period)
 
-    def _watch(self, steady: float, ros: float) -> None:
-        """All watchdogs, the worst first; each fires a trigger and the table decides what it means."""
+    def _watch(self, steady: float, ros: float, quiet: str) -> None:
+        """All watchdogs, the worst first; each fires a trigger and the table decides what it means.
+
+        `quiet`: what has not been measured lately, "" for nothing.
+        """
         settings = self.settings
         if stop := self._estop.active(steady, settings.estop_heartbeat):
             self._fire(steady, ros, Trigger.ESTOP, stop, "error")
         if self._anchored and (outside := self._outside()):
             self._fire(steady, ros, Trigger.FAULT, outside, "error")
-        stale = self._measured.stale(steady) or self._frozen(steady)
+        stale = quiet or self._frozen(steady)
         self._stale = self._stale.update(steady, bool(stale))
         if stale and self._anchored:
             self._fire(steady, ros, Trigger.STATE_STALE, stale, "error")
@@ -297,15 +301,14 @@ class Executor:
         excess = away[worst] - self._far[worst] + self.settings.outside_fault
         return f"{self.robot.channel_names[worst]} is {excess:.2f} outside its limits"
 
-    def _ready(self, steady: float, ros: float) -> bool:
+    def _ready(self, steady: float, ros: float, quiet: str) -> bool:
         """Whether commands may go out: from the first measurement on, and not after it was lost and all is at rest."""
-        stale = self._measured.stale(steady)
         if self._anchored:
-            lost = bool(stale) and self._stale.lasts(steady, self.settings.state_lost)
+            lost = bool(quiet) and self._stale.lasts(steady, self.settings.state_lost)
             self._anchored = not (lost and self._limiter.still)
             return self._anchored
-        if stale:
-            self._waiting = f"waiting: {stale}"
+        if quiet:
+            self._waiting = f"waiting: {quiet}"
             self._log.add(steady, ros, "warn", "waiting", self._waiting)
             return False
         if outside := self._outside():

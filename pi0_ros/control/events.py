@@ -16,20 +16,22 @@ class Event:
     text: str
 
 
+INTERVAL = 1.0  # [s] the log throttle of ros2_control and Nav2
+
+
 class EventLog:
     """Events since the last `take`; the same name is repeated at most once a second, its text may change."""
 
-    INTERVAL = 1.0  # [s] the log throttle of ros2_control and Nav2
     DEPTH = 64
 
     def __init__(self) -> None:
         self._fresh: list[Event] = []
         self._last: dict[str, float] = {}
 
-    def add(self, steady: float, ros: float, level: str, name: str, text: str, throttle: bool = True) -> None:
-        """Note an event; with `throttle` only if none of that name was noted within the last second."""
+    def add(self, steady: float, ros: float, level: str, name: str, text: str, throttle: float = INTERVAL) -> None:
+        """Note an event, unless one of that name was noted within the last `throttle` [s]."""
         last = self._last.get(name)
-        if throttle and last is not None and 0.0 <= steady - last < self.INTERVAL:
+        if last is not None and 0.0 <= steady - last < throttle:
             return
         self._last[name] = steady
         if len(self._fresh) < self.DEPTH:

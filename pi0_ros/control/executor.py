@@ -29,6 +29,7 @@ from pi0_ros.control.watchdogs import STILL, ClockWatch, Estop, PlanClock, Since
 from pi0_ros.robot.spec import Kind, Robot
 
 Array = npt.NDArray[np.float64]
+WAITING = 10.0  # [s] between two log lines of a robot that is not there yet
 MISSED_MOST = 1_000_000  # a pause longer than this many periods is counted as this many
 
 
@@ -63,9 +64,8 @@ class Executor:
         kinds = [c.kind for c in robot.channels]
         self._lower, self._upper = np.array([m.lower for m in limits]), np.array([m.upper for m in limits])
         self._position = np.array([k is Kind.POSITION for k in kinds])
-        self._middle = 0.5 * (self._lower + self._upper)
-        half = 0.5 * (self._upper - self._lower) + self.settings.outside_fault
-        self._far = np.where(self._position, half, np.inf)
+        # Lists, not arrays: of so few numbers a loop costs less than a handful of array operations with cold caches.
+        self._ends = [(i, c.limits.lower, c.limits.upper) for i, c in enumerate(robot.channels) if self._position[i]]
         self._driven = np.array([k is Kind.VELOCITY for k in kinds])
         self._stops: list[Array | None] = [
             np.zeros((3, len(g.channels))) if g.kind is Kind.VELOCITY else None for g in robot.groups
@@ -114,7 +114,9 @@ class Executor:
         else:
             self._refusal = verdict.reason
             self._count(chunks_rejected=1)
-            self._log.add(steady, ros, "error", "chunk", f"chunk {chunk.sequence} refused: {verdict.reason}")
+            # What was under way when the owner changed comes too late by nature.
+            level = "info" if chunk.epoch < self._mode.epoch else "error"
+            self._log.add(steady, ros, level, f"chunk {level}", f"chunk {chunk.sequence} refused: {verdict.reason}")
         return verdict
 
     def _not_driving(self, source: str) -> str:
@@ -162,7 +164,7 @@ class Executor:
             return Answer(False, f"{name!r} is none of {', '.join(REQUESTS)}")
         reason = self._objection(steady, trigger)
         if reason:
-            self._log.add(steady, ros, "warn", f"request {name}", f"{name} refused: {reason}", throttle=False)
+            self._log.add(steady, ros, "warn", f"request {name}", f"{name} refused: {reason}", throttle=0.0)
             return Answer(False, f"refused: {reason}")
         self._fire(steady, ros, trigger, f"{name} requested", "info")
         return Answer(True, self._reason(steady))
@@ -277,14 +279,14 @@ class Executor:
             self._fire(steady, ros, Trigger.POLICY_LOST, text, "error")
 
     def _watch_tracking(self, steady: float, ros: float) -> None:
-        lag = self.settings.tracking_lag * np.abs(self._commanded[1])
-        errors = np.where(self._position, np.abs(self._commanded[0] - self._measured.values) - lag, 0.0)
-        worst = int(errors.argmax())
-        self._error = float(errors[worst])
+        x, v = self._commanded[:2].tolist()
+        measured, lag = self._measured.values.tolist(), self.settings.tracking_lag
+        errors = [abs(x[i] - measured[i]) - lag * abs(v[i]) for i, _, _ in self._ends]
+        self._error = max(errors, default=0.0)
         self._off_track = self._off_track.update(steady, self._error > self.settings.tracking_error)
         if not self._off_track.lasts(steady, self.settings.tracking_time):
             return
-        name = self.robot.channel_names[worst]
+        name = self.robot.channel_names[self._ends[errors.index(self._error)][0]]
         text = f"TRACKING: {name} is {self._error:.2f} from its command; holding where the robot is"
         self._fire(steady, ros, Trigger.TRACKING, text, "error")
         self._log.add(steady, ros, "error", "tracking", text)
@@ -293,12 +295,13 @@ class Executor:
 
     def _outside(self) -> str:
         """Which position was measured far outside its limits, "" where none was."""
-        away = np.abs(self._measured.values - self._middle)
-        outside = away > self._far  # what was never measured (NaN) is not
-        if not outside.any():
+        measured = self._measured.values.tolist()
+        limit = self.settings.outside_fault
+        # What was never measured (NaN) is not outside.
+        out = [(e, i) for i, low, high in self._ends if (e := max(low - measured[i], measured[i] - high)) > limit]
+        if not out:
             return ""
-        worst = int(np.where(outside, away - self._far, 0.0).argmax())
-        excess = away[worst] - self._far[worst] + self.settings.outside_fault
+        excess, worst = max(out)
         return f"{self.robot.channel_names[worst]} is {excess:.2f} outside its limits"
 
     def _ready(self, steady: float, ros: float, quiet: str) -> bool:
@@ -309,7 +312,7 @@ class Executor:
             return self._anchored
         if quiet:
             self._waiting = f"waiting: {quiet}"
-            self._log.add(steady, ros, "warn", "waiting", self._waiting)
+            self._log.add(steady, ros, "warn", "waiting", self._waiting, WAITING)
             return False
         if outside := self._outside():
             self._fire(steady, ros, Trigger.FAULT, outside, "error")
@@ -373,7 +376,7 @@ class Executor:
         if self._mode.epoch == before.epoch:
             return
         text = f"{before.mode.value} -> {self._mode.mode.value}: {reason}"
-        self._log.add(steady, ros, level, "mode", text, throttle=False)
+        self._log.add(steady, ros, level, "mode", text, throttle=0.0)
         self._silence(steady)
 
     def _silence(self, steady: float) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,18 +37,12 @@ Array = npt.NDArray[np.float64]
 MAX_LEAD = 0.25  # [s] how far ahead a group that fell behind aims to meet its plan again
 
 
-@dataclass(frozen=True)
-class Motion:
+class Motion(NamedTuple):
     """State of a group's command: value, rate, rate of rate, one entry a channel."""
 
     x: tuple[float, ...]
     v: tuple[float, ...]
     a: tuple[float, ...]
-
-    @property
-    def rows(self) -> tuple[tuple[float, ...], ...]:
-        """Value, rate, rate of rate [3][D]."""
-        return self.x, self.v, self.a
 
     @property
     def still(self) -> bool:
@@ -83,6 +77,8 @@ class GroupLimiter:
         self._ruckig, self._way, self._halt = Ruckig(count, period), Trajectory(count), Trajectory(count)
         self._aim: list[list[float]] | None = None  # where `_way` leads to, None when it is not being followed
         self._spent = 0.0  # [s] of `_way` done
+        self._asked: tuple[list[list[float]], float] | None = None  # goal and scale that `_aim` was made of
+        self._clipped = False  # whether `_aim` is not all that was asked for
         self._goal, self._stop = InputParameter(count), InputParameter(count)
         for parameters in (self._goal, self._stop):
             parameters.max_acceleration, parameters.max_jerk = list(bounds.acceleration), list(bounds.jerk)
@@ -110,16 +106,19 @@ class GroupLimiter:
         now, wanted = self.motion, goal.tolist()
         if now.still and wanted[0] == list(now.x) and not any(wanted[1]) and not any(wanted[2]):
             return False
-        speed = self._speeds(now, scale)
-        target = self._shape(now, wanted, speed)
-        clipped = target[0] != wanted[0] or target[1] != wanted[1]
-        after, duration = self._approach(now, target, speed)
+        if self._aim is not None and self._asked == (wanted, scale):
+            after, duration = self._onward(self._aim)
+        else:
+            speed = self._speeds(now, scale)
+            target = self._shape(now, wanted, speed)
+            self._asked, self._clipped = (wanted, scale), target[0] != wanted[0] or target[1] != wanted[1]
+            after, duration = self._approach(now, target, speed)
         late = duration > self.lead * (1.0 + 1e-6)
         self.lead = min(duration, MAX_LEAD) if late else max(self._dt, self.lead - self._dt)
         if after is None or not self._stoppable(now, after):
             return self.brake() or True
         self.motion = after
-        return clipped or (late and not self._steps)
+        return self._clipped or (late and not self._steps)
 
     def brake(self) -> bool:
         """One period of the stop: everything to rest together, or each as fast as it can where there is no room.
@@ -164,6 +163,10 @@ class GroupLimiter:
             return Motion(*(tuple(row) for row in target)), self._dt
         if not self._underway(target) and not self._plan_way(now, target, speed):
             return None, MAX_LEAD
+        return self._onward(target)
+
+    def _onward(self, target: list[list[float]]) -> tuple[Motion | None, float]:
+        """One period more of the way to `target`."""
         left = float(self._way.duration) - self._spent
         self._spent += self._dt
         if left <= self._dt * (1.0 + 1e-6):
@@ -287,7 +290,7 @@ class Limiter:
         now = self.state
         parts = [now[:, part] if goal is None else goal for goal, part in zip(goals, self.slices, strict=True)]
         after: Array = np.concatenate(parts, axis=1)
-        if not np.isfinite(after).all():
+        if not math.isfinite(after.sum()):
             return None
         free, changed, rows = self._reachable(now, after, scales), 0, after.tolist()
         for i, (group, part, goal) in enumerate(zip(self.groups, self.slices, goals, strict=True)):
@@ -298,7 +301,7 @@ class Limiter:
                 group.brake()
             else:
                 changed += group.step(goal, scales[i])
-            after[:, part] = group.motion.rows
+            after[:, part] = group.motion
         self.state = after
         return changed
 
@@ -308,4 +311,4 @@ class Limiter:
         return all(group.motion.still for group in self.groups)
 
     def _gathered(self) -> Array:
-        return np.concatenate([np.array(group.motion.rows) for group in self.groups], axis=1)
+        return np.concatenate([np.array(group.motion) for group in self.groups], axis=1)

@@ -45,16 +45,16 @@ class Reachable:
         self._counts = [len(b.lower) for b in bounds]
         self._starts = np.cumsum([0, *self._counts[:-1]])
         jerks, between = thirds(period)
-        before, after = np.eye(6)[[0]], np.eye(6)[[5]]
-        # Rows: value before, rate of rate three times, jerk three times; then the rate twice.
-        self._rows = np.concatenate([before, between[:, 2], after, jerks, between[:, 1]])
-        nothing, self._middle, self._half = np.zeros_like(lower), 0.5 * (lower + upper), 0.5 * (upper - lower)
-        self._centre = np.stack([self._middle, *[nothing] * 6])
-        self._most = np.stack([self._half, *[acceleration * INSIDE] * 3, *[jerk] * 3])
-        self._velocity, self._half_jerk = velocity * INSIDE, 0.5 / jerk
-        self._stop = (1.0 / jerk, 1.0 / (3.0 * jerk * jerk), 0.5 / acceleration, 0.5 * acceleration / jerk)
+        # Rows: rate of rate three times, jerk three times, rate three times; positions before and after come behind them.
+        after = np.eye(6, k=3)
+        self._rows = np.concatenate([between[:, 2], after[2:3], jerks, between[:, 1], after[1:2]])
+        self._middle, half = 0.5 * (lower + upper), 0.5 * (upper - lower)
+        fast = velocity * INSIDE
+        self._most = np.stack([*[acceleration * INSIDE] * 3, *[jerk] * 3, fast, fast, fast, half, half])
+        self._used = np.zeros_like(self._most)
+        self._velocity, self._half_jerk = fast, 0.5 / jerk
+        self._stop = (1.0 / jerk, 0.5 / acceleration, 0.5 * acceleration / jerk)
         self._scales: list[float] = []
-        self._speed = self._velocity
 
     def __call__(self, now: Array, goal: Array, scales: Sequence[float]) -> list[bool]:
         """For each group, whether `goal` [3, D] may be had one period after `now` [3, D] and be stopped from.
@@ -62,22 +62,26 @@ class Reachable:
         `scales`: share of the velocity limits of each group.
         """
         if scales != self._scales:
-            self._scales, self._speed = list(scales), self._velocity * np.repeat(scales, self._counts)
-        seen: Array = self._rows @ np.concatenate((now, goal))
-        count = len(self._most)
-        free = (np.abs(seen[:count] - self._centre) <= self._most).all(axis=0)
-        free &= (np.abs(seen[count:]) <= self._speed).all(axis=0)
-        rate, bend = np.abs(goal[1]), np.abs(goal[2])
-        peak = rate + bend * bend * self._half_jerk
-        free &= peak <= self._speed
-        free &= np.abs(goal[0] - self._middle) + self._stopping(rate, bend, peak) <= self._half
+            self._scales = list(scales)
+            self._most[6:9] = self._velocity * np.repeat(scales, self._counts)
+        states, used = np.concatenate((now, goal)), self._used
+        np.matmul(self._rows, states, out=used[:9])
+        np.subtract(states[::3], self._middle, out=used[9:])
+        np.abs(used, out=used)
+        bend, peak = used[2], used[8]
+        peak += bend * bend * self._half_jerk
+        used[10] += self._stopping(bend, peak)
+        free = (used <= self._most).all(axis=0)
         if free.all():
             return [True] * len(self._counts)
         free |= ~((now != goal).any(axis=0) | now[1:].any(axis=0))
         return list(np.logical_and.reduceat(free, self._starts).tolist())
 
-    def _stopping(self, rate: Array, bend: Array, peak: Array) -> Array:
-        """How far a stop leads at most in either direction: `limits.stop_reach` of all channels, signs left out."""
-        per_jerk, cubic, per_acceleration, ramp = self._stop
-        distance: Array = bend * (rate * per_jerk + bend * bend * cubic) + peak * (peak * per_acceleration + ramp)
+    def _stopping(self, bend: Array, peak: Array) -> Array:
+        """How far a stop leads at most, whatever the signs: a little more than `limits.stop_reach`.
+
+        `bend`: size of the rate of rate, `peak`: of the rate once that has gone to zero.
+        """
+        per_jerk, per_acceleration, ramp = self._stop
+        distance: Array = peak * (bend * per_jerk + peak * per_acceleration + ramp)
         return distance

@@ -44,7 +44,7 @@ class PolicyNode(ManagedNode):
         Parameter("seed", 0, "seed of the noise that plans start from", low=0, high=2**31 - 1),
         Parameter("prompt", "subtask", "topic the prompt comes from", choices=("subtask", "task")),
         Parameter(
-            "prompt_max_age", 10.0, "a subtask older than this [s] is not followed; 0: any age", low=0.0, high=3600.0
+            "prompt_max_age", 5.0, "a subtask older than this [s] is not followed; 0: any age", low=0.0, high=3600.0
         ),
         Parameter("replan_period", 0.4, "seconds between plans in autonomy", low=0.02, high=60.0, live=True),
         Parameter("idle_period", 1.0, "seconds between plans while a person drives", low=0.02, high=60.0, live=True),

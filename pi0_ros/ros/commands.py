@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from geometry_msgs.msg import Twist, TwistStamped
 from sensor_msgs.msg import JointState
@@ -17,8 +18,7 @@ from pi0_ros.ros.conversions import to_driver, twist_axes
 from pi0_ros.ros.stencil import Number, Stencil
 
 
-@dataclass(frozen=True)
-class Motion:
+class Motion(NamedTuple):
     """One group's part of a command: values and rates in robot units, ROS time [s], time until the next command [s]."""
 
     stamp: float

@@ -38,7 +38,7 @@ def test_a_goal_is_reachable_exactly_where_its_three_jerks_keep_every_limit(x, v
     goal, fast = states[-1], 2.0 * INSIDE * scale
     excess = [
         abs(now[0]),
-        abs(goal[0]) + stop_reach(abs(goal[1]), abs(goal[2]), 8.0, 80.0),
+        abs(goal[0]) + stopping(goal),
         *(abs(s[2]) / (8.0 * INSIDE) for s in states[1:]),
         *(abs(j) for j in jerks),
         *(abs(s[1]) / fast for s in states[1:]),
@@ -47,6 +47,17 @@ def test_a_goal_is_reachable_exactly_where_its_three_jerks_keep_every_limit(x, v
     if abs(max(excess) - 1.0) > 1e-6:
         still = not now[1:].any() and np.array_equal(now, goal)
         assert asked(now, goal, scale) == (max(excess) < 1.0 or still)
+
+
+def stopping(state):
+    """What a stop is held to need: an upper bound that has no signs."""
+    peak, bend = abs(state[1]) + state[2] ** 2 / 160.0, abs(state[2])
+    return peak * (bend / 80.0 + peak / 16.0 + 0.05)
+
+
+@given(st.floats(-2.0, 2.0), st.floats(-8.0, 8.0))
+def test_the_room_kept_for_a_stop_is_never_too_small(v, a):
+    assert stopping([0.0, v, a]) >= max(stop_reach(v, a, 8.0, 80.0), stop_reach(-v, -a, 8.0, 80.0)) - 1e-12
 
 
 @given(st.floats(0.001, 0.1), st.lists(st.floats(-1.0, 1.0), min_size=6, max_size=6))

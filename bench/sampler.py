@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,8 @@ RATIOS = (
     ("fast", "lerobot"),
     ("fast_one_camera_absent", "lerobot_one_camera_absent"),
     ("fast_steps", "lerobot_steps"),
+    ("fast_compiled", "lerobot"),
+    ("fast_compiled_steps", "lerobot_steps"),
     ("fast_bfloat16", "lerobot"),
     ("fast_bfloat16", "lerobot_bfloat16"),
 )
@@ -89,6 +92,12 @@ def middle(args: argparse.Namespace) -> None:
         "fast_one_camera_absent": lambda: fast(*cases[2]),
         **{f"fast_{name}": call for name, call in fast.stages(*cases[3]).items()},
     }
+    if shutil.which("g++") or shutil.which("clang++"):
+        compiled = FastSampler(model, mode="compile")
+        calls["fast_compiled"] = lambda: compiled(*cases[3])
+        calls["fast_compiled_steps"] = compiled.stages(*cases[3])["steps"]
+    else:
+        print("no C++ compiler: mode compile is left out", file=sys.stderr)
     if has_onednn(torch.bfloat16):
         half = FastSampler(model, dtype=torch.bfloat16)
         calls["fast_bfloat16"] = lambda: half(*cases[3])

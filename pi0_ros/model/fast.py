@@ -14,6 +14,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -109,7 +110,7 @@ class FastSampler:
     ):
         weight, config = model.gemma.embed_tokens.weight, model.config
         self.model, self.config, self.mode, self.bucket = model, config, mode, bucket
-        self.to = Target(torch.device(device or weight.device), dtype or weight.dtype, blocked="compile" not in mode)
+        self.to = Target(torch.device(device or weight.device), dtype or weight.dtype)
         _check_mode(mode, self.to.device)
         pictures, done = config.vision.tokens * len(config.cameras), give_up if release else keep
         self.embedding, head = self.to(weight), model.vocabulary
@@ -126,7 +127,8 @@ class FastSampler:
         if config.expert is not None:
             self.expert = Stack(model.expert, self.to, config.horizon)
             self.heads = Heads(model, self.to)
-        compiled = torch.compile if "compile" in mode else (lambda function: function)
+        # Whole graphs or an error: in pieces it would be compiled anew for every layer, and be slower than not at all.
+        compiled = partial(torch.compile, fullgraph=True) if "compile" in mode else (lambda function: function)
         self._prefix, self._step = compiled(self._run_prefix), compiled(self._run_step)
         self.plans, self.graphs, self.tables = Recent(cache_size), Recent(cache_size), Recent(cache_size)
         self.pool = torch.cuda.graph_pool_handle() if "graph" in mode else None

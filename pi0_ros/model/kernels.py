@@ -7,7 +7,10 @@ operator's own overhead of ten microseconds shows, the plain operators.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +18,7 @@ from torch import Tensor
 
 WORTH_BLOCKING = 8_000_000  # multiplications
 MIN_ROWS = 64  # of queries for one thread
+MOST_SCORES = 1 << 20  # 4 MiB
 
 
 class Linear:
@@ -40,23 +44,53 @@ class Linear:
 
 
 class OneDnnLinear(Linear):
-    """The same with oneDNN's blocked weights, for about `rows` rows of x."""
+    """The same with oneDNN's blocked weights, for about `rows` rows of x.
+
+    torch's compiler cannot look at blocked weights: to it a product is an operator of ours that knows them by number.
+    """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, rows: int):
         packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), rows)
         super().__init__(packed, bias)
+        self.number, self.width = next(_NUMBERS), weight.shape[0]
+        _PACKED[self.number] = self
 
     def __call__(self, x: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():
+            return torch.ops.pi0_ros.product(x, self.number, self.width)
         return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
 
     def gelu(self, x: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():
+            return torch.ops.pi0_ros.product_gelu(x, self.number, self.width)
         return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "gelu", [], "tanh")
 
     def plus(self, x: Tensor, other: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():
+            return torch.ops.pi0_ros.product_plus(x, other, self.number, self.width)
         return torch.ops.mkldnn._linear_pointwise.binary(x, other, self.weight, self.bias, "add")
 
     def times(self, x: Tensor, other: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():
+            return torch.ops.pi0_ros.product_times(x, other, self.number, self.width)
         return torch.ops.mkldnn._linear_pointwise.binary(x, other, self.weight, self.bias, "mul")
+
+
+_NUMBERS = itertools.count()
+_PACKED: WeakValueDictionary[int, OneDnnLinear] = WeakValueDictionary()
+
+
+def _define(name: str, others: str, work: Callable[..., Tensor]) -> None:
+    """An operator over x, more tensors, the number of a packed layer and its width."""
+    torch.library.define(f"pi0_ros::{name}", f"(Tensor x{others}, int number, int width) -> Tensor")
+    torch.library.impl(f"pi0_ros::{name}", "CPU")(lambda *given: work(_PACKED[given[-2]], *given[:-2]))
+    torch.library.register_fake(f"pi0_ros::{name}")(lambda x, *given: x.new_empty((*x.shape[:-1], given[-1])))
+
+
+_define("product", "", OneDnnLinear.__call__)
+_define("product_gelu", "", OneDnnLinear.gelu)
+_define("product_plus", ", Tensor other", OneDnnLinear.plus)
+_define("product_times", ", Tensor other", OneDnnLinear.times)
 
 
 def has_onednn(dtype: torch.dtype) -> bool:
@@ -68,11 +102,10 @@ def has_onednn(dtype: torch.dtype) -> bool:
 
 @dataclass(frozen=True)
 class Target:
-    """Where and in which type packed weights live; `blocked`: whether oneDNN's layout may be used."""
+    """Where and in which type packed weights live."""
 
     device: torch.device
     dtype: torch.dtype
-    blocked: bool = True
 
     def __call__(self, tensor: Tensor) -> Tensor:
         """A copy on the device in the working type."""
@@ -85,7 +118,7 @@ class Target:
     def fuses(self, weight: Tensor, rows: int, dtype: torch.dtype) -> bool:
         """Whether a product with this weight and `rows` rows pays in oneDNN's form here."""
         large = rows * weight.numel() >= WORTH_BLOCKING
-        return large and self.blocked and self.device.type == "cpu" and has_onednn(dtype)
+        return large and self.device.type == "cpu" and has_onednn(dtype)
 
     def linear(self, weight: Tensor, bias: Tensor | None = None, rows: int = 64, full: bool = False) -> Linear:
         """The quickest linear layer; `rows`: how many rows x will have, `full`: in float32."""
@@ -115,9 +148,14 @@ def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
     """Softmax attention of q [B, kv_heads, rows, d] over k and v [B, kv_heads, tokens, d]; `bias` is added to the scores.
 
     On a CPU torch hands threads whole blocks of 64 rows. The 400 of 50 actions and 8 heads are 7 blocks, of which one of
-    two threads gets 256 rows; cut in as many equal parts as there are threads they take an eighth less.
+    two threads gets 256 rows; cut in as many equal parts as there are threads they take an eighth less. Where oneDNN
+    multiplies and the scores fit into the caches, two whole products with a softmax between take a little less again.
     """
-    parts = torch.get_num_threads() if q.device.type == "cpu" else 1
+    if _in_products(q, k):
+        attend = torch.ops.pi0_ros.attend if torch.compiler.is_compiling() else _attend
+        hidden = None if bias is None else bias.reshape(-1)
+        return attend(q[0, 0] * q.shape[-1] ** -0.5, k[0, 0], v[0, 0], hidden)[None, None]
+    parts = _threads() if q.device.type == "cpu" else 1
     if parts == 1 or q.shape[1] != 1 or q.shape[2] % parts or q.shape[2] // parts < MIN_ROWS:
         return F.scaled_dot_product_attention(q, k, v, bias)
     cut = q.view(q.shape[0], parts, -1, q.shape[-1])
@@ -125,14 +163,43 @@ def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
     return F.scaled_dot_product_attention(cut, k, v, bias).reshape(q.shape)
 
 
+def _in_products(q: Tensor, k: Tensor) -> bool:
+    """Whether attention pays as two products: float32 on a CPU with oneDNN, one row of the batch, one key head."""
+    scores = q.shape[2] * k.shape[2]
+    fits = q.shape[:2] == (1, 1) and scores <= MOST_SCORES and scores * q.shape[-1] >= WORTH_BLOCKING
+    return fits and q.device.type == "cpu" and q.dtype == torch.float32 and _multiplies()
+
+
+@torch.compiler.assume_constant_result
+def _multiplies() -> bool:
+    return has_onednn(torch.float32)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+    """Attention of scaled q [rows, d] over k and v [tokens, d], all scores at once; bias [tokens]."""
+    scores = torch.ops.mkldnn._linear_pointwise(q, k, bias, "none", [], "")
+    return scores.softmax(-1) @ v
+
+
+torch.library.define("pi0_ros::attend", "(Tensor q, Tensor k, Tensor v, Tensor? bias) -> Tensor")
+torch.library.impl("pi0_ros::attend", "CPU")(_attend)
+torch.library.register_fake("pi0_ros::attend")(lambda q, k, v, bias: q.new_empty((q.shape[0], v.shape[1])))
+
+
+@torch.compiler.assume_constant_result
+def _threads() -> int:
+    return torch.get_num_threads()
+
+
 def rotate_pairs(x: Tensor, table: Tensor) -> Tensor:
     """Rotary embedding in float32 of x [B, T, heads, d] whose pairs lie side by side; table [T, d / 2, 2] (cos, sin).
 
     Published weights pair dimensions i and i + d/2; `pair_rows` reorders the rows of query and key weights, which
-    changes no score. A pair is then one complex number and the rotation one product.
+    changes no score. A pair is then one complex number and the rotation one product (which torch's compiler does not
+    know, but it needs no such help).
     """
     pairs = x.float().unflatten(-1, (-1, 2))
-    if x.device.type == "cpu":
+    if x.device.type == "cpu" and not torch.compiler.is_compiling():
         turned = torch.view_as_real(torch.view_as_complex(pairs) * torch.view_as_complex(table)[:, None])
     else:
         (cos, sin), (a, b) = table[:, None].unbind(-1), pairs.unbind(-1)

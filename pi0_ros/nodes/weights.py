@@ -23,6 +23,12 @@ MODEL_PARAMETERS = (
     Parameter("device", "cpu", "where the network runs: cpu, cuda, cuda:1", required=True),
     Parameter("threads", 1, "processor threads for inference; 0 leaves the choice to the library", low=0, high=256),
     Parameter("backend", "torch", "torch, or onnx: the graphs that `pi0 export` writes", choices=("torch", "onnx")),
+    Parameter(
+        "mode",
+        "auto",
+        "how torch runs it; compile takes a C++ compiler and its time; auto: graphs on a GPU, else eager",
+        choices=("auto", "eager", "compile", "graph", "compile_graph"),
+    ),
     Parameter("steps", 0, "flow steps of a plan; 0: as many as the checkpoint says, else 10", low=0, high=100),
     Parameter("tokenizer", "", "tokenizer's file or folder, where the checkpoint has none"),
     Parameter("fast_tokenizer", "", "FAST tokenizer's folder, where a π0-FAST checkpoint has none"),
@@ -63,6 +69,7 @@ class Weights:
                 overrides=Overrides(values.statistics, values.asset, values.pad_state_to),
                 steps=values.steps or None,
                 backend=values.backend,
+                mode=None if values.mode == "auto" else values.mode,
             )
         return self._loaded[key]
 

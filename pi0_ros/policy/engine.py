@@ -219,6 +219,7 @@ def load_policy(
     overrides: Overrides | None = None,
     steps: int | None = None,
     backend: str = "torch",
+    mode: str | None = None,
     sizes: Mapping[str, Any] | None = None,
 ) -> Policy | RemotePolicy:
     """Load a checkpoint for a robot and check that they fit.
@@ -227,7 +228,8 @@ def load_policy(
     package, or ws://host:port of an openpi server.
     adapter: its YAML, a name under config/policies, or None for the checkpoint's own, else the one named after the
     robot. tokenizer, fast: where the checkpoint lacks them. threads: of torch, for the whole process. steps: of the
-    flow (None: what the checkpoint says, else 10). backend: "torch", or "onnx" for the graphs of `pi0 export`.
+    flow (None: what the checkpoint says, else 10). backend: "torch", or "onnx" for the graphs of `pi0 export`. mode: how
+    torch runs it ("eager", "compile", "graph", "compile_graph"; None: graphs on CUDA, else eager).
     Raises: PolicyError (MisfitError where robot and checkpoint do not fit), CheckpointError for the weights.
     """
     if str(checkpoint).startswith(("ws://", "wss://")):
@@ -236,10 +238,11 @@ def load_policy(
         return connect_policy(str(checkpoint), robot, adapter)
     import torch
 
-    from pi0_ros.policy.backends.torch_backend import check_device
+    from pi0_ros.policy.backends.torch_backend import check_device, check_mode
 
     if backend == "torch":
         check_device(device)
+        check_mode(mode, device)
     if threads is not None:
         torch.set_num_threads(threads)
     checkpoint = checkpoint_folder(checkpoint)
@@ -251,7 +254,7 @@ def load_policy(
     speech = load_fast_for(opened, fast) if pipeline.style.kind == "pi0_fast" else None
     _check_vocabulary(opened, words)
     count = steps or int(opened.settings.get("num_inference_steps") or 10)
-    network = _network(checkpoint, opened, backend, device, count, threads, sizes_for(opened, found, sizes))
+    network = _network(checkpoint, opened, backend, device, mode, count, threads, sizes_for(opened, found, sizes))
     return Policy(robot, found, pipeline, words, network, speech)
 
 
@@ -260,6 +263,7 @@ def _network(
     opened: Checkpoint,
     backend: str,
     device: str,
+    mode: str | None,
     steps: int,
     threads: int | None,
     sizes: Mapping[str, Any] | None,
@@ -274,7 +278,7 @@ def _network(
     from pi0_ros.model import load
     from pi0_ros.policy.backends.torch_backend import TorchBackend
 
-    return TorchBackend(load(checkpoint, device=device, sizes=sizes).model, device, steps, release=True)
+    return TorchBackend(load(checkpoint, device=device, sizes=sizes).model, device, steps, mode=mode, release=True)
 
 
 def read_policy(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -146,6 +147,36 @@ def test_attention_cut_in_parts_for_threads_is_the_whole(hidden: int) -> None:
             close(kernels.attention(q, k, v, bias), whole)
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("hidden", [0, 5])
+@pytest.mark.parametrize("tokens", [1, 31, 200])
+def test_attention_in_two_products_is_the_whole(hidden: int, tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "WORTH_BLOCKING", 0)
+    generator = torch.Generator().manual_seed(6)
+    q, k, v = (torch.randn(1, 1, rows, 16, generator=generator) for rows in (192, tokens + hidden, tokens + hidden))
+    bias = torch.zeros(1, 1, 1, tokens + hidden)
+    bias[..., :hidden] = -torch.inf
+    assert kernels._in_products(q, k) == kernels.has_onednn(torch.float32)
+    for hide in (bias, None):
+        whole = torch.nn.functional.scaled_dot_product_attention(q, k, v, hide)
+        close(kernels.attention(q, k, v, hide), whole)
+
+
+NO_COMPILER = shutil.which("g++") is None and shutil.which("clang++") is None
+
+
+@pytest.mark.skipif(NO_COMPILER, reason="torch.compile needs a C++ compiler")
+@pytest.mark.parametrize("kind", ["pi0", "pi05"])
+def test_the_compiled_path_takes_the_blocked_kernels_and_agrees(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "WORTH_BLOCKING", 0)
+    generator = torch.Generator().manual_seed(23)
+    config = small_config(kind)
+    model, inputs = random_model(config, generator), random_inputs(config, 1, generator)
+    noise = torch.randn(1, config.horizon, config.action_dim, generator=generator)
+    sampler = FastSampler(model, mode="compile")
+    assert isinstance(sampler.expert.layers[0].o, kernels.OneDnnLinear) == kernels.has_onednn(torch.float32)
+    close(sampler(inputs, noise), sample_actions(model, inputs, noise))
 
 
 def test_prompts_of_one_bucket_share_their_buffers() -> None:

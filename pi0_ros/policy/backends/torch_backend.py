@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,10 +10,12 @@ import torch
 from torch import Tensor
 
 from pi0_ros.model import FastSampler, Inputs, Pi0, Rtc, generate_text, sample_actions
+from pi0_ros.model.fast import MODES
 from pi0_ros.policy.backend import Array, NormalisedPrefix
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.pipeline import ModelInputs
 
+COMPILERS = ("g++", "clang++")
 BUCKET = 16  # text tokens that share a graph: a prompt with the state in it has another length at nearly every call
 
 
@@ -71,6 +74,16 @@ def _rtc(prefix: NormalisedPrefix | None) -> Rtc | None:
         return None
     previous = torch.from_numpy(np.asarray(prefix.values, np.float32))[None]
     return Rtc(previous, prefix.delay_rows, prefix.execution_rows, prefix.method)
+
+
+def check_mode(mode: str | None, device: str) -> None:
+    """Refuse a way of running the network that cannot be had here. Raises PolicyError."""
+    if mode is not None and mode not in MODES:
+        raise PolicyError(f"mode {mode!r} is unknown; there are {', '.join(MODES)}")
+    if mode and "graph" in mode and torch.device(device).type != "cuda":
+        raise PolicyError(f"mode {mode} records CUDA graphs and the device is {device}; use eager or compile")
+    if mode == "compile" and torch.device(device).type == "cpu" and not any(map(shutil.which, COMPILERS)):
+        raise PolicyError(f"mode compile needs a C++ compiler ({' or '.join(COMPILERS)}); install one, or use eager")
 
 
 def check_device(device: str) -> None:

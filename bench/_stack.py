@@ -160,7 +160,8 @@ class Watcher(RosNode):
         end = time.monotonic() + timeout
         while not self.happens(condition, 2.0):
             if time.monotonic() > end:
-                raise BenchError(f"waited {timeout:g} s for {what}; {self.mode}: {self.reason}")
+                told = "; ".join(f"{name}: {text}" for name, (text, _) in sorted(self.health.items()))
+                raise BenchError(f"waited {timeout:g} s for {what}; {self.mode}: {self.reason}; diagnostics: {told}")
             if self.mode == "stopped":
                 self.ask("executor/reset")
 

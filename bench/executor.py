@@ -149,6 +149,7 @@ def report(part: str, seen: Timekeeper, period: float) -> None:
         tell(part, f"worst_minute_{name.replace('_ms', '')}", max(m[name] for m in minutes), "ms")
     for name in ("work_ms_p50", "work_ms_p99", "work_ms_max"):
         tell(part, f"worst_minute_{name.replace('_ms', '')}", max(m[name] for m in minutes), "ms")
+    tell(part, "middle_minute_work_p99", float(np.median([m["work_ms_p99"] for m in minutes])), "ms", goal=1)
 
 
 # --- the parts -----------------------------------------------------------------------------------------------------

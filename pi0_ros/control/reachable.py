@@ -1,7 +1,7 @@
 """Which groups reach their goals within one period, inside every limit: those on their plan, so nearly always all.
 
 A period is cut into thirds of constant jerk; three jerks lead from one state (value, rate, rate of rate) to any other, and
-which ones is a matter of three linear equations. All that has to be compared with a limit is then linear in the two
+which ones is a matter of three linear equations. Nearly all that has to be compared with a limit is then linear in the two
 states: one product of a small matrix for all channels, where planning each group's way takes a solver.
 """
 

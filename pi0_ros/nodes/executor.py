@@ -35,7 +35,7 @@ from pi0_ros.nodes.brake import Brake
 from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.robot.spec import Group, StateSource
 from pi0_ros.ros.clock import time_message
-from pi0_ros.ros.commands import COMMAND_TYPES, CommandStencil, Motion
+from pi0_ros.ros.commands import COMMAND_TYPES, CommandStencil, GroupCommand
 from pi0_ros.ros.conversions import (
     MODE_CODES,
     ConversionError,
@@ -358,7 +358,7 @@ class ExecutorNode(ManagedNode):
             bad = [n for n, v in zip(command.names, command.values, strict=True) if not math.isfinite(v)]
             raise ValueError(f"the command for {', '.join(bad)} is not finite")
         ready = [
-            (publisher, stencil(Motion(command.stamp, values[s], rates[s], self.period)))
+            (publisher, stencil(GroupCommand(command.stamp, values[s], rates[s], self.period)))
             for stencil, s, publisher in self._commands
         ]
         for publisher, serialized in ready:

@@ -18,7 +18,7 @@ from pi0_ros.ros.conversions import to_driver, twist_axes
 from pi0_ros.ros.stencil import Number, Stencil
 
 
-class Motion(NamedTuple):
+class GroupCommand(NamedTuple):
     """One group's part of a command: values and rates in robot units, ROS time [s], time until the next command [s]."""
 
     stamp: float
@@ -32,11 +32,11 @@ class CommandType:
     """A robot YAML type: the message class, the numbers of a command in the message's order, the message they make."""
 
     message: type
-    numbers: Callable[[Group, Motion], list[Number]]
+    numbers: Callable[[Group, GroupCommand], list[Number]]
     build: Callable[[Group, Sequence[Number]], object]
 
 
-def command_message(group: Group, motion: Motion) -> object:
+def command_message(group: Group, motion: GroupCommand) -> object:
     """The driver's message for a group."""
     kind = COMMAND_TYPES[group.command.type]
     return kind.build(group, kind.numbers(group, motion))
@@ -49,10 +49,10 @@ class CommandStencil:
         kind, rest = COMMAND_TYPES[group.command.type], (0.0,) * len(group.channels)
         self._group, self._numbers = group, kind.numbers
         self._stencil = Stencil(
-            lambda numbers: kind.build(group, numbers), kind.numbers(group, Motion(0, rest, rest, 0))
+            lambda numbers: kind.build(group, numbers), kind.numbers(group, GroupCommand(0, rest, rest, 0))
         )
 
-    def __call__(self, motion: Motion) -> bytes:
+    def __call__(self, motion: GroupCommand) -> bytes:
         """The message's bytes."""
         return self._stencil(self._numbers(self._group, motion))
 
@@ -66,7 +66,7 @@ def _driver_rates(group: Group, rates: Sequence[float]) -> list[float]:
 # --- twists -----------------------------------------------------------------------------------------------------
 
 
-def _twist_numbers(group: Group, motion: Motion) -> list[Number]:
+def _twist_numbers(group: Group, motion: GroupCommand) -> list[Number]:
     return list(motion.values)
 
 
@@ -80,7 +80,7 @@ def _twist(group: Group, numbers: Sequence[Number]) -> Twist:
     return twist
 
 
-def _stamped_numbers(group: Group, motion: Motion) -> list[Number]:
+def _stamped_numbers(group: Group, motion: GroupCommand) -> list[Number]:
     return [*time_parts(motion.stamp), *motion.values]
 
 
@@ -94,7 +94,7 @@ def _twist_stamped(group: Group, numbers: Sequence[Number]) -> TwistStamped:
 # --- joints -----------------------------------------------------------------------------------------------------
 
 
-def _array_numbers(group: Group, motion: Motion) -> list[Number]:
+def _array_numbers(group: Group, motion: GroupCommand) -> list[Number]:
     return to_driver(group, motion.values)
 
 
@@ -102,7 +102,7 @@ def _array(group: Group, numbers: Sequence[Number]) -> Float64MultiArray:
     return Float64MultiArray(data=array("d", numbers))
 
 
-def _joint_numbers(group: Group, motion: Motion) -> list[Number]:
+def _joint_numbers(group: Group, motion: GroupCommand) -> list[Number]:
     return [*time_parts(motion.stamp), *to_driver(group, motion.values), *_driver_rates(group, motion.rates)]
 
 
@@ -121,7 +121,7 @@ def stopping_distance(rate: float, acceleration: float) -> tuple[float, float]:
     return rate * abs(rate) / (2.0 * acceleration), abs(rate) / acceleration
 
 
-def _rest(group: Group, motion: Motion) -> tuple[list[float], float]:
+def _rest(group: Group, motion: GroupCommand) -> tuple[list[float], float]:
     """Where the group comes to rest, all channels together, and how long that takes [s]."""
     stops = [stopping_distance(r, c.limits.acceleration) for r, c in zip(motion.rates, group.channels, strict=True)]
     longest = max((duration for _, duration in stops), default=0.0)
@@ -130,7 +130,7 @@ def _rest(group: Group, motion: Motion) -> tuple[list[float], float]:
     return inside, longest
 
 
-def _trajectory_numbers(group: Group, motion: Motion) -> list[Number]:
+def _trajectory_numbers(group: Group, motion: GroupCommand) -> list[Number]:
     """The command one period ahead, then the stop that follows should no further message arrive."""
     ends, duration = _rest(group, motion)
     ahead = [*to_driver(group, motion.values), *_driver_rates(group, motion.rates), *duration_parts(motion.period)]

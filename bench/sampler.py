@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from torch import Tensor
 
 from bench._sampler_work import MIDDLE, best, matrix_peak, operations, random_weights, report, seconds_of, workload
 from pi0_ros.model import FastSampler, Inputs, Pi0, preset, sample_actions
+from pi0_ros.model.fast import has_compiler
 from pi0_ros.model.kernels import has_onednn
 
 VALID = 64
@@ -92,7 +92,7 @@ def middle(args: argparse.Namespace) -> None:
         "fast_one_camera_absent": lambda: fast(*cases[2]),
         **{f"fast_{name}": call for name, call in fast.stages(*cases[3]).items()},
     }
-    if shutil.which("g++") or shutil.which("clang++"):
+    if has_compiler():
         compiled = FastSampler(model, mode="compile")
         calls["fast_compiled"] = lambda: compiled(*cases[3])
         calls["fast_compiled_steps"] = compiled.stages(*cases[3])["steps"]

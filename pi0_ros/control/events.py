@@ -20,7 +20,7 @@ INTERVAL = 1.0  # [s] the log throttle of ros2_control and Nav2
 
 
 class EventLog:
-    """Events since the last `take`; the same name is repeated at most once a second, its text may change."""
+    """Events since the last `take`; the same name is not repeated for a while, though its text may change."""
 
     DEPTH = 64
 

@@ -11,6 +11,7 @@ Beside them: pictures in one batch, fused weights, time tables, buffers that sta
 from __future__ import annotations
 
 import math
+import shutil
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from pi0_ros.model.sampling import integrate, time_grid
 from pi0_ros.model.text import EOS, choose, until, with_start
 
 MODES = ("eager", "compile", "graph", "compile_graph")
+COMPILERS = ("g++", "clang++")
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class FastSampler:
         weight, config = model.gemma.embed_tokens.weight, model.config
         self.model, self.config, self.mode, self.bucket = model, config, mode, bucket
         self.to = Target(torch.device(device or weight.device), dtype or weight.dtype)
-        _check_mode(mode, self.to.device)
+        check_mode(mode, self.to.device)
         pictures, done = config.vision.tokens * len(config.cameras), give_up if release else keep
         self.embedding, head = self.to(weight), model.vocabulary
         self.vocabulary = self.embedding if head is weight or torch.equal(head, weight) else self.to(head)
@@ -424,8 +426,16 @@ def _per_token(row: Tensor, zero: Tensor, given: Tensor) -> Tensor:
     return torch.where(given, zero[..., None, :], row[..., None, :])
 
 
-def _check_mode(mode: str, device: torch.device) -> None:
+def has_compiler() -> bool:
+    """Whether torch.compile finds what it needs for a CPU."""
+    return any(map(shutil.which, COMPILERS))
+
+
+def check_mode(mode: str, device: torch.device) -> None:
+    """Refuse a way of running the network that cannot be had on `device`. Raises InputError."""
     if mode not in MODES:
-        raise InputError(f"mode '{mode}' is not known; choose one of {', '.join(MODES)}")
+        raise InputError(f"mode {mode!r} is unknown; there are {', '.join(MODES)}")
     if "graph" in mode and device.type != "cuda":
-        raise InputError(f"mode '{mode}' needs a CUDA device, this sampler is on {device}")
+        raise InputError(f"mode {mode} records CUDA graphs and the device is {device}; use eager or compile")
+    if mode == "compile" and device.type == "cpu" and not has_compiler():
+        raise InputError(f"mode compile needs a C++ compiler ({' or '.join(COMPILERS)}); install one, or use eager")

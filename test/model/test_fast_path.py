@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -163,10 +162,7 @@ def test_attention_in_two_products_is_the_whole(hidden: int, tokens: int, monkey
         close(kernels.attention(q, k, v, hide), whole)
 
 
-NO_COMPILER = shutil.which("g++") is None and shutil.which("clang++") is None
-
-
-@pytest.mark.skipif(NO_COMPILER, reason="torch.compile needs a C++ compiler")
+@pytest.mark.skipif(not fast_module.has_compiler(), reason="torch.compile needs a C++ compiler")
 @pytest.mark.parametrize("kind", ["pi0", "pi05"])
 def test_the_compiled_path_takes_the_blocked_kernels_and_agrees(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "WORTH_BLOCKING", 0)
@@ -302,7 +298,7 @@ class Replayed:
 @pytest.mark.parametrize("kind", ["pi0", "pi05"])
 def test_a_whole_call_runs_from_fixed_inputs_without_waiting(kind, method, monkeypatch) -> None:
     monkeypatch.setattr(fast_module, "Captured", Replayed)
-    monkeypatch.setattr(fast_module, "_check_mode", lambda mode, device: None)
+    monkeypatch.setattr(fast_module, "check_mode", lambda mode, device: None)
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None, raising=False)
     generator = torch.Generator().manual_seed(18)
     config = small_config(kind)

@@ -24,7 +24,7 @@ from pi0_ros.ros.rotations import orientation_of_yaw, yaw_of
 from pi0_ros.ros.subscribe import prefixed
 
 MOBILE, ALOHA = load_robot("mobile_bimanual"), load_robot("aloha")
-ARM, BASE, GRIPPER = MOBILE.group("left_arm"), MOBILE.group("base"), MOBILE.group("left_gripper")
+ARM, BASE = MOBILE.group("left_arm"), MOBILE.group("base")
 SIX = np.linspace(0.1, 0.6, 6)
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pi0_ros.model import FastSampler, Inputs, Pi0, Rtc, generate_text, sample_actions
-from pi0_ros.model.fast import MODES
+from pi0_ros.model import FastSampler, InputError, Inputs, Pi0, Rtc, generate_text, sample_actions
+from pi0_ros.model.fast import check_mode as check_mode_there
 from pi0_ros.policy.backend import Array, NormalisedPrefix
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.pipeline import ModelInputs
 
-COMPILERS = ("g++", "clang++")
 BUCKET = 16  # text tokens that share a graph: a prompt with the state in it has another length at nearly every call
 
 
@@ -78,12 +76,11 @@ def _rtc(prefix: NormalisedPrefix | None) -> Rtc | None:
 
 def check_mode(mode: str | None, device: str) -> None:
     """Refuse a way of running the network that cannot be had here. Raises PolicyError."""
-    if mode is not None and mode not in MODES:
-        raise PolicyError(f"mode {mode!r} is unknown; there are {', '.join(MODES)}")
-    if mode and "graph" in mode and torch.device(device).type != "cuda":
-        raise PolicyError(f"mode {mode} records CUDA graphs and the device is {device}; use eager or compile")
-    if mode == "compile" and torch.device(device).type == "cpu" and not any(map(shutil.which, COMPILERS)):
-        raise PolicyError(f"mode compile needs a C++ compiler ({' or '.join(COMPILERS)}); install one, or use eager")
+    if mode is not None:
+        try:
+            check_mode_there(mode, torch.device(device))
+        except InputError as error:
+            raise PolicyError(str(error)) from error
 
 
 def check_device(device: str) -> None:

@@ -1,14 +1,10 @@
-import shutil
-
 import numpy as np
 import pytest
 import torch
 
+from pi0_ros.model import fast
 from pi0_ros.policy import Observation, PolicyError, load_policy
-from pi0_ros.policy.backends import torch_backend
 from pi0_ros.robot import load_robot
-
-NO_COMPILER = not any(map(shutil.which, torch_backend.COMPILERS))
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +32,12 @@ def test_a_device_that_is_not_there_is_refused(robot):
 
 
 def test_without_a_compiler_the_mode_compile_is_refused(robot, monkeypatch):
-    monkeypatch.setattr(torch_backend.shutil, "which", lambda _: None)
+    monkeypatch.setattr(fast.shutil, "which", lambda _: None)
     with pytest.raises(PolicyError, match=r"mode compile needs a C\+\+ compiler"):
         load_policy("/no/such/checkpoint", robot, mode="compile")
 
 
-@pytest.mark.skipif(NO_COMPILER, reason="torch.compile needs a C++ compiler")
+@pytest.mark.skipif(not fast.has_compiler(), reason="torch.compile needs a C++ compiler")
 def test_a_compiled_policy_plans_what_the_eager_one_plans(checkpoint, robot):
     black = np.zeros((224, 224, 3), np.uint8)
     middle = {c.name: (c.limits.lower + c.limits.upper) / 2.0 for c in robot.channels}

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """One thing that was seen or done. `kind` is state, chunk, command, event, picture, ...; `size` its bytes."""
 
     steady: float

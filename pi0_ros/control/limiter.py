@@ -70,7 +70,7 @@ class GroupLimiter:
 
     def __init__(self, bounds: Bounds, period: float, recovery: float = math.inf, steps: bool = False) -> None:
         """`steps`: goals jump by their nature (grippers), so that being late for one is no limit at work."""
-        self.bounds, self._dt, self._recovery, self._steps = bounds, period, recovery, steps
+        self.bounds, self._dt, self._recovery, self.steps = bounds, period, recovery, steps
         self.motion = Motion(bounds.lower, bounds.lower, bounds.lower)
         self.lead = period
         count = len(bounds.lower)
@@ -95,7 +95,7 @@ class GroupLimiter:
         self.motion, self.lead, self._aim = Motion(tuple(x), zeros, zeros), self._dt, None
 
     def follow(self, motion: Motion) -> None:
-        """Be in `motion`, which is known to be one period within the limits away."""
+        """Be in `motion`, to which a plan has led within the limits."""
         self.motion, self.lead, self._aim = motion, self._dt, None
 
     def step(self, goal: Array, scale: float = 1.0) -> bool:
@@ -118,7 +118,7 @@ class GroupLimiter:
         if after is None or not self._stoppable(now, after):
             return self.brake() or True
         self.motion = after
-        return self._clipped or (late and not self._steps)
+        return self._clipped or (late and not self.steps)
 
     def brake(self) -> bool:
         """One period of the stop: everything to rest together, or each as fast as it can where there is no room.
@@ -273,6 +273,7 @@ class Limiter:
         self.slices = [slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
         self._period = period
         self._reachable = Reachable([g.bounds for g in self.groups], period)
+        self._on_plan = [False] * len(self.groups)  # where these groups are stands in `state` alone
         self.state: Array = self._gathered()
         """Value, rate, rate of rate [3, D] of the command; never written into, only replaced."""
 
@@ -280,6 +281,7 @@ class Limiter:
         """Start from `values` [D] at rest."""
         for group, part in zip(self.groups, self.slices, strict=True):
             group.reset(values[part].tolist())
+        self._on_plan = [False] * len(self.groups)
         self.state = self._gathered()
 
     def step(self, goals: Sequence[Array | None], scales: Sequence[float]) -> int | None:
@@ -292,11 +294,18 @@ class Limiter:
         after: Array = np.concatenate(parts, axis=1)
         if not math.isfinite(after.sum()):
             return None
-        free, changed, rows = self._reachable(now, after, scales), 0, after.tolist()
+        asked = [
+            goal is not None and group.lead <= self._period and not group.steps
+            for group, goal in zip(self.groups, goals, strict=True)
+        ]
+        free, changed = self._reachable(now, after, scales, asked), 0
         for i, (group, part, goal) in enumerate(zip(self.groups, self.slices, goals, strict=True)):
-            if goal is not None and free[i] and group.lead <= self._period:
-                group.follow(Motion(*(tuple(row[part]) for row in rows)))
+            if free[i]:
+                self._on_plan[i] = True
                 continue
+            if self._on_plan[i]:
+                self._on_plan[i] = False
+                group.follow(Motion(*map(tuple, now[:, part].tolist())))
             if goal is None:
                 group.brake()
             else:
@@ -308,7 +317,7 @@ class Limiter:
     @property
     def still(self) -> bool:
         """Every group is at rest."""
-        return all(group.motion.still for group in self.groups)
+        return not self.state[1:].any()
 
     def _gathered(self) -> Array:
         return np.concatenate([np.array(group.motion) for group in self.groups], axis=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +22,7 @@ class Answer:
     message: str
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(NamedTuple):
     """All channels of one control period: `values` [D] in robot units, `velocities` [D] their rates.
 
     For a velocity channel both are the velocity.
@@ -61,8 +61,7 @@ class Seam:
     gap: float = 0.0
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """Result of `Executor.step`. `command` is None where nothing may be published."""
 
     command: Command | None

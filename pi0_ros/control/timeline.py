@@ -105,6 +105,7 @@ class Residual:
 
     start: float
     durations: Array  # [D]
+    shortest: float
     longest: float
     table: Array  # [6, D] over local time
 
@@ -113,8 +114,8 @@ class Residual:
         s = time - self.start
         if s >= self.longest:
             return None
-        result: Array = (quintic_basis(max(s, 0.0)) @ self.table) * (self.durations > s)
-        return result
+        result: Array = quintic_basis(max(s, 0.0)) @ self.table
+        return result if s < self.shortest else result * (self.durations > s)
 
 
 def make_residual(start: float, durations: Array, gap: Array) -> Residual:
@@ -126,7 +127,7 @@ def make_residual(start: float, durations: Array, gap: Array) -> Residual:
     table[3] = -(20.0 * x + 12.0 * t * v + 3.0 * t * t * a) / (2.0 * t**3)
     table[4] = (30.0 * x + 16.0 * t * v + 3.0 * t * t * a) / (2.0 * t**4)
     table[5] = -(12.0 * x + 6.0 * t * v + t * t * a) / (2.0 * t**5)
-    return Residual(start, durations, float(np.max(durations)), table)
+    return Residual(start, durations, float(durations.min()), float(durations.max()), table)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 STILL = 1e-7  # [s] a clock that moves less than this between two periods does not move
 NEAR = 0.75  # [periods] within which the plan clock follows smoothly
@@ -36,25 +37,23 @@ class Estop:
         return f"e-stop silent for more than {heartbeat:g} s" if silent(self.heard, now, heartbeat) else ""
 
 
-@dataclass(frozen=True)
-class Since:
+class Since(NamedTuple):
     """How long a condition has held without a break."""
 
     start: float | None = None
 
     def update(self, now: float, holds: bool) -> Since:
         """The next value."""
-        if not holds:
-            return Since()
-        return self if self.start is not None else Since(now)
+        if holds == (self.start is not None):
+            return self
+        return Since(now) if holds else Since()
 
     def lasts(self, now: float, limit: float) -> bool:
         """Whether it has held for more than `limit` [s]."""
         return self.start is not None and now - self.start > limit
 
 
-@dataclass(frozen=True)
-class ClockWatch:
+class ClockWatch(NamedTuple):
     """The ROS clock seen from the steady clock: standing still is as bad as jumping."""
 
     steady: float | None = None
@@ -79,8 +78,7 @@ class ClockWatch:
         return ""
 
 
-@dataclass(frozen=True)
-class PlanClock:
+class PlanClock(NamedTuple):
     """ROS time on which plans are evaluated: a clock of its own that follows the one that is read.
 
     A loop wakes up a little early or late, and `/clock` moves in steps; evaluated at the moment of waking, a smooth

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pi0_ros.control.limits import INSIDE, Bounds, stop_reach
-from pi0_ros.control.reachable import Reachable, thirds
+from pi0_ros.control.reachable import Reachable, Roomy, thirds
 
 PERIOD = 0.02
 LIMITS = Bounds((-1.0,), (1.0,), (2.0,), (8.0,), (80.0,))
@@ -27,7 +27,7 @@ def integrated(state, jerks, period):
 
 def asked(now, goal, scale=1.0):
     question = Reachable([LIMITS], PERIOD)
-    (answer,) = question(np.array(now)[:, None], np.array(goal)[:, None], [scale])
+    (answer,) = question(np.array(now)[:, None], np.array(goal)[:, None], [scale], [True])
     return answer
 
 
@@ -71,6 +71,13 @@ def test_the_three_jerks_lead_from_one_state_to_the_other(period, numbers):
         np.testing.assert_allclose(got / scale, wanted / scale, atol=1e-9)
 
 
+def test_well_inside_every_limit_there_is_room_for_certain():
+    now = np.array([0.2, 0.5, 1.0])
+    goal = integrated(now, [10.0] * 3, PERIOD)[-1]
+    assert Roomy(LIMITS, PERIOD)(now[:, None], goal[:, None])
+    assert not Roomy(LIMITS, PERIOD)(now[:, None], np.full((3, 1), np.nan))
+
+
 def test_standing_still_is_free_even_at_a_limit():
     assert asked([1.0, 0.0, 0.0], [1.0, 0.0, 0.0])
     assert not asked([1.0, 0.0, 0.0], [1.0, 0.001, 0.0])
@@ -80,4 +87,5 @@ def test_one_channel_that_has_to_wait_holds_its_group_and_no_other():
     question = Reachable([LIMITS, Bounds(*(2 * row for row in vars(LIMITS).values()))], PERIOD)
     now, goal = np.zeros((3, 3)), np.zeros((3, 3))
     goal[0, 2] = 0.5
-    assert question(now, goal, [1.0, 1.0]) == [True, False]
+    assert question(now, goal, [1.0, 1.0], [True, True]) == [True, False]
+    assert question(now, goal, [1.0, 1.0], [False, True]) == [False, False]

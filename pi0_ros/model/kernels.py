@@ -177,8 +177,9 @@ def _multiplies() -> bool:
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
     """Attention of scaled q [rows, d] over k and v [tokens, d], all scores at once; bias [tokens]."""
-    scores = torch.ops.mkldnn._linear_pointwise(q, k, bias, "none", [], "")
-    return scores.softmax(-1) @ v
+    multiply = torch.ops.mkldnn._linear_pointwise
+    scores = multiply(q, k, bias, "none", [], "")
+    return multiply(scores.softmax(-1), v.T, None, "none", [], "")
 
 
 torch.library.define("pi0_ros::attend", "(Tensor q, Tensor k, Tensor v, Tensor? bias) -> Tensor")

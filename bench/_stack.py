@@ -179,6 +179,14 @@ class Watcher(RosNode):
         self.wait(future.done, f"an answer of {name}", ANSWER)
         return future.result().success, future.result().message
 
+    def lay_out_anew(self) -> None:
+        """Other blocks on the table of a robot in hold, so that the policy has something to do."""
+        for request in ("executor/reset" if self.mode == "stopped" else "executor/hold", "sim_robot/reset"):
+            granted, why = self.ask(request)
+            if not granted:
+                raise BenchError(f"{request}: {why}")
+            self.wait(lambda: self.mode == "hold", "hold", 5.0)
+
     def engage(self, timeout: float = START) -> None:
         """Ask for autonomy, out of a stop by reset, until a plan is being followed."""
         end = time.monotonic() + timeout

@@ -111,7 +111,8 @@ def measure(part: str, seen: Timekeeper, stack: Stack, rate: float, seconds: flo
         if stack.ended():
             raise BenchError(f"{', '.join(stack.ended())} ended")
         if part == "loaded" and seen.mode == "autonomy" and time.monotonic() < end:
-            another_scene(seen)
+            seen.lay_out_anew()
+            seen.engage(60.0)
         if seen.mode in ("hold", "stopped") and time.monotonic() < end:
             print(f"autonomy ended, asking again: {seen.reason}", file=sys.stderr)
             seen.engaged += 1
@@ -122,16 +123,6 @@ def measure(part: str, seen: Timekeeper, stack: Stack, rate: float, seconds: flo
     tell(part, "cpu_busy", busy / whole, "share of all cores")
     tell(part, "cpu_stolen", stolen / whole, "share of all cores")
     report(part, seen, 1.0 / rate)
-
-
-def another_scene(seen: Timekeeper) -> None:
-    """The blocks anew, so that the policy has something to do."""
-    for request in ("executor/hold", "sim_robot/reset"):
-        granted, why = seen.ask(request)
-        if not granted:
-            raise BenchError(f"{request}: {why}")
-        seen.wait(lambda: seen.mode == "hold", "hold", 5.0)
-    seen.engage(60.0)
 
 
 def report(part: str, seen: Timekeeper, period: float) -> None:

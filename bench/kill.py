@@ -153,7 +153,8 @@ def beyond_limits(group: Group, seen: Sequence[tuple[float, tuple[float, ...]]],
 
 
 def kill(stack: Stack, seen: Observer, victim: str, moment: float) -> Verdict:
-    """Kill after `moment` [s] of autonomy, watch, bring the victim back, watch on."""
+    """Kill after `moment` [s] of autonomy in a new scene, watch, bring the victim back, watch on."""
+    seen.lay_out_anew()
     seen.engage(PATIENCE)
     while seen.happens(lambda: seen.mode != "autonomy", moment):  # autonomy ended for another reason
         seen.engage(PATIENCE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 import torch
@@ -332,6 +333,32 @@ def test_graphs_give_what_the_eager_path_gives(mode: str) -> None:
         noise = torch.randn(1, config.horizon, config.action_dim, generator=generator)
         close(graph(inputs, noise), eager(inputs, noise))
         assert len(graph.graphs.values) <= 2
+
+
+def unseen(config: ModelConfig, mode: str = "eager") -> FastSampler:
+    """A sampler on torch's meta device, which has shapes and types only: what mixes devices or reads back raises."""
+    with torch.device("meta"):
+        model = Pi0(config).requires_grad_(False)
+    return FastSampler(model, torch.bfloat16, "meta", mode, bucket=16)
+
+
+@pytest.mark.parametrize("method", [None, "identity", "prefix"])
+@pytest.mark.parametrize("kind", ["pi0", "pi05"])
+def test_a_call_at_full_size_stays_on_its_device_and_reads_nothing_back(kind: str, method: str | None) -> None:
+    config, generator = preset(kind), torch.Generator().manual_seed(19)
+    inputs = random_inputs(config, 1, generator)
+    noise = torch.randn(1, config.horizon, config.action_dim, generator=generator)
+    answer = unseen(config)(inputs, noise, 10, method and Rtc(noise[:, :20], 5, 10, method))
+    assert (answer.shape, answer.dtype, answer.device.type) == (noise.shape, torch.float32, "meta")
+
+
+@pytest.mark.parametrize("kind", ["pi0", "pi05"])
+def test_prefix_and_step_are_whole_graphs_on_another_device_too(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Traced as for a GPU; turning the graphs into its code is what needs one.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    config, generator = small_config(kind), torch.Generator().manual_seed(20)
+    noise = torch.randn(1, config.horizon, config.action_dim, generator=generator)
+    assert unseen(config, "compile")(random_inputs(config, 1, generator), noise).shape == noise.shape
 
 
 def test_an_absent_camera_in_the_middle_is_the_same_as_no_picture() -> None:

@@ -174,9 +174,15 @@ class Watcher(RosNode):
         client = self._asked.setdefault(name, None) or self.create_client(Trigger, name)
         self._asked[name] = client
         self.wait(client.service_is_ready, f"the service {name}")  # type: ignore[attr-defined]
-        future = client.call_async(Trigger.Request())  # type: ignore[attr-defined]
-        future.add_done_callback(lambda _: self.notify())
-        self.wait(future.done, f"an answer of {name}", ANSWER)
+        end = time.monotonic() + ANSWER
+        while True:  # what was asked of a server that is dead, but not yet known to be, is never answered
+            future = client.call_async(Trigger.Request())  # type: ignore[attr-defined]
+            future.add_done_callback(lambda _: self.notify())
+            if self.happens(future.done, ANSWER / 10.0):
+                break
+            client.remove_pending_request(future)  # type: ignore[attr-defined]
+            if time.monotonic() > end:
+                raise BenchError(f"waited {ANSWER:g} s for an answer of {name}; {self.mode}: {self.reason}")
         return future.result().success, future.result().message
 
     def lay_out_anew(self) -> None:

@@ -29,7 +29,7 @@ from pi0_ros.ros.loop import Loop
 from pi0_ros.ros.parameters import Parameter, ParameterError, Parameters
 from pi0_ros.ros.qos import RELIABLE, SENSOR
 from pi0_ros.ros.rotations import orientation_of_yaw
-from pi0_ros.ros.run import Signals, run
+from pi0_ros.ros.run import Signals, never_wait_for_readers, run
 from pi0_ros.ros.subscribe import PICTURE_TYPES
 from pi0_ros.sim.render import Renderer
 from pi0_ros.sim.robot import SimRobot
@@ -271,6 +271,7 @@ def make(_: Signals) -> list[Node]:
 
 def main() -> int:
     """Run the node."""
+    never_wait_for_readers()
     return run(make)
 
 

@@ -132,10 +132,10 @@ def never_wait_for_output() -> None:
 def never_wait_for_readers() -> None:
     """Keep this process out of Fast DDS's shared memory, unless the environment says otherwise; before `run`.
 
-    Writing to a reader through it takes a lock that lies in the reader's hands, and the first time waits up to a second
-    for the reader to show that it is alive: a recorder that starts on a busy machine would stop the control loop. UDP on
-    the same machine asks nobody. Nor is its publisher the one who sends: a thread of Fast DDS does, so that the six
-    messages of a period leave the loop at once.
+    Writing to a reader through it takes a lock that lies in the reader's hands, and waits up to a second for the reader to
+    show that it is alive: a recorder that starts on a busy machine, or one that is killed, would stop the control loop, or
+    the driver whose measurements the loop needs. UDP on the same machine asks nobody. Nor is its publisher the one who
+    sends: a thread of Fast DDS does, so that the six messages of a period leave the loop at once.
     """
     told = os.environ
     if told.get("RMW_IMPLEMENTATION", FAST_DDS) != FAST_DDS:

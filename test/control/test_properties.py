@@ -151,6 +151,9 @@ def test_all_groups_together_keep_every_limit_on_a_plan_that_jumps(number_, name
         stopped = rng.random() < 0.02
         limiter.step([None if stopped else goal[:, part] for part in limiter.slices], [scale] * len(limiter.groups))
         path.append(limiter.state[0])
+        for group, part, on_plan in zip(limiter.groups, limiter.slices, limiter._on_plan, strict=True):
+            if not on_plan:  # on its plan a group keeps no memory of its own
+                np.testing.assert_array_equal(limiter.state[:, part], np.array(group.motion))
     assert violations(robot, np.array(path), period) == []
 
 

@@ -64,12 +64,14 @@ class Executor:
         kinds = [c.kind for c in robot.channels]
         self._lower, self._upper = np.array([m.lower for m in limits]), np.array([m.upper for m in limits])
         self._position = np.array([k is Kind.POSITION for k in kinds])
-        # Lists, not arrays: of so few numbers a loop costs less than a handful of array operations with cold caches.
-        self._ends = [(i, c.limits.lower, c.limits.upper) for i, c in enumerate(robot.channels) if self._position[i]]
+        # A list, not an array: of so few numbers a loop costs less than a handful of array operations with cold caches.
+        self._tracked = [i for i, k in enumerate(kinds) if k is Kind.POSITION]
         self._driven = np.array([k is Kind.VELOCITY for k in kinds])
-        self._stops: list[Array | None] = [
-            np.zeros((3, len(g.channels))) if g.kind is Kind.VELOCITY else None for g in robot.groups
-        ]
+        parts = self._limiter.slices
+        self._driven_parts = [p for g, p in zip(robot.groups, parts, strict=True) if g.kind is Kind.VELOCITY]
+        # A velocity comes to rest on the way to zero, a position wherever it can.
+        self._rest = np.zeros((3, len(kinds)))
+        self._stops = [g.kind is Kind.VELOCITY for g in robot.groups]
         self._commanded = self._limiter.state
 
     @property
@@ -177,7 +179,7 @@ class Executor:
                 f" ({self._mode.reason}); reset first" if mode is Mode.STOPPED else ""
             )
         if trigger is Trigger.ASK_RESET:
-            return self._estop.active(steady, self.settings.estop_heartbeat) or self._outside()
+            return self._estop.active(steady, self.settings.estop_heartbeat) or self._measured.outside
         if trigger is Trigger.ASK_AUTONOMY:
             return self._measured.stale(steady)
         return ""
@@ -190,6 +192,7 @@ class Executor:
         if not (math.isfinite(steady) and math.isfinite(ros)) or steady - self._last_steady < 0.5 * self.period:
             self._log.add(steady, ros, "warn", "period", "a step that came too soon was refused")
             return self._report(steady, ros, None, "none")
+        self.settle()
         self._pace(steady, ros)
         quiet = self._measured.stale(steady)
         self._watch(steady, ros, quiet)
@@ -197,16 +200,20 @@ class Executor:
             return self._report(steady, ros, None, "none")
         if self._plans.take_up(ros, self._plan_clock.time):
             self._engaged = steady
-        owner, goals, scales = self._drive(steady, ros)
-        changed = self._limiter.step(goals, scales)
+        owner, goal, moves, scales = self._drive(steady)
+        changed = self._limiter.step(goal, moves, scales)
         if changed is None:
             self._fire(steady, ros, Trigger.FAULT, "a command that is not finite was refused", "error")
-            changed, owner = self._limiter.step(self._stops, self._full) or 0, "hold"
+            changed, owner = self._limiter.step(self._rest, self._stops, self._full) or 0, "hold"
         if changed:
             self._count(limited=1)
         before, self._commanded = self._commanded, self._limiter.state
-        self._plans.judge_seam(before, self._commanded, self._plan_clock.time, self.period)
+        self._plans.crossed(before, self._commanded, self._plan_clock.time, self.period)
         return self._report(steady, ros, self._command(steady, ros), owner)
+
+    def settle(self) -> None:
+        """Do what a period has left over: judge its seam. `step` does it where nobody has since the last one."""
+        self._plans.judge_seam()
 
     def _pace(self, steady: float, ros: float) -> None:
         missed = round(min((steady - self._last_steady) / self.period, MISSED_MOST)) - 1
@@ -232,7 +239,7 @@ class Executor:
         settings = self.settings
         if stop := self._estop.active(steady, settings.estop_heartbeat):
             self._fire(steady, ros, Trigger.ESTOP, stop, "error")
-        if self._anchored and (outside := self._outside()):
+        if self._anchored and (outside := self._measured.outside):
             self._fire(steady, ros, Trigger.FAULT, outside, "error")
         stale = quiet or self._frozen(steady)
         self._stale = self._stale.update(steady, bool(stale))
@@ -281,28 +288,17 @@ class Executor:
     def _watch_tracking(self, steady: float, ros: float) -> None:
         x, v = self._commanded[:2].tolist()
         measured, lag = self._measured.values.tolist(), self.settings.tracking_lag
-        errors = [abs(x[i] - measured[i]) - lag * abs(v[i]) for i, _, _ in self._ends]
+        errors = [abs(x[i] - measured[i]) - lag * abs(v[i]) for i in self._tracked]
         self._error = max(errors, default=0.0)
         self._off_track = self._off_track.update(steady, self._error > self.settings.tracking_error)
         if not self._off_track.lasts(steady, self.settings.tracking_time):
             return
-        name = self.robot.channel_names[self._ends[errors.index(self._error)][0]]
+        name = self.robot.channel_names[self._tracked[errors.index(self._error)]]
         text = f"TRACKING: {name} is {self._error:.2f} from its command; holding where the robot is"
         self._fire(steady, ros, Trigger.TRACKING, text, "error")
         self._log.add(steady, ros, "error", "tracking", text)
         self._hold_at = np.clip(self._measured.values, self._lower, self._upper)
         self._off_track = Since()
-
-    def _outside(self) -> str:
-        """Which position was measured far outside its limits, "" where none was."""
-        measured = self._measured.values.tolist()
-        limit = self.settings.outside_fault
-        # What was never measured (NaN) is not outside.
-        out = [(e, i) for i, low, high in self._ends if (e := max(low - measured[i], measured[i] - high)) > limit]
-        if not out:
-            return ""
-        excess, worst = max(out)
-        return f"{self.robot.channel_names[worst]} is {excess:.2f} outside its limits"
 
     def _ready(self, steady: float, ros: float, quiet: str) -> bool:
         """Whether commands may go out: from the first measurement on, and not after it was lost and all is at rest."""
@@ -314,7 +310,7 @@ class Executor:
             self._waiting = f"waiting: {quiet}"
             self._log.add(steady, ros, "warn", "waiting", self._waiting, WAITING)
             return False
-        if outside := self._outside():
+        if outside := self._measured.outside:
             self._fire(steady, ros, Trigger.FAULT, outside, "error")
             return False
         start = np.where(self._driven, 0.0, self._measured.values)
@@ -326,41 +322,42 @@ class Executor:
 
     # Who drives ----------------------------------------------------------------------------------------------------
 
-    def _drive(self, steady: float, ros: float) -> tuple[str, list[Array | None], list[float]]:
-        """Owner, goal of every group (None: stop) and share of the velocity limits."""
+    def _drive(self, steady: float) -> tuple[str, Array, Sequence[bool], Sequence[float]]:
+        """Owner, goal [3, D], which groups move towards it (the others stop) and their shares of the velocity limits."""
         mode = self._mode.mode
         if mode is Mode.TELEOP:
-            return "teleop", self._teleop_goals(steady), [self._scale(steady)] * len(self._stops)
+            return "teleop", *self._teleop_goal(steady), [self._scale(steady)] * len(self._stops)
         plan = self._plans.at(self._plan_clock.time)
         if mode is Mode.AUTONOMY and plan is not None:
-            return "policy", self._plan_goals(plan), [self._scale(steady)] * len(self._stops)
+            return "policy", self._plan_goal(plan), self._all, [self._scale(steady)] * len(self._stops)
         if self._hold_at is not None:
-            return "hold", self._measured_goals(self._hold_at), [self.settings.engage_scale] * len(self._stops)
-        return "hold", self._stops, self._full
+            return "hold", *self._measured_goal(self._hold_at), [self.settings.engage_scale] * len(self._stops)
+        return "hold", self._rest, self._stops, self._full
 
-    def _teleop_goals(self, steady: float) -> list[Array | None]:
-        if not self._teleop.enabled(steady):
-            return self._stops
-        devices = self._teleop.devices.values()
-        return [d.goal if d.fresh(steady) else stop for d, stop in zip(devices, self._stops, strict=True)]
+    def _teleop_goal(self, steady: float) -> tuple[Array, list[bool]]:
+        goal, moves = self._rest.copy(), list(self._stops)
+        if self._teleop.enabled(steady):
+            for i, (device, part) in enumerate(zip(self._teleop.devices.values(), self._limiter.slices, strict=True)):
+                if device.fresh(steady):
+                    goal[:, part], moves[i] = device.goal, True
+        return goal, moves
 
-    def _plan_goals(self, plan: Timeline) -> list[Array | None]:
+    def _plan_goal(self, plan: Timeline) -> Array:
         """Each group aims at its plan one lead ahead; most share the same lead, so few moments are evaluated."""
-        moments: dict[float, Array] = {}
-        goals: list[Array | None] = []
-        for group, part, limiter in zip(self.robot.groups, self._limiter.slices, self._limiter.groups, strict=True):
-            lead = self.period if group.kind is Kind.GRIPPER else limiter.lead
-            if lead not in moments:
-                moments[lead] = plan.at(min(self._plan_clock.time - self.period + lead, plan.end))
-            goals.append(moments[lead][:, part])
-        return goals
+        begin, period = self._plan_clock.time - self.period, self.period
+        goal = plan.at(min(begin + period, plan.end))
+        moments = {period: goal}
+        for group, part in zip(self._limiter.groups, self._limiter.slices, strict=True):
+            if group.lead != period and not group.steps:
+                if group.lead not in moments:
+                    moments[group.lead] = plan.at(min(begin + group.lead, plan.end))
+                goal[:, part] = moments[group.lead][:, part]
+        return goal
 
-    def _measured_goals(self, target: Array) -> list[Array | None]:
-        goals = list(self._stops)
-        for i, (group, part) in enumerate(zip(self.robot.groups, self._limiter.slices, strict=True)):
-            if group.kind is Kind.POSITION:
-                goals[i] = np.vstack((target[part], np.zeros((2, len(group.channels)))))
-        return goals
+    def _measured_goal(self, target: Array) -> tuple[Array, list[bool]]:
+        goal = self._rest.copy()
+        goal[0] = np.where(self._position, target, 0.0)
+        return goal, [g.kind is not Kind.GRIPPER for g in self.robot.groups]
 
     def _scale(self, steady: float) -> float:
         """Share of the velocity limits: small just after a change of owner, then back to all of it."""
@@ -387,7 +384,7 @@ class Executor:
         self._entered = self._engaged = steady
         self._live, self._error = False, 0.0
         self._starved, self._off_track = Since(), Since()
-        self._full = [1.0] * len(self.robot.groups)
+        self._full, self._all = [1.0] * len(self.robot.groups), [True] * len(self.robot.groups)
 
     def running_plan(self, ros: float) -> Chunk | None:
         """What is left of the plan from ROS time `ros` on, on the plan's own period; None where nothing is left."""
@@ -398,8 +395,9 @@ class Executor:
     def _command(self, steady: float, ros: float) -> Command:
         stamp = max(ros, self._last_stamp + 1e-6)
         self._last_stamp = stamp
-        values, rates, _ = self._commanded
-        rates = np.where(self._driven, values, rates)
+        values, rates = self._commanded[0], self._commanded[1].copy()
+        for part in self._driven_parts:
+            rates[part] = values[part]
         self.blackbox.add(steady, ros, "command", (stamp, values), values.nbytes)
         return Command(stamp, self.robot.channel_names, values, rates)
 

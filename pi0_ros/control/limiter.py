@@ -284,32 +284,31 @@ class Limiter:
         self._on_plan = [False] * len(self.groups)
         self.state = self._gathered()
 
-    def step(self, goals: Sequence[Array | None], scales: Sequence[float]) -> int | None:
-        """One period towards a goal [3, D_g] a group, None to stop it; how many groups a limit changed.
+    def step(self, goal: Array, moves: Sequence[bool], scales: Sequence[float]) -> int | None:
+        """One period: the groups that move towards their parts of `goal` [3, D], the others to a stop; how many of them
+        a limit changed. `scales`: shares of the groups' velocity limits.
 
         A number that is not finite anywhere refuses the whole command: None, and nothing has moved.
         """
-        now = self.state
-        parts = [now[:, part] if goal is None else goal for goal, part in zip(goals, self.slices, strict=True)]
-        after: Array = np.concatenate(parts, axis=1)
-        if not math.isfinite(after.sum()):
+        if not math.isfinite(goal.sum()):
             return None
+        now, after = self.state, goal.copy()
         asked = [
-            goal is not None and group.lead <= self._period and not group.steps
-            for group, goal in zip(self.groups, goals, strict=True)
+            move and group.lead <= self._period and not group.steps
+            for group, move in zip(self.groups, moves, strict=True)
         ]
-        free, changed = self._reachable(now, after, scales, asked), 0
-        for i, (group, part, goal) in enumerate(zip(self.groups, self.slices, goals, strict=True)):
+        free, changed = self._reachable(now, goal, scales, asked), 0
+        for i, (group, part, move) in enumerate(zip(self.groups, self.slices, moves, strict=True)):
             if free[i]:
                 self._on_plan[i] = True
                 continue
             if self._on_plan[i]:
                 self._on_plan[i] = False
                 group.follow(Motion(*map(tuple, now[:, part].tolist())))
-            if goal is None:
-                group.brake()
+            if move:
+                changed += group.step(goal[:, part], scales[i])
             else:
-                changed += group.step(goal, scales[i])
+                group.brake()
             after[:, part] = group.motion
         self.state = after
         return changed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,17 @@ from pi0_ros.robot.spec import Kind, Robot
 
 Array = npt.NDArray[np.float64]
 LOOK_BACK = 4  # moments per row at which the start of a late plan is looked for
+
+
+class _Crossing(NamedTuple):
+    """What a seam is judged by: the old plan, the new one, and the commands [3, D] around the splice at `time`."""
+
+    old: Timeline
+    new: Spline
+    before: Array
+    after: Array
+    time: float
+    period: float
 
 
 class Plans:
@@ -46,6 +58,7 @@ class Plans:
     def forget(self) -> None:
         """Drop every plan; the next delay is a cold start."""
         self.running = self.next = self._old = None
+        self._crossing: _Crossing | None = None
         self._history = deque(maxlen=self._settings.ensemble_depth)
         self._choice, self.seam, self.splice_delay = Choice(), Seam(), 0.0
         self.clamped = ""
@@ -155,18 +168,25 @@ class Plans:
         self.splice_delay = ros - plan.observed
         return first
 
-    def judge_seam(self, before: Array, after: Array, time: float, period: float) -> None:
-        """Compare the first command of a new plan with the one the old plan would have led to; both [3, D]."""
+    def crossed(self, before: Array, after: Array, time: float, period: float) -> None:
+        """Keep the commands [3, D] before and after the first moment of a new plan, for `judge_seam`; `time` [ROS s]."""
         old, self._old = self._old, None
-        if old is None or self.running is None:
+        if old is not None and self.running is not None:
+            self._crossing = _Crossing(old, self.running.spline, before, after, time, period)
+
+    def judge_seam(self) -> None:
+        """Compare the first command of the newest plan with the one the old plan would have led to, in `seam`."""
+        crossing, self._crossing = self._crossing, None
+        if crossing is None:
             return
+        old, new, before, after, time, period = crossing
         expected, last = old.at(min(time, old.end)), old.at(min(time - period, old.end))
         ahead = before - last  # a command that was catching up would have gone on doing so
         ahead[0] += period * (ahead[1] + 0.5 * period * ahead[2])
         ahead[1] += period * ahead[2]
         continued = expected + ahead
         jump = np.abs(after - continued) * self._smooth
-        gap = np.abs(self.running.spline.at(time)[0] - expected[0]) * self._smooth
+        gap = np.abs(new.at(time)[0] - expected[0]) * self._smooth
         self.seam = Seam(*(float(np.max(m)) for m in (jump[0], jump[1], jump[1] / self._rate, gap)))
 
     def rest(self, ros: float) -> Chunk | None:

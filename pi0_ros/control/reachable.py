@@ -36,7 +36,7 @@ def thirds(period: float) -> tuple[Array, Array]:
 
 
 class Roomy:
-    """A quick yes to `Reachable`'s question: true for channels that are well inside every limit.
+    """A quick answer to `Reachable`'s question: yes for channels well inside every limit, no for those past a linear one.
 
     Each row is a share of a limit, so at most one in size. With c = A/2J the rate of a stop peaks below |v| + c |a|, and the
     stop is no longer than k times that, k = 3A/2J + V/2A; a sum of sizes is the largest of the sums with all signs.
@@ -55,24 +55,24 @@ class Roomy:
             bend = 0.5 * acceleration / jerk * a
             reach = 1.5 * acceleration / jerk + 0.5 * speed / acceleration
             stops = [after + reach * (p * v + q * bend) for p in (1.0, -1.0) for q in (1.0, -1.0)]
-            rates = np.stack([first[1], second[1], v + bend, v - bend]) / (speed * INSIDE)
             turns = np.stack([first[2], second[2], a]) / (acceleration * INSIDE)
-            tables.append(np.concatenate([rates, turns, jerks / jerk, np.stack([before, *stops]) / half]))
-        self._table = np.stack(tables)  # [D, 15, 7]
-        self._rates = self._table[:, :4].copy()
+            rates = np.stack([first[1], second[1], v + bend, v - bend]) / (speed * INSIDE)
+            tables.append(np.concatenate([jerks / jerk, turns, rates, np.stack([before, *stops]) / half]))
+        self._table = np.stack(tables)  # [D, 15, 7]: eight rows that are the question itself, seven that are sufficient
+        self._rates = self._table[:, 6:10].copy()
         self._states, self._shares = np.ones((7, len(tables))), np.empty((len(tables), 15, 1))
 
     def scale(self, scales: Array) -> None:
         """Take `scales` [D] of the velocity limits from now on."""
-        self._table[:, :4] = self._rates / scales[:, None, None]
+        self._table[:, 6:10] = self._rates / scales[:, None, None]
 
     def __call__(self, now: Array, goal: Array) -> npt.NDArray[np.bool_]:
-        """Which channels certainly reach `goal` [3, D] from `now` [3, D] in one period [D]."""
+        """Which channels may reach `goal` [3, D] from `now` [3, D] in one period, and which do if they may [D, 2]."""
         states, shares = self._states, self._shares
         states[:3], states[3:6] = now, goal
         np.matmul(self._table, states.T[:, :, None], out=shares)
         np.abs(shares, out=shares)
-        inside: npt.NDArray[np.bool_] = shares.max(axis=(1, 2)) <= 1.0
+        inside: npt.NDArray[np.bool_] = np.maximum.reduceat(shares[:, :, 0], (0, 8), axis=1) <= 1.0
         return inside
 
 
@@ -108,11 +108,11 @@ class Reachable:
             self._scales, each = list(scales), np.repeat(scales, self._counts)
             self._most[6:9] = self._velocity * each
             self._roomy.scale(each)
-        free = self._of_groups(self._roomy(now, goal), asked)
-        return free if free == asked else self._of_groups(self._exactly(now, goal), asked)
-
-    def _of_groups(self, channels: npt.NDArray[np.bool_], asked: Sequence[bool]) -> list[bool]:
-        groups = np.logical_and.reduceat(channels, self._starts).tolist()
+        quick = np.logical_and.reduceat(self._roomy(now, goal), self._starts).tolist()
+        free = [may and does and wanted for (may, does), wanted in zip(quick, asked, strict=True)]
+        if all(yes or not (may and wanted) for yes, (may, _), wanted in zip(free, quick, asked, strict=True)):
+            return free
+        groups = np.logical_and.reduceat(self._exactly(now, goal), self._starts).tolist()
         return [yes and wanted for yes, wanted in zip(groups, asked, strict=True)]
 
     def _exactly(self, now: Array, goal: Array) -> npt.NDArray[np.bool_]:

@@ -27,20 +27,24 @@ class Measured:
         count = len(robot.channels)
         self.values, self.rates = np.full(count, math.nan), np.zeros(count)
         self._heard, self._stamps = [NEVER] * count, [-math.inf] * count
-        self._names = robot.channel_names
-        self._joints: dict[str, tuple[int, float, float]] = {}
+        self._names, self._far = robot.channel_names, settings.outside_fault
+        self._joints: dict[str, tuple[int, float, float, float, float]] = {}
         for group in robot.groups:
             for channel in group.channels:
                 joint = robot.joint_of_channel.get(channel.name)
                 if joint is not None:
                     zero, one = (group.gripper.closed, group.gripper.open) if group.gripper else (0.0, 1.0)
-                    self._joints[joint] = (robot.index[channel.name], zero, 1.0 / (one - zero))
+                    ends = (channel.limits.lower - self._far, channel.limits.upper + self._far)
+                    if channel.kind is not Kind.POSITION:
+                        ends = (-math.inf, math.inf)
+                    self._joints[joint] = (robot.index[channel.name], zero, 1.0 / (one - zero), *ends)
         self._axes = [(odometry_axis(c.name), robot.index[c.name]) for c in robot.channels if c.kind is Kind.VELOCITY]
         ages = {kind: [s.max_age for s in robot.state if s.type == kind] for kind in ("joint_state", "odometry")}
         self._limit = max(ages["joint_state"], default=settings.state_stale)
         self._odometry_limit = max(ages["odometry"], default=math.inf)
         self._tolerance, self._frozen_time = settings.state_stamp_tolerance, settings.state_frozen
-        self._needed = [i for i, _, _ in self._joints.values()]
+        self._needed = [i for i, *_ in self._joints.values()]
+        self._out: dict[int, float] = {}  # position channels far outside their limits, and how far
         self._turned = [i for a, i in self._axes if a is not None] if ages["odometry"] else []
         self._changed = NEVER
 
@@ -60,7 +64,7 @@ class Measured:
             where = self._joints.get(joint)
             if where is None:
                 continue
-            i, zero, scale = where
+            i, zero, scale, lowest, highest = where
             if not isinstance(value, int | float) or not math.isfinite(value):
                 problem = f"{joint} is {value}"
                 continue
@@ -69,6 +73,10 @@ class Measured:
                 continue
             reading = (value - zero) * scale
             moved = moved or reading != self.values[i]
+            if not lowest <= reading <= highest:
+                self._out[i] = max(lowest - reading, reading - highest) + self._far
+            elif self._out:
+                self._out.pop(i, None)
             rate = velocities.get(joint, 0.0)
             self.values[i], self._heard[i], self._stamps[i] = reading, steady, stamp
             self.rates[i] = rate * scale if math.isfinite(rate) else 0.0
@@ -106,6 +114,14 @@ class Measured:
         if not quiet:
             return ""
         return f"no fresh measurement of {self._names[quiet[0]]}" + (f" and {len(quiet) - 1} more" if quiet[1:] else "")
+
+    @property
+    def outside(self) -> str:
+        """Which position was last measured far outside its limits, "" where none was."""
+        if not self._out:
+            return ""
+        worst = max(self._out, key=self._out.__getitem__)
+        return f"{self._names[worst]} is {self._out[worst]:.2f} outside its limits"
 
     def frozen(self, steady: float) -> bool:
         """Whether no measured joint has changed at all for the time set (the caller knows whether it should have)."""

@@ -52,7 +52,8 @@ class Seam:
     """What the newest splice did to the commands: its share of the first step after it, and the raw disagreement.
 
     `position`, `velocity` (`velocity_share`: over its limit) of the worst channel compare the first command of
-    the new plan with what the old plan would have sent; `gap` is how far apart the two plans themselves were.
+    the new plan with what the old plan would have sent; `gap` is how far apart the two plans themselves were. It is
+    judged after that command has gone out, so that the next step is the first to tell.
     """
 
     position: float = 0.0

@@ -535,9 +535,9 @@ def test_the_core_refuses_a_goal_that_is_not_finite_as_a_whole():
     limiter = executor._limiter
     limiter.reset(np.where([c.kind is Kind.VELOCITY for c in robot.channels], 0.0, middle(robot)))
     before = limiter.state
-    goals = [np.zeros((3, len(g.channels))) for g in robot.groups]
-    goals[2][0, 3] = math.nan
-    assert limiter.step(goals, [1.0] * len(goals)) is None
+    goal, groups = np.zeros((3, len(robot.channels))), len(robot.groups)
+    goal[0, limiter.slices[2].start + 3] = math.nan
+    assert limiter.step(goal, [True] * groups, [1.0] * groups) is None
     np.testing.assert_array_equal(limiter.state, before)
 
 

@@ -148,8 +148,8 @@ def test_all_groups_together_keep_every_limit_on_a_plan_that_jumps(number_, name
     for time in times:
         jumped += (rng.random() < 0.02) * rng.uniform(0.0, 0.5)
         goal = plan.at(time + jumped)
-        stopped = rng.random() < 0.02
-        limiter.step([None if stopped else goal[:, part] for part in limiter.slices], [scale] * len(limiter.groups))
+        moving = [rng.random() > 0.02] * len(limiter.groups)
+        limiter.step(goal, moving, [scale] * len(limiter.groups))
         path.append(limiter.state[0])
         for group, part, on_plan in zip(limiter.groups, limiter.slices, limiter._on_plan, strict=True):
             if not on_plan:  # on its plan a group keeps no memory of its own
@@ -170,7 +170,7 @@ def test_a_gentle_plan_is_followed_to_the_digit_without_planning_a_way(number_, 
         limiter.groups[index]._solve = None  # whoever asked the solver would fail
     for time in np.arange(1, 60) * period:
         goal = plan.at(time)
-        assert limiter.step([goal[:, part] for part in limiter.slices], [1.0] * len(robot.groups)) == 0
+        assert limiter.step(goal, [True] * len(robot.groups), [1.0] * len(robot.groups)) == 0
         for index in arms:
             part = limiter.slices[index]
             np.testing.assert_array_equal(limiter.state[:, part], goal[:, part])

@@ -71,11 +71,19 @@ def test_the_three_jerks_lead_from_one_state_to_the_other(period, numbers):
         np.testing.assert_allclose(got / scale, wanted / scale, atol=1e-9)
 
 
-def test_well_inside_every_limit_there_is_room_for_certain():
+def test_the_quick_answer_is_yes_well_inside_every_limit_no_past_a_linear_one_and_open_in_between():
     now = np.array([0.2, 0.5, 1.0])
-    goal = integrated(now, [10.0] * 3, PERIOD)[-1]
-    assert Roomy(LIMITS, PERIOD)(now[:, None], goal[:, None])
-    assert not Roomy(LIMITS, PERIOD)(now[:, None], np.full((3, 1), np.nan))
+
+    def quick(goal):
+        ((may, does),) = Roomy(LIMITS, PERIOD)(now[:, None], np.array(goal)[:, None]).tolist()
+        return may, does
+
+    gentle = integrated(now, [10.0] * 3, PERIOD)[-1]
+    assert quick(gentle) == (True, True)
+    assert not quick(integrated(now, [10.0, 81.0, 10.0], PERIOD)[-1])[0]
+    assert not quick(np.full(3, np.nan))[0]
+    now[0] = 0.999
+    assert quick(integrated(now, [10.0] * 3, PERIOD)[-1]) == (True, False)
 
 
 def test_standing_still_is_free_even_at_a_limit():

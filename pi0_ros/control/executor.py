@@ -24,7 +24,7 @@ from pi0_ros.control.sensing import Measured
 from pi0_ros.control.settings import ExecutorSettings
 from pi0_ros.control.step import Answer, Command, Counters, Step
 from pi0_ros.control.teleop import Teleop
-from pi0_ros.control.timeline import Timeline
+from pi0_ros.control.timeline import Meeting, Timeline
 from pi0_ros.control.watchdogs import STILL, ClockWatch, Estop, PlanClock, Since
 from pi0_ros.robot.spec import Kind, Robot
 
@@ -343,15 +343,14 @@ class Executor:
         return goal, moves
 
     def _plan_goal(self, plan: Timeline) -> Array:
-        """Each group aims at its plan one lead ahead; most share the same lead, so few moments are evaluated."""
+        """The plan [3, D] one period ahead; groups that have fallen behind it aim at where they meet it again."""
         begin, period = self._plan_clock.time - self.period, self.period
         goal = plan.at(min(begin + period, plan.end))
-        moments = {period: goal}
-        for group, part in zip(self._limiter.groups, self._limiter.slices, strict=True):
-            if group.lead != period and not group.steps:
-                if group.lead not in moments:
-                    moments[group.lead] = plan.at(min(begin + group.lead, plan.end))
-                goal[:, part] = moments[group.lead][:, part]
+        for i, (group, part) in enumerate(zip(self._limiter.groups, self._limiter.slices, strict=True)):
+            if group.lead == period or group.steps:
+                continue
+            self._meetings[i] = meeting = self._meetings[i].kept(plan, min(begin + group.lead, plan.end), period)
+            goal[:, part] = meeting.goal[:, part]
         return goal
 
     def _measured_goal(self, target: Array) -> tuple[Array, list[bool]]:
@@ -385,6 +384,7 @@ class Executor:
         self._live, self._error = False, 0.0
         self._starved, self._off_track = Since(), Since()
         self._full, self._all = [1.0] * len(self.robot.groups), [True] * len(self.robot.groups)
+        self._meetings = [Meeting()] * len(self.robot.groups)
 
     def running_plan(self, ros: float) -> Chunk | None:
         """What is left of the plan from ROS time `ros` on, on the plan's own period; None where nothing is left."""

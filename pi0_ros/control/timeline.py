@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -153,3 +155,21 @@ class Timeline:
         result = self.spline.at(time)
         left = self.residual.at(time) if self.residual is not None else None
         return result if left is None else result + left
+
+
+SAME = 1e-3  # [periods] within which two moments are one
+
+
+class Meeting(NamedTuple):
+    """Where a group that has fallen behind its plan meets it again."""
+
+    plan: Timeline | None = None
+    moment: float = math.nan
+    goal: Array = np.empty((3, 0))
+
+    def kept(self, plan: Timeline, moment: float, period: float) -> Meeting:
+        """The meeting at `moment` [ROS s]: this one where it was to be then, but for what the plan clock is drawn to and
+        fro, so that the way to it need not be planned anew each `period` [s]."""
+        if plan is self.plan and abs(moment - self.moment) <= SAME * period:
+            return self
+        return Meeting(plan, moment, plan.at(moment))

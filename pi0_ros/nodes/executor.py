@@ -29,12 +29,13 @@ from visualization_msgs.msg import MarkerArray
 
 from pi0_ros.control import STRATEGIES, Answer, Command, Event, Executor, ExecutorSettings, Step
 from pi0_ros.control.jerk import JerkMeter
+from pi0_ros.control.step import Seam
 from pi0_ros.msg import ActionChunk, ExecutorState
 from pi0_ros.nodes.black_box import BlackBoxWriter
 from pi0_ros.nodes.brake import Brake
 from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.robot.spec import Group, StateSource
-from pi0_ros.ros.clock import time_message
+from pi0_ros.ros.clock import time_message, time_parts
 from pi0_ros.ros.commands import COMMAND_TYPES, CommandStencil, GroupCommand
 from pi0_ros.ros.conversions import (
     MODE_CODES,
@@ -199,7 +200,7 @@ class ExecutorNode(ManagedNode):
         self._fault = ""
         self._resting, self._rested = threading.Event(), 0
         self._events: deque[Event] = deque(maxlen=256)
-        self._seam_worst: tuple[float, ...] = (0.0, 0.0, 0.0)
+        self._seam, self._seam_worst = Seam(), (0.0, 0.0, 0.0)
         self._seen: tuple[object, ...] = ()
         self._untold = 0.0
         self._jerk, self._sent = JerkMeter(self.robot, self.period), deque(maxlen=SENT)
@@ -337,8 +338,11 @@ class ExecutorNode(ManagedNode):
             self._step = self._core.step(deadline, ros)
             command = self._step.command
             self._events.extend(self._step.events)
-            seam = self._step.seam
-            self._seam_worst = tuple(map(max, self._seam_worst, (seam.position, seam.velocity, seam.velocity_share)))
+            if self._step.seam is not self._seam:
+                self._seam = seam = self._step.seam
+                self._seam_worst = tuple(
+                    map(max, self._seam_worst, (seam.position, seam.velocity, seam.velocity_share))
+                )
         if command is not None:
             self._send(command)
         else:
@@ -358,8 +362,9 @@ class ExecutorNode(ManagedNode):
         if not math.isfinite(sum(values)):
             bad = [n for n, v in zip(command.names, command.values, strict=True) if not math.isfinite(v)]
             raise ValueError(f"the command for {', '.join(bad)} is not finite")
+        stamp = time_parts(command.stamp)
         ready = [
-            (publisher, stencil(GroupCommand(command.stamp, values[s], rates[s], self.period)))
+            (publisher, stencil(GroupCommand(stamp, values[s], rates[s], self.period)))
             for stencil, s, publisher in self._commands
         ]
         for publisher, serialized in ready:

@@ -13,15 +13,18 @@ from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from pi0_ros.robot.spec import Group
-from pi0_ros.ros.clock import duration_parts, time_parts
+from pi0_ros.ros.clock import duration_parts
 from pi0_ros.ros.conversions import to_driver, twist_axes
 from pi0_ros.ros.stencil import Number, Stencil
 
 
 class GroupCommand(NamedTuple):
-    """One group's part of a command: values and rates in robot units, ROS time [s], time until the next command [s]."""
+    """One group's part of a command: values and rates in robot units, time until the next command [s].
 
-    stamp: float
+    `stamp`: ROS time in whole seconds and nanoseconds.
+    """
+
+    stamp: tuple[int, int]
     values: Sequence[float]
     rates: Sequence[float]
     period: float
@@ -49,7 +52,7 @@ class CommandStencil:
         kind, rest = COMMAND_TYPES[group.command.type], (0.0,) * len(group.channels)
         self._group, self._numbers = group, kind.numbers
         self._stencil = Stencil(
-            lambda numbers: kind.build(group, numbers), kind.numbers(group, GroupCommand(0, rest, rest, 0))
+            lambda numbers: kind.build(group, numbers), kind.numbers(group, GroupCommand((0, 0), rest, rest, 0.0))
         )
 
     def __call__(self, motion: GroupCommand) -> bytes:
@@ -81,7 +84,7 @@ def _twist(group: Group, numbers: Sequence[Number]) -> Twist:
 
 
 def _stamped_numbers(group: Group, motion: GroupCommand) -> list[Number]:
-    return [*time_parts(motion.stamp), *motion.values]
+    return [*motion.stamp, *motion.values]
 
 
 def _twist_stamped(group: Group, numbers: Sequence[Number]) -> TwistStamped:
@@ -103,7 +106,7 @@ def _array(group: Group, numbers: Sequence[Number]) -> Float64MultiArray:
 
 
 def _joint_numbers(group: Group, motion: GroupCommand) -> list[Number]:
-    return [*time_parts(motion.stamp), *to_driver(group, motion.values), *_driver_rates(group, motion.rates)]
+    return [*motion.stamp, *to_driver(group, motion.values), *_driver_rates(group, motion.rates)]
 
 
 def _joint_state(group: Group, numbers: Sequence[Number]) -> JointState:
@@ -135,7 +138,7 @@ def _trajectory_numbers(group: Group, motion: GroupCommand) -> list[Number]:
     ends, duration = _rest(group, motion)
     ahead = [*to_driver(group, motion.values), *_driver_rates(group, motion.rates), *duration_parts(motion.period)]
     rest = [*to_driver(group, ends), *duration_parts(motion.period + max(duration, motion.period))]
-    return [*time_parts(motion.stamp), *ahead, *rest]
+    return [*motion.stamp, *ahead, *rest]
 
 
 def _trajectory(group: Group, numbers: Sequence[Number]) -> JointTrajectory:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
@@ -34,13 +35,27 @@ class Unspun(CallbackGroup):
         """Nothing to be done."""
 
 
+@dataclass
+class _Inlet:
+    """A subscription with what reading it takes at hand: most periods find nothing, and asking is all that is done.
+
+    `alone`: only the `newest` message counts, and no more than one publisher was seen.
+    """
+
+    subscription: Subscription
+    kind: type
+    take: Callable[[type, bool], tuple[Any, Any] | None]
+    topic: str
+    newest: bool
+    alone: bool = False
+
+
 class Inlets:
     """The subscriptions of one node that are read in turn. `refused(topic, error)` hears of unreadable messages."""
 
     def __init__(self, node: Node, refused: Callable[[str, Exception], None]) -> None:
         self._node, self._refused = node, refused
-        self._subscriptions: list[tuple[Subscription, bool]] = []
-        self._shared: set[str] = set()
+        self._inlets: list[_Inlet] = []
         self._taken = 0
         self.group = Unspun()
         self.age = 0.0
@@ -56,39 +71,38 @@ class Inlets:
         `newest`: all but the newest message is dropped, as long as there is one publisher; of several, each may speak of
         something else (an arm and its gripper on one `joint_states`), so that all is read.
         """
-        self._subscriptions.append((subscription, newest))
+        kind, take = subscription.msg_type, subscription.handle.take_message
+        self._inlets.append(_Inlet(subscription, kind, take, subscription.topic_name, newest))
         return subscription
 
     def take(self, longest: float) -> None:
         """Call the callbacks with everything that has come; none is taken to be older than `longest` [s]."""
         if self._taken % RECOUNT == 0:
-            topics = (subscription.topic_name for subscription, newest in self._subscriptions if newest)
-            self._shared = {topic for topic in topics if self._node.count_publishers(topic) > 1}
+            for inlet in self._inlets:
+                inlet.alone = inlet.newest and self._node.count_publishers(inlet.topic) <= 1
         self._taken += 1
-        now = time.time()
-        for subscription, newest in self._subscriptions:
-            for message, info in self._read(subscription, newest and subscription.topic_name not in self._shared):
+        for inlet in self._inlets:
+            for message, info in self._read(inlet, inlet.alone):
                 # A step of the system clock in between must not make a message younger than now, or old.
-                self.age = min(max(now - info["received_timestamp"] * 1e-9, 0.0), longest)
-                subscription.callback(message)
+                self.age = min(max(time.time() - info["received_timestamp"] * 1e-9, 0.0), longest)
+                inlet.subscription.callback(message)
 
     def drain(self) -> None:
         """Forget what has come so far."""
-        for subscription, _ in self._subscriptions:
-            self._read(subscription, True)
+        for inlet in self._inlets:
+            self._read(inlet, True)
 
-    def _read(self, subscription: Subscription, newest: bool) -> list[tuple[Any, Any]]:
+    def _read(self, inlet: _Inlet, newest: bool) -> list[tuple[Any, Any]]:
+        kind, take = inlet.kind, inlet.take
         found: list[tuple[Any, Any]] = []
-        kind, take = subscription.msg_type, subscription.handle.take_message
         try:
-            with subscription.handle:
-                while len(found) < MOST and (taken := take(kind, newest)) is not None:
-                    found.append(taken)
+            while len(found) < MOST and (taken := take(kind, newest)) is not None:
+                found.append(taken)
             if newest and found:
                 # Turning bytes into Python is what costs: done once, however fast the sender is.
                 data, info = found[-1]
                 return [(deserialize_message(data, kind), info)]
         except Exception as error:  # noqa: BLE001 - bytes that are no message, text that is no UTF-8
-            self._refused(subscription.topic_name, error)
+            self._refused(inlet.topic, error)
             return [] if newest else found
         return found

@@ -29,27 +29,37 @@ class Stencil:
         marks = [_WHOLE + k if isinstance(n, int) else _real(_REAL + k) for k, n in enumerate(example)]
         whole = bytes(serialize_message(build(marks)))
         order = "<" if whole[1] & LITTLE else ">"
-        self._parts: list[Any] = []
-        self._slots: list[int] = []
+        parts: list[Any] = []
+        runs: list[tuple[int, int]] = []  # where a row of numbers begins in `parts` and among the numbers
         form, done = order, 0
-        for mark in marks:
+        for count, mark in enumerate(marks):
             code = "I" if isinstance(mark, int) else "d"
             sought = struct.pack(order + code, mark)
             at = whole.find(sought, done)
             if at < 0 or whole.count(sought) != 1:
-                raise ValueError(f"number {len(self._slots)} is not once, in its order, in the bytes of {build(marks)}")
-            form += f"{at - done}s{code}"
-            self._slots.append(len(self._parts) + 1)
-            self._parts += [whole[done:at], mark]
+                raise ValueError(f"number {count} is not once, in its order, in the bytes of {build(marks)}")
+            if at > done or not runs:
+                form += f"{at - done}s"
+                parts.append(whole[done:at])
+                runs.append((len(parts), count))
+            form += code
+            parts.append(mark)
             done = at + len(sought)
-        self._parts.append(whole[done:])
+        ends = [*(first for _, first in runs[1:]), len(marks)]
+        self._rows = [
+            (slice(place, place + end - first), slice(first, end))
+            for (place, first), end in zip(runs, ends, strict=True)
+        ]
+        self._parts, self._count = [*parts, whole[done:]], len(marks)
         self._struct = struct.Struct(f"{form}{len(whole) - done}s")
 
     def __call__(self, numbers: Sequence[Number]) -> bytes:
-        """The bytes of the message with these numbers."""
+        """The bytes of the message with these numbers; ValueError where they are not as many as in the example."""
+        if len(numbers) != self._count:
+            raise ValueError(f"{len(numbers)} numbers for a message of {self._count}")
         parts = self._parts
-        for slot, number in zip(self._slots, numbers, strict=True):
-            parts[slot] = number
+        for place, row in self._rows:
+            parts[place] = numbers[row]
         return self._struct.pack(*parts)
 
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from story import Story, make_robot, middle
+from story import START, Story, make_robot, middle
 
 from pi0_ros.control import STRATEGIES, ExecutorSettings
 from pi0_ros.control.delay import DelayEstimator, ask_in
 from pi0_ros.control.splice import RTC_STREAK, Choice, blend_rows, choose, ensemble_rows, row_times, smoothstep
-from pi0_ros.control.timeline import Timeline, make_spline
+from pi0_ros.control.timeline import Meeting, Timeline, make_spline
 from pi0_ros.robot.spec import Kind
 
 POSITIONS = (Kind.POSITION, Kind.POSITION)
@@ -155,6 +155,39 @@ def test_a_group_that_fell_behind_meets_its_plan_again():
     plan = story.executor.running_plan(story.ros)
     assert story.at("left_joint2") == pytest.approx(plan.values[0, 1], abs=1e-6)
     story.sound()
+
+
+def test_the_way_back_to_the_plan_is_not_planned_anew_because_the_clock_trembles():
+    planned, asked = [], []
+    for tremble in (0.0, 2e-5):
+        story, rng = Story(settings=ExecutorSettings(engage_time=0.5, engage_ramp=0.1)), np.random.default_rng(0)
+        story.autonomy(rows=2).run(0.3)
+        group = story.executor._limiter.groups[0]
+        ways, steps = count(group, "_plan_way"), count(group, "step")
+        assert story.send(goal={"left_joint2": middle(story.robot)[1] + 0.6}, rows=12).accepted
+        for _ in range(130):
+            story.offset = START + rng.uniform(-tremble, tremble)
+            story.tick()
+        planned.append(len(ways))
+        asked.append(len(steps))
+        story.sound()
+    assert planned[1] <= planned[0] + 2 < asked[1] - 5
+
+
+def count(owner, name):
+    """The calls of a method from now on."""
+    calls, method = [], getattr(owner, name)
+    setattr(owner, name, lambda *given: calls.append(1) or method(*given))
+    return calls
+
+
+def test_a_meeting_is_kept_until_the_plan_or_the_moment_is_another():
+    plan, other = line(100.0, 1.0), line(100.0, 1.0)
+    meeting = Meeting().kept(plan, 100.2, 0.02)
+    np.testing.assert_array_equal(meeting.goal, plan.at(100.2))
+    assert meeting.kept(plan, 100.2 + 1e-5, 0.02) is meeting
+    assert meeting.kept(plan, 100.2 + 1e-4, 0.02).moment == 100.2 + 1e-4
+    assert meeting.kept(other, 100.2, 0.02).plan is other
 
 
 @pytest.mark.parametrize("rate", [50.0, 100.0, 200.0])

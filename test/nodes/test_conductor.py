@@ -12,7 +12,7 @@ from rclpy.parameter import Parameter
 from std_msgs.msg import String
 
 from pi0_ros.nodes.conductor import Conductor
-from pi0_ros.ros.clock import duration_message
+from pi0_ros.ros.clock import duration_message, time_parts
 from pi0_ros.ros.commands import GroupCommand, command_message
 
 PAGE = Path(__file__).parents[2] / "docs" / "interface.md"
@@ -58,7 +58,7 @@ def command(conductor, at, step=0.0):
     for group in conductor.robot.groups:
         values = np.array([0.5 * (c.limits.lower + c.limits.upper) for c in group.channels])
         values += step if group.name.endswith("_arm") else 0.0
-        message = command_message(group, GroupCommand(at, values.tolist(), [0.0] * len(values), PERIOD))
+        message = command_message(group, GroupCommand(time_parts(at), values.tolist(), [0.0] * len(values), PERIOD))
         conductor._on_command(group, message, {"received_timestamp": int(at * 1e9)})
 
 

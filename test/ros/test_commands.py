@@ -12,7 +12,7 @@ from rclpy.serialization import deserialize_message
 from trajectory_msgs.msg import JointTrajectory
 
 from pi0_ros.robot import load_robot
-from pi0_ros.ros.clock import seconds
+from pi0_ros.ros.clock import seconds, time_parts
 from pi0_ros.ros.commands import COMMAND_TYPES, CommandStencil, GroupCommand, command_message, stopping_distance
 from pi0_ros.ros.conversions import channel_values, to_driver, twist_axes
 
@@ -24,7 +24,7 @@ NUMBER = st.floats(-10.0, 10.0)
 
 def sent(group, values, rates=None):
     rates = [0.0] * len(values) if rates is None else list(rates)
-    return command_message(group, GroupCommand(12.5, list(values), rates, 0.02))
+    return command_message(group, GroupCommand(time_parts(12.5), list(values), rates, 0.02))
 
 
 @pytest.mark.parametrize("group", [g.name for g in MOBILE.groups])
@@ -82,14 +82,16 @@ def test_the_bytes_of_a_stencil_are_those_of_the_message(kind, data):
     stencil = CommandStencil(group)
     for _ in range(3):  # one after another: nothing may be left of the one before
         values, rates = (data.draw(st.lists(NUMBER, min_size=n, max_size=n)) for n in [len(group.channels)] * 2)
-        motion = GroupCommand(data.draw(st.floats(0.0, 2e9)), values, rates, data.draw(st.floats(0.005, 1.0)))
+        motion = GroupCommand(
+            time_parts(data.draw(st.floats(0.0, 2e9))), values, rates, data.draw(st.floats(0.005, 1.0))
+        )
         assert deserialize_message(stencil(motion), COMMAND_TYPES[kind].message) == command_message(group, motion)
 
 
 @pytest.mark.parametrize("group", [*MOBILE.groups, *ALOHA.groups], ids=lambda g: g.name)
 def test_every_group_that_ships_has_a_stencil(group):
     values = [0.3] * len(group.channels)
-    motion = GroupCommand(1_795_272_800.25, values, values, 0.02)
+    motion = GroupCommand(time_parts(1_795_272_800.25), values, values, 0.02)
     message = command_message(group, motion)
     assert deserialize_message(CommandStencil(group)(motion), type(message)) == message
 

@@ -89,7 +89,7 @@ def anything(stage: Stage) -> None:
         executor.on_teleop(steady, str(rng.choice(groups)), names, values)
     elif kind == 4:
         joints = {j: any_number(rng) for j in rng.choice([*stage.robot.joint_of_channel.values(), "x"], 2)}
-        executor.on_state(steady, ros, any_number(rng), joints, joints)
+        executor.on_state(steady, ros, any_number(rng), joints)
     elif kind == 5:
         executor.on_odometry(steady, ros, any_number(rng), any_number(rng), any_number(rng), any_number(rng))
     elif kind == 6:

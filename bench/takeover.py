@@ -51,7 +51,7 @@ class Stage:
                 if joint is not None:
                     grip = group.gripper
                     positions[joint] = grip.closed + value * (grip.open - grip.closed) if grip else float(value)
-        self.executor.on_state(self.steady, now, now, positions, {})
+        self.executor.on_state(self.steady, now, now, positions)
         self.executor.on_odometry(self.steady, now, now, 0.0, 0.0, 0.0)
         self.lead()
         self.plan(now)

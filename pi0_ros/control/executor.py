@@ -81,11 +81,9 @@ class Executor:
 
     # What comes in -------------------------------------------------------------------------------------------------
 
-    def on_state(
-        self, steady: float, ros: float, stamp: float, positions: Mapping[str, float], velocities: Mapping[str, float]
-    ) -> None:
-        """Take joint positions [rad, m] and velocities by joint name; joints the robot does not name are skipped."""
-        problem = self._measured.hear_joints(steady, ros, stamp, positions, velocities)
+    def on_state(self, steady: float, ros: float, stamp: float, positions: Mapping[str, float]) -> None:
+        """Take joint positions [rad, m] by joint name; joints the robot does not name are skipped."""
+        problem = self._measured.hear_joints(steady, ros, stamp, positions)
         if problem:
             self._log.add(steady, ros, "warn", "joint_state", problem)
         self.blackbox.add(steady, ros, "state", (stamp, dict(positions)), 64 * len(positions))
@@ -107,7 +105,8 @@ class Executor:
             self._count(ignored=1)
             return Verdict(False, f"ignored: {other}")
         if verdict.accepted:
-            verdict = self._plans.offer(ros, self._plan_clock.time, chunk, self._commanded, self._measured.values)
+            measured = np.array(self._measured.values)
+            verdict = self._plans.offer(ros, self._plan_clock.time, chunk, self._commanded, measured)
             if self._plans.clamped:
                 self._log.add(steady, ros, "warn", "clamped", self._plans.clamped)
         if verdict.accepted:
@@ -287,7 +286,7 @@ class Executor:
 
     def _watch_tracking(self, steady: float, ros: float) -> None:
         x, v = self._commanded[:2].tolist()
-        measured, lag = self._measured.values.tolist(), self.settings.tracking_lag
+        measured, lag = self._measured.values, self.settings.tracking_lag
         errors = [abs(x[i] - measured[i]) - lag * abs(v[i]) for i in self._tracked]
         self._error = max(errors, default=0.0)
         self._off_track = self._off_track.update(steady, self._error > self.settings.tracking_error)
@@ -437,7 +436,7 @@ class Executor:
             strategy=plan.strategy if plan is not None else "",
             seam=plans.seam,
             tracking_error=self._error,
-            measured=self._measured.values.copy(),
+            measured=np.array(self._measured.values),
             counters=self._counts,
             events=events,
         )

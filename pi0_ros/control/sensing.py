@@ -5,13 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import numpy as np
-import numpy.typing as npt
-
 from pi0_ros.control.settings import ExecutorSettings
 from pi0_ros.robot.spec import Kind, Robot
 
-Array = npt.NDArray[np.float64]
 NEVER = -math.inf
 
 
@@ -25,7 +21,8 @@ class Measured:
 
     def __init__(self, robot: Robot, settings: ExecutorSettings) -> None:
         count = len(robot.channels)
-        self.values, self.rates = np.full(count, math.nan), np.zeros(count)
+        self.values = [math.nan] * count
+        """In robot units; NaN while never measured."""
         self._heard, self._stamps = [NEVER] * count, [-math.inf] * count
         self._names, self._far = robot.channel_names, settings.outside_fault
         self._joints: dict[str, tuple[int, float, float, float, float]] = {}
@@ -34,9 +31,8 @@ class Measured:
                 joint = robot.joint_of_channel.get(channel.name)
                 if joint is not None:
                     zero, one = (group.gripper.closed, group.gripper.open) if group.gripper else (0.0, 1.0)
-                    ends = (channel.limits.lower - self._far, channel.limits.upper + self._far)
-                    if channel.kind is not Kind.POSITION:
-                        ends = (-math.inf, math.inf)
+                    far = self._far if channel.kind is Kind.POSITION else math.inf
+                    ends = (channel.limits.lower - far, channel.limits.upper + far)
                     self._joints[joint] = (robot.index[channel.name], zero, 1.0 / (one - zero), *ends)
         self._axes = [(odometry_axis(c.name), robot.index[c.name]) for c in robot.channels if c.kind is Kind.VELOCITY]
         ages = {kind: [s.max_age for s in robot.state if s.type == kind] for kind in ("joint_state", "odometry")}
@@ -48,9 +44,7 @@ class Measured:
         self._turned = [i for a, i in self._axes if a is not None] if ages["odometry"] else []
         self._changed = NEVER
 
-    def hear_joints(
-        self, steady: float, ros: float, stamp: float, positions: Mapping[str, float], velocities: Mapping[str, float]
-    ) -> str:
+    def hear_joints(self, steady: float, ros: float, stamp: float, positions: Mapping[str, float]) -> str:
         """Take a joint state; returns what was wrong with it, "" where nothing was.
 
         A stamp of zero or of the future is replaced by the receive time; a repeated or older stamp, or one far in the
@@ -77,9 +71,7 @@ class Measured:
                 self._out[i] = max(lowest - reading, reading - highest) + self._far
             elif self._out:
                 self._out.pop(i, None)
-            rate = velocities.get(joint, 0.0)
             self.values[i], self._heard[i], self._stamps[i] = reading, steady, stamp
-            self.rates[i] = rate * scale if math.isfinite(rate) else 0.0
         if moved:
             self._changed = steady
         return problem

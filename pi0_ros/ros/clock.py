@@ -58,7 +58,7 @@ class Clocks:
 
     def ros(self) -> float:
         """The ROS clock [s]: the system's, or `/clock` with use_sim_time."""
-        return self._clock.now().nanoseconds * 1e-9
+        return self._clock.handle.get_now().nanoseconds * 1e-9  # `now` makes an object with checks around it
 
     def timer(self, period: float, callback: Callable[[], None]) -> Timer:
         """A timer on the steady clock: it fires where `/clock` stands still too."""

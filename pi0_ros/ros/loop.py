@@ -25,7 +25,10 @@ LINUX = sys.platform == "linux"
 
 @dataclass(frozen=True)
 class Timing:
-    """How well the loop keeps its time, over the last minute: lateness, work and preparation in seconds."""
+    """How well the loop keeps its time, over the last minute: lateness, work and preparation in seconds.
+
+    `work_p99_run`, `overruns` and `ticks` are about all the time since the start.
+    """
 
     late_p50: float = 0.0
     late_p99: float = 0.0
@@ -36,6 +39,7 @@ class Timing:
     prepare_p50: float = 0.0
     prepare_p99: float = 0.0
     prepare_max: float = 0.0
+    work_p99_run: float = 0.0
     overruns: int = 0
     ticks: int = 0
 
@@ -60,6 +64,28 @@ class Ring:
         middle, high = len(kept) // 2, min(len(kept) - 1, int(0.99 * len(kept)))
         ordered = np.partition(kept, sorted({middle, high, len(kept) - 1}))
         return float(ordered[middle]), float(ordered[high]), float(ordered[-1])
+
+
+class Tally:
+    """How often durations of which length were seen, however many there were: counts in steps of `STEP` seconds."""
+
+    STEP, LONGEST = 1e-5, 0.02
+
+    def __init__(self) -> None:
+        self._counts = [0] * (round(self.LONGEST / self.STEP) + 1)
+
+    def add(self, seconds: float) -> None:
+        """Count one; what is longer than `LONGEST` counts as that."""
+        self._counts[min(int(seconds / self.STEP), len(self._counts) - 1)] += 1
+
+    def quantile(self, share: float) -> float:
+        """The shortest duration [s], rounded up to a step, that `share` of all do not exceed; 0 where there are none."""
+        wanted, seen = share * sum(self._counts), 0
+        for step, count in enumerate(self._counts):
+            seen += count
+            if seen >= wanted:
+                return (step + 1) * self.STEP if seen else 0.0
+        return 0.0
 
 
 class Pacer:
@@ -103,6 +129,7 @@ class Loop:
         self._prepare = prepare
         self._ending = False
         self._thread: threading.Thread | None = None
+        self._all_spent = Tally()
         self._late, self._spent, self._prepared = (Ring(int(WINDOW / period)) for _ in range(3))
         self.overruns = 0
         self.ticks = 0
@@ -139,7 +166,7 @@ class Loop:
     def timing(self) -> Timing:
         """How well it kept time."""
         late, spent, prepared = self._late.summary(), self._spent.summary(), self._prepared.summary()
-        return Timing(*late, *spent, *prepared, self.overruns, self.ticks)
+        return Timing(*late, *spent, *prepared, self._all_spent.quantile(0.99), self.overruns, self.ticks)
 
     def _run(self, yielding: float) -> None:
         pacer, usual = Pacer(self._period, time.monotonic()), sys.getswitchinterval()
@@ -149,7 +176,9 @@ class Loop:
                 self._prepared.add(self._guard(self._prepare))
                 self._sleep_until(pacer.deadline, yielding)
             late = time.monotonic() - pacer.deadline
-            self._spent.add(self._guard(self._work, pacer.deadline, late))
+            spent = self._guard(self._work, pacer.deadline, late)
+            self._spent.add(spent)
+            self._all_spent.add(spent)
             self._late.add(late)
             self.ticks += 1
             due = pacer.next(time.monotonic())

@@ -162,8 +162,8 @@ class _Run:
         self._think(now)
 
     def _sense(self, now: float) -> None:
-        names, positions, velocities = self.sim.joint_state()
-        self.executor.on_state(now, now, now, _mapping(names, positions), _mapping(names, velocities))
+        names, positions, _ = self.sim.joint_state()
+        self.executor.on_state(now, now, now, _mapping(names, positions))
         self.executor.on_odometry(now, now, now, *self.sim.odometry()[3:])
         measured = self.sim.measured()
         self.measured.append(np.array([measured[name] for name in self.robot.channel_names]))

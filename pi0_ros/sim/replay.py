@@ -89,7 +89,7 @@ def _feed(executor: Executor, robot: Robot, heard: Heard, now: float, steps: Seq
     else:
         for source in robot.state:
             if heard.topic.strip("/").endswith(source.topic.strip("/")):
-                executor.on_state(now, now, stamp_of(message.header), *joint_positions(message, source.prefix))
+                executor.on_state(now, now, stamp_of(message.header), joint_positions(message, source.prefix)[0])
 
 
 def _feed_chunk(executor: Executor, message: object, now: float, steps: Sequence[Step]) -> None:

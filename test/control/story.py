@@ -62,7 +62,7 @@ class Story:
             positions[joint] = grip.closed + value * (grip.open - grip.closed) if grip else float(value)
         stamp = self.stamp_of(self.ros)
         if self.joints:
-            self.executor.on_state(self.steady, self.ros, stamp, positions, {})
+            self.executor.on_state(self.steady, self.ros, stamp, positions)
         if self.odometry:
             self.executor.on_odometry(self.steady, self.ros, stamp, 0.0, 0.0, 0.0)
 

@@ -66,7 +66,7 @@ def wild_state(story, draw):
     story.follows = {"stuck": False, "free": True}.get(what, story.follows)
     if what == "stamp":
         stamp = draw(number)
-        story.executor.on_state(story.steady, story.ros, stamp, {"left_joint1": draw(number)}, {"left_joint1": stamp})
+        story.executor.on_state(story.steady, story.ros, stamp, {"left_joint1": draw(number)})
     elif what == "knock":
         story.measured = story.measured + draw(st.floats(-0.3, 0.3))
     elif what == "odometry":

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from pi0_ros.ros.loop import WORKING, YIELDING, Loop, Pacer, Ring, calm_others, urge_others
+from pi0_ros.ros.loop import WORKING, YIELDING, Loop, Pacer, Ring, Tally, calm_others, urge_others
 
 
 def test_deadlines_stay_on_their_grid_when_work_is_short():
@@ -98,6 +98,17 @@ def test_a_ring_sums_up_the_newest_numbers_and_forgets_the_oldest():
     few = Ring(200)
     few.add(3.0)
     assert few.summary() == (3.0, 3.0, 3.0)
+
+
+def test_a_tally_knows_quantiles_of_all_there_ever_was_to_ten_microseconds():
+    tally = Tally()
+    assert tally.quantile(0.99) == 0.0
+    for k in range(1000):
+        tally.add(k * 1e-6)
+    assert tally.quantile(0.5) == pytest.approx(500e-6, abs=1e-5)
+    assert tally.quantile(0.99) == pytest.approx(990e-6, abs=1e-5)
+    tally.add(3.0)
+    assert tally.quantile(1.0) == pytest.approx(0.02, abs=2e-5)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux alone")

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from pi0_ros.ros.clock import Clocks
-from pi0_ros.ros.diagnostics import ERROR, Diagnostics, Health
+from pi0_ros.ros.diagnostics import ERROR, WARN, Diagnostics, Health
 from pi0_ros.ros.parameters import Parameter, ParameterError, Parameters
 
 AUTOSTART = Parameter("autostart", True, "configure and activate without being asked by a lifecycle manager")
@@ -40,7 +40,7 @@ class ManagedNode(LifecycleNode):
         self.parameters = Parameters(self, (*self.table, AUTOSTART))
         self.values = SimpleNamespace()
         self.active = False
-        self.stop_reason = ""
+        self.stop_reason, self._stopped_as_asked = "", False
         self._owned: list[object] = []
         self._diagnostics = Diagnostics(self, self._report, self.clocks)
 
@@ -69,9 +69,13 @@ class ManagedNode(LifecycleNode):
         self._owned.append(entity)
         return entity
 
-    def note_stop(self, reason: str) -> None:
-        """Record why the node stops working; the first reason stays until the next activation."""
-        self.stop_reason = self.stop_reason or reason
+    def note_stop(self, reason: str, asked: bool = False) -> None:
+        """Record why the node stops working; the first reason stays until the next activation.
+
+        `asked`: somebody wanted it, which is no error.
+        """
+        if not self.stop_reason:
+            self.stop_reason, self._stopped_as_asked = reason, asked
 
     def bring_up(self) -> bool:
         """Configure and activate where `autostart` says so. False where that failed (it has been logged)."""
@@ -85,7 +89,7 @@ class ManagedNode(LifecycleNode):
 
     def shut_down(self, reason: str) -> None:
         """Make safe and go quiet from whatever state, before the process ends."""
-        self.note_stop(reason)
+        self.note_stop(reason, asked=True)
         if self.active:
             self.trigger_deactivate()
 
@@ -124,7 +128,7 @@ class ManagedNode(LifecycleNode):
         """`halt`: the node is quiet when this returns."""
 
         def deactivate() -> None:
-            self.note_stop("deactivated")
+            self.note_stop("deactivated", asked=True)
             self.active = False
             self.halt()
 
@@ -138,7 +142,7 @@ class ManagedNode(LifecycleNode):
         """Make safe and let go."""
 
         def stop() -> None:
-            self.note_stop("shut down")
+            self.note_stop("shut down", asked=True)
             if self.active:
                 self.active = False
                 self.halt()
@@ -182,4 +186,8 @@ class ManagedNode(LifecycleNode):
     def _report(self) -> Health:
         if self.active:
             return self.health()
-        return Health(ERROR, self.stop_reason) if self.stop_reason else Health(message="not active")
+        if not self.stop_reason:
+            return Health(message="not active")
+        if self._stopped_as_asked:
+            return Health(WARN, f"not active: {self.stop_reason}")
+        return Health(ERROR, self.stop_reason)

@@ -7,7 +7,7 @@ rclpy = pytest.importorskip("rclpy")
 
 from std_msgs.msg import String
 
-from pi0_ros.ros.diagnostics import ERROR, OK, Rate
+from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Rate
 from pi0_ros.ros.lifecycle import ManagedNode
 from pi0_ros.ros.parameters import Parameter, ParameterError
 
@@ -62,6 +62,13 @@ def test_it_comes_up_by_itself_and_goes_down_in_order(make):
     assert node.bring_up() and state(node) == "active" and node.active
     node.shut_down("SIGINT")
     assert node.calls == ["setup", "start", "halt"] and node.stop_reason == "SIGINT"
+
+
+def test_going_down_because_it_was_asked_to_is_no_error(make):
+    node = make()
+    assert node.bring_up()
+    node.shut_down("SIGINT")
+    assert (node._report().level, node._report().message) == (WARN, "not active: SIGINT")
 
 
 def test_without_autostart_it_waits(make):

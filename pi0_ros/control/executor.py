@@ -191,7 +191,7 @@ class Executor:
         if not (math.isfinite(steady) and math.isfinite(ros)) or steady - self._last_steady < 0.5 * self.period:
             self._log.add(steady, ros, "warn", "period", "a step that came too soon was refused")
             return self._report(steady, ros, None, "none")
-        self.settle()
+        self._plans.judge_seam()
         self._pace(steady, ros)
         quiet = self._measured.stale(steady)
         self._watch(steady, ros, quiet)
@@ -210,9 +210,13 @@ class Executor:
         self._plans.crossed(before, self._commanded, self._plan_clock.time, self.period)
         return self._report(steady, ros, self._command(steady, ros), owner)
 
-    def settle(self) -> None:
-        """Do what a period has left over: judge its seam. `step` does it where nobody has since the last one."""
+    def prepare(self) -> None:
+        """Between two periods: judge the last one's seam, look ahead to the next. What is not done here, `step` does."""
         self._plans.judge_seam()
+        plan, coming = self._plans.next or self._plans.running, self._plan_clock.coming(self.period)
+        if self._mode.mode is Mode.AUTONOMY and self._anchored and plan is not None and coming <= plan.end:
+            scale = self._scale(self._last_steady + self.period)
+            self._limiter.foresee(self._plan_goal(plan, coming), [scale] * len(self._stops))
 
     def _pace(self, steady: float, ros: float) -> None:
         missed = round(min((steady - self._last_steady) / self.period, MISSED_MOST)) - 1
@@ -328,7 +332,12 @@ class Executor:
             return "teleop", *self._teleop_goal(steady), [self._scale(steady)] * len(self._stops)
         plan = self._plans.at(self._plan_clock.time)
         if mode is Mode.AUTONOMY and plan is not None:
-            return "policy", self._plan_goal(plan), self._all, [self._scale(steady)] * len(self._stops)
+            return (
+                "policy",
+                self._plan_goal(plan, self._plan_clock.time),
+                self._all,
+                [self._scale(steady)] * len(self._stops),
+            )
         if self._hold_at is not None:
             return "hold", *self._measured_goal(self._hold_at), [self.settings.engage_scale] * len(self._stops)
         return "hold", self._rest, self._stops, self._full
@@ -341,10 +350,10 @@ class Executor:
                     goal[:, part], moves[i] = device.goal, True
         return goal, moves
 
-    def _plan_goal(self, plan: Timeline) -> Array:
-        """The plan [3, D] one period ahead; groups that have fallen behind it aim at where they meet it again."""
-        begin, period = self._plan_clock.time - self.period, self.period
-        goal = plan.at(min(begin + period, plan.end))
+    def _plan_goal(self, plan: Timeline, time: float) -> Array:
+        """The plan [3, D] at `time`; groups that have fallen behind it aim at where they meet it again."""
+        begin, period = time - self.period, self.period
+        goal = plan.at(min(time, plan.end))
         for i, (group, part) in enumerate(zip(self._limiter.groups, self._limiter.slices, strict=True)):
             if group.lead == period or group.steps:
                 continue

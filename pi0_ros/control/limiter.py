@@ -65,6 +65,27 @@ def shaped(x: float, v: float, a: float, low: float, high: float, limits: tuple[
     return [x, v, a]
 
 
+class Way(NamedTuple):
+    """A way that is being followed: the goal and scale it was asked for, where it leads, how much is done [s]."""
+
+    asked: tuple[list[list[float]], float]
+    aim: list[list[float]]
+    trajectory: Trajectory
+    spent: float
+    clipped: bool
+    """`aim` is not all that was asked for."""
+
+
+class Move(NamedTuple):
+    """One period towards a goal at a scale: the motion it leads to, None where only braking is left."""
+
+    asked: tuple[list[list[float]], float]
+    motion: Motion | None
+    lead: float
+    way: Way | None
+    limited: bool
+
+
 class GroupLimiter:
     """Moves one group's command towards goals, one period a step."""
 
@@ -74,11 +95,10 @@ class GroupLimiter:
         self.motion = Motion(bounds.lower, bounds.lower, bounds.lower)
         self.lead = period
         count = len(bounds.lower)
-        self._ruckig, self._way, self._halt = Ruckig(count, period), Trajectory(count), Trajectory(count)
-        self._aim: list[list[float]] | None = None  # where `_way` leads to, None when it is not being followed
-        self._spent = 0.0  # [s] of `_way` done
-        self._asked: tuple[list[list[float]], float] | None = None  # goal and scale that `_aim` was made of
-        self._clipped = False  # whether `_aim` is not all that was asked for
+        self._ruckig, self._halt = Ruckig(count, period), Trajectory(count)
+        self._ways = (Trajectory(count), Trajectory(count))  # one that is followed, one for the next
+        self._way: Way | None = None
+        self._foreseen: Move | None = None
         self._goal, self._stop = InputParameter(count), InputParameter(count)
         for parameters in (self._goal, self._stop):
             parameters.max_acceleration, parameters.max_jerk = list(bounds.acceleration), list(bounds.jerk)
@@ -92,40 +112,37 @@ class GroupLimiter:
     def reset(self, x: Sequence[float]) -> None:
         """Start from `x` at rest."""
         zeros = (0.0,) * len(self.bounds.lower)
-        self.motion, self.lead, self._aim = Motion(tuple(x), zeros, zeros), self._dt, None
+        self.follow(Motion(tuple(x), zeros, zeros))
 
     def follow(self, motion: Motion) -> None:
         """Be in `motion`, to which a plan has led within the limits."""
-        self.motion, self.lead, self._aim = motion, self._dt, None
+        self.motion, self.lead, self._way, self._foreseen = motion, self._dt, None, None
 
     def step(self, goal: Array, scale: float = 1.0) -> bool:
         """One period towards `goal` [3, D] at time now + lead, at `scale` of the velocity limits.
 
         Returns whether a limit changed the command: the goal was out of reach in time or out of bounds.
         """
-        now, wanted = self.motion, goal.tolist()
-        if now.still and wanted[0] == list(now.x) and not any(wanted[1]) and not any(wanted[2]):
-            return False
-        if self._aim is not None and self._asked == (wanted, scale):
-            after, duration = self._onward(self._aim)
+        asked, move = (goal.tolist(), scale), self._foreseen
+        if move is None or move.asked != asked:
+            move = self._move(asked)
+        if move.motion is None:
+            self.brake()
         else:
-            speed = self._speeds(now, scale)
-            target = self._shape(now, wanted, speed)
-            self._asked, self._clipped = (wanted, scale), target[0] != wanted[0] or target[1] != wanted[1]
-            after, duration = self._approach(now, target, speed)
-        late = duration > self.lead * (1.0 + 1e-6)
-        self.lead = min(duration, MAX_LEAD) if late else max(self._dt, self.lead - self._dt)
-        if after is None or not self._stoppable(now, after):
-            return self.brake() or True
-        self.motion = after
-        return self._clipped or (late and not self.steps)
+            self.motion, self.lead, self._way, self._foreseen = move.motion, move.lead, move.way, None
+        return move.limited
+
+    def foresee(self, goal: Array, scale: float) -> None:
+        """Find out what `step(goal, scale)` will do, should it come next; what it does is the same without."""
+        self._foreseen = self._move((goal.tolist(), scale))
 
     def brake(self) -> bool:
         """One period of the stop: everything to rest together, or each as fast as it can where there is no room.
 
         Returns whether there was anything to stop.
         """
-        now, self.lead, self._aim = self.motion, self._dt, None
+        now = self.motion
+        self.follow(now)
         if now.still:
             return False
         together = self._plan_stop(now, Synchronization.Phase) and self._inside(now)
@@ -134,6 +151,38 @@ class GroupLimiter:
         else:  # never seen; standing still is then the one answer that needs no solver
             self.reset(now.x)
         return True
+
+    def _move(self, asked: tuple[list[list[float]], float]) -> Move:
+        wanted, now, way = asked[0], self.motion, self._way
+        if now.still and wanted[0] == list(now.x) and not any(wanted[1]) and not any(wanted[2]):
+            return Move(asked, now, self.lead, way, False)
+        if way is None or way.asked != asked:
+            speed = self._speeds(now, asked[1])
+            target = self._shape(now, wanted, speed)
+            clipped = target[0] != wanted[0] or target[1] != wanted[1]
+            if self.lead <= self._dt and self._coasts(now, target):
+                return self._checked(asked, _motion(target), self._dt, None, clipped)
+            if way is not None and _same(way.aim, target):
+                way = way._replace(asked=asked, clipped=clipped)
+            else:
+                trajectory = self._plan_way(now, target, speed)
+                if trajectory is None:
+                    return Move(asked, None, MAX_LEAD, None, True)
+                way = Way(asked, target, trajectory, 0.0, clipped)
+        left, spent = float(way.trajectory.duration) - way.spent, way.spent + self._dt
+        if left <= self._dt * (1.0 + 1e-6):
+            return self._checked(asked, _motion(way.aim), left, None, way.clipped)
+        return self._checked(asked, self._sample(way.trajectory, spent), left, way._replace(spent=spent), way.clipped)
+
+    def _checked(
+        self, asked: tuple[list[list[float]], float], after: Motion, left: float, way: Way | None, clipped: bool
+    ) -> Move:
+        """The move to `after`, `left` [s] of its way being left now; only where the group can be stopped from there."""
+        if not self._stoppable(self.motion, after):
+            return Move(asked, None, self.lead, None, True)
+        late = left > self.lead * (1.0 + 1e-6)
+        lead = min(left, MAX_LEAD) if late else max(self._dt, self.lead - self._dt)
+        return Move(asked, after, lead, way, clipped or (late and not self.steps))
 
     def _speeds(self, now: Motion, scale: float) -> list[float]:
         bounds = self.bounds
@@ -156,24 +205,6 @@ class GroupLimiter:
                 target[0][i], target[1][i], target[2][i] = column
         return target
 
-    def _approach(self, now: Motion, target: list[list[float]], speed: list[float]) -> tuple[Motion | None, float]:
-        """State one period later on the way to `target`, and how long the rest of the way takes [s]."""
-        if self.lead <= self._dt and self._coasts(now, target):
-            self._aim = None
-            return Motion(*(tuple(row) for row in target)), self._dt
-        if not self._underway(target) and not self._plan_way(now, target, speed):
-            return None, MAX_LEAD
-        return self._onward(target)
-
-    def _onward(self, target: list[list[float]]) -> tuple[Motion | None, float]:
-        """One period more of the way to `target`."""
-        left = float(self._way.duration) - self._spent
-        self._spent += self._dt
-        if left <= self._dt * (1.0 + 1e-6):
-            self._aim = None
-            return Motion(*(tuple(row) for row in target)), left
-        return self._sample(self._way, self._spent), left
-
     def _coasts(self, now: Motion, target: list[list[float]]) -> bool:
         """Whether one constant jerk within the limit leads to `target` in one period: the command is on its plan."""
         dt, bounds = self._dt, self.bounds
@@ -185,28 +216,20 @@ class GroupLimiter:
                 return False
         return True
 
-    def _underway(self, target: list[list[float]]) -> bool:
-        """Whether the way planned before still leads to `target`."""
-        aim = self._aim
-        return aim is not None and all(
-            abs(p - q) <= TIE for row, old in zip(target, aim, strict=True) for p, q in zip(row, old, strict=True)
-        )
-
-    def _plan_way(self, now: Motion, target: list[list[float]], speed: list[float]) -> bool:
-        goal = self._goal
+    def _plan_way(self, now: Motion, target: list[list[float]], speed: list[float]) -> Trajectory | None:
+        goal, followed = self._goal, self._way
+        spare = self._ways[1] if followed is not None and followed.trajectory is self._ways[0] else self._ways[0]
         goal.current_position, goal.current_velocity, goal.current_acceleration = now.x, now.v, now.a
         goal.target_position, goal.target_velocity, goal.target_acceleration = target
         goal.max_velocity = speed
-        self._aim, self._spent = target, 0.0
         for goal.synchronization, goal.minimum_duration in (
             (Synchronization.Phase, self.lead),
             (Synchronization.Phase, None),
             (Synchronization.No, None),
         ):
-            if self._solve(goal, self._way):
-                return True
-        self._aim = None
-        return False
+            if self._solve(goal, spare):
+                return spare
+        return None
 
     def _plan_stop(self, now: Motion, way: Synchronization) -> bool:
         stop = self._stop
@@ -254,6 +277,17 @@ class GroupLimiter:
         v = [0.0 if abs(r) < TIE * m else r for r, m in zip(v, b.velocity, strict=True)]
         a = [0.0 if abs(r) < TIE * m else min(max(r, -m), m) for r, m in zip(a, b.acceleration, strict=True)]
         return Motion(tuple(x), tuple(v), tuple(a))
+
+
+def _motion(rows: list[list[float]]) -> Motion:
+    return Motion(*(tuple(row) for row in rows))
+
+
+def _same(aim: list[list[float]], target: list[list[float]]) -> bool:
+    """Whether two goals are one but for rounding."""
+    return all(
+        abs(p - q) <= TIE for row, other in zip(aim, target, strict=True) for p, q in zip(row, other, strict=True)
+    )
 
 
 class Limiter:
@@ -312,6 +346,12 @@ class Limiter:
             after[:, part] = group.motion
         self.state = after
         return changed
+
+    def foresee(self, goal: Array, scales: Sequence[float]) -> None:
+        """Let the groups whose goals are known ahead (they jump, or are met later) find out what `step` will do."""
+        for i, (group, part) in enumerate(zip(self.groups, self.slices, strict=True)):
+            if not self._on_plan[i] and (group.steps or group.lead > self._period):
+                group.foresee(goal[:, part], scales[i])
 
     @property
     def still(self) -> bool:

@@ -89,9 +89,13 @@ class PlanClock(NamedTuple):
     time: float = math.nan
     rate: float = 1.0
 
+    def coming(self, period: float) -> float:
+        """Where it will stand one `period` [s] on, as far as can be known before."""
+        return self.time + self.rate * period
+
     def advance(self, ros: float, period: float) -> PlanClock:
         """One `period` [s] on: along the own clock where `ros` [s] is near it, to `ros` itself where it is not."""
-        ahead = (ros - (self.time + self.rate * period)) / period
+        ahead = (ros - self.coming(period)) / period
         if not abs(ahead) < NEAR:
             # Falling back again and again is how a clock looks that is slow; running ahead is a pause of the loop.
             return PlanClock(ros, max(self.rate - SLOWER, SLOWEST) if ahead < 0.0 else self.rate)

@@ -241,9 +241,9 @@ class ExecutorNode(ManagedNode):
     # --- messages, in the control thread ---
 
     def _read(self) -> None:
-        """Before the deadline: measurements and chunks, whose handling takes long at times, and what was left over."""
+        """Before the deadline: measurements and chunks, whose handling takes long at times, and what is known ahead."""
         self._inlets.take(2.0 * self.period)
-        self._core.settle()
+        self._core.prepare()
 
     def _received(self, inlets: Inlets) -> tuple[float, float]:
         """Steady and ROS time [s] at which the message in hand was received."""

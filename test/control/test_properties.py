@@ -89,6 +89,7 @@ ACTIONS = (
     lambda s, d: wild_clock(s, d),
     lambda s, d: s.ask(d(st.sampled_from(["hold", "teleop", "autonomy", "autonomy", "stop", "reset", "reset", "?"]))),
     lambda s, d: s.ask("autonomy"),
+    lambda s, d: s.executor.prepare(),
     lambda s, d: s.executor.on_estop(s.steady, d(st.booleans())),
     lambda s, d: s.executor.on_deadman(s.steady, d(st.booleans())),
 )
@@ -136,6 +137,31 @@ def test_the_limiter_alone_keeps_every_limit_for_any_goals(data, period, index):
         limiter.brake() if rng.random() < 0.03 else limiter.step(goal, rng.choice([1.0, 0.2]))
         path.append(limiter.motion.x)
     assert violations(robot, np.array(path), period) == []
+
+
+@QUIET
+@given(seed, st.sampled_from([0.02, 0.005]), st.sampled_from(range(6)))
+def test_what_a_group_has_foreseen_changes_nothing_about_where_it_goes(number_, period, index):
+    group, rng = ROBOTS["mobile_bimanual"].groups[index], np.random.default_rng(number_)
+    plain, looking = (
+        GroupLimiter(bounds_of(group, period), period, steps=group.kind is Kind.GRIPPER) for _ in range(2)
+    )
+    for limiter in (plain, looking):
+        limiter.reset([0.5 * (c.limits.lower + c.limits.upper) for c in group.channels])
+    goals, goal, scale = np.zeros((3, 3, len(group.channels))), 0, 1.0
+    ends = [c.limits.lower for c in group.channels], [c.limits.upper for c in group.channels]
+    goals[:, 0] = rng.uniform(*ends, (3, len(group.channels)))
+    for _ in range(200):
+        expected, surprise = (goal, scale), rng.random() < 0.2
+        if surprise:
+            goal, scale = rng.integers(3), rng.choice([1.0, 0.2])
+        if rng.random() < 0.8:
+            looking.foresee(goals[expected[0]], expected[1])
+        if rng.random() < 0.02:
+            assert plain.brake() == looking.brake()
+        else:
+            assert plain.step(goals[goal], scale) == looking.step(goals[goal], scale)
+        assert (plain.motion, plain.lead) == (looking.motion, looking.lead)
 
 
 @QUIET

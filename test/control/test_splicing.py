@@ -174,6 +174,21 @@ def test_the_way_back_to_the_plan_is_not_planned_anew_because_the_clock_trembles
     assert planned[1] <= planned[0] + 2 < asked[1] - 5
 
 
+def test_what_was_foreseen_between_two_periods_is_not_worked_out_in_the_next():
+    story = Story().autonomy(goal={"left_gripper": 1.0}, rows=20)
+    gripper = story.executor._limiter.groups[[g.name for g in story.robot.groups].index("left_gripper")]
+    steps = worked = 0
+    for _ in range(60):
+        story.steady += story.period
+        story.sense()
+        story.executor.prepare()
+        moves, asked = count(gripper, "_move"), count(gripper, "step")
+        story.executor.step(story.steady, story.ros)
+        steps, worked = steps + len(asked), worked + len(moves)
+        del gripper._move, gripper.step
+    assert (steps, worked) == (60, 0)
+
+
 def count(owner, name):
     """The calls of a method from now on."""
     calls, method = [], getattr(owner, name)

@@ -25,6 +25,7 @@ from nav_msgs.msg import Odometry
 from pi0_ros.msg import ActionChunk
 from sensor_msgs.msg import JointState
 
+from bench._floor import Floor
 from bench._stack import BenchError, Stack, Watcher, prepare
 from bench.takeover import EPOCH, Stage
 from pi0_ros import bringup
@@ -106,6 +107,19 @@ def measure(part: str, seen: Timekeeper, stack: Stack, rate: float, seconds: flo
     seen.happens(lambda: False, SETTLE)
     before, end = processor(), time.monotonic() + seconds
     seen.begin()
+    with Floor(1.0 / rate) as floor:
+        go_on(part, seen, stack, end)
+    reported = len(seen.reports)
+    seen.wait(lambda: len(seen.reports) > reported, "the last diagnostics", 5.0)
+    busy, stolen, whole = (b - a for a, b in zip(before, processor(), strict=True))
+    tell(part, "cpu_busy", busy / whole, "share of all cores")
+    tell(part, "cpu_stolen", stolen / whole, "share of all cores")
+    report(part, seen, 1.0 / rate)
+    spread(part, "machine_late", floor.late)
+
+
+def go_on(part: str, seen: Timekeeper, stack: Stack, end: float) -> None:
+    """Keep it in autonomy until steady time `end` [s]; under load with new blocks every now and then."""
     while time.monotonic() < end:
         seen.happens(lambda: seen.mode in ("hold", "stopped"), min(SCENE, max(0.1, end - time.monotonic())))
         if stack.ended():
@@ -117,12 +131,6 @@ def measure(part: str, seen: Timekeeper, stack: Stack, rate: float, seconds: flo
             print(f"autonomy ended, asking again: {seen.reason}", file=sys.stderr)
             seen.engaged += 1
             seen.engage(60.0)
-    reported = len(seen.reports)
-    seen.wait(lambda: len(seen.reports) > reported, "the last diagnostics", 5.0)
-    busy, stolen, whole = (b - a for a, b in zip(before, processor(), strict=True))
-    tell(part, "cpu_busy", busy / whole, "share of all cores")
-    tell(part, "cpu_stolen", stolen / whole, "share of all cores")
-    report(part, seen, 1.0 / rate)
 
 
 def report(part: str, seen: Timekeeper, period: float) -> None:

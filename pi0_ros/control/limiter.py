@@ -65,10 +65,14 @@ def shaped(x: float, v: float, a: float, low: float, high: float, limits: tuple[
     return [x, v, a]
 
 
-class Way(NamedTuple):
-    """A way that is being followed: the goal and scale it was asked for, where it leads, how much is done [s]."""
+Asked = tuple[list[list[float]], float]
+"""A goal (values, rates, rates of rate) and the share of the velocity limits with which to go there."""
 
-    asked: tuple[list[list[float]], float]
+
+class Way(NamedTuple):
+    """A way that is being followed: what it was planned for, where it leads, how much of it is done [s]."""
+
+    asked: Asked
     aim: list[list[float]]
     trajectory: Trajectory
     spent: float
@@ -79,7 +83,7 @@ class Way(NamedTuple):
 class Move(NamedTuple):
     """One period towards a goal at a scale: the motion it leads to, None where only braking is left."""
 
-    asked: tuple[list[list[float]], float]
+    asked: Asked
     motion: Motion | None
     lead: float
     way: Way | None
@@ -152,7 +156,7 @@ class GroupLimiter:
             self.reset(now.x)
         return True
 
-    def _move(self, asked: tuple[list[list[float]], float]) -> Move:
+    def _move(self, asked: Asked) -> Move:
         wanted, now, way = asked[0], self.motion, self._way
         if now.still and wanted[0] == list(now.x) and not any(wanted[1]) and not any(wanted[2]):
             return Move(asked, now, self.lead, way, False)
@@ -174,9 +178,7 @@ class GroupLimiter:
             return self._checked(asked, _motion(way.aim), left, None, way.clipped)
         return self._checked(asked, self._sample(way.trajectory, spent), left, way._replace(spent=spent), way.clipped)
 
-    def _checked(
-        self, asked: tuple[list[list[float]], float], after: Motion, left: float, way: Way | None, clipped: bool
-    ) -> Move:
+    def _checked(self, asked: Asked, after: Motion, left: float, way: Way | None, clipped: bool) -> Move:
         """The move to `after`, `left` [s] of its way being left now; only where the group can be stopped from there."""
         if not self._stoppable(self.motion, after):
             return Move(asked, None, self.lead, None, True)

@@ -13,21 +13,20 @@ from typing import Self
 import numpy as np
 
 PRIORITY = 60  # above the executor's
+PERIOD = 0.01  # [s] between two wakings
+STALL = 0.001  # [s] of lateness at which a machine is held to have stood still
 
 
 class Floor:
-    """One such process for each processor, while the block lasts; afterwards `late` has every lateness [s]."""
+    """One such process for each processor, while the block lasts."""
 
-    def __init__(self, period: float) -> None:
-        """`period` [s] between two wakings."""
-        self._period = period
-        self.late = np.zeros(0)
+    def __init__(self) -> None:
+        self.due, self.late = np.zeros((2, 0))
+        """When each waking was due [s on the system's clock], and how late it was [s]."""
 
     def __enter__(self) -> Self:
         self._processes = [
-            subprocess.Popen(
-                [sys.executable, "-m", "bench._floor", str(cpu), str(self._period)], stdout=subprocess.PIPE, text=True
-            )
+            subprocess.Popen([sys.executable, "-m", "bench._floor", str(cpu)], stdout=subprocess.PIPE, text=True)
             for cpu in sorted(os.sched_getaffinity(0))
         ]
         return self
@@ -35,13 +34,20 @@ class Floor:
     def __exit__(self, *_: object) -> None:
         for process in self._processes:
             process.send_signal(signal.SIGTERM)
-        self.late = np.concatenate(
-            [json.loads(process.communicate(timeout=30.0)[0] or "[]") for process in self._processes]
-        )
+        told = [json.loads(process.communicate(timeout=30.0)[0] or "[[], []]") for process in self._processes]
+        self.due, self.late = np.concatenate([np.array(rows) for rows in told], axis=1)
+
+    def stood_still(self, begin: np.ndarray, end: np.ndarray) -> np.ndarray:
+        """Whether a processor stood still at any time between each `begin` [N] and `end` [N] [s on the system's clock]."""
+        stalls = self.late > STALL
+        due, awake = self.due[stalls], self.due[stalls] + self.late[stalls]
+        met: np.ndarray = ((due <= end[:, None]) & (awake >= begin[:, None])).any(axis=1)
+        return met
 
 
-def watch(cpu: int, period: float) -> list[float]:
-    """Wake every `period` [s] on one processor until SIGTERM or the parent is gone; how late each waking was [s]."""
+def watch(cpu: int) -> tuple[list[float], list[float]]:
+    """Wake every `PERIOD` on one processor until SIGTERM or the parent is gone; when each waking was due, how late it was."""
+    due: list[float] = []
     late: list[float] = []
     ending: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: ending.append(number))
@@ -52,11 +58,12 @@ def watch(cpu: int, period: float) -> list[float]:
         print(f"bench: the machine's floor is an ordinary process's: {error}", file=sys.stderr)
     parent, deadline = os.getppid(), time.monotonic()
     while not ending and os.getppid() == parent:
-        deadline += period
+        deadline += PERIOD
         time.sleep(max(0.0, deadline - time.monotonic()))
         late.append(time.monotonic() - deadline)
-    return late[:-1]  # the signal has cut the last sleep short
+        due.append(time.time() - late[-1])
+    return due[:-1], late[:-1]  # the signal has cut the last sleep short
 
 
 if __name__ == "__main__":
-    print(json.dumps(watch(int(sys.argv[1]), float(sys.argv[2]))))
+    print(json.dumps(watch(int(sys.argv[1]))))

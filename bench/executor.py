@@ -107,7 +107,7 @@ def measure(part: str, seen: Timekeeper, stack: Stack, rate: float, seconds: flo
     seen.happens(lambda: False, SETTLE)
     before, end = processor(), time.monotonic() + seconds
     seen.begin()
-    with Floor(1.0 / rate) as floor:
+    with Floor() as floor:
         go_on(part, seen, stack, end)
     reported = len(seen.reports)
     seen.wait(lambda: len(seen.reports) > reported, "the last diagnostics", 5.0)
@@ -116,6 +116,11 @@ def measure(part: str, seen: Timekeeper, stack: Stack, rate: float, seconds: flo
     tell(part, "cpu_stolen", stolen / whole, "share of all cores")
     report(part, seen, 1.0 / rate)
     spread(part, "machine_late", floor.late)
+    left = np.array(seen.left)
+    # From the period before: what came late then makes the next gap short.
+    own = ~floor.stood_still(left[:-2], left[2:])
+    tell(part, "periods_while_the_machine_stood_still", int(np.sum(~own)), "count")
+    spread(part, "own_period_error", np.abs(np.diff(left)[1:][own] - 1.0 / rate))
 
 
 def go_on(part: str, seen: Timekeeper, stack: Stack, end: float) -> None:

@@ -114,13 +114,7 @@ def measure(part: str, seen: Timekeeper, stack: Stack, rate: float, seconds: flo
     busy, stolen, whole = (b - a for a, b in zip(before, processor(), strict=True))
     tell(part, "cpu_busy", busy / whole, "share of all cores")
     tell(part, "cpu_stolen", stolen / whole, "share of all cores")
-    report(part, seen, 1.0 / rate)
-    spread(part, "machine_late", floor.late)
-    left = np.array(seen.left)
-    # From the period before: what came late then makes the next gap short.
-    own = ~floor.stood_still(left[:-2], left[2:])
-    tell(part, "periods_while_the_machine_stood_still", int(np.sum(~own)), "count")
-    spread(part, "own_period_error", np.abs(np.diff(left)[1:][own] - 1.0 / rate))
+    report(part, seen, 1.0 / rate, floor)
 
 
 def go_on(part: str, seen: Timekeeper, stack: Stack, end: float) -> None:
@@ -138,15 +132,21 @@ def go_on(part: str, seen: Timekeeper, stack: Stack, end: float) -> None:
             seen.engage(60.0)
 
 
-def report(part: str, seen: Timekeeper, period: float) -> None:
-    """The numbers of one part: from outside, and the executor's own."""
-    gaps = np.diff(np.array(seen.left))
+def report(part: str, seen: Timekeeper, period: float, floor: Floor) -> None:
+    """The numbers of one part: from outside, beside the machine's, and the executor's own."""
+    left = np.array(seen.left)
+    gaps = np.diff(left)
     tell(part, "commands", len(seen.left), "count")
     tell(part, "rate", len(gaps) / float(np.sum(gaps)), "Hz")
     tell(part, "missed_seen_outside", int(np.sum(np.maximum(np.rint(gaps / period) - 1, 0))), "count", goal=0)
     tell(part, "missed", seen.counted("overruns"), "count", goal=0)
     tell(part, "autonomy_asked_again", seen.engaged, "count")
     spread(part, "period_error", np.abs(gaps - period))
+    # From the period before: what came late then makes the next gap short.
+    own = ~floor.stood_still(left[:-2], left[2:])
+    tell(part, "periods_while_the_machine_stood_still", int(np.sum(~own)), "count")
+    spread(part, "own_period_error", np.abs(gaps[1:][own] - period))
+    spread(part, "machine_late", floor.late)
     minutes = list(seen.minutes())
     tell(part, "minutes", len(minutes), "count")
     for name in ("period_late_ms_p50", "period_late_ms_p99", "period_late_ms_max"):

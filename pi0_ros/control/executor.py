@@ -72,6 +72,7 @@ class Executor:
         # A velocity comes to rest on the way to zero, a position wherever it can.
         self._rest = np.zeros((3, len(kinds)))
         self._stops = [g.kind is Kind.VELOCITY for g in robot.groups]
+        self._full, self._all = [1.0] * len(robot.groups), [True] * len(robot.groups)
         self._commanded = self._limiter.state
 
     @property
@@ -215,8 +216,7 @@ class Executor:
         self._plans.judge_seam()
         plan, coming = self._plans.next or self._plans.running, self._plan_clock.coming(self.period)
         if self._mode.mode is Mode.AUTONOMY and self._anchored and plan is not None and coming <= plan.end:
-            scale = self._scale(self._last_steady + self.period)
-            self._limiter.foresee(self._plan_goal(plan, coming), [scale] * len(self._stops))
+            self._limiter.foresee(self._plan_goal(plan, coming), self._scales(self._last_steady + self.period))
 
     def _pace(self, steady: float, ros: float) -> None:
         missed = round(min((steady - self._last_steady) / self.period, MISSED_MOST)) - 1
@@ -327,17 +327,12 @@ class Executor:
 
     def _drive(self, steady: float) -> tuple[str, Array, Sequence[bool], Sequence[float]]:
         """Owner, goal [3, D], which groups move towards it (the others stop) and their shares of the velocity limits."""
-        mode = self._mode.mode
+        mode, time = self._mode.mode, self._plan_clock.time
         if mode is Mode.TELEOP:
-            return "teleop", *self._teleop_goal(steady), [self._scale(steady)] * len(self._stops)
-        plan = self._plans.at(self._plan_clock.time)
+            return "teleop", *self._teleop_goal(steady), self._scales(steady)
+        plan = self._plans.at(time)
         if mode is Mode.AUTONOMY and plan is not None:
-            return (
-                "policy",
-                self._plan_goal(plan, self._plan_clock.time),
-                self._all,
-                [self._scale(steady)] * len(self._stops),
-            )
+            return "policy", self._plan_goal(plan, time), self._all, self._scales(steady)
         if self._hold_at is not None:
             return "hold", *self._measured_goal(self._hold_at), [self.settings.engage_scale] * len(self._stops)
         return "hold", self._rest, self._stops, self._full
@@ -355,7 +350,7 @@ class Executor:
         begin, period = time - self.period, self.period
         goal = plan.at(min(time, plan.end))
         for i, (group, part) in enumerate(zip(self._limiter.groups, self._limiter.slices, strict=True)):
-            if group.lead == period or group.steps:
+            if group.steps or not group.own_way:
                 continue
             self._meetings[i] = meeting = self._meetings[i].kept(plan, min(begin + group.lead, plan.end), period)
             goal[:, part] = meeting.goal[:, part]
@@ -365,6 +360,9 @@ class Executor:
         goal = self._rest.copy()
         goal[0] = np.where(self._position, target, 0.0)
         return goal, [g.kind is not Kind.GRIPPER for g in self.robot.groups]
+
+    def _scales(self, steady: float) -> list[float]:
+        return [self._scale(steady)] * len(self._stops)
 
     def _scale(self, steady: float) -> float:
         """Share of the velocity limits: small just after a change of owner, then back to all of it."""
@@ -391,7 +389,6 @@ class Executor:
         self._entered = self._engaged = steady
         self._live, self._error = False, 0.0
         self._starved, self._off_track = Since(), Since()
-        self._full, self._all = [1.0] * len(self.robot.groups), [True] * len(self.robot.groups)
         self._meetings = [Meeting()] * len(self.robot.groups)
 
     def running_plan(self, ros: float) -> Chunk | None:

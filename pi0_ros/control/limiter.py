@@ -113,6 +113,11 @@ class GroupLimiter:
             stop_reach(v, a, a, j) for v, a, j in zip(bounds.velocity, bounds.acceleration, bounds.jerk, strict=True)
         ]
 
+    @property
+    def own_way(self) -> bool:
+        """Whether it goes towards its goals in its own time, because they jump or it has fallen behind its plan."""
+        return self.steps or self.lead > self._dt
+
     def reset(self, x: Sequence[float]) -> None:
         """Start from `x` at rest."""
         zeros = (0.0,) * len(self.bounds.lower)
@@ -307,7 +312,6 @@ class Limiter:
         ]
         ends = np.cumsum([len(g.channels) for g in robot.groups]).tolist()
         self.slices = [slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
-        self._period = period
         self._reachable = Reachable([g.bounds for g in self.groups], period)
         self._on_plan = [False] * len(self.groups)  # where these groups are stands in `state` alone
         self.state: Array = self._gathered()
@@ -329,10 +333,7 @@ class Limiter:
         if not math.isfinite(goal.sum()):
             return None
         now, after = self.state, goal.copy()
-        asked = [
-            move and group.lead <= self._period and not group.steps
-            for group, move in zip(self.groups, moves, strict=True)
-        ]
+        asked = [move and not group.own_way for group, move in zip(self.groups, moves, strict=True)]
         free, changed = self._reachable(now, goal, scales, asked), 0
         for i, (group, part, move) in enumerate(zip(self.groups, self.slices, moves, strict=True)):
             if free[i]:
@@ -340,7 +341,7 @@ class Limiter:
                 continue
             if self._on_plan[i]:
                 self._on_plan[i] = False
-                group.follow(Motion(*map(tuple, now[:, part].tolist())))
+                group.follow(_motion(now[:, part].tolist()))
             if move:
                 changed += group.step(goal[:, part], scales[i])
             else:
@@ -352,7 +353,7 @@ class Limiter:
     def foresee(self, goal: Array, scales: Sequence[float]) -> None:
         """Let the groups whose goals are known ahead (they jump, or are met later) find out what `step` will do."""
         for i, (group, part) in enumerate(zip(self.groups, self.slices, strict=True)):
-            if not self._on_plan[i] and (group.steps or group.lead > self._period):
+            if group.own_way and not self._on_plan[i]:
                 group.foresee(goal[:, part], scales[i])
 
     @property

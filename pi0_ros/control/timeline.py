@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pi0_ros.robot.spec import Kind
 
 Array = npt.NDArray[np.float64]
+SAME = 1e-3  # [periods] within which two moments are one
 
 
 @lru_cache(maxsize=32)
@@ -155,9 +156,6 @@ class Timeline:
         result = self.spline.at(time)
         left = self.residual.at(time) if self.residual is not None else None
         return result if left is None else result + left
-
-
-SAME = 1e-3  # [periods] within which two moments are one
 
 
 class Meeting(NamedTuple):

@@ -20,8 +20,8 @@ from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.prompts import DIALECTS, KINDS
 from pi0_ros.policy.resize import RESAMPLERS
 from pi0_ros.robot.errors import RobotError
-from pi0_ros.robot.located import Located, Section, read_yaml
 from pi0_ros.robot.resources import share
+from pi0_ros.robot.yaml_nodes import Section, YamlNode, read_yaml
 
 Array = NDArray[np.floating]
 Function = Callable[[ArrayLike], Array]
@@ -213,7 +213,7 @@ def _located(read: Callable[[], Any]) -> Any:
         raise PolicyError(str(error)) from error
 
 
-def adapter_from(root: Located) -> Adapter:
+def adapter_from(root: YamlNode) -> Adapter:
     """An adapter from its YAML or JSON node. Raises RobotError with file, line and key."""
     section = root.section(*KEYS)
     state, actions = _blocks(section.need("state"), False), _blocks(section.need("actions"), True)
@@ -225,34 +225,34 @@ def adapter_from(root: Located) -> Adapter:
         missing=_optional(section, "missing_cameras", lambda n: n.choice("masked", "black"), "masked"),
         state=state,
         actions=actions,
-        hold=_optional(section, "hold", Located.texts, ()),
+        hold=_optional(section, "hold", YamlNode.texts, ()),
         period=section.need("period").number(above=0),
         horizon=int(_optional(section, "horizon", lambda n: n.number(above=0), 0)),
-        asset=_optional(section, "asset", Located.text, ""),
+        asset=_optional(section, "asset", YamlNode.text, ""),
         normalisation=_optional(section, "normalisation", lambda n: n.choice("zscore", "quantile"), ""),
         resampler=_optional(section, "resampler", lambda n: n.choice(*RESAMPLERS), ""),
         prompt=_optional(section, "prompt", _prompt, None),
         remote=_optional(section, "remote", _remote, None),
         noise=_optional(section, "noise", _noise, 1.0),
-        finished=_optional(section, "finished", Located.texts, ()),
+        finished=_optional(section, "finished", YamlNode.texts, ()),
     )
     _check_channels(root, section, adapter)
     return adapter
 
 
-def _optional(section: Section, key: str, read: Callable[[Located], Any], default: Any) -> Any:
+def _optional(section: Section, key: str, read: Callable[[YamlNode], Any], default: Any) -> Any:
     node = section.get(key)
     return default if node is None else read(node)
 
 
-def _cameras(node: Located) -> dict[str, str | None]:
+def _cameras(node: YamlNode) -> dict[str, str | None]:
     found = {key: (None if child.value() is None else child.text()) for key, child in node.items()}
     if not any(found.values()):
         raise node.error("needs at least one camera of the robot")
     return found
 
 
-def _prompt(node: Located) -> dict[str, Any]:
+def _prompt(node: YamlNode) -> dict[str, Any]:
     section, found = node.section(*PROMPT_KEYS), {}
     for key, child in section.entries.items():
         if key in ("kind", "dialect"):
@@ -264,22 +264,22 @@ def _prompt(node: Located) -> dict[str, Any]:
     return found
 
 
-def _remote(node: Located) -> Remote:
+def _remote(node: YamlNode) -> Remote:
     section = node.section("images", "state", "nested", "layout", "size")
     return Remote(
         images={key: child.text() for key, child in section.need("images").items()},
         state={key: int(child.number(above=0)) for key, child in section.need("state").items()},
-        nested=_optional(section, "nested", Located.truth, False),
+        nested=_optional(section, "nested", YamlNode.truth, False),
         layout=_optional(section, "layout", lambda n: n.choice("hwc", "chw"), "hwc"),
         size=int(_optional(section, "size", lambda n: n.number(above=0), 224)),
     )
 
 
-def _blocks(node: Located, actions: bool) -> tuple[Block, ...]:
+def _blocks(node: YamlNode, actions: bool) -> tuple[Block, ...]:
     return tuple(_block(entry, actions) for entry in node.entries())
 
 
-def _block(node: Located, actions: bool) -> Block:
+def _block(node: YamlNode, actions: bool) -> Block:
     known = ("channels", "signs", "range", "convert", *(("delta",) if actions else ()))
     section = node.section(*known)
     channels = section.need("channels").texts()
@@ -292,17 +292,17 @@ def _block(node: Located, actions: bool) -> Block:
     if limits is not None and limits[0] == limits[1]:
         raise section.need("range").error("needs two different numbers, the model's value at 0 and at 1")
     convert = _optional(section, "convert", lambda n: n.choice(*CONVERSIONS), "")
-    return Block(channels, signs, limits, convert, _optional(section, "delta", Located.truth, False))
+    return Block(channels, signs, limits, convert, _optional(section, "delta", YamlNode.truth, False))
 
 
-def _noise(node: Located) -> float:
+def _noise(node: YamlNode) -> float:
     value = node.number()
     if not 0.0 <= value <= 1.0:
         raise node.error(f"has to be between 0 (always the same plan) and 1 (as trained), got {value:g}")
     return value
 
 
-def _check_channels(root: Located, section: Section, adapter: Adapter) -> None:
+def _check_channels(root: YamlNode, section: Section, adapter: Adapter) -> None:
     for key, names in (("state", adapter.state_channels), ("actions", (*adapter.action_channels, *adapter.hold))):
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:

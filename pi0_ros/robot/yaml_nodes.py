@@ -14,7 +14,7 @@ from pi0_ros.robot.errors import RobotError
 
 
 @dataclass(frozen=True)
-class Located:
+class YamlNode:
     """One YAML node with its file and its path of keys; reads are strict and errors carry file, line and key."""
 
     file: Path
@@ -39,24 +39,24 @@ class Located:
                 raise value.error(f"unknown key; known here are {', '.join(known)}")
         return Section(self, entries)
 
-    def items(self) -> Iterator[tuple[str, Located]]:
+    def items(self) -> Iterator[tuple[str, YamlNode]]:
         """The entries of a mapping, in order. Raises RobotError when it is none or a key comes twice."""
         if not isinstance(self.node, yaml.MappingNode):
             raise self.error("must be a mapping of keys to values")
         seen: dict[str, int] = {}
         for key_node, value_node in self.node.value:
             name = str(key_node.value)
-            child = Located(self.file, f"{self.key}.{name}" if self.key else name, value_node)
+            child = YamlNode(self.file, f"{self.key}.{name}" if self.key else name, value_node)
             if name in seen:
-                raise Located(self.file, child.key, key_node).error(f"given twice, first in line {seen[name]}")
+                raise YamlNode(self.file, child.key, key_node).error(f"given twice, first in line {seen[name]}")
             seen[name] = key_node.start_mark.line + 1
             yield name, child
 
-    def entries(self) -> list[Located]:
+    def entries(self) -> list[YamlNode]:
         """The elements of a list. Raises RobotError when it is none."""
         if not isinstance(self.node, yaml.SequenceNode):
             raise self.error("must be a list")
-        return [Located(self.file, f"{self.key}[{i}]", n) for i, n in enumerate(self.node.value)]
+        return [YamlNode(self.file, f"{self.key}[{i}]", n) for i, n in enumerate(self.node.value)]
 
     def value(self) -> Any:
         """The plain value of a scalar."""
@@ -118,24 +118,24 @@ class Located:
 class Section:
     """A mapping whose keys have been checked."""
 
-    at: Located
-    entries: dict[str, Located]
+    at: YamlNode
+    entries: dict[str, YamlNode]
 
     def __contains__(self, name: str) -> bool:
         return name in self.entries
 
-    def need(self, name: str) -> Located:
+    def need(self, name: str) -> YamlNode:
         """The value of a key. Raises RobotError when it is missing."""
         if name not in self.entries:
             raise self.at.error(f"key {name} is missing")
         return self.entries[name]
 
-    def get(self, name: str) -> Located | None:
+    def get(self, name: str) -> YamlNode | None:
         """The value of a key, None when it is absent."""
         return self.entries.get(name)
 
 
-def read_yaml(file: Path) -> Located:
+def read_yaml(file: Path) -> YamlNode:
     """The root of a YAML file. Raises RobotError when it cannot be read or parsed."""
     try:
         node = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
@@ -147,4 +147,4 @@ def read_yaml(file: Path) -> Located:
         raise RobotError(f"{file}{line}: is not YAML: {getattr(problem, 'problem', problem)}") from problem
     if node is None:
         raise RobotError(f"{file}: is empty")
-    return Located(file, "", node)
+    return YamlNode(file, "", node)

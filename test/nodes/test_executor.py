@@ -116,7 +116,7 @@ def test_an_exception_in_the_core_brakes_and_reset_starts_anew(start, graph):
     def broken(*_):
         raise RuntimeError("broken core")
 
-    executor._core.step = broken
+    executor.control.core.step = broken
     person.wait_mode("stopped")
     assert "broken core" in person.state.reason
     graph.wait(lambda: not driver.steps("left_arm")[-1].any(), "standstill")

@@ -1,20 +1,17 @@
-"""The last resort of the executor node: bring the robot to rest without the control core.
-
-Used when the core itself raised. Pure: no clock, no ROS.
-"""
+"""Brings the robot to rest without the control core, after the core itself raised. Pure: no clock, no ROS."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
 
-from pi0_ros.control import Command
+from pi0_ros.control.step import Command
 from pi0_ros.robot.spec import Kind, Robot
 
-Vector = NDArray[np.float64]
+Array = npt.NDArray[np.float64]
 
 
-class Brake:
+class FallbackStop:
     """Decelerates every channel from the last command at its own acceleration limit, then holds."""
 
     def __init__(self, robot: Robot) -> None:
@@ -22,7 +19,7 @@ class Brake:
         self._deceleration = np.array([c.limits.acceleration for c in robot.channels])
         self._lower = np.array([c.limits.lower for c in robot.channels])
         self._upper = np.array([c.limits.upper for c in robot.channels])
-        self._is_rate = np.array([c.kind is Kind.VELOCITY for c in robot.channels])
+        self._driven = np.array([c.kind is Kind.VELOCITY for c in robot.channels])
 
     def step(self, last: Command, stamp: float, period: float) -> Command:
         """The command one `period` [s] after `last`, for ROS time `stamp` [s]."""
@@ -30,5 +27,5 @@ class Brake:
         slower = np.sign(last.velocities) * np.maximum(np.abs(last.velocities) - change, 0.0)
         moved = np.clip(last.values + slower * period, self._lower, self._upper)
         ramped = np.sign(last.values) * np.maximum(np.abs(last.values) - change, 0.0)
-        values = np.where(self._is_rate, ramped, moved)
-        return Command(stamp, self._names, values, np.where(self._is_rate, ramped, slower))
+        values = np.where(self._driven, ramped, moved)
+        return Command(stamp, self._names, values, np.where(self._driven, ramped, slower))

@@ -1,0 +1,58 @@
+"""The executor's line in /diagnostics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pi0_ros.control import Event, Seam
+from pi0_ros.ros.control_thread import Period
+from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Health
+from pi0_ros.ros.loop import Timing
+
+MISSED_SHARE = 0.1  # of the control periods may be missed before it is a warning
+
+
+def executor_values(period: Period, timing: Timing, rate: float, seam: Seam) -> dict[str, object]:
+    """Mode, timing and counters; `rate` [Hz] of the control loop, `seam`: the worst one."""
+    step = period.step
+    return {
+        "mode": period.mode,
+        "rate_hz": rate,
+        "period_late_ms_p50": timing.late_p50 * 1e3,
+        "period_late_ms_p99": timing.late_p99 * 1e3,
+        "period_late_ms_max": timing.late_max * 1e3,
+        "work_ms_p50": timing.work_p50 * 1e3,
+        "work_ms_p99": timing.work_p99 * 1e3,
+        "work_ms_max": timing.work_max * 1e3,
+        "work_ms_p99_run": timing.work_p99_run * 1e3,
+        "prepare_ms_p99": timing.prepare_p99 * 1e3,
+        "prepare_ms_max": timing.prepare_max * 1e3,
+        "ticks": timing.ticks,
+        **vars(step.counters),
+        "overruns": timing.overruns,
+        "owner": step.owner,
+        "strategy": step.strategy,
+        "splice_delay_ms": step.splice_delay * 1e3,
+        "delay_p95_ms": step.delay_p95 * 1e3,
+        "seam_position_max": seam.position,
+        "seam_velocity_max": seam.velocity,
+        "seam_velocity_share_max": seam.velocity_share,
+        "tracking_error": step.tracking_error,
+    }
+
+
+def executor_health(
+    period: Period, trouble: Event | None, silent: Sequence[str], missed_share: float, values: Mapping[str, object]
+) -> Health:
+    """Level and sentence. `trouble`: what ended a motion; `silent`: state topics never heard; `missed_share` of periods."""
+    if period.fault:
+        return Health(ERROR, f"fault in the executor, braking: {period.fault}", values)
+    if period.mode == "stopped":
+        return Health(ERROR, f"stopped: {period.reason}", values)
+    if trouble is not None:
+        return Health(ERROR if trouble.level == "error" else WARN, f"{period.mode}: {period.reason}", values)
+    if silent:
+        return Health(WARN, f"waiting for the first message on {', '.join(silent)}", values)
+    if missed_share > MISSED_SHARE:
+        return Health(WARN, f"{missed_share:.0%} of the control periods are missed", values)
+    return Health(OK, f"{period.mode}: {period.reason}", values)

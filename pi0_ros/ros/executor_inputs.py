@@ -1,0 +1,120 @@
+"""What the executor listens to, read by the control loop itself, once a period."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from functools import partial
+
+from sensor_msgs.msg import JointState, Joy
+from std_msgs.msg import Bool, Float64MultiArray
+
+from pi0_ros.control import Event, Executor
+from pi0_ros.msg import ActionChunk
+from pi0_ros.robot.spec import Group, Robot, StateSource
+from pi0_ros.ros.conversions import ConversionError, channel_values, chunk_from_message
+from pi0_ros.ros.diagnostics import Rate
+from pi0_ros.ros.inlets import Inlets
+from pi0_ros.ros.lifecycle import ManagedNode
+from pi0_ros.ros.qos import READ, SENSOR
+from pi0_ros.ros.subscribe import TELEOP_TYPES, subscribe_state
+
+COMPLAINTS = 1.0  # [s] between two events about messages of one topic
+
+
+class ExecutorInputs:
+    """The subscriptions of the executor node; what they say goes to the control core given to `deliver_to`."""
+
+    def __init__(self, node: ManagedNode, robot: Robot, period: float) -> None:
+        """`period` [s]: how often it is read."""
+        self._node, self._robot, self._clocks = node, robot, node.clocks
+        self._longest = 2.0 * period
+        self._routine, self._urgent = Inlets(node, self._refuse), Inlets(node, self._refuse)
+        self._subscribe()
+
+    def deliver_to(self, core: Executor) -> None:
+        """From now on this core gets the messages; what has come so far and what was counted is forgotten."""
+        self._core = core
+        self.refused, self.last_rejection = 0, ""
+        self._events: deque[Event] = deque(maxlen=256)
+        self._complained: dict[str, float] = {}
+        self.rates: dict[str, Rate] = {}
+        self._routine.drain()
+        self._urgent.drain()
+
+    def replace_core(self, core: Executor) -> None:
+        """From now on this core gets the messages; nothing else changes."""
+        self._core = core
+
+    def read_routine(self) -> None:
+        """Measurements and chunks: some time before the deadline, because their handling takes long at times."""
+        self._routine.take(self._longest)
+
+    def read_urgent(self) -> None:
+        """Teleop, e-stop and deadman: at the deadline."""
+        self._urgent.take(self._longest)
+
+    def events(self) -> tuple[Event, ...]:
+        """What went wrong with messages since the last call."""
+        events = tuple(self._events)
+        self._events.clear()
+        return events
+
+    def _subscribe(self) -> None:
+        own, routine, urgent = self._node.own, self._routine, self._urgent
+        for source in self._robot.state:
+            callbacks = (self._on_joints, self._on_odometry, self._refuse)
+            own(routine.keep(subscribe_state(self._node, source, *callbacks, routine.group), newest=True))
+        for group in self._robot.groups:
+            if group.teleop is not None:
+                kind = TELEOP_TYPES[group.teleop.type]
+                own(urgent.add(kind, group.teleop.topic, partial(self._on_teleop, group), SENSOR))
+        own(routine.add(ActionChunk, "action_chunk", self._on_chunk, READ))
+        own(urgent.add(Bool, "estop", self._on_estop, READ))
+        if self._robot.takeover.deadman_topic:
+            own(urgent.add(Joy, self._robot.takeover.deadman_topic, self._on_joy, SENSOR))
+
+    def _received(self, inlets: Inlets) -> tuple[float, float]:
+        """Steady and ROS time [s] at which the current message was received."""
+        return self._clocks.steady() - inlets.age, self._clocks.ros() - inlets.age
+
+    def _refuse(self, topic: str, error: Exception) -> None:
+        self.refused += 1
+        self.last_rejection = f"{topic}: {error}"
+        steady = self._clocks.steady()
+        if steady - self._complained.get(topic, -math.inf) >= COMPLAINTS:
+            self._complained[topic] = steady
+            self._events.append(Event(steady, 0.0, "warn", "message", f"message on {topic} refused: {error}"))
+
+    def _on_joints(self, source: StateSource, stamp: float, positions: dict, _: dict) -> None:
+        received, ros = self._received(self._routine)
+        self.rates.setdefault(source.topic, Rate()).tick(received)
+        self._core.on_state(received, ros, stamp, positions)
+
+    def _on_odometry(self, source: StateSource, stamp: float, velocity: tuple[float, float, float]) -> None:
+        received, ros = self._received(self._routine)
+        self.rates.setdefault(source.topic, Rate()).tick(received)
+        self._core.on_odometry(received, ros, stamp, *velocity)
+
+    def _on_chunk(self, message: ActionChunk) -> None:
+        chunk = chunk_from_message(message)
+        verdict = self._core.on_chunk(*self._received(self._routine), chunk)
+        if not verdict.accepted and not verdict.reason.startswith("ignored"):
+            self.last_rejection = f"chunk {chunk.sequence}: {verdict.reason}"
+
+    def _on_teleop(self, group: Group, message: JointState | Float64MultiArray) -> None:
+        try:
+            values = channel_values(group, message, group.teleop.joints)
+        except ConversionError as error:
+            self._refuse(group.teleop.topic, error)
+            return
+        names = tuple(c.name for c in group.channels)
+        self._core.on_teleop(self._received(self._urgent)[0], group.name, names, tuple(values))
+
+    def _on_estop(self, message: Bool) -> None:
+        self._core.on_estop(self._received(self._urgent)[0], bool(message.data))
+
+    def _on_joy(self, message: Joy) -> None:
+        button = self._robot.takeover.deadman_button
+        held = button < len(message.buttons) and bool(message.buttons[button])
+        self._core.on_deadman(self._received(self._urgent)[0], held)

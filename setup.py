@@ -48,6 +48,7 @@ setup(
         "safetensors",
         "scipy",
         "sentencepiece",
+        "simplejpeg",
         "tokenizers",
         "torch>=2.5",
         "transforms3d",

@@ -73,8 +73,8 @@ def missing_in_ros() -> Iterator[str]:
         )
     if not shutil.which("colcon"):
         yield "ROS is sourced but colcon is missing: sudo apt install python3-colcon-common-extensions."
-    if not module_exists("cv_bridge"):
-        yield f"ROS is sourced but cv_bridge is missing: sudo apt install ros-{ros_distro()}-cv-bridge."
+    if not module_exists("cv2"):
+        yield "ROS is sourced but OpenCV is missing: sudo apt install python3-opencv."
 
 
 def module_exists(name: str) -> bool:

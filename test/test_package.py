@@ -15,7 +15,7 @@ from pi0_ros import bringup
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("base", "ros", "test")
-ROS_PACKAGE = re.compile(r"^(\w+_msgs|std_srvs|builtin_interfaces|rclpy|cv_bridge|tf_transformations)$")
+ROS_PACKAGE = re.compile(r"^(\w+_msgs|std_srvs|builtin_interfaces|rclpy|tf_transformations)$")
 
 
 def load_script(name):
@@ -169,12 +169,12 @@ def test_setup_names_the_package_for_each_thing_that_is_missing(monkeypatch):
 
 def test_a_sourced_ros_that_this_python_cannot_use_is_named(monkeypatch):
     monkeypatch.setenv("ROS_DISTRO", "jazzy")
-    monkeypatch.setattr(setup_env, "module_exists", lambda name: name not in ("rclpy", "cv_bridge"))
+    monkeypatch.setattr(setup_env, "module_exists", lambda name: name not in ("rclpy", "cv2"))
     monkeypatch.setattr(setup_env.shutil, "which", lambda name, **_: None if name == "colcon" else name)
     told = list(setup_env.missing_here())
     assert any("ROS_DISTRO is jazzy" in line and "rclpy" in line for line in told)
     assert any("python3-colcon-common-extensions" in line for line in told)
-    assert any("ros-jazzy-cv-bridge" in line for line in told)
+    assert any("sudo apt install python3-opencv" in line for line in told)
 
 
 def test_a_sourced_ros_keeps_its_numpy_and_gets_no_wheels_of_ros(monkeypatch, tmp_path):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
+from pi0_ros.data.encoded_pictures import decode_rgb
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.tables import AGAIN, read_table
 from pi0_ros.data.video import Picture
+from pi0_ros.robot.quoting import quote
 
 
 class Stills:
@@ -25,14 +25,22 @@ class Stills:
         self._rows: pa.ChunkedArray = table.column(key)
 
     def at(self, row: int) -> Picture:
-        """The picture of a row of the file, uint8 [H, W, 3] RGB. Raises DataError where it cannot be decoded."""
-        from PIL import Image
+        """The picture of a row of the file, uint8 [H, W, 3] RGB.
 
+        Raises DataError where it is damaged, too large, or names a file that is not one of the dataset's.
+        """
         held = self._rows[row].as_py()
         held = {"bytes": held, "path": None} if isinstance(held, bytes) else held or {}
         try:
-            source = io.BytesIO(held["bytes"]) if held.get("bytes") else self._folder / held["path"]
-            with Image.open(source) as picture:
-                return np.asarray(picture.convert("RGB"))
+            return decode_rgb(held["bytes"] if held.get("bytes") else self._file_of(str(held["path"])).read_bytes())
         except (OSError, KeyError, TypeError, ValueError) as problem:
             raise DataError(f"{self._file}: {self._key!r} of row {row} is no picture ({problem}); {AGAIN}") from problem
+
+    def _file_of(self, path: str) -> Path:
+        """A picture's file; raises ValueError where the path leaves the dataset's folder or is no regular file."""
+        file = (self._folder / path).resolve()
+        if not file.is_relative_to(self._folder.resolve()):
+            raise ValueError(f"{quote(path)} is outside the dataset's folder")
+        if not file.is_file():
+            raise ValueError(f"{quote(path)} is not there, or no regular file")
+        return file

@@ -11,6 +11,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from pi0_ros.data.encoded_pictures import PictureError, check_size
 from pi0_ros.data.errors import DataError
 
 Picture = NDArray[np.uint8]
@@ -107,7 +108,8 @@ class VideoReader:
         try:
             self._container = av.open(str(file))
             self._track = self._container.streams.video[0]
-        except (av.FFmpegError, IndexError) as problem:
+            check_size(self._track.codec_context.width, self._track.codec_context.height)
+        except (av.FFmpegError, IndexError, PictureError) as problem:
             raise self._damaged(problem) from problem
         self._track.codec_context.thread_count = 1
         self._frames: Iterator[Any] = iter(())

@@ -169,7 +169,7 @@ class Conductor(Node):
 
     def _on_picture(self, camera: Camera, message: object) -> None:
         try:
-            self._pictures[camera.name] = decode_picture(message)
+            self._pictures[camera.name] = decode_picture(message, camera.options)
         except PictureError as error:
             self._fault(f"camera {camera.name}: {error}")
 

@@ -181,6 +181,8 @@ class ExecutorNode(ManagedNode):
         values |= {f"{topic} hz": rate.hz(steady) for topic, rate in list(inputs.rates.items())}
         values["black_box_mb"] = control.core.blackbox.size / 1e6
         values["black_box_pictures"] = self._snapshots.taken if self._snapshots is not None else 0
+        if self._snapshots is not None:
+            values |= {f"camera {name} refused": why for name, why in list(self._snapshots.refused.items())}
         values["jerk_rms"], values["jerk_max"] = reporter.jerk()
         silent = [source.topic for source in self.robot.state if source.topic not in inputs.rates]
         missed = timing.overruns / max(timing.ticks, 1)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pi0_ros.robot.pictures import PICTURE_KEYS, read_picture_options
 from pi0_ros.robot.spec import Camera, Group, Kind, StateSource, Takeover
 from pi0_ros.robot.yaml_nodes import YamlNode
 
 
 def read_camera(name: str, at: YamlNode) -> Camera:
     """One entry of `cameras`. Raises RobotError with file, line and key."""
-    keys = at.section("topic", "type", "max_age", "required")
+    keys = at.section("topic", "type", "max_age", "required", *PICTURE_KEYS)
     required = keys.get("required")
     return Camera(
         name=name,
@@ -16,6 +17,7 @@ def read_camera(name: str, at: YamlNode) -> Camera:
         type=keys.need("type").choice("image", "compressed_image"),
         max_age=keys.need("max_age").number(0.0),
         required=required.truth() if required else True,
+        options=read_picture_options(keys),
     )
 
 

@@ -12,6 +12,8 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
+from pi0_ros.robot.pictures import PictureOptions
+
 
 class Kind(StrEnum):
     """How a channel is commanded, which decides how it is interpolated and how it stops."""
@@ -95,13 +97,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Camera:
-    """One picture source. `type` is image or compressed_image."""
+    """One picture source. `type` is image or compressed_image; `options` say how its pictures are read and turned."""
 
     name: str
     topic: str
     type: str
     max_age: float
     required: bool = True
+    options: PictureOptions = field(default_factory=PictureOptions)
 
 
 @dataclass(frozen=True)

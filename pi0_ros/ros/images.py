@@ -1,140 +1,97 @@
 """Pictures between `sensor_msgs` and arrays: always RGB, uint8, HxWx3 on our side.
 
-cv_bridge does the conversion where it can. Its build differs by platform (the pure-Python wheel knows few encodings,
-reads `16UC1` as 8 bit, ignores row padding and calls functions that NumPy 2 removed), so whatever it refuses is
-converted here with OpenCV directly. Anything that cannot be read raises PictureError.
+One pipeline for policy, recorder, black box and demo: check the size, decode, crop, rotate, flip. What differs from camera
+to camera stands in its `PictureOptions`. Anything that cannot be read raises PictureError.
 """
 
 from __future__ import annotations
 
 from array import array
-from functools import lru_cache
 
 import cv2
 import numpy as np
-from cv_bridge import CvBridge
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 
+from pi0_ros.data.encoded_pictures import JPEG_END, PictureError, check_size, decode_pixels, read_header
+from pi0_ros.robot.pictures import PictureOptions
+from pi0_ros.robot.quoting import quote
+from pi0_ros.ros.encodings import LAYOUTS, layout_of, rows_of_bytes, to_eight_bits, to_rgb
 
-class PictureError(ValueError):
-    """A picture message that cannot be turned into RGB; the text says why."""
-
-
-# encoding: bytes of one channel, channels, how OpenCV names the way to RGB (None: it is RGB already)
-_LAYOUT: dict[str, tuple[int, int, int | None]] = {
-    "rgb8": (1, 3, None),
-    "bgr8": (1, 3, cv2.COLOR_BGR2RGB),
-    "rgba8": (1, 4, cv2.COLOR_RGBA2RGB),
-    "bgra8": (1, 4, cv2.COLOR_BGRA2RGB),
-    "mono8": (1, 1, cv2.COLOR_GRAY2RGB),
-    "rgb16": (2, 3, None),
-    "bgr16": (2, 3, cv2.COLOR_BGR2RGB),
-    "rgba16": (2, 4, cv2.COLOR_RGBA2RGB),
-    "bgra16": (2, 4, cv2.COLOR_BGRA2RGB),
-    "mono16": (2, 1, cv2.COLOR_GRAY2RGB),
-    # OpenCV names a mosaic by its second row, ROS by its first: rggb is OpenCV's BG.
-    "bayer_rggb8": (1, 1, cv2.COLOR_BayerBG2RGB),
-    "bayer_bggr8": (1, 1, cv2.COLOR_BayerRG2RGB),
-    "bayer_gbrg8": (1, 1, cv2.COLOR_BayerGR2RGB),
-    "bayer_grbg8": (1, 1, cv2.COLOR_BayerGB2RGB),
-    "bayer_rggb16": (2, 1, cv2.COLOR_BayerBG2RGB),
-    "bayer_bggr16": (2, 1, cv2.COLOR_BayerRG2RGB),
-    "bayer_gbrg16": (2, 1, cv2.COLOR_BayerGR2RGB),
-    "bayer_grbg16": (2, 1, cv2.COLOR_BayerGB2RGB),
-    "yuv422": (1, 2, cv2.COLOR_YUV2RGB_UYVY),
-    "uyvy": (1, 2, cv2.COLOR_YUV2RGB_UYVY),
-    "yuv422_yuy2": (1, 2, cv2.COLOR_YUV2RGB_YUY2),
-    "yuyv": (1, 2, cv2.COLOR_YUV2RGB_YUY2),
-    "nv21": (1, 1, cv2.COLOR_YUV2RGB_NV21),
-    "8UC1": (1, 1, cv2.COLOR_GRAY2RGB),
-    "8UC3": (1, 3, cv2.COLOR_BGR2RGB),
-    "8UC4": (1, 4, cv2.COLOR_BGRA2RGB),
-}
-
-JPEG_START = b"\xff\xd8"
-
-ENCODINGS = tuple(_LAYOUT)
+ENCODINGS = tuple(LAYOUTS)
 """The `sensor_msgs/Image` encodings that can be read."""
 
-
-@lru_cache(maxsize=1)
-def _bridge() -> CvBridge:
-    return CvBridge()
-
-
-def _layout(message: Image) -> tuple[int, int, int | None]:
-    if message.encoding not in _LAYOUT:
-        known = ", ".join(ENCODINGS)
-        raise PictureError(f"encoding {message.encoding!r} is not a colour picture this project reads ({known})")
-    if message.height == 0 or message.width == 0:
-        raise PictureError(f"empty picture of {message.width}x{message.height} pixels")
-    return _LAYOUT[message.encoding]
+AS_SENT = PictureOptions()
+DEPTH = ("16UC1", "32FC1")
+_TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+_FLIPS = {"horizontal": 1, "vertical": 0, "both": -1}
 
 
-def _pixels(message: Image) -> NDArray[np.generic]:
-    """The pixels without row padding, in this machine's byte order: [rows, width] or [rows, width, channels]."""
-    width_bytes, channels, _ = _layout(message)
-    # nv21 appends half as many rows of colour to the rows of brightness.
-    rows = message.height * 3 // 2 if message.encoding == "nv21" else message.height
-    row = message.width * channels * width_bytes
-    step = message.step or row
-    if step < row or len(message.data) < step * rows:
-        need = f"{message.width}x{message.height} {message.encoding} needs {row * rows}"
-        raise PictureError(f"picture has {len(message.data)} bytes in rows of {step}, {need}")
-    flat = np.frombuffer(message.data, np.uint8, step * rows).reshape(rows, step)[:, :row]
-    typed = np.ascontiguousarray(flat).view(np.dtype(f"{'>' if message.is_bigendian else '<'}u{width_bytes}"))
-    shape = (rows, message.width, channels) if channels > 1 else (rows, message.width)
-    return typed.astype(typed.dtype.newbyteorder("="), copy=False).reshape(shape)
+def decode_image(message: Image, options: PictureOptions = AS_SENT) -> NDArray[np.uint8]:
+    """RGB uint8 [H, W, 3] of an Image in any encoding of `ENCODINGS`, not yet turned; raises PictureError."""
+    encoding = options.encoding or message.encoding
+    layout = layout_of(encoding)
+    check_size(message.width, message.height)
+    if options.bits != 16 and layout.value_bytes == 1:
+        raise PictureError(f"bits: {options.bits} is for encodings of 16 bits, and {encoding} has 8")
+    rows = rows_of_bytes(encoding, message.width, message.height, message.step, message.data)
+    pixels: NDArray[np.uint8] = np.ascontiguousarray(rows)
+    if layout.value_bytes == 2:
+        wide = pixels.view(">u2" if message.is_bigendian else "<u2")
+        pixels = to_eight_bits(wide, options.bits)
+    if layout.values > 1:
+        pixels = pixels.reshape(len(rows), message.width, layout.values)
+    return to_rgb(encoding, pixels, f"{message.width}x{message.height}")
 
 
-def _convert(message: Image) -> NDArray[np.uint8]:
-    """The picture as RGB with OpenCV alone. Sixteen-bit values are scaled to eight, as cv_bridge does."""
-    width_bytes, _, way = _layout(message)
-    pixels = _pixels(message)
-    if width_bytes == 2:
-        pixels = (pixels // 257).astype(np.uint8)
-    return pixels if way is None else cv2.cvtColor(pixels, way)
+def decode_compressed(message: CompressedImage, options: PictureOptions = AS_SENT) -> NDArray[np.uint8]:
+    """RGB uint8 [H, W, 3] of a CompressedImage (JPEG, PNG, TIFF, WEBP, BMP), not yet turned; raises PictureError."""
+    sent_as, _, transport = message.format.partition(";")
+    sent_as = sent_as.strip()
+    if "compressedDepth" in transport or sent_as in DEPTH:
+        raise PictureError(f"format {quote(message.format)} is depth, not a colour picture")
+    pixels = decode_pixels(bytes(message.data))
+    if pixels.dtype == np.uint16:
+        pixels = to_eight_bits(pixels, options.bits)  # type: ignore[arg-type]
+    elif options.bits != 16:
+        raise PictureError(f"bits: {options.bits} is for pictures of 16 bits, and this one has 8")
+    if pixels.ndim == 2:
+        return _grey_to_rgb(pixels, options.encoding or sent_as)  # type: ignore[arg-type]
+    # image_transport says "compressed rgb8" where red was stored first although readers expect blue.
+    swapped = "compressed rgb" in message.format if not options.encoding else options.encoding.startswith("bgr")
+    return np.ascontiguousarray(pixels[:, :, ::-1]) if swapped else pixels  # type: ignore[return-value]
 
 
-def decode_image(message: Image) -> NDArray[np.uint8]:
-    """RGB uint8 [H, W, 3] of an Image in any encoding of `ENCODINGS`; raises PictureError."""
-    width_bytes, channels, _ = _layout(message)
-    tight = message.step in (0, message.width * channels * width_bytes) and not message.is_bigendian
-    if tight and len(message.data) == message.height * message.width * channels * width_bytes:
-        try:
-            picture = _bridge().imgmsg_to_cv2(message, "rgb8")
-            if picture.dtype == np.uint8 and picture.shape == (message.height, message.width, 3):
-                return picture
-        except Exception:  # noqa: BLE001, S110 - builds of cv_bridge raise whatever they like; ours reads it below
-            pass
-    try:
-        return _convert(message)
-    except cv2.error as error:
+def _grey_to_rgb(pixels: NDArray[np.uint8], encoding: str) -> NDArray[np.uint8]:
+    """One value a pixel: a Bayer mosaic where the publisher says so (image_transport compresses those as grey)."""
+    mosaic = encoding.removesuffix("16").removesuffix("8") + "8"
+    return to_rgb(mosaic if mosaic.startswith("bayer_") and mosaic in LAYOUTS else "mono8", pixels)
+
+
+def decode_picture(message: Image | CompressedImage, options: PictureOptions = AS_SENT) -> NDArray[np.uint8]:
+    """RGB uint8 [H, W, 3] of a raw or compressed picture message, cropped and turned; raises PictureError."""
+    decode = decode_compressed if isinstance(message, CompressedImage) else decode_image
+    return turn(decode(message, options), options)  # type: ignore[arg-type]
+
+
+def turn(picture: NDArray[np.uint8], options: PictureOptions) -> NDArray[np.uint8]:
+    """A picture [H, W, 3] as its camera is mounted: cropped, then rotated, then flipped. Raises PictureError."""
+    if options.crop is not None:
+        picture = _crop(picture, options.crop)
+    if options.rotate:
+        picture = cv2.rotate(picture, _TURNS[options.rotate])  # type: ignore[assignment]
+    if options.flip:
+        picture = cv2.flip(picture, _FLIPS[options.flip])  # type: ignore[assignment]
+    return picture
+
+
+def _crop(picture: NDArray[np.uint8], crop: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+    x, y, width, height = crop
+    if x + width > picture.shape[1] or y + height > picture.shape[0]:
         raise PictureError(
-            f"{message.width}x{message.height} {message.encoding} cannot be converted: {error}"
-        ) from None
-
-
-def decode_compressed(message: CompressedImage) -> NDArray[np.uint8]:
-    """RGB uint8 [H, W, 3] of a CompressedImage (JPEG, PNG, anything OpenCV reads); raises PictureError."""
-    if len(message.data) == 0:
-        raise PictureError("empty compressed picture")
-    try:
-        bgr = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise PictureError(f"compressed picture cannot be read: {error}") from None
-    if bgr is None:
-        raise PictureError(f"{len(message.data)} bytes of format {message.format!r} are not a picture")
-    # image_transport says "compressed rgb8" where red was stored first although JPEG readers expect blue.
-    return bgr if "compressed rgb" in message.format else cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-
-
-def decode_picture(message: Image | CompressedImage) -> NDArray[np.uint8]:
-    """RGB uint8 [H, W, 3] of a raw or compressed picture message; raises PictureError."""
-    if isinstance(message, CompressedImage):
-        return decode_compressed(message)
-    return decode_image(message)
+            f"crop {list(crop)} does not fit into a picture of {picture.shape[1]}x{picture.shape[0]} pixels"
+        )
+    return np.ascontiguousarray(picture[y : y + height, x : x + width])
 
 
 def _bytes(data: bytes) -> array:
@@ -159,14 +116,22 @@ def _jpeg(picture: NDArray[np.uint8], quality: int) -> bytes:
     return data.tobytes()
 
 
-def thumbnail(message: Image | CompressedImage, longest: int = 320, most: int = 40_000, quality: int = 80) -> bytes:
+def thumbnail(
+    message: Image | CompressedImage,
+    longest: int = 320,
+    most: int = 40_000,
+    quality: int = 80,
+    options: PictureOptions = AS_SENT,
+) -> bytes:
     """A picture message as a small JPEG: neither side longer than `longest` pixels. Raises PictureError.
 
-    One that came as a JPEG of at most `most` bytes is left as it is.
+    One that came as a JPEG of at most `most` bytes is left as it is where its camera's options change nothing.
     """
-    if isinstance(message, CompressedImage) and len(message.data) <= most and bytes(message.data[:2]) == JPEG_START:
-        return bytes(message.data)
-    picture = decode_picture(message)
+    if isinstance(message, CompressedImage) and len(message.data) <= most and options == AS_SENT:
+        data = bytes(message.data)
+        if read_header(data).format == "JPEG" and data.rstrip(b"\0").endswith(JPEG_END):
+            return data
+    picture = decode_picture(message, options)
     share = longest / max(picture.shape[:2])
     if share < 1.0:
         size = tuple(max(1, round(side * share)) for side in picture.shape[1::-1])

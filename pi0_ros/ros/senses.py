@@ -80,7 +80,7 @@ class Senses:
         pictures, missing = {}, []
         for name, picture in snapshot.pictures.items():
             try:
-                pictures[name] = decode_picture(picture.message)
+                pictures[name] = decode_picture(picture.message, self._cameras[name].options)
             except PictureError as error:
                 topic = self._cameras[name].topic
                 self._on_bad(topic, error)

@@ -36,10 +36,12 @@ class Snapshots:
         self._node, self._period, self._keep = node, period, keep
         # rclpy holds groups weakly.
         self._group = Unspun()
-        self._subscriptions = [(c.name, self._subscribe(c)) for c in cameras]
+        self._subscriptions = [(c, self._subscribe(c)) for c in cameras]
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
         self.taken = 0
+        self.refused: dict[str, str] = {}
+        """Cameras whose last picture could not be read, and why."""
 
     def _subscribe(self, camera: Camera) -> Subscription:
         kind = PICTURE_TYPES[camera.type]
@@ -67,21 +69,23 @@ class Snapshots:
 
     def _run(self) -> None:
         while self._subscriptions:
-            for name, subscription in self._subscriptions:
+            for camera, subscription in self._subscriptions:
                 # Spread over the period, so that no moment has all the work.
                 if self._ending.wait(self._period / len(self._subscriptions)):
                     return
-                self._take(name, subscription)
+                self._take(camera, subscription)
 
-    def _take(self, name: str, subscription: Subscription) -> None:
+    def _take(self, camera: Camera, subscription: Subscription) -> None:
         with subscription.handle:
             taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
         if taken is None:
             return
         message = taken[0]
         try:
-            jpeg = thumbnail(message)
-        except PictureError:
-            return  # whoever plans with this camera says what is wrong with its pictures
-        self._keep(name, seconds(message.header.stamp), jpeg)
+            jpeg = thumbnail(message, options=camera.options)
+        except PictureError as error:
+            self.refused[camera.name] = str(error)
+            return
+        self.refused.pop(camera.name, None)
+        self._keep(camera.name, seconds(message.header.stamp), jpeg)
         self.taken += 1

@@ -1,0 +1,37 @@
+"""Text from outside (messages, files, peers) as it goes into logs, diagnostics and file names: escaped and short."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+MAX_QUOTED = 80
+"""Characters of a quoted text."""
+MAX_NAMES = 8
+"""Names of a quoted list."""
+MAX_SENTENCE = 400
+"""Characters of a sentence that may contain text from outside."""
+
+
+def quote(text: object) -> str:
+    """`repr` of the text, at most `MAX_QUOTED` characters: no control character and no line break survives."""
+    whole = str(text)
+    # Cut before it is escaped: a text of 10 MB is not worth 40 MB of escapes.
+    shown = repr(whole[:MAX_QUOTED])
+    if len(whole) <= MAX_QUOTED and len(shown) <= MAX_QUOTED:
+        return shown
+    return f"{shown[: MAX_QUOTED - 2]}…{shown[0]}"
+
+
+def escape(text: object) -> str:
+    """A sentence that contains text from outside: printable characters as they are, all others escaped, at most 400."""
+    whole = str(text)
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in whole[:MAX_SENTENCE])
+    return shown if len(shown) <= MAX_SENTENCE and len(whole) <= MAX_SENTENCE else f"{shown[: MAX_SENTENCE - 1]}…"
+
+
+def quote_names(names: Iterable[object]) -> str:
+    """Names from outside as a short list: the first `MAX_NAMES` quoted, and how many more there are."""
+    listed = list(names)
+    shown = ", ".join(map(quote, listed[:MAX_NAMES]))
+    rest = len(listed) - MAX_NAMES
+    return f"{shown} and {rest} more" if rest > 0 else shown

@@ -1,0 +1,26 @@
+"""Text from outside can neither steer a terminal nor forge or flood a log."""
+
+import pytest
+
+from pi0_ros.robot.quoting import MAX_QUOTED, escape, quote, quote_names
+
+
+@pytest.mark.parametrize(
+    "text", ["\x1b[2Jjoint\n[INFO] all is well", "a\rb", "\u202eevil", "x" * 400_000, "\n" * 79, "'\"" * 60, "\udc80"]
+)
+def test_a_quoted_text_is_one_short_printable_line(text):
+    shown = quote(text)
+    assert shown.isprintable() and len(shown) <= MAX_QUOTED
+    assert shown[0] == shown[-1] and shown[0] in "'\""
+    sentence = escape(f"encoding {text} is not known")
+    assert sentence.isprintable() and len(sentence) <= 400
+
+
+def test_a_harmless_text_stays_as_it_is():
+    assert quote("left_joint1") == "'left_joint1'" and quote("größer 0") == "'größer 0'"
+    assert escape("camera base: empty picture") == "camera base: empty picture"
+
+
+def test_of_many_names_a_few_are_shown_and_the_others_counted():
+    assert quote_names(["a", "b"]) == "'a', 'b'"
+    assert quote_names(f"j{k}" for k in range(2000)).endswith("'j7' and 1992 more")

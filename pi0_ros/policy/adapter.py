@@ -227,7 +227,7 @@ def adapter_from(root: YamlNode) -> Adapter:
         actions=actions,
         hold=_optional(section, "hold", YamlNode.texts, ()),
         period=section.need("period").number(above=0),
-        horizon=int(_optional(section, "horizon", lambda n: n.number(above=0), 0)),
+        horizon=int(_optional(section, "horizon", lambda n: n.whole(above=0), 0)),
         asset=_optional(section, "asset", YamlNode.text, ""),
         normalisation=_optional(section, "normalisation", lambda n: n.choice("zscore", "quantile"), ""),
         resampler=_optional(section, "resampler", lambda n: n.choice(*RESAMPLERS), ""),
@@ -260,7 +260,7 @@ def _prompt(node: YamlNode) -> dict[str, Any]:
         elif key in ("state", "lowercase"):
             found[key] = child.truth()
         else:
-            found[key] = child.text() if key == "control_mode" else int(child.number(above=-1))
+            found[key] = child.text() if key == "control_mode" else child.whole(above=-1)
     return found
 
 
@@ -268,10 +268,10 @@ def _remote(node: YamlNode) -> Remote:
     section = node.section("images", "state", "nested", "layout", "size")
     return Remote(
         images={key: child.text() for key, child in section.need("images").items()},
-        state={key: int(child.number(above=0)) for key, child in section.need("state").items()},
+        state={key: child.whole(above=0) for key, child in section.need("state").items()},
         nested=_optional(section, "nested", YamlNode.truth, False),
         layout=_optional(section, "layout", lambda n: n.choice("hwc", "chw"), "hwc"),
-        size=int(_optional(section, "size", lambda n: n.number(above=0), 224)),
+        size=int(_optional(section, "size", lambda n: n.whole(above=0), 224)),
     )
 
 

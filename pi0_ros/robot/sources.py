@@ -55,7 +55,7 @@ def read_takeover(at: YamlNode | None) -> Takeover:
     if deadman is None:
         return Takeover(leader_motion=amount)
     button = deadman.section("topic", "button")
-    return Takeover(read_topic(button.need("topic")), int(button.need("button").number(-1.0)), amount)
+    return Takeover(read_topic(button.need("topic")), button.need("button").whole(-1.0), amount)
 
 
 def read_topic(at: YamlNode) -> str:

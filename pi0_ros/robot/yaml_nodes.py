@@ -6,20 +6,30 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from pi0_ros.robot.errors import RobotError
+from pi0_ros.robot.files import decode, encoding_of, read_bytes, short
+from pi0_ros.robot.yaml_compose import PLAIN, STRING, ComposeError, compose
+from pi0_ros.robot.yaml_scalars import Scalar, ambiguous_number, number_hint, plain_truth, plain_value
+
+MAX_BYTES = 1 << 20
+_TYPES: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "null": (type(None),)}
+_CORE = "tag:yaml.org,2002:"
 
 
 @dataclass(frozen=True)
 class YamlNode:
-    """One YAML node with its file and its path of keys; reads are strict and errors carry file, line and key."""
+    """One YAML node with its file and its path of keys; reads are strict and errors carry file, line and key.
+
+    `used_line` is the line of the alias or merge key by which the node got here, 0 without one.
+    """
 
     file: Path
     key: str
     node: yaml.Node
+    used_line: int = 0
 
     @property
     def line(self) -> int:
@@ -28,8 +38,19 @@ class YamlNode:
 
     def error(self, message: str) -> RobotError:
         """An error that points here."""
-        where = f"{self.file}:{self.line}: "
-        return RobotError(f"{where}{self.key}: {message}" if self.key else f"{where}{message}")
+        return RobotError(f"{self.where}: {message}{self._used}")
+
+    @property
+    def where(self) -> str:
+        """File, line and key, as every message starts."""
+        return f"{self.file}:{self.line}: {self.key}" if self.key else f"{self.file}:{self.line}"
+
+    @property
+    def _used(self) -> str:
+        return f" (used in line {self.used_line})" if self.used_line else ""
+
+    def _child(self, key: str, node: yaml.Node) -> YamlNode:
+        return YamlNode(self.file, key, node, getattr(node, "alias_line", self.used_line))
 
     def section(self, *known: str) -> Section:
         """This node as a mapping of known keys alone. Raises RobotError for others, duplicates and non-mappings."""
@@ -41,58 +62,122 @@ class YamlNode:
 
     def items(self) -> Iterator[tuple[str, YamlNode]]:
         """The entries of a mapping, in order. Raises RobotError when it is none or a key comes twice."""
+        self._refuse_tag("map")
         if not isinstance(self.node, yaml.MappingNode):
-            raise self.error("must be a mapping of keys to values")
+            raise self.error("has no value" if self._empty else "must be a mapping of keys to values")
         seen: dict[str, int] = {}
         for key_node, value_node in self.node.value:
+            if not isinstance(key_node, yaml.ScalarNode) or not key_node.value.isprintable() or not key_node.value:
+                raise self._child(self.key, key_node).error("a key must be plain text")
             name = str(key_node.value)
-            child = YamlNode(self.file, f"{self.key}.{name}" if self.key else name, value_node)
+            child = self._child(f"{self.key}.{name}" if self.key else name, value_node)
             if name in seen:
-                raise YamlNode(self.file, child.key, key_node).error(f"given twice, first in line {seen[name]}")
+                raise self._child(child.key, key_node).error(f"given twice, first in line {seen[name]}")
             seen[name] = key_node.start_mark.line + 1
             yield name, child
 
+    @property
+    def _empty(self) -> bool:
+        return (
+            isinstance(self.node, yaml.ScalarNode) and self.node.tag == PLAIN and plain_value(self.node.value) is None
+        )
+
+    @property
+    def is_mapping(self) -> bool:
+        """Whether the node is a mapping of keys to values."""
+        return isinstance(self.node, yaml.MappingNode)
+
+    @property
+    def is_list(self) -> bool:
+        """Whether the node is a list."""
+        return isinstance(self.node, yaml.SequenceNode)
+
+    @property
+    def is_null(self) -> bool:
+        """Whether the node is empty, `null` or `~`."""
+        return self._empty
+
     def entries(self) -> list[YamlNode]:
         """The elements of a list. Raises RobotError when it is none."""
+        self._refuse_tag("seq")
         if not isinstance(self.node, yaml.SequenceNode):
-            raise self.error("must be a list")
-        return [YamlNode(self.file, f"{self.key}[{i}]", n) for i, n in enumerate(self.node.value)]
+            raise self.error("has no value" if self._empty else "must be a list")
+        return [self._child(f"{self.key}[{i}]", n) for i, n in enumerate(self.node.value)]
 
-    def value(self) -> Any:
-        """The plain value of a scalar."""
+    def _refuse_tag(self, expected: str) -> None:
+        tag = str(self.node.tag)
+        if isinstance(self.node, yaml.ScalarNode):
+            good = tag in (PLAIN, STRING) or tag.removeprefix(_CORE) in _TYPES
+        else:
+            good = tag in (f"{_CORE}map", f"{_CORE}seq")
+        if not good:
+            raise self.error(f"tag {short(tag.replace(_CORE, '!!'))} is not known here; write a plain value")
+
+    def value(self) -> Scalar:
+        """The plain value of a scalar. Raises RobotError for lists, mappings and unknown tags."""
+        self._refuse_tag("scalar")
         if not isinstance(self.node, yaml.ScalarNode):
             raise self.error("must be a single value")
-        return yaml.safe_load(yaml.serialize(self.node))
+        text, tag = str(self.node.value), str(self.node.tag)
+        if tag == STRING:
+            return text
+        value = plain_value(text)
+        allowed = _TYPES.get(tag.removeprefix(_CORE))
+        if allowed is not None and (
+            not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed)
+        ):
+            raise self.error(f"{short(repr(text))} is not a plain value of type {tag.replace(_CORE, '!!')}")
+        return value
 
     def text(self) -> str:
-        """A string that is not empty."""
+        """A string that is not empty, in one line, without blanks around it."""
         value = self.value()
-        if not isinstance(value, str) or not value:
-            raise self.error(f"must be text, not {value!r}")
+        if value is None:
+            raise self.error("has no value")
+        if not isinstance(value, str):
+            raise self.error(f"must be text, not {short(value)}; put it in quotes if it is a name")
+        if not value or not value.isprintable() or value != value.strip():
+            raise self.error(f"must be text in one line, not {short(repr(value))}")
         return value
 
     def truth(self) -> bool:
         """true or false."""
         value = self.value()
+        if isinstance(value, str) and self.node.tag == PLAIN:
+            value = plain_truth(value)
         if not isinstance(value, bool):
-            raise self.error(f"must be true or false, not {value!r}")
+            raise self.error(f"must be true or false, not {short(repr(self.node.value))}")
         return value
 
     def choice(self, *allowed: str) -> str:
         """One of the given words."""
         value = self.text()
         if value not in allowed:
-            raise self.error(f"must be one of {', '.join(allowed)}, not {value!r}")
+            raise self.error(f"must be one of {', '.join(allowed)}, not {short(repr(value))}")
         return value
 
     def number(self, above: float = -math.inf, below: float = math.inf) -> float:
         """A finite number with above < number <= below."""
         value = self.value()
+        if value is None:
+            raise self.error("has no value")
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise self.error(f"must be a number, not {value!r}")
+            text = str(self.node.value)
+            hint = ambiguous_number(text) or number_hint(text)
+            raise self.error(f"must be a number, not {short(repr(text))}{f'; {hint}' if hint else ''}")
+        doubt = ambiguous_number(str(self.node.value))
+        if doubt:
+            raise self.error(doubt)
         if not above < value <= below:
-            raise self.error(f"must be above {above:g} and at most {below:g}, not {value!r}")
+            raise self.error(f"must be above {above:g} and at most {below:g}, not {short(value)}")
         return float(value)
+
+    def whole(self, above: float = -math.inf, below: float = math.inf) -> int:
+        """A whole number with above < number <= below."""
+        value = self.number(above, below)
+        if value != int(value):
+            raise self.error(f"must be a whole number, not {value:g}")
+        return int(value)
 
     def numbers(self, count: int, above: float = -math.inf) -> list[float]:
         """`count` numbers: a list of that length, or one number for all."""
@@ -136,15 +221,12 @@ class Section:
 
 
 def read_yaml(file: Path) -> YamlNode:
-    """The root of a YAML file. Raises RobotError when it cannot be read or parsed."""
+    """The root of a YAML (or JSON) file of at most 1 MiB. Raises RobotError when it cannot be read or parsed."""
+    data = read_bytes(file, MAX_BYTES)
     try:
-        node = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError) as problem:
-        raise RobotError(f"{file}: cannot be read: {problem}") from problem
-    except yaml.YAMLError as problem:
-        mark = getattr(problem, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise RobotError(f"{file}{line}: is not YAML: {getattr(problem, 'problem', problem)}") from problem
+        node = compose(decode(file, data, encoding_of(data)))
+    except ComposeError as problem:
+        raise RobotError(f"{file}:{problem.line}: {problem.problem}") from problem
     if node is None:
         raise RobotError(f"{file}: is empty")
     return YamlNode(file, "", node)

@@ -1,0 +1,143 @@
+"""YAML is read strictly, with the line of everything that is wrong."""
+
+import os
+
+import pytest
+import yaml as pyyaml
+
+from pi0_ros.robot import RobotError
+from pi0_ros.robot.yaml_nodes import MAX_BYTES, read_yaml
+
+
+def node(tmp_path, text, *path):
+    """The node under these keys and positions."""
+    file = tmp_path / "f.yaml"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    found = read_yaml(file)
+    for step in path:
+        found = found.entries()[step] if isinstance(step, int) else dict(found.items())[step]
+    return found
+
+
+def refusal(tmp_path, text, read, *path):
+    with pytest.raises(RobotError) as problem:
+        read(node(tmp_path, text, *path))
+    return str(problem.value).removeprefix(f"{tmp_path}/")
+
+
+def test_an_exponent_needs_no_dot(tmp_path):
+    assert node(tmp_path, "margin: 2e-2", "margin").number() == 0.02
+
+
+def test_quotes_and_tags_make_text_of_a_number(tmp_path):
+    assert node(tmp_path, "a: ['1', !!str 2, on]", "a").texts() == ("1", "2", "on")
+
+
+def test_yes_and_off_still_mean_true_and_false_where_truth_is_asked_for(tmp_path):
+    assert [n.truth() for n in node(tmp_path, "a: [yes, off, true, !!bool no]", "a").entries()[:3]] == [
+        True,
+        False,
+        True,
+    ]
+    assert "'yes'" in refusal(tmp_path, "a: 'yes'", lambda n: n.truth(), "a")
+
+
+@pytest.mark.parametrize(
+    ("text", "read", "words"),
+    [
+        ("x: 1\na:\n", lambda n: n.text(), "f.yaml:2: a: has no value"),
+        ("a:\nb: 1\n", lambda n: n.number(), "f.yaml:1: a: has no value"),
+        ("a:", lambda n: n.entries(), "f.yaml:1: a: has no value"),
+        ("a:", lambda n: n.section("b"), "f.yaml:1: a: has no value"),
+        ("x: 1\n\na: 010", lambda n: n.number(), "f.yaml:3: a: 010 looks like octal; write 8 or 10"),
+        (
+            "a: 1:30",
+            lambda n: n.number(),
+            "f.yaml:1: a: must be a number, not '1:30'; 1:30 looks like minutes or hours",
+        ),
+        ("a: [1, -pi]", lambda n: n.numbers(2), "f.yaml:1: a[1]: must be a number, not '-pi'; write -3.14159"),
+        ("a: .inf", lambda n: n.number(), "must be a number, not '.inf'"),
+        ("a: " + "9" * 5000, lambda n: n.number(), "must be a number, not '999"),
+        ("a: 1.5", lambda n: n.whole(), "must be a whole number, not 1.5"),
+        ("a: 5", lambda n: n.text(), "must be text, not 5; put it in quotes"),
+        ("a: !foo x", lambda n: n.text(), "f.yaml:1: a: tag !foo is not known here; write a plain value"),
+        ("a: !!python/name:os.system x", lambda n: n.text(), "tag !!python/name:os.system is not known here"),
+        ("a: !!set {x}", lambda n: n.section("x"), "tag !!set is not known here"),
+        ("a: !bar [x]", lambda n: n.texts(), "tag !bar is not known here"),
+        ('a: !!int ""', lambda n: n.value(), "'' is not a plain value of type !!int"),
+        ("a: !!float true", lambda n: n.value(), "'true' is not a plain value of type !!float"),
+        ("a: !!bool maybe", lambda n: n.truth(), "'maybe' is not a plain value of type !!bool"),
+        ('a: "two\\nlines"', lambda n: n.text(), "must be text in one line"),
+        ('a: "\\e[31mred"', lambda n: n.text(), "must be text in one line, not '\\x1b[31mred'"),
+        ("a: {? [b] : c}", lambda n: n.section("b"), "a key must be plain text"),
+    ],
+)
+def test_a_value_of_another_kind_is_told_with_file_line_and_key(tmp_path, text, read, words):
+    assert words in refusal(tmp_path, text, read, "a")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: " + "[" * 2000 + "]" * 2000, "f.yaml:1: is nested more than 40 deep"),
+        ("a: 1\nb: &x [1, *x]", "f.yaml:2: *x stands inside of what it refers to"),
+        ("a: &x {<<: *x}", "f.yaml:1: *x stands inside of what it refers to"),
+        ("a: 1\nb: {<<: 3}", "f.yaml:2: << needs a mapping"),
+        ("a: 1\n---\nb: 2", "f.yaml:2: is not YAML: but found another document"),
+        ("a: 1\nb: \x01", "f.yaml:2: has a character that YAML does not allow: U+0001"),
+        ("a: 1\n\tb: 2", "f.yaml:2: is not YAML"),
+        ('a: "\\UFFFFFFFF"', "is not YAML"),
+        ("# nothing\n", "f.yaml: is empty"),
+        (b"a: 1\nb: caf\xe9\n", "f.yaml:2: is not text in UTF-8 (byte 0xe9 at 11); save it as UTF-8"),
+        ("version https://git-lfs.github.com/spec/v1\n", "f.yaml: is a Git LFS pointer, not the file itself"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told_with_its_line(tmp_path, text, words):
+    assert words in refusal(tmp_path, text, lambda n: n)
+
+
+def test_utf_16_and_a_byte_order_mark_are_read(tmp_path):
+    for encoding in ("utf-16", "utf-8-sig"):
+        assert node(tmp_path, "a: é".encode(encoding), "a").text() == "é"
+
+
+def test_a_merge_key_gives_what_is_not_given_itself_as_pyyaml_does(tmp_path):
+    text = """
+one: &one {a: 1, b: 2}
+two: &two {b: 3, c: 4}
+own: {b: 5, <<: *one}
+both: {<<: [*two, *one], d: 6}
+nested: {<<: {<<: *two, e: 7}}
+"""
+    expected = pyyaml.safe_load(text)
+    for name in ("own", "both", "nested"):
+        assert {key: n.number() for key, n in node(tmp_path, text, name).items()} == expected[name]
+
+
+def test_a_mistake_in_what_was_merged_or_aliased_names_the_line_where_it_is_used(tmp_path):
+    text = "limits: &l\n  margin: wide\none:\n  <<: *l\ntwo: *l\n"
+    assert refusal(tmp_path, text, lambda n: n.number(), "one", "margin") == (
+        "f.yaml:2: one.margin: must be a number, not 'wide' (used in line 4)"
+    )
+    assert refusal(tmp_path, text, lambda n: n.number(), "two", "margin").endswith("(used in line 5)")
+    assert refusal(tmp_path, text, lambda n: n.number(), "limits", "margin").endswith("not 'wide'")
+
+
+def test_a_quoted_merge_key_is_an_ordinary_key(tmp_path):
+    assert "a.<<: unknown key" in refusal(tmp_path, "a: {'<<': {b: 1}}", lambda n: n.section("b"), "a")
+
+
+def test_aliases_of_aliases_cost_nothing(tmp_path):
+    layers = "\n".join(f"a{i + 1}: &a{i + 1} {{<<: [{', '.join([f'*a{i}'] * 9)}], k{i}: 1}}" for i in range(9))
+    assert len(dict(node(tmp_path, f"a0: &a0 {{k: 1}}\n{layers}", "a9").items())) == 10
+
+
+def test_only_regular_files_of_bounded_size_are_read(tmp_path):
+    pipe, large = tmp_path / "pipe.yaml", tmp_path / "large.yaml"
+    os.mkfifo(pipe)
+    large.write_bytes(b"#" * (MAX_BYTES + 1))
+    for file, words in ((pipe, "is a pipe"), (tmp_path, "is a folder"), (large, "more than 1048576 are not read")):
+        with pytest.raises(RobotError, match=words):
+            read_yaml(file)
+    with pytest.raises(RobotError, match="cannot be read"):
+        read_yaml(tmp_path / ("x" * 300))

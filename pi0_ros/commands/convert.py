@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,36 +23,77 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--to", choices=("pi0_ros", "lerobot"), default="pi0_ros", help="layout (default pi0_ros)")
     parser.add_argument("--dtype", choices=DTYPES, help="of the stored weights (default: as they are)")
     parser.add_argument("--sizes", type=Path, help="sizes.json for what shapes cannot tell: head counts, horizon, ...")
+    parser.add_argument("--horizon", type=int, help="rows of a chunk, where the checkpoint does not record them")
+    parser.add_argument("--adapter", help="policy YAML (or a name under config/policies) that says the horizon")
+    parser.add_argument("--base", type=Path, help="the checkpoint that a LoRA (PEFT) folder belongs to")
+    parser.add_argument("--asset", default="", help="which of several statistics under assets/ to take")
     parser.add_argument("--statistics", type=Path, help="norm_stats.json, where the checkpoint brings none")
     parser.add_argument("--tokenizer", type=Path, help="tokenizer file or folder, where the checkpoint brings none")
     parser.add_argument("--shard-gb", type=float, default=0.0, help="cut the weights into files of this size")
-    parser.add_argument("--overwrite", action="store_true", help="write into a folder that is not empty")
+    parser.add_argument("--overwrite", action="store_true", help="replace a folder that is not empty")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Loads, writes, and says what came along."""
-    from pi0_ros.model.checkpoints import CheckpointError, load
+    """Loads, writes beside the target and puts it in its place, and says what came along."""
+    from pi0_ros.model.checkpoints import CheckpointError, load, open_checkpoint
     from pi0_ros.model.checkpoints.shards import read_json
     from pi0_ros.model.checkpoints.tensorfile import dtype_named
     from pi0_ros.robot.resources import checkpoint_folder
 
     if args.target.exists() and any(args.target.iterdir()) and not args.overwrite:
         raise CheckpointError(f"{args.target}: is not empty; give another folder or --overwrite")
-    sizes = read_json(args.sizes) if args.sizes else None
+    source = checkpoint_folder(args.source)
+    sizes = with_horizon(read_json(args.sizes) if args.sizes else {}, args)
+    opened = open_checkpoint(source, sizes=sizes, base=args.base)
+    refuse_unknown_horizon(source, opened)
+    statistics = find_statistics(opened, args.statistics, args.asset, args.to)
     dtype = dtype_named(args.dtype) if args.dtype else None
     print(f"reading {args.source}", flush=True)
-    loaded = load(checkpoint_folder(args.source), dtype, sizes=sizes, progress=show)
+    loaded = load(source, dtype, sizes=sizes, base=args.base, progress=show)
     print(f"\r{args.source}: {loaded.config.kind} from {loaded.origin}, {loaded.report.tensors} tensors")
     for note in loaded.report.notes:
         print(f"  {note}")
-    statistics = find_statistics(loaded, args.statistics)
     print(f"writing {args.target}", flush=True)
+    partial = args.target.with_name(args.target.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
     write = write_lerobot if args.to == "lerobot" else write_own
-    write(loaded, args.target, statistics, int(args.shard_gb * 1e9))
-    carried = carry_tokenizer(args.tokenizer or loaded.folder, args.target)
-    print(f"{args.target}: written as {args.to}; tokenizer: {carried or 'none found, see --tokenizer'}")
+    write(loaded, partial, statistics, int(args.shard_gb * 1e9))
+    carried = carry(loaded, args, partial)
+    put_in_place(partial, args.target)
+    print(f"{args.target}: written as {args.to}, {loaded.config.horizon} rows a chunk")
+    for what, found in carried.items():
+        print(f"  {what}: {found}")
     return 0
+
+
+def with_horizon(sizes: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
+    """`sizes` with the horizon that --horizon or the adapter of --adapter says."""
+    from pi0_ros.policy.adapter import load_adapter
+
+    horizon = args.horizon or (load_adapter(args.adapter).horizon if args.adapter else 0)
+    return {**sizes, "horizon": horizon} if horizon else sizes
+
+
+def refuse_unknown_horizon(source: Path, opened: Any) -> None:
+    """A converted checkpoint records its horizon, so a guess must not become one. Raises CheckpointError."""
+    from pi0_ros.model.checkpoints import CheckpointError
+
+    if "horizon" in opened.assumed:
+        raise CheckpointError(
+            f"{source}: nothing in it says how many rows a chunk has, and the numbers of every row depend on it; give "
+            f"--horizon (openpi's base checkpoints: {opened.config.horizon}, pi05_libero: 10, pi05_droid: 15) or --adapter"
+        )
+
+
+def put_in_place(partial: Path, target: Path) -> None:
+    """`partial` becomes `target`; what `target` held is removed only after that."""
+    old = target.with_name(target.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    partial.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def show(done: int, total: int) -> None:
@@ -60,22 +102,27 @@ def show(done: int, total: int) -> None:
         print(f"\rreading {100 * done // max(total, 1)} %", end="", file=sys.stderr, flush=True)
 
 
-def find_statistics(loaded: Any, given: Path | None) -> dict[str, Any]:
-    """{"state": ..., "actions": ...} from the given file, LeRobot's processors, or openpi's; {} where there are none."""
-    from pi0_ros.policy.errors import PolicyError
+def find_statistics(opened: Any, given: Path | None, asset: str, layout: str) -> dict[str, Any]:
+    """{"state": ..., "actions": ...} from the given file, LeRobot's processors, or openpi's; {} where there are none.
+
+    Of several assets {} is returned where the whole assets/ folder comes along (our layout).
+    Raises: PolicyError where several are there and none is chosen for a layout that has room for one.
+    """
     from pi0_ros.policy.lerobot_files import has_processors, read_processors
-    from pi0_ros.policy.normalize import find_norm_stats, read_norm_stats
+    from pi0_ros.policy.normalize import asset_names, find_norm_stats, missing_statistics, read_norm_stats
 
     if given is not None:
         return dict(read_norm_stats(given))
-    try:
-        if loaded.origin == "lerobot" and has_processors(loaded.folder):
-            files = read_processors(loaded.folder)
-            return {"state": files.state.statistics, "actions": files.actions.statistics}
-        return dict(read_norm_stats(find_norm_stats(loaded.folder)))
-    except PolicyError as error:
-        print(error, file=sys.stderr)
+    if opened.origin == "lerobot" and has_processors(opened.folder):
+        files = read_processors(opened.folder)
+        return {"state": files.state.statistics, "actions": files.actions.statistics}
+    several = asset_names(opened.folder)
+    if not (asset or several or (opened.folder / "norm_stats.json").is_file()):
+        print(missing_statistics(str(opened.folder)), file=sys.stderr)
         return {}
+    if len(several) > 1 and not asset and layout == "pi0_ros" and not (opened.folder / "norm_stats.json").is_file():
+        return {}
+    return dict(read_norm_stats(find_norm_stats(opened.folder, asset or None)))
 
 
 def write_own(loaded: Any, target: Path, statistics: dict[str, Any], shard_bytes: int) -> None:
@@ -83,7 +130,8 @@ def write_own(loaded: Any, target: Path, statistics: dict[str, Any], shard_bytes
     from pi0_ros.model.checkpoints import save
     from pi0_ros.policy.normalize import Statistics, write_norm_stats
 
-    save(loaded.model, target, loaded.policy, shard_bytes=shard_bytes, conventions=loaded.conventions)
+    conventions = replace(loaded.conventions, relative_mask=relative_mask_of(loaded, statistics))
+    save(loaded.model, target, loaded.policy, shard_bytes=shard_bytes, conventions=conventions)
     if statistics:
         vectors = {key: {n: v for n, v in table.values.items() if n != "count"} for key, table in statistics.items()}
         write_norm_stats(target, {key: Statistics(values) for key, values in vectors.items()})
@@ -102,11 +150,52 @@ def write_lerobot(loaded: Any, target: Path, statistics: dict[str, Any], shard_b
     from pi0_ros.policy.adapter import adapter_of_checkpoint
 
     adapter = adapter_of_checkpoint(loaded.folder / "config.json") if loaded.policy else None
-    names = adapter.action_channels if adapter else tuple(loaded.settings.get("action_feature_names") or ())
-    vectors = Vectors(
-        {key: table.values for key, table in statistics.items()}, adapter.delta_mask if adapter else (), names
-    )
+    mask = adapter.delta_mask if adapter and any(adapter.delta_mask) else relative_mask_of(loaded, statistics)
+    names = adapter.action_channels if adapter else (relative_of(loaded).names or ())
+    if any(mask) and not names:  # LeRobot tells offsets by name, and one that takes all of them needs none
+        mask = () if all(mask) else mask
+    vectors = Vectors({key: table.values for key, table in statistics.items()}, mask, names)
     save_lerobot(loaded.model, target, loaded.conventions, vectors, shard_bytes=shard_bytes)
+
+
+def relative_of(loaded: Any) -> Any:
+    """LeRobot's word on which actions are offsets: its preprocessor's, else that of config.json."""
+    from pi0_ros.policy.lerobot_files import RelativeActions, has_processors, read_processors
+
+    habits, names = loaded.conventions, loaded.settings.get("action_feature_names")
+    said = RelativeActions(habits.relative_actions, habits.absolute_joints, tuple(names) if names else None)
+    if loaded.origin == "lerobot" and has_processors(loaded.folder):
+        return read_processors(loaded.folder).delta or said
+    return said
+
+
+def relative_mask_of(loaded: Any, statistics: dict[str, Any]) -> tuple[bool, ...]:
+    """Which action dimensions are offsets by the checkpoint's own files; () where none is."""
+    if loaded.conventions.relative_mask:
+        return tuple(loaded.conventions.relative_mask)
+    size = statistics["actions"].size if "actions" in statistics else 0
+    mask = tuple(relative_of(loaded).mask(size))
+    return mask if loaded.origin == "lerobot" and any(mask) else ()
+
+
+def carry(loaded: Any, args: argparse.Namespace, target: Path) -> dict[str, str]:
+    """Copies tokenizers and statistics of several robots; what was found of each, for people."""
+    from pi0_ros.policy.normalize import asset_names
+
+    carried = {"tokenizer": carry_tokenizer(args.tokenizer or loaded.folder, target) or "none found, see --tokenizer"}
+    if loaded.config.kind == "pi0_fast":
+        folder = loaded.folder / "fast_tokenizer"
+        if folder.is_dir():
+            shutil.copytree(folder, target / "fast_tokenizer")
+        carried["FAST tokenizer"] = "fast_tokenizer" if folder.is_dir() else "none found; it is needed to plan"
+    several = asset_names(loaded.folder)
+    if several and args.to == "pi0_ros" and not (target / "norm_stats.json").is_file():
+        for name in several:
+            place = target / "assets" / name
+            place.mkdir(parents=True)
+            shutil.copyfile(loaded.folder / "assets" / name / "norm_stats.json", place / "norm_stats.json")
+        carried["statistics"] = f"of {', '.join(several)}, under assets/"
+    return carried
 
 
 def carry_tokenizer(source: Path, target: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,12 +19,21 @@ from pi0_ros.policy.normalize import (
 )
 from pi0_ros.policy.pipeline import Pipeline, relative_mask
 from pi0_ros.policy.prompts import PromptStyle
+from pi0_ros.policy.resolution import Claim, Setting, agreed, first
 
 if TYPE_CHECKING:  # importing pi0_ros.model imports torch, which reading a pipeline does not need
     from pi0_ros.model.checkpoints.conventions import Conventions
     from pi0_ros.model.config import ModelConfig
 
 _METHODS = {"zscore": "openpi_zscore", "quantile": "openpi_quantile"}
+_WORDS = {
+    "openpi_zscore": "zscore",
+    "lerobot_mean_std": "zscore",
+    "openpi_quantile": "quantile",
+    "lerobot_quantiles": "quantile",
+}
+# openpi's π0-FAST has slots of other names on DROID and LIBERO: src/openpi/policies/droid_policy.py, libero_policy.py.
+_FAST_SLOTS = ("base_0_rgb", "base_1_rgb", "wrist_0_rgb")
 
 
 class Checkpoint(Protocol):
@@ -40,6 +49,8 @@ class Checkpoint(Protocol):
     def conventions(self) -> Conventions: ...
     @property
     def settings(self) -> Mapping[str, Any]: ...
+    @property
+    def assumed(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True)
@@ -58,10 +69,11 @@ class Overrides:
 def build_pipeline(
     checkpoint: Checkpoint, adapter: Adapter | None = None, overrides: Overrides | None = None
 ) -> Pipeline:
-    """The pipeline of a checkpoint.
+    """The pipeline of a checkpoint, with where each of its values comes from in `settings`.
 
-    Without an adapter openpi's vectors are taken as they come, with no offsets; lerobot's files say everything.
-    Raises: PolicyError where statistics are missing, ambiguous or of the wrong size.
+    A key of the adapter is honoured, or refused with both values where the checkpoint's own files fix it. Without an
+    adapter openpi's vectors are taken as they come, with no offsets; lerobot's files say everything.
+    Raises: PolicyError where statistics are missing, ambiguous or of the wrong size, or two files contradict each other.
     """
     overrides = overrides or Overrides()
     if checkpoint.origin == "lerobot":
@@ -69,70 +81,174 @@ def build_pipeline(
     return _openpi(checkpoint, adapter, overrides)
 
 
-def _common(checkpoint: Checkpoint, adapter: Adapter | None, overrides: Overrides) -> dict[str, Any]:
+def _common(
+    checkpoint: Checkpoint, adapter: Adapter | None, overrides: Overrides, length: Claim
+) -> tuple[dict[str, Any], list[Setting]]:
+    """The parts of a pipeline that every origin has, and the settings they come from."""
     config, habits = checkpoint.config, checkpoint.conventions
-    style = PromptStyle(
-        kind=config.kind,
-        dialect=habits.dialect,
-        length=config.prompt_length,
-        state=config.kind != "pi0",
-        pad_state_to=overrides.pad_state_to or habits.pad_state_to,
+    style, prompt = _style(checkpoint, adapter, overrides, length)
+    resampler = first(
+        "resampler",
+        Claim((adapter and adapter.resampler) or None, _yaml(adapter)),
+        Claim(habits.resampler, f"as {checkpoint.origin} does"),
     )
-    return {
+    parts = {
         "origin": checkpoint.origin,
         "style": style,
         "cameras": tuple(config.cameras),
         "image_size": (config.vision.image_size,) * 2,
-        "resampler": habits.resampler,
+        "resampler": resampler.value,
         "action_width": config.action_dim,
         "horizon": config.horizon,
         "state_input": config.state_dim if config.kind == "pi0" else 0,
         "missing": adapter.missing if adapter else "masked",
     }
+    return parts, [*prompt, resampler, _horizon(checkpoint, adapter)]
+
+
+def _yaml(adapter: Adapter | None) -> str:
+    return str(adapter.file) if adapter else "no policy YAML"
+
+
+def _horizon(checkpoint: Checkpoint, adapter: Adapter | None) -> Setting:
+    """Rows a chunk: what the checkpoint records and the adapter says have to agree."""
+    rows = checkpoint.config.horizon
+    if "horizon" not in checkpoint.assumed:
+        return agreed(
+            "horizon",
+            Claim(rows, str(checkpoint.folder)),
+            Claim((adapter and adapter.horizon) or None, _yaml(adapter)),
+            way_out="the network was trained with the checkpoint's; correct or remove `horizon` in the policy YAML",
+        )
+    said = bool(adapter and adapter.horizon == rows)
+    return Setting(
+        "horizon", rows, _yaml(adapter) if said else "a guess: no file says how many rows it was trained with"
+    )
+
+
+def _style(
+    checkpoint: Checkpoint, adapter: Adapter | None, overrides: Overrides, length: Claim
+) -> tuple[PromptStyle, list[Setting]]:
+    """The prompt, the adapter's word on it; the kind is the network's and can only be confirmed."""
+    config, habits, wanted = checkpoint.config, checkpoint.conventions, dict((adapter and adapter.prompt) or {})
+    if wanted.get("kind", config.kind) != config.kind:
+        raise PolicyError(f"{_yaml(adapter)}: prompt.kind is {wanted['kind']}, the network is a {config.kind}")
+    usual = f"as {checkpoint.origin} does"
+    has_state = config.kind != "pi0" and not checkpoint.settings.get("use_proprioceptive_memory", False)
+
+    def said(key: str, *claims: Claim) -> Setting:
+        return first(f"prompt.{key}", Claim(wanted.get(key), _yaml(adapter)), *claims)
+
+    settings = [
+        Setting("prompt.kind", config.kind, "the network"),
+        said("dialect", Claim(habits.dialect, usual)),
+        said("length", length, Claim(config.prompt_length, "the checkpoint")),
+        said("state", Claim(has_state, usual)),
+        first(
+            "prompt.pad_state_to",
+            Claim(overrides.pad_state_to or None, "the parameter pad_state_to"),
+            Claim(wanted.get("pad_state_to"), _yaml(adapter)),
+            Claim(habits.pad_state_to, usual),
+        ),
+        *(said(key) for key in ("control_mode", "lowercase") if key in wanted),
+    ]
+    return PromptStyle(**{s.key.removeprefix("prompt."): s.value for s in settings}), settings
 
 
 def _openpi(checkpoint: Checkpoint, adapter: Adapter | None, overrides: Overrides) -> Pipeline:
-    parts = _common(checkpoint, adapter, overrides)
+    parts, settings = _common(checkpoint, adapter, overrides, Claim(None, ""))
     habits = checkpoint.conventions
-    state_method, action_method = habits.state_norm, habits.action_norm
-    if adapter is not None:
-        parts["style"] = _style(parts["style"], adapter)
-        parts["resampler"] = adapter.resampler or parts["resampler"]
-        parts["action_size"] = len(adapter.action_channels)
-        parts["delta"] = adapter.delta_mask
-        parts["cameras"] = _cameras(checkpoint.config, adapter)
-        if adapter.normalisation:
-            state_method = action_method = _METHODS[adapter.normalisation]
     state, actions = _statistics(checkpoint, adapter, overrides)
-    if habits.dialect == "lerobot":  # converted to our layout, which keeps the habits in its config.json
-        names = adapter.action_channels if adapter else None
-        mask = RelativeActions(habits.relative_actions, habits.absolute_joints, names).mask(actions.size)
-        parts |= {"action_size": actions.size, "delta": mask if any(mask) else ()}
+    from_lerobot = habits.dialect == "lerobot"  # converted to our layout, which keeps the habits in its config.json
+    norms = _methods(checkpoint, adapter, (habits.state_norm, habits.action_norm), fixed=from_lerobot)
+    if adapter is not None:
+        parts["action_size"] = len(adapter.action_channels)
+        parts["cameras"] = _openpi_cameras(checkpoint.config, adapter)
+    recorded = _converted_offsets(checkpoint, adapter, actions.size) if from_lerobot else None
+    if from_lerobot:
+        parts["action_size"] = actions.size
+        _check_vectors(checkpoint, adapter, state.size, actions.size, ())
+    offsets = _offsets(adapter, recorded, "the checkpoint's config.json")
     pipeline = Pipeline(
-        state_norm=Normalizer(state_method, state), action_norm=Normalizer(action_method, actions), **parts
+        state_norm=Normalizer(norms[0].value, state),
+        action_norm=Normalizer(norms[1].value, actions),
+        delta=offsets.value,
+        settings=(*settings, *norms, offsets, *_sources(state, actions), _slots(parts["cameras"], adapter)),
+        **parts,
     )
     _check_sizes(checkpoint, pipeline, adapter)
     return pipeline
 
 
-def _style(style: PromptStyle, adapter: Adapter) -> PromptStyle:
-    """The prompt with the adapter's word on it; the kind is the network's and can only be confirmed."""
-    wanted = dict(adapter.prompt or {})
-    if wanted.get("kind", style.kind) != style.kind:
-        raise PolicyError(f"{adapter.file}: prompt.kind is {wanted['kind']}, the network is a {style.kind}")
-    return replace(style, **wanted)
+def _converted_offsets(checkpoint: Checkpoint, adapter: Adapter | None, size: int) -> tuple[bool, ...] | None:
+    """Which actions are offsets in a LeRobot checkpoint that was converted to our layout; None: none is said to be."""
+    habits = checkpoint.conventions
+    if habits.relative_mask:
+        return relative_mask(habits.relative_mask, size)
+    names = adapter.action_channels if adapter else None
+    mask = RelativeActions(habits.relative_actions, habits.absolute_joints, names).mask(size)
+    return mask if any(mask) else None
 
 
-def _cameras(config: ModelConfig, adapter: Adapter) -> tuple[str, ...]:
-    """Picture slots in the network's order: openpi's π0-FAST on DROID names its three slots otherwise."""
-    known, slots = set(config.cameras), tuple(adapter.cameras)
-    if set(slots) <= known:
+def _methods(
+    checkpoint: Checkpoint, adapter: Adapter | None, own: tuple[str, str], fixed: bool
+) -> tuple[Setting, Setting]:
+    """Normalisation of state and actions: `own` is the checkpoint's; where its files fix it an adapter has to agree."""
+    word = (adapter and adapter.normalisation) or None
+    source = "the checkpoint's files" if fixed else f"as {checkpoint.origin} does for {checkpoint.config.kind}"
+
+    def chosen(key: str, method: str) -> Setting:
+        if fixed and word is not None and _WORDS.get(method, method) != word:
+            agreed(
+                f"normalisation of {key}",
+                Claim(_WORDS.get(method, method), source),
+                Claim(word, _yaml(adapter)),
+                way_out="the statistics were made for the checkpoint's; correct or remove it in the policy YAML",
+            )
+        wanted = None if word is None or fixed else _METHODS[word]
+        return first(f"normalisation of {key}", Claim(wanted, _yaml(adapter)), Claim(method, source))
+
+    return chosen("state", own[0]), chosen("actions", own[1])
+
+
+def _offsets(adapter: Adapter | None, recorded: tuple[bool, ...] | None, source: str) -> Setting:
+    """Which action dimensions are offsets from the state. What the checkpoint records and the adapter's have to agree."""
+    wanted = adapter.delta_mask if adapter and any(adapter.delta_mask) else None
+    if recorded is None or adapter is None or wanted is None:
+        return first("offsets", Claim(recorded, source), Claim(wanted, _yaml(adapter)), Claim((), "none are"))
+    return agreed(
+        "offsets",
+        Claim(recorded, source),
+        Claim(relative_mask(wanted, len(recorded)), _yaml(adapter)),
+        way_out=f"dimensions are those of {', '.join(adapter.action_channels)}; correct `delta` in the policy YAML",
+    )
+
+
+def _sources(state: Statistics, actions: Statistics) -> tuple[Setting, ...]:
+    pairs = (("statistics of state", state), ("statistics of actions", actions))
+    return tuple(Setting(key, f"{s.size} dimensions", s.source or "none are needed") for key, s in pairs)
+
+
+def _slots(cameras: Sequence[str], adapter: Adapter | None) -> Setting:
+    """Picture slots and the robot cameras that fill them."""
+    filled = dict(adapter.cameras) if adapter else {}
+    return Setting("cameras", tuple(f"{slot} <- {filled.get(slot) or 'nothing'}" for slot in cameras), _yaml(adapter))
+
+
+def _openpi_cameras(config: ModelConfig, adapter: Adapter) -> tuple[str, ...]:
+    """Picture slots in the network's order: openpi's π0-FAST on DROID and LIBERO names its three slots otherwise."""
+    slots = tuple(adapter.cameras)
+    if set(slots) <= set(config.cameras):
         return tuple(config.cameras)
-    if len(slots) == len(config.cameras):
-        return slots
-    raise PolicyError(
-        f"{adapter.file}: cameras: the checkpoint's picture slots are {', '.join(config.cameras)}, "
-        f"the adapter fills {', '.join(slots)}"
+    if config.kind == "pi0_fast" and set(slots) <= set(_FAST_SLOTS):
+        return _FAST_SLOTS
+    raise _misnamed(adapter, slots, config.cameras)
+
+
+def _misnamed(adapter: Adapter, slots: Sequence[str], there: Sequence[str], more: str = "") -> PolicyError:
+    return PolicyError(
+        f"{adapter.file}: cameras: the checkpoint's picture slots are {', '.join(there)}, the adapter fills "
+        f"{', '.join(slots)}{more}; name the slots as the checkpoint does"
     )
 
 
@@ -142,6 +258,11 @@ def _statistics(checkpoint: Checkpoint, adapter: Adapter | None, overrides: Over
         file: Path = Path(overrides.statistics)
     else:
         file = _asset_file(checkpoint.folder, overrides.asset, adapter.asset if adapter else "")
+    return _both(file)
+
+
+def _both(file: str | Path) -> tuple[Statistics, Statistics]:
+    """State and actions of a norm_stats.json. Raises PolicyError where one is missing."""
     found = read_norm_stats(file)
     lost = [key for key in ("state", "actions") if key not in found]
     if lost:
@@ -163,7 +284,7 @@ def _check_sizes(checkpoint: Checkpoint, pipeline: Pipeline, adapter: Adapter | 
         return
     wanted = {"state": len(adapter.state_channels), "actions": len(adapter.action_channels)}
     for key, norm in (("state", pipeline.state_norm), ("actions", pipeline.action_norm)):
-        if norm.statistics.size < wanted[key]:
+        if norm.method != "identity" and norm.statistics.size < wanted[key]:
             raise PolicyError(
                 f"{checkpoint.folder}: statistics of {key} have {norm.statistics.size} dimensions, {adapter.file} "
                 f"has {wanted[key]}; they belong to different robots"
@@ -176,26 +297,96 @@ def _check_sizes(checkpoint: Checkpoint, pipeline: Pipeline, adapter: Adapter | 
 
 
 def _lerobot(checkpoint: Checkpoint, adapter: Adapter | None, overrides: Overrides) -> Pipeline:
-    parts = _common(checkpoint, adapter, overrides)
-    files = _processors(checkpoint, overrides)
+    _refuse_old(checkpoint)
+    files, has_files = _processors(checkpoint, overrides)
+    before = "policy_preprocessor.json"
+    parts, settings = _common(checkpoint, adapter, overrides, Claim(files.prompt_length or None, before))
     size = _feature_size(checkpoint, "output_features", ACTION) or files.actions.statistics.size
-    length = files.prompt_length or parts["style"].length
-    state = parts["style"].state and not checkpoint.settings.get("use_proprioceptive_memory", False)
-    parts["style"] = replace(parts["style"], length=length, state=state)
+    state_size = _feature_size(checkpoint, "input_features", STATE) or files.state.statistics.size
     habits = checkpoint.conventions
     relative = files.delta or RelativeActions(habits.relative_actions, habits.absolute_joints, _names(checkpoint))
+    _check_vectors(checkpoint, adapter, state_size, size, relative.names or _names(checkpoint) or ())
     mask = relative_mask(relative.mask(size), size)
-    if adapter is not None and parts["cameras"] and not set(adapter.cameras) & set(parts["cameras"]):
-        parts["cameras"] = _cameras(checkpoint.config, adapter)
+    offsets = _offsets(adapter, mask if any(mask) else None, before if files.delta else "config.json")
+    norms = _methods(checkpoint, adapter, (files.state.method, files.actions.method), fixed=has_files)
+    if adapter is not None and parts["cameras"]:
+        parts["cameras"] = _lerobot_cameras(checkpoint.config, adapter, _short(files.rename))
     return Pipeline(
-        state_norm=files.state,
-        action_norm=files.actions,
+        state_norm=replace(files.state, method=norms[0].value),
+        action_norm=replace(files.actions, method=norms[1].value),
         action_size=size,
-        delta=mask if any(mask) else (),
+        delta=offsets.value,
         rename=_short(files.rename),
         empty_slots=max(0, _picture_slots(checkpoint) - len(parts["cameras"])),
+        settings=(
+            *settings,
+            *norms,
+            offsets,
+            *_sources(files.state.statistics, files.actions.statistics),
+            _slots(parts["cameras"], adapter),
+        ),
         **parts,
     )
+
+
+def _refuse_old(checkpoint: Checkpoint) -> None:
+    """LeRobot <= 0.3 kept its statistics among the weights, padded pictures at the top and left, and took `num_steps`.
+
+    Source: lerobot v0.3.3 policies/pi0/modeling_pi0.py, configuration_pi0.py.
+    """
+    if checkpoint.settings.get("adapt_to_pi_aloha") is True:
+        raise PolicyError(
+            f"{checkpoint.folder / 'config.json'}: adapt_to_pi_aloha is true, LeRobot 0.3's conversion of Aloha's "
+            "joints, which is not done here; train again with a newer LeRobot, or take openpi's checkpoint"
+        )
+    if "resize_imgs_with_padding" in checkpoint.settings and not has_processors(checkpoint.folder):
+        raise PolicyError(
+            f"{checkpoint.folder}: written by LeRobot 0.3 or older (statistics among the weights, pictures padded at "
+            "the top and left); migrate it first: python -m lerobot.processor.migrate_policy_normalization "
+            f"--pretrained-path {checkpoint.folder}"
+        )
+
+
+def _lerobot_cameras(config: ModelConfig, adapter: Adapter, rename: Mapping[str, str]) -> tuple[str, ...]:
+    """Picture slots of LeRobot's network; the adapter names them as the network or as the dataset before `rename_map`.
+
+    A single camera needs no name. Raises PolicyError with both lists where a name is none of the network's.
+    """
+    slots, known = tuple(adapter.cameras), tuple(config.cameras)
+    if {rename.get(slot, slot) for slot in slots} <= set(known):
+        return known
+    if len(slots) == len(known) == 1:
+        return slots
+    back = {new: old for old, new in rename.items()}
+    turned = {back.get(slot, slot) for slot in slots} <= set(known)
+    raise _misnamed(adapter, slots, known, " (its rename_map is written the other way round)" if turned else "")
+
+
+def _check_vectors(
+    checkpoint: Checkpoint, adapter: Adapter | None, state: int, actions: int, names: Sequence[str]
+) -> None:
+    """LeRobot's vectors have the robot's exact size. `names` are those of the actions, () where no file has them.
+
+    Raises: PolicyError with both lists where sizes differ, or where the same names stand in another order.
+    """
+    if adapter is None:
+        return
+    for key, size, channels in (
+        ("state", state, adapter.state_channels),
+        ("actions", actions, adapter.action_channels),
+    ):
+        if size and size != len(channels):
+            named = f" ({', '.join(names)})" if names and key == "actions" else ""
+            raise PolicyError(
+                f"{checkpoint.folder}: the checkpoint has {size} {key}{named}, {adapter.file} has {len(channels)} "
+                f"({', '.join(channels)}); every number would reach another joint: list all of them, in its order"
+            )
+    plain = tuple(name.removesuffix(".pos") for name in names)
+    if plain != adapter.action_channels and sorted(plain) == sorted(adapter.action_channels):
+        raise PolicyError(
+            f"{checkpoint.folder}: the checkpoint's actions are {', '.join(plain)}, {adapter.file} has them in another "
+            f"order: {', '.join(adapter.action_channels)}"
+        )
 
 
 def _picture_slots(checkpoint: Checkpoint) -> int:
@@ -208,20 +399,15 @@ def _picture_slots(checkpoint: Checkpoint) -> int:
     return len(visual | {f"observation.images.empty_camera_{i}" for i in more})
 
 
-def _processors(checkpoint: Checkpoint, overrides: Overrides) -> Processors:
-    """LeRobot's processor files, or a norm_stats.json put beside a checkpoint that lost its own."""
+def _processors(checkpoint: Checkpoint, overrides: Overrides) -> tuple[Processors, bool]:
+    """LeRobot's processor files, or a norm_stats.json put beside a checkpoint that lost its own; whether it has them."""
     habits, folder = checkpoint.conventions, checkpoint.folder
-    if overrides.statistics or not has_processors(folder):
-        if not overrides.statistics and not (folder / "norm_stats.json").is_file():
-            raise PolicyError(missing_statistics(str(folder)))
-        found = read_norm_stats(overrides.statistics or folder)
-        if "state" not in found or "actions" not in found:
-            raise PolicyError(f"{overrides.statistics or folder}: statistics of state and actions are both needed")
-        state, actions = (
-            Normalizer(m, found[k]) for m, k in ((habits.state_norm, "state"), (habits.action_norm, "actions"))
-        )
-        return Processors(state, actions, {})
-    return read_processors(folder)
+    if has_processors(folder) and not overrides.statistics:
+        return read_processors(folder), True
+    if not overrides.statistics and not (folder / "norm_stats.json").is_file():
+        raise PolicyError(missing_statistics(str(folder)))
+    state, actions = _both(overrides.statistics or folder)
+    return Processors(Normalizer(habits.state_norm, state), Normalizer(habits.action_norm, actions), {}), False
 
 
 def _short(rename: Mapping[str, str]) -> dict[str, str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 Images = Mapping[str, NDArray[np.uint8]]
+_log = logging.getLogger(__name__)
 FAST_TOKENS = 256  # longest answer of π0-FAST, as in openpi
 
 
@@ -174,8 +176,7 @@ class Policy:
         """π0-FAST: generated ids to a chunk."""
         stop = (self._tokenizer.eos, self._tokenizer.encode("|")[-1])
         ids = self._backend.text(inputs, FAST_TOKENS, stop)
-        size = self.pipeline.action_norm.statistics.size or len(self.adapter.action_channels)
-        return extract_actions(self._tokenizer, fast, ids, self.pipeline.horizon, size)
+        return extract_actions(self._tokenizer, fast, ids, self.pipeline.horizon, self.pipeline.action_size)
 
     def _prefix(self, prefix: PlanPrefix | None, state: NDArray[np.floating]) -> NormalisedPrefix | None:
         """The leftover re-anchored: absolute rows become offsets from the new state, then the network's scale."""
@@ -222,7 +223,7 @@ def load_policy(
     mode: str | None = None,
     sizes: Mapping[str, Any] | None = None,
 ) -> Policy | RemotePolicy:
-    """Load a checkpoint for a robot and check that they fit.
+    """Load a checkpoint for a robot and check that they fit, before a weight is read.
 
     Args: checkpoint: folder of ours, openpi's (PyTorch or JAX) or LeRobot's, the name of one that came with this
     package, or ws://host:port of an openpi server.
@@ -248,13 +249,13 @@ def load_policy(
     checkpoint = checkpoint_folder(checkpoint)
     opened, found, pipeline = read_policy(checkpoint, robot, adapter, overrides, sizes)
     misfit = check_fit(robot, contract_of(found, pipeline, robot))
-    if not misfit.ok:  # said before gigabytes are read
+    if not misfit.ok:
         raise MisfitError(f"robot {robot.name} and {checkpoint} do not fit:\n" + "\n".join(misfit.lines))
-    words = load_tokenizer(tokenizer or opened.folder)
-    speech = load_fast_for(opened, fast) if pipeline.style.kind == "pi0_fast" else None
-    _check_vocabulary(opened, words)
+    words, speech = load_words(opened, pipeline, tokenizer, fast)
     count = steps or int(opened.settings.get("num_inference_steps") or 10)
     network = _network(checkpoint, opened, backend, device, mode, count, threads, sizes_for(opened, found, sizes))
+    for line in policy_lines(opened, found, pipeline):
+        _log.info("%s", line)
     return Policy(robot, found, pipeline, words, network, speech)
 
 
@@ -288,21 +289,27 @@ def read_policy(
     overrides: Overrides | None = None,
     sizes: Mapping[str, Any] | None = None,
 ) -> tuple[Checkpoint, Adapter, Pipeline]:
-    """A checkpoint without its weights: what it is, the adapter for the robot, and its pipeline."""
-    from pi0_ros.model.checkpoints import open_checkpoint
+    """A checkpoint without its weights: what it is, the adapter for the robot, and its pipeline.
+
+    The weights' names, shapes and types are compared with the network's from the files' headers.
+    Raises: PolicyError, CheckpointError.
+    """
+    from pi0_ros.model.checkpoints import check_weights, open_checkpoint
 
     checkpoint = checkpoint_folder(checkpoint)
-    opened = open_checkpoint(checkpoint, sizes=sizes)
+    opened: Any = open_checkpoint(checkpoint, sizes=sizes)
     found = find_adapter(opened, robot, adapter)
     wanted = sizes_for(opened, found, sizes)
     if wanted != sizes:
-        opened = open_checkpoint(checkpoint, sizes=wanted)
+        # What the adapter adds stays an assumption of this checkpoint, so that it can be told from what is recorded.
+        opened = replace(open_checkpoint(checkpoint, sizes=wanted), assumed=opened.assumed)
+    check_weights(opened)
     return opened, found, build_pipeline(opened, found, overrides)
 
 
 def sizes_for(opened: Checkpoint, adapter: Adapter, sizes: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """`sizes` with the adapter's horizon, which a JAX checkpoint does not record."""
-    if opened.origin != "openpi_jax" or not adapter.horizon or "horizon" in (sizes or {}):
+    """`sizes` with the adapter's horizon, where the checkpoint does not record one (openpi's PyTorch and JAX trainers)."""
+    if "horizon" not in opened.assumed or not adapter.horizon:
         return sizes
     return {**(sizes or {}), "horizon": adapter.horizon}
 
@@ -324,18 +331,53 @@ def find_adapter(opened: Checkpoint, robot: Robot, adapter: str | Path | Adapter
     return load_adapter(robot.name)
 
 
-def load_fast_for(opened: Checkpoint, fast: str | Path | None) -> FastTokenizer:
-    """The FAST tokenizer given, or the one in the checkpoint's fast_tokenizer/ folder, in the checkpoint's dialect."""
-    failure = "truncate" if opened.conventions.dialect == "lerobot" else "zeros"
-    return load_fast(fast or opened.folder / "fast_tokenizer", failure)
+def load_words(
+    opened: Checkpoint, pipeline: Pipeline, tokenizer: str | Path | None = None, fast: str | Path | None = None
+) -> tuple[Tokenizer, FastTokenizer | None]:
+    """The text tokenizer and, for a π0-FAST, the action tokenizer: those given, or the checkpoint's own.
+
+    Raises: PolicyError where one is missing, or has ids that the network does not.
+    """
+    words = load_tokenizer(tokenizer or opened.folder)
+    try:
+        words.restrict(opened.config.vocab)
+    except PolicyError as error:
+        raise PolicyError(f"{opened.folder}: {error}") from error
+    return words, load_fast_for(opened, fast) if pipeline.style.kind == "pi0_fast" else None
 
 
-def _check_vocabulary(opened: Checkpoint, tokenizer: Tokenizer) -> None:
-    if tokenizer.vocab_size > opened.config.vocab:
-        raise PolicyError(
-            f"{opened.folder}: the tokenizer has {tokenizer.vocab_size} ids, the network {opened.config.vocab}; "
-            "they do not belong together"
+def policy_lines(opened: Checkpoint, adapter: Adapter, pipeline: Pipeline) -> tuple[str, ...]:
+    """The policy as it runs: every value and where it comes from, and what deserves a look, a line each."""
+    lines = [f"    {setting.line()}" for setting in pipeline.settings]
+    for key, norm, channels in (
+        ("state", pipeline.state_norm, adapter.state_channels),
+        ("actions", pipeline.action_norm, adapter.action_channels),
+    ):
+        names = [channels[i] for i in norm.constant() if i < len(channels)]
+        if names:
+            lines.append(f"look  statistics of {key}: {', '.join(names)} never changed where they were computed")
+    unknown = opened.origin == "lerobot" and pipeline.style.kind == "pi05" and not pipeline.style.pad_state_to
+    if unknown and not _records_relative(opened):
+        lines.append(
+            "look  prompt.pad_state_to: this checkpoint may be of LeRobot 0.4, which padded the state in the prompt to 32; "
+            "its files do not say. If it is, set it in the policy YAML (prompt: {pad_state_to: 32})"
         )
+    return tuple(lines)
+
+
+def _records_relative(opened: Checkpoint) -> bool:
+    """Whether LeRobot's config.json has the fields of relative actions, which came after the padding was dropped."""
+    return "use_relative_actions" in opened.settings
+
+
+def load_fast_for(opened: Checkpoint, fast: str | Path | None) -> FastTokenizer:
+    """The FAST tokenizer given, or the one in the checkpoint's fast_tokenizer/ folder.
+
+    An answer of the wrong length is cut or filled up as LeRobot does, or, for openpi's checkpoints (which would decode
+    it to zeros, a command to the middle of the range), refused.
+    """
+    failure = "truncate" if opened.conventions.dialect == "lerobot" else "refuse"
+    return load_fast(fast or opened.folder / "fast_tokenizer", failure)
 
 
 __all__ = [

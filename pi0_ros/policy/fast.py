@@ -30,8 +30,8 @@ _log = logging.getLogger(__name__)
 class FastTokenizer:
     """A fitted tokenizer. Chunks are normalised actions [T, D], about -1 .. 1.
 
-    `failure` is what an id sequence of the wrong length decodes to: "zeros" (openpi and the public processor) or
-    "truncate" (lerobot: cut or zero-padded coefficients).
+    `failure` is what an id sequence of the wrong length decodes to: "zeros" (openpi and the public processor),
+    "truncate" (lerobot: cut or zero-padded coefficients), or "refuse" (a PolicyError, as a robot should have it).
     """
 
     bpe: object = field(repr=False)  # tokenizers.Tokenizer
@@ -54,7 +54,10 @@ class FastTokenizer:
         return list(self.bpe.encode(_text(self.codes(array), self.min_token)).ids)  # type: ignore[attr-defined]
 
     def decode(self, ids: Sequence[int], horizon: int, size: int) -> NDArray[np.float64]:
-        """Chunk [horizon, size] of FAST ids; ids that do not fit follow `failure`, with a warning."""
+        """Chunk [horizon, size] of FAST ids; ids that do not fit follow `failure`, with a warning.
+
+        Raises: PolicyError for such ids where `failure` is "refuse".
+        """
         from scipy.fft import idct
 
         return idct(self._coefficients(ids, horizon, size) / self.scale, axis=0, norm="ortho")
@@ -64,6 +67,8 @@ class FastTokenizer:
         known = [int(i) for i in ids if 0 <= int(i) < self.bpe.get_vocab_size()]  # type: ignore[attr-defined]
         text = self.bpe.decode(known, skip_special_tokens=False)  # type: ignore[attr-defined]
         found = np.array([ord(c) for c in text], np.float64) + self.min_token
+        if len(found) != wanted and self.failure == "refuse":
+            raise PolicyError(f"the answer holds {len(found)} coefficients instead of {horizon} x {size}; no plan made")
         if len(found) != wanted:
             _log.warning("FAST ids hold %d coefficients instead of %d x %d", len(found), horizon, size)
             if self.failure == "zeros":
@@ -190,9 +195,12 @@ def extract_actions(
 ) -> NDArray[np.float64]:
     """Normalised chunk [horizon, size] from generated language ids.
 
-    Without "Action: " in the answer openpi's dialect gives zeros, lerobot's reads what is there.
+    Without "Action: " in the answer openpi's dialect gives zeros or refuses, lerobot's reads what is there.
+    Raises: PolicyError where the tokenizer's `failure` is "refuse" and the answer is no chunk of that shape.
     """
     ids = extract_ids(tokenizer, generated, skipped)
     if ids is None and fast.failure == "truncate":
         ids = extract_ids(tokenizer, [*tokenizer.encode("Action: "), *generated], skipped)
+    if ids is None and fast.failure == "refuse":
+        raise PolicyError("the network's answer holds no actions (no 'Action: ' in it); no plan made")
     return np.zeros((horizon, size)) if ids is None else fast.decode(ids, horizon, size)

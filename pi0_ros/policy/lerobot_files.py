@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pi0_ros.policy.errors import PolicyError
-from pi0_ros.policy.normalize import LEROBOT_EPSILON, LEROBOT_METHODS, Normalizer, Statistics, missing_statistics
+from pi0_ros.policy.normalize import LEROBOT_EPSILON, LEROBOT_METHODS, Normalizer, Statistics, read_norm_stats
 
 STATE, ACTION = "observation.state", "action"
 Step = Mapping[str, Any]
@@ -123,32 +124,50 @@ def _normalizer(folder: Path, step: Step, feature: str, kind: str) -> Normalizer
 
 def _statistics(folder: Path, name: object, feature: str) -> Statistics:
     """Statistics of a feature from the step's safetensors file, or from a norm_stats.json laid beside it."""
-    from pi0_ros.policy.normalize import read_norm_stats
-
-    values: dict[str, np.ndarray] = {}
+    lost = "no step of it names a file with statistics"
     if isinstance(name, str):
         if Path(name).name != name:
             raise PolicyError(f"{folder}: state_file {name!r} points out of the checkpoint's folder")
-        values = _tensors(folder / name, feature)
-    if values:
-        return Statistics(values)
+        tensors = _tensors(folder / name)
+        values = {k[len(feature) + 1 :]: v for k, v in tensors.items() if k.startswith(f"{feature}.")}
+        if values:
+            return Statistics(values, f"{folder / name}: {feature}")
+        lost = _lost(folder / name, feature, tensors)
     if (folder / "norm_stats.json").is_file():
         beside = read_norm_stats(folder)
         key = "actions" if feature == ACTION else "state"
         if key in beside:
             return beside[key]
-    raise PolicyError(missing_statistics(str(folder)))
+    raise PolicyError(f"{folder}: no statistics of {feature}: {lost}; or put a norm_stats.json beside the weights")
 
 
-def _tensors(file: Path, feature: str) -> dict[str, np.ndarray]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+def _lost(file: Path, feature: str, tensors: Mapping[str, np.ndarray]) -> str:
+    """Why a file gives no statistics of a feature, and the way out."""
+    if not file.is_file():
+        return f"the processor files point to {file.name}, which is not there; copy it too"
+    pattern = re.compile(rf"^(.+)\.buffer\.{re.escape(feature).replace(chr(92) + '.', '[._]')}\.")
+    heads = sorted({match[1] for key in tensors if (match := pattern.match(key))})
+    if heads:
+        return (
+            f"{file.name} keeps them for the datasets {', '.join(heads)} apart (a multi-dataset checkpoint of old LeRobot); "
+            f"save those of one dataset as {feature}.mean, {feature}.std, ..."
+        )
+    return f"{file.name} has {', '.join(sorted(tensors)[:8]) or 'nothing in it'}"
 
+
+def _tensors(file: Path) -> dict[str, np.ndarray]:
+    """Every tensor of a statistics file in float32 or wider, {} where the file is not there."""
     if not file.is_file():
         return {}
+    from pi0_ros.model.checkpoints.errors import CheckpointError
+    from pi0_ros.model.checkpoints.tensorfile import read_all
+
     try:
-        tensors = load_file(file)
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise PolicyError(f"{file}: not a readable safetensors file: {error}") from error
-    head = f"{feature}."
-    return {k[len(head) :]: np.atleast_1d(v) for k, v in tensors.items() if k.startswith(head)}
+        return {k: np.atleast_1d(_numbers(v)) for k, v in read_all(file).items()}
+    except CheckpointError as error:
+        raise PolicyError(str(error)) from error
+
+
+def _numbers(tensor: Any) -> np.ndarray:
+    """A tensor as numpy has it; bfloat16 and float16 become float32, as LeRobot reads them."""
+    return (tensor.float() if tensor.dtype.itemsize < 4 else tensor).numpy()  # type: ignore[no-any-return]

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ from pi0_ros.policy.errors import PolicyError
 Array = NDArray[np.floating]
 OPENPI_EPSILON = 1e-6
 LEROBOT_EPSILON = 1e-8
+LARGEST = 1e6  # no joint angle, length or velocity in SI units is beyond it
 _BOUNDS = {
     "lerobot_quantiles": ("q01", "q99"),
     "lerobot_quantile10": ("q10", "q90"),
@@ -52,9 +53,10 @@ LEROBOT_METHODS = {
 
 @dataclass(frozen=True)
 class Statistics:
-    """Named statistics (mean, std, q01, q99, ...) of one vector, each [D]."""
+    """Named statistics (mean, std, q01, q99, ...) of one vector, each [D]; `source`: file and key, for messages."""
 
     values: Mapping[str, Array] = field(default_factory=dict)
+    source: str = ""
 
     @property
     def size(self) -> int:
@@ -79,12 +81,23 @@ class Normalizer:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise PolicyError(f"normalisation {self.method!r} is unknown; there are {', '.join(METHODS)}")
-        missing = [n for n in _NEEDS[self.method] if n not in self.statistics]
-        if missing:
-            raise PolicyError(f"normalisation {self.method} needs the statistics {', '.join(missing)}")
-        for name in _NEEDS[self.method]:
-            if not np.all(np.isfinite(self.statistics[name])):
-                raise PolicyError(f"statistic {name} is not finite in dimension {_first_bad(self.statistics[name])}")
+        problem = _problem(self.method, self.statistics)
+        if problem:
+            raise PolicyError(f"{self.statistics.source}: {problem}" if self.statistics.source else problem)
+
+    def cut(self, size: int) -> Normalizer:
+        """The same for the first `size` dimensions."""
+        values = {name: v[..., :size] if v.ndim else v for name, v in self.statistics.values.items()}
+        return replace(self, statistics=Statistics(values, self.statistics.source))
+
+    def constant(self) -> tuple[int, ...]:
+        """Dimensions whose statistics have no width: the value never changed where they were computed."""
+        needs = _NEEDS[self.method]
+        if not needs:
+            return ()
+        low, high = (self.statistics[name] for name in needs)
+        width = high if needs == ("mean", "std") else high - low
+        return tuple(int(i) for i in np.flatnonzero(width == 0))
 
     def forward(self, x: ArrayLike) -> Array:
         """Robot units [..., D] to network scale. D may be below the statistics' size with openpi's methods."""
@@ -95,8 +108,34 @@ class Normalizer:
         return _INVERSE[self.method.split("_")[0]](self, np.asarray(x))
 
 
-def _first_bad(values: Array) -> int:
-    return int(np.flatnonzero(~np.isfinite(values))[0])
+def _problem(method: str, statistics: Statistics) -> str:
+    """What makes statistics unusable for a method, "" where they are sound."""
+    needs = _NEEDS[method]
+    lost = [name for name in needs if name not in statistics]
+    if lost:
+        other = "; or set `normalisation: zscore` in the policy YAML, if it was trained so" if "q01" in lost else ""
+        return (
+            f"there is no {' and no '.join(lost)}, which the normalisation {method} needs; compute the statistics anew "
+            f"(openpi: scripts/compute_norm_stats.py){other}"
+        )
+    for name in needs:
+        values = statistics[name]
+        bad = ~np.isfinite(values) | (np.abs(values) > LARGEST) | ((values < 0) & (name == "std"))
+        if np.any(bad):
+            first = int(np.flatnonzero(bad)[0])
+            return (
+                f"{name} is {values[first]:g} in dimension {first}, which no joint gives: it has to be finite, at most "
+                f"{LARGEST:g}{', and not negative' if name == 'std' else ''}; compute the statistics anew"
+            )
+    if needs and needs != ("mean", "std"):
+        low, high = (statistics[name] for name in needs)
+        if low.shape == high.shape and np.any(low > high):
+            first = int(np.flatnonzero(low > high)[0])
+            return (
+                f"{needs[0]} {low[first]:g} is above {needs[1]} {high[first]:g} in dimension {first}: they are exchanged, "
+                "and the robot would move mirrored; compute the statistics anew"
+            )
+    return ""
 
 
 def _openpi_forward(n: Normalizer, x: Array) -> Array:
@@ -190,7 +229,7 @@ def _statistics(file: Path, key: str, node: object) -> Statistics:
             raise PolicyError(f"{file}: norm_stats.{key}.{name} is not one list of numbers")
     if len({v.shape for v in values.values()}) > 1:
         raise PolicyError(f"{file}: the statistics of norm_stats.{key} differ in length")
-    return Statistics(values)
+    return Statistics(values, f"{file}: norm_stats.{key}")
 
 
 def write_norm_stats(path: str | Path, statistics: Mapping[str, Statistics]) -> None:
@@ -208,16 +247,19 @@ def find_norm_stats(folder: str | Path, asset: str | None = None) -> Path:
     folder = Path(folder)
     if asset is None and (folder / "norm_stats.json").is_file():
         return folder / "norm_stats.json"
-    assets = folder / "assets"
-    found = sorted(assets.rglob("norm_stats.json")) if assets.is_dir() else []
-    names = [f.parent.relative_to(assets).as_posix() for f in found]
-    if asset is not None and asset in names:
-        return found[names.index(asset)]
-    if asset is None and len(found) == 1:
-        return found[0]
-    if found:
+    names = asset_names(folder)
+    if (asset is None and len(names) == 1) or asset in names:
+        return folder / "assets" / (asset or names[0]) / "norm_stats.json"
+    if names:
         raise PolicyError(f"{folder}: statistics for {', '.join(names)}; choose one of them as `asset`")
     raise PolicyError(missing_statistics(str(folder)))
+
+
+def asset_names(folder: Path) -> list[str]:
+    """Names of the robots that a checkpoint folder has statistics for, under assets/."""
+    assets = folder / "assets"
+    found = sorted(assets.rglob("norm_stats.json")) if assets.is_dir() else []
+    return [file.parent.relative_to(assets).as_posix() for file in found]
 
 
 def missing_statistics(where: str) -> str:

@@ -19,6 +19,7 @@ from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.normalize import Normalizer
 from pi0_ros.policy.prompts import Prompt, PromptStyle, encode_prompt, encode_subtask_prompt
 from pi0_ros.policy.resize import Float32, UInt8, model_image
+from pi0_ros.policy.resolution import Setting
 from pi0_ros.policy.tokenizer import Tokenizer
 
 Array = NDArray[np.floating]
@@ -47,6 +48,7 @@ class Pipeline:
     offsets from the state. action_size: real action dimensions (0: all the model has). state_input: size of the
     padded state vector the network takes, 0 for none. action_width: the network's action size. rename: observation
     keys renamed first (lerobot). empty_slots: always empty picture slots beyond `cameras` (lerobot's empty_cameras).
+    settings: where the values come from, for `pi0 check` and logs.
     """
 
     origin: str
@@ -64,6 +66,7 @@ class Pipeline:
     missing: str = "masked"
     rename: Mapping[str, str] = field(default_factory=dict)
     empty_slots: int = 0
+    settings: tuple[Setting, ...] = ()
 
     def inputs(self, images: Mapping[str, UInt8], state: ArrayLike, task: str, tokenizer: Tokenizer) -> ModelInputs:
         """Model inputs of one observation.
@@ -125,10 +128,16 @@ class Pipeline:
         values = np.asarray(normalised)
         if self.action_norm.method.startswith("lerobot"):  # its statistics cover the real dimensions alone
             values = values[..., : self.action_size or self.action_norm.statistics.size]
-        values = self.action_norm.inverse(values)
+        values = self._restored(values)
         if any(self.delta):
             values = transforms.absolute(values, state, self.delta)
         return values[..., : self.action_size] if self.action_size else values
+
+    def _restored(self, values: Array) -> Array:
+        """Un-normalised. π0-FAST's chunks have the real size; wider statistics were cut to it in training too."""
+        if self.style.kind == "pi0_fast":
+            return self.action_norm.cut(values.shape[-1]).inverse(values)
+        return self.action_norm.inverse(values)
 
     def slots(self, inputs: ModelInputs) -> list[tuple[Float32, bool]]:
         """Every slot's picture and mask as the original project lays them out: absent ones are -1 and False, and

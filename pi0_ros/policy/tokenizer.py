@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -26,8 +27,13 @@ class Tokenizer(Protocol):
     @property
     def eos(self) -> int: ...
 
+    def restrict(self, vocab: int) -> None: ...
     def encode(self, text: str) -> list[int]: ...
     def decode(self, ids: Sequence[int]) -> str: ...
+
+
+def _too_many(ids: int, vocab: int) -> PolicyError:
+    return PolicyError(f"the tokenizer has {ids} ids, the network {vocab}; they do not belong together")
 
 
 class JsonTokenizer:
@@ -42,6 +48,7 @@ class JsonTokenizer:
             raise PolicyError(f"{name}: not a tokenizer.json that the tokenizers library can read: {error}") from error
         self._backend.no_padding()
         self._backend.no_truncation()
+        self._limit = sys.maxsize
         self.pad = self._special(name, 0, "<pad>")
         self.eos = self._special(name, 1, "<eos>", "</s>")
         self.bos = self._special(name, 2, "<bos>", "<s>")
@@ -55,12 +62,31 @@ class JsonTokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """Number of ids."""
-        return self._backend.get_vocab_size()
+        """Number of ids, of those that the network has after `restrict`."""
+        return min(self._backend.get_vocab_size(), self._limit)
+
+    def restrict(self, vocab: int) -> None:
+        """Use the first `vocab` ids, those that the network has.
+
+        PaliGemma's published tokenizer.json has a special `<image>` token behind the network's 257152 rows. Special
+        tokens there are accepted, as prompts do not hold them. Raises PolicyError where an ordinary token is there.
+        """
+        special = {i for i, token in self._backend.get_added_tokens_decoder().items() if token.special}
+        ordinary = [i for i in range(vocab, self._backend.get_vocab_size()) if i not in special]
+        if ordinary:
+            raise _too_many(self._backend.get_vocab_size(), vocab)
+        self._limit = vocab
 
     def encode(self, text: str) -> list[int]:
-        """Ids of `text`, without BOS."""
-        return list(self._backend.encode(text, add_special_tokens=False).ids)
+        """Ids of `text`, without BOS. Raises PolicyError for a token that the network has no row for."""
+        ids = list(self._backend.encode(text, add_special_tokens=False).ids)
+        beyond = next((i for i in ids if i >= self._limit), None)
+        if beyond is not None:
+            raise PolicyError(
+                f"the text holds {self._backend.id_to_token(beyond)!r}, a special token that the network has no row for; "
+                "leave it out"
+            )
+        return ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`; padding, BOS and EOS are left out."""
@@ -94,6 +120,11 @@ class SentencePieceTokenizer:
     def vocab_size(self) -> int:
         """Number of ids."""
         return self._backend.vocab_size()
+
+    def restrict(self, vocab: int) -> None:
+        """Raises PolicyError where the network has fewer rows than there are ids."""
+        if self.vocab_size > vocab:
+            raise _too_many(self.vocab_size, vocab)
 
     def encode(self, text: str) -> list[int]:
         """Ids of `text`, without BOS."""

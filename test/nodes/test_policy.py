@@ -199,10 +199,11 @@ def test_an_inference_that_raises_is_told_and_the_next_one_works(stage, graph):
 
 def test_a_checkpoint_for_another_robot_is_refused_with_both_sides_named(graph, mobile, make_checkpoint, tmp_path):
     node = PolicyNode()
-    other = str(make_checkpoint(tmp_path, adapter="aloha"))
+    other = str(make_checkpoint(tmp_path, adapter="aloha", horizon=50))
     node.set_parameters([Parameter("robot", value=mobile[1]), Parameter("checkpoint", value=other)])
     assert not node.bring_up()
-    assert "left_waist" in node.stop_reason or "channel" in node.stop_reason
+    assert "channels the policy commands: left_waist" in node.stop_reason
+    assert "robot has: left_joint1" in node.stop_reason
     assert not node.active
     node.destroy_node()
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pi0_ros.policy import Observation, PlanPrefix, Policy, PolicyError, fast, load_policy, tiny_tokenizer
-from pi0_ros.policy.engine import read_policy
+from pi0_ros.policy.engine import load_words, read_policy
 from pi0_ros.robot import load_robot
 
 CHUNK = np.cumsum(np.random.default_rng(1).normal(0, 0.05, (16, 18)), axis=0)
@@ -42,19 +42,34 @@ def observation(robot):
     return Observation(0.0, images, dict.fromkeys(robot.channel_names, 0.1), "Open the drawer")
 
 
-def test_spoken_ids_become_the_chunk_they_stand_for(folder, robot):
-    _, adapter, pipeline = read_policy(folder, robot)
+@pytest.fixture
+def speaking(folder, robot):
+    """A policy whose network says the given ids."""
+
+    def make(ids):
+        opened, adapter, pipeline = read_policy(folder, robot)
+        words, codes = load_words(opened, pipeline)
+        return Policy(robot, adapter, pipeline, words, Speaker(ids), codes)
+
+    return make
+
+
+def test_spoken_ids_become_the_chunk_they_stand_for(folder, robot, speaking):
+    _, _, pipeline = read_policy(folder, robot)
     words, codes = tiny_tokenizer.build(), fast.load_fast(folder / "fast_tokenizer")
-    policy = Policy(robot, adapter, pipeline, words, Speaker(fast.answer_ids(words, codes, CHUNK)), codes)
-    plan = policy.infer(observation(robot))
+    plan = speaking(fast.answer_ids(words, codes, CHUNK)).infer(observation(robot))
     state = np.full(18, 0.1)
     expected = pipeline.actions(codes.decode(codes.encode(CHUNK), 16, 18), state)
     np.testing.assert_allclose(plan.values, expected)
 
 
-def test_a_real_network_without_an_expert_gives_a_plan(folder, robot):
-    plan = load_policy(folder, robot).infer(observation(robot))
-    assert plan.values.shape == (16, 18) and np.all(np.isfinite(plan.values))
+def test_an_answer_that_is_no_chunk_is_refused_and_no_plan_of_zeros(folder, robot, speaking):
+    with pytest.raises(PolicyError, match="no 'Action: ' in it"):
+        load_policy(folder, robot).infer(observation(robot))  # random weights say something else
+    words = tiny_tokenizer.build()
+    half = fast.answer_ids(words, fast.load_fast(folder / "fast_tokenizer"), CHUNK[:8])
+    with pytest.raises(PolicyError, match="144 coefficients instead of 16 x 18"):
+        speaking(half).infer(observation(robot))
 
 
 def test_its_prompt_is_lower_case_and_ends_before_the_answer(folder, robot):
@@ -63,8 +78,8 @@ def test_its_prompt_is_lower_case_and_ends_before_the_answer(folder, robot):
     assert found.prompt.text.startswith("Task: open it, State: ") and found.prompt.text.endswith(";\n")
 
 
-def test_it_ignores_a_plan_prefix_and_freezes_no_rows(folder, robot):
-    policy = load_policy(folder, robot)
+def test_it_ignores_a_plan_prefix_and_freezes_no_rows(folder, robot, speaking):
+    policy = speaking(fast.answer_ids(tiny_tokenizer.build(), fast.load_fast(folder / "fast_tokenizer"), CHUNK))
     told = PlanPrefix(np.zeros((4, 18)), robot.channel_names, 1, 2)
     plan = policy.infer(observation(robot), prefix=told)
     assert plan.frozen_rows == 0 and not policy.contract.continues

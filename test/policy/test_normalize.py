@@ -101,12 +101,12 @@ def test_broken_statistics_files_are_named(tmp_path, content, message):
 
 
 def test_statistics_that_are_not_finite_are_refused():
-    with pytest.raises(PolicyError, match="std is not finite in dimension 1"):
+    with pytest.raises(PolicyError, match="std is nan in dimension 1"):
         Normalizer("openpi_zscore", Statistics({"mean": np.zeros(2), "std": np.array([1.0, np.nan])}))
 
 
 def test_quantiles_that_were_never_computed_are_asked_for():
-    with pytest.raises(PolicyError, match="needs the statistics q01, q99"):
+    with pytest.raises(PolicyError, match="no q01 and no q99, which the normalisation openpi_quantile needs"):
         Normalizer("openpi_quantile", Statistics({"mean": np.zeros(2), "std": np.ones(2)}))
 
 
@@ -114,3 +114,34 @@ def test_too_many_dimensions_for_the_statistics_are_refused():
     norm = Normalizer("openpi_zscore", Statistics({"mean": np.zeros(2), "std": np.ones(2)}))
     with pytest.raises(PolicyError, match="3 numbers"):
         norm.forward(np.zeros(3))
+
+
+@pytest.mark.parametrize(
+    ("method", "values", "match"),
+    [
+        ("openpi_quantile", {"q01": [-1.0, 2.0, 0.0], "q99": [1.0, 1.5, 3.0]}, "q01 2 is above q99 1.5 in dimension 1"),
+        ("lerobot_min_max", {"min": [0.0, 0.0, 4.0], "max": [1.0, 2.0, 3.0]}, "min 4 is above max 3 in dimension 2"),
+        ("lerobot_quantile10", {"q10": [9.0, 0.0, 4.0], "q90": [1.0, 2.0, 5.0]}, "q10 9 is above q90 1 in dimension 0"),
+        ("openpi_zscore", {"mean": [0.0, 0.1, 0.2], "std": [1.0, -0.5, 2.0]}, "std is -0.5 in dimension 1"),
+        ("lerobot_mean_std", {"mean": [0.0, 0.1, 2e6], "std": [1.0, 0.5, 2.0]}, r"mean is 2e\+06 in dimension 2"),
+    ],
+)
+def test_statistics_that_no_robot_gives_are_refused_with_their_file(method, values, match):
+    statistics = Statistics({k: np.array(v) for k, v in values.items()}, "norm_stats.json: norm_stats.state")
+    with pytest.raises(PolicyError, match="norm_stats.json: norm_stats.state: .*" + match):
+        Normalizer(method, statistics)
+
+
+def test_dimensions_that_never_changed_are_told():
+    quantiles = Statistics({"q01": np.array([-1.0, 0.3, 0.5]), "q99": np.array([1.0, 0.3, 0.7])})
+    assert Normalizer("openpi_quantile", quantiles).constant() == (1,)
+    moments = Statistics({"mean": np.array([1.0, 0.0, 2.0]), "std": np.array([0.5, 0.2, 0.0])})
+    assert Normalizer("lerobot_mean_std", moments).constant() == (2,)
+    assert Normalizer("identity").constant() == ()
+
+
+def test_q10_and_q90_follow_their_formula():
+    norm = Normalizer("lerobot_quantile10", Statistics({"q10": np.array([-0.5, 1.0]), "q90": np.array([1.5, 4.0])}))
+    # 2 (x - q10) / (q90 - q10) - 1, by hand
+    np.testing.assert_allclose(norm.forward(np.array([0.0, 4.0])), [-0.5, 1.0], atol=1e-6)
+    np.testing.assert_allclose(norm.inverse(np.array([-0.5, 1.0])), [0.0, 4.0], atol=1e-6)

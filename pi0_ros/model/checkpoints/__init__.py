@@ -2,7 +2,7 @@
 
 from pi0_ros.model.checkpoints.conventions import Conventions
 from pi0_ros.model.checkpoints.errors import CheckpointError
-from pi0_ros.model.checkpoints.load import Loaded, Report, load, open_checkpoint
+from pi0_ros.model.checkpoints.load import Loaded, Report, check_weights, load, open_checkpoint
 from pi0_ros.model.checkpoints.save import save
 
-__all__ = ["CheckpointError", "Conventions", "Loaded", "Report", "load", "open_checkpoint", "save"]
+__all__ = ["CheckpointError", "Conventions", "Loaded", "Report", "check_weights", "load", "open_checkpoint", "save"]

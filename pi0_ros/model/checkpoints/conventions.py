@@ -28,6 +28,7 @@ class Conventions:
     state_norm, action_norm: normalisation method names.
     pad_state_to: LeRobot 0.4.0-0.4.4 pads the state to this size before binning it into the prompt; 0: no padding.
     relative_actions: LeRobot's `use_relative_actions`; `absolute_joints` are the name parts it leaves out.
+    relative_mask: which action dimensions that makes offsets, in a checkpoint that was converted; (): not recorded.
     """
 
     resampler: str
@@ -37,6 +38,7 @@ class Conventions:
     pad_state_to: int = 0
     relative_actions: bool = False
     absolute_joints: tuple[str, ...] = ()
+    relative_mask: tuple[bool, ...] = ()
 
 
 def pads_state(version: str | None) -> bool:

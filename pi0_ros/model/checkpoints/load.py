@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from pi0_ros.model.checkpoints.conventions import Conventions, conventions_for
 from pi0_ros.model.checkpoints.errors import CheckpointError
 from pi0_ros.model.checkpoints.names import to_network
+from pi0_ros.model.checkpoints.nearby import hub_hint
 from pi0_ros.model.checkpoints.orbax import OrbaxSource, find_orbax
+from pi0_ros.model.checkpoints.peft import PeftSource, open_source
 from pi0_ros.model.checkpoints.shards import open_weights, read_json
-from pi0_ros.model.checkpoints.sizes import infer
+from pi0_ros.model.checkpoints.sizes import infer, records_horizon
 from pi0_ros.model.checkpoints.sources import OwnSource, ShardSource, Source
 from pi0_ros.model.config import ConfigError, ModelConfig, Numerics, numerics_for
 from pi0_ros.model.network import Pi0
@@ -43,7 +45,8 @@ class Loaded:
     """A checkpoint in memory.
 
     `settings` is the checkpoint's own config.json, `policy` the "policy" section of ours (empty for foreign ones),
-    `conventions` what the origin does around the network, `folder` where statistics and tokenizer are looked for.
+    `conventions` what the origin does around the network, `folder` where statistics and tokenizer are looked for,
+    `assumed` the sizes ("horizon") that nothing records, so that a usual value was taken.
     """
 
     model: Pi0
@@ -53,6 +56,7 @@ class Loaded:
     folder: Path
     conventions: Conventions
     settings: Mapping[str, Any] = field(default_factory=dict)
+    assumed: tuple[str, ...] = ()
 
     @property
     def policy(self) -> Mapping[str, Any]:
@@ -70,6 +74,7 @@ class Opened:
     conventions: Conventions
     settings: Mapping[str, Any]
     notes: tuple[str, ...]
+    assumed: tuple[str, ...] = ()
 
 
 def load(
@@ -80,6 +85,7 @@ def load(
     sizes: Mapping[str, Any] | None = None,
     origin: Origin | None = None,
     lerobot_version: str | None = None,
+    base: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Loaded:
     """Loads an openpi (PyTorch or JAX), LeRobot or pi0_ros checkpoint; which one it is, its content says.
@@ -87,22 +93,45 @@ def load(
     path: folder, safetensors file, or index file. dtype: of the parameters, None keeps the stored one (float16 and
     float64 become float32). sizes: as in a sizes.json beside the weights, where shapes cannot tell (head counts,
     horizon, prompt length). origin: overrides the detected project. lerobot_version: "0.4.x" brings back its state
-    padding in prompts. progress: called with (bytes done, bytes in all).
+    padding in prompts. base: the checkpoint that a LoRA (PEFT) folder was trained on, where the path in its
+    adapter_config.json is none on this machine. progress: called with (bytes done, bytes in all).
 
     Memory: the model itself plus 64 MiB. Raises CheckpointError, always before any half-filled model could be seen.
     """
-    opened = open_checkpoint(path, sizes=sizes, origin=origin, lerobot_version=lerobot_version)
-    with torch.device("meta"):
-        model = Pi0(opened.config)
-    source = opened.source
+    opened = open_checkpoint(path, sizes=sizes, origin=origin, lerobot_version=lerobot_version, base=base)
+    source, model = opened.source, _empty(opened.config)
     with naming(path):
         plan = _plan(opened, model)
         _fill(model, source, plan, dtype, torch.device(device), progress or (lambda done, total: None))
     skipped = source.names.skipped if isinstance(source, ShardSource) else ()
     report = Report(len(plan), source.nbytes, skipped, opened.notes)
     return Loaded(
-        model.eval(), opened.origin, opened.config, report, opened.folder, opened.conventions, opened.settings
+        model.eval(),
+        opened.origin,
+        opened.config,
+        report,
+        opened.folder,
+        opened.conventions,
+        opened.settings,
+        opened.assumed,
     )
+
+
+def check_weights(opened: Opened) -> int:
+    """Compare the weights' names, shapes and types with the network's, from the files' headers alone.
+
+    Returns the number of tensors. Raises CheckpointError for what `load` would refuse before it reads a weight.
+    """
+    with naming(opened.folder):
+        plan = _plan(opened, _empty(opened.config))
+        for name in plan:
+            _stored(opened.source.dtype_of(name), opened.source.key(name))
+    return len(plan)
+
+
+def _empty(config: ModelConfig) -> Pi0:
+    with torch.device("meta"):
+        return Pi0(config)
 
 
 def open_checkpoint(
@@ -111,10 +140,11 @@ def open_checkpoint(
     sizes: Mapping[str, Any] | None = None,
     origin: Origin | None = None,
     lerobot_version: str | None = None,
+    base: str | Path | None = None,
 ) -> Opened:
     """Recognises a checkpoint and works out its configuration without reading weights. Raises CheckpointError."""
     with naming(path):
-        return _open(Path(path), sizes, origin, lerobot_version)
+        return _open(Path(path), sizes, origin, lerobot_version, base)
 
 
 @contextmanager
@@ -128,9 +158,15 @@ def naming(path: str | Path) -> Iterator[None]:
         raise CheckpointError(f"{path}: {error}") from None
 
 
-def _open(path: Path, sizes: Mapping[str, Any] | None, origin: Origin | None, lerobot_version: str | None) -> Opened:
+def _open(
+    path: Path,
+    sizes: Mapping[str, Any] | None,
+    origin: Origin | None,
+    lerobot_version: str | None,
+    base: str | Path | None,
+) -> Opened:
     if not path.exists():
-        raise CheckpointError(f"{path}: no such file or folder")
+        raise CheckpointError(f"{path}: no such file or folder{hub_hint(path)}")
     if origin is not None and origin not in ORIGINS:
         raise CheckpointError(f"origin {origin!r} is not known; choose one of {', '.join(ORIGINS)}")
     orbax = find_orbax(path) if path.is_dir() else None
@@ -140,14 +176,15 @@ def _open(path: Path, sizes: Mapping[str, Any] | None, origin: Origin | None, le
     merged = _merge(beside, sizes or {})
     if orbax is None and settings.get("format") == FORMAT:
         return _open_own(path, folder, settings)
-    source: Source = OrbaxSource(orbax) if orbax else ShardSource(open_weights(path))
+    source: Source = OrbaxSource(orbax) if orbax else open_source(path, base)
     if isinstance(source, OrbaxSource):
         merged = _merge(merged, source.head_sizes())
     origin = origin or ("openpi_jax" if orbax else _detect_origin(source, settings))
     numerics = _numerics(origin, source.kind, settings)
     config = infer(source.kind, source.shapes, merged, settings, numerics)
     conventions = conventions_for(origin, config.kind, settings, lerobot_version)
-    return Opened(source, origin, config, folder, conventions, settings, _notes(source, origin, lerobot_version))
+    notes, assumed = _notes(source, origin, lerobot_version), () if records_horizon(merged, settings) else ("horizon",)
+    return Opened(source, origin, config, folder, conventions, settings, notes, assumed)
 
 
 def _folder(path: Path, orbax: Path | None) -> Path:
@@ -172,7 +209,7 @@ def _detect_origin(source: Source, settings: Mapping[str, Any]) -> Origin:
         return "lerobot"
     if "action_horizon" in settings and "type" not in settings:
         return "openpi"
-    assert isinstance(source, ShardSource)
+    assert isinstance(source, ShardSource | PeftSource)
     return "lerobot" if source.names.wrapped or source.names.legacy or source.untied else "openpi"
 
 
@@ -189,6 +226,8 @@ def _notes(source: Source, origin: Origin, lerobot_version: str | None) -> tuple
     if isinstance(source, ShardSource) and source.untied:
         used = "each is used, as LeRobot does" if source.kind == "pi0_fast" else "embed_tokens is used, as LeRobot does"
         notes.append(f"embed_tokens and lm_head are both in the file; {used}")
+    if isinstance(source, PeftSource):
+        notes.append(f"LoRA pairs merged into {len(source.pairs)} weights of {source.base_path}")
     if isinstance(source, OrbaxSource) and source.lora:
         notes.append(f"LoRA pairs merged into {source.lora} weights (scale 1, as in openpi's presets)")
     if origin == "lerobot" and source.kind == "pi05" and lerobot_version is None:

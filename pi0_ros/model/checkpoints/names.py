@@ -21,6 +21,8 @@ EXPERT = "gemma_expert.model."
 
 # Wrappers that training frameworks leave in front of every key.
 WRAPPERS = ("module.", "_orig_mod.", "model.")
+# And those that torch.compile, FSDP and activation checkpointing of a part leave in the middle of one.
+INNER_WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 LEGACY = (
     (re.compile(r"^paligemma\.language_model\.lm_head\."), "paligemma.lm_head."),
     (re.compile(r"^paligemma\.language_model\.model\."), "paligemma.model.language_model."),
@@ -51,7 +53,7 @@ class Names:
 
 def strip(key: str) -> str:
     """The key without wrappers and without `paligemma_with_expert.`: `model.`, `module.`, `_orig_mod.` in any order."""
-    done = False
+    key, done = ".".join(part for part in key.split(".") if part not in INNER_WRAPPERS), False
     while not done:
         done = True
         for wrapper in WRAPPERS:
@@ -96,6 +98,12 @@ def _for_kind(key: str, kind: str) -> str | None:
     if kind == "pi0":
         return re.sub(r"^time_mlp_(in|out)\.", r"action_time_mlp_\1.", key)
     return key
+
+
+def canonical_name(key: str, kind: str) -> str | None:
+    """The canonical name of one key in a network of `kind`; None for what the network never uses."""
+    name = modernise(strip(key))
+    return None if is_junk(name) else _for_kind(name, kind)
 
 
 def canonical(keys: Iterable[str]) -> tuple[str, Names]:

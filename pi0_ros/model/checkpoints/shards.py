@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pi0_ros.model.checkpoints.errors import CheckpointError
+from pi0_ros.model.checkpoints.nearby import INDEX, SINGLE, hint
 from pi0_ros.model.checkpoints.tensorfile import TensorFile, TensorInfo
 
-INDEX = "model.safetensors.index.json"
-SINGLE = "model.safetensors"
 MAX_JSON = 64 * 1024 * 1024
 PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
 
@@ -82,11 +81,14 @@ def _open_file(path: Path) -> Shards:
 
 
 def open_shards(folder: Path) -> Shards:
-    """The tensors of a folder (index, model.safetensors, or a lone *.safetensors); CheckpointError otherwise."""
-    if (folder / INDEX).exists():
-        return _open_index(folder / INDEX)
+    """The tensors of a folder: model.safetensors, else the shards of its index, else a lone *.safetensors.
+
+    model.safetensors comes first, as in LeRobot's and transformers' `from_pretrained`. Raises CheckpointError.
+    """
     if (folder / SINGLE).exists():
         return _open_file(folder / SINGLE)
+    if (folder / INDEX).exists():
+        return _open_index(folder / INDEX)
     lone = [p for p in sorted(folder.glob("*.safetensors")) if not p.name.startswith("policy_") and p.name not in DATA]
     if len(lone) == 1:
         return _open_file(lone[0])
@@ -97,13 +99,7 @@ def open_shards(folder: Path) -> Shards:
         raise CheckpointError(
             f"{folder / pickles[0]}: pickled weights are refused, they can run code; convert them to safetensors first"
         )
-    inside = sorted(child.name for child in folder.iterdir() if child.is_dir() and _has_weights(child))
-    hint = f"; did you mean {folder / inside[-1]}?" if inside else ""
-    raise CheckpointError(f"{folder}: holds no {SINGLE}, no {INDEX} and no orbax `params` folder{hint}")
-
-
-def _has_weights(folder: Path) -> bool:
-    return any((folder / name).exists() for name in (SINGLE, INDEX, "params/_METADATA", "_METADATA"))
+    raise CheckpointError(f"{folder}: holds no {SINGLE}, no {INDEX} and no orbax `params` folder{hint(folder)}")
 
 
 # Recorded inputs and outputs that may lie beside weights.

@@ -20,6 +20,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 VISION_HEADS = {1152: 16, 1024: 16, 768: 12, 384: 6}  # SigLIP So400m, L, B, S
 PROMPT_LENGTH = {"pi0": 48, "pi05": 200, "pi0_fast": 250}
+HORIZON_KEYS = ("action_horizon", "chunk_size")  # openpi's and LeRobot's config.json
 HORIZON = {"pi0": 50, "pi05": 50, "pi0_fast": 32}
 
 
@@ -106,6 +107,11 @@ def cameras_of(sizes: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[str
     return tuple(name.removeprefix("observation.images.") for name in visual) or CAMERAS
 
 
+def records_horizon(sizes: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+    """Whether sizes or config.json say how many rows a chunk has; `infer` takes the usual number where not."""
+    return bool(_whole(sizes, "horizon", "sizes") or _first(config, *HORIZON_KEYS))
+
+
 def infer(
     kind: str, shapes: Shapes, sizes: Mapping[str, Any], config: Mapping[str, Any], numerics: Numerics
 ) -> ModelConfig:
@@ -121,7 +127,7 @@ def infer(
     action_dim = _whole(config, "action_dim", "config.json") or _whole(config, "max_action_dim", "config.json") or 32
     if not fast:
         action_dim = _shape(shapes, "action_in_proj.weight", 2)[1]
-    horizon = _whole(sizes, "horizon", "sizes") or _first(config, "action_horizon", "chunk_size") or HORIZON[kind]
+    horizon = _whole(sizes, "horizon", "sizes") or _first(config, *HORIZON_KEYS) or HORIZON[kind]
     length = _whole(sizes, "prompt_length", "sizes") or _first(config, "tokenizer_max_length", "max_token_len")
     try:
         return ModelConfig(

@@ -91,7 +91,7 @@ def test_an_archive_with_a_path_outside_is_not_unpacked(tmp_path):
     "name", ["../evil.safetensors", "/etc/passwd", "a/b.safetensors", "..", "", "a\\b", 3, None, ["a"]]
 )
 def test_an_index_names_only_files_beside_it(folder, name):
-    shutil.copy(folder / "model.safetensors", folder.parent / "evil.safetensors")
+    shutil.move(folder / "model.safetensors", folder.parent / "evil.safetensors")
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"state_proj.bias": name}}))
     refused(folder, "plain file names")
 
@@ -104,11 +104,12 @@ def test_an_index_names_only_files_beside_it(folder, name):
         ("{}", "weight_map"),
         ('{"weight_map": []}', "weight_map"),
         ('{"weight_map": {"x": "gone.safetensors"}}', "missing"),
-        ('{"weight_map": {"x": "model.safetensors"}}', "not in the shard"),
+        ('{"weight_map": {"x": "part.safetensors"}}', "not in the shard"),
         ("[" * 100_000, "not valid JSON"),
     ],
 )
 def test_a_broken_index_is_one_error(folder, content, match):
+    (folder / "model.safetensors").rename(folder / "part.safetensors")
     (folder / "model.safetensors.index.json").write_text(content)
     refused(folder, match)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import queue
@@ -15,11 +16,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TextIO
 
+from pi0_ros.ros.signals import stop_numbers
+
 # How long the programs have altogether, from the first signal on [s], before the next one is sent.
 ESCALATION = ((signal.SIGINT, 1.8), (signal.SIGTERM, 0.5), (signal.SIGKILL, 0.3))
 # How long their last lines may take to come through [s].
 LAST_WORDS = 0.2
 PR_SET_PDEATHSIG = 1
+_MEANING = {"SIGINT": "Ctrl-C", "SIGHUP": "SIGHUP, the terminal was closed"}
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,8 @@ class Supervisor:
 
     def say(self, name: str, line: str) -> None:
         """Print one line under a program's name."""
-        with self._printing:
+        # Where the terminal was closed nobody reads any more; the programs have to be looked after all the same.
+        with self._printing, contextlib.suppress(OSError, ValueError):
             self._out.write(f"[{name:<{self._width}}] {line.rstrip()}\n")
             self._out.flush()
 
@@ -156,13 +161,16 @@ class Supervisor:
 
 
 def supervise(programs: Sequence[Program], out: TextIO | None = None) -> int:
-    """Run programs until Ctrl-C or SIGTERM, or until a required one, or the last, has ended.
+    """Run programs until a signal asks to end, or until a required one, or the last, has ended.
 
     Returns the exit code: 0 where a signal ended it and no program had failed or had to be killed, else 1.
     """
     supervisor, asked = Supervisor(programs, out), threading.Event()
 
-    def ask() -> None:
+    names: list[str] = []
+
+    def ask(name: str) -> None:
+        names.append(name)
         asked.set()
         supervisor.interrupt()
 
@@ -170,7 +178,7 @@ def supervise(programs: Sequence[Program], out: TextIO | None = None) -> int:
         supervisor.start()
         failed = _wait(supervisor, asked)
         if asked.is_set():
-            supervisor.say("up", "stopping")
+            supervisor.say("up", f"stopping: {_MEANING.get(names[0], names[0])}")
         killed = supervisor.stop()
     for program in killed:
         supervisor.say("up", f"{program.name} did not stop by itself and was killed")
@@ -194,10 +202,13 @@ def _wait(supervisor: Supervisor, asked: threading.Event) -> bool:
 
 
 @contextmanager
-def stop_signals(react: Callable[[], None]) -> Iterator[None]:
-    """Within this block, SIGINT and SIGTERM call `react` in place of ending the process."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *_: react()) for number in numbers}
+def stop_signals(react: Callable[[str], None]) -> Iterator[None]:
+    """Within this block, signals that ask to end (`pi0_ros.ros.signals`) call `react` with their name, and end nothing."""
+
+    def handle(number: int, _: object) -> None:
+        react(signal.Signals(number).name)
+
+    before = {number: signal.signal(number, handle) for number in stop_numbers()}
     try:
         yield
     finally:

@@ -141,14 +141,33 @@ def read_until(process, part):
     raise AssertionError(f"{part!r} was never printed:\n{''.join(lines)}")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_and_sigterm_stop_everything_and_that_is_success(number):
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [
+        (signal.SIGINT, "Ctrl-C"),
+        (signal.SIGTERM, "SIGTERM"),
+        (signal.SIGHUP, "SIGHUP, the terminal was closed"),
+        (signal.SIGQUIT, "SIGQUIT"),
+    ],
+)
+def test_a_signal_stops_everything_says_why_and_is_success(number, why):
     with supervised(program("polite", POLITE)) as process:
         read_until(process, "ready")
         process.send_signal(number)
         rest, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
-    assert rest.splitlines() == ["[up    ] stopping", "[polite] safe now"]
+    assert rest.splitlines() == [f"[up    ] stopping: {why}", "[polite] safe now"]
+
+
+def test_where_the_terminal_is_gone_the_programs_are_still_stopped_in_order(tmp_path):
+    safe = tmp_path / "safe"
+    polite = POLITE.replace("print('safe now', flush=True)", f"open({str(safe)!r}, 'w').close()")
+    with supervised(program("polite", polite)) as process:
+        read_until(process, "ready")
+        process.stdout.close()
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(PATIENCE) == 0
+    assert safe.exists()
 
 
 def test_the_others_go_on_when_one_that_is_not_required_fails_and_success_it_is_not():

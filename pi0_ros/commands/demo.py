@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
 def _supervise(listed: list[Program]) -> bool:
     """Run until the conductor has ended or somebody asks; returns whether a program failed."""
     supervisor = Supervisor(listed, env=environment())
-    with stop_signals(supervisor.interrupt):
+    with stop_signals(lambda _: supervisor.interrupt()):
         supervisor.start()
         ended = supervisor.next_event()
         if ended is not None and ended.program.name != "conductor":

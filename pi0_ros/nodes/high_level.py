@@ -77,6 +77,7 @@ class HighLevelNode(ManagedNode):
         self._weights, self._partner = weights or Weights(), partner
         self._own_senses: Senses | None = None
         self._thread: threading.Thread | None = None
+        self._ending = threading.Event()
         self._ask = threading.Condition()
 
     def setup(self) -> None:
@@ -105,8 +106,9 @@ class HighLevelNode(ManagedNode):
         with self._ask:
             self._ending.set()
             self._ask.notify_all()
-        self._thread.join(timeout=HALT)
-        self._thread = None
+        if self._thread is not None:
+            self._thread.join(timeout=HALT)
+            self._thread = None
 
     def teardown(self) -> None:
         """Let go of the subscriptions and the weights."""

@@ -58,6 +58,7 @@ class PolicyNode(ManagedNode):
         self._weights = weights or Weights()
         self.senses: Senses | None = None
         self._thread: threading.Thread | None = None
+        self._ending = threading.Event()
         self._speaking = threading.Lock()
 
     # --- lifecycle ---
@@ -100,8 +101,9 @@ class PolicyNode(ManagedNode):
         with self._speaking:
             self._ending.set()
         self.senses.wake()
-        self._thread.join(timeout=HALT)
-        self._thread = None
+        if self._thread is not None:
+            self._thread.join(timeout=HALT)
+            self._thread = None
 
     def teardown(self) -> None:
         """Let go of the subscriptions and the weights."""

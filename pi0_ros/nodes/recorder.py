@@ -102,7 +102,9 @@ class RecorderNode(ManagedNode):
 
     def halt(self) -> None:
         """End; an episode that is being recorded is kept."""
-        self._loop.stop()
+        if self._loop is not None:
+            self._loop.stop()
+            self._loop = None
         with self._lock:
             if self._recording and self._frames:
                 self._keep()

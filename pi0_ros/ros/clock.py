@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from builtin_interfaces.msg import Duration as DurationMessage
 from builtin_interfaces.msg import Time as TimeMessage
-from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
+from rclpy.clock import Clock, ClockType, JumpHandle, JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.timer import Timer
@@ -50,7 +50,7 @@ class Clocks:
         self._node = node
         self._clock = node.get_clock()
         self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self._handler: object = None
+        self._handlers: list[JumpHandle] = []
 
     def steady(self) -> float:
         """The steady clock [s]: never set, never stopped."""
@@ -73,4 +73,10 @@ class Clocks:
         threshold = JumpThreshold(
             min_forward=Duration(seconds=JUMP), min_backward=Duration(seconds=-0.001), on_clock_change=True
         )
-        self._handler = self._clock.create_jump_callback(threshold, post_callback=jumped)
+        self._handlers.append(self._clock.create_jump_callback(threshold, post_callback=jumped))
+
+    def forget_jumps(self) -> None:
+        """Nobody who asked `on_jump` is called any more."""
+        for handler in self._handlers:
+            handler.unregister()
+        self._handlers.clear()

@@ -1,15 +1,18 @@
 """The managed node every lifecycle node here is: subclasses write `setup`, `start`, `halt`, `teardown`.
 
-rclpy swallows exceptions of transitions; this base logs them with their traceback, keeps the first reason for a stop,
-and brings the node up by itself with `autostart`.
+rclpy swallows exceptions of transitions, and raises for a request that the state does not allow, which would end the
+thread that answers services (ros2/rclpy#1209). This base logs the former with their traceback and refuses the latter,
+lets one transition happen at a time, keeps the first reason for a stop, and brings the node up by itself with `autostart`.
 """
 
 from __future__ import annotations
 
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 
+from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from pi0_ros.ros.clock import Clocks
@@ -35,11 +38,18 @@ class ManagedNode(LifecycleNode):
     expected: tuple[type[Exception], ...] = (ParameterError,)
 
     def __init__(self, name: str, **kwargs: object) -> None:
-        super().__init__(name, **kwargs)
+        self._changing = threading.RLock()
+        super().__init__(name, enable_logger_service=True, **kwargs)
+        self._granted = self._service_change_state.callback
+        self._service_change_state.callback = self._on_request_to_change
+        self.on_finalized: Callable[[], None] = lambda: None
+        """Called once the node is finalized: it can never be active again."""
+        self.finalized = False
         self.clocks = Clocks(self)
         self.parameters = Parameters(self, (*self.table, AUTOSTART))
         self.values = SimpleNamespace()
         self.active = False
+        self._begun = False
         self.stop_reason, self._stopped_as_asked = "", False
         self._owned: list[object] = []
         self._diagnostics = Diagnostics(self, self._report, self.clocks)
@@ -53,10 +63,10 @@ class ManagedNode(LifecycleNode):
         """Activate."""
 
     def halt(self) -> None:
-        """Deactivate: make safe, then go quiet."""
+        """Deactivate: make safe, then go quiet. Called after a failed `start` too, however far that came."""
 
     def teardown(self) -> None:
-        """Clean up: let go of what `setup` made. Called after a failed `setup` too."""
+        """Clean up: let go of what `setup` made. Called after a failed `setup` too, however far that came."""
 
     def health(self) -> Health:
         """What /diagnostics says while the node is active."""
@@ -88,15 +98,69 @@ class ManagedNode(LifecycleNode):
         return self.trigger_configure() == SUCCESS and self.trigger_activate() == SUCCESS
 
     def shut_down(self, reason: str) -> None:
-        """Make safe and go quiet from whatever state, before the process ends."""
-        self.note_stop(reason, asked=True)
-        if self.active:
-            self.trigger_deactivate()
+        """Make safe and go quiet from whatever state, before the process ends; waits for a transition in progress."""
+        with self._changing:
+            self.note_stop(reason, asked=True)
+            if self.state_label == "active":
+                self.trigger_deactivate()
+            self._make_safe()
 
     def destroy_node(self) -> None:
         """Let go of everything; nothing may spin the node any more."""
-        self._transition("clean up", self._release)
+        with self._changing:
+            self._make_safe()
+            self._transition("clean up", self._release)
         super().destroy_node()
+
+    @property
+    def state_label(self) -> str:
+        """unconfigured, inactive, active, finalized, or the transition in progress."""
+        return self._state_machine.current_state[1]
+
+    # Requests.
+
+    def trigger_configure(self) -> TransitionCallbackReturn:
+        """Configure; refused with FAILURE where the state does not allow it, as all of these."""
+        return self._trigger("configure", super().trigger_configure)
+
+    def trigger_activate(self) -> TransitionCallbackReturn:
+        """Activate."""
+        return self._trigger("activate", super().trigger_activate)
+
+    def trigger_deactivate(self) -> TransitionCallbackReturn:
+        """Deactivate."""
+        return self._trigger("deactivate", super().trigger_deactivate)
+
+    def trigger_cleanup(self) -> TransitionCallbackReturn:
+        """Clean up."""
+        return self._trigger("cleanup", super().trigger_cleanup)
+
+    def trigger_shutdown(self) -> TransitionCallbackReturn:
+        """Shut down, for ever."""
+        return self._trigger("shutdown", super().trigger_shutdown)
+
+    def _trigger(self, label: str, work: Callable[[], TransitionCallbackReturn]) -> TransitionCallbackReturn:
+        with self._changing:
+            return work() if self._allowed(0, label) else FAILURE
+
+    def _on_request_to_change(
+        self, request: ChangeState.Request, response: ChangeState.Response
+    ) -> ChangeState.Response:
+        with self._changing:
+            if not self._allowed(request.transition.id, request.transition.label):
+                response.success = False
+                return response
+            return self._granted(request, response)
+
+    def _allowed(self, number: int, label: str) -> bool:
+        """Whether the state allows a transition; the label counts where it is given, as in rclcpp. Logs a refusal."""
+        possible = {t[1]: t[0] for t in self._state_machine.available_transitions}
+        if label in possible or (not label and number in possible.values()):
+            return True
+        asked = label or f"transition {number}"
+        choice = ", ".join(possible) or "none"
+        self.get_logger().warning(f"{asked} refused: the node is {self.state_label}; possible now: {choice}")
+        return False
 
     # The transitions.
 
@@ -118,21 +182,23 @@ class ManagedNode(LifecycleNode):
 
         def activate() -> None:
             self.stop_reason = ""
+            self._begun = True
             self.start()
             self.active = True
             self.get_logger().info("active")
 
-        return self._transition("activate", activate)
+        done = self._transition("activate", activate)
+        if done != SUCCESS:
+            self._make_safe()
+        return done
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """`halt`: the node is quiet when this returns."""
 
-        def deactivate() -> None:
-            self.note_stop("deactivated", asked=True)
-            self.active = False
-            self.halt()
-
-        return self._transition("deactivate", deactivate)
+        self.note_stop("deactivated", asked=True)
+        done = self._make_safe()
+        # What is expected to go wrong (a full disk) has been said; a node that is quiet is not active.
+        return FAULT if done == FAULT else SUCCESS
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """`teardown`, and destroy what the node owns."""
@@ -141,20 +207,27 @@ class ManagedNode(LifecycleNode):
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Make safe and let go."""
 
-        def stop() -> None:
-            self.note_stop("shut down", asked=True)
-            if self.active:
-                self.active = False
-                self.halt()
-            self._release()
-
-        return self._transition("shut down", stop)
+        self.note_stop("shut down", asked=True)
+        self._make_safe()
+        self._transition("clean up", self._release)
+        self.finalized = True
+        self.on_finalized()
+        return SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """After a failed transition: let go, back to unconfigured, ready to be configured again."""
-        self.active = False
+        self._make_safe()
         self._transition("recover", self._release)
         return SUCCESS
+
+    def _make_safe(self) -> TransitionCallbackReturn:
+        """`halt`, where `start` was begun and nothing has halted since."""
+        self.active = False
+        if not self._begun:
+            return SUCCESS
+        done = self._transition("deactivate", self.halt)
+        self._begun = False
+        return done
 
     def _transition(self, name: str, work: Callable[[], None]) -> TransitionCallbackReturn:
         try:
@@ -171,6 +244,7 @@ class ManagedNode(LifecycleNode):
 
     def _release(self) -> None:
         self.parameters.freeze(False)
+        self.clocks.forget_jumps()
         try:
             self.teardown()
         finally:

@@ -1,23 +1,24 @@
-"""Running nodes in a process: spin in a thread, end on SIGINT or SIGTERM with everything made safe and exit code 0."""
+"""Running nodes in a process: spin in a thread, end on a signal with everything made safe and exit code 0."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import stat
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from pi0_ros.robot.resources import share
 from pi0_ros.ros.parameters import ParameterError
+from pi0_ros.ros.signals import Interrupted, Signals, leave
+from pi0_ros.ros.spinning import Spinner
 
 # Threads that wait for the interpreter get it after this long; the default of 5 ms is a quarter of a control period.
 SWITCH_INTERVAL = 0.0005
@@ -37,81 +38,6 @@ class Runnable(Protocol):
 
     def shut_down(self, reason: str) -> None:
         """Make safe and go quiet; what the node holds is destroyed later, when nothing spins any more."""
-
-
-class Spinner:
-    """A thread that spins nodes, and ends in order: first the thread, then what it used."""
-
-    def __init__(self) -> None:
-        # Not rclpy's EventsExecutor: as of Jazzy it deadlocks with the interpreter's lock as soon as another thread
-        # publishes what this process subscribes to, or creates an entity.
-        self._executor = SingleThreadedExecutor()
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._spin, name="ros", daemon=True)
-
-    def add(self, node: Node) -> None:
-        """Spin this node too."""
-        self._executor.add_node(node)
-
-    def start(self) -> None:
-        """Start spinning."""
-        self._thread.start()
-
-    def stop(self, patience: float = 1.0) -> bool:
-        """End, after the callback in progress; False where that takes longer than `patience` [s].
-
-        A node must not be destroyed while it is still spun.
-        """
-        self._ending.set()
-        self._executor.wake()
-        if self._thread.is_alive():
-            self._thread.join(timeout=patience)
-        if self._thread.is_alive():
-            return False
-        self._executor.shutdown()
-        return True
-
-    def _spin(self) -> None:
-        try:
-            while not self._ending.is_set():
-                self._executor.spin_once(timeout_sec=0.5)
-        except ExternalShutdownException:
-            return
-
-
-class Signals:
-    """SIGINT and SIGTERM as an event with a name."""
-
-    def __init__(self) -> None:
-        self.reason = ""
-        self.idle: Callable[[], bool] = lambda: True
-        """Whether nothing is at work yet: a process that is still loading ends at once, not when it has loaded."""
-        self._asked = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._received)
-
-    def _received(self, number: int, _: object) -> None:
-        self.reason = signal.Signals(number).name
-        self._asked.set()
-        if self.idle():
-            _leave(0)
-
-    def wait(self) -> str:
-        """The name of the signal that came."""
-        # With a timeout the main thread gets to run Python's signal handler on every platform.
-        while not self._asked.wait(0.5):
-            continue
-        return self.reason
-
-    def end(self, reason: str) -> None:
-        """End the process as if a signal had come."""
-        self.reason = reason
-        self._asked.set()
-
-    @property
-    def asked(self) -> bool:
-        """Whether the process is asked to end."""
-        return self._asked.is_set()
 
 
 def never_wait_for_output() -> None:
@@ -151,34 +77,77 @@ def never_wait_for_readers() -> None:
 
 
 def run(make: Callable[[Signals], Sequence[Node]], arguments: Sequence[str] | None = None) -> int:
-    """Run nodes until a signal. `make` builds them; returns the exit code: 0 after a signal, 1 if one cannot start."""
+    """Run nodes until a signal. `make` builds them; ends the process with the exit code:
+
+    0 after a signal or when all managed nodes are finalized, 1 if one cannot start or if the ROS thread ended by itself.
+    """
     sys.setswitchinterval(SWITCH_INTERVAL)
     signals = Signals()
-    rclpy.init(args=list(arguments) if arguments is not None else None, signal_handler_options=SignalHandlerOptions.NO)
     try:
+        rclpy.init(
+            args=list(arguments) if arguments is not None else None, signal_handler_options=SignalHandlerOptions.NO
+        )
         nodes = make(signals)
     except ParameterError as error:
         print(f"error: {error}", file=sys.stderr)
-        rclpy.shutdown()
+        rclpy.try_shutdown()
         return 1
-    return _run_nodes(nodes, signals)
+    return leave(_run_nodes(nodes, signals))
 
 
 def _run_nodes(nodes: Sequence[Node], signals: Signals) -> int:
-    spinner = Spinner()
+    spinner = Spinner(lambda reason: signals.end(reason, 1))
     for node in nodes:
         spinner.add(node)
-    signals.idle = lambda: not any(getattr(node, "active", True) for node in nodes)
-    up = all(node.bring_up() for node in nodes if not signals.asked)  # type: ignore[attr-defined]
-    signals.idle = lambda: False
-    spinner.start()
-    if up:
-        signals.wait()
-    for node in nodes:
-        node.shut_down(signals.reason or "could not start")  # type: ignore[attr-defined]
+    up = False
+    try:
+        up = _bring_up(nodes, signals)
+        _end_when_finalized(nodes, signals)
+        spinner.start()
+        if up:
+            signals.wait()
+    except Interrupted:
+        up = True
+    except Exception:  # noqa: BLE001 - whatever it was, nothing may be left moving
+        traceback.print_exc()
+    finally:
+        signals.idle, signals.loading = (lambda: False), False
+        for node in nodes:
+            _shut_down(node, signals.reason or "could not start")
+    if signals.code:
+        print(f"error: {signals.reason}", file=sys.stderr)
     if spinner.stop(FAREWELL):
         _say_goodbye(nodes)
-    return _leave(0 if up else 1)
+    return signals.code if up else 1
+
+
+def _bring_up(nodes: Sequence[Node], signals: Signals) -> bool:
+    signals.idle = lambda: not any(getattr(node, "active", True) for node in nodes)
+    signals.loading = True
+    up = all(node.bring_up() for node in nodes if not signals.asked)  # type: ignore[attr-defined]
+    signals.idle, signals.loading = (lambda: False), False
+    return up
+
+
+def _end_when_finalized(nodes: Sequence[Node], signals: Signals) -> None:
+    """End the process when no node of it can ever be active again, so that a supervisor notices."""
+
+    def finalized() -> None:
+        if all(getattr(node, "finalized", False) for node in nodes):
+            signals.end("shut down by a lifecycle request")
+
+    for node in nodes:
+        if hasattr(node, "on_finalized"):
+            node.on_finalized = finalized
+    finalized()
+
+
+def _shut_down(node: Node, reason: str) -> None:
+    """Make one node safe; a failure in it must not keep the others from being made safe."""
+    try:
+        node.shut_down(reason)  # type: ignore[attr-defined]
+    except Exception:  # noqa: BLE001
+        traceback.print_exc()
 
 
 def _say_goodbye(nodes: Sequence[Node]) -> None:
@@ -195,15 +164,3 @@ def _say_goodbye(nodes: Sequence[Node]) -> None:
     thread = threading.Thread(target=goodbye, name="goodbye", daemon=True)
     thread.start()
     thread.join(timeout=FAREWELL)
-
-
-def _leave(code: int) -> int:
-    """End the process here and now, everything having been made safe.
-
-    The interpreter would first wait for the libraries under torch and DDS to take their threads apart, which on a busy
-    machine lasts longer than a supervisor waits before it kills.
-    """
-    with contextlib.suppress(OSError):
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(code)

@@ -1,15 +1,21 @@
 import os
+import random
+import threading
 
 import pytest
 
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 rclpy = pytest.importorskip("rclpy")
 
+from lifecycle_msgs.srv import ChangeState
 from std_msgs.msg import String
 
 from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Rate
-from pi0_ros.ros.lifecycle import ManagedNode
+from pi0_ros.ros.lifecycle import FAILURE, SUCCESS, ManagedNode
 from pi0_ros.ros.parameters import Parameter, ParameterError
+from pi0_ros.ros.spinning import Spinner
+
+PATIENCE = 60.0
 
 
 class Probe(ManagedNode):
@@ -145,3 +151,138 @@ def test_a_rate_counts_the_events_of_its_window():
         rate.tick(k * 0.1)
     assert rate.hz(19.9) == pytest.approx(10.0, abs=0.5)
     assert rate.hz(30.0) == 0.0 and rate.age(30.0) == float("inf")
+
+
+LEGAL = {
+    "unconfigured": {"configure": "inactive", "shutdown": "finalized"},
+    "inactive": {"activate": "active", "cleanup": "unconfigured", "shutdown": "finalized"},
+    "active": {"deactivate": "inactive", "shutdown": "finalized"},
+    "finalized": {},
+}
+REQUESTS = ("configure", "activate", "deactivate", "cleanup", "shutdown")
+NUMBERS = {"configure": 1, "cleanup": 2, "activate": 3, "deactivate": 4}
+SHUTDOWNS = {"unconfigured": 5, "inactive": 6, "active": 7}
+
+
+@pytest.fixture
+def ask(make):
+    """Asks a spun node to change its state, from another node; (node, ask(number or label) -> success)."""
+    node, other, spinner, others = make(), rclpy.create_node("manager"), Spinner(), Spinner()
+    spinner.add(node)
+    others.add(other)
+    spinner.start()
+    others.start()
+    client = other.create_client(ChangeState, "probe/change_state")
+
+    def change(number=0, label=""):
+        assert client.wait_for_service(PATIENCE)
+        request, done = ChangeState.Request(), threading.Event()
+        request.transition.id, request.transition.label = number, label
+        future = client.call_async(request)
+        future.add_done_callback(lambda _: done.set())
+        assert done.wait(PATIENCE), "no answer"
+        return future.result().success
+
+    yield node, change
+    for one in (spinner, others):
+        assert one.stop(PATIENCE)
+    other.destroy_node()
+
+
+@pytest.mark.parametrize("before", ["unconfigured", "inactive", "active", "finalized"])
+def test_a_transition_that_is_not_possible_now_is_refused_and_the_node_still_answers(ask, capfd, before):
+    node, change = ask
+    for step in {"unconfigured": (), "inactive": (1,), "active": (1, 3), "finalized": (5,)}[before]:
+        assert change(step)
+    possible = {NUMBERS.get(label, SHUTDOWNS.get(before)) for label in LEGAL[before]}
+    for number in {*range(9), 10, 60, 255} - possible:
+        assert not change(number) and state(node) == before
+    for label in {*REQUESTS, "nonsense"} - set(LEGAL[before]):
+        assert not change(label=label) and state(node) == before
+    assert f"refused: the node is {before}" in capfd.readouterr().err
+    assert node.get_parameter("size").value == 1
+
+
+def test_requests_in_process_are_refused_without_raising(make):
+    node = make()
+    assert node.trigger_activate() == FAILURE and node.trigger_deactivate() == FAILURE
+    assert node.bring_up() and node.trigger_configure() == FAILURE and state(node) == "active"
+    assert not node.bring_up() and state(node) == "active"
+
+
+def test_two_hundred_random_requests_leave_it_in_the_state_that_the_table_says(ask):
+    node, change = ask
+    chance, expected = random.Random(7), "unconfigured"
+    for _ in range(200):
+        label = chance.choice(REQUESTS[:4])
+        after = LEGAL[expected].get(label)
+        assert change(label=label) == (after is not None), (expected, label)
+        expected = after or expected
+        assert state(node) == expected and node.active == (expected == "active")
+    assert node.count_publishers("x") == (expected != "unconfigured")
+    # Whatever was begun was ended, before it was begun again.
+    lives = [name for name in node.calls if name in ("start", "halt")]
+    assert lives == ["start", "halt"] * (len(lives) // 2) + ["start"] * (len(lives) % 2) and len(lives) > 20
+
+
+def test_a_start_that_fails_half_way_is_halted(make):
+    node = make(fail={"start": ZeroDivisionError("half way")})
+    assert not node.bring_up()
+    assert node.calls == ["setup", "start", "halt", "teardown"]
+    assert node.bring_up() and state(node) == "active"
+
+
+def test_a_halt_that_fails_as_expected_still_ends_inactive(make):
+    node = make(fail={"halt": ParameterError("the disk is full")})
+    node.bring_up()
+    node.trigger_deactivate()
+    assert state(node) == "inactive" and not node.active
+    assert node.trigger_activate() == SUCCESS and state(node) == "active"
+
+
+def test_shutting_down_waits_for_a_transition_that_is_under_way(make):
+    node, entered, go_on = make(), threading.Event(), threading.Event()
+    assert node.bring_up()
+    halt = node.halt
+
+    def slow_halt():
+        entered.set()
+        assert go_on.wait(PATIENCE)
+        halt()
+
+    node.halt = slow_halt
+    deactivating = threading.Thread(target=node.trigger_deactivate)
+    deactivating.start()
+    assert entered.wait(PATIENCE)
+    ending = threading.Thread(target=node.shut_down, args=("SIGINT",))
+    ending.start()
+    ending.join(0.2)
+    assert ending.is_alive() and "halt" not in node.calls  # a process that ended now would leave the robot moving
+    go_on.set()
+    ending.join(PATIENCE)
+    deactivating.join(PATIENCE)
+    assert node.calls == ["setup", "start", "halt"]
+
+
+def test_a_node_that_was_shut_down_says_that_it_is_finalized(ask):
+    node, change = ask
+    told = []
+    node.on_finalized = lambda: told.append(node.calls[:])
+    assert change(1) and change(3) and not told and change(7)
+    assert node.finalized and told == [["setup", "start", "halt", "teardown"]]
+
+
+def test_a_clock_jump_is_told_once_however_often_the_node_was_configured(make):
+    node, jumps = make(), []
+    setup = node.setup
+    node.setup = lambda: (setup(), node.clocks.on_jump(lambda: jumps.append(1)))
+    for _ in range(3):
+        assert node.trigger_configure() == SUCCESS and node.trigger_cleanup() == SUCCESS
+    assert node.trigger_configure() == SUCCESS
+    node.set_parameters([rclpy.parameter.Parameter("use_sim_time", value=True)])
+    assert len(jumps) == 1
+
+
+def test_log_levels_can_be_changed_while_it_runs(make):
+    node = make()
+    assert "/probe/set_logger_levels" in [name for name, _ in node.get_service_names_and_types()]

@@ -16,6 +16,7 @@ from pi0_ros.supervisor import ESCALATION
 PATIENCE = 120.0
 BEGIN = """
 import threading
+import rclpy
 from rclpy.node import Node
 from pi0_ros.ros.run import run
 
@@ -30,11 +31,16 @@ raise SystemExit(run(lambda _: [Probe("probe")], []))
 FOREVER = "print('{word}', flush=True); threading.Event().wait()"
 
 
-def started(bring_up, destroy="pass"):
+def started(bring_up, destroy="pass", before=None):
     env = {**os.environ, "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
     program = BEGIN.format(bring_up=bring_up, destroy=destroy)
     return subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=env,
+        preexec_fn=before,  # noqa: PLW1509 - no thread is running here
     )
 
 
@@ -47,7 +53,11 @@ def wait_for(process, word):
     raise AssertionError("".join(said))
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+EVERY = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT]
+WORKING = "self.active = True; print('working', flush=True); return True"
+
+
+@pytest.mark.parametrize("how", EVERY)
 def test_a_process_that_is_still_loading_ends_at_once_and_well(how):
     with started(FOREVER.format(word="loading")) as process:
         wait_for(process, "loading")
@@ -55,11 +65,85 @@ def test_a_process_that_is_still_loading_ends_at_once_and_well(how):
         assert process.wait(PATIENCE) == 0
 
 
-def test_a_process_at_work_makes_safe_first():
-    with started("self.active = True; print('working', flush=True); return True") as process:
+@pytest.mark.parametrize("how", EVERY)
+def test_a_process_at_work_makes_safe_first(how):
+    with started(WORKING) as process:
         wait_for(process, "working")
+        process.send_signal(how)
+        wait_for(process, f"shut down: {how.name}")
+        assert process.wait(PATIENCE) == 0
+
+
+def test_a_closed_terminal_is_ignored_where_it_was_asked_to_be():
+    ignore = lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with started(WORKING, before=ignore) as process:
+        wait_for(process, "working")
+        process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGINT)
         wait_for(process, "shut down: SIGINT")
+        assert process.wait(PATIENCE) == 0
+
+
+def test_a_second_signal_does_not_cut_the_stop_short():
+    stopping = "self.active = True; self.shut_down = slow; print('working', flush=True); return True"
+    slow = (
+        "def slow(reason):\n    print('stopping', reason, flush=True)\n    input()\n    print('at rest', flush=True)\n"
+    )
+    program = BEGIN.replace("\nclass", f"\n{slow}\nclass").format(bring_up=stopping, destroy="pass")
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        wait_for(process, "working")
+        process.send_signal(signal.SIGTERM)
+        wait_for(process, "stopping SIGTERM")
+        for number in EVERY:
+            process.send_signal(number)
+        process.stdin.write("go on\n")
+        process.stdin.flush()
+        wait_for(process, "at rest")
+        assert process.wait(PATIENCE) == 0
+
+
+def test_a_signal_while_a_second_node_is_loading_makes_the_first_safe_and_waits_for_nothing():
+    loading = (
+        "\n        if not Probe.active:\n            Probe.active = True\n            return True\n        "
+        + FOREVER.format(word="loading")
+    )
+    program = BEGIN.replace('[Probe("probe")]', '[Probe("one"), Probe("two")]').format(bring_up=loading, destroy="pass")
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        wait_for(process, "loading")
+        process.send_signal(signal.SIGINT)
+        wait_for(process, "shut down: SIGINT")
+        assert process.wait(PATIENCE) == 0
+
+
+def test_without_a_ros_thread_the_nodes_are_made_safe_and_the_process_fails():
+    ends = "self.active = True; threading.Timer(0.1, rclpy.shutdown).start(); return True"
+    with started(ends) as process:
+        wait_for(process, "shut down: the ROS thread ended: ROS was shut down")
+        assert process.wait(PATIENCE) == 1
+
+
+def test_a_node_that_raises_while_it_starts_is_made_safe_and_the_process_fails():
+    with started("self.active = True; raise ZeroDivisionError('in the middle')") as process:
+        wait_for(process, "ZeroDivisionError: in the middle")
+        wait_for(process, "shut down")
+        assert process.wait(PATIENCE) == 1
+
+
+def test_a_node_that_is_finalized_ends_its_process():
+    later = (
+        "self.active = True; self.on_finalized = None; "
+        "threading.Timer(0.2, lambda: (setattr(self, 'finalized', True), self.on_finalized())).start(); return True"
+    )
+    with started(later) as process:
+        wait_for(process, "shut down: shut down by a lifecycle request")
         assert process.wait(PATIENCE) == 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 import numpy.typing as npt
@@ -52,12 +53,26 @@ class Chunk:
         return self.start + max(self.rows - 1, 1) * self.period
 
 
+class Cause(Enum):
+    """Why a chunk was not taken."""
+
+    NONE = "none"
+    MALFORMED = "malformed"
+    OLD_EPOCH = "old epoch"
+    NOT_DRIVING = "not driving"
+    BEYOND_LIMIT = "beyond a limit"
+    FAR_START = "far start"
+    TOO_FAST = "too fast"
+    DELAY = "delay"
+
+
 @dataclass(frozen=True)
 class Verdict:
     """Whether a chunk was taken, and one sentence why not."""
 
     accepted: bool
     reason: str = ""
+    cause: Cause = Cause.NONE
 
 
 ACCEPTED = Verdict(True)

@@ -13,8 +13,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from pi0_ros.control.acceptance import History, accept_rows, reach_of
 from pi0_ros.control.blackbox import BlackBox
-from pi0_ros.control.chunk import Chunk, Verdict, check_chunk
+from pi0_ros.control.chunk import Cause, Chunk, Verdict, check_chunk, in_robot_order
 from pi0_ros.control.delay import ask_in
 from pi0_ros.control.events import EventLog
 from pi0_ros.control.limiter import Limiter
@@ -52,6 +53,7 @@ class Executor:
         self._measured, self._teleop = Measured(robot, self.settings), Teleop(robot, self.settings)
         self._mode, self._estop, self._counts = ModeState(), Estop(), Counters()
         self._log, self._plans = EventLog(), Plans(robot, self.settings)
+        self._reach, self._history = reach_of(robot, self.settings), History(self.settings.chunk_max_age)
         self._clock, self._plan_clock = ClockWatch(), PlanClock()
         self._off_track, self._stale, self._starved = Since(), Since(), Since()
         self._anchored = False
@@ -104,7 +106,8 @@ class Executor:
             self._plans.delays.add(ros - chunk.start)
         if verdict.accepted and (other := self._not_driving(chunk.source)):
             self._count(ignored=1)
-            return Verdict(False, f"ignored: {other}")
+            return Verdict(False, f"ignored: {other}", Cause.NOT_DRIVING)
+        verdict = self._plausible(chunk) if verdict.accepted else verdict
         if verdict.accepted:
             measured = np.array(self._measured.values)
             verdict = self._plans.offer(ros, self._plan_clock.time, chunk, self._commanded, measured)
@@ -121,6 +124,15 @@ class Executor:
             self._log.add(steady, ros, level, f"chunk {level}", f"chunk {chunk.sequence} refused: {verdict.reason}")
         return verdict
 
+    def _plausible(self, chunk: Chunk) -> Verdict:
+        """Whether the chunk's rows are near the limits and within reach of where the robot, or its plan, was then."""
+        moment, plan = self._history.at(chunk.start), self._plans.running
+        references = [] if moment is None else [(moment.time, moment.commanded), (moment.time, moment.measured)]
+        if plan is not None and plan.spline.start <= chunk.start <= plan.end:
+            references.append((chunk.start, plan.at(chunk.start)[0]))
+        times = chunk.start + chunk.period * np.arange(chunk.rows, dtype=np.float64)
+        return accept_rows(in_robot_order(chunk, self.robot), times, self._reach, references)
+
     def _not_driving(self, source: str) -> str:
         """Why this source of chunks does not own the robot, "" where it does; the first in an epoch does."""
         if self._mode.mode is not Mode.AUTONOMY:
@@ -136,6 +148,8 @@ class Executor:
             self._log.add(steady, self._clock.ros, "warn", f"teleop {group}", problem)
             return
         if self._mode.mode is Mode.TELEOP:
+            if jump := self._teleop.jumped(group):
+                self._log.add(steady, self._clock.ros, "warn", f"teleop {group} jump", jump)
             return
         self._count(ignored=1)
         if self._teleop.leader_moved(steady, group) and self._teleop.enabled(steady):
@@ -155,6 +169,7 @@ class Executor:
         """The ROS clock was set: everything placed on it is void. Autonomy has to be asked for again."""
         self._plans.forget()
         self._measured.forget_stamps()
+        self._history.clear()
         self._plan_clock, self._clock, self._last_stamp = PlanClock(), ClockWatch(), -math.inf
         self._fire(steady, ros, Trigger.CLOCK_JUMP, "the ROS clock jumped", "warn")
         self._log.add(steady, ros, "warn", "clock", "the ROS clock jumped: plans and stamps before it are void")
@@ -208,6 +223,7 @@ class Executor:
         if changed:
             self._count(limited=1)
         before, self._commanded = self._commanded, self._limiter.state
+        self._history.add(ros, self._commanded[0], self._measured.values)
         self._plans.crossed(before, self._commanded, self._plan_clock.time, self.period)
         return self._report(steady, ros, self._command(steady, ros), owner)
 
@@ -320,6 +336,7 @@ class Executor:
         self._limiter.reset(start)
         self._commanded, self._anchored, self._frozen_at = self._limiter.state, True, start
         self._hold_at, self._waiting = None, ""
+        self._history.clear()
         self._plans.forget()
         return True
 
@@ -329,7 +346,7 @@ class Executor:
         """Owner, goal [3, D], which groups move towards it (the others stop) and their shares of the velocity limits."""
         mode, time = self._mode.mode, self._plan_clock.time
         if mode is Mode.TELEOP:
-            return "teleop", *self._teleop_goal(steady), self._scales(steady)
+            return "teleop", *self._teleop_goal(steady), self._teleop_scales(steady)
         plan = self._plans.at(time)
         if mode is Mode.AUTONOMY and plan is not None:
             return "policy", self._plan_goal(plan, time), self._all, self._scales(steady)
@@ -343,7 +360,12 @@ class Executor:
             for i, (device, part) in enumerate(zip(self._teleop.devices.values(), self._limiter.slices, strict=True)):
                 if device.fresh(steady):
                     goal[:, part], moves[i] = device.goal, True
+                    device.lead.reached(device.goal[0].tolist(), self._commanded[0, part].tolist())
         return goal, moves
+
+    def _teleop_scales(self, steady: float) -> list[float]:
+        slow, scale = self.settings.engage_scale, self._scale(steady)
+        return [min(scale, slow) if d.lead.approaching else scale for d in self._teleop.devices.values()]
 
     def _plan_goal(self, plan: Timeline, time: float) -> Array:
         """The plan [3, D] at `time`; groups that have fallen behind it aim at where they meet it again."""
@@ -388,6 +410,7 @@ class Executor:
         self._hold_at = None
         self._entered = self._engaged = steady
         self._live, self._error = False, 0.0
+        self._teleop.restart()
         self._starved, self._off_track = Since(), Since()
         self._meetings = [Meeting()] * len(self.robot.groups)
 

@@ -27,6 +27,9 @@ class ExecutorSettings:
     tracking_time: float = 0.2
     tracking_lag: float = 0.1  # a servo follows a moving command this much later; not an error
     start_gap: float = 0.2  # how far from the robot autonomy may start
+    limit_margin: float = 0.1  # share of a channel's range beyond its limits that is clamped; more is refused
+    reach_time: float = 0.1  # a plan starts within start_gap and what the robot moves in this time, or is refused ...
+    reach_speed: float = 3.0  # ... and moves no faster than this many times the velocity limit
     engage_time: float = 1.0  # after a change of owner ...
     engage_scale: float = 0.2  # ... this share of the velocity limit
     engage_ramp: float = 0.5  # and then back to all of it in this time

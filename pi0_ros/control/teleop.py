@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from pi0_ros.control.acceptance import Lead
 from pi0_ros.control.settings import ExecutorSettings
 from pi0_ros.control.watchdogs import silent
 from pi0_ros.robot.spec import Group, Kind, Robot
@@ -19,8 +20,9 @@ Array = npt.NDArray[np.float64]
 class Device:
     """The input of one group."""
 
-    def __init__(self, group: Group, max_age: float) -> None:
+    def __init__(self, group: Group, max_age: float, settings: ExecutorSettings) -> None:
         self.group, self.max_age = group, max_age
+        self.lead, self.fresh_jump = Lead(group.channels, settings), False
         self.goal = np.zeros((3, len(group.channels)))
         self.heard: float | None = None
         self._recent: deque[tuple[float, tuple[float, ...]]] = deque(maxlen=256)
@@ -38,6 +40,12 @@ class Device:
         ordered = tuple(found[i] for i in range(len(found)))
         if not all(math.isfinite(v) for v in ordered):
             return f"teleop for {self.group.name} is not finite"
+        if objection := self.lead.objection(ordered):
+            return f"teleop for {self.group.name}: {objection}"
+        if self.heard is None or silent(self.heard, steady, self.max_age):
+            self.lead.restart()
+        else:
+            self.fresh_jump = self.lead.jumped(tuple(self.goal[0]), ordered, steady - self.heard)
         self.goal[0], self.heard = ordered, steady
         self._recent.append((steady, ordered))
         return ""
@@ -63,7 +71,7 @@ class Teleop:
 
     def __init__(self, robot: Robot, settings: ExecutorSettings) -> None:
         self.devices = {
-            g.name: Device(g, g.teleop.max_age if g.teleop else settings.teleop_stale) for g in robot.groups
+            g.name: Device(g, g.teleop.max_age if g.teleop else settings.teleop_stale, settings) for g in robot.groups
         }
         self._needs_button = bool(robot.takeover.deadman_topic)
         self._leader_motion = robot.takeover.leader_motion
@@ -86,6 +94,15 @@ class Teleop:
     def enabled(self, steady: float) -> bool:
         """Whether the deadman button allows motion: held and heard lately, or not there at all."""
         return not self._needs_button or (self._button and steady - self._button_heard <= self._button_age)
+
+    def jumped(self, group: str) -> str:
+        """What is to be said if the newest input of `group` jumped, "" if it did not."""
+        return f"the input for {group} jumped; it is approached slowly" if self.devices[group].fresh_jump else ""
+
+    def restart(self) -> None:
+        """Somebody else drove: every input has to be reached, slowly, before it is followed."""
+        for device in self.devices.values():
+            device.lead.restart()
 
     def alive(self, steady: float) -> bool:
         """Whether any device can be followed."""

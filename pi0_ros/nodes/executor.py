@@ -35,7 +35,18 @@ WRITE_TIMEOUT = 1.0  # [s] for the last black box to be written
 BELOW = 10  # how far below the control thread's real-time priority the other threads of the process are
 
 _DEFAULT = ExecutorSettings()
-_SETTINGS = ("strategy", "chunk_max_age", "start_gap", "engage_time", "engage_scale", "policy_lost", "tracking_error")
+_SETTINGS = (
+    "strategy",
+    "chunk_max_age",
+    "start_gap",
+    "limit_margin",
+    "reach_time",
+    "reach_speed",
+    "engage_time",
+    "engage_scale",
+    "policy_lost",
+    "tracking_error",
+)
 
 
 class ExecutorNode(ManagedNode):
@@ -57,6 +68,17 @@ class ExecutorNode(ManagedNode):
         Parameter(
             "start_gap", _DEFAULT.start_gap, "how far from the robot autonomy may start [rad]", low=0.0, high=6.3
         ),
+        Parameter(
+            "limit_margin",
+            _DEFAULT.limit_margin,
+            "share of its range a value may be beyond a limit",
+            low=0.0,
+            high=10.0,
+        ),
+        Parameter(
+            "reach_time", _DEFAULT.reach_time, "seconds of motion that a plan may start away", low=0.0, high=10.0
+        ),
+        Parameter("reach_speed", _DEFAULT.reach_speed, "times the velocity limit a plan may be", low=1.0, high=1000.0),
         Parameter("engage_time", _DEFAULT.engage_time, "seconds of slow motion after a change", low=0.0, high=60.0),
         Parameter("engage_scale", _DEFAULT.engage_scale, "share of the speed limits meanwhile", low=0.01, high=1.0),
         Parameter("policy_lost", _DEFAULT.policy_lost, "underrun [s] until autonomy ends", low=0.0, high=60.0),

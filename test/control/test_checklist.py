@@ -161,7 +161,7 @@ def test_11_a_position_beyond_its_limit_is_clamped_and_said_so():
     story = Story()
     upper = story.robot.channels[story.robot.index[ARM]].limits.upper
     story.measured[story.robot.index[ARM]] = upper - 0.1
-    story.autonomy(goal={ARM: upper + 1.0})
+    story.autonomy(goal={ARM: upper + 0.3})
     story.run(1.5)
     assert "clamped" in story.names() and ARM in story.texts()
     assert story.at(ARM) <= upper + 1e-9 and story.last.counters.limited > 0

@@ -1,0 +1,233 @@
+"""What is accepted of a policy. Expected values are worked out by hand from limits that are written here."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from story import Story, make_robot
+
+from pi0_ros.control import ExecutorSettings
+from pi0_ros.control.acceptance import History, accept_rows, reach_of
+from pi0_ros.control.chunk import Cause
+from pi0_ros.robot.spec import Kind
+
+ARM, GRIPPER, BASE, LIFT = "left_joint2", "right_gripper", "base_wz", "lift"
+
+
+@pytest.fixture
+def story():
+    return Story(make_robot()).autonomy()
+
+
+def plan(story, rows=12, **columns):
+    """Rows [H, D] that stay where the robot is, but for the columns given (a number or H numbers)."""
+    values = np.tile(story.values, (rows, 1))
+    for name, column in columns.items():
+        values[:, story.robot.index[name]] = column
+    return story.chunk(values=values, rows=rows)
+
+
+def ramp(start, speed, rows=12, period=0.1):
+    return start + speed * period * np.arange(rows)
+
+
+def test_a_plan_that_starts_elsewhere_is_refused_and_the_running_one_goes_on_and_then_stalls(story):
+    story.run(0.3)
+    sequence = story.last.plan_sequence
+    verdict = story.send(plan(story, **{ARM: story.at(ARM) + 1.5}))
+    assert not verdict.accepted and verdict.cause is Cause.FAR_START
+    assert ARM in verdict.reason and "row 0" in verdict.reason
+    before = story.values.copy()
+    story.run(0.1)
+    assert story.last.owner == "policy" and story.last.plan_sequence == sequence
+    story.run(5.0)
+    assert story.last.mode.value == "hold" and "policy silent" in story.last.reason
+    np.testing.assert_allclose(story.values, before, atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [1e6, -3e38, 1e30])
+@pytest.mark.parametrize("channel", [ARM, BASE, LIFT, GRIPPER])
+def test_a_row_far_beyond_a_limit_refuses_the_plan_with_channel_row_value_and_limit(story, channel, value):
+    column = np.full(12, story.at(channel))
+    column[7] = value
+    verdict = story.send(plan(story, **{channel: column}))
+    limits = story.robot.channels[story.robot.index[channel]].limits
+    assert verdict.cause is Cause.BEYOND_LIMIT
+    limit = limits.upper if value > 0 else limits.lower
+    assert f"{channel} is {value:.4g} in row 7, far beyond its limit {limit:.4g}" in verdict.reason
+    before = story.values.copy()
+    story.run(2.0)
+    np.testing.assert_allclose(story.values, before, atol=1e-6)
+
+
+def test_a_margin_of_a_tenth_of_the_range_beyond_a_limit_is_clamped_and_no_more():
+    robot = make_robot()
+    limits = robot.channels[robot.index[ARM]].limits
+    margin = 0.1 * (limits.upper - limits.lower)
+    for excess, accepted in ((0.9 * margin, True), (1.1 * margin, False)):
+        story = Story(robot)
+        story.measured[robot.index[ARM]] = limits.upper - 0.1
+        story.autonomy()
+        verdict = story.send(goal={ARM: limits.upper + excess})
+        assert verdict.accepted is accepted
+        story.run(2.0)
+        assert story.at(ARM) <= limits.upper + 1e-9
+        assert ("clamped" in story.names()) is accepted
+
+
+def test_a_jump_that_no_robot_could_follow_is_refused_in_either_direction_and_wherever_it_is(story):
+    here = story.at(ARM)
+    for rows, sign in ((3, 1), (9, -1), (6, 1)):
+        column = np.full(12, here)
+        column[rows:] += sign * 1.3
+        verdict = story.send(plan(story, **{ARM: column}))
+        assert verdict.cause is Cause.TOO_FAST and f"{ARM} jumps" in verdict.reason and f"row {rows}" in verdict.reason
+
+
+def test_a_jump_back_after_rows_that_crept_away_is_seen(story):
+    """Neither the first row nor any step from row to row says it: the rows before the jump do."""
+    here = story.at(ARM)
+    column = np.concatenate([here + np.linspace(0.0, 1.3, 11), [here]])
+    verdict = story.send(plan(story, **{ARM: column}))
+    assert verdict.cause is Cause.TOO_FAST and "row 11" in verdict.reason
+
+
+@pytest.mark.parametrize(("times", "accepted"), [(1.0, True), (2.9, True), (4.5, False)])
+def test_a_plan_may_be_a_few_times_too_fast_for_the_robot_and_no_faster(story, times, accepted):
+    speed = story.robot.channels[story.robot.index[ARM]].limits.velocity * times
+    column = ramp(story.at(ARM) - 0.4, speed, rows=4)
+    assert story.send(plan(story, rows=4, **{ARM: column})).accepted is accepted
+
+
+def test_a_late_plan_is_judged_by_where_the_robot_was_when_it_was_observed():
+    """Observed 0.8 s ago, the robot being 0.9 rad further now: right; the same rows observed now: wrong."""
+    story = Story(make_robot()).autonomy(goal={ARM: 1.4}, rows=21)
+    story.run(1.0)
+    then, before = story.ros, story.at(ARM)
+    story.run(0.8)
+    assert story.at(ARM) - before > 0.5
+    late = plan(story, **{ARM: before})
+    assert story.send(replace(late, start=then)).accepted
+    verdict = story.send(replace(late, start=story.ros, sequence=late.sequence + 1))
+    assert verdict.cause is Cause.FAR_START and ARM in verdict.reason
+
+
+def test_rows_that_continue_the_running_plan_are_right_although_the_robot_lags_behind_it():
+    """Real-time chunking: the first rows are the running plan's, which the command follows late."""
+    story = Story(make_robot(), ExecutorSettings(engage_time=0.0)).run(0.1)
+    story.ask("autonomy")
+    story.tick()
+    speed = 2.0 * story.robot.channels[story.robot.index[ARM]].limits.velocity
+    home = story.at(ARM) - 1.0
+    story.measured[story.robot.index[ARM]] = home
+    story = Story(make_robot(), ExecutorSettings(engage_time=0.0), start=story.measured).run(0.1)
+    story.ask("autonomy")
+    story.tick()
+    first = plan(story, rows=8, **{ARM: ramp(home, speed, 8, 0.05)})
+    assert story.send(replace(first, period=0.05, start=story.ros)).accepted
+    story.run(0.3)
+    planned = home + speed * (story.ros - first.start)
+    assert planned - story.at(ARM) > 0.55  # further than a start may be from the command
+    following = plan(story, rows=4, **{ARM: planned})
+    assert story.send(replace(following, start=story.ros, period=0.05)).accepted
+
+
+def test_a_gripper_and_a_base_may_jump_because_they_are_limited_as_they_go(story):
+    column = np.where(np.arange(12) < 5, 0.0, 1.0)
+    assert story.send(plan(story, **{GRIPPER: column, BASE: 0.9 * column})).accepted
+
+
+def test_who_allows_a_far_start_is_not_refused_for_it():
+    story = Story(make_robot(), ExecutorSettings(start_gap=2.0)).run(0.1)
+    story.ask("autonomy")
+    story.tick()
+    assert story.send(plan(story, **{ARM: story.at(ARM) + 1.5})).accepted
+
+
+def test_the_past_is_as_long_as_a_chunk_may_be_old_and_bounded_in_memory():
+    past = History(2.0)
+    for k in range(100_000):
+        past.add(1e-3 * k, np.array([float(k)]), [float(k)])
+    assert past.at(99.0).commanded[0] == pytest.approx(99_000, abs=2)
+    assert past.at(98.1).commanded[0] == pytest.approx(98_100, abs=2)
+    assert past.at(0.0).time > 97.0
+    past.clear()
+    assert past.at(99.0) is None
+
+
+def test_a_free_joint_has_no_limits_to_be_beyond_and_is_judged_by_its_jumps():
+    robot = make_robot()
+    free = replace(robot.channels[0].limits, lower=-np.inf, upper=np.inf)
+    channel = replace(robot.channels[0], limits=free)
+    group = replace(robot.groups[0], channels=(channel,))
+    reach = reach_of(replace(robot, groups=(group,)), ExecutorSettings())
+    times = 0.1 * np.arange(3)
+    assert accept_rows(np.full((3, 1), 40.0), times, reach, [(0.0, np.array([40.1]))]).accepted
+    assert accept_rows(np.full((3, 1), 1e30), times, reach, [(0.0, np.array([0.0]))]).cause is Cause.FAR_START
+    assert channel.kind is Kind.POSITION
+
+
+# --- a person's input -------------------------------------------------------------------------------------------------
+
+
+def led(story, seconds, goal):
+    """Teleop of the left arm for some seconds, `goal(seconds) -> [6]`; how fast it moved [rad/s] at most."""
+    ticks, start = len(story.steps), story.ros
+    story.run(seconds, each=lambda s: s.teleop("left_arm", goal(s.ros - start)))
+    commands = np.array([s.command.values[:6] for s in story.steps[ticks - 1 :]])
+    return float(np.abs(np.diff(commands, axis=0)).max() / story.period)
+
+
+@pytest.fixture
+def teleoperated():
+    """The left arm follows a person who holds it still, and the slow first seconds are over."""
+    story = Story(make_robot()).run(0.1)
+    assert story.ask("teleop").ok
+    home = story.values[:6].copy()
+    led(story, 2.0, lambda _: home)
+    return story
+
+
+def test_a_leader_that_jumps_is_approached_slowly_and_then_followed_at_full_speed(teleoperated):
+    story, home = teleoperated, teleoperated.values[:6].copy()
+    jumped = home + np.array([1.5, 0.0, 0.0, 0.0, 0.0, 0.0])
+    assert led(story, 1.0, lambda _: jumped) <= 0.2 * 2.5 + 1e-6
+    led(story, 4.0, lambda _: jumped)
+    np.testing.assert_allclose(story.values[:6], jumped, atol=1e-3)
+    assert "the input for left_arm jumped; it is approached slowly" in story.texts()
+    moved = led(story, 1.0, lambda t: jumped - np.array([min(1.5 * t, 0.9), 0.0, 0.0, 0.0, 0.0, 0.0]))
+    assert moved > 1.4
+    story.sound()
+
+
+def test_a_leader_that_is_far_away_when_the_person_takes_over_is_approached_slowly():
+    story = Story(make_robot()).run(0.1)
+    away = story.values[:6] + np.array([0.0, 1.2, 0.0, 0.0, 0.0, 0.0])
+    story.run(0.2, each=lambda s: s.teleop("left_arm", away))
+    assert story.ask("teleop").ok
+    assert led(story, 1.4, lambda _: away) <= 0.2 * 2.5 + 1e-6
+
+
+def test_a_fast_hand_is_followed_although_the_robot_lags_behind_it(teleoperated):
+    story, home = teleoperated, teleoperated.values[:6].copy()
+    moved = led(story, 0.5, lambda t: home + np.array([min(6.0 * t, 1.2), 0.0, 0.0, 0.0, 0.0, 0.0]))
+    assert moved > 2.0
+    assert "jumped" not in story.texts()
+
+
+@pytest.mark.parametrize("value", [9.0, -1e6])
+def test_values_that_no_person_can_mean_are_refused_with_joint_value_and_limit(teleoperated, value):
+    story, home = teleoperated, teleoperated.values[:6].copy()
+    wrong = home.copy()
+    wrong[3] = value
+    led(story, 1.0, lambda _: wrong)
+    limit = story.robot.channels[3].limits.upper if value > 0 else story.robot.channels[3].limits.lower
+    assert f"left_joint4 is {value:.4g}, far beyond its limit {limit:.4g}" in story.texts()
+    assert story.last.counters.refused > 40 and story.last.mode.value == "hold"
+    np.testing.assert_allclose(story.values[:6], home, atol=1e-9)
+
+
+def test_a_joystick_that_says_more_than_the_base_can_is_clamped(teleoperated):
+    story = teleoperated
+    story.run(2.0, each=lambda s: s.teleop("base", (2.0, 0.0, 0.0)))
+    assert story.at("base_vx") == pytest.approx(0.5, abs=1e-6)

@@ -26,7 +26,7 @@ from pi0_ros.control.settings import ExecutorSettings
 from pi0_ros.control.step import Answer, Command, Counters, Step
 from pi0_ros.control.teleop import Teleop
 from pi0_ros.control.timeline import Meeting, Timeline
-from pi0_ros.control.watchdogs import STILL, ClockWatch, Estop, PlanClock, Since
+from pi0_ros.control.watchdogs import ClockFault, ClockWatch, Estop, PlanClock, Since
 from pi0_ros.robot.spec import Kind, Robot
 
 Array = npt.NDArray[np.float64]
@@ -196,7 +196,8 @@ class Executor:
         if trigger is Trigger.ASK_RESET:
             return self._estop.active(steady, self.settings.estop_heartbeat) or self._measured.outside
         if trigger is Trigger.ASK_AUTONOMY:
-            return self._measured.stale(steady)
+            fault = self._clock.fault(steady, self._clock.ros, self.settings.clock_jump)
+            return fault[1] if fault is not None else self._measured.stale(steady)
         return ""
 
     # The period ----------------------------------------------------------------------------------------------------
@@ -240,13 +241,13 @@ class Executor:
             self._count(overruns=missed)
             self._log.add(steady, ros, "warn", "overrun", f"{missed} control periods missed")
         self._last_steady = steady
-        complaint = self._clock.complaint(steady, ros, self.settings.clock_jump)
-        if complaint and abs(ros - self._clock.ros) > STILL:
-            self.on_clock_jump(steady, ros)
-        elif complaint:
-            self._fire(steady, ros, Trigger.CLOCK_JUMP, complaint, "warn")
-        if ros < self._clock.ros - STILL:
-            self._measured.forget_stamps()  # a small step back: what is measured from now on is not old
+        match self._clock.fault(steady, ros, self.settings.clock_jump):
+            case ClockFault.JUMPED, _:
+                self.on_clock_jump(steady, ros)
+            case ClockFault.STOPPED, text:
+                self._fire(steady, ros, Trigger.CLOCK_JUMP, text, "error")
+        if self._clock.set_back(ros):
+            self._measured.forget_stamps()  # what is measured from now on is not old
         self._clock = self._clock.update(steady, ros)
         self._plan_clock = self._plan_clock.advance(ros, self.period)
 
@@ -265,7 +266,9 @@ class Executor:
         if stale and self._anchored:
             self._fire(steady, ros, Trigger.STATE_STALE, stale, "error")
             if self._stale.lasts(steady, settings.state_lost):
-                self._fire(steady, ros, Trigger.FAULT, f"measurements lost: {stale}", "error")
+                clock = self._clock.fault(steady, ros, self.settings.clock_jump)
+                why = f"{stale}; {clock[1]}" if clock is not None else stale
+                self._fire(steady, ros, Trigger.FAULT, f"measurements lost: {why}", "error")
         if self._mode.mode is Mode.TELEOP:
             self._watch_teleop(steady, ros)
         if self._mode.mode is Mode.AUTONOMY:

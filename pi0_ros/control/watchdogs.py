@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import Enum
 from typing import NamedTuple
 
-STILL = 1e-7  # [s] a clock that moves less than this between two periods does not move
+CLOCK_JITTER = 0.005
+"""Seconds by which a reading of the ROS clock may be late: a clock that runs comes further than this in half a second."""
+SET_BACK_READINGS = 3
+"""Readings behind the furthest one, one after the other, that are no jitter any more."""
 NEAR = 0.75  # [periods] within which the plan clock follows smoothly
 TIME_GAIN, RATE_GAIN, SLOWER = 0.05, 0.001, 0.02
 SLOWEST, FASTEST = 0.1, 1.5
@@ -53,29 +57,51 @@ class Since(NamedTuple):
         return self.start is not None and now - self.start > limit
 
 
+class ClockFault(Enum):
+    """What is wrong with the ROS clock."""
+
+    JUMPED = "jumped"
+    STOPPED = "stopped"
+
+
 class ClockWatch(NamedTuple):
-    """The ROS clock seen from the steady clock: standing still is as bad as jumping."""
+    """The ROS clock seen from the steady clock: standing still is as bad as jumping.
+
+    What is read of a clock jitters by as much as the reading is late, whether the clock runs or not. So a clock runs if it
+    comes further than ever before by more than the jitter, not if two readings differ.
+    """
 
     steady: float | None = None
     ros: float = 0.0
-    moved: float = 0.0  # steady time at which the ROS clock last moved
+    furthest: float = 0.0  # where the ROS clock was seen when it last came further
+    since: float = 0.0  # steady time at which that was
+    behind: int = 0  # readings, one after the other, that were behind that
 
     def update(self, steady: float, ros: float) -> ClockWatch:
         """The next value after one period."""
-        return ClockWatch(steady, ros, steady if self.steady is None or abs(ros - self.ros) > STILL else self.moved)
+        if self.steady is None or ros > self.furthest + CLOCK_JITTER:
+            return ClockWatch(steady, ros, ros, steady)
+        return ClockWatch(steady, ros, self.furthest, self.since, self.behind + 1 if self._is_behind(ros) else 0)
 
-    def complaint(self, steady: float, ros: float, limit: float) -> str:
-        """What the ROS clock did since the last period, "" where it ran: it may be slower, not jump by `limit` [s]."""
+    def set_back(self, ros: float) -> bool:
+        """Whether the clock was set back by a little: several readings are behind, of which `ros` is the last."""
+        return self._is_behind(ros) and self.behind == SET_BACK_READINGS - 1
+
+    def _is_behind(self, ros: float) -> bool:
+        return self.steady is not None and ros < self.furthest - CLOCK_JITTER
+
+    def fault(self, steady: float, ros: float, limit: float) -> tuple[ClockFault, str] | None:
+        """What the ROS clock did since the last period, None where it ran: it may be slower, not jump by `limit` [s]."""
         if self.steady is None:
-            return ""
+            return None
         step = ros - self.ros
         if step < -limit:
-            return f"the ROS clock jumped back by {-step:.2f} s"
+            return ClockFault.JUMPED, f"the ROS clock jumped back by {-step:.2f} s"
         if step - (steady - self.steady) > limit:
-            return f"the ROS clock jumped ahead by {step - (steady - self.steady):.2f} s"
-        if abs(step) <= STILL and steady - self.moved > limit:
-            return f"the ROS clock has stood still for {steady - self.moved:.2f} s"
-        return ""
+            return ClockFault.JUMPED, f"the ROS clock jumped ahead by {step - (steady - self.steady):.2f} s"
+        if ros <= self.furthest + CLOCK_JITTER and steady - self.since > limit:
+            return ClockFault.STOPPED, f"the ROS clock has stood still for {steady - self.since:.2f} s"
+        return None
 
 
 class PlanClock(NamedTuple):

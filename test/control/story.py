@@ -30,6 +30,7 @@ class Story:
         self.period = 1.0 / self.robot.control_rate
         self.steady, self.offset = 0.0, START
         self.stalled: float | None = None  # the ROS time at which its clock stands still
+        self.late = lambda: 0.0  # how late [s] the ROS clock is read
         self.velocity = np.array([c.kind is Kind.VELOCITY for c in self.robot.channels])
         self.measured = np.where(self.velocity, 0.0, middle(self.robot)) if start is None else np.array(start)
         self.joints, self.odometry, self.follows = True, True, True
@@ -72,7 +73,7 @@ class Story:
         self.sense()
         if len(self.steps) % 2:  # as the node does; a step does without as well
             self.executor.prepare()
-        step = self.executor.step(self.steady, self.ros)
+        step = self.executor.step(self.steady, self.ros - self.late())
         self.steps.append(step)
         if step.command is None:
             self.runs.append([])

@@ -4,6 +4,7 @@ import signal
 
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Time
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rosgraph_msgs.msg import Clock
@@ -119,3 +120,23 @@ def test_a_policy_plans_on_simulated_time_and_goes_on_after_the_clock_jumped_bac
     graph.wait(lambda: len(person.chunks) > planned + 2, "more plans", ENOUGH)
     stamps = [seconds(chunk.header.stamp) for chunk in person.chunks[planned:]]
     assert stamps == sorted(stamps) and stamps[0] >= 5.0
+
+
+@pytest.mark.parametrize("stamped", [True, False])
+def test_a_clock_that_stands_still_stops_the_base_with_and_without_stamps(graph, mobile, stamped):
+    robot, file = mobile
+    clock = graph.add(SimulatedTime())
+    driver = graph.node(Driver, robot, parameter_overrides=SIMULATED)
+    if not stamped:
+        driver.stamp = Time  # "the receive time is used"
+    person = graph.node(Person, robot)
+    graph.node(Planner, robot, lambda _: {"base_vx": 0.3}, parameter_overrides=SIMULATED)
+    graph.managed(ExecutorNode, robot=file, use_sim_time=True, realtime_priority=0, black_box="", tracking_error=1.0)
+    graph.wait(lambda: driver.commands["base"], "the first command")
+    person.insist("autonomy", lambda: driver.commands["base"][-1][1][0] > 0.2, "motion of the base")
+    clock.stopped = True
+    person.wait_mode("hold")
+    graph.wait(lambda: driver.commands["base"][-1][1][0] == 0.0, "standstill")
+    ok, why = person.ask("autonomy")
+    assert not ok and ("stood still" in why or stamped)
+    within_limits(driver, "base")

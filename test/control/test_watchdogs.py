@@ -1,0 +1,146 @@
+"""The watchdogs, fed as a machine feeds them: whatever is read is read a little late, now more and now less."""
+
+import numpy as np
+import pytest
+from story import Story
+
+from pi0_ros.control import ExecutorSettings, Mode
+from pi0_ros.control.watchdogs import CLOCK_JITTER, ClockFault, ClockWatch
+
+ARM = "left_joint1"
+LIMIT, PERIOD = 0.5, 0.02
+BLINK = 0.1
+
+
+def lateness(kind, seed=5):
+    """How late [s] a clock is read: never, by microseconds, by milliseconds, on a loaded machine."""
+    chance = np.random.default_rng(seed)
+    return {
+        "never": lambda: 0.0,
+        "microseconds": lambda: chance.uniform(0.0, 3e-5),
+        "milliseconds": lambda: chance.uniform(0.0, 0.004),
+        "loaded": lambda: chance.exponential(0.004),
+    }[kind]
+
+
+EVERY = pytest.mark.parametrize("late", ["never", "microseconds", "milliseconds", "loaded"])
+
+
+def watched(seconds, clock, late):
+    """(first fault, steady time of it) of a clock `clock(steady)` that is read late for `seconds`."""
+    watch = ClockWatch()
+    for k in range(round(seconds / PERIOD)):
+        steady = k * PERIOD
+        ros = clock(steady) - late()
+        found = watch.fault(steady, ros, LIMIT)
+        if found is not None:
+            return found[0], steady
+        watch = watch.update(steady, ros)
+    return None, seconds
+
+
+@EVERY
+def test_a_clock_that_stops_is_noticed_within_half_a_second(late):
+    fault, at = watched(20.0, lambda t: min(1000.0 + t, 1003.0), lateness(late))
+    assert fault is ClockFault.STOPPED and 3.4 < at < 3.0 + LIMIT + BLINK
+
+
+@EVERY
+@pytest.mark.parametrize("rate", [0.05, 0.3, 1.0, 1.3, 3.0])
+def test_a_clock_that_is_slow_or_fast_runs(late, rate):
+    assert watched(60.0, lambda t: 1000.0 + rate * t, lateness(late))[0] is None
+
+
+@EVERY
+@pytest.mark.parametrize("jump", [-0.6, 0.6, -30.0, 1e6])
+def test_a_clock_that_jumps_is_noticed_at_once(late, jump):
+    fault, at = watched(5.0, lambda t: 1000.0 + t + (jump if t >= 2.0 else 0.0), lateness(late))
+    assert fault is ClockFault.JUMPED and 2.0 <= at < 2.0 + 2 * PERIOD
+
+
+@EVERY
+@pytest.mark.parametrize("step", [0.02, 0.1])
+def test_a_clock_that_comes_in_steps_runs(late, step):
+    """As /clock of a simulation that is slower than the loop."""
+    assert watched(20.0, lambda t: 1000.0 + step * (t // step), lateness(late))[0] is None
+
+
+@EVERY
+def test_a_step_back_of_a_third_of_a_second_is_no_stop(late):
+    assert watched(10.0, lambda t: 1000.0 + t - (0.33 if t > 4.0 else 0.0), lateness(late))[0] is None
+
+
+@pytest.mark.parametrize(("step", "expected"), [(0.0, 0), (-0.1, 1), (-0.3, 1), (0.3, 0)])
+def test_a_clock_that_was_set_back_is_told_once_and_jitter_is_not(step, expected):
+    watch, late, told = ClockWatch(), lateness("milliseconds"), 0
+    for k in range(500):
+        ros = 1000.0 + k * PERIOD + (step if k > 250 else 0.0) - late()
+        told += watch.set_back(ros)
+        watch = watch.update(k * PERIOD, ros)
+    # Until the clock is where it has been before, it is behind; that is one step back.
+    assert told == expected
+
+
+def jittery(late, **kwargs):
+    story = Story(**kwargs)
+    story.late = lateness(late)
+    return story
+
+
+@EVERY
+@pytest.mark.parametrize("stamped", [True, False])
+def test_a_standing_clock_ends_autonomy_and_the_base_comes_to_rest(late, stamped):
+    story = jittery(late)
+    if not stamped:
+        story.stamp_of = lambda _: 0.0
+        story.executor._measured._limit = story.executor._measured._odometry_limit = 60.0  # patient drivers
+    story.run(0.1)
+    assert story.ask("autonomy").ok
+    story.tick()
+    plan = story.chunk(rows=50).values.copy()
+    plan[:, story.robot.index["base_vx"]] = 0.3
+    assert story.send(story.chunk(rows=50, values=plan)).accepted
+    story.run(1.5)
+    assert story.at("base_vx") > 0.2
+    story.stalled = story.ros
+    story.run(LIMIT + BLINK)
+    assert story.last.mode is Mode.HOLD
+    story.run(1.0)
+    last = next(s.command for s in reversed(story.steps) if s.command is not None)
+    assert last.values[story.robot.index["base_vx"]] == 0.0
+    assert not story.ask("autonomy").ok and "stood still" in story.texts()
+    story.sound()
+
+
+@EVERY
+def test_jitter_alone_ends_nothing(late):
+    story = jittery(late).autonomy(goal={ARM: 0.4}, rows=60)
+    story.run(5.0)
+    assert {s.mode for s in story.steps[10:]} == {Mode.AUTONOMY}, story.texts()
+    story.sound()
+
+
+@EVERY
+def test_silent_joints_silent_odometry_and_frozen_joints_end_autonomy_in_spite_of_jitter(late):
+    for quiet in ("joints", "odometry"):
+        story = jittery(late).autonomy(goal={ARM: 0.4}, rows=30).run(0.5)
+        setattr(story, quiet, False)
+        story.run(0.2)
+        assert story.last.mode is Mode.HOLD and "no fresh measurement" in story.last.reason
+    story = jittery(late, settings=ExecutorSettings(tracking_error=5.0)).autonomy(goal={ARM: 0.6}, rows=30)
+    story.follows = False
+    story.run(2.0)
+    assert story.last.mode is not Mode.AUTONOMY and "frozen" in story.texts()
+
+
+@EVERY
+def test_repeated_stamps_count_as_stale_in_spite_of_jitter(late):
+    story = jittery(late).autonomy(goal={ARM: 0.4}, rows=30)
+    stuck = story.ros
+    story.stamp_of = lambda _: stuck
+    story.run(0.3)
+    assert story.last.mode is Mode.HOLD and "no fresh measurement" in story.last.reason
+
+
+def test_what_counts_as_jitter_is_far_below_what_counts_as_a_stop():
+    assert ExecutorSettings().clock_jump > 20 * CLOCK_JITTER

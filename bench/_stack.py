@@ -131,7 +131,7 @@ class Watcher(RosNode):
         """Something was said about this node."""
 
     def _on_command(self, group: Group, message: object, info: dict[str, int]) -> None:
-        values = channel_values(group, message, group.command.joints)
+        values = channel_values(group, message, group.command)
         self.commands[group.name].append((info["source_timestamp"] * 1e-9, tuple(values)))
         self.notify()
 

@@ -32,9 +32,10 @@ from pi0_ros import bringup
 from pi0_ros.control import Chunk
 from pi0_ros.nodes.conductor import OBSERVED
 from pi0_ros.robot import Robot, load_robot
+from pi0_ros.robot.measurement import joint_value
 from pi0_ros.robot.spec import Kind
 from pi0_ros.ros.commands import COMMAND_TYPES
-from pi0_ros.ros.conversions import chunk_message, to_driver
+from pi0_ros.ros.conversions import chunk_message
 from pi0_ros.ros.qos import RELIABLE, SENSOR
 
 PARTS = ("step", "loaded", "alone")
@@ -282,7 +283,7 @@ class Feed:
         for group in self._robot.groups:
             names = [self._robot.joint_of_channel.get(c.name) for c in group.channels]
             if all(names):
-                found |= dict(zip(names, to_driver(group, [self._at[c.name] for c in group.channels]), strict=True))
+                found |= {n: joint_value(group, self._at[c.name]) for n, c in zip(names, group.channels, strict=True)}
         return {name: value for name, value in found.items() if name.startswith(prefix)}
 
     def _plan(self) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
 import numpy.typing as npt
 
+from pi0_ros.robot.measurement import unwrap_rows
 from pi0_ros.robot.spec import Robot
 
 Array = npt.NDArray[np.float64]
@@ -156,3 +157,16 @@ def in_robot_order(chunk: Chunk, robot: Robot) -> Array:
         return chunk.values
     column = {name: i for i, name in enumerate(chunk.names)}
     return chunk.values[:, [column[name] for name in robot.channel_names]]
+
+
+def on_nearest_turn(chunk: Chunk, robot: Robot, command: Array) -> Chunk:
+    """The same plan with the angles of joints without ends on the turn of the `command` [D], and without jumps by turns.
+
+    The chunk must have passed `check_shape` and `check_values`.
+    """
+    continuous = {c.name for c in robot.channels if c.continuous}
+    columns = np.array([name in continuous for name in chunk.names])
+    if not columns.any():
+        return chunk
+    reference = np.array([command[robot.index[name]] for name in chunk.names])
+    return replace(chunk, values=unwrap_rows(chunk.values, reference, columns))

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from pi0_ros.control.acceptance import History, accept_rows, reach_of
 from pi0_ros.control.blackbox import BlackBox
-from pi0_ros.control.chunk import Cause, Chunk, Verdict, check_chunk, in_robot_order
+from pi0_ros.control.chunk import Cause, Chunk, Verdict, check_chunk, in_robot_order, on_nearest_turn
 from pi0_ros.control.delay import ask_in
 from pi0_ros.control.events import EventLog
 from pi0_ros.control.limiter import Limiter
@@ -31,6 +31,7 @@ from pi0_ros.robot.spec import Kind, Robot
 
 Array = npt.NDArray[np.float64]
 WAITING = 10.0  # [s] between two log lines of a robot that is not there yet
+UNMEASURED = {Kind.VELOCITY: 0.0, Kind.GRIPPER: 1.0}  # where channels start that nobody measures: at rest, open
 MISSED_MOST = 1_000_000  # a pause longer than this many periods is counted as this many
 
 
@@ -69,6 +70,7 @@ class Executor:
         # A list, not an array: of so few numbers a loop costs less than a handful of array operations with cold caches.
         self._tracked = [i for i, k in enumerate(kinds) if k is Kind.POSITION]
         self._driven = np.array([k is Kind.VELOCITY for k in kinds])
+        self._unmeasured = np.array([UNMEASURED.get(k, math.nan) for k in kinds])
         parts = self._limiter.slices
         self._driven_parts = [p for g, p in zip(robot.groups, parts, strict=True) if g.kind is Kind.VELOCITY]
         # A velocity comes to rest on the way to zero, a position wherever it can.
@@ -84,16 +86,31 @@ class Executor:
 
     # What comes in -------------------------------------------------------------------------------------------------
 
-    def on_state(self, steady: float, ros: float, stamp: float, positions: Mapping[str, float]) -> None:
-        """Take joint positions [rad, m] by joint name; joints the robot does not name are skipped."""
-        problem = self._measured.hear_joints(steady, ros, stamp, positions)
+    def on_state(
+        self,
+        steady: float,
+        ros: float,
+        stamp: float,
+        positions: Mapping[str, float],
+        velocities: Mapping[str, float] | None = None,
+        topic: str = "",
+    ) -> None:
+        """Take joint positions [rad, m] and velocities by the robot's joint names, from the source that reads `topic`;
+        joints the robot does not name are skipped."""
+        problem = self._measured.hear_joints(steady, ros, stamp, positions, velocities, topic)
         if problem:
             self._log.add(steady, ros, "warn", "joint_state", problem)
-        self.blackbox.add(steady, ros, "state", (stamp, dict(positions)), 64 * len(positions))
+        self.blackbox.add(steady, ros, "state", (stamp, dict(positions), topic), 64 * len(positions))
 
-    def on_odometry(self, steady: float, ros: float, stamp: float, vx: float, vy: float, wz: float) -> None:
-        """Take the base velocity in the base frame [m/s, rad/s]."""
-        problem = self._measured.hear_odometry(steady, ros, stamp, (vx, vy, wz))
+    def on_publishers(self, publishers: Mapping[str, tuple[str, ...]]) -> None:
+        """Take the names of the nodes that publish on each topic of state."""
+        self._measured.publishers = publishers
+
+    def on_odometry(
+        self, steady: float, ros: float, stamp: float, vx: float, vy: float, wz: float, topic: str = ""
+    ) -> None:
+        """Take the base velocity in the base frame [m/s, rad/s] from the source that reads `topic`."""
+        problem = self._measured.hear_odometry(steady, ros, stamp, (vx, vy, wz), topic)
         if problem:
             self._log.add(steady, ros, "warn", "odometry", problem)
         self.blackbox.add(steady, ros, "odometry", (stamp, (vx, vy, wz)), 64)
@@ -107,9 +124,11 @@ class Executor:
         if verdict.accepted and (other := self._not_driving(chunk.source)):
             self._count(ignored=1)
             return Verdict(False, f"ignored: {other}", Cause.NOT_DRIVING)
-        verdict = self._plausible(chunk) if verdict.accepted else verdict
         if verdict.accepted:
-            measured = np.array(self._measured.values)
+            chunk = on_nearest_turn(chunk, self.robot, self._commanded[0])
+            verdict = self._plausible(chunk)
+        if verdict.accepted:
+            measured = self._measured.or_commanded(self._commanded[0])
             verdict = self._plans.offer(ros, self._plan_clock.time, chunk, self._commanded, measured)
             if self._plans.clamped:
                 self._log.add(steady, ros, "warn", "clamped", self._plans.clamped)
@@ -141,8 +160,8 @@ class Executor:
         return f"{owner or 'another source'} is driving" if owner != source else ""
 
     def on_teleop(self, steady: float, group: str, names: Sequence[str], values: Sequence[float]) -> None:
-        """Take a person's command for one group, by channel or driver joint name, in robot units."""
-        problem = self._teleop.hear(steady, group, names, values)
+        """Take a person's command for one group, by channel name, in robot units."""
+        problem = self._teleop.hear(steady, group, names, values, self._measured.command)
         if problem:
             self._count(refused=1)
             self._log.add(steady, self._clock.ros, "warn", f"teleop {group}", problem)
@@ -225,6 +244,7 @@ class Executor:
             self._count(limited=1)
         before, self._commanded = self._commanded, self._limiter.state
         self._history.add(ros, self._commanded[0], self._measured.values)
+        self._measured.command = self._commanded[0]
         self._plans.crossed(before, self._commanded, self._plan_clock.time, self.period)
         return self._report(steady, ros, self._command(steady, ros), owner)
 
@@ -319,15 +339,17 @@ class Executor:
         text = f"TRACKING: {name} is {self._error:.2f} from its command; holding where the robot is"
         self._fire(steady, ros, Trigger.TRACKING, text, "error")
         self._log.add(steady, ros, "error", "tracking", text)
-        self._hold_at = np.clip(self._measured.values, self._lower, self._upper)
+        self._hold_at = np.clip(self._measured.or_commanded(self._commanded[0]), self._lower, self._upper)
         self._off_track = Since()
 
     def _ready(self, steady: float, ros: float, quiet: str) -> bool:
         """Whether commands may go out: from the first measurement on, and not after it was lost and all is at rest."""
         if self._anchored:
             lost = bool(quiet) and self._stale.lasts(steady, self.settings.state_lost)
+            lost = lost or bool(self._measured.contradicted(steady))  # nobody knows where the robot is
             self._anchored = not (lost and self._limiter.still)
             return self._anchored
+        quiet = quiet or self._measured.unsettled(steady)
         if quiet:
             self._waiting = f"waiting: {quiet}"
             self._log.add(steady, ros, "warn", "waiting", self._waiting, WAITING)
@@ -335,8 +357,9 @@ class Executor:
         if outside := self._measured.outside:
             self._fire(steady, ros, Trigger.FAULT, outside, "error")
             return False
-        start = np.where(self._driven, 0.0, self._measured.values)
+        start = np.where(self._driven, 0.0, self._measured.or_commanded(self._unmeasured))
         self._limiter.reset(start)
+        self._measured.command = start
         self._commanded, self._anchored, self._frozen_at = self._limiter.state, True, start
         self._hold_at, self._waiting = None, ""
         self._history.clear()

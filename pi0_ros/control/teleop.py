@@ -12,6 +12,7 @@ import numpy.typing as npt
 from pi0_ros.control.acceptance import Lead
 from pi0_ros.control.settings import ExecutorSettings
 from pi0_ros.control.watchdogs import silent
+from pi0_ros.robot.measurement import nearest_turn
 from pi0_ros.robot.spec import Group, Kind, Robot
 
 Array = npt.NDArray[np.float64]
@@ -27,11 +28,13 @@ class Device:
         self.heard: float | None = None
         self._recent: deque[tuple[float, tuple[float, ...]]] = deque(maxlen=256)
         self._places = {c.name: i for i, c in enumerate(group.channels)}
-        for names in (group.command.joints, group.teleop.joints if group.teleop else ()):
-            self._places.update({n: i for i, n in enumerate(names[: len(group.channels)])})
+        self._endless = [i for i, c in enumerate(group.channels) if c.continuous]
 
-    def hear(self, steady: float, names: Sequence[str], values: Sequence[float]) -> str:
-        """Take one message; returns why it was refused, "" where it was not. Unknown names are skipped."""
+    def hear(self, steady: float, names: Sequence[str], values: Sequence[float], command: Array | None = None) -> str:
+        """Take one message by channel name; returns why it was refused, "" where it was not. Unknown names are skipped.
+
+        Angles of joints without ends are taken on the turn of the group's `command`, once there is one.
+        """
         if len(names) != len(values):
             return f"teleop for {self.group.name}: {len(names)} names and {len(values)} values"
         found = {self._places[n]: float(v) for n, v in zip(names, values, strict=True) if n in self._places}
@@ -40,6 +43,9 @@ class Device:
         ordered = tuple(found[i] for i in range(len(found)))
         if not all(math.isfinite(v) for v in ordered):
             return f"teleop for {self.group.name} is not finite"
+        if command is not None and self._endless:
+            turned = {i: nearest_turn(ordered[i], float(command[i])) for i in self._endless}
+            ordered = tuple(turned.get(i, v) for i, v in enumerate(ordered))
         if objection := self.lead.objection(ordered):
             return f"teleop for {self.group.name}: {objection}"
         if self.heard is None or silent(self.heard, steady, self.max_age):
@@ -73,17 +79,24 @@ class Teleop:
         self.devices = {
             g.name: Device(g, g.teleop.max_age if g.teleop else settings.teleop_stale, settings) for g in robot.groups
         }
+        ends = np.cumsum([len(g.channels) for g in robot.groups]).tolist()
+        self._parts = {g.name: slice(e - len(g.channels), e) for g, e in zip(robot.groups, ends, strict=True)}
         self._needs_button = bool(robot.takeover.deadman_topic)
         self._leader_motion = robot.takeover.leader_motion
         self._button_age, self._button_heard, self._button = settings.teleop_stale, -math.inf, False
 
-    def hear(self, steady: float, group: str, names: Sequence[str], values: Sequence[float]) -> str:
-        """Take one message for `group`; returns why it was refused, "" where it was not."""
+    def hear(
+        self, steady: float, group: str, names: Sequence[str], values: Sequence[float], command: Array | None = None
+    ) -> str:
+        """Take one message for `group`; returns why it was refused, "" where it was not.
+
+        `command` [D] of all channels, None before the first one.
+        """
         device = self.devices.get(group)
         if device is None:
             return f"teleop for {group!r}, which is no group of this robot"
         try:
-            return device.hear(steady, names, values)
+            return device.hear(steady, names, values, None if command is None else command[self._parts[group]])
         except (TypeError, ValueError) as error:
             return f"teleop for {group}: {error}"
 

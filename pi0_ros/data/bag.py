@@ -63,13 +63,12 @@ def stamp_of(header: Any) -> float:
     return float(header.stamp.sec) + float(header.stamp.nanosec) * 1e-9
 
 
-def joint_positions(message: Any, prefix: str = "") -> tuple[Mapping[str, float], Mapping[str, float]]:
-    """Positions and velocities of a JointState by joint name, `prefix` put before every name."""
-    names = [f"{prefix}{name}" for name in message.name]
-    speeds = message.velocity if len(message.velocity) == len(names) else [0.0] * len(names)
+def joint_positions(message: Any) -> tuple[Mapping[str, float], Mapping[str, float]]:
+    """Positions and velocities of a JointState by the driver's joint names; velocities are empty where it gives none."""
+    speeds = message.velocity if len(message.velocity) == len(message.name) else []
     return (
-        {n: float(v) for n, v in zip(names, message.position, strict=False)},
-        {n: float(v) for n, v in zip(names, speeds, strict=False)},
+        {n: float(v) for n, v in zip(message.name, message.position, strict=False)},
+        {n: float(v) for n, v in zip(message.name, speeds, strict=False)},
     )
 
 

@@ -53,7 +53,7 @@ def write_black_box(
 ) -> Path:
     """Write records as `<ROS time>_<reason>.mcap`; the oldest files go beyond `keep` of them or `budget` bytes.
 
-    Topics: joint_states, odom, executor/command, action_chunk, events, and <camera>/image_raw/compressed. The reason
+    Topics: joint_states (in the robot's names, rad and m, with the topic they came on as frame), odom, executor/command, action_chunk, events, and <camera>/image_raw/compressed. The reason
     stands in the file's metadata record `pi0_ros` too. The name is given when the file is complete. Returns the file.
     Raises OSError where the folder cannot be written.
     """
@@ -93,8 +93,9 @@ def _write(writer: Any, schemas: Mapping[str, Any], record: Record, sequence: in
 def _message(record: Record, channels: Sequence[str]) -> tuple[str, str, dict[str, Any]] | None:
     """(topic, type, fields) of a record; None for a kind that has no message."""
     if record.kind == "state" and isinstance(record.data, tuple):
-        stamp, positions = record.data
-        return "joint_states", "sensor_msgs/msg/JointState", _joint_state(stamp, list(positions), positions.values())
+        stamp, positions, topic = record.data
+        message = _joint_state(stamp, list(positions), positions.values())
+        return "joint_states", "sensor_msgs/msg/JointState", message | {"header": _header(stamp, topic)}
     if record.kind == "odometry" and isinstance(record.data, tuple):
         return "odom", "nav_msgs/msg/Odometry", _odometry(*record.data)
     if record.kind == "command" and isinstance(record.data, tuple):

@@ -25,9 +25,10 @@ from std_srvs.srv import Trigger
 from pi0_ros.msg import ActionChunk, ExecutorState
 from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.robot.spec import Camera, Group, Kind
+from pi0_ros.robot.wire import to_wire
 from pi0_ros.ros.clock import Clocks, seconds
 from pi0_ros.ros.commands import COMMAND_TYPES
-from pi0_ros.ros.conversions import ConversionError, channel_values, to_driver
+from pi0_ros.ros.conversions import ConversionError, channel_values
 from pi0_ros.ros.diagnostics import ERROR
 from pi0_ros.ros.images import PictureError, decode_picture
 from pi0_ros.ros.parameters import Parameter, ParameterError, Parameters
@@ -127,7 +128,7 @@ class Conductor(Node):
         # The time at which the network layer got it, not the time at which this process came round to look.
         at = info["received_timestamp"] * 1e-9 or self.clocks.ros()
         try:
-            values = channel_values(group, message, group.command.joints)
+            values = channel_values(group, message, group.command)
         except ConversionError as error:
             self._fault(f"command on {group.command.topic}: {error}")
             return
@@ -307,7 +308,7 @@ class Conductor(Node):
             swing = np.zeros(len(home))
             swing[0] = TAKEOVER_SWING * math.sin(2.0 * math.pi * t / TAKEOVER)
             message = JointState(name=list(self._arm.teleop.joints))
-            message.position = array("d", to_driver(self._arm, home + swing))
+            message.position = array("d", to_wire(self._arm, home + swing, self._arm.teleop))
             message.header.stamp = self.get_clock().now().to_msg()
             self._leader.publish(message)
             return t >= TAKEOVER

@@ -69,6 +69,7 @@ class PolicyNode(ManagedNode):
         self._policy = self._weights.get(self.values, self.robot)
         self.contract = self._policy.contract
         self._cameras = tuple(self.contract.cameras)
+        self._state = self.contract.needed_state(self.robot)
         self._prompt, self._prompt_heard, self._told_prompt, self._prompt_since = "", 0.0, "", 0.0
         self._situation, self._last, self._last_epoch = Situation(), -np.inf, -1
         self._sequence, self._failures, self._withheld = 0, 0, 0
@@ -128,6 +129,8 @@ class PolicyNode(ManagedNode):
         self.senses.wake()
 
     def _on_executor(self, message: ExecutorState) -> None:
+        if self.senses is not None:
+            self.senses.hear_command(message)
         before = self._situation
         self._situation = Situation(
             self.clocks.steady(),
@@ -151,7 +154,7 @@ class PolicyNode(ManagedNode):
             if kept is not None:
                 self._rest(kept, ending)
                 continue
-            view = senses.view(self._cameras)
+            view = senses.view(self._cameras, self._state)
             if view.missing:
                 self._withhold("; ".join(view.missing))
                 continue

@@ -35,11 +35,12 @@ COMMAND_MAX_AGE = 0.5
 def features(robot: Robot, shapes: dict[str, tuple[int, int, int]]) -> dict[str, dict[str, Any]]:
     """Features of the dataset for pictures of these shapes [H, W, 3] by camera."""
     names = list(robot.channel_names)
+    state = [*names, *robot.state_joints]
     vector = {"dtype": "float32", "shape": (len(names),), "names": names}
     video = {"dtype": "video", "names": ["height", "width", "channels"]}
     return {
         **{f"observation.images.{camera}": {**video, "shape": shape} for camera, shape in shapes.items()},
-        "observation.state": dict(vector),
+        "observation.state": {"dtype": "float32", "shape": (len(state),), "names": state},
         "action": dict(vector),
         "driver": {"dtype": "string", "shape": (1,), "names": None},
         "high_level_task": {"dtype": "string", "shape": (1,), "names": None},
@@ -52,7 +53,7 @@ def frame(robot: Robot, view: View, state: ExecutorState, task: str, subtask: st
     command = dict(zip(state.channels, state.command, strict=True))
     return {
         **{f"observation.images.{camera}": picture for camera, picture in view.pictures.items()},
-        "observation.state": np.array([view.state[n] for n in robot.channel_names], np.float32),
+        "observation.state": np.array([view.state[n] for n in (*robot.channel_names, *robot.state_joints)], np.float32),
         "action": np.array([command[n] for n in robot.channel_names], np.float32),
         "driver": MODE_NAMES[state.mode],
         "high_level_task": task,
@@ -120,6 +121,7 @@ class RecorderNode(ManagedNode):
 
     def _on_state(self, message: ExecutorState) -> None:
         self._state, self._state_heard = message, self.clocks.steady()
+        self.senses.hear_command(message)
 
     def _on_words(self, name: str, message: String) -> None:
         setattr(self, name, " ".join(message.data.split()))

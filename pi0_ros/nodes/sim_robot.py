@@ -19,6 +19,7 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
 from pi0_ros.robot import RobotError, load_robot
+from pi0_ros.robot.measurement import SourceMap
 from pi0_ros.robot.spec import Group, Kind, StateSource
 from pi0_ros.ros.clock import Clocks, time_message
 from pi0_ros.ros.commands import COMMAND_TYPES
@@ -124,7 +125,7 @@ class SimRobotNode(Node):
 
     def _on_command(self, group: Group, message: object) -> None:
         try:
-            values = channel_values(group, message, group.command.joints)
+            values = channel_values(group, message, group.command)
             if not all(map(math.isfinite, values)):
                 raise ConversionError("a value is not finite")
         except ConversionError as error:
@@ -241,10 +242,11 @@ def joint_message(
     source: StateSource, stamp: object, names: tuple[str, ...], positions: object, velocities: object
 ) -> JointState:
     """The JointState of one source: its joints, without the prefix that the robot YAML puts before them."""
+    mapped, renamed = SourceMap(source), {ours for _, ours in source.joints}
     picked = [
-        (n[len(source.prefix) :], p, v)
+        (mapped.reported(n), p, v)
         for n, p, v in zip(names, positions, velocities, strict=True)
-        if n.startswith(source.prefix)
+        if n.startswith(source.prefix) or n in renamed
     ]
     message = JointState(name=[n for n, _, _ in picked])
     message.header.stamp = stamp

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pi0_ros.policy.adapter import Adapter
 from pi0_ros.policy.pipeline import Pipeline
+from pi0_ros.robot.measurement import readings_of
 from pi0_ros.robot.spec import Kind, Robot
 
 
@@ -40,6 +41,11 @@ class Contract:
     resampler: str
     normalisation: str
     finished: tuple[str, ...] = ()
+
+    def needed_state(self, robot: Robot) -> tuple[str, ...]:
+        """What has to be known before a plan is made: what the policy measures, and positions that it holds."""
+        held = [n for n in self.held_channels if robot.channels[robot.index[n]].kind is not Kind.VELOCITY]
+        return tuple(dict.fromkeys((*self.state_channels, *held)))
 
 
 @dataclass(frozen=True)
@@ -114,13 +120,14 @@ def _inverted(cameras: Mapping[str, str | None]) -> dict[str, str]:
 
 def check_fit(robot: Robot, contract: Contract) -> Fit:
     """Compare by name: commanded channels, measured channels, cameras. A channel that nobody commands does not fit."""
-    measured = set(robot.channel_names) | set(robot.joint_of_channel.values())
+    measured = {r.name for r in readings_of(robot) if r.measured or r.commanded}
     cameras = tuple(c.name for c in robot.cameras)
     uncommanded = tuple(n for n in robot.channel_names if n not in contract.channels)
     wrong_hold = tuple(c.name for c in robot.channels if c.name in contract.held_channels and c.kind is Kind.GRIPPER)
     checks = [
         _check("channels the policy commands", contract.channels, robot.channel_names, "robot has"),
         _check("channels the policy measures", contract.state_channels, sorted(measured), "robot measures"),
+        _unmeasured(robot, contract.state_channels),
         _check("cameras the policy sees with", tuple(contract.cameras), cameras, "robot has"),
         _check("cameras of the subtask question", tuple(contract.high_level_cameras), cameras, "robot has"),
         _nothing("robot channels no one would command", uncommanded, f"name them under hold: in {contract.source}"),
@@ -139,6 +146,15 @@ def _check(what: str, wanted: Sequence[str], there: Sequence[str], whose: str) -
         return True, (f"ok  {what}: {', '.join(wanted) or 'none'}",)
     lines = (f"no  {what}: {', '.join(lost)} not there", f"    policy wants: {', '.join(wanted)}")
     return False, (*lines, f"    {whose}: {', '.join(there)}")
+
+
+def _unmeasured(robot: Robot, wanted: Sequence[str]) -> tuple[bool, tuple[str, ...]]:
+    """The way out for velocities that the robot has and nobody reports."""
+    silent = [r.name for r in readings_of(robot) if r.name in wanted and not (r.measured or r.commanded)]
+    if not silent:
+        return True, ()
+    advice = "no source of type odometry under state; measured: false in the group lets the last command stand for it"
+    return False, (f"no  measured by nothing: {', '.join(silent)}; {advice}",)
 
 
 def _nothing(what: str, names: Sequence[str], advice: str) -> tuple[bool, tuple[str, ...]]:

@@ -24,7 +24,7 @@ def read_camera(name: str, at: YamlNode) -> Camera:
 def read_state(at: YamlNode, groups: tuple[Group, ...]) -> tuple[StateSource, ...]:
     """The key `state`: every source of measurements, by topic. Raises RobotError with file, line and key."""
     sources = tuple(_state_source(entry) for entry in at.entries())
-    measured = any(group.kind is not Kind.VELOCITY for group in groups)
+    measured = any(_measures_joints(group) for group in groups)
     if measured and not any(source.type == "joint_state" for source in sources):
         raise at.error("needs at least one source of type joint_state")
     topics = [source.topic for source in sources]
@@ -34,15 +34,60 @@ def read_state(at: YamlNode, groups: tuple[Group, ...]) -> tuple[StateSource, ..
     return sources
 
 
+def _measures_joints(group: Group) -> bool:
+    """Whether anything of a group comes from a joint state."""
+    if group.gripper is not None:
+        return group.gripper.measured
+    return group.kind is Kind.POSITION or any(channel.joint for channel in group.channels)
+
+
 def _state_source(at: YamlNode) -> StateSource:
-    keys = at.section("topic", "type", "max_age", "prefix")
-    prefix = keys.get("prefix")
+    keys = at.section("topic", "type", "max_age", "prefix", "joints", "scale", "offset", "measures", "twist")
+    kind, prefix, twist = keys.need("type").choice("joint_state", "odometry"), keys.get("prefix"), keys.get("twist")
+    for key in ("prefix", "joints", "scale", "offset", "measures") if kind == "odometry" else ("twist",):
+        if key in keys:
+            raise keys.need(key).error(f"a source of type {kind} has no {key}")
+    measures = keys.get("measures")
     return StateSource(
         topic=read_topic(keys.need("topic")),
-        type=keys.need("type").choice("joint_state", "odometry"),
+        type=kind,
         max_age=keys.need("max_age").number(0.0),
         prefix=prefix.text() if prefix else "",
+        joints=_joint_names(keys.get("joints")),
+        scale=_per_joint(keys.get("scale")),
+        offset=_per_joint(keys.get("offset")),
+        measures=measures.texts() if measures else (),
+        twist=twist.choice("base", "world") if twist else "",
     )
+
+
+def _joint_names(at: YamlNode | None) -> tuple[tuple[str, str], ...]:
+    """(driver's name, robot's name) of joints whose names differ."""
+    if at is None:
+        return ()
+    if not at.is_mapping:
+        raise at.error("must map the driver's names to the robot's, for example {fr3_joint1: joint1}")
+    names = tuple((theirs, entry.text()) for theirs, entry in at.items())
+    for theirs, entry in at.items():
+        if [ours for _, ours in names].count(entry.text()) > 1:
+            raise entry.error(f"{entry.text()} is named twice; {theirs} cannot be the same joint")
+    return names
+
+
+def _per_joint(at: YamlNode | None) -> tuple[tuple[str, float], ...]:
+    """One number for all joints, under "", or one for each that is named."""
+    if at is None:
+        return ()
+    if at.is_mapping:
+        return tuple((name, _nonzero(entry)) for name, entry in at.items())
+    return (("", _nonzero(at)),)
+
+
+def _nonzero(at: YamlNode) -> float:
+    value = at.number()
+    if value == 0.0 and "scale" in at.key.split("."):
+        raise at.error("a scale of 0 makes every measurement the same")
+    return value
 
 
 def read_takeover(at: YamlNode | None) -> Takeover:

@@ -23,6 +23,18 @@ class Kind(StrEnum):
     GRIPPER = "gripper"
 
 
+class Axis(StrEnum):
+    """What a velocity of a mobile base is: forward [m/s], left [m/s], turning left [rad/s], in the base frame."""
+
+    VX = "vx"
+    VY = "vy"
+    WZ = "wz"
+
+
+ENDLESS = 1e6
+"""Position bound [rad] of a joint without ends: large enough to mean none, finite so that sums of it stay numbers."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """Bounds of one channel's command.
@@ -47,15 +59,27 @@ class Channel:
     group: str
     unit: str  # "rad", "m", "rad/s", "m/s" or "" for a gripper
     limits: Limits
+    continuous: bool = False
+    """A position on a circle: angles that differ by whole turns are the same place."""
+    axis: Axis | None = None
+    """What a velocity of a mobile base is; None for every other channel."""
+    joint: str = ""
+    """For a velocity: the joint that it moves, "" where it moves none (a base)."""
+    reach: tuple[float, float] = (-ENDLESS, ENDLESS)
+    """For a velocity that moves a joint: the positions between which that joint is kept, margin included."""
 
 
 @dataclass(frozen=True)
 class GripperMap:
-    """The robot joint behind a gripper channel: its value when the channel is 0 and when it is 1."""
+    """The robot joint behind a gripper channel: its value when the channel is 0 and when it is 1.
+
+    `measured`: whether anybody reports that joint; where not, the last command stands for its measurement.
+    """
 
     joint: str
     closed: float
     open: float
+    measured: bool = True
 
 
 @dataclass(frozen=True)
@@ -63,7 +87,10 @@ class CommandTopic:
     """Where a group's commands go.
 
     `type` is one of float64_multi_array, joint_trajectory, joint_state, twist, twist_stamped.
-    `joints` are the names the driver uses, in channel order (equal to the channel names unless renamed).
+    `joints` are the names the driver uses, in channel order (equal to the channel names unless renamed); a gripper may
+    have several, which are commanded together: `followers` gives (multiplier, offset) of each.
+    `order`: for a float64_multi_array, which channel each of its numbers is, () for channel order.
+    `range`: what the driver takes for a closed and an open gripper, None for the values of its joint.
     `frame` is the frame_id of a twist_stamped. `topic` is relative, as written in the YAML.
     """
 
@@ -71,21 +98,32 @@ class CommandTopic:
     type: str
     joints: tuple[str, ...]
     frame: str = ""
+    order: tuple[int, ...] = ()
+    range: tuple[float, float] | None = None
+    followers: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)
 class TeleopTopic:
-    """Where a person's commands for a group come from (joint_state, float64_multi_array, twist, twist_stamped)."""
+    """Where a person's commands for a group come from (joint_state, float64_multi_array, twist, twist_stamped).
+
+    `joints`, `order` and `range` as those of `CommandTopic`, for what the sender says.
+    """
 
     topic: str
     type: str
     max_age: float
     joints: tuple[str, ...]
+    order: tuple[int, ...] = ()
+    range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
 class Group:
-    """Channels that are commanded together: limited together, stopped together, owned by one topic."""
+    """Channels that are commanded together: limited together, stopped together, owned by one topic.
+
+    `measured`: whether a velocity group's velocities are reported; where not, the last command stands for them.
+    """
 
     name: str
     kind: Kind
@@ -93,6 +131,7 @@ class Group:
     command: CommandTopic
     teleop: TeleopTopic | None = None
     gripper: GripperMap | None = None  # only for kind GRIPPER
+    measured: bool = True
 
 
 @dataclass(frozen=True)
@@ -112,12 +151,21 @@ class StateSource:
     """One source of measured state. `type` is joint_state or odometry.
 
     `prefix` is put before every joint name that arrives: two arms whose drivers both say "waist" stay apart.
+    `joints` are (driver's name, robot's name) of joints whose names differ; a joint named there gets no prefix.
+    `scale` and `offset` turn what arrives into rad and m: (joint, number) pairs, under "" for all other joints.
+    `measures` are joints that no channel commands but that are part of the state.
+    `twist`: the frame of an odometry's twist: "base", "world", or "" for what its child_frame_id says.
     """
 
     topic: str
     type: str
     max_age: float
     prefix: str = ""
+    joints: tuple[tuple[str, str], ...] = ()
+    scale: tuple[tuple[str, float], ...] = ()
+    offset: tuple[tuple[str, float], ...] = ()
+    measures: tuple[str, ...] = ()
+    twist: str = ""
 
 
 @dataclass(frozen=True)
@@ -163,7 +211,7 @@ class Robot:
 
     @cached_property
     def joint_of_channel(self) -> Mapping[str, str]:
-        """Channel name to the robot joint that measures it; base velocities measure through odometry and are absent."""
+        """Channel name to the robot joint whose value it is; velocities are absent."""
         named: dict[str, str] = {}
         for group in self.groups:
             for channel in group.channels:
@@ -172,6 +220,17 @@ class Robot:
                 elif group.kind is Kind.POSITION:
                     named[channel.name] = channel.name
         return named
+
+    @cached_property
+    def driven_joints(self) -> Mapping[str, str]:
+        """Velocity channel to the joint that it moves, for those that move one."""
+        return {c.name: c.joint for c in self.channels if c.joint}
+
+    @cached_property
+    def state_joints(self) -> tuple[str, ...]:
+        """Joints that are measured beside the channels: those that velocities move, those that only sources name."""
+        named = [*self.driven_joints.values(), *(n for s in self.state for n in s.measures)]
+        return tuple(dict.fromkeys(named))
 
     def group(self, name: str) -> Group:
         """The group of that name. Raises KeyError listing the groups there are."""

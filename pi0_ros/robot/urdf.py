@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,8 +12,20 @@ from pi0_ros.robot.errors import RobotError
 
 
 @dataclass(frozen=True)
+class Mimic:
+    """A joint's value is `multiplier` times that of `joint`, plus `offset`."""
+
+    joint: str
+    multiplier: float
+    offset: float
+
+
+@dataclass(frozen=True)
 class Joint:
-    """A movable joint: position bounds [rad or m], greatest speed [rad/s or m/s] and effort [N m or N]."""
+    """A movable joint: position bounds [rad or m], greatest speed [rad/s or m/s] and effort [N m or N].
+
+    `mimic`: the joint it follows, None for one that moves by itself.
+    """
 
     name: str
     type: str
@@ -21,6 +33,7 @@ class Joint:
     upper: float
     velocity: float
     effort: float
+    mimic: Mimic | None = None
 
 
 def urdf_text(file: Path) -> str:
@@ -46,7 +59,19 @@ def read_joints(file: Path) -> Mapping[str, Joint]:
     except ElementTree.ParseError as problem:
         raise RobotError(f"{file}: is not XML: {problem}") from problem
     movable = [e for e in root.findall("joint") if e.get("type") in ("revolute", "prismatic", "continuous")]
-    return {joint.name: joint for joint in (_joint(element, file) for element in movable)}
+    return {e.get("name", ""): replace(_joint(e, file), mimic=_mimic(e, file)) for e in movable}
+
+
+def _mimic(element: ElementTree.Element, file: Path) -> Mimic | None:
+    at = element.find("mimic")
+    if at is None:
+        return None
+    try:
+        return Mimic(at.attrib["joint"], float(at.get("multiplier", "1")), float(at.get("offset", "0")))
+    except (KeyError, ValueError) as problem:
+        raise RobotError(
+            f"{file}: joint {element.get('name')}: <mimic> lacks or has a bad value: {problem}"
+        ) from problem
 
 
 def _joint(element: ElementTree.Element, file: Path) -> Joint:

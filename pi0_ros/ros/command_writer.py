@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rclpy.duration import Duration
 from rclpy.node import Node
@@ -13,7 +13,7 @@ from rclpy.publisher import Publisher
 from pi0_ros.control import Command
 from pi0_ros.robot.spec import Group, Robot
 from pi0_ros.ros.clock import time_parts
-from pi0_ros.ros.commands import COMMAND_TYPES, CommandStencil, GroupCommand
+from pi0_ros.ros.commands import COMMAND_TYPES, CommandStencil, GroupCommand, groups_by_topic
 from pi0_ros.ros.qos import RELIABLE
 
 
@@ -22,18 +22,29 @@ class CommandWriter:
 
     def __init__(self, node: Node, robot: Robot, period: float, own: Callable[[object], object]) -> None:
         """`period` [s] between two commands."""
-        self._period = period
-        self.publishers = [self._publisher(node, group, own) for group in robot.groups]
-        # Straight into rcl: what `Publisher.publish` does around it costs half as much again.
-        self._groups = [
-            (CommandStencil(group), _columns(robot, group), publisher.handle.publish_raw)
-            for group, publisher in zip(robot.groups, self.publishers, strict=True)
-        ]
+        self._period, topics = period, groups_by_topic(robot.groups)
+        self.publishers = [self._publisher(node, groups[0], own) for groups in topics]
+        self._all = self._table(robot, topics)
+        # Nobody knows where a gripper without measurement is: until somebody drives, it is told nothing.
+        self._known = self._table(robot, [tuple(g for g in groups if not _blind(g)) for groups in topics])
+        self._topics = self._known
 
     def _publisher(self, node: Node, group: Group, own: Callable[[object], object]) -> Publisher:
         publisher = node.create_publisher(COMMAND_TYPES[group.command.type].message, group.command.topic, RELIABLE)
         own(publisher)
         return publisher
+
+    def _table(self, robot: Robot, topics: Sequence[tuple[Group, ...]]) -> list[_Topic]:
+        # Straight into rcl: what `Publisher.publish` does around it costs half as much again.
+        return [
+            (CommandStencil(*groups), [_columns(robot, group) for group in groups], publisher.handle.publish_raw)
+            for groups, publisher in zip(topics, self.publishers, strict=True)
+            if groups
+        ]
+
+    def include_unmeasured(self, driven: bool) -> None:
+        """Whether grippers that nobody measures are commanded: once a policy or a person has driven."""
+        self._topics = self._all if driven else self._known
 
     def send(self, command: Command) -> None:
         """Publish a command. Raises ValueError, and sends nothing, if a value is not finite."""
@@ -43,8 +54,8 @@ class CommandWriter:
             raise ValueError(f"the command for {', '.join(bad)} is not finite")
         stamp = time_parts(command.stamp)
         ready = [
-            (publish, stencil(GroupCommand(stamp, values[part], rates[part], self._period)))
-            for stencil, part, publish in self._groups
+            (publish, stencil(*[GroupCommand(stamp, values[part], rates[part], self._period) for part in parts]))
+            for stencil, parts, publish in self._topics
         ]
         for publish, serialized in ready:
             publish(serialized)
@@ -57,6 +68,13 @@ class CommandWriter:
         until = time.monotonic() + timeout
         for publisher in self.publishers:
             publisher.wait_for_all_acked(Duration(seconds=max(0.0, until - time.monotonic())))
+
+
+_Topic = tuple[CommandStencil, list[slice], Callable[[bytes], None]]
+
+
+def _blind(group: Group) -> bool:
+    return group.gripper is not None and not group.gripper.measured
 
 
 def _columns(robot: Robot, group: Group) -> slice:

@@ -12,9 +12,10 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from pi0_ros.robot.spec import Group
+from pi0_ros.robot.spec import Group, Kind
+from pi0_ros.robot.wire import finger_rates, fingers, in_wire_order, rates_to_wire, to_wire
 from pi0_ros.ros.clock import duration_parts
-from pi0_ros.ros.conversions import to_driver, twist_axes
+from pi0_ros.ros.conversions import twist_axes
 from pi0_ros.ros.stencil import Number, Stencil
 
 
@@ -30,52 +31,70 @@ class GroupCommand(NamedTuple):
     period: float
 
 
+Groups = tuple[Group, ...]
+Motions = tuple[GroupCommand, ...]
+
+
 @dataclass(frozen=True)
 class CommandType:
-    """A robot YAML type: the message class, the numbers of a command in the message's order, the message they make."""
+    """A robot YAML type: the message class, the numbers of a command in the message's order, the message they make.
+
+    Both take all groups that share the topic: one, or several whose messages carry names.
+    """
 
     message: type
-    numbers: Callable[[Group, GroupCommand], list[Number]]
-    build: Callable[[Group, Sequence[Number]], object]
+    numbers: Callable[[Groups, Motions], list[Number]]
+    build: Callable[[Groups, Sequence[Number]], object]
 
 
 def command_message(group: Group, motion: GroupCommand) -> object:
-    """The driver's message for a group."""
-    kind = COMMAND_TYPES[group.command.type]
-    return kind.build(group, kind.numbers(group, motion))
+    """The driver's message for a group that has a topic of its own."""
+    return shared_message((group,), (motion,))
+
+
+def shared_message(groups: Groups, motions: Motions) -> object:
+    """The driver's one message for the groups of a topic."""
+    kind = COMMAND_TYPES[groups[0].command.type]
+    return kind.build(groups, kind.numbers(groups, motions))
 
 
 class CommandStencil:
-    """`command_message` of one group, serialized, at a small part of its cost."""
+    """`shared_message` of the groups of one topic, serialized, at a small part of its cost."""
 
-    def __init__(self, group: Group) -> None:
-        kind, rest = COMMAND_TYPES[group.command.type], (0.0,) * len(group.channels)
-        self._group, self._numbers = group, kind.numbers
-        self._stencil = Stencil(
-            lambda numbers: kind.build(group, numbers), kind.numbers(group, GroupCommand((0, 0), rest, rest, 0.0))
-        )
+    def __init__(self, *groups: Group) -> None:
+        kind = COMMAND_TYPES[groups[0].command.type]
+        self._groups, self._numbers = groups, kind.numbers
+        rest = [(0.0,) * len(g.channels) for g in groups]
+        example = tuple(GroupCommand((0, 0), r, r, 0.0) for r in rest)
+        self._stencil = Stencil(lambda numbers: kind.build(groups, numbers), kind.numbers(groups, example))
 
-    def __call__(self, motion: GroupCommand) -> bytes:
-        """The message's bytes."""
-        return self._stencil(self._numbers(self._group, motion))
+    def __call__(self, *motions: GroupCommand) -> bytes:
+        """The message's bytes; one motion for each group."""
+        return self._stencil(self._numbers(self._groups, motions))
 
 
-def _driver_rates(group: Group, rates: Sequence[float]) -> list[float]:
-    if group.gripper is None:
-        return list(rates)
-    return [r * (group.gripper.open - group.gripper.closed) for r in rates]
+def groups_by_topic(groups: Sequence[Group]) -> list[tuple[Group, ...]]:
+    """The groups that are commanded by one message each, in the order of their first ones."""
+    shared: dict[str, list[Group]] = {}
+    for group in groups:
+        shared.setdefault(group.command.topic, []).append(group)
+    return [tuple(found) for found in shared.values()]
 
 
 # --- twists -----------------------------------------------------------------------------------------------------
 
-
-def _twist_numbers(group: Group, motion: GroupCommand) -> list[Number]:
-    return list(motion.values)
+_IN_THE_MESSAGE = ("vx", "vy", "wz")
 
 
-def _twist(group: Group, numbers: Sequence[Number]) -> Twist:
-    twist = Twist()
-    for axis, value in zip(twist_axes(group), numbers, strict=True):
+def _twist_numbers(groups: Groups, motions: Motions) -> list[Number]:
+    """The velocities in the order in which a twist has them."""
+    value = dict(zip(twist_axes(groups[0]), motions[0].values, strict=True))
+    return [value[axis] for axis in _IN_THE_MESSAGE if axis in value]
+
+
+def _twist(groups: Groups, numbers: Sequence[Number]) -> Twist:
+    twist, axes = Twist(), twist_axes(groups[0])
+    for axis, value in zip((a for a in _IN_THE_MESSAGE if a in axes), numbers, strict=True):
         if axis == "wz":
             twist.angular.z = value
         else:
@@ -83,35 +102,57 @@ def _twist(group: Group, numbers: Sequence[Number]) -> Twist:
     return twist
 
 
-def _stamped_numbers(group: Group, motion: GroupCommand) -> list[Number]:
-    return [*motion.stamp, *motion.values]
+def _stamped_numbers(groups: Groups, motions: Motions) -> list[Number]:
+    return [*motions[0].stamp, *_twist_numbers(groups, motions)]
 
 
-def _twist_stamped(group: Group, numbers: Sequence[Number]) -> TwistStamped:
-    message = TwistStamped(twist=_twist(group, numbers[2:]))
+def _twist_stamped(groups: Groups, numbers: Sequence[Number]) -> TwistStamped:
+    message = TwistStamped(twist=_twist(groups, numbers[2:]))
     _stamp(message, numbers)
-    message.header.frame_id = group.command.frame
+    message.header.frame_id = groups[0].command.frame
     return message
 
 
 # --- joints -----------------------------------------------------------------------------------------------------
 
 
-def _array_numbers(group: Group, motion: GroupCommand) -> list[Number]:
-    return to_driver(group, motion.values)
+def _positions(group: Group, values: Sequence[float]) -> list[float]:
+    """Channel values as the driver's, one for each name on the topic."""
+    return fingers(group.command, to_wire(group, values))
 
 
-def _array(group: Group, numbers: Sequence[Number]) -> Float64MultiArray:
+def _rates(group: Group, rates: Sequence[float]) -> list[float]:
+    return finger_rates(group.command, rates_to_wire(group, rates))
+
+
+def _names(groups: Groups) -> list[str]:
+    return [name for group in groups for name in group.command.joints]
+
+
+def _array_numbers(groups: Groups, motions: Motions) -> list[Number]:
+    group = groups[0]
+    return in_wire_order(group.command, _positions(group, motions[0].values))
+
+
+def _array(groups: Groups, numbers: Sequence[Number]) -> Float64MultiArray:
     return Float64MultiArray(data=array("d", numbers))
 
 
-def _joint_numbers(group: Group, motion: GroupCommand) -> list[Number]:
-    return [*motion.stamp, *to_driver(group, motion.values), *_driver_rates(group, motion.rates)]
+def _joint_numbers(groups: Groups, motions: Motions) -> list[Number]:
+    pairs = list(zip(groups, motions, strict=True))
+    if groups[0].kind is Kind.VELOCITY:
+        return [*motions[0].stamp, *(v for _, m in pairs for v in m.values)]
+    positions = [v for g, m in pairs for v in _positions(g, m.values)]
+    return [*motions[0].stamp, *positions, *(r for g, m in pairs for r in _rates(g, m.rates))]
 
 
-def _joint_state(group: Group, numbers: Sequence[Number]) -> JointState:
-    message, count = JointState(name=list(group.command.joints)), len(group.channels)
+def _joint_state(groups: Groups, numbers: Sequence[Number]) -> JointState:
+    message = JointState(name=_names(groups))
     _stamp(message, numbers)
+    count = len(message.name)
+    if groups[0].kind is Kind.VELOCITY:
+        message.velocity = array("d", numbers[2:])
+        return message
     message.position, message.velocity = array("d", numbers[2 : 2 + count]), array("d", numbers[2 + count :])
     return message
 
@@ -124,26 +165,40 @@ def stopping_distance(rate: float, acceleration: float) -> tuple[float, float]:
     return rate * abs(rate) / (2.0 * acceleration), abs(rate) / acceleration
 
 
-def _rest(group: Group, motion: GroupCommand) -> tuple[list[float], float]:
-    """Where the group comes to rest, all channels together, and how long that takes [s]."""
-    stops = [stopping_distance(r, c.limits.acceleration) for r, c in zip(motion.rates, group.channels, strict=True)]
-    longest = max((duration for _, duration in stops), default=0.0)
-    ends = [v + r * longest / 2.0 for v, r in zip(motion.values, motion.rates, strict=True)]
-    inside = [min(max(e, c.limits.lower), c.limits.upper) for e, c in zip(ends, group.channels, strict=True)]
-    return inside, longest
+def _rest(groups: Groups, motions: Motions) -> tuple[list[list[float]], float]:
+    """Where the groups come to rest, all channels together, and how long that takes [s]."""
+    pairs = list(zip(groups, motions, strict=True))
+    longest = max(
+        (
+            stopping_distance(r, c.limits.acceleration)[1]
+            for g, m in pairs
+            for r, c in zip(m.rates, g.channels, strict=True)
+        ),
+        default=0.0,
+    )
+    ends = []
+    for group, motion in pairs:
+        reached = [v + r * longest / 2.0 for v, r in zip(motion.values, motion.rates, strict=True)]
+        limits = [c.limits for c in group.channels]
+        ends.append([min(max(e, m.lower), m.upper) for e, m in zip(reached, limits, strict=True)])
+    return ends, longest
 
 
-def _trajectory_numbers(group: Group, motion: GroupCommand) -> list[Number]:
+def _trajectory_numbers(groups: Groups, motions: Motions) -> list[Number]:
     """The command one period ahead, then the stop that follows should no further message arrive."""
-    ends, duration = _rest(group, motion)
-    ahead = [*to_driver(group, motion.values), *_driver_rates(group, motion.rates), *duration_parts(motion.period)]
-    rest = [*to_driver(group, ends), *duration_parts(motion.period + max(duration, motion.period))]
-    return [*motion.stamp, *ahead, *rest]
+    ends, duration = _rest(groups, motions)
+    period = motions[0].period
+    pairs = list(zip(groups, motions, strict=True))
+    ahead = [v for g, m in pairs for v in _positions(g, m.values)] + [r for g, m in pairs for r in _rates(g, m.rates)]
+    rest = [v for g, end in zip(groups, ends, strict=True) for v in _positions(g, end)]
+    after = duration_parts(period + max(duration, period))
+    return [*motions[0].stamp, *ahead, *duration_parts(period), *rest, *after]
 
 
-def _trajectory(group: Group, numbers: Sequence[Number]) -> JointTrajectory:
-    message, count = JointTrajectory(joint_names=list(group.command.joints)), len(group.channels)
+def _trajectory(groups: Groups, numbers: Sequence[Number]) -> JointTrajectory:
+    message = JointTrajectory(joint_names=_names(groups))
     _stamp(message, numbers)
+    count = len(message.joint_names)
     ahead, rest = numbers[2 : 4 + 2 * count], numbers[4 + 2 * count :]
     still = array("d", [0.0] * count)
     message.points = [

@@ -76,6 +76,7 @@ class ControlThread:
         self._period = 1.0 / robot.control_rate
         self._fallback = FallbackStop(robot)
         self.core = Executor(robot, settings)
+        writer.include_unmeasured(False)
         inputs.deliver_to(self.core)
         self._inbox: deque[Note] = deque(maxlen=INBOX)
         self._last, self._step, self._events = None, None, ()
@@ -135,6 +136,8 @@ class ControlThread:
 
     def _core_command(self, steady: float, ros: float) -> Command | None:
         self._step = self.core.step(steady, ros)
+        if self._step.owner in ("policy", "teleop"):
+            self._writer.include_unmeasured(True)
         self._events = self._step.events
         if self._step.seam is not self._seam:
             self._seam = self._step.seam

@@ -18,7 +18,9 @@ from trajectory_msgs.msg import JointTrajectory
 
 from pi0_ros.control import Chunk, unflatten
 from pi0_ros.msg import ActionChunk, ExecutorState
-from pi0_ros.robot.spec import Group
+from pi0_ros.robot.measurement import base_velocity
+from pi0_ros.robot.spec import Group, Kind
+from pi0_ros.robot.wire import Wire, first_finger, from_wire, in_channel_order
 from pi0_ros.ros.clock import duration_message, seconds, time_message
 
 Vector = NDArray[np.float64]
@@ -32,55 +34,40 @@ class ConversionError(ValueError):
 
 
 def joint_state_values(message: JointState) -> tuple[dict[str, float], dict[str, float]]:
-    """Positions and velocities by joint name (rad, m and their rates); velocities may be absent."""
+    """Positions and velocities by joint name, in the driver's names and units; either may be absent (wheels say none)."""
     names = message.name
-    if not names or len(message.position) != len(names):
-        raise ConversionError(f"joint state has {len(names)} names and {len(message.position)} positions")
     if len(set(names)) != len(names):
-        raise ConversionError(f"joint state names a joint twice: {', '.join(sorted(names))}")
+        twice = sorted({name for name in names if list(names).count(name) > 1})
+        raise ConversionError(f"joint state names {', '.join(twice)} twice")
+    if len(message.position) not in (0, len(names)) or not names:
+        raise ConversionError(f"joint state has {len(names)} names and {len(message.position)} positions")
     velocities = dict(zip(names, message.velocity, strict=True)) if len(message.velocity) == len(names) else {}
-    return dict(zip(names, message.position, strict=True)), velocities
+    positions = dict(zip(names, message.position, strict=True)) if message.position else {}
+    return positions, velocities
 
 
-def odometry_values(message: Odometry) -> tuple[float, float, float]:
-    """Forward, left and turning velocity in the base frame [m/s, m/s, rad/s]."""
-    twist = message.twist.twist
+def odometry_values(message: Odometry, frame: str = "") -> tuple[float, float, float]:
+    """Forward, left and turning velocity in the base frame [m/s, m/s, rad/s].
+
+    The message defines its twist in `child_frame_id`: where that is the frame of the pose, or `frame` is "world", it is
+    turned into the base frame; "base" takes it as it is.
+    """
+    twist, child = message.twist.twist, message.child_frame_id
+    if frame == "world" or (frame == "" and child and child == message.header.frame_id):
+        v, w, q = twist.linear, twist.angular, message.pose.pose.orientation
+        return base_velocity((v.x, v.y, v.z), (w.x, w.y, w.z), q.x, q.y, q.z, q.w)
     return twist.linear.x, twist.linear.y, twist.angular.z
 
 
-# --- gripper units ----------------------------------------------------------------------------------------------
-
-
-def to_driver(group: Group, values: Sequence[float]) -> list[float]:
-    """Channel values of a group as its driver wants them: a gripper's 0 .. 1 becomes a joint value."""
-    if group.gripper is None:
-        return [float(v) for v in values]
-    closed, opened = group.gripper.closed, group.gripper.open
-    return [closed + float(v) * (opened - closed) for v in values]
-
-
-def from_driver(group: Group, values: Sequence[float]) -> list[float]:
-    """Driver values of a group as channel values: the inverse of `to_driver`."""
-    if group.gripper is None:
-        return [float(v) for v in values]
-    closed, opened = group.gripper.closed, group.gripper.open
-    return [(float(v) - closed) / (opened - closed) for v in values]
-
-
-_TWIST_AXES = {1: ("vx",), 2: ("vx", "wz"), 3: ("vx", "vy", "wz")}
+# --- commands and teleop, message to channels -------------------------------------------------------------------
 
 
 def twist_axes(group: Group) -> tuple[str, ...]:
-    """Which of vx, vy, wz each channel of a group is: by the end of its name, else by how many there are."""
-    ends = tuple(c.name.rsplit("_", 1)[-1] for c in group.channels)
-    if set(ends) <= {"vx", "vy", "wz"} and len(set(ends)) == len(ends):
-        return ends
-    if len(ends) not in _TWIST_AXES:
-        raise ConversionError(f"group {group.name} has {len(ends)} channels, a twist carries vx, vy and wz")
-    return _TWIST_AXES[len(ends)]
-
-
-# --- commands and teleop, message to channels -------------------------------------------------------------------
+    """Which of vx, vy, wz each channel of a group is."""
+    axes = tuple(c.axis for c in group.channels if c.axis is not None)
+    if len(axes) != len(group.channels):
+        raise ConversionError(f"group {group.name} is no base: its channels are not vx, vy or wz")
+    return axes
 
 
 def _by_name(names: Sequence[str], values: Sequence[float], wanted: Sequence[str]) -> list[float]:
@@ -93,23 +80,26 @@ def _by_name(names: Sequence[str], values: Sequence[float], wanted: Sequence[str
     return [found[name] for name in wanted]
 
 
-def _read_array(group: Group, message: Float64MultiArray, joints: Sequence[str]) -> list[float]:
-    if len(message.data) != len(group.channels):
-        raise ConversionError(f"{len(message.data)} values for the {len(group.channels)} channels of {group.name}")
-    return from_driver(group, message.data)
+def _read_array(group: Group, message: Float64MultiArray, wire: Wire) -> list[float]:
+    count = len(wire.joints) if group.gripper is not None else len(group.channels)
+    if len(message.data) != count:
+        raise ConversionError(f"{len(message.data)} values for the {count} channels of {group.name}")
+    return in_channel_order(wire, first_finger(wire, message.data))
 
 
-def _read_joint_state(group: Group, message: JointState, joints: Sequence[str]) -> list[float]:
-    return from_driver(group, _by_name(message.name, message.position, joints))
+def _read_joint_state(group: Group, message: JointState, wire: Wire) -> list[float]:
+    """Positions, or the velocities of a group that is driven by them."""
+    values = message.velocity if group.kind is Kind.VELOCITY else message.position
+    return first_finger(wire, _by_name(message.name, values, wire.joints))
 
 
-def _read_trajectory(group: Group, message: JointTrajectory, joints: Sequence[str]) -> list[float]:
+def _read_trajectory(group: Group, message: JointTrajectory, wire: Wire) -> list[float]:
     if not message.points:
         raise ConversionError("joint trajectory without points")
-    return from_driver(group, _by_name(message.joint_names, message.points[0].positions, joints))
+    return first_finger(wire, _by_name(message.joint_names, message.points[0].positions, wire.joints))
 
 
-def _read_twist(group: Group, message: Twist | TwistStamped, joints: Sequence[str]) -> list[float]:
+def _read_twist(group: Group, message: Twist | TwistStamped, wire: Wire) -> list[float]:
     twist = message.twist if isinstance(message, TwistStamped) else message
     value = {"vx": twist.linear.x, "vy": twist.linear.y, "wz": twist.angular.z}
     return [value[axis] for axis in twist_axes(group)]
@@ -124,12 +114,13 @@ _READERS: Mapping[type, Callable[..., list[float]]] = {
 }
 
 
-def channel_values(group: Group, message: object, joints: Sequence[str]) -> list[float]:
+def channel_values(group: Group, message: object, wire: Wire) -> list[float]:
     """The group's channel values that a command or teleop message carries, in channel order; raises ConversionError.
 
-    `joints`: what the sender calls the channels. Of a trajectory the first point counts.
+    `wire`: `group.command` or `group.teleop`, which say what the sender calls the channels and where a gripper's ends
+    are. Of a trajectory the first point counts.
     """
-    return _READERS[type(message)](group, message, joints)
+    return from_wire(group, _READERS[type(message)](group, message, wire), wire)
 
 
 # --- plans ------------------------------------------------------------------------------------------------------

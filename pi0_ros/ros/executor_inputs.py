@@ -6,6 +6,7 @@ import math
 from collections import deque
 from functools import partial
 
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import Bool, Float64MultiArray
 
@@ -48,6 +49,8 @@ class ExecutorInputs:
 
     def read_routine(self) -> None:
         """Measurements and chunks: some time before the deadline, because their handling takes long at times."""
+        if self._routine.recount():
+            self._core.on_publishers({topic: self._routine.publishers(s) for topic, s in self._states})
         self._routine.take(self._longest)
 
     def read_urgent(self) -> None:
@@ -62,9 +65,12 @@ class ExecutorInputs:
 
     def _subscribe(self) -> None:
         own, routine, urgent = self._node.own, self._routine, self._urgent
+        self._states: list[tuple[str, Subscription]] = []
         for source in self._robot.state:
             callbacks = (self._on_joints, self._on_odometry, self._refuse)
-            own(routine.keep(subscribe_state(self._node, source, *callbacks, routine.group), newest=True))
+            subscription = subscribe_state(self._node, source, *callbacks, routine.group)
+            own(routine.keep(subscription, newest=True))
+            self._states.append((source.topic, subscription))
         for group in self._robot.groups:
             if group.teleop is not None:
                 kind = TELEOP_TYPES[group.teleop.type]
@@ -86,15 +92,15 @@ class ExecutorInputs:
             self._complained[topic] = steady
             self._events.append(Event(steady, 0.0, "warn", "message", f"message on {topic} refused: {error}"))
 
-    def _on_joints(self, source: StateSource, stamp: float, positions: dict, _: dict) -> None:
+    def _on_joints(self, source: StateSource, stamp: float, positions: dict, velocities: dict) -> None:
         received, ros = self._received(self._routine)
         self.rates.setdefault(source.topic, Rate()).tick(received)
-        self._core.on_state(received, ros, stamp, positions)
+        self._core.on_state(received, ros, stamp, positions, velocities, source.topic)
 
     def _on_odometry(self, source: StateSource, stamp: float, velocity: tuple[float, float, float]) -> None:
         received, ros = self._received(self._routine)
         self.rates.setdefault(source.topic, Rate()).tick(received)
-        self._core.on_odometry(received, ros, stamp, *velocity)
+        self._core.on_odometry(received, ros, stamp, *velocity, source.topic)
 
     def _on_chunk(self, message: ActionChunk) -> None:
         chunk = chunk_from_message(message)
@@ -104,7 +110,7 @@ class ExecutorInputs:
 
     def _on_teleop(self, group: Group, message: JointState | Float64MultiArray) -> None:
         try:
-            values = channel_values(group, message, group.teleop.joints)
+            values = channel_values(group, message, group.teleop)
         except ConversionError as error:
             self._refuse(group.teleop.topic, error)
             return

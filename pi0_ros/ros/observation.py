@@ -11,10 +11,13 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from pi0_ros.robot.spec import Camera, Robot
+from pi0_ros.robot.agreement import Agreement
+from pi0_ros.robot.measurement import nearest_turn, readings_of
+from pi0_ros.robot.spec import Axis, Camera, Robot
 
 PICTURES_KEPT = 8
 SAMPLES_KEPT = 100
+SAME = 0.1  # [rad, m, strokes] two publishers' values nearer than this are one measurement
 FUTURE = 0.05
 """Seconds that a stamp may lie ahead of our clock before it is distrusted."""
 
@@ -44,9 +47,10 @@ class Snapshot:
 
 
 class Track:
-    """One measured number over time; stamps rise."""
+    """One measured number over time; stamps rise. `continuous`: an angle, kept without jumps by whole turns."""
 
-    def __init__(self) -> None:
+    def __init__(self, continuous: bool = False) -> None:
+        self._continuous, self.max_age = continuous, math.nan
         self._times: deque[float] = deque(maxlen=SAMPLES_KEPT)
         self._values: deque[float] = deque(maxlen=SAMPLES_KEPT)
         self.received = -math.inf
@@ -55,6 +59,8 @@ class Track:
         """Append a sample; one that is not newer than the last, or not finite, is dropped and False is returned."""
         if not math.isfinite(value) or (self._times and stamp <= self._times[-1]):
             return False
+        if self._continuous and self._values:
+            value = nearest_turn(value, self._values[-1])
         self._times.append(stamp)
         self._values.append(value)
         self.received = received
@@ -79,23 +85,16 @@ class Synchroniser:
         self._robot = robot
         self._cameras: dict[str, Camera] = {c.name: c for c in robot.cameras}
         self._pictures: dict[str, deque[Picture]] = {n: deque(maxlen=PICTURES_KEPT) for n in self._cameras}
-        self._channels = self._state_channels(robot)
-        self._tracks = {name: Track() for name in self._channels}
-        self._state_age = max((s.max_age for s in robot.state), default=0.1)
+        self._readings = {r.name: r for r in readings_of(robot)}
+        self._tracks = self._new_tracks()
+        ages = {kind: [s.max_age for s in robot.state if s.type == kind] for kind in ("joint_state", "odometry")}
+        self._first_age = {kind: (found or [0.1])[0] for kind, found in ages.items()}
+        self._ages = {s.topic: s.max_age for s in robot.state}
+        self._command: Mapping[str, float] = {}
+        self.agreement = Agreement()
 
-    @staticmethod
-    def _state_channels(robot: Robot) -> dict[str, tuple[str, float, float]]:
-        """Channel: the joint that measures it and the line (offset, scale) from joint value to channel value."""
-        lines: dict[str, tuple[str, float, float]] = {}
-        for group in robot.groups:
-            for channel in group.channels:
-                joint = robot.joint_of_channel.get(channel.name, "")
-                if group.gripper is not None:
-                    scale = 1.0 / (group.gripper.open - group.gripper.closed)
-                    lines[channel.name] = (joint, -group.gripper.closed * scale, scale)
-                else:
-                    lines[channel.name] = (joint, 0.0, 1.0)
-        return lines
+    def _new_tracks(self) -> dict[str, Track]:
+        return {name: Track(reading.continuous) for name, reading in self._readings.items() if reading.measured}
 
     def add_picture(self, camera: str, received: float, stamp: float, ros: float, message: object) -> None:
         """A picture came at steady `received` and ROS time `ros`, taken at `stamp` (zero or future: `ros` is used)."""
@@ -105,29 +104,47 @@ class Synchroniser:
             return
         kept.append(Picture(at, received, message))
 
-    def add_joints(self, received: float, stamp: float, ros: float, positions: Mapping[str, float]) -> None:
-        """Joint positions by joint name (rad, m) at ROS time `stamp`."""
+    def add_joints(
+        self,
+        received: float,
+        stamp: float,
+        ros: float,
+        positions: Mapping[str, float],
+        velocities: Mapping[str, float] | None = None,
+        topic: str = "",
+    ) -> None:
+        """Joint positions and velocities by the robot's joint names (rad, m and their rates) at ROS time `stamp`."""
         at = stamp if 0.0 < stamp <= ros + FUTURE else ros
-        for name, (joint, offset, scale) in self._channels.items():
-            if joint in positions:
-                self._tracks[name].add(received, at, offset + scale * positions[joint])
+        for name, reading in self._readings.items():
+            reported = (velocities or {} if reading.rate else positions).get(reading.joint)
+            if reported is None or not reading.joint or not math.isfinite(reported):
+                continue
+            value = reported if reading.rate else reading.value(reported)
+            self._tracks[name].add(received, at, value)
+            self._tracks[name].max_age = self._ages.get(topic, math.nan)
+            if not reading.rate and not reading.continuous:
+                self.agreement.hear(name, topic, received, value, SAME, reading.speed, False)
 
-    def add_odometry(self, received: float, stamp: float, ros: float, velocity: tuple[float, float, float]) -> None:
+    def add_odometry(
+        self, received: float, stamp: float, ros: float, velocity: tuple[float, float, float], topic: str = ""
+    ) -> None:
         """Base velocity vx, vy, wz in the base frame [m/s, m/s, rad/s] at ROS time `stamp`."""
         at = stamp if 0.0 < stamp <= ros + FUTURE else ros
-        for name, value in self._base_values(velocity):
-            self._tracks[name].add(received, at, value)
+        for name, reading in self._readings.items():
+            if reading.axis is not None:
+                self._tracks[name].add(received, at, velocity[tuple(Axis).index(reading.axis)])
+                self._tracks[name].max_age = self._ages.get(topic, math.nan)
 
-    def _base_values(self, velocity: tuple[float, float, float]) -> list[tuple[str, float]]:
-        axis = dict(zip(("vx", "vy", "wz"), velocity, strict=True))
-        free = [name for name, (joint, _, _) in self._channels.items() if not joint]
-        return [(name, axis[name.rsplit("_", 1)[-1]]) for name in free if name.rsplit("_", 1)[-1] in axis]
+    def add_command(self, command: Mapping[str, float]) -> None:
+        """What the executor commands by channel: it says on which turn an angle is, and stands for what nobody measures."""
+        self._command = {name: value for name, value in command.items() if math.isfinite(value)}
 
     def clear(self) -> None:
         """Forget everything: the clock jumped, so old stamps mean nothing."""
         for kept in self._pictures.values():
             kept.clear()
-        self._tracks = {name: Track() for name in self._channels}
+        self._tracks = self._new_tracks()
+        self.agreement.forget()
 
     def newest(self, camera: str) -> Picture | None:
         """The newest picture of a camera."""
@@ -149,23 +166,42 @@ class Synchroniser:
                 stale[camera.name] = f"camera {camera.name}: {since} on {camera.topic} (at most {camera.max_age:g} s)"
         return stale
 
-    def _state_missing(self, state: Mapping[str, float | None], steady: float) -> list[str]:
-        missing = []
-        for name, value in state.items():
-            if value is not None and steady - self._tracks[name].received <= self._state_age:
-                continue
-            source = self._channels[name][0] or "odometry"
-            missing.append(f"{name} (from {source})")
-        if not missing:
-            return []
-        topics = ", ".join(s.topic for s in self._robot.state)
-        return [f"no fresh state on {topics} for {', '.join(missing)}"]
+    def _age_of(self, name: str) -> float:
+        """The max_age of the source that a reading came from; before it came, of the first that could give it."""
+        known = self._tracks[name].max_age
+        kind = "odometry" if self._readings[name].axis is not None else "joint_state"
+        return known if math.isfinite(known) else self._first_age[kind]
 
-    def take(self, steady: float, ros: float, cameras: Iterable[str] | None = None) -> Snapshot:
+    def _state(self, stamp: float, steady: float) -> dict[str, float]:
+        """What is known at ROS time `stamp`, by name: measured lately, or commanded where nobody measures."""
+        state = {}
+        for name, reading in self._readings.items():
+            track, command = self._tracks.get(name), self._command.get(name)
+            value = track.at(stamp, self._age_of(name)) if track is not None else None
+            if value is not None and track is not None and steady - track.received <= self._age_of(name):
+                turned = reading.continuous and command is not None
+                state[name] = nearest_turn(value, command or 0.0) if turned else value
+            elif not reading.needed and command is not None:
+                state[name] = command
+        return state
+
+    def _state_missing(self, missing: Iterable[str]) -> list[str]:
+        sources = []
+        for name in missing:
+            reading = self._readings[name]
+            odometry = "odometry" if reading.axis is not None else "the executor's command, which there is none of yet"
+            sources.append(f"{name} (from {reading.joint or odometry})")
+        topics = ", ".join(s.topic for s in self._robot.state)
+        return [f"no fresh state on {topics} for {', '.join(sources)}"] if sources else []
+
+    def take(
+        self, steady: float, ros: float, cameras: Iterable[str] | None = None, state: Iterable[str] | None = None
+    ) -> Snapshot:
         """The newest synchronised snapshot of the cameras (default: all) at steady time `steady` and ROS time `ros`.
 
         Its time is the newest at which every fresh camera has a picture; each camera gives the picture nearest to it.
-        A camera that the robot YAML requires must be fresh; others are left out when they are not.
+        A camera that the robot YAML requires must be fresh; others are left out when they are not. `state`: the channels
+        and joints that have to be known (default: all); others are left out where they are not.
         """
         wanted = tuple(self._cameras if cameras is None else cameras)
         stale = self.stale(wanted, steady, ros)
@@ -173,10 +209,10 @@ class Synchroniser:
         fresh = [name for name in wanted if name not in stale]
         if missing or (wanted and not fresh):
             return Snapshot(missing=tuple(missing or stale.values()))
+        if (contradiction := self.agreement.contradiction(steady)) is not None:
+            return Snapshot(missing=(contradiction.sentence(),))
         stamp = min((self._pictures[n][-1].stamp for n in fresh), default=ros)
         pictures = {n: min(self._pictures[n], key=lambda p: abs(p.stamp - stamp)) for n in fresh}
-        state = {n: t.at(stamp, self._state_age) for n, t in self._tracks.items()}
-        missing = self._state_missing(state, steady)
-        if missing:
-            return Snapshot(missing=tuple(missing))
-        return Snapshot(stamp, pictures, {n: v for n, v in state.items() if v is not None})
+        known = self._state(stamp, steady)
+        missing = self._state_missing(n for n in (self._readings if state is None else state) if n not in known)
+        return Snapshot(missing=tuple(missing)) if missing else Snapshot(stamp, pictures, known)

@@ -15,9 +15,10 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from pi0_ros.control import Chunk
 from pi0_ros.robot.kinematics import Chain, chains
+from pi0_ros.robot.measurement import joint_value
 from pi0_ros.robot.spec import Group, Kind, Robot
 from pi0_ros.ros.clock import duration_message, time_message
-from pi0_ros.ros.conversions import to_driver, twist_axes
+from pi0_ros.ros.conversions import twist_axes
 
 COLOURS = ((0.15, 0.55, 1.0), (1.0, 0.5, 0.1), (0.3, 0.8, 0.3), (0.8, 0.3, 0.9))
 WIDTH = 0.006
@@ -39,7 +40,7 @@ class Preview:
         """Values [H] by URDF joint (rad, m) of a plan that names all channels."""
         column = {name: plan.values[:, k] for k, name in enumerate(plan.names)}
         return {
-            self._robot.joint_of_channel[c.name]: np.array([to_driver(g, [v])[0] for v in column[c.name]])
+            self._robot.joint_of_channel[c.name]: np.array([joint_value(g, float(v)) for v in column[c.name]])
             if g.kind is Kind.GRIPPER
             else column[c.name]
             for c, g in self._joints
@@ -77,7 +78,7 @@ class Preview:
         chain: Chain | None = self._chains.get(group.name)
         if chain is not None:
             return chain.points(values)
-        if group.kind is not Kind.VELOCITY:
+        if any(c.axis is None for c in group.channels):
             return None
         columns = [plan.names.index(c.name) for c in group.channels]
         return base_path(plan.values[:, columns], twist_axes(group), plan.period)

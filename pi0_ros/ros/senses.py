@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rclpy.node import Node
 
+from pi0_ros.msg import ExecutorState
 from pi0_ros.robot.spec import Camera, Robot, StateSource
 from pi0_ros.ros.clock import Clocks, seconds
 from pi0_ros.ros.diagnostics import Rate
@@ -70,10 +71,13 @@ class Senses:
             self._count += 1
             self._changed.notify_all()
 
-    def view(self, cameras: Iterable[str]) -> View:
-        """The newest observation of these cameras, decoded; or only `missing`, sentences that name what is not there."""
+    def view(self, cameras: Iterable[str], state: Iterable[str] | None = None) -> View:
+        """The newest observation of these cameras, decoded; or only `missing`, sentences that name what is not there.
+
+        `state`: the channels and joints that have to be known; None: all that the robot has.
+        """
         with self._changed:
-            snapshot = self._memory.take(self._clocks.steady(), self._clocks.ros(), tuple(cameras))
+            snapshot = self._memory.take(self._clocks.steady(), self._clocks.ros(), tuple(cameras), state)
         return self._decode(snapshot) if snapshot.complete else View(missing=snapshot.missing)
 
     def _decode(self, snapshot: Snapshot) -> View:
@@ -116,8 +120,14 @@ class Senses:
 
     def _on_joints(self, source: StateSource, stamp: float, positions: dict, velocities: dict) -> None:
         with self._changed:
-            self._memory.add_joints(self._clocks.steady(), stamp, self._clocks.ros(), positions)
+            now = self._clocks.steady(), stamp, self._clocks.ros()
+            self._memory.add_joints(*now, positions, velocities, source.topic)
 
     def _on_odometry(self, source: StateSource, stamp: float, velocity: tuple[float, float, float]) -> None:
         with self._changed:
-            self._memory.add_odometry(self._clocks.steady(), stamp, self._clocks.ros(), velocity)
+            self._memory.add_odometry(self._clocks.steady(), stamp, self._clocks.ros(), velocity, source.topic)
+
+    def hear_command(self, message: ExecutorState) -> None:
+        """Take what the executor commands: it says on which turn an angle is, and stands for what nobody measures."""
+        with self._changed:
+            self._memory.add_command(dict(zip(message.channels, message.command, strict=False)))

@@ -12,6 +12,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Float64MultiArray
 
+from pi0_ros.robot.measurement import SourceMap
 from pi0_ros.robot.spec import Camera, StateSource
 from pi0_ros.ros.clock import seconds
 from pi0_ros.ros.conversions import ConversionError, joint_state_values, odometry_values
@@ -33,11 +34,6 @@ Velocity = Callable[[StateSource, float, tuple[float, float, float]], None]
 Refused = Callable[[str, Exception], None]
 
 
-def prefixed(prefix: str, values: Mapping[str, float]) -> dict[str, float]:
-    """The same values with the source's prefix before every joint name."""
-    return {prefix + name: value for name, value in values.items()}
-
-
 def subscribe_state(
     node: Node,
     source: StateSource,
@@ -46,7 +42,11 @@ def subscribe_state(
     refused: Refused,
     group: CallbackGroup | None = None,
 ) -> Subscription:
-    """Subscribe to a state source: `joints(source, stamp, positions, velocities)` or `velocity(source, stamp, (vx, vy, wz))`."""
+    """Subscribe to a state source: `joints(source, stamp, positions, velocities)` or `velocity(source, stamp, (vx, vy, wz))`.
+
+    Joints come in the robot's names, rad and m, and base velocities in the base frame.
+    """
+    mapped = SourceMap(source)
 
     def on_joints(message: JointState) -> None:
         try:
@@ -55,10 +55,17 @@ def subscribe_state(
             refused(source.topic, error)
             return
         stamp = seconds(message.header.stamp)
-        joints(source, stamp, prefixed(source.prefix, positions), prefixed(source.prefix, rates))
+        if positions or rates:
+            joints(source, stamp, mapped.positions(positions), mapped.rates(rates))
 
     def on_odometry(message: Odometry) -> None:
-        velocity(source, seconds(message.header.stamp), odometry_values(message))
+        if not (message.child_frame_id or source.twist):
+            node.get_logger().warning(
+                f"odometry on {source.topic} does not say in which frame its twist is (child_frame_id is empty); it is taken "
+                "as the base's; say twist: base or twist: world in the robot YAML",
+                once=True,
+            )
+        velocity(source, seconds(message.header.stamp), odometry_values(message, source.twist))
 
     kind, callback = (Odometry, on_odometry) if source.type == "odometry" else (JointState, on_joints)
     quality = SENSOR if group is None else MEASURED  # a group of its own is read once a period

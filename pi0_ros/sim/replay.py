@@ -12,6 +12,7 @@ from pi0_ros.control import Chunk, Executor, ExecutorSettings, Step
 from pi0_ros.data.bag import CHUNK, JOINTS, ODOMETRY, Heard, joint_positions, read_bag, rows_of, stamp_of
 from pi0_ros.data.errors import DataError
 from pi0_ros.robot import Robot
+from pi0_ros.robot.measurement import SourceMap
 from pi0_ros.sim.harness import Episode
 
 # The recorded robot followed other commands than the ones tried here: how far it is from these is no fault.
@@ -24,6 +25,11 @@ class Recording:
 
     file: Path
     messages: tuple[Heard, ...]
+
+    @property
+    def black_box(self) -> bool:
+        """Whether the executor wrote it: its joint states are in the robot's words already."""
+        return any(heard.topic.strip("/") == "executor/command" for heard in self.messages)
 
     @property
     def start(self) -> float:
@@ -55,7 +61,7 @@ def replay(recording: Recording, robot: Robot, strategy: str = "auto") -> Episod
     for k in range(int((recording.end - recording.start) / period) + 1):
         now = recording.start + k * period
         while waiting and waiting[-1].time <= now:
-            _feed(executor, robot, waiting.pop(), now, steps)
+            _feed(executor, robot, waiting.pop(), now, steps, recording.black_box)
         steps.append(executor.step(now, now))
     commanded = [step for step in steps if step.command is not None]
     if not commanded:
@@ -79,17 +85,23 @@ def _episode(strategy: str, steps: Sequence[Step], commanded: Sequence[Step]) ->
     )
 
 
-def _feed(executor: Executor, robot: Robot, heard: Heard, now: float, steps: Sequence[Step]) -> None:
+def _feed(executor: Executor, robot: Robot, heard: Heard, now: float, steps: Sequence[Step], black_box: bool) -> None:
     message = heard.message
     if heard.type == CHUNK:
         _feed_chunk(executor, message, now, steps)
     elif heard.type == ODOMETRY:
         twist = message.twist.twist
         executor.on_odometry(now, now, now, twist.linear.x, twist.linear.y, twist.angular.z)
+    elif black_box and heard.topic.strip("/") == "joint_states":
+        stamp, source = stamp_of(message.header), message.header.frame_id
+        executor.on_state(now, now, stamp, *joint_positions(message), source)
     else:
         for source in robot.state:
             if heard.topic.strip("/").endswith(source.topic.strip("/")):
-                executor.on_state(now, now, stamp_of(message.header), joint_positions(message, source.prefix)[0])
+                positions, rates = joint_positions(message)
+                mapped = SourceMap(source)
+                joints = mapped.positions(positions), mapped.rates(rates)
+                executor.on_state(now, now, stamp_of(message.header), *joints, source.topic)
 
 
 def _feed_chunk(executor: Executor, message: object, now: float, steps: Sequence[Step]) -> None:

@@ -15,7 +15,7 @@ NAMES = ("a", "b")
 
 def records() -> tuple[Record, ...]:
     box = BlackBox()
-    box.add(1.0, 100.0, "state", (100.0, {"a": 0.1, "b": 0.2}), 64)
+    box.add(1.0, 100.0, "state", (100.0, {"a": 0.1, "b": 0.2}, "arm/joint_states"), 64)
     box.add(1.1, 100.1, "odometry", (100.1, (0.1, 0.0, 0.2)), 64)
     box.add(1.2, 100.2, "chunk", Chunk(100.0, 0.1, NAMES, np.arange(6.0).reshape(3, 2), 7, 2, "policy", 1, "go"), 48)
     box.add(1.3, 100.3, "command", (100.3, np.array([0.5, 0.6])), 16)
@@ -42,7 +42,8 @@ def test_every_kind_of_record_is_there_and_the_file_says_why(tmp_path):
 def test_chunks_and_joint_states_come_back_as_they_were(tmp_path):
     file = write_black_box(tmp_path, records(), "x", NAMES)
     joints, chunk = (heard for heard in read_bag(file, (CHUNK, JOINTS)) if heard.topic != "executor/command")
-    assert joint_positions(joints.message, "left_")[0] == {"left_a": 0.1, "left_b": 0.2}
+    assert joint_positions(joints.message)[0] == {"a": 0.1, "b": 0.2}
+    assert joints.message.header.frame_id == "arm/joint_states"
     assert np.array_equal(rows_of(chunk.message), np.arange(6.0).reshape(3, 2))
     assert (chunk.message.sequence, chunk.message.epoch, chunk.message.subtask) == (7, 2, "go")
     assert stamp_of(chunk.message.header) == pytest.approx(100.0)

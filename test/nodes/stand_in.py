@@ -29,10 +29,12 @@ from std_srvs.srv import Trigger
 
 from pi0_ros.control import Chunk
 from pi0_ros.robot import load_robot
+from pi0_ros.robot.measurement import joint_value
 from pi0_ros.robot.resources import share
+from pi0_ros.robot.wire import to_wire
 from pi0_ros.ros.clock import seconds, time_message
 from pi0_ros.ros.commands import COMMAND_TYPES
-from pi0_ros.ros.conversions import MODE_CODES, MODE_NAMES, channel_values, chunk_message, to_driver
+from pi0_ros.ros.conversions import MODE_CODES, MODE_NAMES, channel_values, chunk_message
 from pi0_ros.ros.images import compressed_message, image_message
 from pi0_ros.ros.qos import EVENTS, LATCHED, RELIABLE, SENSOR
 from pi0_ros.ros.run import Spinner
@@ -163,7 +165,7 @@ class Driver(Node):
         self.create_timer(1.0 / camera_rate, self._look)
 
     def _on_command(self, group, message):
-        values = channel_values(group, message, group.command.joints)
+        values = channel_values(group, message, group.command)
         self.commands[group.name].append((time.monotonic(), np.array(values)))
         self.raw[group.name] = [message]
         if "motion" not in self.silent:
@@ -175,7 +177,10 @@ class Driver(Node):
         for group in self.robot.groups:
             names = [self.robot.joint_of_channel.get(c.name) for c in group.channels]
             if all(names):
-                found |= dict(zip(names, to_driver(group, [self.values[c.name] for c in group.channels]), strict=True))
+                found |= {
+                    n: joint_value(group, float(self.values[c.name]))
+                    for n, c in zip(names, group.channels, strict=True)
+                }
         return found
 
     def _state(self):
@@ -285,7 +290,7 @@ class Person(Node):
             group = self.robot.group(name)
             message = JointState(name=list(group.teleop.joints))
             message.header.stamp = self.get_clock().now().to_msg()
-            message.position = array("d", to_driver(group, values(time.monotonic() - since)))
+            message.position = array("d", to_wire(group, values(time.monotonic() - since), group.teleop))
             self._teleop[name].publish(message)
 
     def ask(self, request, node="executor"):

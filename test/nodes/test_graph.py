@@ -9,7 +9,7 @@ import pytest
 from stand_in import Driver, Person, Planner
 from test_executor import within_limits
 
-from pi0_ros.ros.conversions import to_driver
+from pi0_ros.robot.wire import to_wire
 
 ENOUGH = 60.0
 STAND_IN = str(Path(__file__).with_name("stand_in.py"))
@@ -97,7 +97,7 @@ def test_another_robot_with_other_topics_joint_orders_and_trajectories_runs_with
     assert times[0] == pytest.approx(1.0 / robot.control_rate) and times == sorted(set(times))
     assert not any(sent.points[-1].velocities)
     (grip,) = driver.raw["right_gripper"]
-    (last,) = to_driver(robot.group("right_gripper"), driver.commands["right_gripper"][-1][1])
+    (last,) = to_wire(robot.group("right_gripper"), driver.commands["right_gripper"][-1][1])
     assert grip.points[0].positions[0] == pytest.approx(last)
     assert 0.018 <= last <= 0.059
 

@@ -12,9 +12,18 @@ from rclpy.serialization import deserialize_message
 from trajectory_msgs.msg import JointTrajectory
 
 from pi0_ros.robot import load_robot
+from pi0_ros.robot.wire import to_wire
 from pi0_ros.ros.clock import seconds, time_parts
-from pi0_ros.ros.commands import COMMAND_TYPES, CommandStencil, GroupCommand, command_message, stopping_distance
-from pi0_ros.ros.conversions import channel_values, to_driver, twist_axes
+from pi0_ros.ros.commands import (
+    COMMAND_TYPES,
+    CommandStencil,
+    GroupCommand,
+    command_message,
+    groups_by_topic,
+    shared_message,
+    stopping_distance,
+)
+from pi0_ros.ros.conversions import channel_values, twist_axes
 
 MOBILE, ALOHA = load_robot("mobile_bimanual"), load_robot("aloha")
 BASE, GRIPPER = MOBILE.group("base"), MOBILE.group("left_gripper")
@@ -31,20 +40,20 @@ def sent(group, values, rates=None):
 def test_every_command_of_the_mobile_robot_comes_back_as_it_was(group):
     group = MOBILE.group(group)
     values = [0.25 + 0.01 * k for k in range(len(group.channels))]
-    np.testing.assert_allclose(channel_values(group, sent(group, values), group.command.joints), values)
+    np.testing.assert_allclose(channel_values(group, sent(group, values), group.command), values)
 
 
 @pytest.mark.parametrize("group", [g.name for g in ALOHA.groups])
 def test_every_command_of_aloha_comes_back_as_it_was(group):
     group = ALOHA.group(group)
     values = [0.25 + 0.01 * k for k in range(len(group.channels))]
-    np.testing.assert_allclose(channel_values(group, sent(group, values), group.command.joints), values)
+    np.testing.assert_allclose(channel_values(group, sent(group, values), group.command), values)
 
 
 def test_a_gripper_is_commanded_by_the_value_of_its_joint():
     assert list(sent(GRIPPER, [0.0]).data) == [0.0]
     assert list(sent(GRIPPER, [1.0]).data) == pytest.approx([0.04])
-    assert to_driver(ALOHA.group("left_gripper"), [1.0]) == pytest.approx([0.058])
+    assert to_wire(ALOHA.group("left_gripper"), [1.0]) == pytest.approx([0.058])
 
 
 def test_a_twist_names_its_frame_and_axes():
@@ -100,3 +109,106 @@ def spoken_as(group, kind):
     """The group of a robot whose driver wants another type."""
     joints = tuple(f"joint {c.name}" for c in group.channels)
     return replace(group, command=replace(group.command, type=kind, joints=joints))
+
+
+BASE_OF = """
+base:
+  kind: velocity
+  channels: [{channels}]
+  {axes}
+  command: {{topic: cmd_vel, type: {kind}}}
+  limits: {{velocity: 1.0, acceleration: 1.0}}
+"""
+ARM_AND_HAND = """
+arm:
+  kind: position
+  channels: [j1, j2]
+  command: {{topic: joint_command, type: {kind}, joints: [a, b]}}
+  limits: {{source: urdf, acceleration: 5.0}}
+hand:
+  kind: gripper
+  channels: [gripper]
+  joint: {{name: finger, closed: 0.0, open: 0.04}}
+  command: {{topic: joint_command, type: {kind}, joints: [c, finger_r], closed: 850, open: 0}}
+"""
+
+
+@pytest.mark.parametrize("kind", ["twist", "twist_stamped"])
+@pytest.mark.parametrize(
+    ("channels", "axes", "values", "expected"),
+    [
+        ("base.wz, base.vx", "", [0.3, 0.4], (0.4, 0.0, 0.3)),
+        ("base.vx, base.vy", "", [0.4, 0.3], (0.4, 0.3, 0.0)),
+        ("base_wz, base_vy, base_vx", "", [0.1, 0.2, 0.4], (0.4, 0.2, 0.1)),
+        ("x.vel, theta.vel", "axes: [vx, wz]", [0.4, 0.3], (0.4, 0.0, 0.3)),
+    ],
+)
+def test_each_axis_of_a_base_goes_where_a_twist_has_it(small_robot, kind, channels, axes, values, expected):
+    group = small_robot(BASE_OF.format(channels=channels, axes=axes, kind=kind)).group("base")
+    message = sent(group, values)
+    twist = message.twist if kind == "twist_stamped" else message
+    assert (twist.linear.x, twist.linear.y, twist.angular.z) == expected
+    assert channel_values(group, message, group.command) == values
+    motion = GroupCommand(time_parts(12.5), values, [0.0] * len(values), 0.02)
+    assert deserialize_message(CommandStencil(group)(motion), type(message)) == message
+
+
+def test_an_array_goes_out_in_the_order_that_its_controller_reads(small_robot):
+    text = """
+    arm:
+      kind: position
+      channels: [j1, j2, j3]
+      command: {topic: arm/commands, type: float64_multi_array, joints: [j3, j1, j2]}
+      limits: {source: urdf, acceleration: 5.0}
+    """
+    group = small_robot(text).group("arm")
+    message = sent(group, [0.1, 0.2, 0.3])
+    assert list(message.data) == [0.3, 0.1, 0.2]
+    assert channel_values(group, message, group.command) == [0.1, 0.2, 0.3]
+
+
+@pytest.mark.parametrize("kind", ["joint_state", "joint_trajectory"])
+def test_groups_that_share_a_topic_go_out_as_one_message_with_all_names_and_fingers(small_robot, kind):
+    (groups,) = groups_by_topic(small_robot(ARM_AND_HAND.format(kind=kind)).groups)
+    stamp = time_parts(12.5)
+    motions = (GroupCommand(stamp, [0.1, 0.2], [0.5, -0.2], 0.02), GroupCommand(stamp, [0.25], [1.0], 0.02))
+    message = shared_message(groups, motions)
+    point = message if kind == "joint_state" else message.points[0]
+    names, at = ("name", "position") if kind == "joint_state" else ("joint_names", "positions")
+    rates = point.velocity if kind == "joint_state" else point.velocities
+    assert getattr(message, names) == ["a", "b", "c", "finger_r"]
+    # 0.25 open is 637.5 of 850 closed .. 0 open; the second finger mimics with 2 x + 0.01
+    assert list(getattr(point, at)) == pytest.approx([0.1, 0.2, 637.5, 1275.01])
+    assert list(rates) == pytest.approx([0.5, -0.2, -850.0, -1700.0])
+    assert deserialize_message(CommandStencil(*groups)(*motions), type(message)) == message
+    for group, motion in zip(groups, motions, strict=True):
+        assert channel_values(group, message, group.command) == pytest.approx(list(motion.values))
+
+
+def test_the_stop_of_a_shared_trajectory_lasts_as_long_as_its_slowest_group(small_robot):
+    (groups,) = groups_by_topic(small_robot(ARM_AND_HAND.format(kind="joint_trajectory")).groups)
+    motions = [
+        GroupCommand(time_parts(1.0), [0.1, 0.2], [1.0, -0.5], 0.02),
+        GroupCommand(time_parts(1.0), [0.5], [0.0], 0.02),
+    ]
+    last = shared_message(groups, tuple(motions)).points[-1]
+    assert seconds(last.time_from_start) == pytest.approx(0.02 + 1.0 / 5.0)
+    assert list(last.positions)[:2] == pytest.approx([0.1 + 0.1, 0.2 - 0.05])
+    assert not any(last.velocities)
+
+
+def test_velocities_of_an_arm_go_out_as_velocities(small_robot):
+    text = """
+    arm:
+      kind: velocity
+      channels: [j1_velocity, j2_velocity]
+      joints: [j1, j2]
+      command: {topic: arm/commands, type: joint_state, joints: [j1, j2]}
+      limits: {source: urdf, acceleration: 5.0}
+    """
+    group = small_robot(text).group("arm")
+    message = sent(group, [0.1, -0.2])
+    assert (message.name, list(message.velocity), list(message.position)) == (["j1", "j2"], [0.1, -0.2], [])
+    assert channel_values(group, message, group.command) == [0.1, -0.2]
+    motion = GroupCommand(time_parts(12.5), [0.1, -0.2], [0.0, 0.0], 0.02)
+    assert deserialize_message(CommandStencil(group)(motion), type(message)) == message

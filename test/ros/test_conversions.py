@@ -6,22 +6,25 @@ import pytest
 pytest.importorskip("rclpy")
 
 from geometry_msgs.msg import Quaternion, Twist
+from nav_msgs.msg import Odometry
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
-from pi0_ros.control import Chunk
+from pi0_ros.control import Chunk, ExecutorSettings
+from pi0_ros.control.teleop import Teleop
 from pi0_ros.robot import load_robot
 from pi0_ros.ros.clock import duration_message, seconds, time_message
+from pi0_ros.ros.commands import GroupCommand, command_message
 from pi0_ros.ros.conversions import (
     ConversionError,
     channel_values,
     chunk_from_message,
     chunk_message,
     joint_state_values,
+    odometry_values,
 )
 from pi0_ros.ros.rotations import orientation_of_yaw, yaw_of
-from pi0_ros.ros.subscribe import prefixed
 
 MOBILE, ALOHA = load_robot("mobile_bimanual"), load_robot("aloha")
 ARM, BASE = MOBILE.group("left_arm"), MOBILE.group("base")
@@ -48,7 +51,7 @@ def test_a_quarter_turn_is_what_ros_says_it_is():
 def test_joints_are_matched_by_name_whatever_their_order():
     names = [c.name for c in ARM.channels]
     message = JointState(name=[*names[::-1], "other"], position=array("d", [*SIX[::-1], 9.0]))
-    np.testing.assert_allclose(channel_values(ARM, message, names), SIX)
+    np.testing.assert_allclose(channel_values(ARM, message, ARM.command), SIX)
 
 
 @pytest.mark.parametrize(
@@ -62,27 +65,87 @@ def test_joints_are_matched_by_name_whatever_their_order():
 )
 def test_a_message_that_does_not_fit_is_refused_with_the_reason(message, why):
     with pytest.raises(ConversionError, match=why):
-        channel_values(ARM, message, [c.name for c in ARM.channels])
+        channel_values(ARM, message, ARM.command)
 
 
-@pytest.mark.parametrize("names", [[], ["a"], ["a", "a"]])
-def test_a_broken_joint_state_is_refused(names):
-    with pytest.raises(ConversionError):
+@pytest.mark.parametrize(
+    ("names", "why"),
+    [([], "0 names and 2 positions"), (["a"], "1 names and 2 positions"), (["a", "lift", "lift"], "names lift twice")],
+)
+def test_a_broken_joint_state_is_refused(names, why):
+    with pytest.raises(ConversionError, match=why):
         joint_state_values(JointState(name=names, position=array("d", [1.0, 2.0])))
+
+
+def test_a_joint_state_of_wheels_that_says_no_positions_is_fine():
+    wheels = JointState(name=["left", "right"], velocity=array("d", [1.0, 2.0]))
+    assert joint_state_values(wheels) == ({}, {"left": 1.0, "right": 2.0})
+
+
+def odometry(child, header="odom", yaw=np.pi / 2):
+    message = Odometry(child_frame_id=child)
+    message.header.frame_id = header
+    message.pose.pose.orientation = orientation_of_yaw(yaw)
+    message.twist.twist.linear.y, message.twist.twist.angular.z = 0.3, 0.2
+    return message
+
+
+@pytest.mark.parametrize(
+    ("child", "frame", "expected"),
+    [
+        ("base_link", "", (0.0, 0.3, 0.2)),
+        ("odom", "", (0.3, 0.0, 0.2)),
+        ("", "", (0.0, 0.3, 0.2)),
+        ("base_link", "world", (0.3, 0.0, 0.2)),
+        ("odom", "base", (0.0, 0.3, 0.2)),
+    ],
+)
+def test_a_twist_in_the_worlds_frame_is_turned_and_one_in_the_bases_is_not(child, frame, expected):
+    assert odometry_values(odometry(child), frame) == pytest.approx(expected)
+
+
+TWICE = """
+arm:
+  kind: position
+  channels: [j1, j2, j3]
+  command: {topic: arm/commands, type: joint_trajectory, joints: [joint0, joint1, joint2]}
+  limits: {source: urdf, acceleration: 5.0}
+  teleop: {topic: leader, type: joint_state, max_age: 0.2, joints: [JOINTS]}
+"""
+
+
+@pytest.mark.parametrize("names", [["j2", "j1", "j3"], ["j0", "j1", "j2"], ["j3", "j1", "j2"]])
+def test_the_names_of_a_leader_are_mapped_once_even_where_they_are_other_channels_names(small_robot, names):
+    group = small_robot(TWICE.replace("JOINTS", ", ".join(names))).group("arm")
+    message = JointState(name=names[::-1], position=array("d", [-0.1, 0.0, 0.2]))
+    values = channel_values(group, message, group.teleop)
+    assert values == [0.2, 0.0, -0.1]
+    device = Teleop(small_robot(TWICE.replace("JOINTS", ", ".join(names))), ExecutorSettings())
+    assert device.hear(0.0, "arm", [c.name for c in group.channels], values) == ""
+    assert device.devices["arm"].goal[0].tolist() == [0.2, 0.0, -0.1]
+
+
+@pytest.mark.parametrize("kind", ["joint_trajectory", "joint_state"])
+def test_a_driver_that_counts_from_zero_is_commanded_in_its_names(small_robot, kind):
+    text = TWICE.replace("JOINTS", "a, b, c").replace("type: joint_trajectory", f"type: {kind}")
+    group = small_robot(text).group("arm")
+    message = command_message(group, GroupCommand((0, 0), [0.1, 0.2, 0.3], [0.0] * 3, 0.02))
+    names, values = (
+        (message.name, message.position)
+        if kind == "joint_state"
+        else (message.joint_names, message.points[0].positions)
+    )
+    assert dict(zip(names, values, strict=True)) == {"joint0": 0.1, "joint1": 0.2, "joint2": 0.3}
 
 
 def test_a_joint_state_without_velocities_is_fine():
     assert joint_state_values(JointState(name=["a"], position=array("d", [1.0]))) == ({"a": 1.0}, {})
 
 
-def test_a_prefix_keeps_two_arms_apart():
-    assert prefixed("left_", {"waist": 1.0}) == {"left_waist": 1.0}
-
-
 def test_a_plain_twist_is_read_too():
     message = Twist()
     message.linear.x = 0.4
-    assert channel_values(BASE, message, ()) == [0.4, 0.0, 0.0]
+    assert channel_values(BASE, message, BASE.command) == [0.4, 0.0, 0.0]
 
 
 def test_a_chunk_survives_the_way_through_its_message():

@@ -129,3 +129,99 @@ def test_a_track_is_held_only_so_far_beyond_its_ends():
     track.add(0.0, 2.0, 7.0)
     assert track.at(1.5, 0.0) == 6.0 and track.at(2.1, 0.1) == 7.0
     assert track.at(2.2, 0.1) is None and track.at(0.8, 0.1) is None
+
+
+SMALL = """
+arm:
+  kind: position
+  channels: [j1, wrist]
+  command: {topic: arm/commands, type: float64_multi_array}
+  limits: {source: urdf, acceleration: 5.0}
+hand:
+  kind: gripper
+  channels: [gripper]
+  joint: {name: finger, closed: 0.0, open: 0.04, measured: false}
+  command: {topic: hand/commands, type: float64_multi_array}
+base:
+  kind: velocity
+  channels: [base_vx, base_wz]
+  command: {topic: cmd_vel, type: twist}
+  limits: {velocity: [0.5, 1.0], acceleration: 1.0}
+"""
+COMMAND = {"j1": 0.5, "wrist": 3.14 + 4.0 * math.pi, "gripper": 0.7, "base_vx": 0.1, "base_wz": -0.2}
+
+
+@pytest.fixture
+def small(small_robot):
+    return Synchroniser(small_robot(SMALL))
+
+
+def test_a_joint_without_ends_is_interpolated_over_pi_and_given_on_the_turn_of_its_command(small):
+    small.add_joints(0.00, 1000.00, 1000.00, {"j1": 0.1, "wrist": 3.13})
+    small.add_joints(0.02, 1000.02, 1000.02, {"j1": 0.3, "wrist": -3.13})
+    look(small, 1000.01, "front")
+    middle = small.take(0.02, 1000.02, state=["j1", "wrist"])
+    assert middle.complete, middle.missing
+    assert middle.state["j1"] == pytest.approx(0.2) and middle.state["wrist"] == pytest.approx(math.pi, abs=1e-9)
+    small.add_command(COMMAND)
+    assert small.take(0.02, 1000.02, state=["wrist"]).state["wrist"] == pytest.approx(5.0 * math.pi, abs=1e-9)
+
+
+def test_what_nobody_measures_is_what_was_commanded_last(small):
+    small.add_joints(0.0, 1000.0, 1000.0, {"j1": 0.1, "wrist": 0.2})
+    look(small, 1000.0, "front")
+    early = small.take(0.0, 1000.0)
+    assert (
+        not early.complete and "gripper (from the executor's command, which there is none of yet)" in early.missing[0]
+    )
+    small.add_command(COMMAND)
+    taken = small.take(0.0, 1000.0)
+    assert {n: taken.state[n] for n in ("gripper", "base_vx", "base_wz")} == {
+        "gripper": 0.7,
+        "base_vx": 0.1,
+        "base_wz": -0.2,
+    }
+
+
+def test_only_what_the_policy_measures_has_to_be_there(small):
+    small.add_joints(0.0, 1000.0, 1000.0, {"j1": 0.1})
+    look(small, 1000.0, "front")
+    assert small.take(0.0, 1000.0, state=["j1"]).state == {"j1": 0.1}
+    assert "wrist" in small.take(0.0, 1000.0, state=["j1", "wrist"]).missing[0]
+
+
+def test_two_publishers_that_disagree_are_no_observation(small):
+    for k in range(40):
+        t = 0.02 * k
+        small.add_joints(t, 1000.0 + t, 1000.0 + t, {"j1": 1.2, "wrist": 0.5}, topic="joint_states")
+        if k % 5 == 0:
+            small.add_joints(t + 0.003, 1000.003 + t, 1000.003 + t, {"j1": 0.0, "wrist": 0.0}, topic="joint_states")
+    look(small, 1000.75, "front")
+    taken = small.take(0.8, 1000.8, state=["j1"])
+    assert not taken.complete and taken.missing[0].startswith("j1 is said twice on joint_states")
+
+
+def test_each_source_has_its_own_age(small_robot):
+    state = "state:\n  - {topic: joint_states, type: joint_state, max_age: 0.1}\n"
+    robot = small_robot(SMALL, state=state + "  - {topic: wrist/joint_states, type: joint_state, max_age: 2.0}\n")
+    memory = Synchroniser(robot)
+    memory.add_joints(0.0, 1000.0, 1000.0, {"j1": 0.1}, topic="joint_states")
+    memory.add_joints(0.0, 1000.0, 1000.0, {"wrist": 0.2}, topic="wrist/joint_states")
+    memory.add_picture("front", 0.5, 1000.5, 1000.5, "late")
+    assert memory.take(0.5, 1000.5, state=["wrist"]).complete
+    assert "j1" in memory.take(0.5, 1000.5, state=["j1", "wrist"]).missing[0]
+
+
+def test_an_arm_of_velocities_has_its_joints_positions_in_the_state(small_robot):
+    text = """
+    arm:
+      kind: velocity
+      channels: [j1_velocity]
+      joints: [j1]
+      command: {topic: arm/commands, type: float64_multi_array}
+      limits: {source: urdf, acceleration: 5.0}
+    """
+    memory = Synchroniser(small_robot(text))
+    memory.add_joints(0.0, 1000.0, 1000.0, {"j1": 0.4}, {"j1": -0.3})
+    look(memory, 1000.0, "front")
+    assert memory.take(0.0, 1000.0).state == {"j1_velocity": -0.3, "j1": 0.4}

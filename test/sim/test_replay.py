@@ -59,7 +59,7 @@ def test_an_unknown_channel_is_said_with_those_there_are(bag, capsys):
 
 def test_a_recording_without_chunks_is_refused(robot, tmp_path):
     box = BlackBox()
-    box.add(0.0, 0.0, "state", (0.0, {"left_joint1": 0.0}), 8)
+    box.add(0.0, 0.0, "state", (0.0, {"left_joint1": 0.0}, "joint_states"), 8)
     file = write_black_box(tmp_path, box.snapshot(), "test", robot.channel_names)
     with pytest.raises(DataError, match=r"holds no pi0_ros/msg/ActionChunk; record action_chunk"):
         load_recording(file)

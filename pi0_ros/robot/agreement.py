@@ -1,0 +1,96 @@
+"""Whether what is said about a joint can be one joint: values that go to and fro faster than it can move are two.
+
+A joint_state_publisher beside the real driver says 0 where the driver says 1.2, on one topic; messages do not carry who sent
+them. What can be seen is the measurement jumping away and back. One such return is believed where several publishers are
+known to be there; two are where that is not known, since one may be an encoder's glitch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+WINDOW = 2.0  # [s] how long a jump counts; a joint_state_publisher sends ten times a second unless told otherwise
+SETTLE = 1.0  # [s] how long several publishers have to have agreed before anything starts
+ROOM = 1.5  # times its greatest speed a joint may seem to move, since stamps and arrivals jitter
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """One joint of which two values are said at once, and where."""
+
+    joint: str
+    topics: tuple[str, ...]
+    values: tuple[float, float]
+
+    def sentence(self, publishers: tuple[str, ...] = ()) -> str:
+        """What is wrong, with the publishers' node names where they are known."""
+        who = (
+            f"{' and '.join(publishers)} both publish {self.joint}" if publishers[1:] else f"{self.joint} is said twice"
+        )
+        low, high = sorted(self.values)
+        return f"{who} on {' and '.join(self.topics)}, as {high:.2f} and as {low:.2f}; stop one of them"
+
+
+@dataclass
+class _Said:
+    """What was last said of one joint."""
+
+    time: float = -math.inf
+    value: float = math.nan
+    topic: str = ""
+    jumps: deque[tuple[float, float, float, str, str]] = field(default_factory=lambda: deque(maxlen=8))
+    """Time, value before, value after, their topics."""
+
+
+class Agreement:
+    """Watches the measured joints of one robot. Times are steady seconds, values of any one unit per joint."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, _Said] = {}
+        self._worst: tuple[float, Contradiction] | None = None
+        self._jumped = -math.inf
+        self._restless = ""
+
+    def hear(
+        self, joint: str, topic: str, time: float, value: float, tolerance: float, speed: float, sure: bool
+    ) -> None:
+        """A topic said `value` of a joint that moves at most at `speed` a second.
+
+        `tolerance`: two values nearer than this are one. `sure`: several publishers are known to speak of it.
+        """
+        said = self._said.get(joint)
+        if said is None:
+            said = self._said[joint] = _Said()
+        room = tolerance + ROOM * speed * max(time - said.time, 0.0)
+        if abs(value - said.value) > room:  # never true of the first value
+            said.jumps.append((time, said.value, value, said.topic, topic))
+            self._jumped, self._restless = time, joint
+            self._judge(joint, said, tolerance, speed, 1 if sure else 2)
+        said.time, said.value, said.topic = time, value, topic
+
+    def _judge(self, joint: str, said: _Said, tolerance: float, speed: float, enough: int) -> None:
+        returns, jumps = 0, list(said.jumps)
+        for (t0, before, there, *_), (t1, _, after, *_) in pairwise(jumps):
+            close = abs(after - before) <= tolerance + ROOM * speed * (t1 - t0)
+            returns += close and t1 - t0 <= WINDOW and (there - before) * (after - there) < 0.0
+        if returns >= enough:
+            time, before, after, *topics = jumps[-1]
+            self._worst = time, Contradiction(joint, tuple(dict.fromkeys(topics)), (before, after))
+
+    def contradiction(self, time: float) -> Contradiction | None:
+        """The newest contradiction that is not over."""
+        if self._worst is None or time - self._worst[0] > WINDOW:
+            return None
+        return self._worst[1]
+
+    def restless(self, time: float) -> str:
+        """The joint whose measurement jumped lately, "" where none did: reason enough not to start yet."""
+        return self._restless if time - self._jumped <= SETTLE else ""
+
+    def forget(self) -> None:
+        """What was said before says nothing of what comes now."""
+        self._said.clear()
+        self._worst, self._jumped, self._restless = None, -math.inf, ""

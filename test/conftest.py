@@ -1,0 +1,53 @@
+"""Small robots for tests of every layer, made of a few lines."""
+
+import textwrap
+
+import pytest
+
+HEAD = """robot: small
+urdf: small.urdf
+cameras:
+  front: {topic: front/image_raw, type: image, max_age: 0.3}
+"""
+STATE = """state:
+  - {topic: joint_states, type: joint_state, max_age: 0.1}
+"""
+JOINTS = {
+    "j1": ("revolute", -2.0, 2.0, 2.5),
+    "j2": ("revolute", -1.5, 1.9, 2.0),
+    "j3": ("revolute", -2.5, 1.0, 3.0),
+    "wrist": ("continuous", None, None, 2.5),
+    "slide": ("prismatic", 0.0, 0.4, 0.3),
+    "finger": ("prismatic", 0.0, 0.04, 0.2),
+    "finger_r": ("prismatic", 0.0, 0.08, 0.2),
+}
+MIMICS = {"finger_r": ("finger", 2.0, 0.01)}
+
+
+def urdf_of(joints, mimics):
+    links = ['<link name="base"/>']
+    text = []
+    for name, (kind, lower, upper, velocity) in joints.items():
+        ends = "" if lower is None else f'lower="{lower}" upper="{upper}" '
+        mimic = '<mimic joint="{}" multiplier="{}" offset="{}"/>'.format(*mimics[name]) if name in mimics else ""
+        limit = "" if velocity is None else f'<limit {ends}velocity="{velocity}" effort="10"/>'
+        links.append(f'<link name="{name}_link"/>')
+        text.append(
+            f'<joint name="{name}" type="{kind}"><parent link="base"/><child link="{name}_link"/>'
+            f'<axis xyz="0 0 1"/>{limit}{mimic}</joint>'
+        )
+    return f'<robot name="small">{"".join(links + text)}</robot>'
+
+
+@pytest.fixture
+def small_robot(tmp_path):
+    """A robot of these `groups` (and `state`), in YAML, on a URDF with the joints above unless others are given."""
+    from pi0_ros.robot import load_robot
+
+    def make(groups, state=STATE, joints=None, mimics=MIMICS, head=HEAD):
+        (tmp_path / "small.urdf").write_text(urdf_of(JOINTS if joints is None else joints, mimics))
+        file = tmp_path / "small.yaml"
+        file.write_text(head + state + "groups:\n" + textwrap.indent(textwrap.dedent(groups).strip("\n"), "  ") + "\n")
+        return load_robot(file)
+
+    return make

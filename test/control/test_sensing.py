@@ -1,0 +1,165 @@
+"""Which measurement counts, for how long, and when nobody knows where the robot is."""
+
+import numpy as np
+import pytest
+from story import Story
+
+from pi0_ros.control import Executor, ExecutorSettings
+from pi0_ros.control.sensing import Measured
+
+ARM = """
+arm:
+  kind: position
+  channels: [j1, j2]
+  command: {topic: arm/commands, type: float64_multi_array}
+  limits: {source: urdf, acceleration: 5.0}
+"""
+HAND = """
+hand:
+  kind: gripper
+  channels: [gripper]
+  joint: {name: finger, closed: 0.0, open: 0.04}
+  command: {topic: hand/commands, type: float64_multi_array}
+"""
+BASE = """
+base:
+  kind: velocity
+  channels: [base_vx, base_wz]
+  command: {topic: cmd_vel, type: twist}
+  limits: {velocity: [0.5, 1.0], acceleration: 1.0}
+"""
+TWO_SOURCES = """state:
+  - {topic: joint_states, type: joint_state, max_age: 0.1}
+  - {topic: hand/joint_states, type: joint_state, max_age: 2.0}
+"""
+T0 = 1000.0
+
+
+def hear(core, time, positions, topic="joint_states", **other):
+    core.on_state(time, T0 + time, T0 + time, positions, topic=topic, **other)
+
+
+def test_each_joint_is_judged_by_the_max_age_of_the_source_it_came_from(small_robot):
+    measured = Measured(small_robot(ARM + HAND, state=TWO_SOURCES), ExecutorSettings())
+    for k in range(51):
+        t = 0.02 * k
+        measured.hear_joints(t, T0 + t, T0 + t, {"j1": 0.1, "j2": 0.2}, topic="joint_states")
+    measured.hear_joints(0.9, T0 + 0.9, T0 + 0.9, {"finger": 0.02}, topic="hand/joint_states")
+    assert measured.stale(1.09) == ""
+    assert measured.stale(1.11) == "no fresh measurement of j1 and 1 more"
+    measured.hear_joints(2.5, T0 + 2.5, T0 + 2.5, {"j1": 0.1, "j2": 0.2}, topic="joint_states")
+    assert measured.stale(2.55) == "" and measured.stale(2.59) == ""
+    measured.hear_joints(2.95, T0 + 2.95, T0 + 2.95, {"j1": 0.1, "j2": 0.2}, topic="joint_states")
+    assert measured.stale(2.95) == "no fresh measurement of gripper (joint finger)"
+
+
+def test_names_that_come_instead_of_the_missing_ones_are_said(small_robot):
+    measured = Measured(small_robot(ARM), ExecutorSettings())
+    measured.hear_joints(0.0, T0, T0, {"fr3_j1": 0.1, "fr3_j2": 0.2}, topic="joint_states")
+    assert measured.stale(0.01).endswith("joint_states has fr3_j1, fr3_j2 and not j1, j2: see state: joints")
+
+
+def test_the_first_command_waits_while_two_publishers_say_different_things(small_robot):
+    core = Executor(small_robot(ARM))
+    core.on_publishers({"joint_states": ("/driver", "/joint_state_publisher")})
+    commands = []
+    for k in range(1, 200):
+        t = 0.02 * k
+        hear(core, t, {"j1": 1.2, "j2": 0.5})
+        if k % 5 == 0:
+            hear(core, t + 0.003, {"j1": 0.0, "j2": 0.0})
+        step = core.step(t + 0.005, T0 + t + 0.005)
+        commands.append(step.command)
+    assert commands == [None] * len(commands)
+    assert "/driver and /joint_state_publisher both publish j" in step.reason
+    assert not core.request(4.0, T0 + 4.0, "autonomy").ok
+
+
+def test_two_publishers_that_agree_start_after_a_moment_and_one_at_once(small_robot):
+    def first_command(publishers):
+        core = Executor(small_robot(ARM))
+        core.on_publishers({"joint_states": publishers})
+        for k in range(1, 200):
+            t = 0.02 * k
+            hear(core, t, {"j1": 1.2})
+            hear(core, t + 0.001, {"j2": 0.5})
+            step = core.step(t + 0.005, T0 + t + 0.005)
+            if step.command is not None:
+                return t, step.command.values.tolist()
+
+    assert first_command(("/driver",)) == (0.02, [1.2, 0.5])
+    begun, values = first_command(("/arm", "/hand"))
+    assert values == [1.2, 0.5] and 1.0 <= begun <= 1.1
+
+
+def test_a_publisher_that_comes_later_and_disagrees_ends_autonomy_and_then_nothing_is_sent(small_robot):
+    story = Story(small_robot(ARM), start=[0.5, 0.2])
+    story.executor.on_publishers({"joint_states": ("/driver",)})
+    story.autonomy({"j1": 0.8})
+    story.run(0.3)
+    story.executor.on_publishers({"joint_states": ("/driver", "/gui")})
+
+    def gui(story):
+        if len(story.steps) % 5 == 0:
+            hear(story.executor, story.steady + 0.001, {"j1": -1.0, "j2": -1.0})
+
+    story.run(1.0, each=gui)
+    assert story.last.mode.value in ("hold", "stopped")
+    assert "/driver and /gui both publish" in story.texts()
+    assert story.last.command is None
+
+
+def test_a_robot_without_odometry_is_driven_and_a_velocity_starts_from_its_command(small_robot):
+    story = Story(small_robot(ARM + BASE), start=[0.5, 0.2, 0.0, 0.0])
+    story.odometry = False
+    story.autonomy()
+    rows = np.tile([0.5, 0.2, 0.4, 0.0], (16, 1))
+    assert story.send(story.chunk(values=rows)).accepted
+    story.run(1.2)
+    assert story.last.mode.value == "autonomy"
+    assert story.at("base_vx") > 0.05 and story.at("base_wz") == pytest.approx(0.0, abs=1e-9)
+
+
+def test_odometry_that_the_yaml_names_is_needed(small_robot):
+    state = "state:\n  - {topic: joint_states, type: joint_state, max_age: 0.1}\n"
+    story = Story(
+        small_robot(ARM + BASE, state=state + "  - {topic: odom, type: odometry, max_age: 0.1}\n"),
+        start=[0.5, 0.2, 0, 0],
+    )
+    story.odometry = False
+    story.run(0.1)
+    assert story.last.reason == "waiting: no fresh measurement of base_vx and 1 more"
+
+
+def test_a_gripper_that_nobody_measures_keeps_the_arm_from_nothing(small_robot):
+    robot = small_robot(ARM + HAND.replace("open: 0.04", "open: 0.04, measured: false"))
+    story = Story(robot, start=[0.5, 0.2, 0.0])
+    story.sense = lambda: hear(story.executor, story.steady, {"j1": story.measured[0], "j2": story.measured[1]})
+    story.run(0.1)
+    assert story.last.mode.value == "hold" and story.values.tolist() == [0.5, 0.2, 1.0]
+    assert np.isnan(story.last.measured[2])
+    story.autonomy({"gripper": 0.0, "j1": 0.7})
+    story.run(1.6)
+    assert story.at("gripper") < 0.1
+
+
+@pytest.mark.parametrize(
+    ("positions", "words"),
+    [
+        (
+            {"j1": 15.6, "j2": 0.2, "finger": 0.02},
+            "j1 is 13.60 outside its limits; it reports 15.6: degrees? Then give scale",
+        ),
+        (
+            {"j1": 0.1, "j2": 0.2, "finger": 20.0},
+            "gripper joint finger is 20, far outside of 0 .. 0.04; it reports 20: milli",
+        ),
+        ({"j1": 2048, "j2": 0.2, "finger": 0.02}, "it reports 2048: ticks of an encoder?"),
+    ],
+)
+def test_a_measurement_in_another_unit_starts_nothing_and_is_guessed(small_robot, positions, words):
+    core = Executor(small_robot(ARM + HAND))
+    for k in range(1, 4):
+        hear(core, 0.02 * k, positions)
+        step = core.step(0.02 * k + 0.001, T0 + 0.02 * k + 0.001)
+    assert step.command is None and words in step.reason

@@ -1,0 +1,68 @@
+"""A joint of which two things are said at once is not measured; one that moves, however fast, is."""
+
+import math
+
+from pi0_ros.robot.agreement import SETTLE, WINDOW, Agreement
+
+TOLERANCE, SPEED = 0.05, 2.5
+
+
+def hear(agreement, *said, sure=False, topic="joint_states"):
+    for time, value in said:
+        agreement.hear("j1", topic, time, value, TOLERANCE, SPEED, sure)
+    return agreement
+
+
+def two_publishers(until, other_every=0.1):
+    """A driver at 50 Hz that says 1.2, and another node that says 0."""
+    driver = [(0.02 * k, 1.2) for k in range(round(until / 0.02))]
+    other = [(0.003 + other_every * k, 0.0) for k in range(math.ceil(until / other_every))]
+    return sorted(driver + other)
+
+
+def test_two_publishers_that_disagree_are_noticed_with_both_values():
+    found = hear(Agreement(), *two_publishers(0.4)).contradiction(0.4)
+    assert found.joint == "j1" and sorted(found.values) == [0.0, 1.2]
+    assert found.sentence(("/driver", "/joint_state_publisher")) == (
+        "/driver and /joint_state_publisher both publish j1 on joint_states, as 1.20 and as 0.00; stop one of them"
+    )
+
+
+def test_one_return_is_enough_where_several_publishers_are_known_and_may_be_a_glitch_where_they_are_not():
+    once = [(0.0, 1.2), (0.003, 0.0), (0.02, 1.2), (0.04, 1.2)]
+    assert hear(Agreement(), *once).contradiction(0.04) is None
+    assert hear(Agreement(), *once, sure=True).contradiction(0.04) is not None
+
+
+def test_nothing_starts_on_a_jump():
+    agreement = hear(Agreement(), (0.0, 1.2), (0.003, 0.0))
+    assert agreement.restless(0.02) == "j1"
+    assert agreement.restless(0.003 + SETTLE + 0.01) == ""
+
+
+def test_publishers_that_agree_or_speak_of_other_joints_are_fine():
+    agreement = hear(Agreement(), *[(0.01 * k, 1.2 + 0.02 * (k % 2)) for k in range(100)])
+    for k in range(100):
+        agreement.hear("j2", "joint_states", 0.01 * k, -0.7, TOLERANCE, SPEED, True)
+    assert agreement.contradiction(1.0) is None and agreement.restless(1.0) == ""
+
+
+def test_a_joint_that_swings_at_its_greatest_speed_contradicts_nothing():
+    amplitude = 0.5
+    swing = [(0.02 * k, amplitude * math.sin(SPEED / amplitude * 0.02 * k)) for k in range(300)]
+    agreement = hear(Agreement(), *swing, sure=True)
+    assert agreement.contradiction(6.0) is None
+
+
+def test_a_contradiction_is_over_some_time_after_the_last_jump():
+    agreement = hear(Agreement(), *two_publishers(0.4))
+    assert agreement.contradiction(0.4 + 0.9 * WINDOW) is not None
+    assert agreement.contradiction(0.4 + WINDOW + 0.1) is None
+
+
+def test_two_topics_that_disagree_are_both_named():
+    agreement = Agreement()
+    for k in range(20):
+        hear(agreement, (0.02 * k, 1.2), topic="arm/joint_states")
+        hear(agreement, (0.02 * k + 0.01, 0.3), topic="joint_states")
+    assert set(agreement.contradiction(0.4).topics) == {"arm/joint_states", "joint_states"}

@@ -1,0 +1,60 @@
+"""The keys of a state source, and what is refused."""
+
+import pytest
+
+from pi0_ros.robot import RobotError
+
+ARM = """
+arm:
+  kind: position
+  channels: [j1, j2, j3]
+  command: {topic: arm/commands, type: float64_multi_array}
+  limits: {source: urdf, acceleration: 5.0}
+"""
+
+
+def state(text):
+    return f"state:\n  - {{topic: joint_states, type: joint_state, max_age: 0.1{text}}}\n"
+
+
+def test_names_units_and_state_only_joints_of_a_source(small_robot):
+    text = ", joints: {a: j1, b: j2}, scale: 0.0174533, offset: {j2: -1.5}, measures: [torso]"
+    robot = small_robot(ARM, state=state(text))
+    (source,) = robot.state
+    assert source.joints == (("a", "j1"), ("b", "j2")) and source.scale == (("", 0.0174533),)
+    assert source.offset == (("j2", -1.5),) and robot.state_joints == ("torso",)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (", joints: [a, b, c]", "must map the driver's names to the robot's, for example {fr3_joint1: joint1}"),
+        (", joints: {a: j1, b: j1}", "j1 is named twice"),
+        (", scale: 0.0", "a scale of 0 makes every measurement the same"),
+        (", scale: {j1: 0.0}", "a scale of 0 makes every measurement the same"),
+        (", twist: world", "a source of type joint_state has no twist"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(small_robot, text, words):
+    with pytest.raises(RobotError) as problem:
+        small_robot(ARM, state=state(text))
+    assert words in str(problem.value) and "state[0]" in str(problem.value)
+
+
+def test_odometry_has_no_joints(small_robot):
+    odometry = "  - {topic: odom, type: odometry, max_age: 0.1, prefix: left_}\n"
+    with pytest.raises(RobotError, match="a source of type odometry has no prefix"):
+        small_robot(ARM, state=state("") + odometry)
+
+
+def test_a_robot_whose_only_joint_nobody_reports_needs_no_joint_states(small_robot):
+    text = """
+    hand:
+      kind: gripper
+      channels: [vacuum]
+      joint: {name: valve, closed: 0.0, open: 1.0, measured: false}
+      limits: {velocity: 10.0}
+      command: {topic: valve, type: float64_multi_array}
+    """
+    robot = small_robot(text, state="state: []\n")
+    assert not robot.groups[0].gripper.measured

@@ -1,0 +1,155 @@
+"""What a group sends and hears: axes, orders, names, fingers, ranges; and what is refused with the way out."""
+
+import pytest
+
+from pi0_ros.robot import RobotError
+from pi0_ros.robot.spec import Axis
+from pi0_ros.robot.wire import fingers, from_wire, in_channel_order, in_wire_order, to_wire
+
+ARM = """
+arm:
+  kind: position
+  channels: [j1, j2, j3]
+  command: {topic: arm/commands, type: float64_multi_array}
+  limits: {source: urdf, acceleration: 5.0}
+"""
+HAND = """
+hand:
+  kind: gripper
+  channels: [gripper]
+  joint: {name: finger, closed: 0.0, open: 0.04}
+  command: {topic: hand/commands, type: float64_multi_array}
+"""
+BASE = """
+base:
+  kind: velocity
+  channels: [base_vx, base_wz]
+  command: {topic: cmd_vel, type: twist}
+  limits: {velocity: [0.5, 1.0], acceleration: 1.0}
+"""
+DRIVEN = """
+arm:
+  kind: velocity
+  channels: [j1_velocity, j2_velocity]
+  joints: [j1, j2]
+  command: {topic: arm/commands, type: float64_multi_array}
+  limits: {source: urdf, acceleration: 5.0, margin: 0.1}
+"""
+
+
+@pytest.mark.parametrize(
+    ("channels", "axes", "expected"),
+    [
+        ("[base.wz, base.vx]", "", (Axis.WZ, Axis.VX)),
+        ("[base.vx, base.vy]", "", (Axis.VX, Axis.VY)),
+        ("[base_vy, base_vx]", "", (Axis.VY, Axis.VX)),
+        ("[x.vel, theta.vel]", "axes: [vx, wz]", (Axis.VX, Axis.WZ)),
+        ("[base_vx, base_wz]", "axes: [wz, vx]", (Axis.WZ, Axis.VX)),
+    ],
+)
+def test_a_bases_axes_go_by_name_or_as_the_yaml_says(small_robot, channels, axes, expected):
+    text = BASE.replace("[base_vx, base_wz]", channels) + (f"  {axes}\n" if axes else "")
+    robot = small_robot(text)
+    assert tuple(c.axis for c in robot.channels) == expected
+    assert [c.unit for c in robot.channels] == ["rad/s" if a is Axis.WZ else "m/s" for a in expected]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (BASE.replace("base_wz", "spin"), "spin does not: say what each channel is, for example axes: [vx, wz]"),
+        (BASE.replace("base_wz", "other_vx"), "two channels are vx"),
+        (BASE + "  axes: [vx]\n", "needs 2 axes, one a channel"),
+        (BASE + "  axes: [vx, vz]\n", "must be one of vx, vy, wz"),
+        (BASE + "  joints: [j1, j2]\n  axes: [vx, wz]\n", "axes (a base) or joints (an arm), not both"),
+        (BASE.replace("type: twist", "type: twist, joints: [a, b]"), "a twist carries no joint names"),
+        (BASE.replace("type: twist", "type: joint_trajectory"), "carries positions, and the group's kind is velocity"),
+        (ARM.replace("type: float64_multi_array", "type: twist"), "twist carries velocities"),
+        (ARM + "  axes: [vx, vy, wz]\n", "only a group of kind velocity has axes"),
+        (ARM + "  joints: [j1, j2, j3]\n", "only a group of kind velocity has joints"),
+        (ARM + "  measured: false\n", "only velocities can do without a measurement"),
+        (ARM + "  continuous: [j9]\n", "j9 is no channel of this group"),
+        (ARM.replace("j3]", "slide]\n  continuous: [slide]"), "slide is prismatic"),
+        (ARM.replace("j3]", "finger_r]"), "finger_r mimics finger in the URDF; command finger alone"),
+        (
+            ARM.replace("float64_multi_array", "float64_multi_array, joints: [a, b, c]"),
+            "carries no names; joints gives the order",
+        ),
+        (
+            ARM.replace("float64_multi_array", "joint_trajectory, joints: [j3, j2, j1]"),
+            "calls channel j1 j3, which is another channel of the group",
+        ),
+        (
+            ARM.replace("float64_multi_array", "float64_multi_array, closed: 0, open: 1"),
+            "only a gripper has closed and open",
+        ),
+        (ARM.replace("j3]", "finger]") + HAND, "joint finger is already that of channel finger"),
+        (
+            HAND + HAND.replace("hand", "hand2").replace("[gripper]", "[g2]"),
+            "joint finger is already that of channel gripper",
+        ),
+        (HAND.replace("open: 0.04", "open: 0.08"), "0.08 is beyond the URDF's 0 .. 0.04 of joint finger"),
+        (HAND.replace("open: 0.04", "open: 85"), "85 is beyond the URDF's 0 .. 0.04 of joint finger"),
+        (
+            ARM + HAND.replace("hand/commands", "arm/commands"),
+            "already owned by group arm; only groups whose types are all",
+        ),
+        (DRIVEN.replace("[j1, j2]", "[j1]"), "needs 2 joints, one a channel"),
+        (DRIVEN.replace("[j1, j2]", "[j1, j9]"), "j9 is not a movable joint of the URDF"),
+        (DRIVEN.replace("source: urdf, ", ""), "key velocity is missing; give it, or source: urdf"),
+        (DRIVEN.replace("margin: 0.1", "margin: 2.0"), "nothing is left of -2 .. 2 after the margin 2"),
+    ],
+)
+def test_what_would_move_something_else_is_refused(small_robot, text, words):
+    with pytest.raises(RobotError) as problem:
+        small_robot(text)
+    assert words in str(problem.value)
+    assert ".yaml:" in str(problem.value)
+
+
+@pytest.mark.parametrize("velocity", ["0.0", "inf", None])
+def test_a_gripper_joint_without_a_speed_asks_for_one(small_robot, velocity):
+    kind = "continuous" if velocity is None else "prismatic"
+    joints = {"finger": (kind, None if velocity is None else 0.0, 0.04, velocity)}
+    with pytest.raises(RobotError, match="joint finger has no velocity limit in the URDF; give limits.velocity"):
+        small_robot(HAND, joints=joints, mimics={})
+
+
+def test_an_array_may_have_an_order_of_its_own(small_robot):
+    group = small_robot(ARM.replace("float64_multi_array", "float64_multi_array, joints: [j3, j1, j2]")).group("arm")
+    assert in_wire_order(group.command, [0.1, 0.2, 0.3]) == [0.3, 0.1, 0.2]
+    assert in_channel_order(group.command, [0.3, 0.1, 0.2]) == [0.1, 0.2, 0.3]
+
+
+def test_a_gripper_has_ends_of_its_own_for_measurement_command_and_teleop(small_robot):
+    text = HAND.replace("float64_multi_array}", "float64_multi_array, closed: 255, open: 0}")
+    text += "  teleop: {topic: leader, type: joint_state, max_age: 0.2, closed: -10, open: 10}\n"
+    group = small_robot(text).group("hand")
+    assert to_wire(group, [0.25]) == [191.25] and from_wire(group, [191.25]) == [0.25]
+    assert to_wire(group, [0.25], group.teleop) == [-5.0] and from_wire(group, [-5.0], group.teleop) == [0.25]
+    assert (group.gripper.closed, group.gripper.open) == (0.0, 0.04)
+
+
+def test_two_fingers_are_commanded_together_each_as_its_mimic_says(small_robot):
+    text = HAND.replace("float64_multi_array", "joint_trajectory, joints: [finger, finger_r]")
+    group = small_robot(text).group("hand")
+    assert fingers(group.command, [0.03]) == pytest.approx([0.03, 0.07])
+    assert group.command.joints == ("finger", "finger_r")
+
+
+def test_velocities_of_an_arm_know_their_joints_and_where_these_are_kept(small_robot):
+    robot = small_robot(DRIVEN)
+    assert robot.driven_joints == {"j1_velocity": "j1", "j2_velocity": "j2"}
+    assert robot.state_joints == ("j1", "j2")
+    assert [c.reach for c in robot.channels] == [pytest.approx((-1.9, 1.9)), pytest.approx((-1.4, 1.8))]
+    assert [c.limits.upper for c in robot.channels] == [2.5, 2.0]
+    assert [c.unit for c in robot.channels] == ["rad/s", "rad/s"]
+
+
+def test_groups_that_speak_by_name_may_share_a_topic(small_robot):
+    one = "joint_command, type: joint_state"
+    text = ARM.replace("arm/commands, type: float64_multi_array", one)
+    hand = HAND.replace("hand/commands, type: float64_multi_array", one)
+    assert [g.command.topic for g in small_robot(text + hand).groups] == ["joint_command"] * 2
+    with pytest.raises(RobotError, match="already carries j2 of group arm"):
+        small_robot(text + hand.replace("joint_state}", "joint_state, joints: [j2]}"))

@@ -58,6 +58,7 @@ class Executor:
         self._clock, self._plan_clock = ClockWatch(), PlanClock()
         self._off_track, self._stale, self._starved = Since(), Since(), Since()
         self._anchored = False
+        self._second_publisher = ""
         self._last_steady, self._last_stamp = -math.inf, -math.inf
         self._silence(0.0)
         self._tables(robot)
@@ -171,7 +172,8 @@ class Executor:
                 self._log.add(steady, self._clock.ros, "warn", f"teleop {group} jump", jump)
             return
         self._count(ignored=1)
-        if self._teleop.leader_moved(steady, group) and self._teleop.enabled(steady):
+        moved = self._teleop.leader_moved(steady, group) and self._teleop.enabled(steady)
+        if moved and not self._second_publisher:
             self._fire(steady, self._clock.ros, Trigger.LEADER_MOVED, f"the leader of {group} was moved", "info")
 
     def on_deadman(self, steady: float, pressed: bool) -> None:
@@ -192,6 +194,13 @@ class Executor:
         self._plan_clock, self._clock, self._last_stamp = PlanClock(), ClockWatch(), -math.inf
         self._fire(steady, ros, Trigger.CLOCK_JUMP, "the ROS clock jumped", "warn")
         self._log.add(steady, ros, "warn", "clock", "the ROS clock jumped: plans and stamps before it are void")
+
+    def on_second_publisher(self, steady: float, ros: float, text: str) -> None:
+        """Take who else publishes on the command topics, "" for nobody: nothing moves while somebody does."""
+        again, self._second_publisher = text == self._second_publisher, text
+        if text:
+            self._log.add(steady, ros, "error", "second publisher", text, WAITING if again else 0.0)
+            self._fire(steady, ros, Trigger.SECOND_PUBLISHER, text, "error")
 
     def request(self, steady: float, ros: float, name: str) -> Answer:
         """A person asks for "hold", "teleop", "autonomy", "stop" or "reset"."""
@@ -214,6 +223,8 @@ class Executor:
             )
         if trigger is Trigger.ASK_RESET:
             return self._estop.active(steady, self.settings.estop_heartbeat) or self._measured.outside
+        if trigger in (Trigger.ASK_AUTONOMY, Trigger.ASK_TELEOP) and self._second_publisher:
+            return self._second_publisher
         if trigger is Trigger.ASK_AUTONOMY:
             fault = self._clock.fault(steady, self._clock.ros, self.settings.clock_jump)
             return fault[1] if fault is not None else self._measured.stale(steady)
@@ -349,7 +360,7 @@ class Executor:
             lost = lost or bool(self._measured.contradicted(steady))  # nobody knows where the robot is
             self._anchored = not (lost and self._limiter.still)
             return self._anchored
-        quiet = quiet or self._measured.unsettled(steady)
+        quiet = self._second_publisher or quiet or self._measured.unsettled(steady)
         if quiet:
             self._waiting = f"waiting: {quiet}"
             self._log.add(steady, ros, "warn", "waiting", self._waiting, WAITING)

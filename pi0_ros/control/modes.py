@@ -36,6 +36,7 @@ class Trigger(str, Enum):  # noqa: UP042
     POLICY_LOST = "policy lost"
     TRACKING = "tracking"
     CLOCK_JUMP = "clock jump"
+    SECOND_PUBLISHER = "second publisher"
 
 
 REQUESTS = {t.value: t for t in list(Trigger)[:5]}
@@ -64,6 +65,8 @@ TABLE: dict[tuple[Mode, Trigger], Mode] = {
     (Mode.TELEOP, Trigger.TRACKING): Mode.HOLD,
     (Mode.AUTONOMY, Trigger.TRACKING): Mode.HOLD,
     (Mode.AUTONOMY, Trigger.CLOCK_JUMP): Mode.HOLD,
+    (Mode.TELEOP, Trigger.SECOND_PUBLISHER): Mode.HOLD,
+    (Mode.AUTONOMY, Trigger.SECOND_PUBLISHER): Mode.HOLD,
 }
 
 

@@ -19,14 +19,16 @@ from pi0_ros.ros.black_box_writer import BlackBoxWriter
 from pi0_ros.ros.command_writer import CommandWriter
 from pi0_ros.ros.control_thread import ControlThread
 from pi0_ros.ros.diagnostics import WARN, Health
-from pi0_ros.ros.executor_health import executor_health, executor_values
+from pi0_ros.ros.executor_health import executor_health, executor_values, with_second_publisher
 from pi0_ros.ros.executor_inputs import ExecutorInputs
 from pi0_ros.ros.executor_reporter import ExecutorReporter, Publishing
 from pi0_ros.ros.lifecycle import ManagedNode
 from pi0_ros.ros.loop import calm_others, urge_others
 from pi0_ros.ros.parameters import Parameter, ParameterError
 from pi0_ros.ros.request_services import RequestServices
+from pi0_ros.ros.robot_lock import RobotLock, RobotLockError
 from pi0_ros.ros.run import Signals, never_wait_for_output, never_wait_for_readers, run
+from pi0_ros.ros.second_publishers import SecondPublishers
 from pi0_ros.ros.snapshots import Snapshots
 
 REST_TIMEOUT = 1.7  # [s] for coming to rest on deactivation
@@ -82,12 +84,19 @@ class ExecutorNode(ManagedNode):
         Parameter("engage_time", _DEFAULT.engage_time, "seconds of slow motion after a change", low=0.0, high=60.0),
         Parameter("engage_scale", _DEFAULT.engage_scale, "share of the speed limits meanwhile", low=0.01, high=1.0),
         Parameter("policy_lost", _DEFAULT.policy_lost, "underrun [s] until autonomy ends", low=0.0, high=60.0),
+        Parameter(
+            "second_publisher",
+            "stop",
+            "what to do while somebody else publishes on a command topic: stop and refuse to move, or only warn",
+            choices=("stop", "warn"),
+        ),
         Parameter("tracking_error", _DEFAULT.tracking_error, "largest tracking error [rad]", low=0.01, high=6.3),
     )
-    expected = (ParameterError, RobotError)
+    expected = (ParameterError, RobotError, RobotLockError)
 
     def __init__(self, name: str = "executor", **kwargs: object) -> None:
         super().__init__(name, **kwargs)
+        self._robot_lock: RobotLock | None = None
         self.control: ControlThread | None = None
         self._reporter: ExecutorReporter | None = None
         self._writer: BlackBoxWriter | None = None
@@ -101,7 +110,11 @@ class ExecutorNode(ManagedNode):
         robot = replace(robot, control_rate=self.values.rate or robot.control_rate)
         self.robot, self.period = robot, 1.0 / robot.control_rate
         self._settings = ExecutorSettings(**{name: getattr(self.values, name) for name in _SETTINGS})
+        # First of all: a second executor must not even appear as a publisher beside the one that drives.
+        self._robot_lock = RobotLock(robot.name, self.get_namespace())
         self._commands = CommandWriter(self, robot, self.period, self.own)
+        self._second = SecondPublishers(self, self.clocks, self._commands.publishers, self._on_second_publisher)
+        self.own(self._second.timer)
         self._publishing = Publishing(self, robot)
         self._inputs = ExecutorInputs(self, robot, self.period)
         self._requests = RequestServices(self, self.own, "the executor is not active; activate it first")
@@ -133,6 +146,7 @@ class ExecutorNode(ManagedNode):
         if self._snapshots is not None:
             self._snapshots.start()
         self._reporter.start()
+        self._on_second_publisher(self._second.look_first())
         priority = self.values.realtime_priority
         refused = self.control.start(priority, self.values.cpu)
         for sentence in refused:
@@ -160,7 +174,10 @@ class ExecutorNode(ManagedNode):
         gc.unfreeze()
 
     def teardown(self) -> None:
-        """Let go of the cameras."""
+        """Let go of the cameras and of the robot."""
+        if self._robot_lock is not None:
+            self._robot_lock.release()
+            self._robot_lock = None
         if self._snapshots is not None:
             self._snapshots.close()
             self._snapshots = None
@@ -171,6 +188,14 @@ class ExecutorNode(ManagedNode):
         if self.control is not None:
             control = self.control
             control.post(lambda *now: control.core.on_clock_jump(*now))
+
+    def _on_second_publisher(self, sentence: str) -> None:
+        if self.values.second_publisher == "warn":
+            if sentence:
+                self.get_logger().warning(sentence, throttle_duration_sec=10.0)
+        elif self.control is not None:
+            control = self.control
+            control.post(lambda *now: control.core.on_second_publisher(*now, sentence))
 
     def _on_snapshot(self, camera: str, stamp: float, jpeg: bytes) -> None:
         if self.control is not None:
@@ -208,7 +233,8 @@ class ExecutorNode(ManagedNode):
         values["jerk_rms"], values["jerk_max"] = reporter.jerk()
         silent = [source.topic for source in self.robot.state if source.topic not in inputs.rates]
         missed = timing.overruns / max(timing.ticks, 1)
-        return executor_health(period, reporter.trouble, silent, missed, values)
+        told = executor_health(period, reporter.trouble, silent, missed, values)
+        return with_second_publisher(told, self._second.sentence, self.values.second_publisher == "stop")
 
 
 def make(_: Signals) -> list[Node]:

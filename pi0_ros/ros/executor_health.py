@@ -56,3 +56,12 @@ def executor_health(
     if missed_share > MISSED_SHARE:
         return Health(WARN, f"{missed_share:.0%} of the control periods are missed", values)
     return Health(OK, f"{period.mode}: {period.reason}", values)
+
+
+def with_second_publisher(health: Health, sentence: str, stops: bool) -> Health:
+    """The same, with who else publishes on the command topics, if anybody does; an error if it `stops` the robot."""
+    if not sentence:
+        return health
+    level = ERROR if stops or health.level == ERROR else WARN
+    message = health.message if sentence in health.message else f"{sentence}; {health.message}"
+    return Health(level, message, health.values)

@@ -581,3 +581,50 @@ def test_a_chunk_is_copied_and_cannot_be_changed_from_outside():
     assert not chunk.values.any()
     with pytest.raises(ValueError):
         chunk.values[0, 0] = 1.0
+
+
+@pytest.mark.parametrize("mode", ["autonomy", "teleop"])
+def test_34_a_second_publisher_on_a_command_topic_stops_the_robot_and_nothing_moves_while_it_is_there(mode):
+    story = Story()
+    if mode == "autonomy":
+        story.autonomy(goal={ARM: 0.5}, rows=30)
+    else:
+        story.run(0.1)
+        assert story.ask("teleop").ok
+    story.run(0.5)
+    text = "cmd_vel is also published by /joystick"
+    story.executor.on_second_publisher(story.steady, story.ros, text)
+    story.run(1.0)
+    assert story.last.mode is Mode.HOLD and story.last.reason == text and story.speed() == 0.0
+    for request in ("autonomy", "teleop"):
+        answer = story.ask(request)
+        assert not answer.ok and text in answer.message
+    assert story.ask("stop").ok and story.ask("reset").ok
+    story.executor.on_second_publisher(story.steady, story.ros, "")
+    assert story.ask(mode).ok
+    story.tick()
+    assert story.last.mode is Mode(mode)
+    story.sound()
+
+
+def test_34_nothing_at_all_is_commanded_while_somebody_else_was_there_first():
+    story = Story()
+    story.executor.on_second_publisher(story.steady, story.ros, "cmd_vel is also published by another /executor")
+    story.run(1.0)
+    assert all(s.command is None for s in story.steps) and "another /executor" in story.last.reason
+    story.executor.on_second_publisher(story.steady, story.ros, "")
+    story.run(0.1)
+    assert story.last.command is not None and story.last.mode is Mode.HOLD
+    story.sound()
+
+
+def test_34_a_leader_that_is_moved_takes_over_nothing_while_somebody_else_commands():
+    robot = make_robot(takeover=Takeover(leader_motion=0.1))
+    home = middle(robot)[robot.index[ARM] : robot.index[ARM] + 6]
+    for text, expected in (("cmd_vel is also published by /joystick", Mode.HOLD), ("", Mode.TELEOP)):
+        story = Story(robot).run(0.1)
+        story.executor.on_second_publisher(story.steady, story.ros, text)
+        story.teleop("left_arm", home)
+        story.run(0.04)
+        story.teleop("left_arm", home + 0.3)
+        assert story.tick().mode is expected

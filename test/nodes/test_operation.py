@@ -2,10 +2,13 @@
 
 import signal
 import threading
+import time
 
 import numpy as np
 import pytest
+from geometry_msgs.msg import TwistStamped
 from lifecycle_msgs.srv import ChangeState
+from rclpy.node import Node
 from stand_in import PATIENCE, Driver, Person, Planner
 from test_executor import within_limits
 
@@ -126,3 +129,72 @@ def test_shutting_it_down_by_a_request_stops_the_base_and_ends_the_process(graph
     assert process.wait(PATIENCE) == 0
     comes_to_rest(graph, driver)
     assert np.all(driver.commands["base"][-1][1] == 0.0)
+
+
+class Meddler(Node):
+    """Publishes on the base's command topic, once it is told to."""
+
+    def __init__(self, graph):
+        super().__init__("joystick")
+        self.publisher = None
+
+    def begin(self):
+        self.publisher = self.create_publisher(TwistStamped, "cmd_vel", 1)
+
+    def end(self):
+        self.destroy_publisher(self.publisher)
+
+
+def test_a_second_publisher_on_a_command_topic_stops_the_base_and_both_are_named(graph, rolls):
+    driver, person, process = rolls()
+    meddler = graph.node(Meddler)
+    began = time.monotonic()
+    meddler.begin()
+    person.wait_mode("hold")
+    noticed = time.monotonic() - began
+    comes_to_rest(graph, driver)
+    graph.wait(lambda: "/joystick" in person.why(), "the other's name")
+    assert "/cmd_vel is also published by /joystick" in person.why()
+    ok, why = person.ask("autonomy")
+    assert not ok and "/joystick" in why
+    graph.wait(
+        lambda: person.health["executor"][0] == b"\x02" and "/joystick" in person.health["executor"][1], "an error"
+    )
+    meddler.end()
+    graph.wait(lambda: person.ask("autonomy")[0], "autonomy once the other is gone")
+    assert graph.end(process) == 0
+    print(f"noticed after {noticed:.2f} s")
+
+
+def test_with_the_setting_warn_a_second_publisher_is_told_and_stops_nothing(graph, rolls):
+    driver, person, process = rolls("second_publisher:=warn")
+    meddler = graph.node(Meddler)
+    meddler.begin()
+    graph.wait(lambda: "/joystick" in person.health.get("executor", (0, "", {}))[1], "a warning")
+    assert person.health["executor"][0] == b"\x01" and person.mode == "autonomy" and rolling(driver)
+    assert graph.end(process) == 0
+
+
+def test_a_second_executor_on_the_same_machine_is_refused_and_disturbs_nothing(graph, mobile, rolls):
+    driver, person, process = rolls()
+    second = graph.start("executor", f"robot:={mobile[1]}", "black_box:=''")
+    assert second.wait(PATIENCE) == 1
+    assert any(f"has an executor on this machine already: process {process.pid}" in line for line in second.said)
+    assert not any("Traceback" in line for line in second.said)
+    assert rolling(driver) and person.mode == "autonomy" and person.modes.count("hold") <= 1
+    assert graph.end(process) == 0
+
+
+def test_two_executors_that_cannot_see_each_others_lock_both_hold_and_name_each_other(graph, mobile, rolls):
+    driver, person, process = rolls()
+    elsewhere = (
+        "import os; from pi0_ros.nodes import executor; "
+        "executor.RobotLock = type('Elsewhere', (), {'__init__': lambda *_: None, 'release': lambda _: None}); "
+        "raise SystemExit(executor.main())"
+    )
+    second = graph.run_script("-c", elsewhere, "--ros-args", "-p", f"robot:={mobile[1]}", "-p", "black_box:=''")
+    graph.wait(lambda: "another /executor" in person.why(), "the other's name")
+    graph.wait(lambda: base_speed(driver) == 0.0, "standstill")
+    assert graph.end(second) == 0 and graph.end(process) == 0
+    for one in (process, second):
+        assert any("also published by another /executor" in line for line in one.said)

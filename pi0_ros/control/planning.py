@@ -67,6 +67,8 @@ def due(
     if now.mode != "autonomy":
         return since >= table.idle
     left = now.plan_left - max(steady - now.heard, 0.0)
+    if left <= 0.0:  # nothing to be in time for: the last chunk was refused, or is on its way
+        return since >= table.replan
     return since >= table.replan or (left < latency + table.margin and since >= latency)
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from rclpy.node import Node
 from std_msgs.msg import String
 
-from pi0_ros.model import CheckpointError
 from pi0_ros.nodes.policy import LONGEST_PROMPT
 from pi0_ros.nodes.weights import MODEL_PARAMETERS, Weights
 from pi0_ros.policy import Observation, PolicyError
@@ -63,7 +62,7 @@ class HighLevelNode(ManagedNode):
         Parameter("max_tokens", 32, "longest answer in tokens", low=1, high=256),
         Parameter("agree", 2, "equal answers before a subtask is replaced", low=1, high=10),
     )
-    expected = (ParameterError, RobotError, PolicyError, CheckpointError)
+    expected = (ParameterError, RobotError, PolicyError)
 
     def __init__(
         self,

@@ -7,7 +7,6 @@ plan, and told what of that plan will have been executed before it can be used (
 from __future__ import annotations
 
 import threading
-import traceback
 from dataclasses import replace
 
 import numpy as np
@@ -15,9 +14,10 @@ from rclpy.node import Node
 from std_msgs.msg import String
 
 from pi0_ros.control import Chunk
+from pi0_ros.control.plan_cover import standing_time
 from pi0_ros.control.planning import Latency, Prefix, Situation, Timetable, due, finished, prefix, stay
-from pi0_ros.model import CheckpointError
 from pi0_ros.msg import ActionChunk, ExecutorState
+from pi0_ros.nodes.inference_failure import InferenceFailure, failure_of, log_failure
 from pi0_ros.nodes.weights import MODEL_PARAMETERS, Weights
 from pi0_ros.policy import Observation, Plan, PlanPrefix, PolicyError
 from pi0_ros.robot import RobotError, load_robot
@@ -33,7 +33,8 @@ from pi0_ros.ros.senses import Senses, View
 EXECUTOR_SILENT = 0.5
 LONGEST_PROMPT = 400
 SENT_KEPT = 16
-RETRY = 0.5
+SLOW_ANSWER = 0.8
+"""Seconds after which a plan that has not come is worth a word."""
 
 
 class PolicyNode(ManagedNode):
@@ -51,7 +52,7 @@ class PolicyNode(ManagedNode):
         Parameter("margin", 0.1, "spare time [s] before the plan runs out", low=0.0, high=5.0, live=True),
         Parameter("rtc", "identity", "real-time chunking", choices=("none", "identity", "vjp", "prefix"), live=True),
     )
-    expected = (ParameterError, RobotError, PolicyError, CheckpointError)
+    expected = (ParameterError, RobotError, PolicyError)
 
     def __init__(self, name: str = "policy", weights: Weights | None = None, **kwargs: object) -> None:
         super().__init__(name, **kwargs)
@@ -66,14 +67,16 @@ class PolicyNode(ManagedNode):
     def setup(self) -> None:
         """Load robot and checkpoint, refuse what does not fit, plan once on an empty scene, subscribe."""
         self.robot = load_robot(self.values.robot)
-        self._policy = self._weights.get(self.values, self.robot)
+        self._policy = self._weights.get(self.values, self.robot, self.get_logger().warning)
         self.contract = self._policy.contract
         self._cameras = tuple(self.contract.cameras)
         self._state = self.contract.needed_state(self.robot)
         self._prompt, self._prompt_heard, self._told_prompt, self._prompt_since = "", 0.0, "", 0.0
         self._situation, self._last, self._last_epoch = Situation(), -np.inf, -1
         self._sequence, self._failures, self._withheld = 0, 0, 0
-        self._reason, self._failure, self._taken = "waiting for the first observation", "", 0
+        self._reason, self._taken = "waiting for the first observation", 0
+        self._failure: InferenceFailure | None = None
+        self._asked = np.inf
         self._latency, self._inference, self._rate = Latency(), Latency(), Rate(10.0)
         self._sent: dict[int, Chunk] = {}
         self._noise = np.random.default_rng(self.values.seed)
@@ -86,9 +89,10 @@ class PolicyNode(ManagedNode):
     def _rehearse(self) -> None:
         """Plan once in the dark: the first inference is the slowest, and what is broken shows before anything moves."""
         black = np.zeros((224, 224, 3), np.uint8)
-        middle = {c.name: (c.limits.lower + c.limits.upper) / 2.0 for c in self.robot.channels}
+        middle = {c.name: float(np.nan_to_num((c.limits.lower + c.limits.upper) / 2.0)) for c in self.robot.channels}
         observation = Observation(0.0, dict.fromkeys(self._cameras, black), middle, "rehearsal")
-        self._weights.run(self._policy.infer, observation, seed=0)
+        self._weights.run(self._policy.rehearse, observation, self.report_progress)
+        self.contract = self._policy.contract  # a server says only now how many rows it gives
 
     def start(self) -> None:
         """Start planning."""
@@ -204,14 +208,16 @@ class PolicyNode(ManagedNode):
     def _try_to_plan(self, view: View, ending: threading.Event) -> None:
         try:
             self._plan(view, ending)
-            self._reason, self._failure = "", ""
+            self._reason, self._failure = "", None
         except Exception as error:  # noqa: BLE001 - one failed inference must not end the thread
             if ending.is_set():
                 return
             self._failures += 1
-            self._failure = f"{type(error).__name__}: {error}"
-            self.get_logger().error(f"inference failed:\n{traceback.format_exc()}", throttle_duration_sec=5.0)
-            self._last = self.clocks.steady() + RETRY
+            self._failure = failure_of(error)
+            log_failure(self.get_logger(), self._failure)
+            self._last = self.clocks.steady() + self._failure.retry - self._live("replan_period")
+        finally:
+            self._asked = np.inf
 
     def _plan(self, view: View, ending: threading.Event) -> None:
         prompt, now, began = self._prompt, self._situation, self.clocks.steady()
@@ -219,8 +225,11 @@ class PolicyNode(ManagedNode):
         told = self._running(now, view.stamp, same)
         if not same or now.epoch != self._last_epoch:
             self._prompt_since = began
+        if now.epoch != self._last_epoch:
+            self._policy.new_episode()
         self._last, self._last_epoch, self._told_prompt = began, now.epoch, prompt
         observation = Observation(stamp=view.stamp, images=view.pictures, state=view.state, prompt=prompt)
+        self._asked = began
         plan = self._weights.run(self._policy.infer, observation, prefix=told, seed=self._noise)
         if not np.all(np.isfinite(plan.values)):
             bad = [n for n, ok in zip(plan.names, np.all(np.isfinite(plan.values), axis=0), strict=True) if not ok]
@@ -293,8 +302,8 @@ class PolicyNode(ManagedNode):
             "withheld": self._withheld,
             **self.senses.values(self._cameras),
         }
-        if self._failure:
-            return Health(ERROR, f"inference failed: {self._failure}", values)
+        if self._failure is not None:
+            return Health(self._failure.level, self._failure.sentence, values)
         stale = self.senses.stale(self._cameras)
         required = [why for name, why in stale.items() if self._camera_required(name)]
         if required:
@@ -303,7 +312,22 @@ class PolicyNode(ManagedNode):
             return Health(WARN, f"not planning: {self._reason}", values)
         if stale:
             return Health(WARN, "planning without " + "; ".join(stale.values()), values)
+        slow = self._slowness(steady)
+        if slow:
+            return Health(WARN, slow, values)
         return Health(OK, f"planning: {self._prompt}", values)
+
+    def _slowness(self, steady: float) -> str:
+        waited, latency = steady - self._asked, self._latency.quantile(0.5)
+        if waited > SLOW_ANSWER:
+            return f"waiting for a plan of {self.contract.origin} for {waited:.1f} s"
+        lasts = (self.contract.horizon - 1) * self.contract.period
+        if standing_time(latency, lasts) <= 0.0:
+            return ""
+        return (
+            f"an answer takes {latency:.2f} s and a plan lasts {lasts:.2f} s: the robot will stop between plans; "
+            "longer plans, a nearer server or a faster network help"
+        )
 
     def _camera_required(self, name: str) -> bool:
         return any(c.name == name and c.required for c in self.robot.cameras)

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
+from pi0_ros.nodes.server_parameters import SERVER_PARAMETERS, server_settings
 from pi0_ros.policy import load_policy
 from pi0_ros.policy.checkpoint import Overrides
 from pi0_ros.robot import Robot
@@ -35,6 +36,7 @@ MODEL_PARAMETERS = (
     Parameter("statistics", "", "norm_stats.json to use instead of the checkpoint's"),
     Parameter("asset", "", "which of several statistics under the checkpoint's assets/"),
     Parameter("pad_state_to", 0, "LeRobot 0.4 padded the state in prompts to this size (32); 0: not", low=0, high=1024),
+    *SERVER_PARAMETERS,
 )
 
 
@@ -53,8 +55,11 @@ class Weights:
         """The result of `work(...)`, done in the network's thread; its exception is raised here."""
         return self._worker.submit(work, *args, **kwargs).result()
 
-    def get(self, values: SimpleNamespace, robot: Robot) -> Any:
-        """The policy that a node's `MODEL_PARAMETERS` ask for. Raises PolicyError, CheckpointError."""
+    def get(self, values: SimpleNamespace, robot: Robot, warn: Callable[[str], None] = lambda _: None) -> Any:
+        """The policy that a node's `MODEL_PARAMETERS` ask for; `warn` hears of a server's oddities.
+
+        Raises PolicyError.
+        """
         key = (str(robot.file), *(getattr(values, parameter.name) for parameter in MODEL_PARAMETERS))
         if key not in self._loaded:
             self._loaded[key] = self.run(
@@ -70,6 +75,8 @@ class Weights:
                 steps=values.steps or None,
                 backend=values.backend,
                 mode=None if values.mode == "auto" else values.mode,
+                server=server_settings(values),
+                warn=warn,
             )
         return self._loaded[key]
 

@@ -8,7 +8,7 @@ conversions, as openpi does. The same schema stands under `policy` in the config
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -61,14 +61,25 @@ class Remote:
     """How an openpi server calls what the robot has.
 
     images: key -> robot camera. state: key -> how many of the state's dimensions it takes, in order. nested: keys are
-    paths of nested maps (ALOHA) or flat names (DROID, LIBERO). layout: "chw" or "hwc". size: pixels a side.
+    paths of nested maps (ALOHA) or flat names (DROID, LIBERO). layout: "chw" or "hwc". size: height and width of the
+    pictures. missing: a camera without a picture is "black" or left out ("masked"). width: numbers a row of its
+    answers, where it pads them; 0: as many as the adapter has. actions: where they stand in its answers, joined in this
+    order. prompt: key of the text. constants: entries of every request. session: key of an id that changes with every
+    episode. reset: entries (over the constants) of a message sent before an episode's first observation.
     """
 
     images: Mapping[str, str]
     state: Mapping[str, int]
     nested: bool = False
     layout: str = "hwc"
-    size: int = 224
+    size: tuple[int, int] = (224, 224)
+    missing: str = "masked"
+    width: int = 0
+    actions: tuple[str, ...] = ("actions",)
+    prompt: str = "prompt"
+    constants: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    session: str = ""
+    reset: Mapping[str, str | int | float | bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -217,12 +228,13 @@ def adapter_from(root: YamlNode) -> Adapter:
     """An adapter from its YAML or JSON node. Raises RobotError with file, line and key."""
     section = root.section(*KEYS)
     state, actions = _blocks(section.need("state"), False), _blocks(section.need("actions"), True)
+    missing = _optional(section, "missing_cameras", lambda n: n.choice("masked", "black"), "")
     adapter = Adapter(
         name=section.need("policy").text(),
         file=root.file,
         cameras=_cameras(section.need("cameras")),
         high_level_cameras=_optional(section, "high_level_cameras", _cameras, None),
-        missing=_optional(section, "missing_cameras", lambda n: n.choice("masked", "black"), "masked"),
+        missing=missing or "masked",
         state=state,
         actions=actions,
         hold=_optional(section, "hold", YamlNode.texts, ()),
@@ -232,7 +244,7 @@ def adapter_from(root: YamlNode) -> Adapter:
         normalisation=_optional(section, "normalisation", lambda n: n.choice("zscore", "quantile"), ""),
         resampler=_optional(section, "resampler", lambda n: n.choice(*RESAMPLERS), ""),
         prompt=_optional(section, "prompt", _prompt, None),
-        remote=_optional(section, "remote", _remote, None),
+        remote=_optional(section, "remote", lambda n: _remote(n, missing), None),
         noise=_optional(section, "noise", _noise, 1.0),
         finished=_optional(section, "finished", YamlNode.texts, ()),
     )
@@ -264,15 +276,65 @@ def _prompt(node: YamlNode) -> dict[str, Any]:
     return found
 
 
-def _remote(node: YamlNode) -> Remote:
-    section = node.section("images", "state", "nested", "layout", "size")
-    return Remote(
+REMOTE_KEYS = (
+    "images", "state", "nested", "layout", "size", "missing_cameras", "width", "actions", "prompt", "constants",
+    "session", "reset",
+)  # fmt: skip
+
+
+def _remote(node: YamlNode, missing: str) -> Remote:
+    """`missing`: what the adapter says of absent cameras, "" for nothing."""
+    section = node.section(*REMOTE_KEYS)
+    nested = _optional(section, "nested", YamlNode.truth, False)
+    # openpi's servers for flat keys (DROID, LIBERO) read every picture; those for ALOHA mask what is not there.
+    absent = missing or ("masked" if nested else "black")
+    remote = Remote(
         images={key: child.text() for key, child in section.need("images").items()},
         state={key: child.whole(above=0) for key, child in section.need("state").items()},
-        nested=_optional(section, "nested", YamlNode.truth, False),
+        nested=nested,
         layout=_optional(section, "layout", lambda n: n.choice("hwc", "chw"), "hwc"),
-        size=int(_optional(section, "size", lambda n: n.whole(above=0), 224)),
+        size=_optional(section, "size", _size, (224, 224)),
+        missing=_optional(section, "missing_cameras", lambda n: n.choice("masked", "black"), absent),
+        width=_optional(section, "width", lambda n: n.whole(above=0), 0),
+        actions=_optional(section, "actions", YamlNode.texts, ("actions",)),
+        prompt=_optional(section, "prompt", YamlNode.text, "prompt"),
+        constants=_optional(section, "constants", _constants, {}),
+        session=_optional(section, "session", YamlNode.text, ""),
+        reset=_optional(section, "reset", _constants, {}),
     )
+    _check_keys(node, remote)
+    return remote
+
+
+def _check_keys(node: YamlNode, remote: Remote) -> None:
+    given = [*remote.images, *remote.state, *remote.constants, remote.prompt, *filter(None, [remote.session])]
+    twice = sorted({key for key in given if given.count(key) > 1})
+    if twice:
+        raise node.error(f"{', '.join(twice)} would be sent twice, with two meanings")
+
+
+def _size(node: YamlNode) -> tuple[int, int]:
+    height, width = node.numbers(2, above=0)
+    return int(height), int(width)
+
+
+def _constants(node: YamlNode) -> dict[str, Any]:
+    found = {key: child.value() for key, child in node.items()}
+    for key, value in found.items():
+        if not isinstance(value, str | int | float):
+            raise node.error(f"{key} must be text, a number, true or false, not {value!r}")
+    return found
+
+
+def _remote_dict(remote: Remote) -> dict[str, Any]:
+    """The section as a mapping, without what it says by default; `missing` always, since its default depends."""
+    values = {"missing_cameras": remote.missing}
+    for entry in fields(remote):
+        default = entry.default_factory() if entry.default_factory is not MISSING else entry.default
+        value = getattr(remote, entry.name)
+        if entry.name != "missing" and value != default:
+            values[entry.name] = list(value) if isinstance(value, tuple) else value
+    return values
 
 
 def _blocks(node: YamlNode, actions: bool) -> tuple[Block, ...]:
@@ -339,7 +401,7 @@ def adapter_to_dict(adapter: Adapter) -> dict[str, Any]:
         "normalisation": adapter.normalisation,
         "resampler": adapter.resampler,
         "prompt": adapter.prompt and dict(adapter.prompt),
-        "remote": adapter.remote and asdict(adapter.remote),
+        "remote": adapter.remote and _remote_dict(adapter.remote),
         "finished": list(adapter.finished),
     }
     calm = {} if adapter.noise == 1.0 else {"noise": adapter.noise}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +22,11 @@ from pi0_ros.policy.adapter import (
     load_adapter,
     state_to_model,
 )
+from pi0_ros.policy.address import server_address
 from pi0_ros.policy.backend import Backend, NormalisedPrefix
 from pi0_ros.policy.checkpoint import Checkpoint, Overrides, build_pipeline
 from pi0_ros.policy.contract import Contract, Fit, check_fit, contract_of
-from pi0_ros.policy.errors import PolicyError
+from pi0_ros.policy.errors import PolicyError, WeightsError
 from pi0_ros.policy.fast import FastTokenizer, extract_actions, load_fast
 from pi0_ros.policy.pipeline import ModelInputs, Pipeline
 from pi0_ros.policy.tokenizer import Tokenizer, load_tokenizer
@@ -34,6 +36,8 @@ from pi0_ros.robot.spec import Kind, Robot
 if TYPE_CHECKING:
     from pi0_ros.policy.backends.remote import RemotePolicy
 
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 Array = NDArray[np.float64]
 Images = Mapping[str, NDArray[np.uint8]]
 _log = logging.getLogger(__name__)
@@ -150,6 +154,16 @@ class Policy:
         ids = self._backend.text(inputs, max_tokens, (self._tokenizer.eos,))
         return self._tokenizer.decode(ids).strip()
 
+    def rehearse(self, obs: Observation, progress: Callable[[str], None]) -> None:
+        """Plan once before anything moves: the first inference is the slowest, and what is broken shows here.
+
+        progress: called now and then with what is being waited for. Raises: as `infer`.
+        """
+        self.infer(obs, seed=0)
+
+    def new_episode(self) -> None:
+        """Somebody else was driving: nothing to do, the network has no memory."""
+
     def noise_shape(self) -> tuple[int, int]:
         """Rows and columns of the noise `infer` takes."""
         return self.pipeline.horizon, self.pipeline.action_width
@@ -208,6 +222,26 @@ def in_plan_order(
     return np.stack([columns[name] for name in channels], axis=1)
 
 
+def _weights_errors(load: Callable[Given, Result]) -> Callable[Given, Result]:
+    """`load`, with errors of the weights as WeightsError: who calls it needs no torch to name them."""
+
+    @wraps(load)
+    def guarded(*args: Given.args, **kwargs: Given.kwargs) -> Result:
+        try:
+            return load(*args, **kwargs)
+        except PolicyError:
+            raise
+        except ValueError as error:
+            from pi0_ros.model import CheckpointError
+
+            if isinstance(error, CheckpointError):
+                raise WeightsError(str(error)) from error
+            raise
+
+    return guarded
+
+
+@_weights_errors
 def load_policy(
     checkpoint: str | Path,
     robot: Robot,
@@ -222,6 +256,8 @@ def load_policy(
     backend: str = "torch",
     mode: str | None = None,
     sizes: Mapping[str, Any] | None = None,
+    server: Mapping[str, Any] | None = None,
+    warn: Callable[[str], None] = lambda _: None,
 ) -> Policy | RemotePolicy:
     """Load a checkpoint for a robot and check that they fit, before a weight is read.
 
@@ -231,12 +267,15 @@ def load_policy(
     robot. tokenizer, fast: where the checkpoint lacks them. threads: of torch, for the whole process. steps: of the
     flow (None: what the checkpoint says, else 10). backend: "torch", or "onnx" for the graphs of `pi0 export`. mode: how
     torch runs it ("eager", "compile", "graph", "compile_graph"; None: graphs on CUDA, else eager).
-    Raises: PolicyError (MisfitError where robot and checkpoint do not fit), CheckpointError for the weights.
+    server: fields of `ServerSettings` for an address; such a policy connects with its first plan, or in `rehearse`.
+    warn: called with what somebody should know of a server.
+    Raises: PolicyError (MisfitError where robot and checkpoint do not fit, WeightsError for the weights).
     """
-    if str(checkpoint).startswith(("ws://", "wss://")):
-        from pi0_ros.policy.backends.remote import connect_policy
+    address = server_address(checkpoint)
+    if address is not None:
+        from pi0_ros.policy.backends.remote import ServerSettings, open_policy
 
-        return connect_policy(str(checkpoint), robot, adapter)
+        return open_policy(address, robot, adapter, ServerSettings(**(server or {})), warn)
     import torch
 
     from pi0_ros.policy.backends.torch_backend import check_device, check_mode

@@ -24,6 +24,9 @@ AUTOSTART = Parameter("autostart", True, "configure and activate without being a
 HALT = 0.2
 """Seconds that `halt` may wait for a thread whose work cannot be interrupted, such as a network's."""
 
+PROGRESS_PERIOD = 5.0
+"""Seconds between two log lines about what a long `setup` waits for."""
+
 SUCCESS, FAILURE, FAULT = (
     TransitionCallbackReturn.SUCCESS,
     TransitionCallbackReturn.FAILURE,
@@ -51,6 +54,7 @@ class ManagedNode(LifecycleNode):
         self.active = False
         self._begun = False
         self.stop_reason, self._stopped_as_asked = "", False
+        self._progress = ""
         self._owned: list[object] = []
         self._diagnostics = Diagnostics(self, self._report, self.clocks)
 
@@ -86,6 +90,12 @@ class ManagedNode(LifecycleNode):
         """
         if not self.stop_reason:
             self.stop_reason, self._stopped_as_asked = reason, asked
+
+    def report_progress(self, text: str) -> None:
+        """Say what a long `setup` waits for: as a warning, and in /diagnostics until it is done."""
+        self._progress = text
+        self.get_logger().warning(text, throttle_duration_sec=PROGRESS_PERIOD)
+        self._diagnostics.publish()
 
     def bring_up(self) -> bool:
         """Configure and activate where `autostart` says so. False where that failed (it has been logged)."""
@@ -173,6 +183,7 @@ class ManagedNode(LifecycleNode):
             self.parameters.freeze(True)
 
         done = self._transition("configure", configure)
+        self._progress = ""
         if done != SUCCESS:
             self._transition("clean up", self._release)
         return done if done == SUCCESS else FAILURE
@@ -260,6 +271,8 @@ class ManagedNode(LifecycleNode):
     def _report(self) -> Health:
         if self.active:
             return self.health()
+        if self._progress:
+            return Health(WARN, f"not active: {self._progress}")
         if not self.stop_reason:
             return Health(message="not active")
         if self._stopped_as_asked:

@@ -190,6 +190,9 @@ def test_an_inference_that_raises_is_told_and_the_next_one_works(stage, graph):
             asked.append(1)
             raise MemoryError("out of memory")
 
+        def new_episode(self):
+            return None
+
     policy._policy = Broken()
     person.say("go")
     says(graph, person, "inference failed: MemoryError: out of memory")

@@ -7,151 +7,199 @@ pictures are called there (its `remote` section). Pictures are resized here, to 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
-from websockets.sync.client import ClientConnection, connect
 
 from pi0_ros.policy.adapter import Adapter, Remote, actions_from_model, load_adapter, state_to_model
-from pi0_ros.policy.backends.wire import pack, unpack
+from pi0_ros.policy.address import server_address
+from pi0_ros.policy.backends.answers import NotFiniteAnswerError, WrongShapeError, actions_of, described
+from pi0_ros.policy.backends.connection import Connection, ServerSettings
+from pi0_ros.policy.backends.metadata import misfits, notes
+from pi0_ros.policy.backends.server_errors import LateAnswerError, ServerError, ServerNotReadyError
 from pi0_ros.policy.contract import Contract, check_fit, contract_of_remote
 from pi0_ros.policy.engine import MisfitError, NotFiniteError, Observation, Plan, PlanPrefix, in_plan_order
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.resize import pil_bilinear
 from pi0_ros.robot.spec import Robot
 
+POLL = 1.0
+"""Seconds between two tries to reach a server that is not there yet."""
 
-class ServerError(PolicyError):
-    """The server cannot be reached, does not answer in time, or answers with an error."""
-
-
-@dataclass
-class Client:
-    """One connection to an openpi server, made when first needed and again after a failure.
-
-    timeout: seconds for connecting and for each answer. key: sent as `Authorization: Api-Key`.
-    """
-
-    url: str
-    timeout: float = 5.0
-    key: str = ""
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    _connection: ClientConnection | None = None
-    _open: ExitStack = field(default_factory=ExitStack)
-
-    def connect(self) -> Mapping[str, Any]:
-        """Connect unless connected; the server's metadata. Raises ServerError."""
-        if self._connection is None:
-            headers = {"Authorization": f"Api-Key {self.key}"} if self.key else None
-            try:
-                opening = connect(
-                    self.url,
-                    compression=None,
-                    max_size=None,
-                    open_timeout=self.timeout,
-                    close_timeout=min(self.timeout, 1.0),
-                    additional_headers=headers,
-                )
-                self._connection = self._open.enter_context(opening)
-            except (OSError, TimeoutError, InvalidHandshake, InvalidURI) as error:
-                raise ServerError(f"{self.url}: no openpi server answers ({error}); is it running?") from error
-            self.metadata = self._receive()
-        return self.metadata
-
-    def ask(self, observation: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The server's answer. After an error the connection is dropped, so that the next call makes a new one.
-
-        Raises: ServerError.
-        """
-        self.connect()
-        assert self._connection is not None
-        try:
-            self._connection.send(pack(observation))
-        except (ConnectionClosed, OSError) as error:
-            raise self._dropped(f"the connection broke ({error})") from error
-        return self._receive()
-
-    def close(self) -> None:
-        """Close the connection, if there is one."""
-        self._connection = None
-        self._open.close()
-
-    def _receive(self) -> Mapping[str, Any]:
-        assert self._connection is not None
-        try:
-            answer = self._connection.recv(timeout=self.timeout)
-        except TimeoutError as error:
-            raise self._dropped(f"no answer within {self.timeout:g} s") from error
-        except (ConnectionClosed, OSError) as error:
-            raise self._dropped(f"the connection broke ({error})") from error
-        if isinstance(answer, str):  # the server's way of sending a traceback
-            raise self._dropped(
-                f"the server failed: {answer.strip().splitlines()[-1] if answer.strip() else 'no word'}"
-            )
-        value = unpack(answer)
-        if not isinstance(value, dict):
-            raise self._dropped("the answer is not a map")
-        return value
-
-    def _dropped(self, reason: str) -> ServerError:
-        with suppress(ConnectionClosed, OSError):
-            self.close()
-        return ServerError(f"{self.url}: {reason}")
+__all__ = ["Connection", "RemotePolicy", "ServerError", "ServerSettings", "connect_policy", "packed"]
 
 
 class RemotePolicy:
-    """The same face as `Policy`, the network elsewhere. The protocol has no real-time chunking and no subtasks."""
+    """The same face as `Policy`, the network elsewhere. The protocol has no real-time chunking and no subtasks.
 
-    def __init__(self, robot: Robot, adapter: Adapter, client: Client) -> None:
+    Nothing is connected before `rehearse`, or the first `infer`. warn: called with what somebody should know.
+    """
+
+    def __init__(
+        self,
+        robot: Robot,
+        adapter: Adapter,
+        url: str,
+        settings: ServerSettings | None = None,
+        warn: Callable[[str], None] = lambda _: None,
+    ) -> None:
         if adapter.remote is None:
             raise PolicyError(f"{adapter.file}: key remote is missing; it says how the server calls what the robot has")
-        self.contract: Contract = contract_of_remote(adapter, client.url, robot)
+        address = server_address(url)
+        if address is None:
+            raise PolicyError(f"{url}: is no address of a server")
+        self.contract: Contract = contract_of_remote(adapter, address, robot)
         fit = check_fit(robot, self.contract)
         if not fit.ok:
-            raise MisfitError(f"robot {robot.name} and server {client.url} do not fit:\n" + "\n".join(fit.lines))
-        self.robot, self.adapter, self.client, self._remote = robot, adapter, client, adapter.remote
+            raise MisfitError(f"robot {robot.name} and server {address} do not fit:\n" + "\n".join(fit.lines))
+        self.robot, self.adapter, self._remote = robot, adapter, adapter.remote
+        self._width = self._remote.width or len(adapter.action_channels)
+        self._rows, self._prompt, self._session = 0, "", ""
+        self._metadata: dict[str, Any] | None = None
+        self._warned: set[str] = set()
+        self._warn = warn
+        self.connection = Connection(address, settings or ServerSettings(), self._accept, self._warn_once)
 
     def infer(
         self, obs: Observation, noise: object = None, prefix: PlanPrefix | None = None, seed: object = None
     ) -> Plan:
-        """A plan from the server. Noise is its own affair and plan prefixes are not in its protocol, so `noise`,
-        `seed` and `prefix` are ignored, and no row is frozen.
+        """A plan from the server, of this very observation. Noise is its own affair and plan prefixes are not in its
+        protocol, so `noise`, `seed` and `prefix` are ignored, and no row is frozen.
 
-        Raises: ServerError; PolicyError for a missing state or an empty prompt; NotFiniteError.
+        Raises: ServerError (ServerNotReadyError, LateAnswerError); PolicyError for a missing state or an empty prompt;
+        NotFiniteError. After any of them the connection is a new one.
         """
-        started = time.perf_counter()
-        answer = self.client.ask(packed(self.adapter, self._remote, obs))
-        actions = np.asarray(answer.get("actions", ()))
-        if actions.ndim != 2 or not len(actions) or actions.dtype.kind not in "fiu":
-            raise ServerError(f"{self.client.url}: the answer has no actions [H, D], but {sorted(map(str, answer))}")
-        if not np.all(np.isfinite(actions)):
-            raise NotFiniteError(f"{self.client.url} sent NaN or infinity; no plan made")
-        values = actions_from_model(self.adapter, actions)
-        values = in_plan_order(self.robot, self.adapter, self.contract.channels, values, obs.state)
-        return Plan(values, self.contract.channels, self.contract.period, 0, time.perf_counter() - started)
+        return self._plan(obs, None, None)
+
+    def rehearse(self, obs: Observation, progress: Callable[[str], None]) -> None:
+        """Wait for the server and for its first answer, which may be compiled for; learn how many rows it gives.
+
+        progress: called now and then with what is being waited for.
+        Raises: PolicyError where the server does not fit or fails; ServerError where it does not come in time.
+        """
+        began = time.monotonic()
+        while True:
+            try:
+                self._connect(began, progress)
+                self._plan(obs, self.connection.settings.first_answer, self._compiling(progress))
+            except LateAnswerError as error:
+                raise ServerError(f"{error} (parameter first_answer_timeout)") from error
+            except ServerNotReadyError as error:
+                self._wait(began, error, progress)
+                continue
+            break
+        self.contract = replace(self.contract, horizon=self._rows)
+        for text in notes(self.connection.metadata, self.adapter, self._remote, self._rows):
+            self._warn_once(f"{self.connection.url}: {text}")
+
+    def new_episode(self) -> None:
+        """Somebody else was driving: a server with a memory starts anew with the next observation."""
+        self._prompt = ""
 
     def subtask(self, obs: Observation, task: str, max_tokens: int = 32) -> str:
         """Not in the protocol. Raises PolicyError."""
         raise PolicyError("an openpi server gives no subtasks; run the high level with a checkpoint of its own")
 
+    # --- waiting ---
 
-def packed(adapter: Adapter, remote: Remote, obs: Observation) -> dict[str, Any]:
-    """An observation as the server wants it. Cameras without a picture are left out.
+    def _connect(self, began: float, progress: Callable[[str], None]) -> None:
+        while True:
+            try:
+                self.connection.connect()
+                return
+            except ServerNotReadyError as error:
+                self._wait(began, error, progress)
+
+    def _wait(self, began: float, error: ServerError, progress: Callable[[str], None]) -> None:
+        waited, most = time.monotonic() - began, self.connection.settings.wait
+        if 0.0 < most < waited + POLL:
+            raise ServerError(f"{error} (waited {waited:.0f} s, parameter server_wait)", error.details) from error
+        progress(f"waiting for the policy server, {waited:.0f} s: {error}")
+        time.sleep(POLL)
+
+    def _compiling(self, progress: Callable[[str], None]) -> Callable[[float], None]:
+        def say(seconds: float) -> None:
+            progress(f"{self.connection.url}: waiting for the first answer, {seconds:.0f} s; a JAX server compiles now")
+
+        return say
+
+    # --- one plan ---
+
+    def _plan(self, obs: Observation, limit: float | None, waiting: Callable[[float], None] | None) -> Plan:
+        started = time.perf_counter()
+        request = packed(self.adapter, self._remote, obs, self._warn_once)
+        self._begin_episode(obs.prompt)
+        if self._remote.session:
+            request[self._remote.session] = self._session
+        answer = self.connection.ask(request, limit, waiting)
+        actions = self._actions(answer)
+        values = actions_from_model(self.adapter, actions[:, : len(self.adapter.action_channels)])
+        values = in_plan_order(self.robot, self.adapter, self.contract.channels, values, obs.state)
+        return Plan(values, self.contract.channels, self.contract.period, 0, time.perf_counter() - started)
+
+    def _actions(self, answer: Any) -> np.ndarray:
+        try:
+            actions = actions_of(answer, self._remote.actions, self._width, str(self.adapter.file))
+            if self._rows and len(actions) != self._rows:
+                raise WrongShapeError(f"{len(actions)} rows, {self._rows} before: another checkpoint is served now")
+        except ServerError as error:
+            self.connection.refuse(str(error))
+            kind = NotFiniteError if isinstance(error, NotFiniteAnswerError) else type(error)
+            raise kind(f"{self.connection.url}: {error}") from error
+        self._rows = len(actions)
+        return actions
+
+    def _begin_episode(self, prompt: str) -> None:
+        if prompt == self._prompt:
+            return
+        self._session = uuid.uuid4().hex
+        if self._remote.reset:
+            message = {**self._remote.constants, **self._remote.reset}
+            if self._remote.session:
+                message[self._remote.session] = self._session
+            self.connection.tell(message)
+        self._prompt = prompt
+
+    def _accept(self, metadata: Mapping[str, Any]) -> None:
+        found = misfits(metadata, self.adapter, self._remote, self.robot)
+        if found:
+            raise MisfitError(
+                f"{self.connection.url} and {self.adapter.file} do not fit: the server says " + "; ".join(found)
+            )
+        if self._metadata is not None and dict(metadata) != self._metadata:
+            self._warn(f"{self.connection.url}: another policy is served now: {described(metadata)}")
+        self._metadata = dict(metadata)
+        self._prompt = ""  # a new connection is a new episode
+
+    def _warn_once(self, text: str) -> None:
+        if text not in self._warned:
+            self._warned.add(text)
+            self._warn(text)
+
+
+def packed(
+    adapter: Adapter, remote: Remote, obs: Observation, warn: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
+    """An observation as the server wants it. A camera without a picture is black or left out, as the adapter says.
 
     Raises: PolicyError for a missing state, an empty prompt or no picture at all.
     """
     if not obs.prompt.strip():
         raise PolicyError("the prompt is empty: publish a task or subtask that says what to do")
-    pictures = {key: obs.images[camera] for key, camera in remote.images.items() if camera in obs.images}
-    if not pictures:
+    if not any(camera in obs.images for camera in remote.images.values()):
         raise PolicyError(f"no picture at all; the server sees with {', '.join(remote.images.values())}")
-    message: dict[str, Any] = {"prompt": obs.prompt}
-    for key, image in pictures.items():
-        small = pil_bilinear(np.asarray(image), (remote.size, remote.size))
+    message: dict[str, Any] = {**remote.constants, remote.prompt: obs.prompt}
+    for key, camera in remote.images.items():
+        image = obs.images.get(camera)
+        if image is None and remote.missing == "masked":
+            continue
+        if image is None:
+            warn(f"no picture of {camera}: the server gets a black one as {key} (remote: {{missing_cameras: black}})")
+            image = np.zeros((*remote.size, 3), np.uint8)
+        small = pil_bilinear(np.asarray(image), remote.size)
         _put(message, key, np.ascontiguousarray(small.transpose(2, 0, 1) if remote.layout == "chw" else small), remote)
     state, start = state_to_model(adapter, obs.state), 0
     for key, size in remote.state.items():
@@ -168,10 +216,26 @@ def _put(message: dict[str, Any], key: str, value: np.ndarray, remote: Remote) -
     message[last] = value
 
 
-def connect_policy(url: str, robot: Robot, adapter: str | Adapter | None = None, timeout: float = 5.0) -> RemotePolicy:
-    """A policy on the openpi server at `url` (ws://host:8000). Raises PolicyError, ServerError."""
-    found = adapter if isinstance(adapter, Adapter) else load_adapter(adapter or robot.name)
-    client = Client(url, timeout)
-    policy = RemotePolicy(robot, found, client)
-    client.connect()
+def connect_policy(
+    url: str,
+    robot: Robot,
+    adapter: str | Adapter | None = None,
+    settings: ServerSettings | None = None,
+    warn: Callable[[str], None] = lambda _: None,
+) -> RemotePolicy:
+    """A policy on the openpi server at `url` (ws://host:8000), connected. Raises PolicyError, ServerError."""
+    policy = open_policy(url, robot, adapter, settings, warn)
+    policy.connection.connect()
     return policy
+
+
+def open_policy(
+    url: str,
+    robot: Robot,
+    adapter: str | Adapter | None = None,
+    settings: ServerSettings | None = None,
+    warn: Callable[[str], None] = lambda _: None,
+) -> RemotePolicy:
+    """The same, not connected yet: `rehearse` waits for the server. Raises PolicyError."""
+    found = adapter if isinstance(adapter, Adapter) else load_adapter(adapter or robot.name)
+    return RemotePolicy(robot, found, url, settings, warn)

@@ -1,7 +1,7 @@
 """openpi's wire format: msgpack with NumPy arrays as maps, and no pickle.
 
 Array: {b"__ndarray__": True, b"data": bytes, b"dtype": dtype.str, b"shape": [...]}; scalar: {b"__npgeneric__": True,
-b"data": value, b"dtype": dtype.str}. Source: openpi_client/msgpack_numpy.py.
+b"data": value, b"dtype": dtype.str}. Source: openpi_client/msgpack_numpy.py. Other bindings send these keys as text.
 """
 
 from __future__ import annotations
@@ -14,6 +14,10 @@ import numpy as np
 from pi0_ros.policy.errors import PolicyError
 
 REFUSED_KINDS = "VOc"  # structured, object and complex types
+MAX_BYTES = 4 * 2**20
+"""Longest message that is read: a chunk of 1,000 rows of 500 float64 numbers."""
+MAX_ITEMS = 65536
+"""Longest list and largest map."""
 
 
 def pack(value: Any) -> bytes:
@@ -22,9 +26,13 @@ def pack(value: Any) -> bytes:
 
 
 def unpack(data: bytes) -> Any:
-    """The value behind `data`; arrays are fresh copies, string keys are text. Raises PolicyError if it is malformed."""
+    """The value behind `data`; arrays are fresh copies, keys are text. Raises PolicyError if it is malformed or long."""
+    if len(data) > MAX_BYTES:
+        raise PolicyError(f"a message of {len(data)} bytes is refused; {MAX_BYTES} are the most")
     try:
-        return msgpack.unpackb(data, object_hook=_decode, strict_map_key=False)
+        return msgpack.unpackb(
+            data, object_hook=_decode, strict_map_key=False, max_array_len=MAX_ITEMS, max_map_len=MAX_ITEMS
+        )
     except PolicyError:
         raise
     except Exception as error:  # msgpack raises a family of its own and ValueError
@@ -42,16 +50,23 @@ def _encode(value: Any) -> Any:
 
 
 def _decode(value: dict[Any, Any]) -> Any:
-    if b"__ndarray__" in value:
-        kind = _dtype(value)
-        return np.frombuffer(value[b"data"], kind).reshape(value[b"shape"]).copy()
-    if b"__npgeneric__" in value:
-        return _dtype(value).type(value[b"data"])
-    return value
+    named = {_text(key): child for key, child in value.items()}
+    if "__ndarray__" in named:
+        return np.frombuffer(named["data"], _dtype(named)).reshape(named["shape"]).copy()
+    if "__npgeneric__" in named:
+        return _dtype(named).type(named["data"])
+    return named
+
+
+def _text(key: Any) -> Any:
+    return key.decode("utf-8", "replace") if isinstance(key, bytes) else key
 
 
 def _dtype(value: dict[Any, Any]) -> np.dtype:
-    kind = np.dtype(value[b"dtype"])
+    name = _text(value["dtype"])
+    if name == "bfloat16":
+        raise PolicyError("the server sent an array of type bfloat16, which NumPy does not know; send float32")
+    kind = np.dtype(name)
     if kind.kind in REFUSED_KINDS:
         raise PolicyError(f"the server sent an array of type {kind}, which is refused")
     return kind

@@ -1,0 +1,100 @@
+"""What a policy server says of itself when one connects, compared with the adapter it is used through.
+
+openpi servers send what the training configuration holds (often nothing); RoboArena's send action space, picture size
+and whether they want a session. Keys of other projects that mean the same are read alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pi0_ros.policy.adapter import Adapter, Remote
+from pi0_ros.robot.spec import Kind, Robot
+
+WIDTH = ("action_dim", "action_size")
+ROWS = ("action_horizon", "chunk_size", "n_action_steps", "open_loop_horizon")
+RATE = ("control_hz", "control_frequency", "action_hz", "fps")
+NAMES = ("action_names", "action_keys")
+PICTURE = ("image_resolution", "image_size")
+OTHER_SPACES = ("cartesian", "eef", "end_effector", "ee_pose", "delta", "relative")
+
+
+def misfits(metadata: Mapping[str, Any], adapter: Adapter, remote: Remote, robot: Robot) -> list[str]:
+    """What the server says and the adapter says otherwise, a sentence each; empty where they agree.
+
+    A plan of such a server would move the robot wrongly, so nothing of it is used.
+    """
+    found = [
+        _width(metadata, adapter, remote),
+        _rate(metadata, adapter),
+        _space(metadata, adapter, robot),
+        _names(metadata, adapter),
+    ]
+    return [text for text in found if text]
+
+
+def notes(metadata: Mapping[str, Any], adapter: Adapter, remote: Remote, rows: int) -> list[str]:
+    """What is worth a warning: other rows, another picture size, a session that the adapter does not give."""
+    found = []
+    key, told = _number(metadata, ROWS)
+    if key and told != rows:
+        found.append(f"the server says {key} {told:g} and answers {rows} rows")
+    if adapter.horizon and adapter.horizon != rows:
+        found.append(f"{adapter.file} says horizon {adapter.horizon} and the server answers {rows} rows")
+    for name in PICTURE:
+        size = np.asarray(metadata.get(name, ())).ravel()
+        if size.size == 2 and size.dtype.kind in "iu" and tuple(size.tolist()) != remote.size:
+            found.append(f"the server wants pictures of {size[0]}x{size[1]}: remote: {{size: [{size[0]}, {size[1]}]}}")
+    if metadata.get("needs_session_id") is True and not remote.session:
+        found.append("the server wants a session: remote: {session: session_id}")
+    return found
+
+
+def _number(metadata: Mapping[str, Any], keys: tuple[str, ...]) -> tuple[str, float]:
+    for key in keys:
+        value = metadata.get(key)
+        if isinstance(value, int | float | np.number) and not isinstance(value, bool) and np.isfinite(value):
+            return key, float(value)
+    return "", 0.0
+
+
+def _width(metadata: Mapping[str, Any], adapter: Adapter, remote: Remote) -> str:
+    key, told = _number(metadata, WIDTH)
+    wanted = remote.width or len(adapter.action_channels)
+    return f"{key} {told:g}, the adapter has {wanted} numbers a row" if key and told != wanted else ""
+
+
+def _rate(metadata: Mapping[str, Any], adapter: Adapter) -> str:
+    key, told = _number(metadata, RATE)
+    if not key or abs(told * adapter.period - 1.0) < 0.02:
+        return ""
+    return (
+        f"{key} {told:g}, the adapter has a period of {adapter.period:g} s, which is {1.0 / adapter.period:g} a second"
+    )
+
+
+def _space(metadata: Mapping[str, Any], adapter: Adapter, robot: Robot) -> str:
+    told = metadata.get("action_space")
+    if not isinstance(told, str):
+        return ""
+    kinds = {robot.channels[robot.index[n]].kind for n in adapter.action_channels if n in robot.index}
+    moving = kinds - {Kind.GRIPPER}
+    space = told.lower()
+    wrong = any(word in space for word in OTHER_SPACES)
+    wrong = wrong or ("velocity" in space and moving == {Kind.POSITION})
+    wrong = wrong or ("position" in space and moving == {Kind.VELOCITY})
+    ours = " and ".join(sorted(kind.value for kind in moving))
+    return f"action_space {told}, the robot's channels are {ours} of joints" if wrong else ""
+
+
+def _names(metadata: Mapping[str, Any], adapter: Adapter) -> str:
+    for key in NAMES:
+        told = metadata.get(key)
+        if isinstance(told, list | tuple) and told and all(isinstance(n, str) for n in told):
+            wanted = adapter.action_channels
+            if set(told) & set(wanted) and tuple(told) != wanted:
+                return f"{key} {', '.join(told)}, the adapter has {', '.join(wanted)}"
+    return ""

@@ -24,7 +24,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from pi0_ros import bringup
-from pi0_ros.commands.demo import environment
+from pi0_ros.commands._own_graph import own_graph
 from pi0_ros.nodes.conductor import OBSERVED
 from pi0_ros.robot import Robot
 from pi0_ros.robot.spec import Group
@@ -46,7 +46,7 @@ class Stack:
     """Programs by name. Each has a supervisor of its own, so that one can be killed and started again."""
 
     def __init__(self, nodes: Sequence[bringup.Node], out: TextIO = sys.stderr) -> None:
-        self._out, self._env = out, environment()
+        self._out, self._env = out, own_graph()
         self._programs = {n.executable: Program(n.executable, bringup.command(n), n.required) for n in nodes}
         self._running: dict[str, Supervisor] = {}
 
@@ -207,5 +207,5 @@ class Watcher(RosNode):
 
 def prepare() -> None:
     """A ROS graph of the bench's own, for this process and those it starts."""
-    os.environ.update(environment())
+    os.environ.update(own_graph())
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)

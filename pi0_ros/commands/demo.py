@@ -10,12 +10,12 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from pi0_ros import bringup
+from pi0_ros.commands._own_graph import joined_graph, own_graph
 from pi0_ros.supervisor import Program, Supervisor, stop_signals
-
-DOMAINS = 100
 
 
 class DemoError(RuntimeError):
@@ -32,6 +32,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--headless", action="store_true", help="no window, even where there is a display")
     parser.add_argument("--no-takeover", action="store_true", help="nobody takes over in the middle")
     parser.add_argument("--robot", default="mobile_bimanual", help="robot YAML: a file or a name")
+    parser.add_argument(
+        "--domain",
+        type=int,
+        help="join this ROS domain, on this machine alone; refused where anything listens to the robot's command topics."
+        " Default: a domain of its own, whatever ROS_DOMAIN_ID says",
+    )
     parser.add_argument("--checkpoint", default="pi05_reach_tiny", help="policy: a folder or a name")
 
 
@@ -54,12 +60,6 @@ def programs(args: argparse.Namespace, report: Path) -> list[Program]:
     return [*listed, Program("conductor", bringup.command(bringup.Node("conductor", conductor)), required=True)]
 
 
-def environment() -> dict[str, str]:
-    """A ROS graph of the demo's own: it neither hears nor commands a robot that happens to be near."""
-    own = {"ROS_DOMAIN_ID": str(1 + os.getpid() % DOMAINS), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
-    return {name: os.environ.get(name, value) for name, value in own.items()}
-
-
 def run(args: argparse.Namespace) -> int:
     """Run the demo; 0 where it ran to its end and no program failed."""
     if args.duration < 0.0:
@@ -68,7 +68,8 @@ def run(args: argparse.Namespace) -> int:
         report = args.report or Path(folder) / "report.json"
         if args.report:
             args.report.unlink(missing_ok=True)
-        failed = _supervise(programs(args, report))
+        graph = own_graph(args.robot) if args.domain is None else joined_graph(args.robot, args.domain)
+        failed = _supervise(programs(args, report), graph)
         if not report.is_file():
             raise DemoError("the demo ended before anything was measured; the lines above say why")
         told = json.loads(report.read_text(encoding="utf-8"))
@@ -80,9 +81,9 @@ def run(args: argparse.Namespace) -> int:
     return int(failed)
 
 
-def _supervise(listed: list[Program]) -> bool:
+def _supervise(listed: list[Program], graph: Mapping[str, str]) -> bool:
     """Run until the conductor has ended or somebody asks; returns whether a program failed."""
-    supervisor = Supervisor(listed, env=environment())
+    supervisor = Supervisor(listed, env=graph)
     with stop_signals(lambda _: supervisor.interrupt()):
         supervisor.start()
         ended = supervisor.next_event()

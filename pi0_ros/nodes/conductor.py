@@ -157,7 +157,10 @@ class Conductor(Node):
 
     def _on_health(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            name = status.name.rsplit("/", 1)[-1]
+            # By the whole name: another robot's executor on this network is not ours.
+            place, _, name = status.name.rpartition("/")
+            if place != self.get_namespace().strip("/"):
+                continue
             values = {v.key: v.value for v in status.values}
             if name == "sim_robot":
                 self._scene = values

@@ -109,3 +109,11 @@ def test_before_anything_was_seen_the_report_is_all_zero(conductor):
     told = conductor.report()
     assert told["control"]["commands"] == 0 and told["policy"]["chunks"] == 0
     assert np.isfinite(told["duration_s"])
+
+
+def test_only_its_own_executor_is_listened_to(conductor):
+    measuring(conductor)
+    conductor._on_health(status("other_robot/executor", level=DiagnosticStatus.ERROR, message="stopped", jerk_rms=99.0))
+    conductor._on_health(status("executor", jerk_rms=2.5))
+    report = conductor.report()
+    assert report["motion"]["jerk_rms"] == 2.5 and not report["faults"]

@@ -24,6 +24,7 @@ from pi0_ros.ros.executor_inputs import ExecutorInputs
 from pi0_ros.ros.executor_reporter import ExecutorReporter, Publishing
 from pi0_ros.ros.lifecycle import ManagedNode
 from pi0_ros.ros.loop import calm_others, urge_others
+from pi0_ros.ros.matching import Matching, ports
 from pi0_ros.ros.parameters import Parameter, ParameterError
 from pi0_ros.ros.request_services import RequestServices
 from pi0_ros.ros.robot_lock import RobotLock, RobotLockError
@@ -120,6 +121,9 @@ class ExecutorNode(ManagedNode):
         self._requests = RequestServices(self, self.own, "the executor is not active; activate it first")
         if self.values.black_box and self.values.picture_period:
             self._snapshots = Snapshots(self, robot.cameras, self.values.picture_period, self._on_snapshot)
+        watched = ports(self._inputs.subscriptions, self._commands.publishers)
+        self._matching = Matching(self, self.clocks.timer, watched)
+        self.own(self._matching.timer)
         self.clocks.on_jump(self._on_clock_jump)
 
     def start(self) -> None:
@@ -233,7 +237,7 @@ class ExecutorNode(ManagedNode):
         values["jerk_rms"], values["jerk_max"] = reporter.jerk()
         silent = [source.topic for source in self.robot.state if source.topic not in inputs.rates]
         missed = timing.overruns / max(timing.ticks, 1)
-        told = executor_health(period, reporter.trouble, silent, missed, values)
+        told = executor_health(period, reporter.trouble, self._matching.sentences, silent, missed, values)
         return with_second_publisher(told, self._second.sentence, self.values.second_publisher == "stop")
 
 

@@ -127,7 +127,16 @@ def channel_values(group: Group, message: object, wire: Wire) -> list[float]:
 
 
 def chunk_from_message(message: ActionChunk) -> Chunk:
-    """The plan in an ActionChunk, as it came: whether it may be followed is the executor's to judge and to count."""
+    """The plan in an ActionChunk; whether it may be followed is the executor's to judge and to count.
+
+    Raises ConversionError for numbers that no plan has: a stamp that is no time, more frozen rows than rows.
+    """
+    stamp, width = message.header.stamp, len(message.channels)
+    if stamp.sec < 0 or stamp.nanosec >= 1_000_000_000:
+        raise ConversionError(f"header.stamp of {stamp.sec} s and {stamp.nanosec} ns is no time")
+    rows = len(message.values) // width if width else 0
+    if message.frozen_rows > rows:
+        raise ConversionError(f"frozen_rows is {message.frozen_rows}, and there are {rows} rows")
     return Chunk(
         start=seconds(message.header.stamp),
         period=message.period,

@@ -42,15 +42,26 @@ def executor_values(period: Period, timing: Timing, rate: float, seam: Seam) -> 
 
 
 def executor_health(
-    period: Period, trouble: Event | None, silent: Sequence[str], missed_share: float, values: Mapping[str, object]
+    period: Period,
+    trouble: Event | None,
+    unheard: Sequence[str],
+    silent: Sequence[str],
+    missed_share: float,
+    values: Mapping[str, object],
 ) -> Health:
-    """Level and sentence. `trouble`: what ended a motion; `silent`: state topics never heard; `missed_share` of periods."""
+    """Level and sentence.
+
+    `trouble`: what ended a motion; `unheard`: sentences about who cannot be connected; `silent`: state topics never heard;
+    `missed_share` of periods.
+    """
     if period.fault:
         return Health(ERROR, f"fault in the executor, braking: {period.fault}", values)
     if period.mode == "stopped":
         return Health(ERROR, f"stopped: {period.reason}", values)
     if trouble is not None:
         return Health(ERROR if trouble.level == "error" else WARN, f"{period.mode}: {period.reason}", values)
+    if unheard:
+        return Health(ERROR, f"{period.mode}: {'; '.join(unheard)}", values)
     if silent:
         return Health(WARN, f"waiting for the first message on {', '.join(silent)}", values)
     if missed_share > MISSED_SHARE:

@@ -11,15 +11,23 @@ from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import Bool, Float64MultiArray
 
 from pi0_ros.control import Event, Executor
+from pi0_ros.control.chunk import MAX_ROWS, Cause
 from pi0_ros.msg import ActionChunk
 from pi0_ros.robot.spec import Group, Robot, StateSource
+from pi0_ros.ros.any_publisher import subscribe_to_any
 from pi0_ros.ros.conversions import ConversionError, channel_values, chunk_from_message
 from pi0_ros.ros.diagnostics import Rate
 from pi0_ros.ros.inlets import Inlets
 from pi0_ros.ros.lifecycle import ManagedNode
-from pi0_ros.ros.qos import READ, SENSOR
+from pi0_ros.ros.qos import SENSOR
 from pi0_ros.ros.subscribe import TELEOP_TYPES, subscribe_state
 
+CHUNKS = 2  # of each subscription that are judged in one period; a policy sends a few a second
+CHUNKS_WAITING = 8
+CHUNK_HEAD = 1 << 16  # [bytes] for the names in a chunk, beside its values
+ESTOPS_WAITING = 256  # a press among many messages of others must not be lost
+ESTOP_BYTES = 64
+BUDGET = 0.25  # share of a period for what is read before the deadline; what does not fit waits
 COMPLAINTS = 1.0  # [s] between two events about messages of one topic
 
 
@@ -29,8 +37,8 @@ class ExecutorInputs:
     def __init__(self, node: ManagedNode, robot: Robot, period: float) -> None:
         """`period` [s]: how often it is read."""
         self._node, self._robot, self._clocks = node, robot, node.clocks
-        self._longest = 2.0 * period
-        self._routine, self._urgent = Inlets(node, self._refuse), Inlets(node, self._refuse)
+        self._longest, self._budget = 2.0 * period, BUDGET * period
+        self._routine, self._urgent, self._estop = (Inlets(node, self._refuse) for _ in range(3))
         self._subscribe()
 
     def deliver_to(self, core: Executor) -> None:
@@ -42,6 +50,7 @@ class ExecutorInputs:
         self.rates: dict[str, Rate] = {}
         self._routine.drain()
         self._urgent.drain()
+        self._estop.drain(deliver_last=True)  # a button that was pressed before is pressed
 
     def replace_core(self, core: Executor) -> None:
         """From now on this core gets the messages; nothing else changes."""
@@ -51,10 +60,11 @@ class ExecutorInputs:
         """Measurements and chunks: some time before the deadline, because their handling takes long at times."""
         if self._routine.recount():
             self._core.on_publishers({topic: self._routine.publishers(s) for topic, s in self._states})
-        self._routine.take(self._longest)
+        self._routine.take(self._longest, self._budget)
 
     def read_urgent(self) -> None:
-        """Teleop, e-stop and deadman: at the deadline."""
+        """E-stop, teleop and deadman: at the deadline."""
+        self._estop.take(self._longest)
         self._urgent.take(self._longest)
 
     def events(self) -> tuple[Event, ...]:
@@ -62,6 +72,11 @@ class ExecutorInputs:
         events = tuple(self._events)
         self._events.clear()
         return events
+
+    @property
+    def subscriptions(self) -> list[Subscription]:
+        """All of them."""
+        return self._routine.subscriptions + self._urgent.subscriptions + self._estop.subscriptions
 
     def _subscribe(self) -> None:
         own, routine, urgent = self._node.own, self._routine, self._urgent
@@ -75,8 +90,15 @@ class ExecutorInputs:
             if group.teleop is not None:
                 kind = TELEOP_TYPES[group.teleop.type]
                 own(urgent.add(kind, group.teleop.topic, partial(self._on_teleop, group), SENSOR))
-        own(routine.add(ActionChunk, "action_chunk", self._on_chunk, READ))
-        own(urgent.add(Bool, "estop", self._on_estop, READ))
+        node, depth = self._node, CHUNKS_WAITING
+        chunks = subscribe_to_any(node, ActionChunk, "action_chunk", self._on_chunk, depth, False, routine.group)
+        largest = 4 * MAX_ROWS * len(self._robot.channels) + CHUNK_HEAD
+        buttons = subscribe_to_any(node, Bool, "estop", self._on_estop, ESTOPS_WAITING, True, self._estop.group)
+        for each in (
+            *routine.keep_together(chunks, most=CHUNKS, largest=largest),
+            *self._estop.keep_together(buttons, most=ESTOPS_WAITING, largest=ESTOP_BYTES),
+        ):
+            own(each)
         if self._robot.takeover.deadman_topic:
             own(urgent.add(Joy, self._robot.takeover.deadman_topic, self._on_joy, SENSOR))
 
@@ -103,9 +125,13 @@ class ExecutorInputs:
         self._core.on_odometry(received, ros, stamp, *velocity, source.topic)
 
     def _on_chunk(self, message: ActionChunk) -> None:
-        chunk = chunk_from_message(message)
+        try:
+            chunk = chunk_from_message(message)
+        except ConversionError as error:
+            self._refuse("action_chunk", error)
+            return
         verdict = self._core.on_chunk(*self._received(self._routine), chunk)
-        if not verdict.accepted and not verdict.reason.startswith("ignored"):
+        if not verdict.accepted and verdict.cause is not Cause.NOT_DRIVING:
             self.last_rejection = f"chunk {chunk.sequence}: {verdict.reason}"
 
     def _on_teleop(self, group: Group, message: JointState | Float64MultiArray) -> None:
@@ -118,7 +144,7 @@ class ExecutorInputs:
         self._core.on_teleop(self._received(self._urgent)[0], group.name, names, tuple(values))
 
     def _on_estop(self, message: Bool) -> None:
-        self._core.on_estop(self._received(self._urgent)[0], bool(message.data))
+        self._core.on_estop(self._received(self._estop)[0], bool(message.data))
 
     def _on_joy(self, message: Joy) -> None:
         button = self._robot.takeover.deadman_button

@@ -6,6 +6,7 @@ choosing. Read at the start of a period, they neither interrupt the loop nor mak
 
 from __future__ import annotations
 
+import math
 import struct
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +19,10 @@ from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import JointState
 
-MOST = 64  # messages of one topic in one period
+from pi0_ros.ros.any_publisher import Repeats
+
+MOST = 64  # messages of one subscription in one period
+DRAINED = 4096  # messages of one subscription that are dropped at once
 RECOUNT = 50  # periods between two looks at how many publishers there are
 STAMPED = 12  # bytes before a JointState's frame: encapsulation and stamp
 SUBJECTS = 16  # sets of joint names that are told apart on one topic
@@ -44,7 +48,8 @@ class Unspun(CallbackGroup):
 class _Inlet:
     """A subscription with what reading it takes at hand: most periods find nothing, and asking is all that is done.
 
-    `newest`: older messages about the same are dropped. `publishers`: names of the nodes that send.
+    `newest`: older messages about the same are dropped. `publishers`: names of the nodes that send. `repeats`: what
+    several subscriptions of one topic have delivered already.
     """
 
     subscription: Subscription
@@ -52,17 +57,23 @@ class _Inlet:
     take: Callable[[type, bool], tuple[Any, Any] | None]
     topic: str
     newest: bool
+    most: int = MOST
+    largest: float = math.inf
+    repeats: Repeats = field(default_factory=Repeats)
     publishers: tuple[str, ...] = ()
     subjects: Subjects = field(default_factory=lambda: Subjects())
 
 
 class Inlets:
-    """The subscriptions of one node that are read in turn. `refused(topic, error)` hears of unreadable messages."""
+    """The subscriptions of one node that are read in turn. `refused(topic, error)` hears of unreadable messages.
+
+    However much is sent, what is done in a period is bounded: messages of one subscription, bytes of one message, and time.
+    """
 
     def __init__(self, node: Node, refused: Callable[[str, Exception], None]) -> None:
         self._node, self._refused = node, refused
         self._inlets: list[_Inlet] = []
-        self._counted = 0
+        self._counted = self._first = 0
         self.group = Unspun()
         self.age = 0.0
         """How long ago [s] the message that a callback is called with was received."""
@@ -77,9 +88,30 @@ class Inlets:
         `newest`: of one publisher's messages about the same joints all but the newest are dropped. Messages about other
         joints (an arm and its gripper in turn on one `joint_states`) and of several publishers are all read.
         """
-        kind, take = subscription.msg_type, subscription.handle.take_message
-        self._inlets.append(_Inlet(subscription, kind, take, subscription.topic_name, newest))
+        self._keep(subscription, newest)
         return subscription
+
+    def keep_together(
+        self, subscriptions: Sequence[Subscription], most: int = MOST, largest: float = math.inf
+    ) -> Sequence[Subscription]:
+        """Read subscriptions of one topic, and what more than one of them delivers once.
+
+        `most`: messages of each that are read in one period; the others wait, and the oldest are lost. `largest`: bytes of
+        a message; a larger one is refused unread, and nothing more of that subscription is read in this period.
+        """
+        repeats = Repeats()
+        for subscription in subscriptions:
+            self._keep(subscription, most=most, largest=largest, repeats=repeats)
+        return subscriptions
+
+    def _keep(self, subscription: Subscription, newest: bool = False, **bounds: Any) -> None:
+        kind, take = subscription.msg_type, subscription.handle.take_message
+        self._inlets.append(_Inlet(subscription, kind, take, subscription.topic_name, newest, **bounds))
+
+    @property
+    def subscriptions(self) -> list[Subscription]:
+        """What is read."""
+        return [inlet.subscription for inlet in self._inlets]
 
     def recount(self) -> bool:
         """Look now and then who publishes; whether that has changed for a subscription that wants the newest alone."""
@@ -98,33 +130,65 @@ class Inlets:
         """Names of the nodes that publish what a subscription reads, as they were at the last `recount`."""
         return next((inlet.publishers for inlet in self._inlets if inlet.subscription is subscription), ())
 
-    def take(self, longest: float) -> None:
-        """Call the callbacks with everything that has come; none is taken to be older than `longest` [s]."""
-        for inlet in self._inlets:
-            for message, info in self._read(inlet, inlet.newest and len(inlet.publishers) <= 1):
+    def take(self, longest: float, budget: float = math.inf) -> None:
+        """Call the callbacks with what has come; none is taken to be older than `longest` [s].
+
+        After `budget` [s] the others wait for the next call, which begins with them.
+        """
+        until, first, count = time.monotonic() + budget, self._first, len(self._inlets)
+        self._first = 0
+        for k in range(count):
+            inlet = self._inlets[(first + k) % count]
+            for message, info in self._read(inlet):
                 # A step of the system clock in between must not make a message younger than now, or old.
                 self.age = min(max(time.time() - info["received_timestamp"] * 1e-9, 0.0), longest)
                 inlet.subscription.callback(message)
+            if time.monotonic() > until:
+                self._first = (first + k + 1) % count
+                return
 
-    def drain(self) -> None:
-        """Forget what has come so far."""
+    def drain(self, deliver_last: bool = False) -> None:
+        """Forget what has come so far; with `deliver_last` the callbacks get the last message of each subscription."""
         for inlet in self._inlets:
-            self._read(inlet, True)
+            last = None
+            for _ in range(DRAINED):
+                taken = inlet.take(inlet.kind, True)
+                if taken is None:
+                    break
+                last = taken[0]
+            message = self._message(inlet, last) if deliver_last and last is not None else None
+            if message is not None:
+                self.age = 0.0
+                inlet.subscription.callback(message)
 
-    def _read(self, inlet: _Inlet, newest: bool) -> list[tuple[Any, Any]]:
-        kind, take = inlet.kind, inlet.take
-        found: list[tuple[Any, Any]] = []
+    def _read(self, inlet: _Inlet) -> list[tuple[Any, Any]]:
+        raw = self._raw(inlet)
+        # Turning bytes into Python is what costs: done once, however fast the sender is.
+        return [(message, info) for data, info in raw if (message := self._message(inlet, data)) is not None]
+
+    def _raw(self, inlet: _Inlet) -> list[tuple[bytes, Any]]:
+        found: list[tuple[bytes, Any]] = []
+        for _ in range(inlet.most):
+            taken = inlet.take(inlet.kind, True)
+            if taken is None:
+                break
+            data, info = taken
+            if len(data) > inlet.largest:
+                error = ValueError(f"{len(data):,} bytes are more than the {inlet.largest:,.0f} that it may have")
+                self._refused(inlet.topic, error)
+                break
+            if not inlet.repeats.seen(info["source_timestamp"], data):
+                found.append((data, info))
+        if not found or not inlet.newest or len(inlet.publishers) > 1:
+            return found
+        return inlet.subjects.newest(found) if inlet.kind is JointState else found[-1:]
+
+    def _message(self, inlet: _Inlet, data: bytes) -> Any:
         try:
-            while len(found) < MOST and (taken := take(kind, newest)) is not None:
-                found.append(taken)
-            if newest and found:
-                # Turning bytes into Python is what costs: done once for each subject, however fast the sender is.
-                kept = inlet.subjects.newest(found) if kind is JointState else found[-1:]
-                return [(deserialize_message(data, kind), info) for data, info in kept]
+            return deserialize_message(data, inlet.kind)
         except Exception as error:  # noqa: BLE001 - bytes that are no message, text that is no UTF-8
             self._refused(inlet.topic, error)
-            return [] if newest else found
-        return found
+            return None
 
 
 class Subjects:

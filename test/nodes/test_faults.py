@@ -175,8 +175,8 @@ def test_row_36_a_clock_that_jumps_back_ends_autonomy_until_it_is_asked_for_agai
 
 
 def test_row_38_more_than_a_tenth_of_missed_periods_is_a_warning():
-    assert executor_health(Period(), None, [], 0.09, {}).level == OK
-    told = executor_health(Period(), None, [], 0.2, {})
+    assert executor_health(Period(), None, [], [], 0.09, {}).level == OK
+    told = executor_health(Period(), None, [], [], 0.2, {})
     assert told.level == WARN and "20%" in told.message
 
 

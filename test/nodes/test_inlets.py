@@ -4,12 +4,17 @@ from array import array
 
 import pytest
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
+from std_srvs.srv import Trigger
 
+from pi0_ros.control import Answer
+from pi0_ros.ros.any_publisher import subscribe_to_any
 from pi0_ros.ros.inlets import Inlets, Subjects, frame_and_names
 from pi0_ros.ros.qos import READ, RELIABLE
+from pi0_ros.ros.request_services import PER_PERIOD, RequestServices
 
 
 @pytest.fixture
@@ -106,3 +111,120 @@ def test_bytes_that_are_no_joint_state_have_no_names_and_break_nothing():
     whole = bytes(serialize_message(joint_state(["a", "b"], [1.0, 2.0])))
     assert [frame_and_names(whole[:n]) for n in range(24)] == [b""] * 24
     assert frame_and_names(b"\x00\x01\x00\x00" + b"\xff" * 60) == b""
+
+
+# --- whatever is sent -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bounded(graph):
+    """(read(**bounds) -> (inlets, heard), refused): readers of `flood` that nobody spins."""
+    reader, refused = Node("reader"), []
+
+    def read(depth=64, **bounds):
+        inlets, heard = Inlets(reader, lambda topic, error: refused.append(f"{topic}: {error}")), []
+        subscriptions = subscribe_to_any(
+            reader, String, "flood", lambda m: heard.append(m.data), depth, False, inlets.group
+        )
+        inlets.keep_together(subscriptions, **bounds)
+        return inlets, heard
+
+    yield read, refused, reader
+    reader.destroy_node()
+
+
+def flood(graph, *words):
+    """A publisher of its own that has said these words to both readers."""
+    node = graph.add(Node("flooder"))
+    publisher = node.create_publisher(String, "flood", QoSProfile(depth=100))
+    node.create_timer(0.02, graph.notify)
+    graph.wait(lambda: publisher.get_subscription_count() == 2, "both readers")
+    say(publisher, *words)
+    return publisher
+
+
+def test_of_a_flood_a_bounded_number_is_read_in_a_period_and_each_message_once(graph, bounded):
+    read, refused, _ = bounded
+    inlets, heard = read(most=2)
+    flood(graph, *(str(k) for k in range(7)))
+    inlets.take(1.0)
+    assert len(heard) <= 4  # of two readers two each
+    for _ in range(10):
+        inlets.take(1.0)
+    assert sorted(heard) == [str(k) for k in range(7)] and not refused
+
+
+def test_a_message_larger_than_any_that_is_right_is_refused_unread(graph, bounded):
+    read, refused, _ = bounded
+    inlets, heard = read(most=8, largest=1000)
+    flood(graph, "first", "x" * 5000, "last")
+    for _ in range(5):
+        inlets.take(1.0)
+    assert sorted(heard) == ["first", "last"]
+    assert refused and all(r.startswith("/flood: 5,0") and "more than the 1,000" in r for r in refused)
+
+
+def test_after_its_time_is_up_the_others_wait_and_come_first_the_next_time(graph, bounded):
+    read, _, reader = bounded
+    inlets, heard = read(most=1)
+    second = reader.create_subscription(
+        String, "other", lambda m: heard.append(m.data), READ, callback_group=inlets.group
+    )
+    inlets.keep(second)
+    node = graph.add(Node("other"))
+    other = node.create_publisher(String, "other", RELIABLE)
+    flood(graph, "a", "b", "c")
+    graph.wait(lambda: other.get_subscription_count() == 1, "the other reader")
+    say(other, "other")
+    reads = 0
+    while "other" not in heard:
+        inlets.take(1.0, budget=-1.0)
+        reads += 1
+        assert reads <= 3  # one subscription each time, in turn
+    assert len(heard) <= 2
+
+
+class Queue:
+    """A service whose requests are here already."""
+
+    def __init__(self, service, requests):
+        self.handle, self._requests, self.send_response = self, requests, service.send_response
+
+    def service_take_request(self, _):
+        return self._requests.pop(0) if self._requests else (None, None)
+
+
+def test_stop_and_hold_are_answered_before_a_storm_of_others_that_is_read_a_few_at_a_time(graph):
+    answering, asking = Node("executor"), graph.add(Node("asking"))
+    services = RequestServices(answering, lambda _: None, "not active")
+    services.poll(True)
+    clients = {name: asking.create_client(Trigger, f"/executor/{name}") for name in ("autonomy", "hold", "stop")}
+    asking.create_timer(0.02, graph.notify)
+    graph.wait(lambda: all(c.service_is_ready() for c in clients.values()), "the services")
+    answers, order = [clients["autonomy"].call_async(Trigger.Request()) for _ in range(9)], []
+    answers += [clients["hold"].call_async(Trigger.Request()), clients["stop"].call_async(Trigger.Request())]
+    waiting = {name: service.handle for name, service in services._services}
+    came = {name: [] for name in waiting}  # taken aside until all are here, so that one look finds them all
+
+    def all_here():
+        for name, handle in waiting.items():
+            while (taken := handle.service_take_request(Trigger.Request))[0] is not None:
+                came[name].append(taken)
+        return sum(map(len, came.values())) == 11
+
+    graph.wait(all_here, "the requests")
+    services._services = [(name, Queue(service, came[name])) for name, service in services._services]
+
+    def answer(name):
+        order.append(name)
+        return Answer(True, f"{name} number {len(order)}")
+
+    services.take(answer)
+    assert order == ["stop", "hold", *["autonomy"] * PER_PERIOD]
+    graph.wait(lambda: services.take(answer) or len(order) == 11, "all requests")
+    services.reply()
+    for future in answers:
+        future.add_done_callback(lambda _: graph.notify())
+    graph.wait(lambda: all(f.done() for f in answers), "all answers")
+    assert {f.result().message.split()[0] for f in answers} == {"autonomy", "hold", "stop"}
+    answering.destroy_node()

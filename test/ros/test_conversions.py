@@ -7,6 +7,7 @@ pytest.importorskip("rclpy")
 
 from geometry_msgs.msg import Quaternion, Twist
 from nav_msgs.msg import Odometry
+from pi0_ros.msg import ActionChunk
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
@@ -163,3 +164,21 @@ def test_a_chunk_whose_values_are_no_rows_does_not_raise_but_cannot_pass_for_row
     message = chunk_message(Chunk(0.0, 0.1, ("a", "b"), np.zeros((1, 2)), 1, 0))
     message.values = array("f", values)
     assert chunk_from_message(message).values.shape != (1, 2)
+
+
+@pytest.mark.parametrize(("sec", "nanosec"), [(2**31 - 1, 2**32 - 1), (5, 10**9), (-1, 0)])
+def test_a_stamp_that_is_no_time_is_refused(sec, nanosec):
+    message = ActionChunk(channels=["a", "b"], values=[0.0, 0.0, 1.0, 1.0], period=0.1)
+    message.header.stamp.sec, message.header.stamp.nanosec = sec, nanosec
+    with pytest.raises(ConversionError, match=f"{sec} s and {nanosec} ns is no time"):
+        chunk_from_message(message)
+
+
+@pytest.mark.parametrize(("frozen", "good"), [(2, True), (3, False), (2**32 - 1, False)])
+def test_no_more_rows_are_frozen_than_there_are(frozen, good):
+    message = ActionChunk(channels=["a", "b"], values=[0.0, 0.0, 1.0, 1.0], period=0.1, frozen_rows=frozen)
+    if good:
+        assert chunk_from_message(message).frozen_rows == frozen
+    else:
+        with pytest.raises(ConversionError, match=f"frozen_rows is {frozen}, and there are 2 rows"):
+            chunk_from_message(message)

@@ -16,12 +16,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TextIO
 
+from pi0_ros.ros.notify import Extensions
 from pi0_ros.ros.signals import stop_numbers
 
 # How long the programs have altogether, from the first signal on [s], before the next one is sent.
 ESCALATION = ((signal.SIGINT, 1.8), (signal.SIGTERM, 0.5), (signal.SIGKILL, 0.3))
 # How long their last lines may take to come through [s].
 LAST_WORDS = 0.2
+# How often it is looked whether a program has ended or asked for more time [s].
+POLL = 0.02
 PR_SET_PDEATHSIG = 1
 _MEANING = {"SIGINT": "Ctrl-C", "SIGHUP": "SIGHUP, the terminal was closed"}
 
@@ -53,7 +56,8 @@ class Supervisor:
     def __init__(self, programs: Sequence[Program], out: TextIO | None = None, env: Mapping[str, str] | None = None):
         self._programs = tuple(programs)
         self._out = sys.stdout if out is None else out
-        self._env = {**os.environ, **(env or {}), "PYTHONUNBUFFERED": "1"}
+        self._extensions = Extensions()
+        self._env = {**os.environ, **(env or {}), **self._extensions.environment, "PYTHONUNBUFFERED": "1"}
         self._width = max((len(program.name) for program in programs), default=0)
         self._printing = threading.Lock()
         self._processes: dict[str, subprocess.Popen[str]] = {}
@@ -96,7 +100,10 @@ class Supervisor:
             self._signal(process, number)
 
     def stop(self) -> tuple[Program, ...]:
-        """End all programs within 3 s: SIGINT, then SIGTERM, then SIGKILL. Returns those that had to be killed."""
+        """End all programs within 3 s: SIGINT, then SIGTERM, then SIGKILL. Returns those that had to be killed.
+
+        A program that asks for more time (`pi0_ros.ros.notify`), because what it moves cannot stop any faster, has it.
+        """
         killed: tuple[Program, ...] = ()
         for number, patience in ESCALATION:
             killed = self.running
@@ -152,11 +159,13 @@ class Supervisor:
 
     def _all_ended(self, patience: float) -> bool:
         deadline = time.monotonic() + patience
-        for process in self._processes.values():
-            try:
-                process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
+        while running := [self._processes[program.name] for program in self.running]:
+            asked_for = max(self._extensions.until(process.pid) for process in running)
+            left = max(deadline, asked_for) - time.monotonic()
+            if left <= 0.0:
                 return False
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                running[0].wait(min(left, POLL))
         return True
 
 

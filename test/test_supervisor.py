@@ -205,3 +205,25 @@ def test_programs_do_not_outlive_a_supervisor_that_is_killed():
         ended, _, _ = select.select([watched], [], [], PATIENCE)
         os.close(watched)
     assert ended
+
+
+BRAKES_FOR_LONG = (
+    "import signal, sys, time\n"
+    "from pi0_ros.ros.notify import extend_timeout\n"
+    "def stop(*_):\n    extend_timeout(30.0)\n    time.sleep(0.6)\n    print('at rest', flush=True)\n    sys.exit()\n"
+    "signal.signal(signal.SIGINT, stop)\nprint('ready', flush=True)\nwhile True: signal.pause()"
+)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs the credentials that Linux sends along")
+def test_a_program_whose_robot_needs_longer_to_stop_asks_for_it_and_has_it(running, monkeypatch):
+    monkeypatch.setattr(
+        supervisor,
+        "ESCALATION",
+        tuple((number, 0.2 if number != signal.SIGKILL else PATIENCE) for number, _ in supervisor.ESCALATION),
+    )
+    one, out = running(program("base", BRAKES_FOR_LONG), program("deaf", DEAF))
+    out.wait_for("ready", times=2)
+    # The deaf one gets no more than its share once the other has ended.
+    assert [p.name for p in one.stop()] == ["deaf"]
+    assert any("at rest" in line for line in out.getvalue().splitlines())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pi0_ros.robot.spec import Group, Kind
@@ -44,3 +45,21 @@ def stop_reach(v: float, a: float, acceleration: float, jerk: float) -> float:
     if peak > 0.0:
         distance += 0.5 * peak * (peak / acceleration + acceleration / jerk)
     return distance
+
+
+def stop_time(groups: Iterable[Group], period: float) -> float:
+    """Seconds within which every group is at rest from any state within its limits, at a control period of `period` [s].
+
+    From velocity V: V/A + A/J for each channel (to full deceleration and back at jerk J, at deceleration A between); twice
+    that, because the channels of a group slow down together, each by its share.
+    """
+    longest = 0.0
+    for group in groups:
+        bounds = bounds_of(group, period)
+        if group.kind is Kind.VELOCITY:  # its velocity is what is limited as a position is elsewhere
+            speeds = tuple(max(abs(low), abs(high)) for low, high in zip(bounds.lower, bounds.upper, strict=True))
+            times = [s / a + a / j for s, a, j in zip(speeds, bounds.velocity, bounds.acceleration, strict=True)]
+        else:
+            times = [v / a + a / j for v, a, j in zip(bounds.velocity, bounds.acceleration, bounds.jerk, strict=True)]
+        longest = max(longest, *times)
+    return 2.0 * longest

@@ -14,6 +14,7 @@ from rclpy.node import Node
 
 from pi0_ros.control import STRATEGIES, Chunk, ExecutorSettings
 from pi0_ros.control.jerk import JerkMeter
+from pi0_ros.control.limits import stop_time
 from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.ros.black_box_writer import BlackBoxWriter
 from pi0_ros.ros.command_writer import CommandWriter
@@ -25,6 +26,7 @@ from pi0_ros.ros.executor_reporter import ExecutorReporter, Publishing
 from pi0_ros.ros.lifecycle import ManagedNode
 from pi0_ros.ros.loop import calm_others, urge_others
 from pi0_ros.ros.matching import Matching, ports
+from pi0_ros.ros.notify import extend_timeout
 from pi0_ros.ros.parameters import Parameter, ParameterError
 from pi0_ros.ros.request_services import RequestServices
 from pi0_ros.ros.robot_lock import RobotLock, RobotLockError
@@ -32,8 +34,9 @@ from pi0_ros.ros.run import Signals, never_wait_for_output, never_wait_for_reade
 from pi0_ros.ros.second_publishers import SecondPublishers
 from pi0_ros.ros.snapshots import Snapshots
 
-REST_TIMEOUT = 1.7  # [s] for coming to rest on deactivation
+REST_MARGIN = 0.5  # [s] for coming to rest on deactivation, beyond what the limits ask for
 ACKNOWLEDGE = 0.2  # [s] for the last commands to arrive
+ENDING = 2.0  # [s] for what a process does after that
 WRITE_TIMEOUT = 1.0  # [s] for the last black box to be written
 BELOW = 10  # how far below the control thread's real-time priority the other threads of the process are
 
@@ -162,8 +165,10 @@ class ExecutorNode(ManagedNode):
         """Decelerate, wait until the robot is told to stand still, then go quiet."""
         if self.control is None:
             return
-        if not self.control.stop(REST_TIMEOUT):
-            self.get_logger().error(f"the commands did not come to rest within {REST_TIMEOUT} s; going quiet anyway")
+        timeout = stop_time(self.robot.groups, self.period) + REST_MARGIN
+        extend_timeout(timeout + ACKNOWLEDGE + WRITE_TIMEOUT + ENDING)
+        if not self.control.stop(timeout):
+            self.get_logger().error(f"the commands did not come to rest within {timeout:.1f} s; going quiet anyway")
         self._commands.wait_for_acknowledgement(ACKNOWLEDGE)
         self._reporter.stop()
         self.control = None

@@ -12,6 +12,8 @@ from rclpy.node import Node
 from stand_in import PATIENCE, Driver, Person, Planner
 from test_executor import within_limits
 
+from pi0_ros.robot import load_robot
+
 CONFIGURE, CLEANUP, ACTIVATE, DEACTIVATE, ACTIVE_SHUTDOWN = 1, 2, 3, 4, 7
 SPEED = 0.3
 NO_ROS_THREAD = """
@@ -198,3 +200,27 @@ def test_two_executors_that_cannot_see_each_others_lock_both_hold_and_name_each_
     assert graph.end(second) == 0 and graph.end(process) == 0
     for one in (process, second):
         assert any("also published by another /executor" in line for line in one.said)
+
+
+def test_a_heavy_base_is_braked_to_the_end_however_long_that_takes(graph, tmp_path):
+    from stand_in import patient_robot
+
+    _, file = patient_robot("mobile_bimanual", tmp_path)
+    text = (
+        (tmp_path / "mobile_bimanual.yaml")
+        .read_text()
+        .replace("acceleration: [1.0, 1.0, 2.0]", "acceleration: [0.1, 0.1, 0.2]")
+    )
+    assert "[0.1, 0.1, 0.2]" in text
+    (tmp_path / "mobile_bimanual.yaml").write_text(text)
+    robot = load_robot(file)
+    driver, person = graph.node(Driver, robot), graph.node(Person, robot)
+    graph.node(Planner, robot, roll)
+    process = graph.start("executor", f"robot:={file}", "tracking_error:=1.0", "engage_time:=0.2", "black_box:=''")
+    graph.wait(lambda: driver.commands["base"], "the first command")
+    person.insist("autonomy", lambda: rolling(driver), "motion")
+    sent = len(driver.commands["base"])
+    assert graph.end(process) == 0  # 0.3 m/s at 0.1 m/s^2: three seconds
+    comes_to_rest(graph, driver)
+    assert len(driver.commands["base"]) - sent > 100
+    assert not any("did not come to rest" in line for line in process.said)

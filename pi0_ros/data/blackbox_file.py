@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from pi0_ros.control import Chunk, Event, Record
 from pi0_ros.robot.resources import share
@@ -44,6 +48,8 @@ DEFINITIONS: Mapping[str, str] = {
     f"{_SEPARATOR}geometry_msgs/Vector3\nfloat64 x\nfloat64 y\nfloat64 z{_HEADER}{_TIME}",
 }
 LEVELS = {"info": 20, "warn": 30, "error": 40}
+LAST_SECOND = 2.0**31 - 1.0  # [s] that a stamp can hold
+FLOAT32 = float(np.finfo(np.float32).max)
 CHUNK = "pi0_ros/msg/ActionChunk"
 DISK = 512 << 20  # [bytes] of black boxes in one folder
 
@@ -61,15 +67,21 @@ def write_black_box(
 
     folder.mkdir(parents=True, exist_ok=True)
     kept = list(records)
-    stamp = kept[-1].ros if kept else 0.0
+    stamp = kept[-1].ros if kept and math.isfinite(kept[-1].ros) else 0.0
     file = folder / f"{stamp:.3f}_{re.sub(r'[^a-z0-9]+', '-', reason.lower())[:60].strip('-') or 'fault'}.mcap"
     unfinished = file.with_suffix(".part")
     with unfinished.open("wb") as stream:
         writer = Writer(stream)
         schemas = {name: writer.register_msgdef(name, text) for name, text in _definitions().items()}
+        left_out: list[str] = []
         for sequence, record in enumerate(kept):
-            _write(writer, schemas, record, sequence, channels)
-        writer._writer.add_metadata("pi0_ros", {"reason": reason})
+            try:
+                _write(writer, schemas, record, sequence, channels)
+            except (ValueError, TypeError, OverflowError, struct.error) as error:
+                # What broke the robot may be just what no message holds: the others are written all the same.
+                left_out.append(f"{record.kind} {sequence}: {error}")
+        lost = {"records_left_out": str(len(left_out)), "first_left_out": left_out[0]} if left_out else {}
+        writer._writer.add_metadata("pi0_ros", {"reason": reason, **lost})
         writer.finish()
     unfinished.replace(file)
     _forget(folder, keep, budget)
@@ -86,7 +98,7 @@ def _write(writer: Any, schemas: Mapping[str, Any], record: Record, sequence: in
     if made is None:
         return
     topic, schema, message = made
-    nanoseconds = int(record.ros * 1e9)
+    nanoseconds = int(min(max(record.ros, 0.0), LAST_SECOND) * 1e9) if math.isfinite(record.ros) else 0
     writer.write_message(topic, schemas[schema], message, nanoseconds, nanoseconds, sequence)
 
 
@@ -125,12 +137,12 @@ def _chunk(chunk: Chunk) -> dict[str, Any]:
     return {
         "header": _header(chunk.start),
         "source": chunk.source,
-        "epoch": max(chunk.epoch, 0),
-        "sequence": max(chunk.sequence, 0),
+        "epoch": min(max(chunk.epoch, 0), 2**32 - 1),
+        "sequence": min(max(chunk.sequence, 0), 2**64 - 1),
         "period": chunk.period,
         "channels": list(chunk.names),
-        "values": chunk.values.ravel().tolist(),
-        "frozen_rows": max(chunk.frozen_rows, 0),
+        "values": np.clip(chunk.values.ravel(), -FLOAT32, FLOAT32).tolist(),
+        "frozen_rows": min(max(chunk.frozen_rows, 0), 2**32 - 1),
         "subtask": chunk.subtask,
         "inference_time": {"sec": 0, "nanosec": 0},
     }
@@ -159,8 +171,10 @@ def _header(stamp: float, frame: str = "") -> dict[str, Any]:
 
 
 def _time(seconds: float) -> dict[str, int]:
-    whole = int(max(seconds, 0.0))
-    return {"sec": whole, "nanosec": int((max(seconds, 0.0) - whole) * 1e9)}
+    """A stamp; the nearest that there is where `seconds` is none."""
+    inside = min(max(seconds, 0.0), LAST_SECOND) if math.isfinite(seconds) else 0.0
+    whole = int(inside)
+    return {"sec": whole, "nanosec": min(int((inside - whole) * 1e9), 999_999_999)}
 
 
 def _forget(folder: Path, keep: int, budget: int) -> None:

@@ -223,8 +223,8 @@ class ExecutorNode(ManagedNode):
     def _boxed(self, file: Path) -> None:
         self.get_logger().info(f"black box: {file}")
 
-    def _not_boxed(self, error: OSError) -> None:
-        self.get_logger().error(f"the black box could not be written: {error}")
+    def _not_boxed(self, sentence: str) -> None:
+        self.get_logger().error(sentence)
 
     def health(self) -> Health:
         """Mode, rates and timing."""
@@ -239,10 +239,14 @@ class ExecutorNode(ManagedNode):
         values["black_box_pictures"] = self._snapshots.taken if self._snapshots is not None else 0
         if self._snapshots is not None:
             values |= {f"camera {name} refused": why for name, why in list(self._snapshots.refused.items())}
+        box = self._writer
+        values |= {} if box is None else {"black_box_files": box.files, "black_box_failures": box.failures}
         values["jerk_rms"], values["jerk_max"] = reporter.jerk()
         silent = [source.topic for source in self.robot.state if source.topic not in inputs.rates]
         missed = timing.overruns / max(timing.ticks, 1)
-        told = executor_health(period, reporter.trouble, self._matching.sentences, silent, missed, values)
+        failure = box.last_failure if box is not None else ""
+        unheard = self._matching.sentences
+        told = executor_health(period, reporter.trouble, unheard, silent, missed, values, failure)
         return with_second_publisher(told, self._second.sentence, self.values.second_publisher == "stop")
 
 

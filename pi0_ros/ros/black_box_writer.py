@@ -18,8 +18,11 @@ class BlackBoxWriter:
     """Files in `folder`. Of the boxes that wait while one is being written only the newest is kept: it has it all."""
 
     def __init__(
-        self, folder: Path, channels: Sequence[str], written: Callable[[Path], None], failed: Callable[[OSError], None]
+        self, folder: Path, channels: Sequence[str], written: Callable[[Path], None], failed: Callable[[str], None]
     ) -> None:
+        """`written(file)` and `failed(sentence)` are called from the thread."""
+        self.files, self.failures, self.last_failure = 0, 0, ""
+        """What was written, what was not, and why the newest box was not written, "" if it was."""
         self._folder, self._channels, self._written, self._failed = folder, channels, written, failed
         self._changed = threading.Condition()
         self._waiting: tuple[Sequence[Record], str] | None = None
@@ -49,7 +52,24 @@ class BlackBoxWriter:
                     return
                 (records, reason), self._waiting = self._waiting, None
             calm_down()  # it is busy for long: a real-time thread that is takes the machine with it
-            try:
-                self._written(write_black_box(self._folder, records, reason, self._channels))
-            except OSError as error:
-                self._failed(error)
+            self._write(records, reason)
+
+    def _write(self, records: Sequence[Record], reason: str) -> None:
+        try:
+            file = write_black_box(self._folder, records, reason, self._channels)
+        except Exception as error:  # noqa: BLE001 - whatever is in one box, the next one must be written
+            self.failures += 1
+            self.last_failure = why_not(error)
+            self._failed(self.last_failure)
+            return
+        self.files, self.last_failure = self.files + 1, ""
+        self._written(file)
+
+
+def why_not(error: Exception) -> str:
+    """Why a black box was not written, with the way out, as a sentence."""
+    if isinstance(error, ImportError):
+        return f"the black box needs the Python module {error.name}: pip install mcap mcap-ros2-support"
+    if isinstance(error, OSError):
+        return f"the black box could not be written: {error}"
+    return f"the black box could not be written: {type(error).__name__}: {error}"

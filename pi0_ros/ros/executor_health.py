@@ -48,11 +48,12 @@ def executor_health(
     silent: Sequence[str],
     missed_share: float,
     values: Mapping[str, object],
+    black_box: str = "",
 ) -> Health:
     """Level and sentence.
 
     `trouble`: what ended a motion; `unheard`: sentences about who cannot be connected; `silent`: state topics never heard;
-    `missed_share` of periods.
+    `missed_share` of periods; `black_box`: why the newest one was not written.
     """
     if period.fault:
         return Health(ERROR, f"fault in the executor, braking: {period.fault}", values)
@@ -66,6 +67,8 @@ def executor_health(
         return Health(WARN, f"waiting for the first message on {', '.join(silent)}", values)
     if missed_share > MISSED_SHARE:
         return Health(WARN, f"{missed_share:.0%} of the control periods are missed", values)
+    if black_box:
+        return Health(WARN, f"{period.mode}: {black_box}", values)
     return Health(OK, f"{period.mode}: {period.reason}", values)
 
 

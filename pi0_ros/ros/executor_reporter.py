@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import math
 import threading
+import traceback
 from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -144,7 +145,10 @@ class ExecutorReporter:
                 if self._ending:
                     return
                 self._wake.wait(2.0 * STATE_PERIOD)  # the control thread says when, as long as it runs
-            self._report(self._take())
+            try:
+                self._report(self._take())
+            except Exception:  # noqa: BLE001 - a report that fails must not end those that follow
+                self._logger.error(f"reporting failed:\n{traceback.format_exc()}", throttle_duration_sec=5.0)
             collected += STATE_PERIOD
             if collected > COLLECT_EVERY:
                 collected = 0.0

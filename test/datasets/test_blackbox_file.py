@@ -93,3 +93,41 @@ def test_a_recording_that_is_not_there_or_of_another_kind_is_said(tmp_path):
     (tmp_path / "run_0.db3").touch()
     with pytest.raises(DataError, match="ros2 bag convert"):
         list(read_bag(Path(tmp_path), (CHUNK,)))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"start": 2.0**31 + 4.0},
+        {"start": float("nan")},
+        {"start": -5.0},
+        {"values": np.full((3, 2), 1e39)},
+        {"sequence": 2**64},
+        {"epoch": 2**32 + 1},
+        {"frozen_rows": 2**40},
+        {"period": float("inf")},
+        {"names": ("a", 7)},
+    ],
+    ids=lambda wrong: "-".join(f"{k}-{v}"[:24] for k, v in wrong.items()),
+)
+def test_whatever_a_chunk_holds_the_box_is_written_with_all_that_can_be(tmp_path, wrong):
+    box = BlackBox()
+    good = {"start": 100.0, "period": 0.1, "names": NAMES, "values": np.zeros((3, 2)), "sequence": 1, "epoch": 1}
+    box.add(1.0, 100.0, "chunk", Chunk(**{**good, **wrong}), 48)
+    box.add(1.1, float("nan"), "state", (float("inf"), {"a": 0.1, "b": 0.2}, "joint_states"), 64)
+    box.add(1.2, 100.2, "command", (100.2, np.array([0.5, 0.6])), 16)
+    file = write_black_box(tmp_path, box.snapshot(), "x", NAMES)
+    heard = list(read_bag(file, (CHUNK, JOINTS)))
+    assert [list(h.message.position) for h in heard if h.topic == "executor/command"] == [[0.5, 0.6]]
+    assert sum(h.topic == "joint_states" for h in heard) == 1
+
+
+def test_what_no_message_can_hold_is_named_in_the_file(tmp_path):
+    from mcap.reader import make_reader
+
+    box = BlackBox()
+    box.add(1.0, 100.0, "state", (100.0, {"a": "broken"}, "joint_states"), 64)
+    box.add(1.2, 100.2, "command", (100.2, np.array([0.5, 0.6])), 16)
+    with write_black_box(tmp_path, box.snapshot(), "x", NAMES).open("rb") as stream:
+        (told,) = [record.metadata for record in make_reader(stream).iter_metadata()]
+    assert told["records_left_out"] == "1" and told["first_left_out"].startswith("state 0: ")

@@ -148,8 +148,13 @@ def write_lerobot(loaded: Any, target: Path, statistics: dict[str, Any], shard_b
     """LeRobot's folder; channel names and offsets come from our own "policy" section where there is one."""
     from pi0_ros.model.checkpoints.lerobot import Vectors, save_lerobot
     from pi0_ros.policy.adapter import adapter_of_checkpoint
+    from pi0_ros.policy.errors import PolicyError
 
     adapter = adapter_of_checkpoint(loaded.folder / "config.json") if loaded.policy else None
+    if adapter is not None and any(adapter.step_mask):
+        raise PolicyError(
+            "LeRobot's folders cannot say that actions are steps from the row before; keep our own layout"
+        )
     mask = adapter.delta_mask if adapter and any(adapter.delta_mask) else relative_mask_of(loaded, statistics)
     names = adapter.action_channels if adapter else (relative_of(loaded).names or ())
     if any(mask) and not names:  # LeRobot tells offsets by name, and one that takes all of them needs none

@@ -18,6 +18,7 @@ from pi0_ros.control.blackbox import BlackBox
 from pi0_ros.control.chunk import Cause, Chunk, Verdict, check_chunk, in_robot_order, on_nearest_turn
 from pi0_ros.control.delay import ask_in
 from pi0_ros.control.events import EventLog
+from pi0_ros.control.joint_guard import JointGuard
 from pi0_ros.control.limiter import Limiter
 from pi0_ros.control.modes import REQUESTS, Mode, ModeState, Trigger, advance, allowed
 from pi0_ros.control.plans import Plans
@@ -79,6 +80,7 @@ class Executor:
         self._stops = [g.kind is Kind.VELOCITY for g in robot.groups]
         self._full, self._all = [1.0] * len(robot.groups), [True] * len(robot.groups)
         self._commanded = self._limiter.state
+        self._guard = JointGuard(robot, self.period, self.settings.tracking_lag)
 
     @property
     def epoch(self) -> int:
@@ -247,6 +249,7 @@ class Executor:
         if self._plans.take_up(ros, self._plan_clock.time):
             self._engaged = steady
         owner, goal, moves, scales = self._drive(steady)
+        goal = self._guard.bounded(goal, self._commanded[0], self._measured)
         changed = self._limiter.step(goal, moves, scales)
         if changed is None:
             self._fire(steady, ros, Trigger.FAULT, "a command that is not finite was refused", "error")
@@ -309,10 +312,12 @@ class Executor:
 
     def _frozen(self, steady: float) -> str:
         """Joint states that keep arriving without ever changing while the command moves are no measurement."""
-        if not self._measured.frozen(steady):
+        standing = self._measured.frozen(steady)
+        travelled = self._guard.travelled(self._commanded[0], standing)
+        if not standing:
             self._frozen_at = self._commanded[0]
             return ""
-        moved = float(np.max(np.abs(self._commanded[0] - self._frozen_at) * self._position))
+        moved = max(travelled, float(np.max(np.abs(self._commanded[0] - self._frozen_at) * self._position)))
         return "measurements are frozen" if self._anchored and moved > self.settings.frozen_motion else ""
 
     def _watch_teleop(self, steady: float, ros: float) -> None:

@@ -228,7 +228,8 @@ class PolicyNode(ManagedNode):
         if now.epoch != self._last_epoch:
             self._policy.new_episode()
         self._last, self._last_epoch, self._told_prompt = began, now.epoch, prompt
-        observation = Observation(stamp=view.stamp, images=view.pictures, state=view.state, prompt=prompt)
+        command = self.senses.command()
+        observation = Observation(view.stamp, view.pictures, view.state, prompt, command)
         self._asked = began
         plan = self._weights.run(self._policy.infer, observation, prefix=told, seed=self._noise)
         if not np.all(np.isfinite(plan.values)):

@@ -1,14 +1,15 @@
 """How a robot's channels and cameras become a model's vectors and picture slots: data from YAML, applied by functions.
 
 A block is a run of dimensions: the channels behind them, a sign each, a range or conversion for grippers, and (for
-actions) whether the model speaks of offsets from the state at chunk start. Offsets are taken after signs and
-conversions, as openpi does. The same schema stands under `policy` in the config.json of our own checkpoints.
+actions) a scale, a clip, a threshold, and what the model's values are counted from: nothing, the state at chunk start, or
+the row before. Offsets are taken after signs and conversions, as openpi does. The same schema stands under `policy` in the config.json of our own checkpoints.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +46,52 @@ CONVERSIONS: Mapping[str, Conversion] = {
 }
 
 
+class Delta(StrEnum):
+    """What an action is counted from."""
+
+    ABSOLUTE = "absolute"
+    START = "start"  # the state at chunk start
+    STEP = "step"  # the row before, the first row from the state at chunk start
+
+
+# What people write for it. An action counted from the state at its own row is planned as one from the row before: where
+# the robot will be then is where that row leads.
+DELTAS: Mapping[str, Delta] = {
+    "absolute": Delta.ABSOLUTE,
+    "start": Delta.START,
+    "relative": Delta.START,
+    "step": Delta.STEP,
+    "previous": Delta.STEP,
+    "cumulative": Delta.STEP,
+    "current": Delta.STEP,
+}
+
+
+@dataclass(frozen=True)
+class Binary:
+    """A gripper that is open or closed: the model's value changes sides at `threshold`, and only where it passes it by
+    half of `hysteresis`."""
+
+    threshold: float
+    hysteresis: float = 0.0
+
+
 @dataclass(frozen=True)
 class Block:
-    """Consecutive dimensions of a model vector. `range` is the model's value at 0 and at 1 of the channel."""
+    """Consecutive dimensions of a model vector. `range` is the model's value at 0 and at 1 of the channel.
+
+    Of actions: `clip` bounds the model's value; `scale` is how much of the channel one of the model's units is. `binary`
+    makes a gripper's value one of the two ends. `delta` says what the model's values are counted from.
+    """
 
     channels: tuple[str, ...]
     signs: tuple[float, ...]
     range: tuple[float, float] | None = None
     convert: str = ""
-    delta: bool = False
+    delta: Delta = Delta.ABSOLUTE
+    scale: float = 1.0
+    clip: tuple[float, float] | None = None
+    binary: Binary | None = None
 
 
 @dataclass(frozen=True)
@@ -124,8 +162,18 @@ class Adapter:
 
     @property
     def delta_mask(self) -> tuple[bool, ...]:
-        """Which action dimensions are offsets from the state."""
-        return tuple(b.delta for b in self.actions for _ in b.channels)
+        """Which action dimensions are offsets from the state at chunk start."""
+        return tuple(b.delta is Delta.START for b in self.actions for _ in b.channels)
+
+    @property
+    def step_mask(self) -> tuple[bool, ...]:
+        """Which action dimensions are steps from the row before."""
+        return tuple(b.delta is Delta.STEP for b in self.actions for _ in b.channels)
+
+    @property
+    def offset_mask(self) -> tuple[bool, ...]:
+        """Which action dimensions are one or the other."""
+        return tuple(b.delta is not Delta.ABSOLUTE for b in self.actions for _ in b.channels)
 
 
 def state_to_model(adapter: Adapter, state: Mapping[str, float]) -> Array:
@@ -150,8 +198,11 @@ def actions_to_model(adapter: Adapter, values: ArrayLike, names: Sequence[str]) 
     return np.concatenate(parts, axis=-1)
 
 
-def actions_from_model(adapter: Adapter, actions: ArrayLike) -> Array:
-    """The model's absolute actions [..., >= A] to robot units [..., A], columns `adapter.action_channels`."""
+def actions_from_model(adapter: Adapter, actions: ArrayLike, before: Mapping[str, float] | None = None) -> Array:
+    """The model's absolute actions [..., >= A] to robot units [..., A], columns `adapter.action_channels`.
+
+    `before`: values of channels before the first row, which say on which side a binary gripper is; open unless given.
+    """
     array, parts, start = np.asarray(actions, np.float64), [], 0
     if array.shape[-1] < len(adapter.action_channels):
         raise PolicyError(
@@ -159,13 +210,13 @@ def actions_from_model(adapter: Adapter, actions: ArrayLike) -> Array:
         )
     for block in adapter.actions:
         stop = start + len(block.channels)
-        parts.append(_backward(block, array[..., start:stop]))
+        parts.append(_backward(block, array[..., start:stop], before or {}))
         start = stop
     return np.concatenate(parts, axis=-1)
 
 
 def _forward(block: Block, values: Array, state: bool) -> Array:
-    values = values * np.asarray(block.signs)
+    values = values * np.asarray(block.signs) / block.scale
     if block.range is not None:
         return transforms.unit_to(values, *block.range)
     if block.convert:
@@ -174,18 +225,33 @@ def _forward(block: Block, values: Array, state: bool) -> Array:
     return values
 
 
-def _backward(block: Block, values: Array) -> Array:
+def _backward(block: Block, values: Array, before: Mapping[str, float]) -> Array:
+    if block.clip is not None:
+        values = np.clip(values, *block.clip)
+    if block.binary is not None:
+        values = _one_of_two(block, block.binary, values, before)
     if block.range is not None:
         values = transforms.unit_from(values, *block.range)
     elif block.convert:
         values = CONVERSIONS[block.convert].command(values)
-    return values * np.asarray(block.signs)
+    return values * np.asarray(block.signs) * block.scale + 0.0  # a closed gripper is 0, not -0
+
+
+def _one_of_two(block: Block, binary: Binary, values: Array, before: Mapping[str, float]) -> Array:
+    """A gripper's rows [..., H, 1] at the model's two ends."""
+    low, high = sorted(block.range or (0.0, 1.0))
+    rows = values.reshape(-1, *values.shape[-2:])
+    last = float(_forward(block, np.array([before.get(block.channels[0], 1.0)]), state=False)[0])
+    side = last > binary.threshold
+    ends = [np.where(transforms.binarise(r[:, 0], binary.threshold, binary.hysteresis, side), high, low) for r in rows]
+    return np.stack(ends).reshape(values.shape)
 
 
 KEYS = (
     "policy", "cameras", "high_level_cameras", "missing_cameras", "state", "actions", "hold", "period", "horizon",
     "asset", "normalisation", "resampler", "prompt", "remote", "noise", "finished",
 )  # fmt: skip
+ACTION_KEYS = ("delta", "scale", "clip", "threshold", "hysteresis")
 PROMPT_KEYS = ("kind", "dialect", "length", "state", "pad_state_to", "control_mode", "lowercase")
 
 
@@ -342,7 +408,7 @@ def _blocks(node: YamlNode, actions: bool) -> tuple[Block, ...]:
 
 
 def _block(node: YamlNode, actions: bool) -> Block:
-    known = ("channels", "signs", "range", "convert", *(("delta",) if actions else ()))
+    known = ("channels", "signs", "range", "convert", *(ACTION_KEYS if actions else ()))
     section = node.section(*known)
     channels = section.need("channels").texts()
     signs = _optional(section, "signs", lambda n: tuple(n.numbers(len(channels))), (1.0,) * len(channels))
@@ -354,7 +420,59 @@ def _block(node: YamlNode, actions: bool) -> Block:
     if limits is not None and limits[0] == limits[1]:
         raise section.need("range").error("needs two different numbers, the model's value at 0 and at 1")
     convert = _optional(section, "convert", lambda n: n.choice(*CONVERSIONS), "")
-    return Block(channels, signs, limits, convert, _optional(section, "delta", YamlNode.truth, False))
+    if "scale" in section and "delta" in section:
+        raise section.need("scale").error("does not go together with delta: an offset is in the unit of the state")
+    return Block(
+        channels,
+        signs,
+        limits,
+        convert,
+        delta=_optional(section, "delta", _delta, Delta.ABSOLUTE),
+        scale=_optional(section, "scale", _scale, 1.0),
+        clip=_optional(section, "clip", _clip, None),
+        binary=_binary(section, channels, limits, convert),
+    )
+
+
+def _delta(node: YamlNode) -> Delta:
+    """`delta`: true and false mean the state at chunk start, and nothing."""
+    value = node.value()
+    if isinstance(value, bool):
+        return Delta.START if value else Delta.ABSOLUTE
+    if value not in DELTAS:
+        raise node.error(f"must be true, false or one of {', '.join(DELTAS)}, not {value!r}")
+    return DELTAS[str(value)]
+
+
+def _scale(node: YamlNode) -> float:
+    value = node.number()
+    if value == 0.0:
+        raise node.error("a scale of 0 moves nothing")
+    return value
+
+
+def _clip(node: YamlNode) -> tuple[float, float]:
+    low, high = node.numbers(2)
+    if not low < high:
+        raise node.error("needs a smaller and a larger number")
+    return low, high
+
+
+def _binary(section: Section, channels: Sequence[str], limits: object, convert: str) -> Binary | None:
+    node, wide = section.get("threshold"), section.get("hysteresis")
+    if node is None:
+        if wide is not None:
+            raise wide.error("belongs to a threshold, which is missing")
+        return None
+    if len(channels) != 1:
+        raise node.error("only a gripper has a threshold; give each its own block")
+    if convert:
+        raise node.error(f"does not go together with convert: {convert}")
+    low, high = sorted(limits) if isinstance(limits, tuple) else (0.0, 1.0)
+    threshold, hysteresis = node.number(), wide.number(above=-1e-12) if wide is not None else 0.0
+    if not (low < threshold - 0.5 * hysteresis and threshold + 0.5 * hysteresis < high):
+        raise node.error(f"threshold {threshold:g} with hysteresis {hysteresis:g} is not inside {low:g} .. {high:g}")
+    return Binary(threshold, hysteresis)
 
 
 def _noise(node: YamlNode) -> float:
@@ -375,7 +493,7 @@ def _check_channels(root: YamlNode, section: Section, adapter: Adapter) -> None:
     if not adapter.actions:
         raise section.need("actions").error("needs at least one block")
     state = adapter.state_channels
-    for i, (name, is_delta) in enumerate(zip(adapter.action_channels, adapter.delta_mask, strict=True)):
+    for i, (name, is_delta) in enumerate(zip(adapter.action_channels, adapter.offset_mask, strict=True)):
         if is_delta and (i >= len(state) or state[i] != name):
             raise section.need("actions").error(
                 f"{name} is an offset, so the state needs it in the same place {i}, where it has "
@@ -389,8 +507,8 @@ def adapter_to_dict(adapter: Adapter) -> dict[str, Any]:
         "policy": adapter.name,
         "cameras": dict(adapter.cameras),
         "missing_cameras": adapter.missing,
-        "state": [_block_dict(b, False) for b in adapter.state],
-        "actions": [_block_dict(b, True) for b in adapter.actions],
+        "state": [_block_dict(b) for b in adapter.state],
+        "actions": [_block_dict(b) for b in adapter.actions],
         "period": adapter.period,
     }
     optional = {
@@ -408,7 +526,7 @@ def adapter_to_dict(adapter: Adapter) -> dict[str, Any]:
     return values | {k: v for k, v in optional.items() if v} | calm
 
 
-def _block_dict(block: Block, actions: bool) -> dict[str, Any]:
+def _block_dict(block: Block) -> dict[str, Any]:
     values: dict[str, Any] = {"channels": list(block.channels)}
     if any(s != 1.0 for s in block.signs):
         values["signs"] = list(block.signs)
@@ -416,4 +534,12 @@ def _block_dict(block: Block, actions: bool) -> dict[str, Any]:
         values["range"] = list(block.range)
     if block.convert:
         values["convert"] = block.convert
-    return values | ({"delta": True} if actions and block.delta else {})
+    if block.delta is not Delta.ABSOLUTE:
+        values["delta"] = True if block.delta is Delta.START else block.delta.value
+    if block.scale != 1.0:
+        values["scale"] = block.scale
+    if block.clip is not None:
+        values["clip"] = list(block.clip)
+    if block.binary is not None:
+        values |= {"threshold": block.binary.threshold, "hysteresis": block.binary.hysteresis}
+    return values

@@ -173,6 +173,7 @@ def _openpi(checkpoint: Checkpoint, adapter: Adapter | None, overrides: Override
         state_norm=Normalizer(norms[0].value, state),
         action_norm=Normalizer(norms[1].value, actions),
         delta=offsets.value,
+        steps=_steps(adapter, offsets),
         settings=(*settings, *norms, offsets, *_sources(state, actions), _slots(parts["cameras"], adapter)),
         **parts,
     )
@@ -222,6 +223,20 @@ def _offsets(adapter: Adapter | None, recorded: tuple[bool, ...] | None, source:
         Claim(relative_mask(wanted, len(recorded)), _yaml(adapter)),
         way_out=f"dimensions are those of {', '.join(adapter.action_channels)}; correct `delta` in the policy YAML",
     )
+
+
+def _steps(adapter: Adapter | None, offsets: Setting) -> tuple[bool, ...]:
+    """Which action dimensions are steps from the row before: only a policy YAML can say so."""
+    steps = adapter.step_mask if adapter is not None else ()
+    both = [
+        n for n, s, o in zip(adapter.action_channels if adapter else (), steps, offsets.value, strict=False) if s and o
+    ]
+    if both:
+        raise PolicyError(
+            f"{_yaml(adapter)} calls {', '.join(both)} steps from the row before, {offsets.source} offsets from the state; "
+            "correct `delta` in the policy YAML"
+        )
+    return steps
 
 
 def _sources(state: Statistics, actions: Statistics) -> tuple[Setting, ...]:
@@ -316,6 +331,7 @@ def _lerobot(checkpoint: Checkpoint, adapter: Adapter | None, overrides: Overrid
         action_norm=replace(files.actions, method=norms[1].value),
         action_size=size,
         delta=offsets.value,
+        steps=_steps(adapter, offsets),
         rename=_short(files.rename),
         empty_slots=max(0, _picture_slots(checkpoint) - len(parts["cameras"])),
         settings=(

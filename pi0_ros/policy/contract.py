@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pi0_ros.policy.adapter import Adapter
 from pi0_ros.policy.pipeline import Pipeline
-from pi0_ros.robot.measurement import readings_of
+from pi0_ros.robot.measurement import observable, readings_of
 from pi0_ros.robot.spec import Kind, Robot
 
 
@@ -120,7 +120,7 @@ def _inverted(cameras: Mapping[str, str | None]) -> dict[str, str]:
 
 def check_fit(robot: Robot, contract: Contract) -> Fit:
     """Compare by name: commanded channels, measured channels, cameras. A channel that nobody commands does not fit."""
-    measured = {r.name for r in readings_of(robot) if r.measured or r.commanded}
+    measured = {r.name for r in observable(robot) if r.measured or r.commanded}
     cameras = tuple(c.name for c in robot.cameras)
     uncommanded = tuple(n for n in robot.channel_names if n not in contract.channels)
     wrong_hold = tuple(c.name for c in robot.channels if c.name in contract.held_channels and c.kind is Kind.GRIPPER)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -55,12 +55,13 @@ class MisfitError(PolicyError):
 @dataclass(frozen=True)
 class Observation:
     """One moment: ROS time in s, pictures by robot camera (uint8 RGB [H, W, 3]; absent ones left out), measured
-    channels in robot units, and what to do in words."""
+    channels in robot units, what to do in words, and the command by channel that the robot follows, where it is known."""
 
     stamp: float
     images: Images
     state: Mapping[str, float]
     prompt: str
+    command: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -125,14 +126,14 @@ class Policy:
         Raises: PolicyError for a missing state, bad pictures, an empty prompt, a prefix that does not fit;
         NotFiniteError where the network's output is not finite.
         """
-        started = time.perf_counter()
+        started, before = time.perf_counter(), values_before(obs, prefix)
         prefix = prefix if self.contract.continues else None
         state = state_to_model(self.adapter, obs.state)
         inputs = self.pipeline.inputs(self._slots(obs.images, self.adapter.cameras), state, obs.prompt, self._tokenizer)
         normalised = self._normalised(inputs, noise, seed, self._prefix(prefix, state))
         if not np.all(np.isfinite(normalised)):
             raise NotFiniteError(f"the network of {self.contract.name} gave NaN or infinity; no plan made")
-        values = actions_from_model(self.adapter, self.pipeline.actions(normalised, state))
+        values = actions_from_model(self.adapter, self.pipeline.actions(normalised, state), before)
         return Plan(
             values=in_plan_order(self.robot, self.adapter, self.contract.channels, values, obs.state),
             names=self.contract.channels,
@@ -203,6 +204,12 @@ class Policy:
             raise PolicyError(f"a delay of {prefix.delay_rows} rows does not fit a chunk of {self.pipeline.horizon}")
         normalised = self.pipeline.normalised_actions(values, state)
         return NormalisedPrefix(normalised, prefix.delay_rows, prefix.execution_rows, prefix.method)
+
+
+def values_before(obs: Observation, prefix: PlanPrefix | None) -> Mapping[str, float]:
+    """Channel values before a new plan's first row: of the running plan, else as commanded, else as measured."""
+    running = {} if prefix is None or not len(prefix.values) else dict(zip(prefix.names, prefix.values[0], strict=True))
+    return {**obs.state, **obs.command, **running}
 
 
 def in_plan_order(

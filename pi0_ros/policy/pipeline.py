@@ -45,7 +45,7 @@ class Pipeline:
     """What one checkpoint does around its network.
 
     cameras: the model's picture slots in order. missing: "masked" or "black". delta: which action dimensions are
-    offsets from the state. action_size: real action dimensions (0: all the model has). state_input: size of the
+    offsets from the state; steps: which are steps from the row before. action_size: real action dimensions (0: all the model has). state_input: size of the
     padded state vector the network takes, 0 for none. action_width: the network's action size. rename: observation
     keys renamed first (lerobot). empty_slots: always empty picture slots beyond `cameras` (lerobot's empty_cameras).
     settings: where the values come from, for `pi0 check` and logs.
@@ -63,6 +63,7 @@ class Pipeline:
     state_input: int = 0
     action_size: int = 0
     delta: tuple[bool, ...] = ()
+    steps: tuple[bool, ...] = ()
     missing: str = "masked"
     rename: Mapping[str, str] = field(default_factory=dict)
     empty_slots: int = 0
@@ -117,6 +118,8 @@ class Pipeline:
         `state` [..., S] is the one at chunk start, before normalisation. π0-FAST's actions are not padded.
         """
         offsets = transforms.delta(actions, state, self.delta) if any(self.delta) else np.asarray(actions)
+        if any(self.steps):
+            offsets = transforms.step_delta(offsets, state, self.steps)
         normal = self.action_norm.forward(offsets)
         return normal if self.style.kind == "pi0_fast" else transforms.pad(normal, self.action_width)
 
@@ -131,6 +134,8 @@ class Pipeline:
         values = self._restored(values)
         if any(self.delta):
             values = transforms.absolute(values, state, self.delta)
+        if any(self.steps):
+            values = transforms.step_absolute(values, state, self.steps)
         return values[..., : self.action_size] if self.action_size else values
 
     def _restored(self, values: Array) -> Array:

@@ -37,6 +37,40 @@ def absolute(actions: ArrayLike, state: ArrayLike, mask: Sequence[bool]) -> Arra
     return _shifted(actions, state, mask, +1)
 
 
+def step_delta(actions: ArrayLike, state: ArrayLike, mask: Sequence[bool]) -> Array:
+    """Absolute actions [..., H, D] to steps from the row before where `mask` is True, the first row's from the state [..., S].
+
+    As `delta` otherwise. LeRobot's table of action spaces calls these delta actions and those of `delta` relative ones.
+    """
+    values = np.array(actions)
+    offset = _shifted(values, state, mask, -1)
+    steps = np.diff(values, axis=-2)
+    covered = np.flatnonzero(np.asarray(mask, bool))
+    values[..., :1, covered] = offset[..., :1, covered]
+    values[..., 1:, covered] = steps[..., covered]
+    return values
+
+
+def step_absolute(actions: ArrayLike, state: ArrayLike, mask: Sequence[bool]) -> Array:
+    """The inverse of `step_delta`, with the same state: the rows summed up from the state."""
+    values = np.array(actions)
+    covered = np.flatnonzero(np.asarray(mask, bool))
+    values[..., covered] = np.cumsum(values[..., covered], axis=-2)
+    return _shifted(values, state, mask, +1)
+
+
+def binarise(values: ArrayLike, threshold: float, hysteresis: float, high: bool) -> NDArray[np.bool_]:
+    """Which of the rows [H] are above a threshold that has to be passed by half the `hysteresis` to change sides.
+
+    `high`: the side before the first row.
+    """
+    sides = []
+    for value in np.asarray(values, np.float64):
+        high = bool(value > threshold + (-0.5 if high else 0.5) * hysteresis)
+        sides.append(high)
+    return np.array(sides, bool)
+
+
 def _shifted(actions: ArrayLike, state: ArrayLike, mask: Sequence[bool], sign: int) -> Array:
     values, origin, size = np.array(actions), np.asarray(state), len(mask)
     if origin.shape[-1] < size or values.shape[-1] < size:

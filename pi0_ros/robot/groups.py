@@ -13,8 +13,21 @@ from pi0_ros.robot.wiring import Wiring
 from pi0_ros.robot.yaml_nodes import Section, YamlNode
 
 STROKE_ROOM = 0.02  # share of its range by which a gripper's end may be beyond: files are rounded
+LONGEST_LATENCY = 0.5  # [s]; a group that is later than this follows no plan
 SHARED_TYPES = ("joint_state", "joint_trajectory")
-KEYS = ("kind", "channels", "command", "limits", "teleop", "joint", "joints", "axes", "continuous", "measured")
+KEYS = (
+    "kind",
+    "channels",
+    "command",
+    "limits",
+    "teleop",
+    "joint",
+    "joints",
+    "axes",
+    "continuous",
+    "measured",
+    "command_latency",
+)
 
 
 def read_group(name: str, at: YamlNode, joints: Mapping[str, Joint]) -> Group:
@@ -34,8 +47,9 @@ def read_group(name: str, at: YamlNode, joints: Mapping[str, Joint]) -> Group:
         Channel(n, kind, name, _unit(kind, n, joints, axis, joint), bound, n in endless, axis, joint, ends)
         for n, bound, axis, joint, ends in zip(names, limits, axes, driven or ("",) * len(names), reach, strict=True)
     )
-    measured = _measured(keys, kind)
-    return Group(name, kind, channels, command, teleop, gripper, measured)
+    measured, late = _measured(keys, kind), keys.get("command_latency")
+    latency = late.number(-1e-12, LONGEST_LATENCY) if late is not None else 0.0
+    return Group(name, kind, channels, command, teleop, gripper, measured, latency)
 
 
 def _unit(kind: Kind, name: str, joints: Mapping[str, Joint], axis: Axis | None, driven: str) -> str:

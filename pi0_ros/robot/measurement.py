@@ -155,6 +155,14 @@ def readings_of(robot: Robot) -> tuple[Reading, ...]:
     return (*channels, *(Reading(joint, joint, speed=speeds.get(joint, FAST)) for joint in robot.state_joints))
 
 
+def observable(robot: Robot) -> tuple[Reading, ...]:
+    """What a policy may measure: `readings_of`, and the joints behind grippers under their own names, in rad or m."""
+    found = readings_of(robot)
+    names = {reading.name for reading in found}
+    fingers = [g.gripper.joint for g in robot.groups if g.gripper is not None and g.gripper.measured]
+    return (*found, *(Reading(joint, joint, needed=False) for joint in fingers if joint not in names))
+
+
 def _reading(group: Group, channel: Channel, odometry: bool) -> Reading:
     limits, grip = channel.limits, group.gripper
     if channel.kind is Kind.VELOCITY:

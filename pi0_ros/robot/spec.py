@@ -123,6 +123,7 @@ class Group:
     """Channels that are commanded together: limited together, stopped together, owned by one topic.
 
     `measured`: whether a velocity group's velocities are reported; where not, the last command stands for them.
+    `command_latency` [s]: how much later than commanded the group moves; plans are sent that much ahead.
     """
 
     name: str
@@ -132,6 +133,7 @@ class Group:
     teleop: TeleopTopic | None = None
     gripper: GripperMap | None = None  # only for kind GRIPPER
     measured: bool = True
+    command_latency: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pi0_ros.robot.agreement import Agreement
-from pi0_ros.robot.measurement import nearest_turn, readings_of
+from pi0_ros.robot.measurement import nearest_turn, observable, readings_of
 from pi0_ros.robot.spec import Axis, Camera, Robot
 
 PICTURES_KEPT = 8
@@ -85,12 +85,14 @@ class Synchroniser:
         self._robot = robot
         self._cameras: dict[str, Camera] = {c.name: c for c in robot.cameras}
         self._pictures: dict[str, deque[Picture]] = {n: deque(maxlen=PICTURES_KEPT) for n in self._cameras}
-        self._readings = {r.name: r for r in readings_of(robot)}
+        self._readings = {r.name: r for r in observable(robot)}
+        self._all = tuple(r.name for r in readings_of(robot))
         self._tracks = self._new_tracks()
         ages = {kind: [s.max_age for s in robot.state if s.type == kind] for kind in ("joint_state", "odometry")}
         self._first_age = {kind: (found or [0.1])[0] for kind, found in ages.items()}
         self._ages = {s.topic: s.max_age for s in robot.state}
-        self._command: Mapping[str, float] = {}
+        self.command: Mapping[str, float] = {}
+        """The newest command by channel, as `add_command` was given it."""
         self.agreement = Agreement()
 
     def _new_tracks(self) -> dict[str, Track]:
@@ -137,7 +139,7 @@ class Synchroniser:
 
     def add_command(self, command: Mapping[str, float]) -> None:
         """What the executor commands by channel: it says on which turn an angle is, and stands for what nobody measures."""
-        self._command = {name: value for name, value in command.items() if math.isfinite(value)}
+        self.command = {name: value for name, value in command.items() if math.isfinite(value)}
 
     def clear(self) -> None:
         """Forget everything: the clock jumped, so old stamps mean nothing."""
@@ -176,7 +178,7 @@ class Synchroniser:
         """What is known at ROS time `stamp`, by name: measured lately, or commanded where nobody measures."""
         state = {}
         for name, reading in self._readings.items():
-            track, command = self._tracks.get(name), self._command.get(name)
+            track, command = self._tracks.get(name), self.command.get(name)
             value = track.at(stamp, self._age_of(name)) if track is not None else None
             if value is not None and track is not None and steady - track.received <= self._age_of(name):
                 turned = reading.continuous and command is not None
@@ -214,5 +216,5 @@ class Synchroniser:
         stamp = min((self._pictures[n][-1].stamp for n in fresh), default=ros)
         pictures = {n: min(self._pictures[n], key=lambda p: abs(p.stamp - stamp)) for n in fresh}
         known = self._state(stamp, steady)
-        missing = self._state_missing(n for n in (self._readings if state is None else state) if n not in known)
+        missing = self._state_missing(n for n in (self._all if state is None else state) if n not in known)
         return Snapshot(missing=tuple(missing)) if missing else Snapshot(stamp, pictures, known)

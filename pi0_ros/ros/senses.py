@@ -127,6 +127,11 @@ class Senses:
         with self._changed:
             self._memory.add_odometry(self._clocks.steady(), stamp, self._clocks.ros(), velocity, source.topic)
 
+    def command(self) -> Mapping[str, float]:
+        """What the executor commanded last by channel; empty before the first command."""
+        with self._changed:
+            return self._memory.command
+
     def hear_command(self, message: ExecutorState) -> None:
         """Take what the executor commands: it says on which turn an angle is, and stands for what nobody measures."""
         with self._changed:

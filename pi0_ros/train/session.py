@@ -72,6 +72,7 @@ def pipeline_for(adapter: Adapter, model: ModelConfig, statistics: dict[str, Sta
         horizon=model.horizon,
         action_size=len(adapter.action_channels),
         delta=adapter.delta_mask,
+        steps=adapter.step_mask,
     )
 
 
@@ -86,7 +87,8 @@ def run(plan: Plan) -> None:
     (folder / "settings.json").write_text(json.dumps(asdict(plan.settings), indent=2) + "\n", encoding="utf-8")
     if not (folder / "norm_stats.json").is_file():  # a continued run keeps its scale
         frames = _frames(plan)
-        write_norm_stats(folder, frame_statistics(frames, load_adapter(plan.adapter).delta_mask))
+        adapter = load_adapter(plan.adapter)
+        write_norm_stats(folder, frame_statistics(frames, adapter.delta_mask, adapter.step_mask))
         print(f"{len(frames)} frames of {int(frames.episode.max()) + 1} episodes", flush=True)
     run_workers(plan.settings.workers, train, plan)
 
@@ -110,7 +112,7 @@ def make_job(rank: int, plan: Plan) -> Job:
     maker = ExampleMaker(frames, pipeline, tokenizer, plan.settings, labels_of(frames, plan.objects))
     words = find_tokenizer(Path(plan.tokenizer)) if plan.tokenizer else None
     objects = tuple(int(tokenizer.encode(f" {name}")[0]) for name in plan.objects)
-    weights = chances(mixture(plan.frames), moving(frames.chunk, adapter.delta_mask), plan.settings.still_weight)
+    weights = chances(mixture(plan.frames), moving(frames.chunk, adapter.offset_mask), plan.settings.still_weight)
     return Job(model, maker, adapter, statistics, folder, plan.settings, rank, weights, words, objects)
 
 

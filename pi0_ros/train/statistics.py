@@ -22,12 +22,15 @@ def statistics_of(values: NDArray[np.floating], least_span: float = LEAST_SPAN) 
     return Statistics({"mean": rows.mean(0), "std": rows.std(0), "q01": middle - half, "q99": middle + half})
 
 
-def frame_statistics(frames: Frames, delta: Sequence[bool], limit: int = 50_000) -> dict[str, Statistics]:
-    """Statistics of state and of action chunks (as offsets where `delta`), from at most `limit` evenly spaced frames.
+def frame_statistics(
+    frames: Frames, delta: Sequence[bool], steps: Sequence[bool] = (), limit: int = 50_000
+) -> dict[str, Statistics]:
+    """Statistics of state and of action chunks (as offsets where `delta`, as steps from the row before where `steps`),
+    from at most `limit` evenly spaced frames.
 
     Keys "state" and "actions", as in openpi's norm_stats.json.
     """
     take = np.unique(np.linspace(0, len(frames) - 1, min(limit, len(frames))).astype(int))
     state, chunk = frames.state[take], frames.chunk[take]
-    offsets = transforms.delta(chunk, state, delta)
+    offsets = transforms.step_delta(transforms.delta(chunk, state, delta), state, steps)
     return {"state": statistics_of(state), "actions": statistics_of(offsets.reshape(-1, chunk.shape[-1]))}

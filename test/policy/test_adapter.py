@@ -52,6 +52,8 @@ def test_every_shipped_adapter_survives_a_checkpoints_config(name, tmp_path):
 def test_actions_come_back_from_the_model_as_they_went_in(name, seed):
     adapter = load_adapter(name)
     values = np.random.default_rng(seed).uniform(0, 1, (4, len(adapter.action_channels)))
+    binary = [b.binary is not None for b in adapter.actions for _ in b.channels]
+    values[:, binary] = np.random.default_rng(seed).integers(0, 2, (4, sum(binary)))
     model = actions_to_model(adapter, values, adapter.action_channels)
     wide = np.pad(model, ((0, 0), (0, 14)))
     np.testing.assert_allclose(actions_from_model(adapter, wide), values, atol=1e-12)

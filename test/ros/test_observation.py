@@ -212,6 +212,13 @@ def test_each_source_has_its_own_age(small_robot):
     assert "j1" in memory.take(0.5, 1000.5, state=["j1", "wrist"]).missing[0]
 
 
+def test_the_joint_behind_a_gripper_may_be_measured_too(memory):
+    feel(memory, 1.0)
+    look(memory, 1.0, *CAMERAS)
+    state = memory.take(1.0, 1.0, CAMERAS).state
+    assert (state["left_gripper"], state["left_finger_joint"]) == pytest.approx((0.5, 0.02))
+
+
 def test_an_arm_of_velocities_has_its_joints_positions_in_the_state(small_robot):
     text = """
     arm:

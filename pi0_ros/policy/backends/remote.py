@@ -21,7 +21,15 @@ from pi0_ros.policy.backends.connection import Connection, ServerSettings
 from pi0_ros.policy.backends.metadata import misfits, notes
 from pi0_ros.policy.backends.server_errors import LateAnswerError, ServerError, ServerNotReadyError
 from pi0_ros.policy.contract import Contract, check_fit, contract_of_remote
-from pi0_ros.policy.engine import MisfitError, NotFiniteError, Observation, Plan, PlanPrefix, in_plan_order
+from pi0_ros.policy.engine import (
+    MisfitError,
+    NotFiniteError,
+    Observation,
+    Plan,
+    PlanPrefix,
+    in_plan_order,
+    values_before,
+)
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.resize import pil_bilinear
 from pi0_ros.robot.spec import Robot
@@ -67,12 +75,13 @@ class RemotePolicy:
         self, obs: Observation, noise: object = None, prefix: PlanPrefix | None = None, seed: object = None
     ) -> Plan:
         """A plan from the server, of this very observation. Noise is its own affair and plan prefixes are not in its
-        protocol, so `noise`, `seed` and `prefix` are ignored, and no row is frozen.
+        protocol, so `noise` and `seed` are ignored, and no row is frozen; of `prefix` only its first row counts, for
+        grippers that are open or closed.
 
         Raises: ServerError (ServerNotReadyError, LateAnswerError); PolicyError for a missing state or an empty prompt;
         NotFiniteError. After any of them the connection is a new one.
         """
-        return self._plan(obs, None, None)
+        return self._plan(obs, None, None, prefix)
 
     def rehearse(self, obs: Observation, progress: Callable[[str], None]) -> None:
         """Wait for the server and for its first answer, which may be compiled for; learn how many rows it gives.
@@ -128,7 +137,13 @@ class RemotePolicy:
 
     # --- one plan ---
 
-    def _plan(self, obs: Observation, limit: float | None, waiting: Callable[[float], None] | None) -> Plan:
+    def _plan(
+        self,
+        obs: Observation,
+        limit: float | None,
+        waiting: Callable[[float], None] | None,
+        prefix: PlanPrefix | None = None,
+    ) -> Plan:
         started = time.perf_counter()
         request = packed(self.adapter, self._remote, obs, self._warn_once)
         self._begin_episode(obs.prompt)
@@ -136,7 +151,8 @@ class RemotePolicy:
             request[self._remote.session] = self._session
         answer = self.connection.ask(request, limit, waiting)
         actions = self._actions(answer)
-        values = actions_from_model(self.adapter, actions[:, : len(self.adapter.action_channels)])
+        before = values_before(obs, prefix)
+        values = actions_from_model(self.adapter, actions[:, : len(self.adapter.action_channels)], before)
         values = in_plan_order(self.robot, self.adapter, self.contract.channels, values, obs.state)
         return Plan(values, self.contract.channels, self.contract.period, 0, time.perf_counter() - started)
 

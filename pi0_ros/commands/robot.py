@@ -44,20 +44,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _measure(robot: object, group: object, channel: int, args: argparse.Namespace, text: str) -> int:
-    import rclpy
+    from pi0_ros.ros.latency_probe import probe_latency
 
-    from pi0_ros.ros.latency_probe import LatencyProbe
-
-    rclpy.init()
-    try:
-        probe = LatencyProbe(robot, group, channel)
-        try:
-            print(f"moving {text} …", file=sys.stderr)
-            found = probe.measure(args.amplitude, args.period, args.times)
-        finally:
-            probe.close()
-    finally:
-        rclpy.try_shutdown()
+    print(f"moving {text} …", file=sys.stderr)
+    found = probe_latency(robot, group, channel, args.amplitude, args.period, args.times)
     print(f"{args.group}: {found.delay:.3f} s behind its commands ({found.error:.2g} left, moved {found.way:.3g})")
     print(f"put  command_latency: {found.delay:.2f}  in group {args.group} of the robot YAML")
     return 0

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
@@ -149,3 +150,18 @@ class LatencyProbe(Node):
             if time.monotonic() > end:
                 raise RobotError(f"{otherwise} (waited {PATIENCE:g} s)")
             self._spinner.spin_once(timeout_sec=0.05)
+
+
+def probe_latency(
+    robot: Robot, group: Group, channel: int, amplitude: float, period: float, times: int
+) -> CommandLatency:
+    """`LatencyProbe.measure` as a program of its own, which joins the ROS graph and leaves it."""
+    rclpy.init()
+    try:
+        probe = LatencyProbe(robot, group, channel)
+        try:
+            return probe.measure(amplitude, period, times)
+        finally:
+            probe.close()
+    finally:
+        rclpy.try_shutdown()

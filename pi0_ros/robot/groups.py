@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
-from pi0_ros.robot.limits import limits_of, reach_of
+from pi0_ros.robot.joint_names import named_joint
+from pi0_ros.robot.limits import driven_limits, gripper_limits, position_limits, velocity_limits
 from pi0_ros.robot.measurement import axis_of
-from pi0_ros.robot.spec import ENDLESS, Axis, Channel, GripperMap, Group, Kind
-from pi0_ros.robot.urdf import Joint
+from pi0_ros.robot.spec import ENDLESS, Axis, Channel, GripperMap, Group, Kind, Limits, Origin
+from pi0_ros.robot.topics import same_topic
+from pi0_ros.robot.urdf import Joint, Urdf
 from pi0_ros.robot.wiring import Wiring
 from pi0_ros.robot.yaml_nodes import Section, YamlNode
 
@@ -30,26 +31,46 @@ KEYS = (
 )
 
 
-def read_group(name: str, at: YamlNode, joints: Mapping[str, Joint]) -> Group:
-    """One entry of `groups`; `joints` are the URDF's movable ones. Raises RobotError with file, line and key."""
+def read_group(name: str, at: YamlNode, urdf: Urdf, warnings: list[str]) -> Group:
+    """One entry of `groups`; `warnings` gets what is no error. Raises RobotError with file, line and key."""
     keys = at.section(*KEYS)
     kind = Kind(keys.need("kind").choice("position", "velocity", "gripper"))
     names = keys.need("channels").texts()
-    gripper = _gripper(keys, kind, names, joints)
-    driven, axes = _driven(keys, kind, names, joints), _axes(keys, kind, names)
-    _refuse_mimics(keys, kind, names, joints)
-    wiring = Wiring(keys.need("channels"), kind, names, axes, gripper, joints)
+    gripper = _gripper(keys, kind, names, urdf)
+    driven, axes = _driven(keys, kind, names, urdf), _axes(keys, kind, names)
+    wiring = Wiring(keys.need("channels"), kind, names, axes, gripper, urdf.joints)
+    limits, origins, reach = _limits(keys, kind, names, gripper, driven, urdf, warnings)
     command, teleop = wiring.command(keys.need("command")), wiring.teleop(keys.get("teleop"))
-    limits = limits_of(keys, kind, names, gripper, joints, driven)
-    reach = reach_of(keys.need("limits"), driven, joints) if driven else [(-ENDLESS, ENDLESS)] * len(names)
-    endless = _continuous(keys, kind, names, joints)
+    endless, moved = _continuous(keys, kind, names, urdf.joints), [j.name for j in driven] or [""] * len(names)
     channels = tuple(
-        Channel(n, kind, name, _unit(kind, n, joints, axis, joint), bound, n in endless, axis, joint, ends)
-        for n, bound, axis, joint, ends in zip(names, limits, axes, driven or ("",) * len(names), reach, strict=True)
+        Channel(n, kind, name, _unit(kind, n, urdf.joints, axis, joint), bound, n in endless, axis, joint, ends, origin)
+        for n, bound, axis, joint, ends, origin in zip(names, limits, axes, moved, reach, origins, strict=True)
     )
     measured, late = _measured(keys, kind), keys.get("command_latency")
     latency = late.number(-1e-12, LONGEST_LATENCY) if late is not None else 0.0
     return Group(name, kind, channels, command, teleop, gripper, measured, latency)
+
+
+def _limits(
+    keys: Section,
+    kind: Kind,
+    names: tuple[str, ...],
+    gripper: GripperMap | None,
+    driven: list[Joint],
+    urdf: Urdf,
+    warnings: list[str],
+) -> tuple[list[Limits], list[Origin], list[tuple[float, float]]]:
+    """Limits, their origins, and where the joints behind velocities may be."""
+    if driven:
+        return driven_limits(keys, names, driven, urdf, warnings)
+    if gripper is not None:
+        bounded = gripper_limits(keys, gripper, urdf.joints.get(gripper.joint), urdf, warnings)
+    elif kind is Kind.VELOCITY:
+        bounded = velocity_limits(keys, names)
+    else:
+        joints = [named_joint(at, at.text(), urdf) for at in keys.need("channels").entries()]
+        bounded = position_limits(keys, joints, urdf, warnings)
+    return *bounded, [(-ENDLESS, ENDLESS)] * len(names)
 
 
 def _unit(kind: Kind, name: str, joints: Mapping[str, Joint], axis: Axis | None, driven: str) -> str:
@@ -62,7 +83,7 @@ def _unit(kind: Kind, name: str, joints: Mapping[str, Joint], axis: Axis | None,
     return "m" if length else "rad"
 
 
-def _gripper(keys: Section, kind: Kind, names: tuple[str, ...], joints: Mapping[str, Joint]) -> GripperMap | None:
+def _gripper(keys: Section, kind: Kind, names: tuple[str, ...], urdf: Urdf) -> GripperMap | None:
     at = keys.get("joint")
     if kind is not Kind.GRIPPER:
         if at is not None:
@@ -80,13 +101,15 @@ def _gripper(keys: Section, kind: Kind, names: tuple[str, ...], joints: Mapping[
     )
     if mapping.closed == mapping.open:
         raise keys.need("joint").error("closed and open are the same value")
-    _refuse_beyond(entry, mapping, joints.get(mapping.joint))
+    if mapping.joint in urdf.types:
+        named_joint(entry.need("name"), mapping.joint, urdf)
+    _refuse_beyond(entry, mapping, urdf.joints.get(mapping.joint))
     return mapping
 
 
 def _refuse_beyond(entry: Section, mapping: GripperMap, joint: Joint | None) -> None:
     """A gripper's ends are those of its joint, in the joint's unit; what the driver takes stands under `command`."""
-    if joint is None or not mapping.measured or not (math.isfinite(joint.lower) and joint.lower < joint.upper):
+    if joint is None or not mapping.measured or not joint.bounded:
         return
     room = STROKE_ROOM * (joint.upper - joint.lower)
     for key, value in (("closed", mapping.closed), ("open", mapping.open)):
@@ -98,20 +121,17 @@ def _refuse_beyond(entry: Section, mapping: GripperMap, joint: Joint | None) -> 
             )
 
 
-def _driven(keys: Section, kind: Kind, names: tuple[str, ...], joints: Mapping[str, Joint]) -> tuple[str, ...]:
-    """The joints that a velocity group moves, () for a base."""
+def _driven(keys: Section, kind: Kind, names: tuple[str, ...], urdf: Urdf) -> list[Joint]:
+    """The joints that a velocity group moves, none for a base."""
     at = keys.get("joints")
     if at is None:
-        return ()
+        return []
     if kind is not Kind.VELOCITY:
         raise at.error("only a group of kind velocity has joints, those that its velocities move")
     found = at.texts()
     if len(found) != len(names):
         raise at.error(f"needs {len(names)} joints, one a channel ({', '.join(names)}), and has {len(found)}")
-    for entry, name in zip(at.entries(), found, strict=True):
-        if name not in joints:
-            raise entry.error(f"{name} is not a movable joint of the URDF, which has {', '.join(sorted(joints))}")
-    return found
+    return [named_joint(entry, name, urdf) for entry, name in zip(at.entries(), found, strict=True)]
 
 
 def _axes(keys: Section, kind: Kind, names: tuple[str, ...]) -> tuple[Axis | None, ...]:
@@ -163,31 +183,16 @@ def _measured(keys: Section, kind: Kind) -> bool:
     return at.truth()
 
 
-def _refuse_mimics(keys: Section, kind: Kind, names: tuple[str, ...], joints: Mapping[str, Joint]) -> None:
-    if kind is not Kind.POSITION:
-        return
-    for entry, name in zip(keys.need("channels").entries(), names, strict=True):
-        mimic = joints[name].mimic if name in joints else None
-        if mimic is not None:
-            raise entry.error(f"{name} mimics {mimic.joint} in the URDF; command {mimic.joint} alone")
-
-
 def refuse_shared_names(at: YamlNode, groups: tuple[Group, ...]) -> None:
-    """One owner for every channel, joint and command topic; groups that speak by name may share a topic."""
+    """One owner for every channel and command topic; groups that speak by name may share a topic."""
     channels: dict[str, str] = {}
-    measured: dict[str, str] = {}
     topics: dict[str, Group] = {}
     for (_, here), group in zip(at.items(), groups, strict=True):
         for channel in group.channels:
             if channel.name in channels:
                 raise here.error(f"channel {channel.name} is already in group {channels[channel.name]}")
             channels[channel.name] = group.name
-            if group.kind is not Kind.VELOCITY:
-                joint = group.gripper.joint if group.gripper is not None else channel.name
-                if joint in measured:
-                    raise here.error(f"joint {joint} is already that of channel {measured[joint]}")
-                measured[joint] = channel.name
-        owner = topics.setdefault(group.command.topic, group)
+        owner = topics.setdefault(same_topic(group.command.topic), group)
         if owner is not group:
             _refuse_sharing(here, owner, group)
 

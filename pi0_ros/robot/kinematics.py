@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from pi0_ros.robot.errors import RobotError
 from pi0_ros.robot.spec import Group, Kind, Robot
-from pi0_ros.robot.urdf import urdf_text
+from pi0_ros.robot.urdf import Urdf, read_urdf
 
 Array = npt.NDArray[np.float64]
 TURNING = ("revolute", "continuous")
@@ -20,7 +20,10 @@ TURNING = ("revolute", "continuous")
 
 @dataclass(frozen=True)
 class Segment:
-    """One URDF joint: its fixed `origin` [4, 4] in the parent link, and how it moves about or along `axis` [3]."""
+    """One URDF joint: its fixed `origin` [4, 4] in the parent link, and how it moves about or along `axis` [3].
+
+    A joint that follows another (<mimic>) is at multiplier * its value + offset; `follows` is "" for all others.
+    """
 
     joint: str
     type: str
@@ -28,6 +31,16 @@ class Segment:
     child: str
     origin: Array
     axis: Array
+    follows: str = ""
+    multiplier: float = 1.0
+    offset: float = 0.0
+
+    def values(self, joints: Mapping[str, Array], rows: int) -> Array:
+        """Values [H] of this joint (rad or m) for values [H] by joint; one that is not named is at 0."""
+        if self.follows:
+            result: Array = self.multiplier * joints.get(self.follows, np.zeros(rows)) + self.offset
+            return result
+        return joints.get(self.joint, np.zeros(rows))
 
     def transforms(self, values: Array) -> Array:
         """Child frame in the parent frame [H, 4, 4] for joint values [H] (rad or m)."""
@@ -52,7 +65,7 @@ class Chain:
         rows = len(next(iter(joints.values())))
         at = np.tile(np.eye(4), (rows, 1, 1))
         for segment in self.segments:
-            at = at @ segment.transforms(joints.get(segment.joint, np.zeros(rows)))
+            at = at @ segment.transforms(segment.values(joints, rows))
         result: Array = at[:, :3, 3]
         return result
 
@@ -67,7 +80,11 @@ def _rotations(axis: Array, angles: Array) -> Array:
 
 
 def _numbers(text: str | None, default: str) -> Array:
-    return np.array([float(word) for word in (text or default).split()])
+    """Three finite numbers. Raises ValueError."""
+    found = np.array([float(word) for word in (text or default).split()])
+    if found.shape != (3,) or not np.isfinite(found).all():
+        raise ValueError(f"{text!r} are not three numbers")
+    return found
 
 
 def _origin(element: ElementTree.Element | None) -> Array:
@@ -83,49 +100,102 @@ def _origin(element: ElementTree.Element | None) -> Array:
 
 
 def _segment(element: ElementTree.Element) -> Segment:
-    parent, child, turned = element.find("parent"), element.find("child"), element.find("axis")
+    turned, mimic = element.find("axis"), element.find("mimic")
     axis = _numbers(turned.get("xyz") if turned is not None else None, "1 0 0")
+    length, type_ = float(np.linalg.norm(axis)), element.get("type", "fixed")
+    if length < 1e-9 and type_ != "fixed":
+        raise ValueError("its axis has no direction")
+    follows, multiplier, offset = "", 1.0, 0.0
+    if mimic is not None:
+        follows, multiplier, offset = (
+            mimic.get("joint", ""),
+            float(mimic.get("multiplier", 1.0)),
+            float(mimic.get("offset", 0.0)),
+        )
     return Segment(
         element.get("name", ""),
-        element.get("type", "fixed"),
-        parent.get("link", "") if parent is not None else "",
-        child.get("link", "") if child is not None else "",
+        type_,
+        _link(element, "parent"),
+        _link(element, "child"),
         _origin(element.find("origin")),
-        axis / max(float(np.linalg.norm(axis)), 1e-12),
+        axis / max(length, 1e-12),
+        follows,
+        multiplier,
+        offset,
     )
 
 
-def read_segments(file: Path) -> Mapping[str, Segment]:
-    """All joints of a URDF by name. Raises RobotError for a bad file."""
-    try:
-        joints = ElementTree.fromstring(urdf_text(file)).findall("joint")
-        return {element.get("name", ""): _segment(element) for element in joints}
-    except (ElementTree.ParseError, ValueError) as problem:
-        raise RobotError(f"{file}: its joints cannot be read: {problem}") from problem
+def _link(element: ElementTree.Element, role: str) -> str:
+    found = element.find(role)
+    name = found.get("link", "") if found is not None else ""
+    if not name:
+        raise ValueError(f"it has no {role} link")
+    return name
 
 
-def chain_to(segments: Mapping[str, Segment], joint: str) -> tuple[Segment, ...]:
-    """The joints from the root to `joint`, itself included. Raises RobotError for a joint the URDF does not have."""
-    if joint not in segments:
-        raise RobotError(f"joint {joint} is not in the URDF")
-    by_child = {segment.child: segment for segment in segments.values()}
-    found = [segments[joint]]
-    while (above := by_child.get(found[-1].parent)) is not None and above not in found:
-        found.append(above)
-    return tuple(reversed(found))
+@dataclass(frozen=True)
+class Tree:
+    """The joints of a URDF, read as far as they are needed: a joint on no chain may be as broken as it likes."""
+
+    file: Path
+    elements: Mapping[str, ElementTree.Element]
+    above: Mapping[str, tuple[str, ...]]
+    """Link to the joints whose child it is: none for the root, more than one in a URDF that is no tree."""
+
+    def segment(self, joint: str) -> Segment:
+        """A joint by name. Raises RobotError for one that the URDF does not have, or that cannot be read."""
+        if joint not in self.elements:
+            raise RobotError(f"{self.file}: joint {joint} is not in the URDF")
+        try:
+            return _segment(self.elements[joint])
+        except ValueError as problem:
+            raise RobotError(f"{self.file}: joint {joint} cannot be read: {problem}") from problem
+
+    def chain_to(self, joint: str) -> tuple[Segment, ...]:
+        """The joints from the root to `joint`, itself included. Raises RobotError for one that no root leads to."""
+        found = [self.segment(joint)]
+        while above := self.above.get(found[-1].parent, ()):
+            if len(above) > 1:
+                raise RobotError(f"{self.file}: link {found[-1].parent} is the child of {' and '.join(above)}")
+            if above[0] in {segment.joint for segment in found}:
+                raise RobotError(f"{self.file}: joint {joint} hangs on itself, by {above[0]}")
+            found.append(self.segment(above[0]))
+        return tuple(reversed(found))
+
+
+def tree_of(urdf: Urdf) -> Tree:
+    """The joints of a URDF by name, and which hangs on which."""
+    elements = {element.get("name", ""): element for element in urdf.root.findall("joint")}
+    above: dict[str, tuple[str, ...]] = {}
+    for name, element in elements.items():
+        child = element.find("child")
+        link = child.get("link", "") if child is not None else ""
+        above[link] = (*above.get(link, ()), name)
+    return Tree(urdf.file, elements, above)
 
 
 def chains(robot: Robot) -> Mapping[str, Chain]:
     """The chain of every group of position joints, by group name.
 
-    An arm ends where its gripper's joint sits; a group that carries no gripper ends at its last link.
+    An arm ends where the joint of its gripper sits; a group that carries no gripper ends at the link that is furthest
+    from the root, whatever the order of its channels. Raises RobotError for a URDF that is no tree.
     """
-    segments = read_segments(robot.urdf)
-    grips = [segments[g.gripper.joint] for g in robot.groups if g.gripper is not None and g.gripper.joint in segments]
-    return {g.name: _chain(segments, g, grips) for g in robot.groups if g.kind is Kind.POSITION}
+    tree = tree_of(read_urdf(robot.urdf, robot.urdf_args))
+    grips = [g.gripper.joint for g in robot.groups if g.gripper is not None and g.gripper.joint in tree.elements]
+    hands = [tree.chain_to(joint) for joint in grips]
+    return {g.name: _chain(tree, g, hands) for g in robot.groups if g.kind is Kind.POSITION}
 
 
-def _chain(segments: Mapping[str, Segment], group: Group, grips: list[Segment]) -> Chain:
-    path = chain_to(segments, group.channels[-1].name)
-    held = [grip for grip in grips if grip.parent == path[-1].child]
-    return Chain(path[0].parent, (*path, *held[:1]))
+def _chain(tree: Tree, group: Group, hands: list[tuple[Segment, ...]]) -> Chain:
+    arm = max((tree.chain_to(channel.name) for channel in group.channels), key=len)
+    last = arm[-1].joint
+    # Flanges and tool changers: whatever is fixed between the arm's last joint and the gripper's belongs to the arm.
+    held = [hand for hand in hands if last in _carriers(hand)]
+    path = held[0] if held else arm
+    return Chain(path[0].parent, path)
+
+
+def _carriers(hand: tuple[Segment, ...]) -> set[str]:
+    """The joint of the arm that carries this gripper: the last one before its own that moves by itself."""
+    moving = [s.joint for s in hand[:-1] if s.type != "fixed" and not s.follows]
+    return set(moving[-1:])

@@ -1,165 +1,346 @@
-"""How far and how fast every channel may move: the key `limits` of a group, and the URDF's own."""
+"""How far and how fast every channel may move: the key `limits` of a group, and the URDF's own.
+
+The narrower of the two counts. `override: true` lets the YAML's count, with a warning.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from dataclasses import dataclass
 
-from pi0_ros.robot.spec import ENDLESS, GripperMap, Kind, Limits
-from pi0_ros.robot.urdf import Joint
+from pi0_ros.robot.joint_names import near_first
+from pi0_ros.robot.spec import ENDLESS, GripperMap, Limits, Origin
+from pi0_ros.robot.urdf import UNBOUNDED, Joint, Urdf
 from pi0_ros.robot.yaml_nodes import Section, YamlNode
 
 JERK_OVER_ACCELERATION = 10.0  # [1/s] for a group without jerk: full acceleration is reached in 0.1 s
-VELOCITY_KEYS = ("velocity", "acceleration", "jerk")
-DRIVEN_KEYS = ("source", "position", "margin")  # of velocities that move joints
 GRIPPER_RAMP = 10.0  # [1/s] acceleration over velocity of a gripper without limits
+ROUNDING = 1e-3  # [rad, m or share] by which a YAML may be wider than the URDF because somebody rounded
+FULL_TURN = 6.5  # [rad] a bound beyond this and beyond the URDF's is in degrees
+LONG_WAY = 3.0  # [m] a bound beyond this and beyond the URDF's is in millimetres
+TIMES_FASTER = 10.0  # a speed this many times the URDF's is in another unit
+VELOCITY_KEYS = ("velocity", "acceleration", "jerk")
+POSITION_KEYS = ("source", "position", *VELOCITY_KEYS, "margin", "override")
+
+Bounded = tuple[list[Limits], list[Origin]]
 
 
-def limits_of(
-    keys: Section,
-    kind: Kind,
-    names: tuple[str, ...],
-    gripper: GripperMap | None,
-    joints: Mapping[str, Joint],
-    driven: tuple[str, ...] = (),
-) -> list[Limits]:
-    """The limits of a group's channels, in their order. `driven`: the joints that its velocities move.
+@dataclass(frozen=True)
+class _Given:
+    """What a group's `limits` say: values by channel (None: as the URDF), and where they stand."""
 
-    Raises RobotError with file, line and key.
+    at: YamlNode
+    urdf: Urdf
+    from_urdf: bool
+    override: bool
+    warnings: list[str]
+
+    @property
+    def place(self) -> str:
+        """The YAML's file and line, for people."""
+        return f"{self.at.file.name}:{self.at.line}"
+
+    def warn(self, at: YamlNode, message: str) -> None:
+        """Note what a person should know though it is no error."""
+        self.warnings.append(f"{at.where}: {message}")
+
+
+@dataclass(frozen=True)
+class _Range:
+    """Where a joint may be, and where that comes from."""
+
+    lower: float
+    upper: float
+    origin: str
+    margin: float
+
+
+def position_limits(keys: Section, joints: list[Joint], urdf: Urdf, warnings: list[str]) -> Bounded:
+    """The limits of a group of joints, in their order, and where they come from.
+
+    `keys` is the group, `warnings` gets what a person should know. Raises RobotError with file, line and key.
+    """
+    at = _needed(keys)
+    entries = at.section(*POSITION_KEYS)
+    given = _given(at, entries, urdf, warnings)
+    ranges, speeds = _ranges(given, entries, joints), _speeds(given, entries, joints)
+    ramps = _ramps(entries, [joint.name for joint in joints])
+    limits, origins = [], []
+    for reach, (velocity, velocity_from), acceleration, jerk in zip(ranges, speeds, *ramps, strict=True):
+        limits.append(Limits(reach.lower, reach.upper, velocity, acceleration, jerk))
+        origins.append(Origin(reach.origin, velocity_from, reach.margin, given.place))
+    return limits, origins
+
+
+def velocity_limits(keys: Section, names: tuple[str, ...]) -> Bounded:
+    """The limits of a base's velocities. Raises RobotError with file, line and key."""
+    at = _needed(keys)
+    entries = at.section(*VELOCITY_KEYS)
+    velocity = _numbers(entries.need("velocity"), names)
+    origin = Origin("", f"{at.file.name}:{at.line}", 0.0, f"{at.file.name}:{at.line}")
+    ramps = zip(velocity, *_ramps(entries, list(names)), strict=True)
+    return [Limits(-v, v, v, a, j) for v, a, j in ramps], [origin] * len(names)
+
+
+def driven_limits(
+    keys: Section, names: tuple[str, ...], joints: list[Joint], urdf: Urdf, warnings: list[str]
+) -> tuple[list[Limits], list[Origin], list[tuple[float, float]]]:
+    """The limits of velocities that move joints, and the positions between which those joints are kept.
+
+    `names` are the channels, `joints` what they move, in the same order. Raises RobotError with file, line and key.
+    """
+    at = _needed(keys)
+    entries = at.section(*POSITION_KEYS)
+    given = _given(at, entries, urdf, warnings)
+    speeds, ranges = _speeds(given, entries, joints, names), _ranges(given, entries, joints, names)
+    ramps = _ramps(entries, list(names))
+    limits = [Limits(-v, v, v, a, j) for (v, _), a, j in zip(speeds, *ramps, strict=True)]
+    origins = [
+        Origin(reach.origin, velocity_from, reach.margin, given.place)
+        for reach, (_, velocity_from) in zip(ranges, speeds, strict=True)
+    ]
+    return limits, origins, [(reach.lower, reach.upper) for reach in ranges]
+
+
+def gripper_limits(keys: Section, gripper: GripperMap, joint: Joint | None, urdf: Urdf, warnings: list[str]) -> Bounded:
+    """Limits in channel units (1 is the whole stroke): by default the joint's own speed over its stroke.
+
+    `joint` is None for a joint that the URDF does not have. Raises RobotError with file, line and key.
     """
     at = keys.get("limits")
-    if kind is Kind.GRIPPER and gripper is not None:
-        return [_gripper_limits(at, keys.at, gripper, joints)]
+    entries = at.section(*VELOCITY_KEYS, "override") if at else None
+    speed_at, override = (entries.get("velocity"), entries.get("override")) if entries else (None, None)
+    given = _Given(at or keys.at, urdf, True, override.truth() if override else False, warnings)
+    stroke = abs(gripper.open - gripper.closed)
+    own = _own_speed(joint, stroke)
+    if speed_at is not None:
+        velocity, origin = _narrower_speed(given, speed_at, speed_at.number(0.0), own, "strokes/s")
+    elif joint is None:
+        raise keys.at.error(f"joint {gripper.joint} is not in the URDF; name it right or give limits.velocity")
+    elif not math.isfinite(own):
+        why = "the URDF's is in another unit than closed and open" if joint.has_speed else _found_speed(joint)
+        raise keys.at.error(
+            f"joint {joint.name} has no velocity limit in the URDF; give limits.velocity (1.0: the whole stroke in one "
+            f"second{why and '; '}{why})"
+        )
+    else:
+        velocity, origin = own, urdf.file.name
+    ramp_at, jerk_at = (entries.get("acceleration"), entries.get("jerk")) if entries else (None, None)
+    ramp = ramp_at.number(0.0) if ramp_at else velocity * GRIPPER_RAMP
+    jerk = jerk_at.number(0.0) if jerk_at else ramp * JERK_OVER_ACCELERATION
+    return [Limits(0.0, 1.0, velocity, ramp, jerk)], [Origin("closed .. open", origin, 0.0, given.place)]
+
+
+def _own_speed(joint: Joint | None, stroke: float) -> float:
+    """The joint's speed in strokes a second; NaN if the URDF has none, or if the stroke is in another unit."""
+    if joint is None or not joint.has_speed:
+        return math.nan
+    other_unit = joint.bounded and stroke > TIMES_FASTER * (joint.upper - joint.lower)
+    return math.nan if other_unit else joint.velocity / stroke
+
+
+def _needed(keys: Section) -> YamlNode:
+    at = keys.get("limits")
     if at is None:
         raise keys.at.error("key limits is missing; a group without limits is not moved")
-    if kind is Kind.VELOCITY:
-        return _velocity_limits(at, names, joints, driven)
-    _refuse_unknown_joints(keys, joints)
-    return _position_limits(at, names, joints)
+    return at
 
 
-def _refuse_unknown_joints(keys: Section, joints: Mapping[str, Joint]) -> None:
-    if "source" not in keys.need("limits").section("source", "position", "velocity", "acceleration", "jerk", "margin"):
-        return
-    for entry in keys.need("channels").entries():
-        if entry.text() not in joints:
-            there = ", ".join(sorted(joints))
-            raise entry.error(f"{entry.text()} is not a movable joint of the URDF, which has {there}")
-
-
-def _gripper_limits(at: YamlNode | None, group: YamlNode, gripper: GripperMap, joints: Mapping[str, Joint]) -> Limits:
-    """Limits in channel units: by default the joint's own speed over its stroke."""
-    entry = at.section("velocity", "acceleration", "jerk").entries if at else {}
-    if "velocity" in entry:
-        velocity = entry["velocity"].number(0.0)
-    elif gripper.joint in joints:
-        velocity = joints[gripper.joint].velocity / abs(gripper.open - gripper.closed)
-        if not 0.0 < velocity < math.inf:
-            raise group.error(f"joint {gripper.joint} has no velocity limit in the URDF; give limits.velocity")
-    else:
-        raise group.error(f"joint {gripper.joint} is not in the URDF; name it right or give limits.velocity")
-    ramp = entry["acceleration"].number(0.0) if "acceleration" in entry else velocity * GRIPPER_RAMP
-    jerk = entry["jerk"].number(0.0) if "jerk" in entry else ramp * JERK_OVER_ACCELERATION
-    return Limits(0.0, 1.0, velocity, ramp, jerk)
-
-
-def _velocity_limits(
-    at: YamlNode, names: tuple[str, ...], joints: Mapping[str, Joint], driven: tuple[str, ...]
-) -> list[Limits]:
-    keys, count = at.section(*VELOCITY_KEYS, *(DRIVEN_KEYS if driven else ())), len(names)
-    if driven and "velocity" not in keys:
-        velocity = _speeds(keys, driven, joints, from_urdf="source" in keys)
-    else:
-        velocity = keys.need("velocity").numbers(count, above=0.0)
-    ramp, jerk = _ramps(keys, count)
-    return [Limits(-v, v, v, a, j) for v, a, j in zip(velocity, ramp, jerk, strict=True)]
-
-
-def reach_of(at: YamlNode, driven: tuple[str, ...], joints: Mapping[str, Joint]) -> list[tuple[float, float]]:
-    """The positions between which joints that are moved by velocities are kept: the bounds less the margin.
-
-    `at`: the key `limits` of their group. Raises RobotError with file, line and key.
-    """
-    keys = at.section(*VELOCITY_KEYS, *DRIVEN_KEYS)
-    margin_at = keys.get("margin")
-    margin = margin_at.number(-1e-12) if margin_at else 0.0
-    return [_inside(at, name, *pair, margin) for name, pair in zip(driven, _bounds(keys, driven, joints), strict=True)]
-
-
-def _inside(at: YamlNode, name: str, low: float, high: float, margin: float) -> tuple[float, float]:
-    if low <= -ENDLESS and high >= ENDLESS:
-        return low, high
-    if not low + margin < high - margin:
-        raise at.error(f"{name}: nothing is left of {low:g} .. {high:g} after the margin {margin:g}")
-    return low + margin, high - margin
-
-
-def _ramps(keys: Section, count: int) -> tuple[list[float], list[float]]:
-    ramp, jerk = keys.need("acceleration").numbers(count, above=0.0), keys.get("jerk")
-    return ramp, jerk.numbers(count, above=0.0) if jerk else [a * JERK_OVER_ACCELERATION for a in ramp]
-
-
-def _position_limits(at: YamlNode, names: tuple[str, ...], joints: Mapping[str, Joint]) -> list[Limits]:
-    keys = at.section("source", "position", "velocity", "acceleration", "jerk", "margin")
-    source, margin_at = keys.get("source"), keys.get("margin")
-    if source is not None:
-        source.choice("urdf")
-    margin = margin_at.number(-1e-12) if margin_at else 0.0
-    bounds = _bounds(keys, names, joints)
-    speeds = _speeds(keys, names, joints, from_urdf=source is not None)
-    limits = []
-    for name, (low, high), v, a, j in zip(names, bounds, speeds, *_ramps(keys, len(names)), strict=True):
-        limits.append(Limits(*_inside(at, name, low, high, margin), v, a, j))
-    return limits
-
-
-def _bounds(keys: Section, names: tuple[str, ...], joints: Mapping[str, Joint]) -> list[tuple[float, float]]:
-    """Position bounds: of the YAML where it gives them, else of the URDF; none for a joint that turns for ever."""
-    given = _given_bounds(keys, names)
-    return [given.get(name) or _urdf_bounds(keys, name, joints) for name in names]
-
-
-def _given_bounds(keys: Section, names: tuple[str, ...]) -> dict[str, tuple[float, float]]:
-    """The pairs under `position`: one a channel in their order, or by name; `null` leaves a joint to the URDF."""
-    at = keys.get("position")
+def _by_joint(at: YamlNode | None, names: list[str]) -> dict[str, YamlNode]:
+    """What is given for which joint: a list in channel order (null: nothing), a mapping, or one number for all."""
     if at is None:
         return {}
     if at.is_mapping:
-        entries = dict(at.items())
-        for name, entry in entries.items():
+        found = dict(at.items())
+        for name, entry in found.items():
             if name not in names:
-                raise entry.error(f"{name} is no joint of this group, which has {', '.join(names)}")
+                raise entry.error(f"{name} is no channel of this group, which has {near_first(name, names)}")
+    elif at.is_list:
+        entries = at.entries()
+        if len(entries) != len(names):
+            raise at.error(f"needs {len(names)} entries, one a channel ({', '.join(names)}), and has {len(entries)}")
+        found = dict(zip(names, entries, strict=True))
     else:
-        pairs = at.entries()
-        if len(pairs) != len(names):
-            raise at.error(f"needs {len(names)} pairs [lower, upper], one a channel, and has {len(pairs)}")
-        entries = dict(zip(names, pairs, strict=True))
-    found = {}
-    for name, entry in entries.items():
-        if entry.is_null:
-            continue
-        low, high = entry.numbers(2)
-        found[name] = (low, high)
-    return found
+        found = {name: at for name in names}
+    return {name: entry for name, entry in found.items() if not entry.is_null}
 
 
-def _urdf_bounds(keys: Section, name: str, joints: Mapping[str, Joint]) -> tuple[float, float]:
-    joint = _urdf_joint(keys, name, joints, "source" in keys, "position")
-    return (joint.lower, joint.upper) if math.isfinite(joint.lower) else (-ENDLESS, ENDLESS)
+def _numbers(at: YamlNode, names: tuple[str, ...] | list[str], above: float = 0.0) -> list[float]:
+    """One number a channel: a list, a mapping by name, or one number for all."""
+    if not at.is_mapping:
+        return at.numbers(len(names), above)
+    found = _by_joint(at, list(names))
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise at.error(f"{missing[0]} is missing; needs one number a channel")
+    return [found[name].number(above) for name in names]
 
 
-def _speeds(keys: Section, names: tuple[str, ...], joints: Mapping[str, Joint], from_urdf: bool) -> list[float]:
-    at = keys.get("velocity")
+def _ramps(entries: Section, names: list[str]) -> tuple[list[float], list[float]]:
+    """Acceleration and jerk of every channel."""
+    ramp, jerk = _numbers(entries.need("acceleration"), names), entries.get("jerk")
+    return ramp, _numbers(jerk, names) if jerk else [a * JERK_OVER_ACCELERATION for a in ramp]
+
+
+def _margins(at: YamlNode | None, names: list[str]) -> list[float]:
+    return _numbers(at, names, above=-1e-12) if at else [0.0] * len(names)
+
+
+def _given(at: YamlNode, entries: Section, urdf: Urdf, warnings: list[str]) -> _Given:
+    source, override = entries.get("source"), entries.get("override")
+    if source is not None:
+        source.choice("urdf")
+    return _Given(at, urdf, source is not None, override.truth() if override else False, warnings)
+
+
+def _ranges(given: _Given, entries: Section, joints: list[Joint], names: tuple[str, ...] = ()) -> list[_Range]:
+    """Where each joint may be; entries are given by `names` (of channels), or else by the joints' own."""
+    keys = list(names) or [joint.name for joint in joints]
+    positions = _by_joint(entries.get("position"), [joint.name for joint in joints])
+    margins = _margins(entries.get("margin"), keys)
+    return [_range(given, j, positions.get(j.name), margin) for j, margin in zip(joints, margins, strict=True)]
+
+
+def _range(given: _Given, joint: Joint, at: YamlNode | None, margin: float) -> _Range:
+    low, high, origin = _bounds(given, joint, at)
+    if low <= -ENDLESS and high >= ENDLESS:
+        return _Range(low, high, origin, 0.0)
+    lower, upper = low + margin, high - margin
+    if not lower < upper:
+        raise given.at.error(f"{joint.name}: nothing is left of {low:g} .. {high:g} after the margin {margin:g}")
+    if not joint.soft or given.override:
+        return _Range(lower, upper, origin, margin)
+    inner = max(lower, joint.soft_lower), min(upper, joint.soft_upper)
+    if not inner[0] < inner[1]:
+        soft = f"{joint.soft_lower:g} .. {joint.soft_upper:g}"
+        raise given.at.error(f"{joint.name}: nothing of {lower:g} .. {upper:g} is inside the URDF's soft limits {soft}")
+    if inner != (lower, upper):
+        origin = f"{given.urdf.file.name} soft limits"
+    return _Range(*inner, origin, margin)
+
+
+def _bounds(given: _Given, joint: Joint, at: YamlNode | None) -> tuple[float, float, str]:
+    """Hard position bounds of a joint, and where they come from; without ends if it turns for ever."""
+    file = given.urdf.file.name
+    if at is None:
+        return _urdf_bounds(given, joint)
+    low, high = _pair(at)
+    beyond = joint.bounded and (low < joint.lower - ROUNDING or high > joint.upper + ROUNDING)
+    own = f"the URDF's {joint.lower:g} .. {joint.upper:g} {_unit(joint)}"
+    guess = _other_unit(joint, low, high)
+    if guess and not given.override and (beyond or not joint.bounded):
+        says = f"is outside of {own}" if beyond else f"is more than joint {joint.name} can mean"
+        raise at.error(f"{low:g} .. {high:g} {says}: {guess}? Write {_unit(joint)}, or override: true if it is right")
+    if not joint.bounded:
+        return low, high, given.place
+    narrow = max(low, joint.lower), min(high, joint.upper)
+    if not beyond:
+        return *narrow, given.place
+    if given.override:
+        given.warn(at, f"{low:g} .. {high:g} counts instead of {own} (override: true)")
+        return low, high, f"{given.place} (override)"
+    if not narrow[0] < narrow[1]:
+        raise at.error(f"{low:g} .. {high:g} is outside of {own}")
+    given.warn(at, f"{low:g} .. {high:g} is wider than {own}, and the narrower counts; override: true changes that")
+    return *narrow, f"{file}, {given.place}"
+
+
+def _urdf_bounds(given: _Given, joint: Joint) -> tuple[float, float, str]:
+    if not given.from_urdf:
+        raise given.at.error("key position is missing; give it, or source: urdf")
+    if joint.type == "continuous":
+        if joint.hint:
+            given.warn(
+                given.at,
+                f"joint {joint.name} is continuous in the URDF, so its <limit> {joint.hint} does not count; "
+                f"if a cable ends its turns, give position: {{{joint.name}: [lower, upper]}}",
+            )
+        return -ENDLESS, ENDLESS, "continuous"
+    if joint.problem or not joint.bounded:
+        raise given.at.error(_no_bounds(joint))
+    return joint.lower, joint.upper, given.urdf.file.name
+
+
+def _pair(at: YamlNode) -> tuple[float, float]:
+    if not at.is_list:
+        raise at.error("must be a pair [lower, upper]")
+    entries = at.entries()
+    if len(entries) != 2:
+        raise at.error(f"must be a pair [lower, upper], and has {len(entries)} entries")
+    low, high = (entry.number() for entry in entries)
+    if not low < high:
+        raise at.error(f"lower {low:g} must be below upper {high:g}")
+    return low, high
+
+
+def _no_bounds(joint: Joint) -> str:
+    way_out = (
+        f"give limits.position: {{{joint.name}: [lower, upper]}} in {_unit(joint)}; joints not named keep the URDF's"
+    )
+    if joint.problem:
+        return f"joint {joint.name} of the URDF: {joint.problem}; correct it, or {way_out}"
+    if joint.lower == joint.upper:
+        return f"joint {joint.name} goes from {joint.lower:g} to {joint.upper:g} in the URDF; {way_out}"
+    return f"joint {joint.name} has no position limits in the URDF; {way_out}"
+
+
+def _other_unit(joint: Joint, low: float, high: float) -> str:
+    """The unit in which these bounds were probably written, "" if it may be the right one."""
+    far = max(abs(low), abs(high))
+    if joint.type == "prismatic":
+        return "millimetres" if far > LONG_WAY else ""
+    return "degrees" if far > (FULL_TURN if joint.bounded else 10.0 * FULL_TURN) else ""
+
+
+def _unit(joint: Joint) -> str:
+    return "m" if joint.type == "prismatic" else "rad"
+
+
+def _speeds(
+    given: _Given, entries: Section, joints: list[Joint], names: tuple[str, ...] = ()
+) -> list[tuple[float, str]]:
+    """The greatest speed of each joint, and where it comes from."""
+    channels = list(names) or [joint.name for joint in joints]
+    speeds = _by_joint(entries.get("velocity"), channels)
+    return [_speed(given, joint, speeds.get(name)) for joint, name in zip(joints, channels, strict=True)]
+
+
+def _speed(given: _Given, joint: Joint, at: YamlNode | None) -> tuple[float, str]:
+    own = joint.velocity if joint.has_speed else math.nan
     if at is not None:
-        return at.numbers(len(names), above=0.0)
-    found = [_urdf_joint(keys, name, joints, from_urdf, "velocity") for name in names]
-    for joint in found:
-        if not 0.0 < joint.velocity < math.inf:
-            raise keys.at.error(f"joint {joint.name} has no velocity limit in the URDF; give limits.velocity")
-    return [joint.velocity for joint in found]
+        return _narrower_speed(given, at, at.number(0.0), own, f"{_unit(joint)}/s")
+    if not given.from_urdf:
+        raise given.at.error("key velocity is missing; give it, or source: urdf")
+    if not math.isfinite(own):
+        why = _found_speed(joint)
+        raise given.at.error(
+            f"joint {joint.name} has no velocity limit in the URDF; give limits.velocity ({{{joint.name}: {_unit(joint)}/s}}; "
+            f"joints not named keep the URDF's{why and '; '}{why})"
+        )
+    return own, given.urdf.file.name
 
 
-def _urdf_joint(keys: Section, name: str, joints: Mapping[str, Joint], from_urdf: bool, key: str) -> Joint:
-    if not from_urdf:
-        raise keys.at.error(f"key {key} is missing; give it, or source: urdf")
-    return joints[name]
+def _narrower_speed(given: _Given, at: YamlNode, speed: float, own: float, unit: str) -> tuple[float, str]:
+    """The YAML's speed or the URDF's `own` (NaN without one), whichever counts."""
+    if speed >= UNBOUNDED:
+        raise at.error(f"{speed:g} {unit} is no limit")
+    if not speed > own * (1.0 + ROUNDING):
+        return (speed if math.isnan(own) else min(speed, own)), given.place
+    if given.override:
+        given.warn(at, f"{speed:g} {unit} counts instead of the URDF's {own:g} (override: true)")
+        return speed, f"{given.place} (override)"
+    if speed > TIMES_FASTER * own:
+        guess = "degrees? " if unit == "rad/s" else "millimetres? " if unit == "m/s" else ""
+        raise at.error(
+            f"{speed:g} {unit} is {speed / own:.0f} times the URDF's {own:g}: {guess}Write {unit}, "
+            "or override: true if it is right"
+        )
+    given.warn(at, f"{speed:g} {unit} is faster than the URDF's {own:g}, which counts; override: true changes that")
+    return own, given.urdf.file.name
+
+
+def _found_speed(joint: Joint) -> str:
+    """What the URDF says instead of a speed, "" if it says nothing."""
+    if joint.problem:
+        return joint.problem
+    return "" if math.isnan(joint.velocity) else f"the URDF says {joint.velocity:g}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pi0_ros.robot.pictures import PICTURE_KEYS, read_picture_options
 from pi0_ros.robot.spec import Camera, Group, Kind, StateSource, Takeover
+from pi0_ros.robot.topics import read_topic, same_topic
 from pi0_ros.robot.yaml_nodes import YamlNode
 
 
@@ -27,7 +28,7 @@ def read_state(at: YamlNode, groups: tuple[Group, ...]) -> tuple[StateSource, ..
     measured = any(_measures_joints(group) for group in groups)
     if measured and not any(source.type == "joint_state" for source in sources):
         raise at.error("needs at least one source of type joint_state")
-    topics = [source.topic for source in sources]
+    topics = [same_topic(source.topic) for source in sources]
     for entry, topic in zip(at.entries(), topics, strict=True):
         if topics.count(topic) > 1:
             raise entry.error(f"topic {topic} is read twice")
@@ -101,11 +102,3 @@ def read_takeover(at: YamlNode | None) -> Takeover:
         return Takeover(leader_motion=amount)
     button = deadman.section("topic", "button")
     return Takeover(read_topic(button.need("topic")), button.need("button").whole(-1.0), amount)
-
-
-def read_topic(at: YamlNode) -> str:
-    """The name of a topic. Raises RobotError with file, line and key."""
-    topic = at.text()
-    if any(c.isspace() for c in topic) or topic.endswith("/"):
-        raise at.error(f"{topic!r} is not a topic name")
-    return topic

@@ -51,6 +51,19 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where a channel's limits come from, for people: a file, or the line of a YAML; and the margin in rad or m.
+
+    `where` is the line of the YAML in which limits are given, or could be.
+    """
+
+    position: str = ""
+    velocity: str = ""
+    margin: float = 0.0
+    where: str = ""
+
+
+@dataclass(frozen=True)
 class Channel:
     """One number of the action vector."""
 
@@ -67,6 +80,8 @@ class Channel:
     """For a velocity: the joint that it moves, "" where it moves none (a base)."""
     reach: tuple[float, float] = (-ENDLESS, ENDLESS)
     """For a velocity that moves a joint: the positions between which that joint is kept, margin included."""
+    origin: Origin = Origin()
+    """Where the limits (and the reach) come from."""
 
 
 @dataclass(frozen=True)
@@ -195,6 +210,10 @@ class Robot:
     state: tuple[StateSource, ...]
     groups: tuple[Group, ...]
     takeover: Takeover = field(default_factory=Takeover)
+    urdf_args: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Arguments of the URDF's xacro."""
+    warnings: tuple[str, ...] = ()
+    """What a person should know of this description though it is no error, a sentence each."""
 
     @cached_property
     def channels(self) -> tuple[Channel, ...]:

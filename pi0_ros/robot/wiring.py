@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pi0_ros.robot.sources import read_topic
 from pi0_ros.robot.spec import Axis, CommandTopic, GripperMap, Kind, TeleopTopic
+from pi0_ros.robot.topics import read_topic
 from pi0_ros.robot.urdf import Joint
 from pi0_ros.robot.yaml_nodes import Section, YamlNode
 

@@ -90,7 +90,7 @@ def build_world(robot: Robot) -> World:
 def _robot_spec(robot: Robot) -> mujoco.MjSpec:
     """The URDF as a MuJoCo spec whose root is a fixed `odom` link, so that the base can be given joints."""
     try:
-        root = ElementTree.fromstring(urdf_text(robot.urdf))
+        root = ElementTree.fromstring(urdf_text(robot.urdf, robot.urdf_args))
     except ElementTree.ParseError as problem:
         raise SimError(f"{robot.urdf}: is not XML: {problem}") from problem
     if root.find("link[@name='base_link']") is None:

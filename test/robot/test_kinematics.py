@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pi0_ros.robot import RobotError, load_robot
-from pi0_ros.robot.kinematics import chain_to, chains, read_segments
+from pi0_ros.robot.kinematics import chains, tree_of
+from pi0_ros.robot.urdf import read_urdf
 
 
 def joints_of(robot, seed):
@@ -60,13 +61,127 @@ def test_raising_the_lift_raises_both_hands_by_as_much():
 
 
 def test_a_joint_that_the_urdf_does_not_have_is_named():
-    segments = read_segments(load_robot("aloha").urdf)
+    tree = tree_of(read_urdf(load_robot("aloha").urdf))
     with pytest.raises(RobotError, match="knee"):
-        chain_to(segments, "knee")
+        tree.chain_to("knee")
 
 
-def test_a_urdf_with_numbers_that_are_none_is_named(tmp_path):
-    file = tmp_path / "bad.urdf"
-    file.write_text('<robot name="r"><joint name="j" type="fixed"><origin xyz="0 zero 0"/></joint></robot>')
-    with pytest.raises(RobotError, match=r"bad\.urdf"):
-        read_segments(file)
+YAML = """robot: r
+urdf: r.urdf
+cameras: {}
+state: [{topic: joint_states, type: joint_state, max_age: 0.1}]
+groups:
+  arm:
+    kind: position
+    channels: [CHANNELS]
+    command: {topic: arm, type: joint_state}
+    limits: {source: urdf, acceleration: 1.0}
+"""
+HAND = """  hand:
+    kind: gripper
+    channels: [hand]
+    joint: {name: finger, closed: 0.0, open: 0.04}
+    command: {topic: hand, type: joint_state}
+"""
+BOUNDS = '<limit lower="-3" upper="3" velocity="1" effort="1"/>'
+
+
+def joint(name, parent, child, inside="", kind="revolute"):
+    limit = "" if kind == "fixed" else BOUNDS
+    return f"""<link name="{child}"/><joint name="{name}" type="{kind}"><parent link="{parent}"/>
+    <child link="{child}"/>{inside}{limit}</joint>"""
+
+
+def robot_of(folder, urdf, channels="a, b", hand=False):
+    (folder / "r.urdf").write_text(f'<robot name="r"><link name="base"/>{urdf}</robot>')
+    (folder / "r.yaml").write_text(YAML.replace("CHANNELS", channels) + (HAND if hand else ""))
+    return load_robot(folder / "r.yaml")
+
+
+def physics_of(folder, values, link):
+    """Where MuJoCo puts a link of r.urdf for joint values."""
+    mujoco = pytest.importorskip("mujoco")
+    text = (folder / "r.urdf").read_text()
+    inertia = '<inertial><mass value="1"/><inertia ixx="1" iyy="1" izz="1" ixy="0" ixz="0" iyz="0"/></inertial>'
+    text = text.replace('"/><joint', f'">{inertia}</link><joint').replace("<link", "\n<link")
+    text = text.replace("</robot>", '<mujoco><compiler fusestatic="false"/></mujoco></robot>')
+    model = mujoco.MjModel.from_xml_string(text)
+    data = mujoco.MjData(model)
+    for name, value in values.items():
+        data.joint(name).qpos[0] = value
+    mujoco.mj_kinematics(model, data)
+    return data.body(link).xpos
+
+
+def test_roll_pitch_and_yaw_turn_in_the_order_of_the_physics_engine(tmp_path):
+    urdf = joint("a", "base", "l1", '<origin xyz="0.1 0.2 0.3" rpy="0.4 -0.7 1.1"/><axis xyz="0 1 0"/>')
+    urdf += joint("b", "l1", "l2", '<origin xyz="0.5 -0.1 0.2" rpy="-0.2 0.6 0.3"/><axis xyz="1 2 -1"/>')
+    urdf += joint("tip", "l2", "l3", '<origin xyz="0.3 0.4 -0.6" rpy="0.1 0.2 0.3"/>', "fixed")
+    urdf += joint("finger", "l3", "f", '<origin xyz="0.01 0.02 0.05"/><axis xyz="0 1 0"/>')
+    robot = robot_of(tmp_path, urdf, hand=True)
+    values = {"a": 0.8, "b": -1.3}
+    ours = chains(robot)["arm"].points({name: np.array([value]) for name, value in values.items()})[0]
+    np.testing.assert_allclose(ours, physics_of(tmp_path, values, "f"), atol=1e-9)
+
+
+def test_a_joint_without_an_axis_turns_about_x(tmp_path):
+    urdf = joint("a", "base", "l1") + joint("b", "l1", "l2", '<origin xyz="0 0 1"/>')
+    robot = robot_of(tmp_path, urdf)
+    ours = chains(robot)["arm"].points({"a": np.array([0.5]), "b": np.zeros(1)})[0]
+    np.testing.assert_allclose(ours, (0.0, -np.sin(0.5), np.cos(0.5)), atol=1e-12)
+    np.testing.assert_allclose(ours, physics_of(tmp_path, {"a": 0.5}, "l2"), atol=1e-9)
+
+
+def test_the_arms_end_comes_from_the_tree_and_not_from_the_order_of_the_channels(tmp_path):
+    urdf = joint("a", "base", "l1", '<origin xyz="0 0 1"/>') + joint("b", "l1", "l2", '<origin xyz="0 0 2"/>')
+    for channels in ("a, b", "b, a"):
+        chain = chains(robot_of(tmp_path, urdf, channels))["arm"]
+        assert [s.joint for s in chain.segments] == ["a", "b"]
+
+
+def test_flange_and_adapter_between_arm_and_gripper_belong_to_the_arm(tmp_path):
+    urdf = joint("a", "base", "l1") + joint("b", "l1", "l2", '<origin xyz="0 0 1"/>')
+    urdf += joint("flange", "l2", "l3", '<origin xyz="0 0 0.1"/>', "fixed")
+    urdf += joint("adapter", "l3", "l4", '<origin xyz="0 0 0.02"/>', "fixed")
+    urdf += joint("finger", "l4", "f", '<origin xyz="0 0.05 0"/>')
+    chain = chains(robot_of(tmp_path, urdf, hand=True))["arm"]
+    np.testing.assert_allclose(chain.points({"a": np.zeros(1), "b": np.zeros(1)}), [[0.0, 0.05, 1.12]])
+
+
+def test_a_gripper_on_another_arm_is_not_this_arms_end(tmp_path):
+    urdf = joint("a", "base", "l1") + joint("b", "l1", "l2") + joint("c", "base", "l3") + joint("finger", "l3", "f")
+    assert [s.joint for s in chains(robot_of(tmp_path, urdf, hand=True))["arm"].segments] == ["a", "b"]
+
+
+def test_a_joint_that_mimics_moves_with_the_joint_it_follows(tmp_path):
+    mimic = '<axis xyz="0 1 0"/><origin xyz="0 0 1"/><mimic joint="a" multiplier="-2" offset="0.3"/>'
+    urdf = joint("a", "base", "l1", '<axis xyz="0 1 0"/>') + joint("follows", "l1", "l2", mimic)
+    urdf += joint("b", "l2", "l3", '<origin xyz="0 0 1"/>')
+    ours = chains(robot_of(tmp_path, urdf))["arm"].points({"a": np.array([0.4]), "b": np.zeros(1)})[0]
+    first, second = 0.4, 0.4 + (-2 * 0.4 + 0.3)
+    np.testing.assert_allclose(ours, (np.sin(first) + np.sin(second), 0.0, np.cos(first) + np.cos(second)), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("urdf", "words"),
+    [
+        (joint("a", "base", "l1", '<origin xyz="0 zero 0"/>') + joint("b", "l1", "l2"), "joint a cannot be read"),
+        (joint("a", "base", "l1", '<origin xyz="0 0"/>') + joint("b", "l1", "l2"), "'0 0' are not three numbers"),
+        (joint("a", "base", "l1", '<axis xyz="0 0 0"/>') + joint("b", "l1", "l2"), "its axis has no direction"),
+        (joint("a", "l2", "l1") + joint("b", "l1", "l2"), "hangs on itself"),
+        (
+            joint("a", "base", "l1") + joint("b", "l1", "l2") + joint("c", "base", "l1"),
+            "link l1 is the child of a and c",
+        ),
+        (joint("a", "base", "l1") + joint("b", "", "l2"), "joint b cannot be read: it has no parent link"),
+    ],
+)
+def test_a_urdf_that_is_no_tree_is_refused_when_it_is_loaded(tmp_path, urdf, words):
+    with pytest.raises(RobotError, match="r.urdf") as problem:
+        robot_of(tmp_path, urdf)
+    assert words in str(problem.value)
+
+
+def test_a_broken_joint_that_no_arm_needs_is_no_error(tmp_path):
+    urdf = joint("a", "base", "l1") + joint("b", "l1", "l2") + joint("wheel", "base", "w", '<origin xyz="none"/>')
+    assert robot_of(tmp_path, urdf).channel_names == ("a", "b")

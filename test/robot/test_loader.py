@@ -118,8 +118,63 @@ def test_an_unknown_robot_lists_the_robots_there_are():
         load_robot("nobody")
 
 
-def test_a_urdf_joint_without_limits_is_named(folder):
-    (folder / "small.urdf").write_text(URDF.replace('<limit lower="-1" upper="2" velocity="3" effort="1"/>', ""))
-    (folder / "small.yaml").write_text(GOOD)
-    with pytest.raises(RobotError, match="joint j1 has no <limit>"):
-        load_robot(folder / "small.yaml")
+def test_a_group_without_jerk_reaches_its_acceleration_in_a_tenth_of_a_second(folder):
+    channels = load(folder, GOOD.replace(", jerk: 100.0", "")).channels
+    assert [c.limits.jerk for c in channels[:2]] == [100.0, 10.0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "words"),
+    [
+        # joints that are none, or not one's own
+        ("channels: [j1, j2]", "channels: [joint_1, j2]", 10, "arm.channels[0]: joint_1 is not a movable joint of the URDF"),
+        ("channels: [j1, j2]", "channels: [fingr, j2]", 10, "which has finger, "),
+        ("channels: [j1, j2]", "channels: [j1, mount]", 10, "mount is a fixed joint of the URDF, which cannot be commanded"),
+        ("channels: [j1, j2]", "channels: [j1, other_finger]", 10, "other_finger mimics finger in the URDF; command finger"),
+        ("{name: finger,", "{name: other_finger,", 16, "hand.joint.name: other_finger mimics finger in the URDF; command finger alone"),
+        ("{name: finger,", "{name: fngr,", 14, "joint fngr is not in the URDF; name it right or give limits.velocity"),
+        ("{name: finger,", "{name: j2,", 16, "groups.hand.joint: joint j2 is already measured by channel j2 of group arm"),
+        # topics that ROS would refuse, or that would feed the robot its own commands
+        ("front/image_raw", "front-cam/image_raw", 4, "cameras.front.topic: 'front-cam/image_raw' is not a topic name"),
+        ("topic: joint_states", "topic: 2nd/joint_states", 6, "state[0].topic: '2nd/joint_states' is not a topic name"),
+        ("topic: cmd_vel", "topic: base//cmd_vel", 21, "groups.base.command.topic: 'base//cmd_vel' is not a topic name"),
+        ("topic: cmd_vel", "topic: /arm/commands", 19, "command topic /arm/commands is already owned by group arm"),
+        ("topic: cmd_vel", "topic: /joint_states", 21, "also read as measured state"),
+        ("topic: cmd_vel", "topic: front/image_raw", 21, "also read as pictures of camera front"),
+        # files
+        ("urdf: small.urdf", "urdf:", 2, "urdf: has no value"),
+        ("urdf: small.urdf", "urdf: .", 2, "urdf: there is no file"),
+        ("urdf: small.urdf", "urdf: " + "x" * 300, 2, "urdf: there is no file"),
+        ("urdf: small.urdf", "urdf: package://nobody_has_this/a.urdf", 2, "package nobody_has_this is not in AMENT_PREFIX_PATH"),
+        ("control_rate: 50.0", "control_rate: " + "9" * 400, 3, "control_rate: must be a number"),
+    ],
+)  # fmt: skip
+def test_what_bring_up_would_refuse_is_refused_when_it_is_read(folder, old, new, line, words):
+    more = """<link name="m"/><link name="o"/>
+<joint name="mount" type="fixed"><parent link="a"/><child link="m"/></joint>
+<joint name="other_finger" type="prismatic"><parent link="c"/><child link="o"/><mimic joint="finger"/></joint></robot>"""
+    (folder / "small.urdf").write_text(URDF.replace("</robot>", more))
+    text = (
+        GOOD.replace("urdf: small.urdf\n", "urdf: small.urdf\ncontrol_rate: 50.0\n") if "control_rate" in old else GOOD
+    )
+    assert old in text
+    with pytest.raises(RobotError) as problem:
+        load(folder, text.replace(old, new, 1))
+    message = str(problem.value)
+    assert message.startswith(f"{folder / 'small.yaml'}:{line}: ")
+    assert words in message
+
+
+def test_arguments_reach_the_xacro_as_they_are_written(folder):
+    xacro = URDF.replace('<robot name="r">', '<robot name="r" xmlns:xacro="http://www.ros.org/wiki/xacro">')
+    xacro = xacro.replace('upper="2"', 'upper="$(arg reach)"').replace('velocity="3"', 'velocity="$(arg fast)"')
+    (folder / "small.urdf.xacro").write_text(xacro)
+    text = GOOD.replace("small.urdf\n", "small.urdf.xacro\nurdf_args: {reach: 1.50, fast: 2e0}\n")
+    robot = load(folder, text)
+    assert (robot.channels[0].limits.upper, robot.channels[0].limits.velocity) == (1.45, 2.0)
+    assert robot.urdf_args == {"reach": "1.50", "fast": "2e0"}
+
+
+def test_arguments_for_a_file_that_takes_none_are_refused(folder):
+    with pytest.raises(RobotError, match="urdf_args are for xacro files"):
+        load(folder, GOOD.replace("small.urdf\n", "small.urdf\nurdf_args: {reach: 1.5}\n"))

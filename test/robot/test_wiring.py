@@ -83,10 +83,10 @@ def test_a_bases_axes_go_by_name_or_as_the_yaml_says(small_robot, channels, axes
             ARM.replace("float64_multi_array", "float64_multi_array, closed: 0, open: 1"),
             "only a gripper has closed and open",
         ),
-        (ARM.replace("j3]", "finger]") + HAND, "joint finger is already that of channel finger"),
+        (ARM.replace("j3]", "finger]") + HAND, "joint finger is already measured by channel finger"),
         (
             HAND + HAND.replace("hand", "hand2").replace("[gripper]", "[g2]"),
-            "joint finger is already that of channel gripper",
+            "joint finger is already measured by channel gripper",
         ),
         (HAND.replace("open: 0.04", "open: 0.08"), "0.08 is beyond the URDF's 0 .. 0.04 of joint finger"),
         (HAND.replace("open: 0.04", "open: 85"), "85 is beyond the URDF's 0 .. 0.04 of joint finger"),

@@ -1,0 +1,84 @@
+"""A xacro is a program: it runs apart from us, and not for ever."""
+
+import os
+
+import pytest
+
+from pi0_ros.robot import RobotError
+from pi0_ros.robot.xacro_expand import Bounds, expand_xacro
+
+QUICK = Bounds(seconds=1.0, memory=1 << 29, text=1 << 16)
+DOUBLING = "".join(f'<xacro:macro name="m{i}"><xacro:m{i + 1}/><xacro:m{i + 1}/></xacro:macro>' for i in range(40))
+
+
+def written(folder, body, name="r.urdf.xacro", encoding="utf-8", head="", root=""):
+    file = folder / name
+    text = f'{head}<robot name="r" {root} xmlns:xacro="http://www.ros.org/wiki/xacro">{body}</robot>'
+    file.write_bytes(text.encode(encoding))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ('<a v="${9**9**9}"/>', "was not done after 1 s and was stopped"),
+        (DOUBLING + '<xacro:macro name="m40"><a/></xacro:macro><xacro:m0/>', "was not done after 1 s and was stopped"),
+        ('<xacro:include filename="r.urdf.xacro"/>', r"does not end: .*r\.urdf\.xacro includes itself"),
+        ('<xacro:macro name="m"><xacro:m/></xacro:macro><xacro:m/>', "or a macro in it calls itself"),
+        ("<a v=\"${len('a'*2**36)}\"/>", "needs more memory than it is given"),
+        ("<a v=\"${'a'*2**17}\"/>", "more than any URDF has"),
+        ('<xacro:include filename="$(find nobody_has_this)/a.xacro"/>', "package nobody_has_this is not in AMENT_PREFIX_PATH"),
+        ('<xacro:include filename="gone.xacro"/>', r"gone\.xacro: No such file"),
+        ('<a v="${nothing}"/>', "cannot expand it: .*nothing"),
+        ('<a v="$(arg speed)"/>', r"xacro argument speed has no value; write urdf_args: \{speed: \.\.\.\}.*xacro r\.urdf\.xacro speed:="),
+        ("<a>", "cannot expand it: "),
+    ],
+)  # fmt: skip
+def test_a_xacro_that_does_not_come_to_an_end_is_one_sentence_with_the_file(tmp_path, body, words):
+    with pytest.raises(RobotError, match=rf"r\.urdf\.xacro.*{words}") as problem:
+        expand_xacro(written(tmp_path, body), {}, QUICK)
+    assert "\n" not in str(problem.value)
+
+
+def test_an_include_that_waits_for_ever_is_ended(tmp_path):
+    os.mkfifo(tmp_path / "pipe.xacro")
+    with pytest.raises(RobotError, match="was not done after"):
+        expand_xacro(written(tmp_path, '<xacro:include filename="pipe.xacro"/>'), {}, QUICK)
+
+
+def test_all_arguments_that_lack_a_value_are_named_at_once(tmp_path):
+    body = '<xacro:arg name="prefix" default=""/><a v="$(arg name)$(arg prefix)$(arg ur_type)"/>'
+    with pytest.raises(RobotError, match="xacro argument name, ur_type has no value"):
+        expand_xacro(written(tmp_path, body), {}, QUICK)
+
+
+def test_arguments_are_given(tmp_path):
+    body = '<xacro:arg name="name" default="x"/><a v="$(arg name)"/><b v="${xacro.arg(\'size\')}"/>'
+    text = expand_xacro(written(tmp_path, body), {"name": "ur5e", "size": "3"}, QUICK)
+    assert 'v="ur5e"' in text
+    assert 'v="3"' in text
+
+
+def test_an_argument_that_nothing_asks_for_is_a_typing_mistake(tmp_path):
+    file = written(tmp_path, '<xacro:arg name="ur_type" default="ur5"/><a v="$(arg ur_type)"/>')
+    with pytest.raises(RobotError, match="xacro argument ur_typ is not used in it; its arguments are ur_type"):
+        expand_xacro(file, {"ur_typ": "ur10"}, QUICK)
+
+
+def test_other_encodings_are_read_as_they_are_declared(tmp_path):
+    head = '<?xml version="1.0" encoding="ISO-8859-1"?><!-- für -->'
+    assert "<a" in expand_xacro(written(tmp_path, "<a/>", encoding="latin-1", head=head), {}, QUICK)
+
+
+def test_a_change_of_an_included_file_is_seen(tmp_path):
+    file = written(tmp_path, '<xacro:include filename="inner.xacro"/>')
+    for value in ("one", "three"):
+        written(tmp_path, f'<a v="{value}"/>', name="inner.xacro")
+        assert f'v="{value}"' in expand_xacro(file, {}, QUICK)
+
+
+def test_a_xacro_without_a_change_is_not_expanded_again(tmp_path, monkeypatch):
+    file = written(tmp_path, "<a/>")
+    first = expand_xacro(file, {}, QUICK)
+    monkeypatch.setattr("pi0_ros.robot.xacro_expand._run", lambda *_: pytest.fail("expanded again"))
+    assert expand_xacro(file, {}, QUICK) == first

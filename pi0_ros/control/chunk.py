@@ -10,6 +10,7 @@ from enum import Enum
 import numpy as np
 import numpy.typing as npt
 
+from pi0_ros.control.plan_sources import order_problem
 from pi0_ros.robot.measurement import unwrap_rows
 from pi0_ros.robot.spec import Robot
 
@@ -130,10 +131,7 @@ def check_order(chunk: Chunk, epoch: int, sequences: Mapping[str, int]) -> str:
     """Whether the chunk answers `epoch` and comes after the last one of its source, "" where it does."""
     if chunk.epoch != epoch:
         return f"epoch {chunk.epoch} is not the current epoch {epoch}"
-    last = sequences.get(chunk.source)
-    if last is not None and chunk.sequence <= last:
-        return f"sequence {chunk.sequence} does not follow {last}"
-    return ""
+    return order_problem(chunk.source, chunk.sequence, sequences)
 
 
 def check_chunk(

@@ -21,6 +21,7 @@ from pi0_ros.control.events import EventLog
 from pi0_ros.control.joint_guard import JointGuard
 from pi0_ros.control.limiter import Limiter
 from pi0_ros.control.modes import REQUESTS, Mode, ModeState, Trigger, advance, allowed
+from pi0_ros.control.plan_sources import Sources
 from pi0_ros.control.plans import Plans
 from pi0_ros.control.sensing import Measured
 from pi0_ros.control.settings import ExecutorSettings
@@ -43,7 +44,7 @@ class Executor:
     data and places plans). Call `step` once a control period; it never raises for what came in.
     """
 
-    _sequences: dict[str, int]
+    _sources: Sources
     _hold_at: Array | None
     _live: bool
 
@@ -121,11 +122,20 @@ class Executor:
     def on_chunk(self, steady: float, ros: float, chunk: Chunk) -> Verdict:
         """Judge a chunk and, where it is good and autonomy is on, take it up at the next step."""
         self.blackbox.add(steady, ros, "chunk", chunk, int(chunk.values.nbytes))
-        verdict = check_chunk(chunk, self.robot, ros, self.settings.chunk_max_age, self._mode.epoch, self._sequences)
+        known = self._sources.sequences
+        verdict = check_chunk(chunk, self.robot, ros, self.settings.chunk_max_age, self._mode.epoch, known)
+        if chunk.epoch == self._mode.epoch and self._sources.namesakes(chunk.source, chunk.sequence):
+            text = f"two processes publish plans as {chunk.source or 'a source without a name'}, or it was restarted"
+            self._fire(steady, ros, Trigger.NAMESAKE, text, "error")
+            return Verdict(False, text, Cause.NOT_DRIVING)
         if chunk.epoch == self._mode.epoch and 0.0 <= ros - chunk.start < 60.0:
             self._plans.delays.add(ros - chunk.start)
         if verdict.accepted and (other := self._not_driving(chunk.source)):
             self._count(ignored=1)
+            if self._mode.mode is Mode.AUTONOMY:
+                self._sources.ignore(chunk.source)
+                text = f"two policies publish plans: {other}, {chunk.source or 'one without a name'} is ignored"
+                self._log.add(steady, ros, "warn", "second policy", text, WAITING)
             return Verdict(False, f"ignored: {other}", Cause.NOT_DRIVING)
         if verdict.accepted:
             chunk = on_nearest_turn(chunk, self.robot, self._commanded[0])
@@ -137,7 +147,7 @@ class Executor:
                 self._log.add(steady, ros, "warn", "clamped", self._plans.clamped)
         if verdict.accepted:
             self._count(chunks_accepted=1)
-            self._sequences[chunk.source] = chunk.sequence
+            self._sources.accept(chunk.source, chunk.sequence)
         else:
             self._refusal = verdict.reason
             self._count(chunks_rejected=1)
@@ -159,8 +169,8 @@ class Executor:
         """Why this source of chunks does not own the robot, "" where it does; the first in an epoch does."""
         if self._mode.mode is not Mode.AUTONOMY:
             return f"the mode is {self._mode.mode.value}"
-        owner = next(iter(self._sequences), source)
-        return f"{owner or 'another source'} is driving" if owner != source else ""
+        owner = self._sources.owner
+        return f"{owner or 'another source'} is driving" if owner not in (None, source) else ""
 
     def on_teleop(self, steady: float, group: str, names: Sequence[str], values: Sequence[float]) -> None:
         """Take a person's command for one group, by channel name, in robot units."""
@@ -341,6 +351,8 @@ class Executor:
         self._starved = self._starved.update(steady, dry)
         if self._starved.lasts(steady, self.settings.policy_lost):
             text = f"policy silent for {self.settings.policy_lost:g} s after the plan ran out"
+            if self._sources.other:
+                text += f"; {self._sources.other} publishes and is followed once autonomy is asked for again"
             self._fire(steady, ros, Trigger.POLICY_LOST, text, "error")
 
     def _watch_tracking(self, steady: float, ros: float) -> None:
@@ -448,7 +460,7 @@ class Executor:
     def _silence(self, steady: float) -> None:
         """Forget every plan and memory of the mode that ended."""
         self._plans.forget()
-        self._sequences, self._refusal, self._waiting = {}, "", ""
+        self._sources, self._refusal, self._waiting = Sources(), "", ""
         self._hold_at = None
         self._entered = self._engaged = steady
         self._live, self._error = False, 0.0

@@ -37,6 +37,7 @@ class Trigger(str, Enum):  # noqa: UP042
     TRACKING = "tracking"
     CLOCK_JUMP = "clock jump"
     SECOND_PUBLISHER = "second publisher"
+    NAMESAKE = "two policies of one name"
 
 
 REQUESTS = {t.value: t for t in list(Trigger)[:5]}
@@ -65,6 +66,7 @@ TABLE: dict[tuple[Mode, Trigger], Mode] = {
     (Mode.TELEOP, Trigger.TRACKING): Mode.HOLD,
     (Mode.AUTONOMY, Trigger.TRACKING): Mode.HOLD,
     (Mode.AUTONOMY, Trigger.CLOCK_JUMP): Mode.HOLD,
+    (Mode.AUTONOMY, Trigger.NAMESAKE): Mode.HOLD,
     (Mode.TELEOP, Trigger.SECOND_PUBLISHER): Mode.HOLD,
     (Mode.AUTONOMY, Trigger.SECOND_PUBLISHER): Mode.HOLD,
 }

@@ -6,6 +6,7 @@ plan, and told what of that plan will have been executed before it can be used (
 
 from __future__ import annotations
 
+import secrets
 import threading
 from dataclasses import replace
 
@@ -74,6 +75,8 @@ class PolicyNode(ManagedNode):
         self._prompt, self._prompt_heard, self._told_prompt, self._prompt_since = "", 0.0, "", 0.0
         self._situation, self._last, self._last_epoch = Situation(), -np.inf, -1
         self._sequence, self._failures, self._withheld = 0, 0, 0
+        # Names of nodes are not unique, and sequences begin anew: whoever plans now is nobody who has planned before.
+        self._source = f"{self.get_fully_qualified_name().lstrip('/')}#{secrets.token_hex(3)}"
         self._reason, self._taken = "waiting for the first observation", 0
         self._failure: InferenceFailure | None = None
         self._asked = np.inf
@@ -274,7 +277,7 @@ class PolicyNode(ManagedNode):
             values=plan.values,
             sequence=self._sequence + 1,
             epoch=epoch,
-            source=self.get_fully_qualified_name().lstrip("/"),
+            source=self._source,
             frozen_rows=plan.frozen_rows,
             subtask=prompt,
         )

@@ -1,0 +1,54 @@
+"""Who plans: the sources of chunks of one epoch, of which the first owns the robot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class Sources:
+    """The sources heard in one epoch. A source is one process: a restarted one must not go on with another's plans.
+
+    Third parties may give two processes one name. What one process sends rises; sequences that go back and then on again
+    are those of two.
+    """
+
+    def __init__(self) -> None:
+        self.sequences: dict[str, int] = {}
+        """Newest accepted sequence by source; the first owns the epoch."""
+        self.other = ""
+        """A source that publishes beside the owner, "" while there is none."""
+        self._went_back: set[str] = set()
+
+    @property
+    def owner(self) -> str | None:
+        """Whoever was accepted first, None before."""
+        return next(iter(self.sequences), None)
+
+    def accept(self, source: str, sequence: int) -> None:
+        """A chunk of this source is followed."""
+        self.sequences[source] = sequence
+
+    def ignore(self, source: str) -> None:
+        """A chunk of this source is not followed, because another one owns the epoch."""
+        self.other = source
+
+    def namesakes(self, source: str, sequence: int) -> bool:
+        """Whether two processes of this name publish, as far as this sequence tells, with those before it."""
+        last = self.sequences.get(source)
+        if last is None:
+            return False
+        if sequence < last:
+            self._went_back.add(source)
+            return False
+        return sequence > last and source in self._went_back
+
+
+def order_problem(source: str, sequence: int, sequences: Mapping[str, int]) -> str:
+    """Why a sequence cannot be the next one of its source, "" where it can."""
+    last = sequences.get(source)
+    if last is None or sequence > last:
+        return ""
+    text = f"sequence {sequence} does not follow {last}"
+    if sequence == last:
+        return text
+    return f"{text}; if {source or 'the policy'} was restarted, it is followed once autonomy is asked for again"

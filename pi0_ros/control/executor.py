@@ -16,6 +16,7 @@ import numpy.typing as npt
 from pi0_ros.control.acceptance import History, accept_rows, reach_of
 from pi0_ros.control.blackbox import BlackBox
 from pi0_ros.control.chunk import Cause, Chunk, Verdict, check_chunk, in_robot_order, on_nearest_turn
+from pi0_ros.control.command_latency import sent_ahead
 from pi0_ros.control.delay import ask_in
 from pi0_ros.control.events import EventLog
 from pi0_ros.control.joint_guard import JointGuard
@@ -81,7 +82,8 @@ class Executor:
         self._stops = [g.kind is Kind.VELOCITY for g in robot.groups]
         self._full, self._all = [1.0] * len(robot.groups), [True] * len(robot.groups)
         self._commanded = self._limiter.state
-        self._guard = JointGuard(robot, self.period, self.settings.tracking_lag)
+        self._lags = [self.settings.tracking_lag + g.command_latency for g in robot.groups for _ in g.channels]
+        self._guard = JointGuard(robot, self.period, max(self._lags))
 
     @property
     def epoch(self) -> int:
@@ -141,6 +143,7 @@ class Executor:
             chunk = on_nearest_turn(chunk, self.robot, self._commanded[0])
             verdict = self._plausible(chunk)
         if verdict.accepted:
+            chunk = sent_ahead(chunk, self.robot)
             measured = self._measured.or_commanded(self._commanded[0])
             verdict = self._plans.offer(ros, self._plan_clock.time, chunk, self._commanded, measured)
             if self._plans.clamped:
@@ -357,8 +360,8 @@ class Executor:
 
     def _watch_tracking(self, steady: float, ros: float) -> None:
         x, v = self._commanded[:2].tolist()
-        measured, lag = self._measured.values, self.settings.tracking_lag
-        errors = [abs(x[i] - measured[i]) - lag * abs(v[i]) for i in self._tracked]
+        measured, lags = self._measured.values, self._lags
+        errors = [abs(x[i] - measured[i]) - lags[i] * abs(v[i]) for i in self._tracked]
         self._error = max(errors, default=0.0)
         self._off_track = self._off_track.update(steady, self._error > self.settings.tracking_error)
         if not self._off_track.lasts(steady, self.settings.tracking_time):

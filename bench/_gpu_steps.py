@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -13,7 +19,36 @@ from bench._gpu_work import Machine, difference, random_full_size, recorded, roo
 from pi0_ros.model import FastSampler, LoraConfig, Pi0, add_lora, gradient_checkpointing, sample_actions
 from pi0_ros.model.losses import flow_times
 
-GRAPH = "graph"
+GRAPH, KERNELS = "graph", "kernels"
+BUCKET = 16  # text tokens that share a graph, as the policy has it
+
+
+def _candidates() -> list[tuple[str, str, list[object]]]:
+    """Stage, field of the tuning, and what it may be."""
+    from pi0_ros.model.fused.launch import Tiles as T
+
+    many = [T(64, 64, 0, 8, 2), T(128, 64, 0, 8, 2), T(64, 32, 0, 4, 3), T(128, 32, 0, 8, 2), T(64, 64, 0, 4, 1)]
+    few = [T(64, 64, 0, 8, 2), T(32, 64, 0, 4, 2), T(16, 64, 0, 4, 2), T(64, 32, 0, 4, 3), T(64, 128, 0, 8, 1)]
+    qkv = [T(64, 16, 128, 8, 4), T(64, 32, 128, 4, 4), T(64, 32, 128, 8, 4), T(64, 16, 256, 8, 3), T(64, 32, 64, 4, 5)]
+    gate = [T(64, 32, 128, 8, 4), T(64, 64, 64, 4, 4), T(64, 64, 64, 8, 4), T(64, 16, 128, 4, 4), T(64, 16, 128, 8, 4)]
+    out = [T(64, 16, 256, 4, 4), T(64, 16, 128, 4, 6), T(64, 16, 128, 8, 4), T(64, 32, 128, 4, 4)]
+    down = [
+        T(64, 16, 128, 4, 6),
+        T(64, 16, 256, 8, 4),
+        T(64, 16, 512, 4, 2),
+        T(64, 32, 256, 4, 3),
+        T(64, 16, 128, 4, 8),
+    ]
+    return [
+        ("prefix", "many", many),
+        ("steps", "chained", [False]),
+        ("steps", "few", few),
+        ("steps", "blocks", [64, 256]),
+        ("steps", "qkv", qkv),
+        ("steps", "gate_up", gate),
+        ("steps", "out", out),
+        ("steps", "down", down),
+    ]
 
 
 def card(machine: Machine) -> None:
@@ -49,7 +84,7 @@ def check(machine: Machine) -> None:
         exact = sample_actions(random_full_size(config, machine, torch.float32), there, start)
         model = random_full_size(config, machine)
         answers = {"plain": sample_actions(model, there, start)}
-        for mode in work.modes_here(machine, ("eager", GRAPH)):
+        for mode in work.modes_here(machine, ("eager", GRAPH, KERNELS)):
             answers[mode] = FastSampler(model, mode=mode)(inputs, noise)
         for name, answer in answers.items():
             for which, value in difference(answer, exact).items():
@@ -65,10 +100,56 @@ def check(machine: Machine) -> None:
     machine.report("pi0_fast_words", len(words[0]), "words")
 
 
+def kernels(machine: Machine) -> None:
+    """Our kernels with other tiles, one kernel after another, the quickest kept; then where a call's time goes."""
+    if machine.tiny:
+        return
+    from pi0_ros.model.fused.launch import Launch, tuning_for
+
+    config = machine.config("pi05")
+    sampler = FastSampler(random_full_size(config, machine), mode=KERNELS, release=True)
+    stages = sampler.stages(*task(config), 1)
+    stages["steps"]()
+    tuning = tuning_for(torch.cuda.get_device_capability())
+    for stage, field, candidates in _candidates():
+        found = {}
+        for candidate in (getattr(tuning, field), *candidates):
+            try:
+                sampler.fused.do = Launch(replace(tuning, **{field: candidate}))
+                found[candidate] = seconds(recorded(stages[stage], machine), machine)
+            except Exception as error:  # noqa: BLE001  a tile that the card has no room for; Triton has no common base
+                print(f"{field} {candidate}: {str(error)[:200]}", file=sys.stderr)
+                continue
+            machine.report(f"tile_{field}", found[candidate] * 1e3, "ms", stage=stage, tile=str(candidate))
+        tuning = replace(tuning, **{field: min(found, key=found.get)})
+    machine.report("tuned_step", min(found.values()) * 1e3, "ms", tuning=str(tuning))
+    sampler.fused.do = Launch(tuning)
+    for name, call in sampler.stages(*task(config), 10).items():
+        machine.report(f"tuned_{name}", seconds(recorded(call, machine), machine) * 1e3, "ms")
+        if name != "vision":
+            _profile(name, call, machine)
+
+
+def _profile(name: str, call: Callable[[], object], machine: Machine) -> None:
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        call()
+        machine.wait()
+    spent = sorted(profile.key_averages(), key=lambda event: -event.self_device_time_total)
+    for event in spent[:14]:
+        total = event.self_device_time_total
+        machine.report(
+            f"{name}_kernel", total, "us", kernel=event.key[:60], calls=event.count, each=total / event.count
+        )
+
+
 def modes(machine: Machine) -> None:
-    """Eager and graph: 3, 2 and 1 cameras, 10, 5 and 1 steps, stage by stage against the roofline."""
-    for mode in work.modes_here(machine, (GRAPH, "eager")):
-        _mode(machine, mode, ((3, 10), (3, 5), (3, 1), (2, 10), (1, 10)) if mode == GRAPH else ((3, 10),))
+    """Kernels, graph and eager: 3, 2 and 1 cameras, 10, 5 and 1 steps, stage by stage against the roofline."""
+    many = ((3, 10), (3, 5), (3, 1), (2, 10), (1, 10))
+    for mode, cases in ((KERNELS, many), (GRAPH, many), ("eager", many[:1])):
+        if work.modes_here(machine, (mode,)):
+            _mode(machine, mode, cases)
+    if work.modes_here(machine, (KERNELS,)):
+        _mode(machine, KERNELS, many[:1], "pi0")
 
 
 def compiled(machine: Machine) -> None:
@@ -77,22 +158,68 @@ def compiled(machine: Machine) -> None:
         _mode(machine, "compile_graph", ((3, 10),))
 
 
-def _mode(machine: Machine, mode: str, cases: tuple[tuple[int, int], ...], kind: str = "pi05") -> None:
+def _mode(machine: Machine, mode: str, cases: Sequence[tuple[int, int]], kind: str = "pi05") -> None:
     config = machine.config(kind)
-    began = time.perf_counter()
-    sampler = FastSampler(random_full_size(config, machine), mode=mode, release=True)
+    sampler = FastSampler(random_full_size(config, machine), mode=mode, release=True, bucket=BUCKET)
     for cameras, steps in cases:
         name, bound = f"{kind}_{mode}_{cameras}cam_{steps}", roofline(config, cameras, steps, machine)
         inputs, noise = task(config, cameras)
-        sampler(inputs, noise, steps)
-        machine.wait()
-        if (cameras, steps) == cases[0]:
-            machine.report(f"{name}_ready", time.perf_counter() - began, "s")
         took = seconds(partial(sampler, inputs, noise, steps), machine)
         machine.report(f"{name}_call", took * 1e3, "ms", roofline=bound["call"] * 1e3)
-        if steps == 10:
+        if steps == 10 and cameras == 3:
             for stage, value in stage_times(sampler.stages(inputs, noise, steps), machine, steps).items():
                 machine.report(f"{name}_{stage}", value * 1e3, "ms", roofline=bound[stage] * 1e3)
+
+
+def fp8(machine: Machine) -> None:
+    """The trunk's MLPs in 8 bits: how far from float32 beside bf16, and the time."""
+    config = machine.config("pi05")
+    inputs, noise = task(config)
+    exact = sample_actions(
+        random_full_size(config, machine, torch.float32), inputs.to(machine.device), noise.to(machine.device)
+    )
+    wide = torch.bfloat16 if machine.tiny else machine.dtype  # what the 8-bit product answers in
+    model = random_full_size(config, machine, wide)
+    for narrow in (False, True):
+        sampler = FastSampler(model, mode=KERNELS, bucket=BUCKET)
+        if narrow:
+            sampler.narrow(sampler.measure([inputs]))
+        name = "fp8" if narrow else "bf16"
+        for which, value in difference(sampler(inputs, noise), exact).items():
+            machine.report(f"{name}_to_float32_{which}", value, "1", scale=exact.std().item())
+        machine.report(f"{name}_call", seconds(partial(sampler, inputs, noise), machine) * 1e3, "ms")
+        for stage, value in stage_times(sampler.stages(inputs, noise), machine, 10).items():
+            machine.report(f"{name}_{stage}", value * 1e3, "ms")
+
+
+def start(machine: Machine) -> None:
+    """From the beginning of a process to ready for any prompt, with nothing in Triton's cache and then with all of it."""
+    if machine.tiny:
+        return
+    with tempfile.TemporaryDirectory() as cache:
+        for name in ("cold", "warm"):
+            began = time.perf_counter()
+            command = [sys.executable, "-m", "bench._gpu_steps", "ready"]
+            shown = subprocess.run(
+                command, env=os.environ | {"TRITON_CACHE_DIR": cache}, capture_output=True, text=True, check=True
+            )
+            inside = {line["metric"]: line["value"] for line in map(json.loads, shown.stdout.splitlines())}
+            machine.report(f"{name}_start", time.perf_counter() - began, "s", **inside)
+
+
+def ready(machine: Machine) -> None:
+    """One start: weights made up in place of read, graphs for all prompts recorded, one answer."""
+    config, marks = machine.config("pi05"), [time.perf_counter()]
+    sampler = FastSampler(random_full_size(config, machine), mode=KERNELS, release=True, bucket=BUCKET)
+    machine.wait()
+    marks.append(time.perf_counter())
+    sampler.prepare()
+    marks.append(time.perf_counter())
+    sampler(*task(config))
+    machine.wait()
+    marks.append(time.perf_counter())
+    for name, begin, end in zip(("weights", "prepare", "first"), marks, marks[1:], strict=False):
+        machine.report(name, end - begin, "s")
 
 
 def text(machine: Machine) -> None:
@@ -109,7 +236,7 @@ def text(machine: Machine) -> None:
 def batch(machine: Machine) -> None:
     """1, 2, 4 and 8 robots at once."""
     config = machine.config("pi05")
-    mode = work.modes_here(machine, (GRAPH, "eager"))[0]
+    mode = work.modes_here(machine, (KERNELS, "eager"))[0]
     sampler = FastSampler(random_full_size(config, machine), mode=mode, release=True)
     for size in (1, 2, 4, 8):
         inputs, noise = task(config, batch=size)
@@ -155,12 +282,12 @@ def _training(model: Pi0, machine: Machine, size: int) -> float:
     return seconds(step, machine, 5)
 
 
-STEPS = {step.__name__: step for step in (card, check, modes, compiled, text, batch, train)}
+STEPS = {step.__name__: step for step in (card, check, kernels, modes, fp8, start, text, batch, train, compiled)}
 
 
 def main(argv: list[str]) -> int:
     """Run the step of that name."""
-    STEPS[argv[0]](work.machine())
+    (STEPS | {"ready": ready})[argv[0]](work.machine())
     return 0
 
 

@@ -10,6 +10,7 @@ import torch
 
 from bench._sampler_work import best, matrix_peak, operations, parameters, report, workload
 from pi0_ros.model import Inputs, ModelConfig, Pi0, preset
+from pi0_ros.model.fast import records
 
 BENCH = "gpu"
 VALID = 80  # text tokens that count
@@ -159,4 +160,4 @@ def difference(a: torch.Tensor, b: torch.Tensor) -> dict[str, float]:
 
 def modes_here(machine: Machine, wanted: Sequence[str]) -> list[str]:
     """The modes that this machine can run: on a CPU those without CUDA graphs."""
-    return [mode for mode in wanted if "graph" not in mode or not machine.tiny]
+    return [mode for mode in wanted if not records(mode, machine.device) or not machine.tiny]

@@ -1,8 +1,14 @@
-"""Small robots for tests of every layer, made of a few lines."""
+"""Small robots for tests of every layer, made of a few lines; and Triton in its interpreter where there is no GPU."""
 
+import os
+import shutil
 import textwrap
 
 import pytest
+
+# Read where Triton is imported, which torch does on its own.
+if shutil.which("nvidia-smi") is None:
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 HEAD = """robot: small
 urdf: small.urdf

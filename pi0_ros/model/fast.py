@@ -10,12 +10,14 @@ Beside them: pictures in one batch, fused weights, time tables, buffers that sta
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import shutil
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +33,11 @@ from pi0_ros.model.rtc import Rtc, guidance_weight, identity
 from pi0_ros.model.sampling import integrate, time_grid
 from pi0_ros.model.text import EOS, choose, until, with_start
 
-MODES = ("eager", "compile", "graph", "compile_graph")
+if TYPE_CHECKING:
+    from pi0_ros.model.fused.narrow import Scales
+    from pi0_ros.model.fused.path import Fused, Operations
+
+MODES = ("eager", "compile", "graph", "compile_graph", "kernels")
 COMPILERS = ("g++", "clang++")
 
 
@@ -49,7 +55,8 @@ class Plan:
     """What stays between calls of one layout.
 
     cache: per layer key and value buffers [B, kv_heads, capacity, head_dim]. rope: cos and sin [capacity, d / 2, 2].
-    prefix: tokens before the state and the actions. grid: step times. rows: time tables, a row a step, last for time 0.
+    prefix: tokens before the state and the actions. grid: step times. rows: time tables, a row a step, last for time 0
+    (mode kernels: styles, one a step).
     """
 
     layout: Layout
@@ -57,14 +64,15 @@ class Plan:
     rope: Tensor
     prefix: int
     grid: Sequence[float] = ()
-    rows: Sequence[Tensor] = ()
+    rows: Sequence[Any] = ()
 
 
 @dataclass(frozen=True)
-class Behind:
-    """What follows the prefix: rotary rows of π0's state and of the actions, and the bias [capacity] that hides padding
-    between text and state (None where there is none)."""
+class Standing:
+    """Where everything stands: rotary rows of the prefix, of π0's state and of the actions, and the bias [capacity] that
+    hides absent cameras and padding (None where there are none)."""
 
+    prefix: Tensor
     state: Tensor
     actions: Tensor
     bias: Tensor | None
@@ -92,9 +100,11 @@ class FastSampler:
 
     dtype: of weights and activations (default: the model's); rotary angles, norms, softmax, actions and Euler steps
     stay float32. device: where it runs (default: the model's). mode: "eager", "compile" (torch.compile), "graph" (CUDA
-    graph of the whole call) or "compile_graph". cache_size: for how many layouts (prompt lengths, cameras) buffers and
-    graphs are kept. bucket: text lengths are rounded up to its multiples, so that a prompt which changes by a token
-    (π0.5's state) does not need another graph; padding is then hidden by a bias. 1: exact lengths, no bias.
+    graph of the whole call), "compile_graph" or "kernels" (a graph of our own fused kernels, `fused`; without CUDA their
+    plain twins, for tests). cache_size: for
+    how many layouts (prompt lengths, cameras) buffers and graphs are kept. bucket: text lengths are rounded up to its
+    multiples, so that a prompt which changes by a token (π0.5's state) does not need another graph; padding is then
+    hidden by a bias. 1: exact lengths, no bias. `prepare` records what calls will need.
     After changing the model's weights make a new sampler: this one holds rearranged copies. release: give up the
     model's own vision and language weights while rearranging them, so that they are never held twice; the model is
     then of use to this sampler only.
@@ -112,7 +122,7 @@ class FastSampler:
     ):
         weight, config = model.gemma.embed_tokens.weight, model.config
         self.model, self.config, self.mode, self.bucket = model, config, mode, bucket
-        self.to = Target(torch.device(device or weight.device), dtype or weight.dtype)
+        self.to = Target(torch.device(device or weight.device), dtype or weight.dtype, blocked=mode != "kernels")
         check_mode(mode, self.to.device)
         pictures, done = config.vision.tokens * len(config.cameras), give_up if release else keep
         self.embedding, head = self.to(weight), model.vocabulary
@@ -133,7 +143,15 @@ class FastSampler:
         compiled = partial(torch.compile, fullgraph=True) if "compile" in mode else (lambda function: function)
         self._prefix, self._step = compiled(self._run_prefix), compiled(self._run_step)
         self.plans, self.graphs, self.tables = Recent(cache_size), Recent(cache_size), Recent(cache_size)
-        self.pool = torch.cuda.graph_pool_handle() if "graph" in mode else None
+        self.records = records(mode, self.to.device)
+        self.pool = torch.cuda.graph_pool_handle() if self.records else None
+        self.rooms: list[Layout] = []
+        self.fused: Fused | None = None
+        if mode == "kernels" and config.expert is not None:
+            from pi0_ros.model.fused.path import Fused
+
+            do = fused_operations(self.to.device)
+            self.fused = Fused(config, do, self.vision, self.trunk, self.expert, self.heads)
 
     @torch.no_grad()
     def __call__(self, inputs: Inputs, noise: Tensor, steps: int = 10, rtc: Rtc | None = None) -> Tensor:
@@ -187,49 +205,122 @@ class FastSampler:
         ((_, layout),) = group_rows(inputs)
         room = self._room(layout)
         plan = self._plan(room, self.config.horizon + 1, steps)
-        tensors = [*self._tensors(inputs, layout, room), noise.float(), *_guide(None, noise)]
-        pictures, tokens, length, state, start, *guide = (tensor.to(self.to.device) for tensor in tensors)
-        behind = self._behind(plan, length)
-        self._fill(plan, pictures, tokens, state, behind)
+        tensors = [*self._tensors(inputs, layout, room), noise.float(), *_guide(None, noise, plan.grid)]
+        own = [tensor.to(self.to.device) for tensor in tensors]
+        pictures, tokens, length, present, state = own[:5]
+        standing = self._standing(plan, length, present)
+        fill, integrate, look = self._fill, self._integrate, self.vision
+        if self.fused is not None:
+            fill, integrate, look = self._fill_fused, self._integrate_fused, self.fused.pictures
+        fill(plan, pictures, tokens, state, standing)
         return {
-            "vision": torch.no_grad()(lambda: self.vision(pictures)),
-            "prefix": torch.no_grad()(lambda: self._fill(plan, pictures, tokens, state, behind)),
-            "steps": torch.no_grad()(lambda: self._integrate(plan, behind, start, None, 0.0, *guide)),
+            "vision": torch.no_grad()(lambda: look(pictures)),
+            "prefix": torch.no_grad()(lambda: fill(plan, pictures, tokens, state, standing)),
+            "steps": torch.no_grad()(lambda: integrate(plan, standing, None, *own[5:])),
         }
+
+    @torch.no_grad()
+    def prepare(
+        self,
+        steps: int = 10,
+        cameras: Sequence[int] | None = None,
+        methods: Sequence[str | None] = (None,),
+        progress: Callable[[int, int], None] = lambda done, of: None,
+    ) -> None:
+        """Record all graphs that calls with one row need, so that none is recorded later: every length of text, any of
+        `cameras` (indices; None: all) present or absent, real-time chunking by any of `methods`.
+
+        Nothing to do in modes that record none. progress: called with how many of how many are done.
+        """
+        if not self.records or self.config.expert is None:
+            return
+        longest = self.config.prompt_length
+        lengths = sorted({min(length, longest) for length in range(self.bucket, longest + self.bucket, self.bucket)})
+        which = tuple(range(len(self.config.cameras))) if cameras is None else tuple(cameras)
+        self.rooms = [Layout(1, which, length) for length in lengths]
+        ways = sorted({self._recorded_method(method) for method in methods})
+        self.graphs.size = self.plans.size = max(self.graphs.size, len(lengths) * len(ways))
+        size, horizon, actions = self.config.vision.image_size, self.config.horizon, self.config.action_dim
+        noise, state = torch.zeros(1, horizon, actions), torch.zeros(1, self.config.state_dim)
+        images = [torch.zeros(1, 3, size, size) for _ in self.config.cameras]
+        here = [torch.tensor([camera in which]) for camera in range(len(images))]
+        done = 0
+        for room in self.rooms:
+            tokens = torch.zeros(1, room.text, dtype=torch.long)
+            inputs = Inputs(images, here, tokens, tokens == 0, None if self.config.adarms else state)
+            for way in ways:
+                rtc = Rtc(noise, 0, 0, way) if way == "prefix" else None
+                self._sample(inputs, room, noise, steps, rtc)
+                done += 1
+                progress(done, len(lengths) * len(ways))
+
+    @torch.no_grad()
+    def measure(self, examples: Sequence[Inputs]) -> Scales:
+        """Scales for `narrow` from recorded observations (mode kernels)."""
+        from pi0_ros.model.fused.narrow import measure
+
+        return measure(self.trunk.layers[:-1], lambda: [self._measure(example) for example in examples])
+
+    def _measure(self, inputs: Inputs) -> None:
+        for rows, layout in group_rows(inputs):
+            plan = self._plan(layout, self.config.horizon + 1)
+            own = self._tensors(inputs.rows(rows), layout, layout)
+            pictures, tokens, length, present, _ = (tensor.to(self.to.device) for tensor in own)
+            standing = self._standing(plan, length, present)
+            self._embed_and_fill(plan, pictures, tokens, standing)
+
+    def narrow(self, scales: Scales) -> None:
+        """Take the trunk's MLPs in 8 bits from here on, by scales of `measure` (mode kernels). Before `prepare`."""
+        from pi0_ros.model.fused.narrow import narrow
+
+        if self.fused is None:
+            raise InputError("8-bit MLPs are part of the fused kernels; use mode kernels")
+        narrow(self.trunk.layers[:-1], scales)
 
     # One layout.
 
     def _sample(self, inputs: Inputs, layout: Layout, noise: Tensor, steps: int, rtc: Rtc | None) -> Tensor:
         vjp = rtc is not None and rtc.method == "vjp"
         room = layout if vjp else self._room(layout)
-        plan = self.plans.get((room, steps), lambda: self._plan(room, self.config.horizon + 1, steps))
-        tensors = [*self._tensors(inputs, layout, room), noise.float(), *_guide(rtc, noise)]
+        plan = self.plans.get((room, steps, vjp), lambda: self._plan(room, self.config.horizon + 1, steps))
+        tensors = [*self._tensors(inputs, layout, room), noise.float(), *_guide(rtc, noise, plan.grid)]
         if vjp:
             return self._sample_vjp(plan, [tensor.to(self.to.device) for tensor in tensors], rtc)
-        method, cap = (None, 0.0) if rtc is None else (rtc.method, rtc.max_guidance_weight)
+        method = None if rtc is None else rtc.method
+        if not self.records:
+            return self._run(plan, method, *(tensor.to(self.to.device, non_blocking=True) for tensor in tensors))
+        recorded = self._recorded_method(method)
 
         def run(*own: Tensor) -> Tensor:
-            return self._run(plan, method, cap, *own)
+            return self._run(plan, recorded, *own)
 
-        if "graph" in self.mode:
-            key = (room, steps, method, cap)
-            return self.graphs.get(key, lambda: Captured(run, tensors, self.to.device, self.pool))(*tensors)
-        return run(*(tensor.to(self.to.device, non_blocking=True) for tensor in tensors))
+        key = (room, steps, recorded)
+        return self.graphs.get(key, lambda: Captured(run, tensors, self.to.device, self.pool))(*tensors)
+
+    def _recorded_method(self, method: str | None) -> str:
+        """What a graph is recorded for: without a previous chunk its strength is zero, and kernels do all in one."""
+        return "prefix" if method == "prefix" and self.fused is None else "identity"
 
     def _room(self, layout: Layout) -> Layout:
-        """The layout with room for a whole number of buckets of text."""
+        """The smallest room prepared that the layout fits into, or one with a whole number of buckets of text."""
+        for room in self.rooms:
+            if room.batch == layout.batch and room.text >= layout.text and set(layout.cameras) <= set(room.cameras):
+                return room
         return replace(layout, text=-(-layout.text // self.bucket) * self.bucket)
 
     def _tensors(self, inputs: Inputs, layout: Layout, room: Layout) -> list[Tensor]:
-        """Pictures [cameras * B, 3, H, W], tokens [B, room], how many of these count (nothing: all) and state, compacted,
-        where they are."""
+        """What a call in a room is given: pictures [cameras * B, 3, H, W], tokens [B, room], how many of these count [1],
+        which cameras are there [cameras] (both empty where all do, and no bias is wanted), and the state."""
         size = self.config.vision.image_size
-        images = [inputs.images[camera] for camera in layout.cameras]
-        pictures = torch.cat(images).float() if images else torch.zeros(0, 3, size, size)
+        nothing = torch.zeros(layout.batch, 3, size, size)
+        images = [inputs.images[camera] if camera in layout.cameras else nothing for camera in room.cameras]
+        pictures = torch.cat([image.to(images[0].device) for image in images]).float() if images else nothing[:0]
         tokens = inputs.tokens[inputs.token_mask.bool()].view(layout.batch, layout.text).long()
-        length = torch.tensor([layout.text] if self.bucket > 1 and room.text else [], dtype=torch.long)
+        hides = self.fused is not None or room != layout or (self.bucket > 1 and room.text > 0)
+        length = torch.tensor([layout.text] if hides else [], dtype=torch.long)
+        present = torch.tensor([camera in layout.cameras for camera in room.cameras] if hides else [], dtype=torch.bool)
         state = torch.zeros(layout.batch, 0) if inputs.state is None else inputs.state.float()
-        return [pictures, F.pad(tokens, (0, room.text - layout.text)), length, state]
+        return [pictures, F.pad(tokens, (0, room.text - layout.text)), length, present, state]
 
     def _plan(self, layout: Layout, behind: int, steps: int = 0) -> Plan:
         """Buffers for a layout with room for `behind` tokens after the prefix."""
@@ -242,72 +333,127 @@ class FastSampler:
         room = prefix + behind + self.config.numerics.decode_offset
         rope = torch.stack(rotary(torch.arange(room, device=self.to.device)[None], c.head_dim), dim=-1)[0]
         grid = time_grid(steps, self.config.numerics.time_grid) if steps else []
-        rows = self.tables.get(steps, lambda: list(self.heads.tables(grid))) if steps else []
+        rows = self.tables.get(steps, lambda: self._rows(grid)) if steps else []
         return Plan(layout, cache, rope, prefix, grid, rows)
+
+    def _rows(self, grid: Sequence[float]) -> list[Any]:
+        return list(self.heads.tables(grid)) if self.fused is None else self.fused.styles(grid)
 
     def _run(
         self,
         plan: Plan,
         method: str | None,
-        cap: float,
         pictures: Tensor,
         tokens: Tensor,
         length: Tensor,
+        present: Tensor,
         state: Tensor,
         noise: Tensor,
         *guide: Tensor,
     ) -> Tensor:
         """A whole call on the device: prefix, state, and all steps. Waits for nothing."""
-        behind = self._behind(plan, length)
-        self._fill(plan, pictures, tokens, state, behind)
-        return self._integrate(plan, behind, noise, method, cap, *guide)
+        standing = self._standing(plan, length, present)
+        if self.fused is not None:
+            self._fill_fused(plan, pictures, tokens, state, standing)
+            return self._integrate_fused(plan, standing, method, noise, *guide)
+        self._fill(plan, pictures, tokens, state, standing)
+        return self._integrate(plan, standing, method, noise, *guide)
 
-    def _behind(self, plan: Plan, length: Tensor) -> Behind:
-        """Where state and actions stand, with `length` [1] text tokens that count ([0]: all). Waits for nothing."""
+    def _standing(self, plan: Plan, length: Tensor, present: Tensor) -> Standing:
+        """Where everything stands, with `length` [1] text tokens that count and `present` [cameras] (both empty: all).
+
+        Tokens that count stand side by side, as if the others were not there. Waits for nothing.
+        """
         own = plan.prefix + (0 if self.config.adarms else 1)
+        end = own + self.config.horizon
         if not length.numel():
-            return Behind(plan.rope[plan.prefix : own], plan.rope[own : own + self.config.horizon], None)
-        first = length + (plan.prefix - plan.layout.text)
-        order = torch.arange(own + self.config.horizon, device=length.device)
-        bias = torch.zeros(len(order), dtype=self.to.dtype, device=length.device)
-        bias.masked_fill_((order >= first) & (order < plan.prefix), torch.finfo(self.to.dtype).min)
-        rows = plan.rope[first + order[: len(order) - plan.prefix]]
-        return Behind(rows[: own - plan.prefix], rows[own - plan.prefix :], bias)
+            return Standing(plan.rope[: plan.prefix], plan.rope[plan.prefix : own], plan.rope[own:end], None)
+        text = torch.arange(plan.layout.text, device=length.device) < length
+        counts = torch.cat(
+            [present.repeat_interleave(self.config.vision.tokens, output_size=plan.prefix - len(text)), text]
+        )
+        position = counts.cumsum(0)
+        order = torch.arange(end, device=length.device)
+        bias = torch.zeros(end, dtype=self.to.dtype, device=length.device)
+        bias[: plan.prefix].masked_fill_(~counts, torch.finfo(self.to.dtype).min)
+        rows = plan.rope[counts.sum() + order[: end - plan.prefix]]
+        return Standing(
+            plan.rope[(position - 1).clamp(min=0)], rows[: own - plan.prefix], rows[own - plan.prefix :], bias
+        )
 
     def _integrate(
         self,
         plan: Plan,
-        behind: Behind,
-        noise: Tensor,
+        standing: Standing,
         method: str | None,
-        cap: float,
+        noise: Tensor,
         previous: Tensor,
         weight: Tensor,
         given: Tensor,
+        strength: Tensor,
     ) -> Tensor:
-        """All steps; previous [B, H, D], weight and given [H, 1] for real-time chunking."""
+        """All steps; previous [B, H, D], weight and given [H, 1] and strength [steps] for real-time chunking."""
         start = plan.prefix + (0 if self.config.adarms else 1)
         x = torch.where(given, previous, noise) if method == "prefix" else noise
         for index, t in enumerate(plan.grid):
             row = plan.rows[index]
             if method == "prefix":
                 row = _per_token(row, plan.rows[-1], given)
-            v = self._step(x, row, behind.actions, plan.cache, start, behind.bias)
+            v = self._step(x, row, standing.actions, plan.cache, start, standing.bias)
             if method == "identity":
-                v = identity(x, v, t, previous, weight, guidance_weight(t, cap))
+                v = identity(x, v, t, previous, weight, strength[index])
             x = x - v / len(plan.grid)
             if method == "prefix":
                 x = torch.where(given, previous, x)
         return x
 
-    def _fill(self, plan: Plan, pictures: Tensor, tokens: Tensor, state: Tensor, behind: Behind) -> None:
+    # The same by fused kernels.
+
+    def _fill_fused(self, plan: Plan, pictures: Tensor, tokens: Tensor, state: Tensor, standing: Standing) -> None:
+        from pi0_ros.model.fused.shapes import Place
+
+        self._embed_and_fill(plan, pictures, tokens, standing)
+        if not self.config.adarms:
+            place = Place(1, plan.prefix, _for_each(standing.state, len(tokens)), standing.bias)
+            self.fused.state(state, plan.rows[0], place, plan.cache)
+
+    def _embed_and_fill(self, plan: Plan, pictures: Tensor, tokens: Tensor, standing: Standing) -> None:
+        from pi0_ros.model.fused.shapes import Place
+
+        if plan.prefix:
+            x = self._embedded(pictures, tokens, self.fused.pictures)
+            place = Place(plan.prefix, 0, _for_each(standing.prefix, len(tokens)), standing.bias)
+            self.fused.prefix(x.flatten(0, 1), place, plan.cache)
+
+    def _integrate_fused(
+        self,
+        plan: Plan,
+        standing: Standing,
+        method: str | None,
+        noise: Tensor,
+        previous: Tensor,
+        weight: Tensor,
+        given: Tensor,
+        strength: Tensor,
+    ) -> Tensor:
+        from pi0_ros.model.fused.shapes import Guide, Place
+
+        start = plan.prefix + (0 if self.config.adarms else 1)
+        place = Place(self.config.horizon, start, _for_each(standing.actions, len(noise)), standing.bias)
+        rows = given.sum(dtype=torch.int32).view(1)
+        guide = Guide(rows, previous.flatten(0, 1), weight.flatten(), strength)
+        return self.fused.steps(noise, plan.grid, plan.rows, place, guide, plan.cache)
+
+    # The same by PyTorch's operators.
+
+    def _fill(self, plan: Plan, pictures: Tensor, tokens: Tensor, state: Tensor, standing: Standing) -> None:
         """Prefix and state into the cache."""
         if plan.prefix:
-            self._prefix(pictures, tokens, plan.rope, plan.cache, False, behind.bias)
+            self._prefix(pictures, tokens, standing.prefix, plan.cache, False, standing.bias)
         if self.config.adarms:
             return
         token, styles = self.heads.embed_state(state), self._plain(self.expert)
-        self.expert(token, styles, behind.state, plan.cache, plan.prefix, False, behind.bias)
+        self.expert(token, styles, standing.state, plan.cache, plan.prefix, False, standing.bias)
 
     def _run_prefix(
         self,
@@ -318,11 +464,16 @@ class FastSampler:
         output: bool,
         bias: Tensor | None = None,
     ) -> Tensor:
+        x = self._embedded(pictures, tokens, self.vision)
+        return self.trunk(x, self._plain(self.trunk), rope, cache, 0, output, bias)
+
+    def _embedded(self, pictures: Tensor, tokens: Tensor, look: Callable[[Tensor], Tensor]) -> Tensor:
+        """What enters the trunk: pictures and text [B, P, width]."""
         x = self._embed_text(tokens)
-        if len(pictures):
-            features = self.vision(pictures).unflatten(0, (-1, len(tokens))).transpose(0, 1).flatten(1, 2)
-            x = torch.cat([features, x], dim=1)
-        return self.trunk(x, self._plain(self.trunk), rope[: x.shape[1]], cache, 0, output, bias)
+        if not len(pictures):
+            return x
+        features = look(pictures).unflatten(0, (-1, len(tokens))).transpose(0, 1).flatten(1, 2)
+        return torch.cat([features, x], dim=1)
 
     def _run_step(
         self, x: Tensor, row: Tensor, table: Tensor, cache: Sequence[KeyValue], start: int, bias: Tensor | None
@@ -346,8 +497,8 @@ class FastSampler:
 
     def _sample_vjp(self, plan: Plan, tensors: Sequence[Tensor], rtc: Rtc) -> Tensor:
         """The paper's guidance needs gradients through the expert: the cached prefix is handed to the plain network."""
-        pictures, tokens, length, state, noise = tensors[:5]
-        self._fill(plan, pictures, tokens, state, self._behind(plan, length[:0]))
+        pictures, tokens, length, present, state, noise = tensors[:6]
+        self._fill(plan, pictures, tokens, state, self._standing(plan, length[:0], present))
         like = self.model.expert.layers[0].self_attn.k_proj.weight
         cache = [(unpair(k[:, :, : plan.prefix]).to(like), v[:, :, : plan.prefix].to(like)) for k, v in plan.cache]
         seen = torch.ones(len(noise), plan.prefix, dtype=torch.bool, device=like.device)
@@ -374,7 +525,8 @@ class FastSampler:
         if not plan.prefix:
             raise InputError("text needs a prompt or a picture to follow; a row has neither")
         pictures, tokens, *_ = (tensor.to(self.to.device) for tensor in self._tensors(inputs, layout, layout))
-        hidden = self._prefix(pictures, tokens, plan.rope, plan.cache, True)
+        # Never compiled: every prompt has its own length, and would be compiled in mid-run.
+        hidden = self._run_prefix(pictures, tokens, plan.rope[: plan.prefix], plan.cache, True)
         ended = torch.zeros(layout.batch, dtype=torch.bool, device=self.to.device)
         ids: list[Tensor] = []
         while len(ids) < max_tokens:
@@ -413,12 +565,25 @@ def group_rows(inputs: Inputs) -> Iterator[tuple[list[int], Layout]]:
         yield rows, Layout(len(rows), cameras, text)
 
 
-def _guide(rtc: Rtc | None, noise: Tensor) -> list[Tensor]:
-    """Previous chunk [B, H, D], weights [H, 1] and given rows [H, 1]; empty without real-time chunking."""
+def _guide(rtc: Rtc | None, noise: Tensor, grid: Sequence[float]) -> list[Tensor]:
+    """Previous chunk [B, H, D], weights [H, 1], given rows [H, 1] and strength [steps]; zeros without real-time chunking."""
+    horizon, strength = noise.shape[1], torch.zeros(len(grid))
     if rtc is None:
-        return [noise.new_empty(0), noise.new_empty(0), torch.empty(0, dtype=torch.bool)]
-    horizon = noise.shape[1]
-    return [rtc.padded(noise).float(), rtc.weights(horizon)[:, None], (torch.arange(horizon) < rtc.delay)[:, None]]
+        return [
+            torch.zeros_like(noise, dtype=torch.float32),
+            torch.zeros(horizon, 1),
+            torch.zeros(horizon, 1) > 0,
+            strength,
+        ]
+    if rtc.method == "identity":
+        strength = torch.tensor([guidance_weight(t, rtc.max_guidance_weight) for t in grid])
+    given = (torch.arange(horizon) < (rtc.delay if rtc.method == "prefix" else 0))[:, None]
+    return [rtc.padded(noise).float(), rtc.weights(horizon)[:, None], given, strength]
+
+
+def _for_each(rows: Tensor, batch: int) -> Tensor:
+    """Rotary rows [T, d / 2, 2] for all of a batch, [B * T, d / 2, 2]."""
+    return rows.contiguous() if batch == 1 else rows.repeat(batch, 1, 1)
 
 
 def _per_token(row: Tensor, zero: Tensor, given: Tensor) -> Tensor:
@@ -431,11 +596,34 @@ def has_compiler() -> bool:
     return any(map(shutil.which, COMPILERS))
 
 
+def records(mode: str, device: torch.device) -> bool:
+    """Whether a call is one CUDA graph."""
+    return "graph" in mode or (mode == "kernels" and device.type == "cuda")
+
+
+def has_triton() -> bool:
+    """Whether the package is there that our kernels are written in."""
+    return importlib.util.find_spec("triton") is not None
+
+
+def fused_operations(device: torch.device) -> Operations:
+    """The fused operations as they run on a device: Triton's kernels on CUDA, elsewhere plain ones."""
+    if device.type != "cuda":
+        from pi0_ros.model.fused import plain
+
+        return plain
+    from pi0_ros.model.fused.launch import Launch, tuning_for
+
+    return Launch(tuning_for(torch.cuda.get_device_capability(device)))
+
+
 def check_mode(mode: str, device: torch.device) -> None:
     """Refuse a way of running the network that cannot be had on `device`. Raises InputError."""
     if mode not in MODES:
         raise InputError(f"mode {mode!r} is unknown; there are {', '.join(MODES)}")
     if "graph" in mode and device.type != "cuda":
         raise InputError(f"mode {mode} records CUDA graphs and the device is {device}; use eager or compile")
+    if mode == "kernels" and device.type == "cuda" and not has_triton():
+        raise InputError("mode kernels needs the package triton (pip install triton); install it, or use graph")
     if mode == "compile" and device.type == "cpu" and not has_compiler():
         raise InputError(f"mode compile needs a C++ compiler ({' or '.join(COMPILERS)}); install one, or use eager")

@@ -102,10 +102,11 @@ def has_onednn(dtype: torch.dtype) -> bool:
 
 @dataclass(frozen=True)
 class Target:
-    """Where and in which type packed weights live."""
+    """Where and in which type packed weights live. blocked: whether in oneDNN's form, where that pays."""
 
     device: torch.device
     dtype: torch.dtype
+    blocked: bool = True
 
     def __call__(self, tensor: Tensor) -> Tensor:
         """A copy on the device in the working type."""
@@ -118,7 +119,7 @@ class Target:
     def fuses(self, weight: Tensor, rows: int, dtype: torch.dtype) -> bool:
         """Whether a product with this weight and `rows` rows pays in oneDNN's form here."""
         large = rows * weight.numel() >= WORTH_BLOCKING
-        return large and self.device.type == "cpu" and has_onednn(dtype)
+        return self.blocked and large and self.device.type == "cpu" and has_onednn(dtype)
 
     def linear(self, weight: Tensor, bias: Tensor | None = None, rows: int = 64, full: bool = False) -> Linear:
         """The quickest linear layer; `rows`: how many rows x will have, `full`: in float32."""

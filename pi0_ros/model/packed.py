@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,9 @@ from pi0_ros.model import gemma, siglip
 from pi0_ros.model.config import GemmaConfig
 from pi0_ros.model.kernels import GeGLU, Linear, Target, attention, pair_rows, rotate_pairs
 from pi0_ros.model.network import Pi0
+
+if TYPE_CHECKING:
+    from pi0_ros.model.fused.narrow import NarrowMlp
 
 Style = tuple[Tensor, Tensor, Tensor] | None  # 1 + scale, shift, gate of one adaRMS norm; None: a plain norm
 Done = Callable[[nn.Module], None]  # what becomes of a module once it is packed: `keep` or `give_up`
@@ -61,6 +65,7 @@ class Layer:
         self.o = to.linear(attention.o_proj.weight, rows=rows)
         self.mlp = GeGLU(*(_folded(p.weight, behind, to) for p in (mlp.gate_proj, mlp.up_proj)), to, rows)
         self.down = to.linear(mlp.down_proj.weight, rows=rows)
+        self.narrow: NarrowMlp | None = None  # the MLP in 8 bits, where there is one
 
     def __call__(
         self,
@@ -112,12 +117,16 @@ class Vision:
         done(tower)
         done(model.projector)
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """Pictures [N, 3, H, W] in [-1, 1] to [N, tokens, language width]."""
+    def patches(self, images: Tensor) -> Tensor:
+        """Pictures [N, 3, H, W] in [-1, 1] to what enters the tower, [N, tokens, vision width]."""
         n, _, height, width = images.shape
         p = self.patch
         cut = images.view(n, 3, height // p, p, width // p, p).permute(0, 2, 4, 1, 3, 5)
-        x = self.embed(cut.reshape(n, -1, 3 * p * p).to(self.position.dtype)) + self.position
+        return self.embed(cut.reshape(n, -1, 3 * p * p).to(self.position.dtype)) + self.position
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Pictures [N, 3, H, W] in [-1, 1] to [N, tokens, language width]."""
+        x = self.patches(images)
         for layer in self.layers:
             x = layer(x)
         return self.project(F.layer_norm(x, x.shape[-1:], *self.norm, eps=siglip.EPSILON))

@@ -38,10 +38,10 @@ def open_case(name: str) -> Case:
     return Case(name, model, io, Inputs(images, masks, io["tokens"], io["token_mask"], state))
 
 
-def small_config(kind: str, heads: int = 4, kv_heads: int = 2, **changes: object) -> ModelConfig:
+def small_config(kind: str, heads: int = 4, kv_heads: int = 2, depth: int = 3, **changes: object) -> ModelConfig:
     """A model small enough to run in a millisecond."""
-    language = GemmaConfig(width=48, depth=3, heads=heads, kv_heads=kv_heads, head_dim=16, mlp=64)
-    expert = GemmaConfig(width=32, depth=3, heads=heads, kv_heads=kv_heads, head_dim=16, mlp=40)
+    language = GemmaConfig(width=48, depth=depth, heads=heads, kv_heads=kv_heads, head_dim=16, mlp=64)
+    expert = GemmaConfig(width=32, depth=depth, heads=heads, kv_heads=kv_heads, head_dim=16, mlp=40)
     settings = {"vocab": 97, "action_dim": 5, "horizon": 6, "prompt_length": 12, "cameras": ("a", "b", "c")} | changes
     vision = VisionConfig(width=32, depth=2, heads=2, mlp=56, image_size=28, patch=14)
     return ModelConfig(kind, vision, language, None if kind == "pi0_fast" else expert, **settings)

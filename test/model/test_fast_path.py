@@ -295,26 +295,77 @@ class Replayed:
             return self.run(*self.inputs).clone()
 
 
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> list[Replayed]:
+    """Modes that record graphs, without a GPU; the graphs that were made."""
+    made: list[Replayed] = []
+
+    def record(*given: object) -> Replayed:
+        made.append(Replayed(*given))
+        return made[-1]
+
+    monkeypatch.setattr(fast_module, "Captured", record)
+    monkeypatch.setattr(fast_module, "check_mode", lambda mode, device: None)
+    monkeypatch.setattr(fast_module, "records", lambda mode, device: True)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None, raising=False)
+    return made
+
+
+@pytest.mark.parametrize("mode", ["graph", "kernels"])
 @pytest.mark.parametrize("method", [None, "identity", "prefix"])
 @pytest.mark.parametrize("kind", ["pi0", "pi05"])
-def test_a_whole_call_runs_from_fixed_inputs_without_waiting(kind, method, monkeypatch) -> None:
-    monkeypatch.setattr(fast_module, "Captured", Replayed)
-    monkeypatch.setattr(fast_module, "check_mode", lambda mode, device: None)
-    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None, raising=False)
+def test_a_whole_call_runs_from_fixed_inputs_without_waiting(kind, method, mode, recorder) -> None:
     generator = torch.Generator().manual_seed(18)
     config = small_config(kind)
     model = random_model(config, generator)
-    sampler = FastSampler(model, mode="graph", bucket=4, cache_size=2)
-    made = []
+    sampler = FastSampler(model, mode=mode, bucket=4, cache_size=2)
     for length in (3, 9, 4, 12, 6, 1):
         inputs, noise = random_inputs(config, 1, generator), torch.randn(1, 6, 5, generator=generator)
         seen = torch.arange(12)[None] < length
         inputs = Inputs(inputs.images, [torch.tensor([True])] * 3, inputs.tokens, seen, inputs.state)
         rtc = method and Rtc(torch.randn(1, 6, 5, generator=generator), 2, 4, method)
         close(sampler(inputs, noise, 3, rtc), sample_actions(model, inputs, noise, 3, rtc))
-        made += [graph for graph in sampler.graphs.values.values() if graph not in made]
         assert len(sampler.graphs.values) <= 2
-    assert len(made) == 4  # for 4 and 12 tokens, for 8, and again for 4, which was dropped for 8
+    assert len(recorder) == 4  # for 4 and 12 tokens, for 8, and again for 4, which was dropped for 8
+
+
+@PROPERTY
+@given(
+    config=configs(),
+    batch=st.integers(1, 3),
+    method=st.sampled_from([None, "identity", "prefix"]),
+    seed=st.integers(0, 10**6),
+)
+def test_the_fused_path_is_the_plain_one(config: ModelConfig, batch: int, method: str | None, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    model, inputs = random_model(config, generator), random_inputs(config, batch, generator)
+    noise = torch.randn(batch, config.horizon, config.action_dim, generator=generator)
+    rtc = method and Rtc(torch.randn(noise.shape, generator=generator), 1, 3, method)
+    close_samples(FastSampler(model, mode="kernels", bucket=seed % 5 + 1), model, inputs, noise, 3, rtc)
+
+
+@pytest.mark.parametrize("mode", ["graph", "kernels"])
+@pytest.mark.parametrize("kind", ["pi0", "pi05"])
+def test_nothing_is_recorded_after_prepare(kind: str, mode: str, recorder) -> None:
+    """Any length, any cameras there or not, with and without a previous chunk."""
+    generator = torch.Generator().manual_seed(24)
+    config, told = small_config(kind), []
+    model = random_model(config, generator)
+    sampler = FastSampler(model, mode=mode, bucket=5, cache_size=1)
+    sampler.prepare(3, (0, 2), (None, "identity", "prefix"), lambda *done: told.append(done))
+    ways = 2 if mode == "graph" else 1
+    count = 3 * ways  # 5, 10 and 12 tokens
+    assert told == [(done, count) for done in range(1, count + 1)]
+    assert len(recorder) == count
+    for length in range(1, 13):
+        for here in ((True, True), (True, False), (False, True), (False, False)):
+            inputs, noise = random_inputs(config, 1, generator), torch.randn(1, 6, 5, generator=generator)
+            masks = [torch.tensor([here[0]]), torch.tensor([False]), torch.tensor([here[1]])]
+            inputs = Inputs(inputs.images, masks, inputs.tokens, torch.arange(12)[None] < length, inputs.state)
+            method = (None, "identity", "prefix")[length % 3]
+            rtc = method and Rtc(torch.randn(1, 6, 5, generator=generator), 2, 4, method)
+            close(sampler(inputs, noise, 3, rtc), sample_actions(model, inputs, noise, 3, rtc))
+    assert len(recorder) == count
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")

@@ -175,7 +175,8 @@ def make_frames(robot: Robot, seeds: range, settings: SimFrameSettings | None = 
         columns[name] = columns[name].astype(np.int32)
     texts, names = tuple(recorder.texts), robot.channel_names
     period = recorder.settings.period
-    return Frames(CAMERAS, names, period, texts, **columns, episode=np.array(episode, np.int32))
+    whole = np.full(len(rows), columns["chunk"].shape[1], np.int32)  # plans are made, so none runs over an end
+    return Frames(CAMERAS, names, period, texts, **columns, episode=np.array(episode, np.int32), valid=whole)
 
 
 def write_frames(

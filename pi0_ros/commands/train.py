@@ -58,6 +58,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--out", type=Path, required=True, help="folder of the run: state, record, curves, checkpoint")
     data = parser.add_argument_group("data (at least one)")
     data.add_argument("--dataset", type=Path, action="append", default=[], help="LeRobot dataset; repeat for a mixture")
+    data.add_argument(
+        "--skip-bad",
+        action="store_true",
+        help="leave out damaged episodes and frames, and list them, instead of refusing",
+    )
     data.add_argument("--frames", type=Path, action="append", default=[], help="frames that an earlier run cached")
     data.add_argument("--sim-episodes", type=int, default=0, help="episodes of the scripted operator to make first")
     data.add_argument("--sim-seed", type=int, default=1_000_000, help="of the first of them")
@@ -100,7 +105,7 @@ def run_command(args: argparse.Namespace) -> int:
     if args.sim_episodes:
         frames.append(str(_simulated(args, model.horizon, model.vision.image_size)))
     for dataset in args.dataset:
-        frames.append(str(_read(dataset, args.out, load_adapter(args.policy), model)))
+        frames.append(str(_read(dataset, args, load_adapter(args.policy), model)))
     run(Plan(tuple(frames), args.policy, model, settings, str(args.out), args.init, tokenizer=tokenizer))
     print(f"{args.out / 'checkpoint'}: ready to load")
     return 0
@@ -131,10 +136,17 @@ def _simulated(args: argparse.Namespace, horizon: int, size: int) -> Path:
     return folder
 
 
-def _read(dataset: Path, out: Path, adapter, model) -> Path:
+def _read(dataset: Path, args: argparse.Namespace, adapter, model) -> Path:
+    from pi0_ros.train.frame_cache import cache_folder, made_of, refreshed
     from pi0_ros.train.from_dataset import write_dataset_frames
 
-    folder = out / "frames" / dataset.resolve().name
-    count = write_dataset_frames(dataset, folder, adapter, model.vision.image_size, model.horizon)
+    size, horizon = model.vision.image_size, model.horizon
+    wanted = made_of(dataset, adapter, size, horizon, args.skip_bad)
+    folder = refreshed(cache_folder(args.out / "frames", dataset), wanted, _say)
+    count = write_dataset_frames(dataset, folder, adapter, size, horizon, args.skip_bad, _say)
     print(f"{dataset}: {count} frames", flush=True)
     return folder
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from pi0_ros.data.errors import DataError
-from pi0_ros.data.layout import STANDARD, Episode, read_layout
+from pi0_ros.data.layout import Episode, Layout, behind, read_layout
+from pi0_ros.data.rows import Rows, read_rows
 from pi0_ros.data.stills import Stills
-from pi0_ros.data.tables import AGAIN, read_table
 from pi0_ros.data.video import TOLERANCE, Picture, VideoReader
 from pi0_ros.data.writer import DatasetWriter, FileLimits
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Dataset", "DatasetWriter", "Episode", "FileLimits"]
 
+_log = logging.getLogger(__name__)
 OPEN_VIDEOS = 16
+WITHIN = 0.49  # of a frame: how far a picture may be from its frame's time
 
 
 class Dataset:
@@ -33,20 +36,29 @@ class Dataset:
     uint8 [H, W, 3] RGB) and "task". Keys of `deltas` (seconds relative to the frame, whole multiples of 1 / fps) are
     [T, ...] instead, with a bool [T] "<key>_is_pad" that marks what lies beyond the episode: its first or last frame is
     repeated there, as lerobot's delta_timestamps do. Numbers are read when first asked for, pictures each time.
+    Frames and episodes are counted by position, whatever gaps the numbers in the files have.
     """
 
-    def __init__(self, folder: str | Path, deltas: Mapping[str, Sequence[float]] | None = None) -> None:
-        """Raises DataError for a folder that is none or incomplete, a key it lacks, or a delta between frames."""
-        self.folder, self.layout = Path(folder), read_layout(folder)
+    def __init__(
+        self, folder: str | Path, deltas: Mapping[str, Sequence[float]] | None = None, skip_bad: bool = False
+    ) -> None:
+        """skip_bad: leave out episodes whose tables are not what meta/ says, and list them in `left_out`.
+
+        Raises DataError for a folder that is none or incomplete, a key it lacks, or a delta between frames.
+        """
+        self.folder, self.layout, self.left_out = Path(folder), read_layout(folder), ()
+        if skip_bad:
+            self.layout, self.left_out = without_bad(self.layout)
         self.version, self.fps, self.features = self.layout.version, self.layout.fps, self.layout.features
         self.episodes, self.tasks, self.stats = self.layout.episodes, self.layout.tasks, self.layout.stats
         self.cameras = tuple(self.layout.cameras)
         self._known(deltas or {})
         self._steps = {key: self._in_frames(key, seconds) for key, seconds in (deltas or {}).items()}
-        self._words = {index: text for text, index in self.tasks.items()}
+        self._words = self.layout.words
         self._starts = np.array([e.start for e in self.episodes])
         self._videos: dict[Path, VideoReader] = {}
-        self._stills: dict[str, tuple[Path, Stills, int]] = {}
+        self._stills: dict[str, tuple[Path, Stills]] = {}
+        self._said_drift = False
 
     def __enter__(self) -> Self:
         return self
@@ -81,8 +93,8 @@ class Dataset:
         return self.episodes[int(np.searchsorted(self._starts, frame, side="right")) - 1]
 
     def task_of(self, frame: int) -> str:
-        """What was done in a frame, in words."""
-        return self._words[int(self.column("task_index")[frame])]
+        """What was done in a frame, in words; "" where the dataset has none for it."""
+        return self._words.get(int(self.column("task_index")[frame]), "")
 
     def column(self, name: str) -> NDArray:
         """A feature of all frames: [N, ...], or [N] where it is a single number or text. Raises DataError if unknown."""
@@ -109,7 +121,10 @@ class Dataset:
         return self._pictures(camera, [frame])[0]
 
     def pictures(self, camera: str, episode: int) -> Iterator[Picture]:
-        """An episode's pictures in order. Raises DataError for an unknown camera or an unreadable file."""
+        """The pictures of the episode at this position in order.
+
+        Raises DataError for an unknown camera or an unreadable file.
+        """
         found = self.episodes[episode]
         for frame in range(found.start, found.stop):
             yield self._pictures(camera, [frame])[0]
@@ -120,10 +135,19 @@ class Dataset:
         if camera not in self.cameras:
             raise DataError(f"{self.folder}: no camera {camera!r}; there are {', '.join(self.cameras) or 'none'}")
         if camera not in episode.videos:
-            stills, first = self._stills_of(self.layout.cameras[camera], episode.data)
-            return [stills.at(int(i) - first) for i in frames]
+            return [self._still(self.layout.cameras[camera], int(i)) for i in frames]
         file, begin = episode.videos[camera]
-        return self._video(file).at([begin + (int(i) - episode.start) / self.fps for i in frames])
+        times = [begin + (int(i) - episode.start) / self.fps for i in frames]
+        video = self._video(file)
+        found = video.at(times, WITHIN / self.fps)
+        if video.drift > TOLERANCE and not self._said_drift:
+            self._said_drift = True
+            _log.warning(
+                "%s: pictures are %.1f ms or more beside their frames' times; the nearest is taken",
+                file,
+                1e3 * video.drift,
+            )
+        return found
 
     def _video(self, file: Path) -> VideoReader:
         if file not in self._videos:
@@ -133,12 +157,13 @@ class Dataset:
             self._videos[file] = VideoReader(file)
         return self._videos[file]
 
-    def _stills_of(self, key: str, file: Path) -> tuple[Stills, int]:
-        """The pictures of a feature in a data file, and the file's first frame; one file of each feature is kept."""
+    def _still(self, key: str, frame: int) -> Picture:
+        """A picture that lies in a table; the pictures of one file of each feature are kept."""
+        rows = self._rows
+        file = rows.files[rows.file[frame]]
         if key not in self._stills or self._stills[key][0] != file:
-            first = min(e.start for e in self.episodes if e.data == file)
-            self._stills[key] = file, Stills(self.folder, file, key), first
-        return self._stills[key][1:]
+            self._stills[key] = file, Stills(self.folder, file, key)
+        return self._stills[key][1].at(int(rows.place[frame]))
 
     def _known(self, keys: Iterable[str]) -> None:
         for key in keys:
@@ -152,40 +177,33 @@ class Dataset:
             raise DataError(f"{self.folder}: deltas of {key!r} fall between frames; give multiples of 1/{self.fps} s")
         return steps
 
+    @property
+    def broken(self) -> NDArray[np.bool_]:
+        """[N] True where the next frame of the episode does not follow one period later: a hole in time."""
+        return self._rows.broken
+
+    @property
+    def _columns(self) -> Mapping[str, NDArray]:
+        return self._rows.columns
+
     @cached_property
-    def _columns(self) -> dict[str, NDArray]:
-        """Every feature that is no picture, rows of all data files behind one another."""
-        files = dict.fromkeys(e.data for e in self.episodes)
-        wanted = {k for k, f in self.features.items() if f["dtype"] not in ("video", "image")}
-        tables = [read_table(file, without=self.layout.stills) for file in files]
-        names = [n for n in tables[0].column_names if n in wanted | set(STANDARD)]
-        for file, table in zip(files, tables, strict=True):
-            lost = sorted({*names, *wanted} - set(table.column_names))
-            if lost:
-                raise DataError(f"{file}: lacks the column {lost[0]!r} of info.json's features; {AGAIN}")
-        shapes = {n: self.features.get(n, {}).get("shape") for n in names}
-        columns = {n: np.concatenate([_array(t.column(n), shapes[n]) for t in tables])[: len(self)] for n in names}
-        return self._complete(columns)
-
-    def _complete(self, columns: dict[str, NDArray]) -> dict[str, NDArray]:
-        """The columns, if they hold the frames that the episodes' table tells of."""
-        count = len(next(iter(columns.values())))
-        index = columns.get("index", np.arange(count))
-        if count < len(self) or not np.array_equal(index, np.arange(count)):
-            raise DataError(f"{self.folder / 'data'}: not the {len(self)} frames that meta/ tells of; {AGAIN}")
-        return columns
+    def _rows(self) -> Rows:
+        """Every row that is no picture. Raises DataError where an episode's rows are not what meta/ says."""
+        rows = read_rows(self.layout)
+        if rows.problems:
+            raise DataError(
+                f"{self.folder}: {next(iter(rows.problems.values()))}; {len(rows.problems)} episode"
+                f"{'s are' if len(rows.problems) > 1 else ' is'} so. --skip-bad leaves them out"
+            )
+        return rows
 
 
-def _array(column: pa.ChunkedArray, shape: Sequence[int] | None) -> NDArray:
-    """[N] of plain values, [N, *shape] of lists; text as str."""
-    values, count = column.combine_chunks(), len(column)
-    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        return np.array(values.to_pylist(), str)
-    if not pa.types.is_nested(values.type):
-        return values.to_numpy(zero_copy_only=False)
-    while pa.types.is_nested(values.type):
-        values = values.flatten()
-    flat = values.to_numpy(zero_copy_only=False).reshape(count, -1)
-    if shape is None:
-        return flat
-    return flat.reshape(count) if tuple(shape) == (1,) else flat.reshape(count, *shape)
+def without_bad(layout: Layout) -> tuple[Layout, tuple[str, ...]]:
+    """The layout without the episodes whose rows are not what meta/ says, and a sentence for each of those."""
+    problems = read_rows(layout).problems
+    if not problems:
+        return layout, ()
+    kept = [e for position, e in enumerate(layout.episodes) if position not in problems]
+    if not kept:
+        raise DataError(f"{layout.folder}: no episode is sound: {next(iter(problems.values()))}")
+    return replace(layout, episodes=behind(kept)), tuple(problems.values())

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import itertools
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pi0_ros.data.errors import DataError
-from pi0_ros.data.tables import read_json, read_json_lines, read_table
+from pi0_ros.data.paths import filled
+from pi0_ros.data.tables import AGAIN, read_json, read_json_lines, read_table
 
+_log = logging.getLogger(__name__)
 PICTURES = "observation.images."
 VERSION = "v3.0"
 READABLE = ("v2.0", "v2.1", VERSION)
@@ -34,7 +39,10 @@ STANDARD: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Episode:
-    """Rows start .. stop - 1 of the dataset; for each camera its file and where in it [s] the episode begins."""
+    """Rows start .. stop - 1 of the dataset; for each camera its file and where in it [s] the episode begins.
+
+    index: the number that the dataset's files give it; numbers may have gaps, so it is no position in a list.
+    """
 
     index: int
     start: int
@@ -51,14 +59,19 @@ class Episode:
 
 @dataclass(frozen=True)
 class Layout:
-    """A dataset without its frames. `features` as in info.json; `stats` per feature and statistic."""
+    """A dataset without its frames.
+
+    features: as in info.json. tasks: words to the number that frames have; words: the other way. stats: per feature and
+    statistic. fps: a whole number where it is one.
+    """
 
     folder: Path
     version: str
-    fps: int
+    fps: int | float
     robot_type: str
     features: Mapping[str, Mapping[str, Any]]
     tasks: Mapping[str, int]
+    words: Mapping[int, str]
     episodes: tuple[Episode, ...]
     stats: Mapping[str, Mapping[str, NDArray]]
 
@@ -83,18 +96,75 @@ def read_layout(folder: str | Path) -> Layout:
     folder = Path(folder)
     if not (folder / INFO).is_file():
         raise DataError(f"{folder / INFO}: not there; give the folder of a LeRobot dataset")
-    info = read_json(folder / INFO)
+    info = checked_info(folder / INFO)
     version = str(info.get("codebase_version", ""))
     if version not in READABLE:
         raise DataError(f"{folder / INFO}: version {version!r} is not read; convert the dataset to {VERSION}")
     if info.get("total_episodes") == 0:
         raise DataError(f"{folder}: has no episode yet; record one first")
     try:
-        tasks, episodes, stats = (_read_v3 if version == VERSION else _read_v2)(folder, info)
-        fps, features, robot = int(info["fps"]), info["features"], str(info.get("robot_type") or "unknown")
-    except (KeyError, TypeError, IndexError) as problem:
-        raise DataError(f"{folder / 'meta'}: lacks {problem}; it is no complete {version} dataset") from problem
-    return Layout(folder, version, fps, robot, features, tasks, episodes, stats)
+        words, episodes, stats = (_read_v3 if version == VERSION else _read_v2)(folder, info)
+        robot = str(info.get("robot_type") or "unknown")
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError, OverflowError) as problem:
+        raise DataError(
+            f"{folder / 'meta'}: lacks or garbles {problem}; it is no complete {version} dataset"
+        ) from problem
+    tasks = {text: index for index, text in words.items()}
+    fps = float(info["fps"])
+    whole = int(fps) if fps.is_integer() else fps
+    layout = Layout(folder, version, whole, robot, info["features"], tasks, words, behind(episodes), stats)
+    check_videos(layout)
+    return layout
+
+
+def checked_info(file: Path) -> dict[str, Any]:
+    """info.json with the types that everything else relies on. Raises DataError with file and key."""
+    info = read_json(file)
+    if not isinstance(info, dict):
+        raise DataError(f"{file}: holds no object; {AGAIN}")
+    fps, features = info.get("fps"), info.get("features")
+    if isinstance(fps, bool) or not isinstance(fps, int | float) or not 0 < fps <= 1000:
+        raise DataError(f"{file}: fps is {fps!r}; it has to be a number of frames a second above 0")
+    if not isinstance(features, dict):
+        raise DataError(f"{file}: features is no object; {AGAIN}")
+    for key, feature in features.items():
+        shape = feature.get("shape") if isinstance(feature, dict) else None
+        sizes = shape if isinstance(shape, list | tuple) else ()
+        if not isinstance(feature, dict) or not isinstance(feature.get("dtype"), str) or len(sizes) > 4:
+            raise DataError(f"{file}: features.{key} has no dtype and shape; {AGAIN}")
+        if shape is not None and not all(isinstance(n, int) and 0 <= n <= 10**6 for n in sizes):
+            raise DataError(f"{file}: features.{key}.shape is {shape!r}; it has to be whole numbers")
+    return info
+
+
+def behind(episodes: Sequence[Episode]) -> tuple[Episode, ...]:
+    """The episodes with their rows behind one another; where meta/ says they begin is stale after some merges."""
+    placed, start = [], 0
+    for episode in episodes:
+        placed.append(replace(episode, start=start, stop=start + episode.length))
+        start += episode.length
+    return tuple(placed)
+
+
+def check_videos(layout: Layout) -> None:
+    """Episodes in one video file may not overlap. Raises DataError with the episodes and the key."""
+    places: dict[tuple[str, Path], list[tuple[float, float, int]]] = {}
+    for episode in layout.episodes:
+        for camera, (file, begin) in episode.videos.items():
+            if not math.isfinite(begin) or begin < 0:
+                raise DataError(
+                    f"{layout.folder / 'meta/episodes'}: episode {episode.index} begins at {begin} s in {file.name}"
+                )
+            places.setdefault((camera, file), []).append((begin, begin + episode.length / layout.fps, episode.index))
+    for (camera, file), spans in places.items():
+        spans.sort()
+        for (_, end, one), (begin, _, two) in itertools.pairwise(spans):
+            if begin < end - 0.5 / layout.fps:
+                raise DataError(
+                    f"{layout.folder / 'meta/episodes'}: episodes {one} and {two} overlap in the video {file.name} of "
+                    f"{camera} ({two} begins at {begin:.2f} s, {one} ends at {end:.2f} s): from_timestamp is wrong, a known "
+                    "fault of merge tools; merge again with a LeRobot that has huggingface/lerobot#2550"
+                )
 
 
 def as_statistics(stats: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, NDArray]]:
@@ -106,10 +176,10 @@ def _cameras(info: Mapping[str, Any], kinds: tuple[str, ...] = ("video",)) -> di
     return {key.removeprefix(PICTURES): key for key, f in info["features"].items() if f["dtype"] in kinds}
 
 
-def _read_v3(folder: Path, info: Mapping[str, Any]) -> tuple[dict[str, int], tuple[Episode, ...], Any]:
+def _read_v3(folder: Path, info: Mapping[str, Any]) -> tuple[dict[int, str], tuple[Episode, ...], Any]:
     table = read_table(folder / TASKS)
-    words = table.column("task" if "task" in table.column_names else "__index_level_0__").to_pylist()
-    tasks = dict(zip(words, map(int, table.column("task_index").to_pylist()), strict=True))
+    texts = table.column("task" if "task" in table.column_names else "__index_level_0__").to_pylist()
+    words = {int(i): str(text or "") for text, i in zip(texts, table.column("task_index").to_pylist(), strict=True)}
     rows = _episode_rows(folder, info)
     episodes = tuple(_episode_v3(folder, info, row) for row in rows[: int(info["total_episodes"])])
     if len(episodes) < int(info["total_episodes"]):
@@ -118,12 +188,12 @@ def _read_v3(folder: Path, info: Mapping[str, Any]) -> tuple[dict[str, int], tup
             "copy or download the whole dataset folder again"
         )
     stats = read_json(folder / STATS) if (folder / STATS).is_file() else {}
-    return tasks, episodes, as_statistics(stats)
+    return words, episodes, as_statistics(stats)
 
 
 def _episode_rows(folder: Path, info: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Rows of meta/episodes without their statistics, by episode."""
-    wanted = ["episode_index", "tasks", "length", "data/chunk_index", "data/file_index", "dataset_from_index"]
+    wanted = ["episode_index", "tasks", "length", "data/chunk_index", "data/file_index"]
     wanted += [
         f"videos/{k}/{n}" for k in _cameras(info).values() for n in ("chunk_index", "file_index", "from_timestamp")
     ]
@@ -133,32 +203,45 @@ def _episode_rows(folder: Path, info: Mapping[str, Any]) -> list[dict[str, Any]]
 
 
 def _episode_v3(folder: Path, info: Mapping[str, Any], row: Mapping[str, Any]) -> Episode:
-    data = info["data_path"].format(chunk_index=row["data/chunk_index"], file_index=row["data/file_index"])
+    place = {"chunk_index": row["data/chunk_index"], "file_index": row["data/file_index"]}
+    data = filled(folder / INFO, "data_path", info["data_path"], place)
     videos = {}
     for camera, key in _cameras(info).items():
         place = {n: row[f"videos/{key}/{n}"] for n in ("chunk_index", "file_index")}
-        file = info["video_path"].format(video_key=key, **place)
-        videos[camera] = (folder / file, float(row[f"videos/{key}/from_timestamp"]))
-    start = int(row["dataset_from_index"])
-    stop = start + int(row["length"])
-    return Episode(int(row["episode_index"]), start, stop, tuple(row["tasks"]), folder / data, videos)
+        file = filled(folder / INFO, "video_path", info["video_path"], {"video_key": key, **place})
+        videos[camera] = (file, float(row[f"videos/{key}/from_timestamp"]))
+    return Episode(int(row["episode_index"]), 0, int(row["length"]), _texts(row["tasks"]), data, videos)
 
 
-def _read_v2(folder: Path, info: Mapping[str, Any]) -> tuple[dict[str, int], tuple[Episode, ...], Any]:
-    from pi0_ros.data.statistics import aggregate
+def _texts(tasks: Any) -> tuple[str, ...]:
+    """The instructions of an episode; one that is empty or null is left out."""
+    return tuple(str(text) for text in ([tasks] if isinstance(tasks, str) else tasks or ()) if text)
 
-    tasks = {t["task"]: int(t["task_index"]) for t in read_json_lines(folder / "meta/tasks.jsonl")}
-    episodes, start = [], 0
+
+def _read_v2(folder: Path, info: Mapping[str, Any]) -> tuple[dict[int, str], tuple[Episode, ...], Any]:
+    words = {int(t["task_index"]): str(t["task"] or "") for t in read_json_lines(folder / "meta/tasks.jsonl")}
+    episodes = []
     for row in sorted(read_json_lines(folder / "meta/episodes.jsonl"), key=lambda r: r["episode_index"]):
         index, length = int(row["episode_index"]), int(row["length"])
         place = {"episode_chunk": index // int(info.get("chunks_size", 1000)), "episode_index": index}
-        data = folder / info.get("data_path", DATA_PATH_2).format(**place)
-        videos = {c: (folder / info["video_path"].format(video_key=k, **place), 0.0) for c, k in _cameras(info).items()}
-        episodes.append(Episode(index, start, start + length, tuple(row["tasks"]), data, videos))
-        start += length
+        data = filled(folder / INFO, "data_path", info.get("data_path", DATA_PATH_2), place)
+        videos = {
+            camera: (filled(folder / INFO, "video_path", info["video_path"], {"video_key": key, **place}), 0.0)
+            for camera, key in _cameras(info).items()
+        }
+        episodes.append(Episode(index, 0, length, _texts(row["tasks"]), data, videos))
+    return words, tuple(episodes), _stats_v2(folder)
+
+
+def _stats_v2(folder: Path) -> Mapping[str, Mapping[str, NDArray]]:
+    """Statistics of the episodes put together, {} where they do not fit together (training computes its own)."""
+    from pi0_ros.data.statistics import aggregate
+
     each = folder / "meta/episodes_stats.jsonl"
-    if each.is_file():
-        stats = aggregate([as_statistics(line["stats"]) for line in read_json_lines(each)])
-    else:
-        stats = as_statistics(read_json(folder / STATS)) if (folder / STATS).is_file() else {}
-    return tasks, tuple(episodes), stats
+    if not each.is_file():
+        return as_statistics(read_json(folder / STATS)) if (folder / STATS).is_file() else {}
+    try:
+        return aggregate([as_statistics(line["stats"]) for line in read_json_lines(each)])
+    except (ValueError, KeyError, TypeError) as problem:
+        _log.warning("%s: the statistics are left out (%s); they are of other shapes than one another", each, problem)
+        return {}

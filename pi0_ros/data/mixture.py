@@ -19,7 +19,3 @@ def mixture_weights(sizes: Sequence[int], exponent: float = EXPONENT) -> NDArray
     shares = np.asarray(sizes, np.float64) ** exponent
     return shares / shares.sum()
 
-
-def frame_chances(sizes: Sequence[int], exponent: float = EXPONENT) -> NDArray[np.float64]:
-    """Chance of every frame of the datasets behind one another [sum(sizes)], frames of one dataset alike."""
-    return np.repeat(mixture_weights(sizes, exponent) / np.asarray(sizes), sizes)

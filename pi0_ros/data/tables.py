@@ -52,9 +52,13 @@ def read_table(file: Path, columns: Sequence[str] | None = None, without: Sequen
     damaged."""
     with _told(file):
         opened = pq.ParquetFile(file)
+        names = opened.schema_arrow.names
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"the column {twice[0]!r} stands there twice")
         if without:
-            columns = [name for name in opened.schema_arrow.names if name not in without]
-        return opened.read(columns=None if columns is None else list(columns))
+            columns = [name for name in names if name not in without]
+        return opened.read(columns=None if columns is None else [name for name in columns if name in names])
 
 
 @contextmanager
@@ -63,8 +67,22 @@ def _told(file: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as problem:
         raise DataError(f"{file}: this file of the dataset is missing; {AGAIN}") from problem
-    except (OSError, ValueError, pa.ArrowException) as problem:
-        raise DataError(f"{file}: is damaged ({problem}); {AGAIN}") from problem
+    except (OSError, ValueError, RecursionError, pa.ArrowException) as problem:
+        raise DataError(pointer(file) or f"{file}: is damaged ({problem}); {AGAIN}") from problem
+
+
+def pointer(file: Path) -> str:
+    """What to do where a file is a git-lfs pointer in place of its content, "" where it is none."""
+    try:
+        with file.open("rb") as opened:
+            is_pointer = opened.read(40).startswith(b"version https://git-lfs")
+    except OSError:
+        return ""
+    return (
+        f"{file}: is a git-lfs pointer and not the file; run `git lfs pull` in the dataset's folder"
+        if is_pointer
+        else ""
+    )
 
 
 def append_rows(file: Path, rows: pa.Table) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from pi0_ros.data.encoded_pictures import PictureError, check_size
 from pi0_ros.data.errors import DataError
+from pi0_ros.data.tables import pointer
 
 Picture = NDArray[np.uint8]
 
@@ -113,13 +115,14 @@ class VideoReader:
             raise self._damaged(problem) from problem
         self._track.codec_context.thread_count = 1
         self._frames: Iterator[Any] = iter(())
+        self.drift = 0.0  # [s] how far a picture was from its frame's time, at most
         self._last: tuple[float, Any] | None = None  # the frame decoded last and its time
 
     def _damaged(self, problem: Exception) -> DataError:
-        return DataError(f"{self.file}: cannot be decoded ({problem}); copy or download this file again")
+        return DataError(pointer(self.file) or f"{self.file}: cannot be decoded ({problem}); copy or download it again")
 
     def at(self, seconds: Sequence[float], tolerance: float = TOLERANCE) -> list[Picture]:
-        """The pictures at these times of the file, uint8 [H, W, 3] RGB each.
+        """The pictures nearest to these times of the file, uint8 [H, W, 3] RGB each.
 
         Raises DataError where there is none within `tolerance` seconds.
         """
@@ -128,23 +131,28 @@ class VideoReader:
             time, frame = self._nearest(second, tolerance)
             if abs(time - second) > tolerance:
                 raise DataError(
-                    f"{self.file}: has no picture at {second:.4f} s, the nearest is at {time:.4f} s; "
-                    "the file does not belong to this dataset's meta/episodes, copy the folder again"
+                    f"{self.file}: has no picture within {tolerance:.4f} s of {second:.4f} s, the nearest is at "
+                    f"{time:.4f} s; LeRobot expects frame n at n / fps s from where meta/episodes says that the episode "
+                    "begins, so either that is wrong or the video has another rate: encode it again at a constant rate"
                 )
+            self.drift = max(self.drift, abs(time - second))
             found[second] = frame.to_ndarray(format="rgb24")
         return [found[second] for second in seconds]
 
     def _nearest(self, second: float, tolerance: float) -> tuple[float, Any]:
-        """The first frame not before `second`, or the last one."""
-        near = self._last is not None and 0 <= second - self._last[0] + tolerance <= SEEK_AHEAD
+        """The frame nearest to `second` among those from `tolerance` before it on, or the last one."""
+        near = self._last is not None and 0 <= second - self._last[0] + TOLERANCE <= SEEK_AHEAD
         try:
             if not near:
-                self._seek(second)
-            while self._last is None or self._last[0] < second - tolerance:
+                self._seek(second - tolerance)
+            while self._last is None or self._last[0] < second - TOLERANCE:
                 frame = next(self._frames, None)
                 if frame is None:
                     break
-                self._last = (float(frame.pts * self._track.time_base), frame)
+                before, self._last = self._last, (float(frame.pts * self._track.time_base), frame)
+                if before is not None and second - before[0] < self._last[0] - second:
+                    self._frames, self._last = itertools.chain([frame], self._frames), before
+                    break
         except av.FFmpegError as problem:
             raise self._damaged(problem) from problem
         if self._last is None:

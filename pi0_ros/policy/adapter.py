@@ -8,7 +8,7 @@ the row before. Offsets are taken after signs and conversions, as openpi does. T
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -121,6 +121,21 @@ class Remote:
 
 
 @dataclass(frozen=True)
+class RecordedKeys:
+    """How a recorded dataset calls what the adapter needs, where it is not LeRobot's way.
+
+    state, action: features that are joined in order. state_names, action_names: channels of the joined vectors, where
+    info.json has other names or none. cameras: robot camera -> picture feature (without `observation.images.`).
+    """
+
+    state: tuple[str, ...] = ()
+    action: tuple[str, ...] = ()
+    state_names: tuple[str, ...] = ()
+    action_names: tuple[str, ...] = ()
+    cameras: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Adapter:
     """One robot as one kind of checkpoint sees it.
 
@@ -130,6 +145,7 @@ class Adapter:
     0, "" and None leave a choice to the checkpoint's own files. `period` is in seconds, `horizon` in rows.
     `noise` is the size of the noise that plans start from: 1 as trained; less makes plans agree with one another.
     `finished` are subtasks by which the network says that nothing is left to do.
+    `dataset` says how recorded data call these vectors and cameras, for training.
     """
 
     name: str
@@ -149,6 +165,7 @@ class Adapter:
     remote: Remote | None = None
     noise: float = 1.0
     finished: tuple[str, ...] = ()
+    dataset: RecordedKeys | None = None
 
     @property
     def state_channels(self) -> tuple[str, ...]:
@@ -184,8 +201,17 @@ def state_to_model(adapter: Adapter, state: Mapping[str, float]) -> Array:
     lost = [c for c in adapter.state_channels if not np.isfinite(state.get(c, np.nan))]
     if lost:
         raise PolicyError(f"no measured value for {', '.join(lost)}; the policy {adapter.name} needs it")
-    parts = [_forward(b, np.array([state[c] for c in b.channels], np.float64), state=True) for b in adapter.state]
-    return np.concatenate(parts) if parts else np.zeros(0)
+    return blocks_forward(adapter.state, np.array([state[c] for c in adapter.state_channels], np.float64), state=True)
+
+
+def blocks_forward(blocks: Sequence[Block], values: Array, state: bool) -> Array:
+    """Channels [..., D] in the blocks' order and robot units to the model's vector [..., D]."""
+    parts, start = [], 0
+    for block in blocks:
+        stop = start + len(block.channels)
+        parts.append(_forward(block, values[..., start:stop], state=state))
+        start = stop
+    return np.concatenate(parts, axis=-1) if parts else np.zeros((*values.shape[:-1], 0))
 
 
 def actions_to_model(adapter: Adapter, values: ArrayLike, names: Sequence[str]) -> Array:
@@ -249,7 +275,7 @@ def _one_of_two(block: Block, binary: Binary, values: Array, before: Mapping[str
 
 KEYS = (
     "policy", "cameras", "high_level_cameras", "missing_cameras", "state", "actions", "hold", "period", "horizon",
-    "asset", "normalisation", "resampler", "prompt", "remote", "noise", "finished",
+    "asset", "normalisation", "resampler", "prompt", "remote", "noise", "finished", "dataset",
 )  # fmt: skip
 ACTION_KEYS = ("delta", "scale", "clip", "threshold", "hysteresis")
 PROMPT_KEYS = ("kind", "dialect", "length", "state", "pad_state_to", "control_mode", "lowercase")
@@ -313,6 +339,7 @@ def adapter_from(root: YamlNode) -> Adapter:
         remote=_optional(section, "remote", lambda n: _remote(n, missing), None),
         noise=_optional(section, "noise", _noise, 1.0),
         finished=_optional(section, "finished", YamlNode.texts, ()),
+        dataset=_optional(section, "dataset", _recorded_keys, None),
     )
     _check_channels(root, section, adapter)
     return adapter
@@ -340,6 +367,15 @@ def _prompt(node: YamlNode) -> dict[str, Any]:
         else:
             found[key] = child.text() if key == "control_mode" else child.whole(above=-1)
     return found
+
+
+def _recorded_keys(node: YamlNode) -> RecordedKeys:
+    section = node.section("state", "action", "state_names", "action_names", "cameras")
+    lists = {
+        key: _optional(section, key, YamlNode.texts, ()) for key in ("state", "action", "state_names", "action_names")
+    }
+    cameras = _optional(section, "cameras", lambda n: {k: child.text() for k, child in n.items()}, {})
+    return RecordedKeys(**lists, cameras=cameras)
 
 
 REMOTE_KEYS = (
@@ -521,9 +557,14 @@ def adapter_to_dict(adapter: Adapter) -> dict[str, Any]:
         "prompt": adapter.prompt and dict(adapter.prompt),
         "remote": adapter.remote and _remote_dict(adapter.remote),
         "finished": list(adapter.finished),
+        "dataset": adapter.dataset and {k: v for k, v in _plain(asdict(adapter.dataset)).items() if v},
     }
     calm = {} if adapter.noise == 1.0 else {"noise": adapter.noise}
     return values | {k: v for k, v in optional.items() if v} | calm
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
 
 def _block_dict(block: Block) -> dict[str, Any]:

@@ -41,13 +41,14 @@ class Examples:
     """Examples drawn together.
 
     counts: [B, L] tokens with a loss. actions: normalised [B, H, D], None for words. objects: None where nothing is
-    known of them.
+    known of them. valid: [B] rows of the actions that were shown, the first ones; the others carry no loss.
     """
 
     inputs: Inputs
     counts: Tensor
     actions: Tensor | None = None
     objects: Objects | None = None
+    valid: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,8 @@ class ExampleMaker:
         targets = self.pipeline.normalised_actions(chunk, state)
         inputs, counts = self._joined(rows, prompts, answers, FAST, rng, changes)
         objects = self._objects(rows, changes)
-        return Examples(inputs, counts, torch.from_numpy(targets.astype(np.float32)), objects)
+        valid = torch.from_numpy(frames.valid[rows].astype(np.int64))
+        return Examples(inputs, counts, torch.from_numpy(targets.astype(np.float32)), objects, valid)
 
     def _changes(self, count: int, rng: np.random.Generator | None) -> list[Change]:
         if rng is None or not self.settings.symmetry:

@@ -39,7 +39,7 @@ class Stacked:
         return np.stack([self._parts[p][r - self._starts[p]] for p, r in zip(part, rows, strict=True)])
 
 
-_ARRAYS = ("images", "state", "chunk", "task", "high_task", "high_target", "grounding", "episode")
+_ARRAYS = ("images", "state", "chunk", "task", "high_task", "high_target", "grounding", "episode", "valid")
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class Frames:
     high_task, high_target: int32 [N], indices into `texts`: a task and what to do next for it; -1 where not known.
     grounding: int16 [N, G]: numbers in 0..1023 that the text head learns to say (places in pictures, PaliGemma's
         location tokens), -1 where none. episode: int32 [N].
+    valid: int32 [N]: how many rows of `chunk` were shown; the rest lies behind the episode's end and carries no loss.
     """
 
     cameras: tuple[str, ...]
@@ -66,6 +67,7 @@ class Frames:
     high_target: NDArray[np.int32]
     grounding: NDArray[np.int16]
     episode: NDArray[np.int32]
+    valid: NDArray[np.int32]
 
     def __len__(self) -> int:
         return len(self.state)
@@ -90,6 +92,9 @@ def load_frames(folder: Path) -> Frames:
     if not file.is_file():
         raise TrainError(f"{folder}: no frames.json there; give a folder written by `pi0 train`'s cache")
     names = json.loads(file.read_text(encoding="utf-8"))
+    missing = [n for n in _ARRAYS if not (folder / f"{n}.npy").is_file()]
+    if missing:
+        raise TrainError(f"{folder}: {missing[0]}.npy is missing; frames of an older version have to be made anew")
     arrays = {n: np.load(folder / f"{n}.npy", mmap_mode="r", allow_pickle=False) for n in _ARRAYS}
     lists = {k: tuple(names[k]) for k in ("cameras", "channels", "texts")}
     return Frames(period=float(names["period"]), **lists, **arrays)
@@ -102,6 +107,7 @@ def join(parts: Sequence[Frames]) -> Frames:
     """
     if not parts:
         raise TrainError("there is not one frame to train on")
+    parts = [part for part in parts if len(part)] or list(parts[:1])
     first = parts[0]
     for part in parts[1:]:
         if (part.cameras, part.channels, part.period) != (first.cameras, first.channels, first.period):
@@ -117,7 +123,7 @@ def join(parts: Sequence[Frames]) -> Frames:
         table = np.array([*(at[t] for t in part.texts), -1], np.int32)  # the last entry answers index -1
         return table[getattr(part, name)]
 
-    plain = {n: np.concatenate([getattr(p, n) for p in parts]) for n in ("state", "chunk", "grounding")}
+    plain = {n: np.concatenate([getattr(p, n) for p in parts]) for n in ("state", "chunk", "grounding", "valid")}
     plain["images"] = Stacked([p.images for p in parts])
     indexed = {n: np.concatenate([renumbered(p, n) for p in parts]) for n in ("task", "high_task", "high_target")}
     episode = np.concatenate([p.episode + o for p, o in zip(parts, offsets, strict=True)]).astype(np.int32)

@@ -9,39 +9,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pi0_ros.data.dataset import Dataset
-from pi0_ros.policy.adapter import Adapter, actions_to_model, state_to_model
+from pi0_ros.policy.adapter import Adapter
 from pi0_ros.policy.resize import pil_bilinear
 from pi0_ros.train.errors import TrainError
-from pi0_ros.train.frames import Frames, place_number, save_frames
+from pi0_ros.train.frames import Frames, load_frames, place_number, save_frames
+from pi0_ros.train.recorded_vectors import model_vectors, unusable
 
 SHARD = 4000  # frames a folder
-STATE, ACTION = "observation.state", "action"
 
 
-def frames_of(dataset: Dataset, adapter: Adapter, size: int, horizon: int, episodes: Sequence[int]) -> Frames:
-    """Frames of some episodes, states and chunks in the model's order and units.
+def frames_of(
+    dataset: Dataset, adapter: Adapter, size: int, horizon: int, episodes: Sequence[int], skip_bad: bool = False
+) -> Frames:
+    """Frames of the episodes at these positions, states and chunks in the model's order and units.
 
-    Frames whose chunk would run over a disturbance (`perturbed`) are left out. Raises TrainError where the dataset
-    lacks a camera or channel of the adapter, or its rate does not divide by the adapter's period.
+    Left out are frames without an instruction, and those whose chunk would run over a disturbance (`perturbed`) or a
+    hole in time; with `skip_bad` also those with a value that is no number. Raises TrainError where the dataset lacks a
+    camera or channel of the adapter, its rate does not divide by the adapter's period, or no frame is left.
     """
     stride = _stride(dataset, adapter)
     cameras = _cameras(dataset, adapter)
-    state, action = _vectors(dataset, adapter)
-    words = {index: text for text, index in dataset.tasks.items()}
+    state, action = model_vectors(dataset, adapter)
+    bad = _bad(dataset, state, action, adapter, skip_bad)
     texts: dict[str, int] = {}
     rows: list[int] = []
+    positions: list[int] = []
     pictures: list[NDArray[np.uint8]] = []
     for number in episodes:
-        kept = _kept(dataset, dataset.episodes[number], horizon * stride)
+        kept = _kept(dataset, dataset.episodes[number], horizon * stride, bad)
         rows += kept
-        pictures += _pictures(dataset, cameras, number, size, kept)
+        positions += [number] * len(kept)
+        pictures += _pictures(dataset, cameras, number, size, kept) if kept else []
     if not rows:
-        raise TrainError(f"{dataset.folder}: no frame of episodes {list(episodes)[:5]}... can be used")
+        return empty_frames(cameras, adapter, size, horizon, state.shape[1])
     index = np.array(rows)
     high = [_high(dataset, r) for r in rows]
     note: Callable[[str], int] = lambda text: texts.setdefault(text, len(texts)) if text else -1
-    task = np.array([note(words[int(t)]) for t in dataset.column("task_index")[index]], np.int32)
+    task = np.array([note(dataset.task_of(r)) for r in rows], np.int32)
     asked = np.array([[note(a), note(b)] for a, b in high], np.int32)
+    chunk, valid = _chunks(dataset, action, index, np.array(positions), horizon, stride)
     return Frames(
         cameras=tuple(slot for slot, _ in cameras),
         channels=adapter.action_channels,
@@ -49,32 +55,91 @@ def frames_of(dataset: Dataset, adapter: Adapter, size: int, horizon: int, episo
         texts=tuple(texts),
         images=np.stack(pictures),
         state=state[index].astype(np.float32),
-        chunk=_chunks(dataset, action, index, horizon, stride).astype(np.float32),
+        chunk=chunk.astype(np.float32),
         task=task,
         high_task=asked[:, 0],
         high_target=asked[:, 1],
-        grounding=np.stack([_grounding(dataset, r, words) for r in rows]),
-        episode=dataset.column("episode_index")[index].astype(np.int32),
+        grounding=np.stack([_grounding(dataset, r) for r in rows]),
+        episode=np.array(positions, np.int32),
+        valid=valid,
     )
 
 
-def write_dataset_frames(folder: Path, out: Path, adapter: Adapter, size: int, horizon: int) -> int:
-    """Write a dataset's frames in shards below `out`; shards that are there already are kept. Frames in all."""
-    dataset = Dataset(folder)
+def empty_frames(cameras: Sequence[tuple[str, str]], adapter: Adapter, size: int, horizon: int, width: int) -> Frames:
+    """No frame at all, of the right shapes: a shard of which nothing can be used."""
+    none = np.zeros(0, np.int32)
+    return Frames(
+        cameras=tuple(slot for slot, _ in cameras),
+        channels=adapter.action_channels,
+        period=adapter.period,
+        texts=(),
+        images=np.zeros((0, len(cameras), size, size, 3), np.uint8),
+        state=np.zeros((0, width), np.float32),
+        chunk=np.zeros((0, horizon, len(adapter.action_channels)), np.float32),
+        task=none,
+        high_task=none,
+        high_target=none,
+        grounding=np.zeros((0, 0), np.int16),
+        episode=none,
+        valid=none,
+    )
+
+
+def _bad(dataset: Dataset, state: NDArray, action: NDArray, adapter: Adapter, skip: bool) -> NDArray[np.bool_]:
+    """Frames [N] with a value that is no number. Raises TrainError for them, unless they are to be left out."""
+    bad, what = unusable(state, action, adapter)
+    if bad.any() and not skip:
+        row = int(np.flatnonzero(bad)[0])
+        episode = dataset.episode_of(row)
+        raise TrainError(
+            f"{dataset.folder}: {what} is no number in episode {episode.index}, frame {row - episode.start} "
+            f"({int(bad.sum())} frames in all); mend them, or leave them out with --skip-bad"
+        )
+    return bad
+
+
+def write_dataset_frames(
+    folder: Path,
+    out: Path,
+    adapter: Adapter,
+    size: int,
+    horizon: int,
+    skip_bad: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> int:
+    """Write a dataset's frames in shards below `out`; shards that are there already are kept. Frames that can be used.
+
+    `out` holds nothing else, and what of the same dataset (`frame_cache.refreshed`). `say` is told what is left out.
+    Raises TrainError where no frame can be used, DataError for a damaged dataset.
+    """
+    dataset = Dataset(folder, skip_bad=skip_bad)
+    for problem in dataset.left_out:
+        say(f"{folder}: left out: {problem}")
     total = 0
     for number, episodes in enumerate(_shards(dataset)):
         shard = out / f"shard-{number:05d}"
         if not shard.is_dir():
-            save_frames(frames_of(dataset, adapter, size, horizon, episodes), shard)
-        total += sum(dataset.episodes[e].length for e in episodes)
+            save_frames(frames_of(dataset, adapter, size, horizon, episodes, skip_bad), shard)
+        total += len(load_frames(shard))
+        say(f"{folder}: {total} frames of {sum(e.length for e in dataset.episodes[: episodes[-1] + 1])} read")
+    if not total:
+        raise TrainError(f"{folder}: no frame can be used: none has an instruction and a whole chunk")
+    if total < len(dataset):
+        wordless = sum(not dataset.task_of(i) for i in range(len(dataset)))
+        holes = int(dataset.broken.sum())
+        say(
+            f"{folder}: {len(dataset) - total} of {len(dataset)} frames are left out ({wordless} without an instruction; "
+            f"{holes} holes in time, over which no chunk runs)"
+        )
     return total
 
 
 def _shards(dataset: Dataset) -> Iterator[list[int]]:
+    """Positions of episodes, about `SHARD` frames together."""
     shard: list[int] = []
     size = 0
-    for episode in dataset.episodes:
-        shard.append(episode.index)
+    for position, episode in enumerate(dataset.episodes):
+        shard.append(position)
         size += episode.length
         if size >= SHARD:
             yield shard
@@ -84,38 +149,43 @@ def _shards(dataset: Dataset) -> Iterator[list[int]]:
 
 
 def _stride(dataset: Dataset, adapter: Adapter) -> int:
+    """Frames from one row of a chunk to the next. Raises TrainError where that is no whole number."""
     stride = adapter.period * dataset.fps
-    if abs(stride - round(stride)) > 1e-6 or stride < 0.5:
-        raise TrainError(f"{dataset.folder}: {dataset.fps} fps gives no rows every {adapter.period:g} s")
+    if abs(stride - round(stride)) > 1e-3 or stride < 0.5:
+        fits = ", ".join(f"{k / dataset.fps:.6g}" for k in range(1, 5))
+        raise TrainError(
+            f"{dataset.folder / 'meta/info.json'}: {dataset.fps:g} fps gives no rows every {adapter.period:g} s; set "
+            f"`period:` in {adapter.file} to a multiple of 1/{dataset.fps:g} s ({fits}), or resample the dataset"
+        )
     return round(stride)
 
 
 def _cameras(dataset: Dataset, adapter: Adapter) -> list[tuple[str, str]]:
-    pairs = [(slot, camera) for slot, camera in adapter.cameras.items() if camera is not None]
+    called = adapter.dataset.cameras if adapter.dataset else {}
+    pairs = [(slot, called.get(camera, camera)) for slot, camera in adapter.cameras.items() if camera is not None]
     lost = [camera for _, camera in pairs if camera not in dataset.cameras]
     if lost:
-        raise TrainError(f"{dataset.folder}: no camera {', '.join(lost)}; it has {', '.join(dataset.cameras)}")
+        raise TrainError(
+            f"{dataset.folder}: no camera {', '.join(lost)}; it has {', '.join(dataset.cameras)}; where it calls them "
+            f"otherwise, say so under `dataset: {{cameras: ...}}` in {adapter.file}"
+        )
     return pairs
 
 
-def _vectors(dataset: Dataset, adapter: Adapter) -> tuple[NDArray, NDArray]:
-    """State and action of all frames in the model's order and units."""
-    state, action = dataset.column(STATE), dataset.column(ACTION)
-    state_names, action_names = (dataset.features[n].get("names") or [] for n in (STATE, ACTION))
-    lost = [c for c in adapter.state_channels if c not in state_names]
-    lost += [c for c in adapter.action_channels if c not in action_names]
-    if lost:
-        raise TrainError(f"{dataset.folder}: no channel {', '.join(dict.fromkeys(lost))}; the adapter needs it")
-    named = [dict(zip(state_names, map(float, row), strict=True)) for row in state]
-    return np.stack([state_to_model(adapter, row) for row in named]), actions_to_model(adapter, action, action_names)
+def _kept(dataset: Dataset, episode, reach: int, bad: NDArray[np.bool_]) -> list[int]:
+    """Frames of an episode with an instruction, and with nothing in their chunk that it may not run over.
 
-
-def _kept(dataset: Dataset, episode, reach: int) -> list[int]:
-    rows = range(episode.start, episode.stop)
-    if "perturbed" not in dataset.features:
-        return list(rows)
-    pushed = np.flatnonzero(dataset.column("perturbed")[episode.start : episode.stop]) + episode.start
-    return [r for r in rows if not np.any((pushed > r) & (pushed < r + reach))]
+    A chunk that begins before a disturbance or a hole may not reach it; one that begins there may.
+    """
+    rows = np.arange(episode.start, episode.stop)
+    ends = np.flatnonzero(dataset.broken[episode.start : episode.stop]) + episode.start + 1  # first frames after a hole
+    if "perturbed" in dataset.features:
+        ends = np.r_[ends, np.flatnonzero(dataset.column("perturbed")[episode.start : episode.stop]) + episode.start]
+    worded = np.array([bool(dataset.task_of(r)) for r in rows])
+    crossed = ((ends[None] > rows[:, None]) & (ends[None] < rows[:, None] + reach)).any(1)
+    broken = np.flatnonzero(bad[episode.start : episode.stop]) + episode.start
+    spoilt = ((broken[None] >= rows[:, None]) & (broken[None] < rows[:, None] + reach)).any(1)
+    return [int(r) for r in rows[worded & ~crossed & ~spoilt]]
 
 
 def _pictures(
@@ -130,11 +200,17 @@ def _pictures(
     ]
 
 
-def _chunks(dataset: Dataset, action: NDArray, index: NDArray, horizon: int, stride: int) -> NDArray:
-    """Rows k * stride frames ahead [N, H, D]; beyond an episode's end the last one is repeated."""
-    stops = np.array([e.stop for e in dataset.episodes])[dataset.column("episode_index")[index].astype(int)]
-    rows = np.minimum(index[:, None] + stride * np.arange(horizon), stops[:, None] - 1)
-    return action[rows]
+def _chunks(
+    dataset: Dataset, action: NDArray, index: NDArray, episode: NDArray, horizon: int, stride: int
+) -> tuple[NDArray, NDArray[np.int32]]:
+    """Rows k * stride frames ahead [N, H, D], and how many of them lie in the episode [N].
+
+    Rows beyond the episode's end repeat the last one; they carry no loss (LeRobot's `action_is_pad`).
+    """
+    stops = np.array([e.stop for e in dataset.episodes])[episode]
+    rows = index[:, None] + stride * np.arange(horizon)
+    valid = (rows < stops[:, None]).sum(1).astype(np.int32)
+    return action[np.minimum(rows, stops[:, None] - 1)], valid
 
 
 def _high(dataset: Dataset, row: int) -> tuple[str, str]:
@@ -143,7 +219,7 @@ def _high(dataset: Dataset, row: int) -> tuple[str, str]:
     return str(dataset.column("high_level_task")[row]), str(dataset.column("high_level_target")[row])
 
 
-def _grounding(dataset: Dataset, row: int, words: dict[int, str]) -> NDArray[np.int16]:
+def _grounding(dataset: Dataset, row: int) -> NDArray[np.int16]:
     """`Frames.grounding` from `localisation`; the way to the target and lamps are not known here."""
     if "localisation" not in dataset.features:
         return np.full(0, -1, np.int16)
@@ -151,7 +227,7 @@ def _grounding(dataset: Dataset, row: int, words: dict[int, str]) -> NDArray[np.
     values = dataset.column("localisation")[row]
     seen = {(camera, thing, kind): float(v) for (camera, thing, kind), v in zip(names, values, strict=True)}
     things = list(dict.fromkeys(thing for _, thing, _ in names))
-    text = words[int(dataset.column("task_index")[row])].split()
+    text = dataset.task_of(row).split()
     target = next((t for t in things if t in text), None)
     wrist = next((c for c, _, _ in names if c.endswith("_wrist") and c.split("_")[0] in text), None)
     numbers = [*_spot(seen, "base", target), *_spot(seen, wrist, target), -1, -1, -1]

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pi0_ros.data.mixture import mixture_weights
 from pi0_ros.model import LoraConfig, ModelConfig, Pi0, add_lora, initialise, load, preset
 from pi0_ros.policy import tiny_tokenizer
 from pi0_ros.policy.adapter import Adapter, load_adapter
@@ -112,16 +111,15 @@ def make_job(rank: int, plan: Plan) -> Job:
     maker = ExampleMaker(frames, pipeline, tokenizer, plan.settings, labels_of(frames, plan.objects))
     words = find_tokenizer(Path(plan.tokenizer)) if plan.tokenizer else None
     objects = tuple(int(tokenizer.encode(f" {name}")[0]) for name in plan.objects)
-    weights = chances(mixture(plan.frames), moving(frames.chunk, adapter.offset_mask), plan.settings.still_weight)
-    return Job(model, maker, adapter, statistics, folder, plan.settings, rank, weights, words, objects)
+    lively = moving(frames.chunk, adapter.offset_mask)
+    sources = sources_of(plan.frames)
+    return Job(model, maker, adapter, statistics, folder, plan.settings, rank, sources, lively, words, objects)
 
 
-def mixture(roots: Sequence[str]) -> NDArray[np.float64] | None:
-    """Chance of every frame to be drawn where there are several datasets, None for one."""
-    if len(roots) < 2:
-        return None
+def sources_of(roots: Sequence[str]) -> NDArray[np.int64]:
+    """Number of the dataset of every frame, in the order of `frame_folders`."""
     sizes = [sum(len(load_frames(f)) for f in frame_folders([root])) for root in roots]
-    return np.repeat(mixture_weights(sizes) / np.asarray(sizes), sizes)
+    return np.repeat(np.arange(len(roots)), sizes)
 
 
 def moving(chunk: NDArray[np.float32], mask: Sequence[bool]) -> NDArray[np.float64]:
@@ -132,14 +130,6 @@ def moving(chunk: NDArray[np.float32], mask: Sequence[bool]) -> NDArray[np.float
     kept = np.asarray(mask, bool) if any(mask) else np.ones(chunk.shape[2], bool)
     way = np.linalg.norm((chunk[:, -1] - chunk[:, 0])[:, kept].astype(np.float64), axis=1)
     return np.clip(way / max(1e-9, 0.5 * float(np.quantile(way, 0.9))), 0.0, 1.0)
-
-
-def chances(mixed: NDArray[np.float64] | None, moved: NDArray[np.float64], still: float) -> NDArray[np.float64] | None:
-    """Chance of every frame to be drawn: those that stand still are alike and many, and teach little of where to go."""
-    if still == 1.0:
-        return mixed
-    lively = still + (1.0 - still) * moved
-    return lively / lively.sum() if mixed is None else mixed * lively / (mixed * lively).sum()
 
 
 def make_model(plan: Plan, tokenizer: Tokenizer) -> Pi0:

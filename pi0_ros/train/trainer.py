@@ -20,7 +20,8 @@ from pi0_ros.model.losses import FlowTargets, delayed_times, flow_times
 from pi0_ros.policy.adapter import Adapter
 from pi0_ros.policy.normalize import Statistics
 from pi0_ros.train import optim
-from pi0_ros.train.examples import ExampleMaker
+from pi0_ros.train.draw import draw_chances
+from pi0_ros.train.examples import ExampleMaker, Examples
 from pi0_ros.train.export import export
 from pi0_ros.train.frames import Frames
 from pi0_ros.train.objective import Objective, StepLoss
@@ -38,8 +39,8 @@ VALIDATED = 96  # frames a validation
 class Job:
     """What is trained, from what, to where.
 
-    weights: chance of each frame to be drawn, None: all alike. tokenizer_file: None for the project's own.
-    objects: tokens of the words for what the frames' grounding is about.
+    sources: number of the dataset of each frame, and how lively each is, 0..1. tokenizer_file: None for the project's
+    own. objects: tokens of the words for what the frames' grounding is about.
     """
 
     model: Pi0
@@ -49,17 +50,25 @@ class Job:
     folder: Path
     settings: TrainSettings
     rank: int = 0
-    weights: np.ndarray | None = None
+    sources: np.ndarray | None = None
+    lively: np.ndarray | None = None
     tokenizer_file: Path | None = None
     objects: tuple[int, ...] = ()
 
 
-def split_episodes(frames: Frames, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """Frame indices to train on and, from the last episodes of all, to validate on."""
-    episodes = int(frames.episode.max()) + 1
-    held = min(max(1, round(share * episodes)), episodes - 1) if episodes > 1 else 0
-    old = frames.episode < episodes - held
-    return np.flatnonzero(old), np.flatnonzero(~old)
+def split_episodes(frames: Frames, share: float, sources: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Frame indices to train on and, from the last episodes of every source, to validate on.
+
+    sources [N]: number of the dataset of each frame, None for one. A source of a single episode is trained on whole.
+    """
+    sources = np.zeros(len(frames), np.int64) if sources is None else sources
+    held = np.zeros(len(frames), bool)
+    for source in np.unique(sources):
+        own = sources == source
+        episodes = np.unique(frames.episode[own])
+        count = min(max(1, round(share * len(episodes))), len(episodes) - 1)
+        held |= own & np.isin(frames.episode, episodes[len(episodes) - count :])
+    return np.flatnonzero(~held), np.flatnonzero(held)
 
 
 class Trainer:
@@ -68,7 +77,10 @@ class Trainer:
     def __init__(self, job: Job) -> None:
         self.job, self.settings = job, job.settings
         s = job.settings
-        self.train, self.held = split_episodes(job.maker.frames, s.validation_share)
+        sources = np.zeros(len(job.maker.frames), np.int64) if job.sources is None else job.sources
+        self.train, self.held = split_episodes(job.maker.frames, s.validation_share, sources)
+        lively = None if job.lively is None else job.lively[self.train]
+        self.chances = draw_chances(sources[self.train], lively, s.still_weight)
         told = job.maker.frames.high_task >= 0
         self.told = self.train[told[self.train]]
         self.rng = np.random.default_rng([s.seed, job.rank])
@@ -119,9 +131,9 @@ class Trainer:
         rate = optim.learning_rate(s, self.step, self.progress())
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        acting = job.maker.actions(self._draw(self.train, s.batch), self.rng)
+        acting = job.maker.actions(self.rng.choice(self.train, s.batch, p=self.chances), self.rng)
         words = job.maker.words(self.rng.choice(self.told, s.word_batch), self.rng) if self._has_words() else None
-        flow = self._flow(acting.actions) if self.step >= s.language_steps else None
+        flow = self._flow(acting) if self.step >= s.language_steps else None
         with Float32Attention():
             loss = self._loss(acting, words, flow)
         loss.total.backward()
@@ -140,12 +152,6 @@ class Trainer:
     def _has_words(self) -> bool:
         return bool(self.settings.word_batch and len(self.told))
 
-    def _draw(self, index: np.ndarray, count: int) -> np.ndarray:
-        if self.job.weights is None:
-            return self.rng.choice(index, count)
-        share = self.job.weights[index]
-        return self.rng.choice(index, count, p=share / share.sum())
-
     def _loss(self, *batch: Any) -> StepLoss:
         if self.settings.precision == "float32":
             return self.objective(*batch)
@@ -155,17 +161,21 @@ class Trainer:
         weights = optim.rounded(self.objective.named_parameters())
         return functional_call(self.objective, weights, batch)
 
-    def _flow(self, actions: torch.Tensor) -> FlowTargets:
-        """Noise and times of a step; with `prefix_chance` the first rows of each chunk are given (real-time chunking)."""
-        s = self.settings
+    def _flow(self, acting: Examples) -> FlowTargets:
+        """Noise and times of a step; with `prefix_chance` the first rows of each chunk are given (real-time chunking).
+
+        Rows behind an episode's end count nowhere: they were not shown.
+        """
+        s, actions = self.settings, acting.actions
         batch, horizon, width = actions.shape
         noise = torch.randn((batch, s.draws, horizon, width), generator=self.generator)
         t = flow_times(torch.rand((batch, s.draws), generator=self.generator))
+        shown = (torch.arange(horizon) < acting.valid[:, None]).float()[:, None].expand(-1, s.draws, -1)
         if self.rng.random() >= s.prefix_chance or s.prefix_rows < 1:
-            return FlowTargets(actions, noise, t)
+            return FlowTargets(actions, noise, t, shown)
         delay = torch.randint(0, s.prefix_rows + 1, t.shape, generator=self.generator)
         times, weight = delayed_times(t, delay, horizon)
-        return FlowTargets(actions, noise, times, weight)
+        return FlowTargets(actions, noise, times, weight * shown)
 
     def _note(self, loss: StepLoss) -> None:
         values = {f.name: float(getattr(loss, f.name).detach()) for f in fields(loss) if f.name != "total"}

@@ -18,6 +18,8 @@ from pi0_ros.train.frames import PLACES
 def chunk_error(model: Pi0, maker: ExampleMaker, index: Index, seed: int = 0) -> dict[str, float]:
     """Root mean square error of sampled chunks over all offset (arm) dimensions, first and second half of the rows.
 
+    Rows behind an episode's end do not count.
+
     Also the share of named places that are right within 3/128 of the picture. Keys chunk_near, chunk_far [rad], placed.
     """
     examples = maker.actions(index)
@@ -32,8 +34,10 @@ def chunk_error(model: Pi0, maker: ExampleMaker, index: Index, seed: int = 0) ->
     found = maker.pipeline.actions(sampled.numpy().astype(np.float64), state)
     mask = np.array(maker.pipeline.delta) if any(maker.pipeline.delta) else np.ones(found.shape[-1], bool)
     error = (found - maker.frames.chunk[np.asarray(index)])[..., mask]
+    shown = np.arange(error.shape[1]) < maker.frames.valid[np.asarray(index)][:, None]
     half = error.shape[1] // 2
-    return {"chunk_near": _rms(error[:, :half]), "chunk_far": _rms(error[:, half:]), "placed": correct}
+    near, far = (error[:, part][shown[:, part]] for part in (slice(0, half), slice(half, None)))
+    return {"chunk_near": _rms(near), "chunk_far": _rms(far), "placed": correct}
 
 
 def prompt_only(inputs: Inputs) -> Inputs:
@@ -43,7 +47,8 @@ def prompt_only(inputs: Inputs) -> Inputs:
 
 
 def _rms(values: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(np.square(values))))
+    """Root mean square; not a number where nothing is there."""
+    return float(np.sqrt(np.mean(np.square(values)))) if values.size else float("nan")
 
 
 def _places(model: Pi0, prefix: Prefix, examples: Examples, first: int) -> float:

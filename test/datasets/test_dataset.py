@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 
 from pi0_ros.data.dataset import Dataset, DatasetWriter
 from pi0_ros.data.errors import DataError
-from pi0_ros.data.mixture import frame_chances, mixture_weights
+from pi0_ros.data.mixture import mixture_weights
 from pi0_ros.data.statistics import PictureStatistics, aggregate, vector_stats
 from pi0_ros.data.video import VideoWriter
 
@@ -328,7 +328,5 @@ def test_statistics_of_pictures_are_those_of_their_pixels():
 def test_mixture_weights_damp_large_datasets():
     weights = mixture_weights([1000, 100])
     assert np.isclose(weights.sum(), 1) and np.isclose(weights[0] / weights[1], 10**0.43)
-    chances = frame_chances([1000, 100])
-    assert np.isclose(chances.sum(), 1) and np.isclose(chances[:1000].sum(), weights[0])
     with pytest.raises(DataError):
         mixture_weights([10, 0])

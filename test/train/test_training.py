@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from pi0_ros.model import GemmaConfig, VisionConfig
+from pi0_ros.model import GemmaConfig, VisionConfig, flow_mean
 from pi0_ros.policy.adapter import load_adapter
 from pi0_ros.policy.tiny_tokenizer import build
 from pi0_ros.train import optim
+from pi0_ros.train.draw import draw_chances
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.examples import ExampleMaker
 from pi0_ros.train.frames import Frames, join, load_frames, save_frames
 from pi0_ros.train.ordinal import number_ids, ordered_rows, place_ids
 from pi0_ros.train.record import read_lines
-from pi0_ros.train.session import Plan, chances, make_job, mixture, moving, pipeline_for, run, tiny_model
+from pi0_ros.train.session import Plan, make_job, moving, pipeline_for, run, sources_of, tiny_model
 from pi0_ros.train.settings import TrainSettings
 from pi0_ros.train.statistics import frame_statistics, statistics_of
 from pi0_ros.train.trainer import Trainer, split_episodes
@@ -60,6 +61,7 @@ def some_frames(seed: int = 0, count: int = COUNT) -> Frames:
         high_target=rng.choice([0, 2], count).astype(np.int32),
         grounding=rng.integers(0, 1024, (count, 19)).astype(np.int16),
         episode=np.repeat(np.arange(4), count // 4).astype(np.int32),
+        valid=rng.integers(HORIZON // 2, HORIZON + 1, count).astype(np.int32),
     )
 
 
@@ -271,7 +273,7 @@ def test_insulation_keeps_the_flow_loss_from_the_trunk(folder):
     run(plan(folder, steps=1))
     trainer = Trainer(make_job(0, plan(folder, insulate=True, grounding_weight=0.0, patch_weight=0.0)))
     acting = trainer.job.maker.actions([0, 1])
-    loss = trainer._loss(acting, None, trainer._flow(acting.actions))
+    loss = trainer._loss(acting, None, trainer._flow(acting))
     loss.flow.backward()
     assert trainer.job.model.gemma.layers[0].mlp.up_proj.weight.grad is None
     assert trainer.job.model.expert.layers[0].mlp.up_proj.weight.grad.abs().sum() > 0
@@ -280,8 +282,27 @@ def test_insulation_keeps_the_flow_loss_from_the_trunk(folder):
 def test_rows_given_in_real_time_chunking_have_no_loss(folder):
     run(plan(folder, steps=1))
     trainer = Trainer(make_job(0, plan(folder, prefix_chance=1.0)))
-    flow = trainer._flow(trainer.job.maker.actions([0, 1]).actions)
-    assert ((flow.t == 0) == (flow.weight == 0)).all() and flow.t.shape == (2, 2, HORIZON)
+    flow = trainer._flow(trainer.job.maker.actions([0, 1]))
+    valid = torch.from_numpy(some_frames().valid[[0, 1]])[:, None, None]
+    shown = torch.arange(HORIZON) < valid
+    assert flow.t.shape == (2, 2, HORIZON) and not flow.weight[flow.t == 0].any()
+    assert ((flow.weight == 1) == ((flow.t > 0) & shown)).all()
+
+
+def test_rows_behind_an_episodes_end_have_no_loss(folder):
+    run(plan(folder, steps=1))
+    trainer = Trainer(make_job(0, plan(folder, prefix_chance=0.0)))
+    acting = trainer.job.maker.actions([0, int(some_frames().valid.argmin())])
+    flow = trainer._flow(acting)
+    behind = torch.arange(HORIZON) >= acting.valid[:, None]
+    assert (
+        behind.any()
+        and not flow.weight.transpose(1, 2)[behind].any()
+        and (flow.weight.transpose(1, 2)[~behind] == 1).all()
+    )
+    errors = torch.rand(flow.weight.shape + (18,), generator=torch.Generator().manual_seed(1))
+    rows = errors.mean(-1) * flow.weight  # the mean over what counts, written out
+    assert torch.isclose(flow_mean(errors, flow.weight), rows.sum() / flow.weight.sum())
 
 
 def test_bfloat16_steps_keep_float32_weights(folder):
@@ -295,18 +316,40 @@ def test_bfloat16_steps_keep_float32_weights(folder):
 
 def test_a_mixture_draws_small_datasets_more_often_than_their_size(folder):
     save_frames(some_frames(1, 8), folder / "small" / "a")
-    chances = mixture([str(folder / "frames"), str(folder / "small")])
-    assert np.isclose(chances.sum(), 1) and chances[-1] > chances[0]
-    assert mixture([str(folder / "frames")]) is None
+    sources = sources_of([str(folder / "frames"), str(folder / "small")])
+    assert sources.tolist() == [0] * COUNT + [1] * 8
+    found = draw_chances(sources, None, 1.0)
+    large, small = COUNT**0.43, 8**0.43  # n^0.43 each, by hand
+    assert np.isclose(found[:COUNT].sum(), large / (large + small)) and np.isclose(found.sum(), 1)
+    assert np.allclose(found[COUNT:], found[-1])
+
+
+def test_standing_still_matters_inside_a_dataset_and_moves_no_share_between_them():
+    sources = np.array([0] * 100 + [1] * 40)
+    lively = np.r_[np.full(100, 0.1), np.ones(40)]
+    lively[0] = 1.0
+    found = draw_chances(sources, lively, 0.25)
+    large, small = 100**0.43, 40**0.43
+    assert np.isclose(found[100:].sum(), small / (large + small))
+    assert np.isclose(found[0] / found[1], 1.0 / (0.25 + 0.75 * 0.1))
+    assert np.allclose(draw_chances(np.zeros(3, int), np.zeros(3), 0.0), 1 / 3)  # nothing moves: all alike
+
+
+def test_every_dataset_of_a_mixture_is_trained_on_and_validated_on():
+    frames = some_frames()
+    sources = np.array([0] * 18 + [1] * 6)  # three episodes of six frames, and one
+    train, held = split_episodes(frames, 0.1, sources)
+    assert set(sources[train]) == {0, 1} and set(frames.episode[held]) == {2}
+    sources = np.array([0] * 12 + [1] * 12)
+    train, held = split_episodes(frames, 0.5, sources)
+    assert set(frames.episode[held]) == {1, 3} and set(frames.episode[train]) == {0, 2}
 
 
 def test_frames_that_move_are_drawn_more_often_than_those_that_stand_still():
     chunk = np.zeros((4, 3, 2), np.float32)
     chunk[1:3, -1, 0], chunk[3, -1, 1] = 1.0, 5.0
     assert moving(chunk, (True, False)).tolist() == [0, 1, 1, 0] and moving(chunk, (False, False))[3] == 1
-    found = chances(None, np.array([0.0, 1.0]), 0.25)
-    assert np.allclose(found, (0.2, 0.8)) and chances(None, np.ones(2), 1.0) is None
-    assert np.allclose(chances(np.array([0.8, 0.2]), np.array([0.0, 1.0]), 0.25), (0.5, 0.5))
+    assert np.allclose(draw_chances(np.zeros(2, int), np.array([0.0, 1.0]), 0.25), (0.2, 0.8))
 
 
 def test_settings_read_back_and_unknown_ones_are_named():

@@ -109,7 +109,6 @@ def kernels(machine: Machine) -> None:
     config = machine.config("pi05")
     sampler = FastSampler(random_full_size(config, machine), mode=KERNELS, release=True)
     stages = sampler.stages(*task(config), 1)
-    stages["steps"]()
     tuning = tuning_for(torch.cuda.get_device_capability())
     for stage, field, candidates in _candidates():
         found = {}

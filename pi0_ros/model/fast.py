@@ -369,9 +369,8 @@ class FastSampler:
         if not length.numel():
             return Standing(plan.rope[: plan.prefix], plan.rope[plan.prefix : own], plan.rope[own:end], None)
         text = torch.arange(plan.layout.text, device=length.device) < length
-        counts = torch.cat(
-            [present.repeat_interleave(self.config.vision.tokens, output_size=plan.prefix - len(text)), text]
-        )
+        pictures = present[:, None].expand(-1, self.config.vision.tokens).reshape(-1)
+        counts = torch.cat([pictures, text])
         position = counts.cumsum(0)
         order = torch.arange(end, device=length.device)
         bias = torch.zeros(end, dtype=self.to.dtype, device=length.device)

@@ -127,13 +127,16 @@ class HighLevelNode(ManagedNode):
             self.get_logger().warning(f"task of {len(text)} characters refused: at most {LONGEST_PROMPT}")
             return
         with self._ask:
-            # Said again counts as new: another scene may lie on the table.
-            self._task, self._new = text, True
+            # Said again counts as new: another scene may lie on the table. Other words end what was being done.
+            changed, self._task, self._new = text != self._task, text, True
+            if changed:
+                if self._decision.subtask:
+                    self._publisher.publish(String(data=""))
+                self._decision.restart()
+                self._reason = "the task has changed, the subtask is being decided"
             self._ask.notify_all()
         if not text:
             self.get_logger().warning("empty task: nothing is asked until there is one")
-            self._decision.restart()
-            self._publisher.publish(String(data=""))
 
     def _ask_forever(self, ending: threading.Event) -> None:
         unsure = False
@@ -159,7 +162,7 @@ class HighLevelNode(ManagedNode):
         view = (
             senses.view(self._policy.contract.high_level_cameras)
             if senses is not None
-            else View(missing=("no senses",))
+            else View(missing=("policy is not configured, and high_level looks through its cameras: configure policy",))
         )
         if view.missing:
             self._reason = "; ".join(view.missing)
@@ -174,10 +177,10 @@ class HighLevelNode(ManagedNode):
             self.get_logger().error(f"decoding failed:\n{traceback.format_exc()}", throttle_duration_sec=5.0)
             return False
         with self._ask:
-            if ending.is_set():
-                return False
+            if ending.is_set() or task != self._task:
+                return False  # nobody wants to know any more
             self._failure = self._reason = ""
-            return self._take(text, task)
+            return self._take(text)
 
     def _question(self, view: View, task: str) -> str:
         observation = Observation(stamp=view.stamp, images=view.pictures, state=view.state, prompt=task)
@@ -186,7 +189,7 @@ class HighLevelNode(ManagedNode):
         self._seconds = self.clocks.steady() - began
         return text.strip()
 
-    def _take(self, text: str, task: str) -> bool:
+    def _take(self, text: str) -> bool:
         self._answers += 1
         why = refusal(text)
         if why:
@@ -198,8 +201,7 @@ class HighLevelNode(ManagedNode):
         stands = self._decision.decoded(text)
         if self._decision.subtask != before:
             self.get_logger().info(f"subtask: {self._decision.subtask}")
-        if task == self._task:
-            self._publisher.publish(String(data=self._decision.subtask))
+        self._publisher.publish(String(data=self._decision.subtask))
         return not stands
 
     def health(self) -> Health:

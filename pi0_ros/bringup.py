@@ -7,6 +7,7 @@ Values only: nothing here imports ROS or starts anything.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,11 @@ from pathlib import Path
 
 PACKAGE = "pi0_ros"
 BOOLEANS = ("true", "false")
+_TOKEN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+RESPAWN_DELAY = 2.0
+"""Seconds until a node with `respawn` is started again."""
 
 
 class BringupError(ValueError):
@@ -30,6 +36,11 @@ class Argument:
     description: str
     choices: tuple[str, ...] = ()
 
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """All that may be written: `ros2 launch` compares with these before `check` sees the value."""
+        return (*BOOLEANS, *(word.capitalize() for word in BOOLEANS)) if self.choices == BOOLEANS else self.choices
+
     def check(self, value: str) -> str:
         """The value as it is to be used. Raises BringupError when it is none of the choices."""
         if self.choices == BOOLEANS:
@@ -40,8 +51,8 @@ class Argument:
 
 
 ARGUMENTS = (
-    Argument("robot", "mobile_bimanual", "robot YAML: a file, or a name under config/robots"),
-    Argument("checkpoint", "pi05_reach_tiny", "policy: a checkpoint folder, or a name under checkpoints"),
+    Argument("robot", "", "robot YAML: a file, or a name under config/robots; required, but for sim:=true"),
+    Argument("checkpoint", "", "policy: a checkpoint folder, a name under checkpoints, or ws://host:port of a policy server; required, but for sim:=true or policy:=none"),
     Argument("device", "", "where the network runs: cpu, cuda, cuda:1; empty: as params_file says, else cpu"),
     Argument("params_file", "", "ROS parameter file (YAML) for any node, by its name or for all under /**"),
     Argument("sim", "false", "simulate the robot; otherwise its drivers must be running", BOOLEANS),
@@ -50,6 +61,7 @@ ARGUMENTS = (
     Argument("high_level", "true", "let the network choose subtasks; otherwise the task itself is the prompt", BOOLEANS),
     Argument("namespace", "", "put all nodes and topics under this name"),
     Argument("use_sim_time", "false", "take the time from /clock; the simulated robot publishes it then", BOOLEANS),
+    Argument("respawn", "false", "start policy and high level again when they end; the executor never", BOOLEANS),
     Argument("autostart", "true", "configure and activate all nodes; otherwise a lifecycle manager does", BOOLEANS),
     Argument("seed", "0", "seed of the simulated scene and of the policy's noise"),
     Argument("log_level", "info", "the least severe log lines to show", ("debug", "info", "warn", "error", "fatal")),
@@ -70,9 +82,14 @@ class Node:
     log_level: str = "info"
     params_file: str = ""
     required: bool = False
+    respawn: bool = False
 
 
 REQUIRED = ("sim_robot", "executor")
+RESPAWNED = ("policy", "brain")
+"""What may be started again by itself: it moves nothing, and autonomy has to be asked for anew."""
+SIMULATED = {"robot": "mobile_bimanual", "checkpoint": "pi05_reach_tiny"}
+"""Robot and checkpoint of a simulation that names none. A robot of metal has no default."""
 
 
 def complete(given: Mapping[str, str]) -> dict[str, str]:
@@ -97,18 +114,51 @@ def parse(words: Iterable[str]) -> dict[str, str]:
     return given
 
 
+def refuse_unknown(names: Iterable[str], given: Iterable[str], included: bool) -> None:
+    """Refuse names that `ros2 launch` would pass over: it runs the defaults where an argument is mistyped.
+
+    given: arguments of ours that were set. included: another launch file includes ours, whose own arguments are in
+    `names` too; then only those that look like one of ours are refused. Raises BringupError.
+    """
+    known = [argument.name for argument in ARGUMENTS]
+    for name in names:
+        if name in known:
+            continue
+        close = get_close_matches(name, known, n=1, cutoff=0.75)
+        if not included or (close and close[0] not in given):
+            raise BringupError(f"there is no argument {name}{_hint(name, known)}")
+
+
+def _chosen(values: Mapping[str, str], in_file: Iterable[str]) -> dict[str, str]:
+    """Robot and checkpoint, where a default may stand for them. Raises BringupError where none may."""
+    needed = ("robot", *(("checkpoint",) if values["policy"] == "local" else ()))
+    found = {}
+    for name in needed:
+        value = values[name] or (SIMULATED[name] if values["sim"] == "true" and name not in in_file else "")
+        if not value and name not in in_file:
+            raise BringupError(
+                f"{name}:=… is missing; it has a default with sim:=true alone ({name}:={SIMULATED[name]})"
+            )
+        if value:
+            found[name] = value
+    return found
+
+
 def nodes(given: Mapping[str, str]) -> tuple[Node, ...]:
     """The processes that these arguments ask for; missing ones have their defaults. Raises BringupError."""
     values = complete(given)
     seed = _whole_number("seed", values["seed"])
+    namespace = _namespace(values["namespace"])
+    params_file = _file("params_file", values["params_file"])
+    chosen = _chosen(values, _for_all(params_file, namespace))
     switches = {"use_sim_time": values["use_sim_time"] == "true"}
     managed = {**switches, "autostart": values["autostart"] == "true"}
-    robot = {"robot": values["robot"]}
-    planning = {**robot, "checkpoint": values["checkpoint"], "seed": seed}
+    robot = {name: value for name, value in chosen.items() if name == "robot"}
+    planning = {**chosen, "seed": seed}
     if values["device"]:
         planning["device"] = values["device"]
     simulated, local = values["sim"] == "true", values["policy"] == "local"
-    thinking = values["high_level"] == "true"
+    thinking = has_high_level(values, chosen.get("checkpoint", ""))
     listed: list[tuple[bool, str, dict[str, bool | int | float | str]]] = [
         (simulated, "sim_robot", {**robot, "seed": seed, **switches}),
         (True, "executor", {**robot, **managed}),
@@ -117,16 +167,66 @@ def nodes(given: Mapping[str, str]) -> tuple[Node, ...]:
         (local and not thinking, "policy", {**planning, "prompt": "task", **managed}),
         (bool(values["task"]), "task_source", {"task": values["task"], **switches}),
     ]
-    place = {
-        "namespace": values["namespace"].strip("/"),
-        "log_level": values["log_level"],
-        "params_file": _file("params_file", values["params_file"]),
-    }
+    place = {"namespace": namespace, "log_level": values["log_level"], "params_file": params_file}
     return tuple(
-        Node(executable, parameters, required=executable in REQUIRED, **place)
+        Node(
+            executable,
+            parameters,
+            required=executable in REQUIRED,
+            respawn=executable in RESPAWNED and values["respawn"] == "true",
+            **place,
+        )
         for wanted, executable, parameters in listed
         if wanted
     )
+
+
+def has_high_level(values: Mapping[str, str], checkpoint: str) -> bool:
+    """Whether a network chooses subtasks: a policy server gives none, so its task goes to it as it is."""
+    return values["high_level"] == "true" and not checkpoint.lower().startswith(("ws://", "wss://"))
+
+
+def summary(given: Mapping[str, str]) -> str:
+    """Whose robot, checkpoint and settings run, in one line: the first that a launch says. Raises BringupError."""
+    values = complete(given)
+    listed = {node.executable: node for node in nodes(given)}
+    own = {name: value for node in listed.values() for name, value in node.parameters.items()}
+    file = values["params_file"]
+    parts = [f"robot {own.get('robot', f'of {file}')}" + (" (simulated)" if values["sim"] == "true" else "")]
+    if values["policy"] == "local":
+        parts.append(f"checkpoint {own.get('checkpoint', f'of {file}')}")
+        parts.append(f"device {own.get('device', f'cpu, or as {file} says' if file else 'cpu')}")
+        parts.append("subtasks by the network" if "brain" in listed else "the task itself is the prompt")
+    else:
+        parts.append("no policy of its own")
+    parts.append(f"task {values['task']!r}" if values["task"] else "task from the topic")
+    parts.append(f"parameters of {file}" if file else "no parameter file")
+    return ", ".join(parts)
+
+
+def _for_all(params_file: str, namespace: str) -> dict[str, object]:
+    """What a parameter file says to all nodes, the file having been checked. Raises BringupError."""
+    if not params_file:
+        return {}
+    # Here, since this needs the nodes' modules and with them rclpy; a list without a file needs neither.
+    from pi0_ros.nodes.parameter_tables import declared
+    from pi0_ros.ros.parameter_file import ParameterFileError, check, sections
+
+    try:
+        check(Path(params_file), declared(namespace))
+        return dict(sections(Path(params_file)).get("/**", {}))
+    except ParameterFileError as error:
+        raise BringupError(str(error)) from None
+
+
+def _namespace(text: str) -> str:
+    """A namespace without slashes at its ends. Raises BringupError for what is no ROS name."""
+    name = text.strip("/")
+    if name and (len(name) > 200 or not all(_TOKEN.fullmatch(word) for word in name.split("/"))):
+        raise BringupError(
+            f"namespace:={text[:60]} is no ROS name: letters, digits and _ between slashes, no digit first, at most 200"
+        )
+    return name
 
 
 def command(node: Node) -> list[str]:

@@ -1,4 +1,5 @@
-"""Runs programs together where there is no ROS launcher: prefixed log lines, nothing restarted, all stopped together."""
+"""Runs programs together where there is no ROS launcher: prefixed log lines, restarts for those that ask for it alone,
+all stopped together."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TextIO
 
+from pi0_ros.bringup import RESPAWN_DELAY
 from pi0_ros.ros.notify import Extensions
 from pi0_ros.ros.signals import stop_numbers
 
@@ -31,11 +33,13 @@ _MEANING = {"SIGINT": "Ctrl-C", "SIGHUP": "SIGHUP, the terminal was closed"}
 
 @dataclass(frozen=True)
 class Program:
-    """A command line under a name. When a `required` one ends, running the others makes no sense."""
+    """A command line under a name. When a `required` one ends, running the others makes no sense; one with `respawn` is
+    started again."""
 
     name: str
     command: Sequence[str]
     required: bool = False
+    respawn: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,12 @@ class Supervisor:
         for program in self._programs:
             self._watch(program)
 
+    def restart(self, program: Program) -> None:
+        """Start a program that has ended once more. Raises OSError."""
+        # Threads run now, so nothing of Python may run between fork and exec; nodes watch their parent by themselves.
+        self._processes[program.name] = self._spawn(program, first=False)
+        self._watch(program)
+
     def next_event(self, timeout: float | None = None) -> Ended | None:
         """Wait for a program to end. None after `interrupt()`, or after `timeout` seconds."""
         try:
@@ -123,7 +133,7 @@ class Supervisor:
             self._out.write(f"[{name:<{self._width}}] {line.rstrip()}\n")
             self._out.flush()
 
-    def _spawn(self, program: Program) -> subprocess.Popen[str]:
+    def _spawn(self, program: Program, first: bool = True) -> subprocess.Popen[str]:
         # A session of its own keeps the terminal's Ctrl-C away: it is the supervisor that stops programs.
         return subprocess.Popen(
             list(program.command),
@@ -134,7 +144,7 @@ class Supervisor:
             text=True,
             errors="replace",
             start_new_session=True,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - `start` starts its threads after all programs
+            preexec_fn=_die_with_parent if first else None,  # noqa: PLW1509 - `start` starts its threads after all programs
         )
 
     def _watch(self, program: Program) -> None:
@@ -201,11 +211,16 @@ def _wait(supervisor: Supervisor, asked: threading.Event) -> bool:
         ended = supervisor.next_event()
         if ended is None:
             continue
-        failed = failed or ended.code != 0 or ended.program.required
+        failed = failed or (ended.code != 0 and not ended.program.respawn) or ended.program.required
         others = supervisor.running
-        if ended.program.required or not others:
+        if ended.program.required or not (others or ended.program.respawn):
             supervisor.say("up", f"{ended}{'; stopping the others' if others else ''}")
             return failed
+        if ended.program.respawn:
+            supervisor.say("up", f"{ended}; it is started again in {RESPAWN_DELAY:g} s")
+            if not asked.wait(RESPAWN_DELAY):
+                supervisor.restart(ended.program)
+            continue
         supervisor.say("up", f"{ended} and is not restarted; still running: {', '.join(p.name for p in others)}")
     return failed
 

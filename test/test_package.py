@@ -111,7 +111,7 @@ def installed():
 
 
 def test_every_node_of_the_list_is_installed_as_a_program(installed):
-    given = [{"sim": "true", "task": "wave"}, {"high_level": "false"}, {"policy": "none"}]
+    given = [{"sim": "true", "task": "wave", **more} for more in ({}, {"high_level": "false"}, {"policy": "none"})]
     for executable in {node.executable for settings in given for node in bringup.nodes(settings)}:
         assert os.access(installed / "lib" / "pi0_ros" / executable, os.X_OK), executable
 

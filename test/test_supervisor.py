@@ -227,3 +227,21 @@ def test_a_program_whose_robot_needs_longer_to_stop_asks_for_it_and_has_it(runni
     # The deaf one gets no more than its share once the other has ended.
     assert [p.name for p in one.stop()] == ["deaf"]
     assert any("at rest" in line for line in out.getvalue().splitlines())
+
+
+def test_a_program_that_asks_for_it_is_started_again_and_the_others_go_on(monkeypatch):
+    monkeypatch.setattr(supervisor, "RESPAWN_DELAY", 0.0)
+    out = Lines()
+    ending = Program("policy", (sys.executable, "-u", "-c", "print('up again'); raise SystemExit(3)"), respawn=True)
+
+    def end_it():
+        out.wait_for("up again", times=3)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=end_it)
+    thread.start()
+    code = supervisor.supervise([program("executor", POLITE, required=True), ending], out)
+    thread.join()
+    assert code == 0
+    assert "policy ended with exit code 3; it is started again" in out.getvalue()
+    assert out.getvalue().count("safe now") == 1

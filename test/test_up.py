@@ -53,7 +53,7 @@ def start(*words):
 
 def test_the_executor_comes_up_and_ctrl_c_ends_it_with_success():
     pytest.importorskip("rclpy")
-    with start("policy:=none", "namespace:=up_test") as process:
+    with start("policy:=none", "robot:=mobile_bimanual", "namespace:=up_test") as process:
         shown = next(line for line in process.stdout if "[up_test.executor]" in line)
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=PATIENCE)
@@ -68,3 +68,12 @@ def test_a_robot_that_does_not_exist_ends_everything_with_its_name():
     assert process.returncode == 1
     assert "robby" in told
     assert "executor ended with exit code 1" in told
+
+
+def test_an_environment_that_ros_cannot_start_in_is_one_sentence_and_nothing_starts(monkeypatch, capsys):
+    pytest.importorskip("rclpy")
+    monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_of_another_robot")
+    assert cli.main(["up", "sim:=true"]) == 1
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1
+    assert "RMW_IMPLEMENTATION=rmw_of_another_robot is not installed here (there is rmw_fastrtps_cpp" in said.err

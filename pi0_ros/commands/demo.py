@@ -15,7 +15,11 @@ from pathlib import Path
 
 from pi0_ros import bringup
 from pi0_ros.commands._own_graph import joined_graph, own_graph
+from pi0_ros.ros.environment import check_environment
 from pi0_ros.supervisor import Program, Supervisor, stop_signals
+
+LONGEST = 1e6
+LAST_SEED = 2**31 - 1
 
 
 class DemoError(RuntimeError):
@@ -62,12 +66,9 @@ def programs(args: argparse.Namespace, report: Path) -> list[Program]:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo; 0 where it ran to its end and no program failed."""
-    if args.duration < 0.0:
-        raise DemoError(f"--duration {args.duration} is not a time")
+    check(args)
     with tempfile.TemporaryDirectory() as folder:
         report = args.report or Path(folder) / "report.json"
-        if args.report:
-            args.report.unlink(missing_ok=True)
         graph = own_graph(args.robot) if args.domain is None else joined_graph(args.robot, args.domain)
         failed = _supervise(programs(args, report), graph)
         if not report.is_file():
@@ -76,9 +77,35 @@ def run(args: argparse.Namespace) -> int:
     print("\n".join(summary(told)))
     if args.report:
         print(f"report: {args.report}")
-    if args.video:
+    if args.video and args.video.is_file():
         print(f"video: {args.video}")
+    elif args.video:
+        raise DemoError(f"--video {args.video}: no video was written; the lines above say why")
     return int(failed)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse what the nodes would refuse, before any of them starts. Raises DemoError, UnusableEnvironment."""
+    if not 0.0 <= args.duration <= LONGEST:  # not a number is not in there either
+        raise DemoError(f"--duration {args.duration} must be from 0 to {LONGEST:g} seconds")
+    if not 0 <= args.seed <= LAST_SEED:
+        raise DemoError(f"--seed {args.seed} must be from 0 to {LAST_SEED}")
+    if args.video and args.video.suffix.lower() != ".mp4":
+        raise DemoError(f"--video {args.video}: the name of a video ends in .mp4")
+    for option, file in (("--video", args.video), ("--report", args.report)):
+        if file:
+            _start_anew(option, file)
+    check_environment()
+
+
+def _start_anew(option: str, file: Path) -> None:
+    """Make sure that a file can be written, and take away an older one, which would pass for this run's."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+        file.unlink()
+    except OSError as error:
+        raise DemoError(f"{option} {file}: cannot be written: {error.strerror}") from None
 
 
 def _supervise(listed: list[Program], graph: Mapping[str, str]) -> bool:

@@ -1,6 +1,6 @@
 """Run the nodes that `ros2 launch pi0_ros bimanual.launch.py` runs, where no launch is installed.
 
-Log lines carry the name of their process. Nothing is restarted. Ctrl-C stops everything within 3 s.
+Log lines carry the name of their process. Nothing is restarted but what respawn:=true says. Ctrl-C stops everything within 3 s.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import argparse
 import shlex
 
 from pi0_ros import bringup
+from pi0_ros.ros.environment import check_environment
 from pi0_ros.supervisor import Program, supervise
 
 
@@ -40,7 +41,7 @@ def _values(argument: bringup.Argument) -> str:
 def programs(arguments: list[str]) -> list[Program]:
     """What the supervisor has to run for these `name:=value` words. Raises BringupError."""
     listed = bringup.nodes(bringup.parse(arguments))
-    return [Program(node.executable, bringup.command(node), node.required) for node in listed]
+    return [Program(node.executable, bringup.command(node), node.required, node.respawn) for node in listed]
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,4 +50,6 @@ def run(args: argparse.Namespace) -> int:
     if args.print:
         print("\n".join(shlex.join(program.command) for program in listed))
         return 0
+    check_environment()
+    print(f"[up] {bringup.summary(bringup.parse(args.arguments))}", flush=True)
     return supervise(listed)

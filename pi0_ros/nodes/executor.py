@@ -59,7 +59,7 @@ class ExecutorNode(ManagedNode):
     """The only node that commands the robot."""
 
     table = (
-        Parameter("robot", "mobile_bimanual", "robot YAML: a file, or a name under config/robots", required=True),
+        Parameter("robot", "", "robot YAML: a file, or a name under config/robots", required=True),
         Parameter("rate", 0.0, "control rate [Hz]; 0 takes the robot's control_rate", low=0.0, high=200.0),
         Parameter("realtime_priority", 50, "SCHED_FIFO priority of the control thread; 0 is off", low=0, high=90),
         Parameter("cpu", -1, "CPU to pin the control thread to; -1 is off", low=-1, high=1023),

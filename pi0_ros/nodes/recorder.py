@@ -66,7 +66,7 @@ class RecorderNode(ManagedNode):
     """Writes episodes."""
 
     table = (
-        Parameter("robot", "mobile_bimanual", "robot YAML: a file, or a name under config/robots", required=True),
+        Parameter("robot", "", "robot YAML: a file, or a name under config/robots", required=True),
         Parameter("folder", "", "new folder for the dataset", required=True),
         Parameter("fps", 10, "frames a second", low=1, high=100),
     )

@@ -18,8 +18,8 @@ Result = TypeVar("Result")
 
 
 MODEL_PARAMETERS = (
-    Parameter("robot", "mobile_bimanual", "robot YAML: a file, or a name under config/robots", required=True),
-    Parameter("checkpoint", "pi05_reach_tiny", "checkpoint: a folder, or a name under checkpoints", required=True),
+    Parameter("robot", "", "robot YAML: a file, or a name under config/robots", required=True),
+    Parameter("checkpoint", "", "checkpoint: a folder, or a name under checkpoints", required=True),
     Parameter("adapter", "", "policy YAML: a file, or a name under config/policies; empty: the checkpoint's own"),
     Parameter("device", "cpu", "where the network runs: cpu, cuda, cuda:1", required=True),
     Parameter("threads", 1, "processor threads for inference; 0 leaves the choice to the library", low=0, high=256),

@@ -16,7 +16,9 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from pi0_ros.robot.resources import share
+from pi0_ros.ros.environment import UnusableEnvironment, check_environment
 from pi0_ros.ros.parameters import ParameterError
+from pi0_ros.ros.parent import watch_parent
 from pi0_ros.ros.signals import Interrupted, Signals, leave
 from pi0_ros.ros.spinning import Spinner
 
@@ -84,11 +86,13 @@ def run(make: Callable[[Signals], Sequence[Node]], arguments: Sequence[str] | No
     sys.setswitchinterval(SWITCH_INTERVAL)
     signals = Signals()
     try:
+        check_environment()
         rclpy.init(
             args=list(arguments) if arguments is not None else None, signal_handler_options=SignalHandlerOptions.NO
         )
         nodes = make(signals)
-    except ParameterError as error:
+        watch_parent(signals.raise_for)
+    except (ParameterError, UnusableEnvironment) as error:
         print(f"error: {error}", file=sys.stderr)
         rclpy.try_shutdown()
         return 1

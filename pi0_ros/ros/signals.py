@@ -58,18 +58,24 @@ class Signals:
         self.loading = False
         """Whether the main thread may be interrupted by `Interrupted`, because it is only loading."""
         self._asked = threading.Event()
+        self._cause = ""
         for number in stop_numbers():
             signal.signal(number, self._received)
 
     def _received(self, number: int, _: FrameType | None) -> None:
         if self._asked.is_set():
             return  # the stop is under way; a second signal neither hastens it nor cuts it short
-        self.reason = signal.Signals(number).name
+        self.reason = self._cause or signal.Signals(number).name
         self._asked.set()
         if self.idle():
             leave(0)
         if self.loading:
             raise Interrupted
+
+    def raise_for(self, cause: str) -> None:
+        """End the process as a SIGTERM would, wherever the main thread is, for a cause of one's own; from any thread."""
+        self._cause = cause
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def wait(self) -> str:
         """Why the process is to end, once it is."""

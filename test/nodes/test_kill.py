@@ -52,7 +52,7 @@ def thinking(graph, mobile):
 
     def start(name):
         own = {"policy": ["prompt_max_age:=2.0"], "high_level": ["period:=0.3", "agree:=1"]}[name]
-        return graph.start(name, f"robot:={file}", *own)
+        return graph.start(name, f"robot:={file}", "checkpoint:=pi05_reach_tiny", *own)
 
     return driver, person, start
 

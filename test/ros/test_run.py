@@ -164,3 +164,59 @@ def test_a_node_that_cannot_start_ends_the_process_with_an_error():
 
 def test_both_nodes_of_a_brain_end_within_what_a_supervisor_gives_them():
     assert ESCALATION[0][1] > 2 * HALT + 2 * FAREWELL
+
+
+LAUNCHER = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', sys.argv[1]]); time.sleep(3600)"
+
+
+def launched(bring_up, **more):
+    """A launcher that starts a node with its own stdout, and does nothing else."""
+    env = {**os.environ, "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", **more}
+    words = [sys.executable, "-c", LAUNCHER, BEGIN.format(bring_up=bring_up, destroy="pass")]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_node_whose_launcher_is_gone_makes_safe_and_ends(how):
+    with launched(WORKING) as launcher:
+        wait_for(launcher, "working")
+        launcher.send_signal(how)
+        # The pipe ends only when the node has ended too.
+        said, _ = launcher.communicate(timeout=PATIENCE)
+        assert "shut down: the process that started it" in said and "PI0_OUTLIVE_PARENT" in said
+
+
+def test_a_node_that_is_still_loading_ends_with_its_launcher_too():
+    with launched(FOREVER.format(word="loading")) as launcher:
+        wait_for(launcher, "loading")
+        launcher.kill()
+        launcher.communicate(timeout=PATIENCE)
+
+
+def test_a_node_that_was_meant_to_stay_outlives_its_launcher():
+    tell = "print('working', __import__('os').getpid(), flush=True); self.active = True; return True"
+    with launched(tell, PI0_OUTLIVE_PARENT="1") as launcher:
+        line = next(line for line in launcher.stdout if line.startswith("working"))
+        launcher.kill()
+        launcher.wait(PATIENCE)
+        # It hears a signal of its own as ever, which it could not had it ended with its launcher.
+        os.kill(int(line.split()[1]), signal.SIGINT)
+        assert "shut down: SIGINT" in launcher.communicate(timeout=PATIENCE)[0]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("ROS_DOMAIN_ID", "300", "ROS_DOMAIN_ID must be a number from 0 to 232, and is '300'"),
+        ("ROS_DOMAIN_ID", "abc", "ROS_DOMAIN_ID must be a number"),
+        ("HOME", None, "HOME is not set and neither is ROS_LOG_DIR"),
+        ("HOME", "/proc/nowhere", "set ROS_LOG_DIR to a folder that can be written"),
+    ],
+)
+def test_an_environment_that_ros_cannot_start_in_is_one_sentence_and_no_traceback(variable, value, told):
+    unset = {name: v for name, v in os.environ.items() if name not in (variable, "ROS_LOG_DIR", "ROS_HOME")}
+    env = {**unset, **({variable: value} if value else {})}
+    words = [sys.executable, "-c", BEGIN.format(bring_up="return True", destroy="pass")]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ") and told in done.stderr and done.stderr.count("\n") == 1

@@ -1,0 +1,37 @@
+"""Which parameters the nodes of this package declare, asked of their classes."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+
+from pi0_ros import nodes
+from pi0_ros.ros.lifecycle import AUTOSTART, ManagedNode
+
+NODE_NAMES = {
+    "policy": "PolicyNode",
+    "high_level": "HighLevelNode",
+    "executor": "ExecutorNode",
+    "recorder": "RecorderNode",
+    "sim_robot": "SimRobotNode",
+    "task_source": "TaskSourceNode",
+}
+"""The nodes that a parameter file may speak of, and the class of each in the module of its name."""
+
+
+def declared(namespace: str) -> dict[str, tuple[str, ...]]:
+    """The parameters of every node of this package that can run here, by its full name in `namespace`, such as /ns/policy."""
+    place = f"/{namespace.strip('/')}" if namespace.strip("/") else ""
+    return {f"{place}/{name}": _parameters(name) for name in NODE_NAMES if _installed(name)}
+
+
+def _installed(name: str) -> bool:
+    # The simulated robot needs mujoco, which a robot's computer does not have.
+    return name != "sim_robot" or importlib.util.find_spec("mujoco") is not None
+
+
+def _parameters(name: str) -> tuple[str, ...]:
+    module = importlib.import_module(f"{nodes.__name__}.{name}")
+    kind = getattr(module, NODE_NAMES[name])
+    own = tuple(parameter.name for parameter in kind.table)
+    return (*own, AUTOSTART.name) if issubclass(kind, ManagedNode) else own

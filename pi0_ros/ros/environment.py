@@ -1,0 +1,62 @@
+"""What of the environment would keep ROS from starting, found out before anything starts. Nothing here imports ROS."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+LAST_DOMAIN = 232
+"""Above it the ports of DDS run into those the kernel gives away (ROS 2 documentation, "The ROS_DOMAIN_ID")."""
+
+
+class UnusableEnvironment(RuntimeError):
+    """An environment variable with a value that ROS cannot start with; the text names it and the way out."""
+
+
+def check_environment(environment: Mapping[str, str] | None = None) -> None:
+    """Refuse an environment that ROS would fail in. Raises UnusableEnvironment."""
+    given = os.environ if environment is None else environment
+    _check_domain(given.get("ROS_DOMAIN_ID", ""))
+    _check_middleware(given.get("RMW_IMPLEMENTATION", ""), middlewares(given))
+    _check_log_folder(given)
+
+
+def middlewares(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The RMW implementations that the sourced prefixes have, as their ament index says; empty where it says nothing."""
+    found = set()
+    for prefix in environment.get("AMENT_PREFIX_PATH", "").split(os.pathsep):
+        folder = Path(prefix, "share", "ament_index", "resource_index", "rmw_typesupport")
+        if prefix and folder.is_dir():
+            found |= {file.name for file in folder.iterdir()}
+    return tuple(sorted(found - {"rmw_implementation"}))
+
+
+def _check_domain(text: str) -> None:
+    if text and not (text.isdecimal() and int(text) <= LAST_DOMAIN):
+        raise UnusableEnvironment(f"ROS_DOMAIN_ID must be a number from 0 to {LAST_DOMAIN}, and is {text[:40]!r}")
+
+
+def _check_middleware(wanted: str, there: Collection[str]) -> None:
+    if wanted and there and wanted not in there:
+        raise UnusableEnvironment(
+            f"RMW_IMPLEMENTATION={wanted} is not installed here (there is {', '.join(there)}); unset it, or use the ROS "
+            "of your robot"
+        )
+
+
+def _check_log_folder(given: Mapping[str, str]) -> None:
+    """rcl writes its log to ROS_LOG_DIR, else to $ROS_HOME/log, else to ~/.ros/log, and fails where it cannot."""
+    named = next((name for name in ("ROS_LOG_DIR", "ROS_HOME", "HOME") if given.get(name)), "")
+    if not named:
+        raise UnusableEnvironment("HOME is not set and neither is ROS_LOG_DIR; set one, so that ROS can write its log")
+    folder = Path(given[named]).expanduser() / {"ROS_LOG_DIR": ".", "ROS_HOME": "log", "HOME": ".ros/log"}[named]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK | os.X_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        raise UnusableEnvironment(
+            f"ROS cannot write its log into {folder} ({named}); set ROS_LOG_DIR to a folder that can be written"
+        )

@@ -1,0 +1,42 @@
+"""What of the environment keeps ROS from starting."""
+
+import pytest
+
+from pi0_ros.ros.environment import UnusableEnvironment, check_environment, middlewares
+
+
+@pytest.fixture
+def prefix(tmp_path):
+    index = tmp_path / "ros" / "share" / "ament_index" / "resource_index" / "rmw_typesupport"
+    index.mkdir(parents=True)
+    for name in ("rmw_fastrtps_cpp", "rmw_implementation", "rmw_zenoh_cpp"):
+        (index / name).touch()
+    return {"AMENT_PREFIX_PATH": f"/no/such:{tmp_path / 'ros'}", "HOME": str(tmp_path)}
+
+
+def test_the_middlewares_of_the_sourced_prefixes_are_found(prefix):
+    assert middlewares(prefix) == ("rmw_fastrtps_cpp", "rmw_zenoh_cpp")
+
+
+def test_what_ros_starts_with_is_let_pass(prefix):
+    for more in ({}, {"ROS_DOMAIN_ID": "0"}, {"ROS_DOMAIN_ID": "232"}, {"RMW_IMPLEMENTATION": "rmw_zenoh_cpp"}):
+        check_environment({**prefix, **more})
+
+
+def test_where_no_index_says_what_is_there_the_middleware_is_left_to_ros(tmp_path):
+    check_environment({"HOME": str(tmp_path), "RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"})
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"ROS_DOMAIN_ID": "233"}, "0 to 232"),
+        ({"ROS_DOMAIN_ID": "-1"}, "0 to 232"),
+        ({"RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"}, "there is rmw_fastrtps_cpp, rmw_zenoh_cpp"),
+        ({"ROS_LOG_DIR": "/proc/nowhere/log"}, "ROS cannot write its log into /proc/nowhere/log"),
+        ({"HOME": ""}, "HOME is not set"),
+    ],
+)
+def test_what_it_does_not_start_with_is_named(prefix, more, told):
+    with pytest.raises(UnusableEnvironment, match=told):
+        check_environment({**prefix, **more})

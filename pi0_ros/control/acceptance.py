@@ -97,6 +97,16 @@ def limit_margin(channel: Channel, settings: ExecutorSettings) -> float:
     return settings.limit_margin * wider * span if math.isfinite(span) else math.inf
 
 
+def beyond_limits(robot: Robot, values: Array, lower: Array, upper: Array) -> str:
+    """Which positions [D] are beyond their limits [D] at the start, as a sentence; "" where none is."""
+    far = [
+        f"{c.name} is at {v:.4g}, beyond its limit {low if v < low else high:.4g}"
+        for c, v, low, high in zip(robot.channels, values, lower, upper, strict=True)
+        if c.kind is Kind.POSITION and not low <= v <= high
+    ]
+    return f"{'; '.join(far)}: it is held there, and moves inward only" if far else ""
+
+
 def accept_rows(rows: Array, times: Array, reach: Reach, references: Sequence[tuple[float, Array]]) -> Verdict:
     """Judge a plan's `rows` [H, D] at ROS `times` [H] s.
 

@@ -146,7 +146,7 @@ def check_chunk(
         or check_time(chunk, ros, max_age)
         or check_order(chunk, epoch, sequences)
     )
-    return Verdict(False, reason) if reason else ACCEPTED
+    return Verdict(False, reason, Cause.MALFORMED) if reason else ACCEPTED
 
 
 def in_robot_order(chunk: Chunk, robot: Robot) -> Array:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 
+CURRENT = 20.0  # [s] an older delay says nothing about the next one
+
 
 class DelayEstimator:
-    """Percentile of the newest observation-to-command delays [s].
+    """95th percentile of the current observation-to-command delays [s].
 
-    The first delay after a start is left out: compilation and discovery would pollute the estimate.
+    Left out are the first delay after a start (compilation and discovery), what is older than `CURRENT`, and, the percentile
+    being one that was measured, the largest: a single hiccup is no estimate.
     """
 
     def __init__(self, depth: int = 32) -> None:
-        self._delays: deque[float] = deque(maxlen=depth)
+        self._delays: deque[tuple[float, float]] = deque(maxlen=depth)
         self._cold = True
         self._p95 = 0.0
 
@@ -20,16 +23,16 @@ class DelayEstimator:
         """The next delay is not typical."""
         self._cold = True
 
-    def add(self, delay: float) -> None:
-        """Count one measured delay [s]."""
+    def add(self, steady: float, delay: float) -> None:
+        """Count one delay [s], measured at `steady` [s]."""
         if self._cold:
             self._cold = False
             return
-        self._delays.append(delay)
-        ordered = sorted(self._delays)
-        place = 0.95 * (len(ordered) - 1)
-        low = ordered[int(place)]
-        self._p95 = low + (ordered[min(int(place) + 1, len(ordered) - 1)] - low) * (place - int(place))
+        self._delays.append((steady, delay))
+        while steady - self._delays[0][0] > CURRENT:
+            self._delays.popleft()
+        ordered = sorted(each for _, each in self._delays)
+        self._p95 = ordered[int(0.95 * (len(ordered) - 1))]
 
     @property
     def p95(self) -> float:

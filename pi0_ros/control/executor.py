@@ -7,13 +7,13 @@ time is an argument, nothing here reads a clock, sleeps or raises for bad input.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from pi0_ros.control.acceptance import History, accept_rows, reach_of
+from pi0_ros.control.acceptance import History, accept_rows, beyond_limits, reach_of
 from pi0_ros.control.blackbox import BlackBox
 from pi0_ros.control.chunk import Cause, Chunk, Verdict, check_chunk, in_robot_order, on_nearest_turn
 from pi0_ros.control.command_latency import sent_ahead
@@ -24,6 +24,7 @@ from pi0_ros.control.limiter import Limiter
 from pi0_ros.control.modes import REQUESTS, Mode, ModeState, Trigger, advance, allowed
 from pi0_ros.control.plan_sources import Sources
 from pi0_ros.control.plans import Plans
+from pi0_ros.control.policy_watch import PolicyWatch
 from pi0_ros.control.sensing import Measured
 from pi0_ros.control.settings import ExecutorSettings
 from pi0_ros.control.step import Answer, Command, Counters, Step
@@ -47,21 +48,23 @@ class Executor:
 
     _sources: Sources
     _hold_at: Array | None
+    _policy: PolicyWatch
     _live: bool
 
-    def __init__(self, robot: Robot, settings: ExecutorSettings | None = None) -> None:
+    def __init__(self, robot: Robot, settings: ExecutorSettings | None = None, epoch: int = 0) -> None:
+        """`epoch`: the first one. A late chunk of an executor that ran before must not meet its number again."""
         self.robot, self.settings = robot, settings or ExecutorSettings()
         self.period = 1.0 / robot.control_rate
         self.blackbox = BlackBox()
         self._limiter = Limiter(robot, self.period, self.settings.recovery_velocity)
         self._measured, self._teleop = Measured(robot, self.settings), Teleop(robot, self.settings)
-        self._mode, self._estop, self._counts = ModeState(), Estop(), Counters()
+        self._mode, self._estop, self._counts = ModeState(epoch=epoch), Estop(), Counters()
         self._log, self._plans = EventLog(), Plans(robot, self.settings)
         self._reach, self._history = reach_of(robot, self.settings), History(self.settings.chunk_max_age)
         self._clock, self._plan_clock = ClockWatch(), PlanClock()
         self._off_track, self._stale, self._starved = Since(), Since(), Since()
         self._anchored = False
-        self._second_publisher = ""
+        self._second_publisher, self._policy = "", PolicyWatch()
         self._last_steady, self._last_stamp = -math.inf, -math.inf
         self._silence(0.0)
         self._tables(robot)
@@ -130,8 +133,9 @@ class Executor:
             text = f"two processes publish plans as {chunk.source or 'a source without a name'}, or it was restarted"
             self._fire(steady, ros, Trigger.NAMESAKE, text, "error")
             return Verdict(False, text, Cause.NOT_DRIVING)
-        if chunk.epoch == self._mode.epoch and 0.0 <= ros - chunk.start < 60.0:
-            self._plans.delays.add(ros - chunk.start)
+        driven = self._mode.mode is Mode.AUTONOMY and chunk.epoch == self._mode.epoch
+        if driven and 0.0 <= ros - chunk.start < 60.0:
+            self._plans.delays.add(steady, ros - chunk.start)
         if verdict.accepted and (other := self._not_driving(chunk.source)):
             self._count(ignored=1)
             if self._mode.mode is Mode.AUTONOMY:
@@ -201,6 +205,10 @@ class Executor:
         if pressed:
             self._fire(steady, self._clock.ros, Trigger.ESTOP, "e-stop pressed", "error")
 
+    def on_policy(self, change: Callable[[PolicyWatch], PolicyWatch]) -> None:
+        """Take what is newly known of the policy."""
+        self._policy = change(self._policy)
+
     def on_clock_jump(self, steady: float, ros: float) -> None:
         """The ROS clock was set: everything placed on it is void. Autonomy has to be asked for again."""
         self._plans.forget()
@@ -242,7 +250,7 @@ class Executor:
             return self._second_publisher
         if trigger is Trigger.ASK_AUTONOMY:
             fault = self._clock.fault(steady, self._clock.ros, self.settings.clock_jump)
-            return fault[1] if fault is not None else self._measured.stale(steady)
+            return fault[1] if fault is not None else self._measured.stale(steady) or self._policy.objection()
         return ""
 
     # The period ----------------------------------------------------------------------------------------------------
@@ -345,8 +353,7 @@ class Executor:
         if self._plans.waiting:
             limit = self.settings.engage_timeout
             if limit and steady - self._entered > limit:
-                why = f"; the last was refused: {self._refusal}" if self._refusal else ""
-                self._fire(steady, ros, Trigger.POLICY_LOST, f"no usable chunk within {limit:g} s{why}", "error")
+                self._fire(steady, ros, Trigger.POLICY_LOST, self._policy.lost(limit, self._refusal), "error")
         dry = self._plans.dry(self._plan_clock.time)
         if dry and self._starved.start is None:
             self._count(underruns=1)
@@ -393,6 +400,8 @@ class Executor:
         self._measured.command = start
         self._commanded, self._anchored, self._frozen_at = self._limiter.state, True, start
         self._hold_at, self._waiting = None, ""
+        if beyond := beyond_limits(self.robot, start, self._lower, self._upper):
+            self._log.add(steady, ros, "warn", "beyond limit", beyond)
         self._history.clear()
         self._plans.forget()
         return True
@@ -492,10 +501,9 @@ class Executor:
             return self._waiting
         if mode.mode is Mode.AUTONOMY:
             if self._plans.running is None:
-                why = f"; the last was refused: {self._refusal}" if self._refusal else ""
-                return f"waiting for a fresh chunk that starts near the robot{why}"
+                return self._policy.waiting(self._refusal)
             if self._starved.start is not None:
-                return "UNDERRUN: the plan ran out, holding until the next chunk"
+                return self._policy.underrun()
         if mode.mode is Mode.TELEOP and not self._teleop.enabled(steady):
             return "waiting for the deadman button"
         if mode.mode is Mode.TELEOP and not self._teleop.alive(steady):

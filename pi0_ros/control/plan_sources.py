@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+NUMBERS = 2**64
+
+
+def follows(sequence: int, last: int) -> bool:
+    """Whether a sequence comes after another. Serial numbers (RFC 1982): after the largest comes 0, so that no number
+    locks its source out."""
+    return 0 < (sequence - last) % NUMBERS < NUMBERS // 2
+
 
 class Sources:
     """The sources heard in one epoch. A source is one process: a restarted one must not go on with another's plans.
@@ -37,16 +45,18 @@ class Sources:
         last = self.sequences.get(source)
         if last is None:
             return False
-        if sequence < last:
+        if sequence == last:
+            return False
+        if not follows(sequence, last):
             self._went_back.add(source)
             return False
-        return sequence > last and source in self._went_back
+        return source in self._went_back
 
 
 def order_problem(source: str, sequence: int, sequences: Mapping[str, int]) -> str:
     """Why a sequence cannot be the next one of its source, "" where it can."""
     last = sequences.get(source)
-    if last is None or sequence > last:
+    if last is None or follows(sequence, last):
         return ""
     text = f"sequence {sequence} does not follow {last}"
     if sequence == last:

@@ -116,7 +116,8 @@ class Plans:
         wanted, delay, span = self._settings.strategy, ros - chunk.start, chunk.end - chunk.start
         self._choice = choose(self._choice, delay, self.delays.p95, span, chunk.frozen_rows * chunk.period)
         if wanted == "auto" and self._choice.strategy == "hold":
-            return "hold", f"hold: a delay of {max(delay, self.delays.p95):.2f} s leaves too little of {span:.2f} s"
+            typical = f"{self.delays.p95:.2f} s lately, {delay:.2f} s this one"
+            return "hold", f"hold: the delay ({typical}) leaves too little of {span:.2f} s"
         if old is None:
             return "replace", ""
         if wanted == "rtc" and not chunk.frozen_rows:

@@ -86,6 +86,9 @@ class PolicyNode(ManagedNode):
         self._rehearse()
         self.senses = Senses(self, self.robot, self.clocks)
         self._publisher = self.own(self.create_publisher(ActionChunk, "action_chunk", RELIABLE))
+        self._state_publisher = self.own(self.create_publisher(String, "policy_state", LATCHED))
+        self._told_state = ""
+        self._tell("not active")
         self.own(self.create_subscription(String, self.values.prompt, self._on_prompt, LATCHED))
         self.own(self.create_subscription(ExecutorState, "executor_state", self._on_executor, RELIABLE))
 
@@ -112,6 +115,7 @@ class PolicyNode(ManagedNode):
         if self._thread is not None:
             self._thread.join(timeout=HALT)
             self._thread = None
+        self._tell("not active")
 
     def teardown(self) -> None:
         """Let go of the subscriptions and the weights."""
@@ -191,7 +195,14 @@ class PolicyNode(ManagedNode):
             self._withheld += 1
             self.get_logger().warning(f"not planning: {reason}", throttle_duration_sec=1.0)
         self._reason = reason
+        self._tell(reason)
         return False
+
+    def _tell(self, reason: str) -> None:
+        """Say on `policy_state` why nothing is planned, "" while there is planning; the executor passes it on."""
+        if reason != self._told_state:
+            self._told_state = reason
+            self._state_publisher.publish(String(data=reason))
 
     def _finished(self) -> Chunk | None:
         """The plan whose end is to be kept: nothing is left to do, and there was time to do that."""
@@ -212,12 +223,14 @@ class PolicyNode(ManagedNode):
         try:
             self._plan(view, ending)
             self._reason, self._failure = "", None
+            self._tell("")
         except Exception as error:  # noqa: BLE001 - one failed inference must not end the thread
             if ending.is_set():
                 return
             self._failures += 1
             self._failure = failure_of(error)
             log_failure(self.get_logger(), self._failure)
+            self._tell(self._failure.sentence)
             self._last = self.clocks.steady() + self._failure.retry - self._live("replan_period")
         finally:
             self._asked = np.inf

@@ -6,6 +6,7 @@ Nothing that can block is on its way, and nothing else runs in it: who reports, 
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -27,6 +28,11 @@ REST_TICKS = 3  # ... for this many periods the robot is at rest
 
 Note = Callable[[float, float], object]
 """Something to be done in the control thread, `note(steady, ros)`."""
+
+
+def first_epoch() -> int:
+    """At random: a chunk that answers an executor which ran before does not meet its epoch again."""
+    return secrets.randbelow(2**31 - 1) + 1
 
 
 class Period(NamedTuple):
@@ -75,7 +81,7 @@ class ControlThread:
         self._inputs, self._writer, self._requests, self._report = inputs, writer, requests, report
         self._period = 1.0 / robot.control_rate
         self._fallback = FallbackStop(robot)
-        self.core = Executor(robot, settings)
+        self.core = Executor(robot, settings, first_epoch())
         writer.include_unmeasured(False)
         inputs.deliver_to(self.core)
         self._inbox: deque[Note] = deque(maxlen=INBOX)
@@ -153,10 +159,11 @@ class ControlThread:
 
     def _ask(self, steady: float, ros: float, request: str) -> Answer:
         if not self._fault:
+            self.core.on_policy(lambda policy: policy.seen(self._inputs.count_policies()))
             return self.core.request(steady, ros, request)
         if request != "reset":
             return Answer(False, f"stopped after a fault in the executor, reset first: {self._fault}")
-        self.core, self._fault, self._trace = Executor(self._robot, self._settings), "", ""
+        self.core, self._fault, self._trace = Executor(self._robot, self._settings, first_epoch()), "", ""
         self._inputs.replace_core(self.core)
         return Answer(True, "the control core was started anew; it waits for state in hold")
 

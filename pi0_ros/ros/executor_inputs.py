@@ -8,7 +8,7 @@ from functools import partial
 
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import JointState, Joy
-from std_msgs.msg import Bool, Float64MultiArray
+from std_msgs.msg import Bool, Float64MultiArray, String
 
 from pi0_ros.control import Event, Executor
 from pi0_ros.control.chunk import MAX_ROWS, Cause
@@ -26,7 +26,7 @@ CHUNKS = 2  # of each subscription that are judged in one period; a policy sends
 CHUNKS_WAITING = 8
 CHUNK_HEAD = 1 << 16  # [bytes] for the names in a chunk, beside its values
 ESTOPS_WAITING = 256  # a press among many messages of others must not be lost
-ESTOP_BYTES = 64
+ESTOP_BYTES, TEXT_BYTES = 64, 4096
 BUDGET = 0.25  # share of a period for what is read before the deadline; what does not fit waits
 COMPLAINTS = 1.0  # [s] between two events about messages of one topic
 
@@ -38,7 +38,7 @@ class ExecutorInputs:
         """`period` [s]: how often it is read."""
         self._node, self._robot, self._clocks = node, robot, node.clocks
         self._longest, self._budget = 2.0 * period, BUDGET * period
-        self._routine, self._urgent, self._estop = (Inlets(node, self._refuse) for _ in range(3))
+        self._routine, self._urgent, self._estop, self._words = (Inlets(node, self._refuse) for _ in range(4))
         self._subscribe()
 
     def deliver_to(self, core: Executor) -> None:
@@ -51,6 +51,7 @@ class ExecutorInputs:
         self._routine.drain()
         self._urgent.drain()
         self._estop.drain(deliver_last=True)  # a button that was pressed before is pressed
+        self._words.drain(deliver_last=True)
 
     def replace_core(self, core: Executor) -> None:
         """From now on this core gets the messages; nothing else changes."""
@@ -60,12 +61,17 @@ class ExecutorInputs:
         """Measurements and chunks: some time before the deadline, because their handling takes long at times."""
         if self._routine.recount():
             self._core.on_publishers({topic: self._routine.publishers(s) for topic, s in self._states})
+        self._words.take(self._longest)
         self._routine.take(self._longest, self._budget)
 
     def read_urgent(self) -> None:
         """E-stop, teleop and deadman: at the deadline."""
         self._estop.take(self._longest)
         self._urgent.take(self._longest)
+
+    def count_policies(self) -> int:
+        """How many publish chunks now."""
+        return self._node.count_publishers("action_chunk")
 
     def events(self) -> tuple[Event, ...]:
         """What went wrong with messages since the last call."""
@@ -76,7 +82,8 @@ class ExecutorInputs:
     @property
     def subscriptions(self) -> list[Subscription]:
         """All of them."""
-        return self._routine.subscriptions + self._urgent.subscriptions + self._estop.subscriptions
+        every = (self._routine, self._urgent, self._estop, self._words)
+        return [subscription for inlets in every for subscription in inlets.subscriptions]
 
     def _subscribe(self) -> None:
         own, routine, urgent = self._node.own, self._routine, self._urgent
@@ -92,9 +99,11 @@ class ExecutorInputs:
                 own(urgent.add(kind, group.teleop.topic, partial(self._on_teleop, group), SENSOR))
         node, depth = self._node, CHUNKS_WAITING
         chunks = subscribe_to_any(node, ActionChunk, "action_chunk", self._on_chunk, depth, False, routine.group)
+        words = subscribe_to_any(node, String, "policy_state", self._on_policy_state, 2, True, self._words.group)
         largest = 4 * MAX_ROWS * len(self._robot.channels) + CHUNK_HEAD
         buttons = subscribe_to_any(node, Bool, "estop", self._on_estop, ESTOPS_WAITING, True, self._estop.group)
         for each in (
+            *self._words.keep_together(words, most=2, largest=TEXT_BYTES),
             *routine.keep_together(chunks, most=CHUNKS, largest=largest),
             *self._estop.keep_together(buttons, most=ESTOPS_WAITING, largest=ESTOP_BYTES),
         ):
@@ -133,6 +142,9 @@ class ExecutorInputs:
         verdict = self._core.on_chunk(*self._received(self._routine), chunk)
         if not verdict.accepted and verdict.cause is not Cause.NOT_DRIVING:
             self.last_rejection = f"chunk {chunk.sequence}: {verdict.reason}"
+
+    def _on_policy_state(self, message: String) -> None:
+        self._core.on_policy(lambda policy: policy.says(" ".join(message.data.split())))
 
     def _on_teleop(self, group: Group, message: JointState | Float64MultiArray) -> None:
         try:

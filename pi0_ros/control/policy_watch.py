@@ -1,0 +1,42 @@
+"""What is known of the policy besides its chunks: whether there is one, and why it does not plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class PolicyWatch:
+    """`count`: how many publish chunks, None where nobody looked. `reason`: what the policy says it waits for."""
+
+    count: int | None = None
+    reason: str = ""
+
+    def seen(self, count: int) -> PolicyWatch:
+        """There are `count` publishers of chunks."""
+        return replace(self, count=count, reason=self.reason if count else "")
+
+    def says(self, reason: str) -> PolicyWatch:
+        """The policy's newest word: why it does not plan, "" if it does."""
+        return replace(self, reason=reason)
+
+    def objection(self) -> str:
+        """Why autonomy makes no sense, "" if it may."""
+        return "no policy is alive: nobody publishes action_chunk" if self.count == 0 else ""
+
+    def waiting(self, refusal: str) -> str:
+        """What autonomy waits for before its first plan; `refusal`: why the newest chunk was not taken, "" for none."""
+        if self.reason:
+            return f"waiting for the policy: {self.reason}"
+        why = f"; the last was refused: {refusal}" if refusal else ""
+        return f"waiting for a fresh chunk that starts near the robot{why}"
+
+    def lost(self, limit: float, refusal: str) -> str:
+        """Why autonomy ends when no usable chunk has come for `limit` [s]."""
+        why = f"; the last was refused: {refusal}" if refusal else f"; the policy: {self.reason}" if self.reason else ""
+        return f"no usable chunk within {limit:g} s{why}"
+
+    def underrun(self) -> str:
+        """What autonomy waits for when its plan has run out."""
+        why = f"; the policy: {self.reason}" if self.reason else ""
+        return f"UNDERRUN: the plan ran out, holding until the next chunk{why}"

@@ -158,6 +158,8 @@ def nodes(given: Mapping[str, str]) -> tuple[Node, ...]:
     if values["device"]:
         planning["device"] = values["device"]
     simulated, local = values["sim"] == "true", values["policy"] == "local"
+    if simulated:
+        planning["picture_frozen"] = 0.0  # rendered pictures have no noise: nothing moves in them, nothing changes
     thinking = has_high_level(values, chosen.get("checkpoint", ""))
     listed: list[tuple[bool, str, dict[str, bool | int | float | str]]] = [
         (simulated, "sim_robot", {**robot, "seed": seed, **switches}),

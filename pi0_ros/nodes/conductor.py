@@ -26,6 +26,7 @@ from pi0_ros.msg import ActionChunk, ExecutorState
 from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.robot.spec import Camera, Group, Kind
 from pi0_ros.robot.wire import to_wire
+from pi0_ros.ros.bounded import MessageInfo, MessageRefusedError, listen, parse_message
 from pi0_ros.ros.clock import Clocks, seconds
 from pi0_ros.ros.commands import COMMAND_TYPES
 from pi0_ros.ros.conversions import ConversionError, channel_values
@@ -34,7 +35,7 @@ from pi0_ros.ros.images import PictureError, decode_picture
 from pi0_ros.ros.parameters import Parameter, ParameterError, Parameters
 from pi0_ros.ros.qos import EVENTS, LATCHED, RELIABLE, SENSOR
 from pi0_ros.ros.run import Signals, run
-from pi0_ros.ros.subscribe import subscribe_camera
+from pi0_ros.ros.subscribe import PICTURE_TYPES, subscribe_camera
 from pi0_ros.ros.video import VideoWriter, compose
 from pi0_ros.ros.witness import Witness, summary
 
@@ -95,12 +96,12 @@ class Conductor(Node):
     def _subscribe(self) -> None:
         for group in self.robot.groups:
             kind = COMMAND_TYPES[group.command.type].message
-            self.create_subscription(kind, group.command.topic, partial(self._on_command, group), OBSERVED)
-        self.create_subscription(ExecutorState, "executor_state", self._on_state, RELIABLE)
-        self.create_subscription(ActionChunk, "action_chunk", self._on_chunk, EVENTS)
-        self.create_subscription(String, "mode", self._on_mode, LATCHED)
-        self.create_subscription(String, "subtask", self._on_subtask, LATCHED)
-        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_health, EVENTS)
+            listen(self, kind, group.command.topic, partial(self._on_command, group), OBSERVED)
+        listen(self, ExecutorState, "executor_state", self._on_state, RELIABLE)
+        listen(self, ActionChunk, "action_chunk", self._on_chunk, EVENTS)
+        listen(self, String, "mode", self._on_mode, LATCHED)
+        listen(self, String, "subtask", self._on_subtask, LATCHED)
+        listen(self, DiagnosticArray, "/diagnostics", self._on_health, EVENTS)
         self._task_publisher = self.create_publisher(String, "task", LATCHED)
         self._arm = next((g for g in self.robot.groups if g.teleop is not None and g.kind is Kind.POSITION), None)
         if self._arm is not None:
@@ -171,10 +172,11 @@ class Conductor(Node):
             if status.level == ERROR and self._running:
                 self._fault(f"{name}: {status.message}")
 
-    def _on_picture(self, camera: Camera, message: object) -> None:
+    def _on_picture(self, camera: Camera, data: bytes, _: MessageInfo) -> None:
         try:
+            message = parse_message(data, PICTURE_TYPES[camera.type])
             self._pictures[camera.name] = decode_picture(message, camera.options)
-        except PictureError as error:
+        except (PictureError, MessageRefusedError) as error:
             self._fault(f"camera {camera.name}: {error}")
 
     def _film(self) -> None:

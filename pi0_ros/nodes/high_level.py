@@ -13,12 +13,13 @@ from pi0_ros.nodes.policy import LONGEST_PROMPT
 from pi0_ros.nodes.weights import MODEL_PARAMETERS, Weights
 from pi0_ros.policy import Observation, PolicyError
 from pi0_ros.robot import RobotError, load_robot
+from pi0_ros.ros.bounded import listen
 from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Health
 from pi0_ros.ros.lifecycle import HALT, ManagedNode
 from pi0_ros.ros.parameters import Parameter, ParameterError
 from pi0_ros.ros.qos import LATCHED
 from pi0_ros.ros.run import Signals, run
-from pi0_ros.ros.senses import Senses, View
+from pi0_ros.ros.senses import PICTURE_FROZEN, Senses, View
 
 LONGEST_SUBTASK = 120
 
@@ -58,6 +59,7 @@ class HighLevelNode(ManagedNode):
 
     table = (
         *MODEL_PARAMETERS,
+        PICTURE_FROZEN,
         Parameter("period", 1.0, "seconds between questions", low=0.05, high=60.0, live=True),
         Parameter("max_tokens", 32, "longest answer in tokens", low=1, high=256),
         Parameter("agree", 2, "equal answers before a subtask is replaced", low=1, high=10),
@@ -90,9 +92,9 @@ class HighLevelNode(ManagedNode):
         self._answers = self._refused = self._failures = 0
         self._last_refused, self._seconds = "", 0.0
         if self._partner() is None:
-            self._own_senses = Senses(self, self.robot, self.clocks)
+            self._own_senses = Senses(self, self.robot, self.clocks, self.values.picture_frozen)
         self._publisher = self.own(self.create_publisher(String, "subtask", LATCHED))
-        self.own(self.create_subscription(String, "task", self._on_task, LATCHED))
+        self.own(listen(self, String, "task", self._on_task, LATCHED))
 
     def start(self) -> None:
         """Start asking."""

@@ -23,13 +23,14 @@ from pi0_ros.nodes.weights import MODEL_PARAMETERS, Weights
 from pi0_ros.policy import Observation, Plan, PlanPrefix, PolicyError
 from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.robot.spec import Kind
+from pi0_ros.ros.bounded import listen
 from pi0_ros.ros.conversions import MODE_NAMES, chunk_message
 from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Health, Rate
 from pi0_ros.ros.lifecycle import HALT, ManagedNode
 from pi0_ros.ros.parameters import Parameter, ParameterError
 from pi0_ros.ros.qos import LATCHED, RELIABLE
 from pi0_ros.ros.run import Signals, run
-from pi0_ros.ros.senses import Senses, View
+from pi0_ros.ros.senses import PICTURE_FROZEN, Senses, View
 
 EXECUTOR_SILENT = 0.5
 LONGEST_PROMPT = 400
@@ -50,6 +51,7 @@ class PolicyNode(ManagedNode):
         ),
         Parameter("replan_period", 0.4, "seconds between plans in autonomy", low=0.02, high=60.0, live=True),
         Parameter("idle_period", 1.0, "seconds between plans while a person drives", low=0.02, high=60.0, live=True),
+        PICTURE_FROZEN,
         Parameter("margin", 0.1, "spare time [s] before the plan runs out", low=0.0, high=5.0, live=True),
         Parameter("rtc", "identity", "real-time chunking", choices=("none", "identity", "vjp", "prefix"), live=True),
     )
@@ -84,13 +86,13 @@ class PolicyNode(ManagedNode):
         self._sent: dict[int, Chunk] = {}
         self._noise = np.random.default_rng(self.values.seed)
         self._rehearse()
-        self.senses = Senses(self, self.robot, self.clocks)
+        self.senses = Senses(self, self.robot, self.clocks, self.values.picture_frozen)
         self._publisher = self.own(self.create_publisher(ActionChunk, "action_chunk", RELIABLE))
         self._state_publisher = self.own(self.create_publisher(String, "policy_state", LATCHED))
         self._told_state = ""
         self._tell("not active")
-        self.own(self.create_subscription(String, self.values.prompt, self._on_prompt, LATCHED))
-        self.own(self.create_subscription(ExecutorState, "executor_state", self._on_executor, RELIABLE))
+        self.own(listen(self, String, self.values.prompt, self._on_prompt, LATCHED))
+        self.own(listen(self, ExecutorState, "executor_state", self._on_executor, RELIABLE))
 
     def _rehearse(self) -> None:
         """Plan once in the dark: the first inference is the slowest, and what is broken shows before anything moves."""
@@ -332,6 +334,8 @@ class PolicyNode(ManagedNode):
         slow = self._slowness(steady)
         if slow:
             return Health(WARN, slow, values)
+        if odd := self.senses.warnings(self._cameras):
+            return Health(WARN, f"planning, but {'; '.join(odd)}", values)
         return Health(OK, f"planning: {self._prompt}", values)
 
     def _slowness(self, steady: float) -> str:

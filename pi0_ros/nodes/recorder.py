@@ -20,6 +20,7 @@ from pi0_ros.data.errors import DataError
 from pi0_ros.data.writer import DatasetWriter
 from pi0_ros.msg import ExecutorState
 from pi0_ros.robot import Robot, RobotError, load_robot
+from pi0_ros.ros.bounded import listen
 from pi0_ros.ros.conversions import MODE_NAMES
 from pi0_ros.ros.diagnostics import OK, WARN, Health
 from pi0_ros.ros.lifecycle import ManagedNode
@@ -27,7 +28,7 @@ from pi0_ros.ros.loop import Loop, give_way
 from pi0_ros.ros.parameters import Parameter, ParameterError
 from pi0_ros.ros.qos import LATCHED, RELIABLE
 from pi0_ros.ros.run import Signals, run
-from pi0_ros.ros.senses import Senses, View
+from pi0_ros.ros.senses import PICTURE_FROZEN, Senses, View
 
 COMMAND_MAX_AGE = 0.5
 
@@ -68,6 +69,7 @@ class RecorderNode(ManagedNode):
     table = (
         Parameter("robot", "", "robot YAML: a file, or a name under config/robots", required=True),
         Parameter("folder", "", "new folder for the dataset", required=True),
+        PICTURE_FROZEN,
         Parameter("fps", 10, "frames a second", low=1, high=100),
     )
     expected = (ParameterError, RobotError, DataError)
@@ -88,10 +90,10 @@ class RecorderNode(ManagedNode):
         self._recording, self._skipped, self._episodes = False, 0, 0
         self._frames: list[dict[str, Any]] = []
         self._state, self._state_heard, self._task, self._subtask, self._why = None, 0.0, "", "", ""
-        self.senses = Senses(self, self.robot, self.clocks)
-        self.own(self.create_subscription(ExecutorState, "executor_state", self._on_state, RELIABLE))
-        self.own(self.create_subscription(String, "task", partial(self._on_words, "_task"), LATCHED))
-        self.own(self.create_subscription(String, "subtask", partial(self._on_words, "_subtask"), LATCHED))
+        self.senses = Senses(self, self.robot, self.clocks, self.values.picture_frozen)
+        self.own(listen(self, ExecutorState, "executor_state", self._on_state, RELIABLE))
+        self.own(listen(self, String, "task", partial(self._on_words, "_task"), LATCHED))
+        self.own(listen(self, String, "subtask", partial(self._on_words, "_subtask"), LATCHED))
         for name, answer in (("start", self._start), ("stop", self._keep), ("discard", self._discard)):
             self.own(self.create_service(Trigger, f"~/{name}", partial(self._on_request, answer)))
 
@@ -205,9 +207,12 @@ class RecorderNode(ManagedNode):
             "episodes": self._episodes,
             "frames": len(self._frames),
             "frames that could not be taken": self._skipped,
+            **self.senses.values(c.name for c in self.robot.cameras),
         }
         if self._recording and self._why:
             return Health(WARN, f"no frame: {self._why}", values)
+        if odd := self.senses.warnings(c.name for c in self.robot.cameras):
+            return Health(WARN, "; ".join(odd), values)
         return Health(OK, f"recording episode {self._episodes}" if self._recording else "ready", values)
 
 

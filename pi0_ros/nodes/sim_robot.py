@@ -21,6 +21,7 @@ from std_srvs.srv import Trigger
 from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.robot.measurement import SourceMap
 from pi0_ros.robot.spec import Group, Kind, StateSource
+from pi0_ros.ros.bounded import listen
 from pi0_ros.ros.clock import Clocks, time_message
 from pi0_ros.ros.commands import COMMAND_TYPES
 from pi0_ros.ros.conversions import ConversionError, channel_values
@@ -90,7 +91,7 @@ class SimRobotNode(Node):
         self._silent: set[str] = set()
         for group in self.robot.groups:
             kind = COMMAND_TYPES[group.command.type].message
-            self.create_subscription(kind, group.command.topic, partial(self._on_command, group), RELIABLE)
+            listen(self, kind, group.command.topic, partial(self._on_command, group), RELIABLE)
         self._joint_publishers = [
             (s, self.create_publisher(JointState, s.topic, SENSOR)) for s in self.robot.state if s.type == "joint_state"
         ]

@@ -20,6 +20,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import JointState
 
 from pi0_ros.ros.any_publisher import Repeats
+from pi0_ros.ros.bounded import MAX_BYTES
 
 MOST = 64  # messages of one subscription in one period
 DRAINED = 4096  # messages of one subscription that are dropped at once
@@ -106,6 +107,7 @@ class Inlets:
 
     def _keep(self, subscription: Subscription, newest: bool = False, **bounds: Any) -> None:
         kind, take = subscription.msg_type, subscription.handle.take_message
+        bounds["largest"] = min(bounds.get("largest", math.inf), MAX_BYTES[kind])
         self._inlets.append(_Inlet(subscription, kind, take, subscription.topic_name, newest, **bounds))
 
     @property

@@ -6,29 +6,25 @@ Pure: no clock is read here, and pictures are opaque until somebody decodes them
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
-from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from pi0_ros.robot.agreement import Agreement
-from pi0_ros.robot.measurement import nearest_turn, observable, readings_of
-from pi0_ros.robot.spec import Axis, Camera, Robot
+from pi0_ros.control.watchdogs import ClockFault, ClockWatch
+from pi0_ros.robot.spec import Camera, Robot
+from pi0_ros.ros.history import Picture, PictureHistory
+from pi0_ros.ros.source_clock import SourceClock, StampState, clock_sentence, usable_stamp
+from pi0_ros.ros.state_history import StateHistory
 
-PICTURES_KEPT = 8
-SAMPLES_KEPT = 100
-SAME = 0.1  # [rad, m, strokes] two publishers' values nearer than this are one measurement
-FUTURE = 0.05
-"""Seconds that a stamp may lie ahead of our clock before it is distrusted."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture message as it came: its stamp in ROS seconds and the steady time of its arrival."""
-
-    stamp: float
-    received: float
-    message: object
+SPARE = 0.5
+"""Seconds of state and pictures that are kept beyond the oldest picture that may be used."""
+MAX_SKEW = 0.1
+"""Seconds that a picture may be away from its observation's time, where half of its camera's period is less."""
+HALF_A_FRAME = 0.6
+"""Share of a camera's period that its nearest picture is away at most: a half, and some jitter."""
+LATE_STATE = 0.05
+"""Seconds by which the stamps of a state source are behind from which on it is said: state is not on its way for long."""
+CLOCK_JUMP = 0.5
+"""Seconds that the ROS clock moves by itself to count as set."""
 
 
 @dataclass(frozen=True)
@@ -46,65 +42,56 @@ class Snapshot:
         return not self.missing
 
 
-class Track:
-    """One measured number over time; stamps rise. `continuous`: an angle, kept without jumps by whole turns."""
-
-    def __init__(self, continuous: bool = False) -> None:
-        self._continuous, self.max_age = continuous, math.nan
-        self._times: deque[float] = deque(maxlen=SAMPLES_KEPT)
-        self._values: deque[float] = deque(maxlen=SAMPLES_KEPT)
-        self.received = -math.inf
-
-    def add(self, received: float, stamp: float, value: float) -> bool:
-        """Append a sample; one that is not newer than the last, or not finite, is dropped and False is returned."""
-        if not math.isfinite(value) or (self._times and stamp <= self._times[-1]):
-            return False
-        if self._continuous and self._values:
-            value = nearest_turn(value, self._values[-1])
-        self._times.append(stamp)
-        self._values.append(value)
-        self.received = received
-        return True
-
-    def at(self, stamp: float, reach: float) -> float | None:
-        """Value at `stamp`, linear between samples, held up to `reach` seconds beyond the ends."""
-        times, values = self._times, self._values
-        if not times or stamp < times[0] - reach or stamp > times[-1] + reach:
-            return None
-        k = bisect_left(times, stamp)
-        if k == 0 or k == len(times):
-            return values[min(k, len(times) - 1)]
-        share = (stamp - times[k - 1]) / (times[k] - times[k - 1])
-        return values[k - 1] + share * (values[k] - values[k - 1])
-
-
 class Synchroniser:
     """Collects pictures and state of a robot and hands out snapshots. All times in seconds, passed in."""
 
     def __init__(self, robot: Robot) -> None:
         self._robot = robot
         self._cameras: dict[str, Camera] = {c.name: c for c in robot.cameras}
-        self._pictures: dict[str, deque[Picture]] = {n: deque(maxlen=PICTURES_KEPT) for n in self._cameras}
-        self._readings = {r.name: r for r in observable(robot)}
-        self._all = tuple(r.name for r in readings_of(robot))
-        self._tracks = self._new_tracks()
-        ages = {kind: [s.max_age for s in robot.state if s.type == kind] for kind in ("joint_state", "odometry")}
-        self._first_age = {kind: (found or [0.1])[0] for kind, found in ages.items()}
-        self._ages = {s.topic: s.max_age for s in robot.state}
-        self.command: Mapping[str, float] = {}
-        """The newest command by channel, as `add_command` was given it."""
-        self.agreement = Agreement()
+        self._span = SPARE + max((c.max_age for c in robot.cameras), default=0.0)
+        self._pictures = {name: PictureHistory(self._span) for name in self._cameras}
+        self._state = StateHistory(robot, self._span)
+        self._ages = {c.topic: c.max_age for c in robot.cameras} | {s.topic: s.max_age for s in robot.state}
+        self._clocks = {topic: SourceClock() for topic in self._ages}
+        self._watch = ClockWatch()
+        self._clock_events: list[str] = []
+        self._clock_stands = ""
+        self._topics = {kind: [s.topic for s in robot.state if s.type == kind] for kind in ("joint_state", "odometry")}
+        self.skew = 0.0
+        """How far [s] the pictures of the newest observation were apart."""
 
-    def _new_tracks(self) -> dict[str, Track]:
-        return {name: Track(reading.continuous) for name, reading in self._readings.items() if reading.measured}
+    def watch_clock(self, steady: float, ros: float) -> None:
+        """Note both clocks; where the ROS clock was set meanwhile, forget everything and keep a sentence about it."""
+        if self._watch.steady is not None and steady < self._watch.steady:
+            return  # read later than one that came after it
+        fault, set_back = self._watch.fault(steady, ros, CLOCK_JUMP), self._watch.set_back(ros)
+        self._watch = self._watch.update(steady, ros)
+        self._clock_stands = fault[1] if fault is not None and fault[0] is ClockFault.STOPPED else ""
+        if fault is not None and fault[0] is ClockFault.JUMPED:
+            self._start_anew(steady, ros, fault[1])
+        elif set_back:
+            self._start_anew(steady, ros, "the ROS clock was set back a little")
 
-    def add_picture(self, camera: str, received: float, stamp: float, ros: float, message: object) -> None:
-        """A picture came at steady `received` and ROS time `ros`, taken at `stamp` (zero or future: `ros` is used)."""
-        kept = self._pictures[camera]
-        at = stamp if 0.0 < stamp <= ros + FUTURE else ros
-        if kept and at <= kept[-1].stamp:
-            return
-        kept.append(Picture(at, received, message))
+    def _start_anew(self, steady: float, ros: float, reason: str) -> None:
+        self.clear()
+        self._watch = ClockWatch().update(steady, ros)
+        self._clock_events.append(f"{reason}; observations start anew")
+
+    def clock_events(self) -> list[str]:
+        """Sentences about the ROS clock being set, since the last call."""
+        events, self._clock_events = self._clock_events, []
+        return events
+
+    def add_picture(
+        self, camera: str, received: float, stamp: float, ros: float, message: object, size: int = 0
+    ) -> None:
+        """A picture of `size` bytes came at steady `received` and ROS time `ros`, taken at `stamp`.
+
+        Where the stamp is zero or ahead, `ros` is used.
+        """
+        self.watch_clock(received, ros)
+        self._clocks[self._cameras[camera].topic].update(received, stamp, ros)
+        self._pictures[camera].add(Picture(usable_stamp(stamp, ros), received, message), size)
 
     def add_joints(
         self,
@@ -115,43 +102,59 @@ class Synchroniser:
         velocities: Mapping[str, float] | None = None,
         topic: str = "",
     ) -> None:
-        """Joint positions and velocities by the robot's joint names (rad, m and their rates) at ROS time `stamp`."""
-        at = stamp if 0.0 < stamp <= ros + FUTURE else ros
-        for name, reading in self._readings.items():
-            reported = (velocities or {} if reading.rate else positions).get(reading.joint)
-            if reported is None or not reading.joint or not math.isfinite(reported):
-                continue
-            value = reported if reading.rate else reading.value(reported)
-            self._tracks[name].add(received, at, value)
-            self._tracks[name].max_age = self._ages.get(topic, math.nan)
-            if not reading.rate and not reading.continuous:
-                self.agreement.hear(name, topic, received, value, SAME, reading.speed, False)
+        """Joint positions and velocities by the robot's joint names (rad, m and their rates) at ROS time `stamp`.
+
+        `topic`: where they came from; "" is the first source of that type, in `add_odometry` too.
+        """
+        at = self._state_stamp(received, stamp, ros, topic or self._topics["joint_state"][0])
+        self._state.add_joints(received, at, positions, velocities or {}, topic)
 
     def add_odometry(
         self, received: float, stamp: float, ros: float, velocity: tuple[float, float, float], topic: str = ""
     ) -> None:
         """Base velocity vx, vy, wz in the base frame [m/s, m/s, rad/s] at ROS time `stamp`."""
-        at = stamp if 0.0 < stamp <= ros + FUTURE else ros
-        for name, reading in self._readings.items():
-            if reading.axis is not None:
-                self._tracks[name].add(received, at, velocity[tuple(Axis).index(reading.axis)])
-                self._tracks[name].max_age = self._ages.get(topic, math.nan)
+        at = self._state_stamp(received, stamp, ros, topic or self._topics["odometry"][0])
+        self._state.add_odometry(received, at, velocity, topic)
 
     def add_command(self, command: Mapping[str, float]) -> None:
         """What the executor commands by channel: it says on which turn an angle is, and stands for what nobody measures."""
-        self.command = {name: value for name, value in command.items() if math.isfinite(value)}
+        self._state.add_command(command)
+
+    @property
+    def command(self) -> Mapping[str, float]:
+        """The newest command by channel, as `add_command` was given it."""
+        return self._state.command
+
+    def _state_stamp(self, received: float, stamp: float, ros: float, topic: str) -> float:
+        self.watch_clock(received, ros)
+        self._clocks[topic].update(received, stamp, ros)
+        return usable_stamp(stamp, ros)
 
     def clear(self) -> None:
-        """Forget everything: the clock jumped, so old stamps mean nothing."""
-        for kept in self._pictures.values():
-            kept.clear()
-        self._tracks = self._new_tracks()
-        self.agreement.forget()
+        """Forget everything: the clock was set, so old stamps mean nothing."""
+        for history in self._pictures.values():
+            history.clear()
+        self._state.clear()
+        for clock in self._clocks.values():
+            clock.clear()
 
     def newest(self, camera: str) -> Picture | None:
         """The newest picture of a camera."""
-        kept = self._pictures[camera]
-        return kept[-1] if kept else None
+        return self._pictures[camera].newest
+
+    def newest_state(self) -> dict[str, float]:
+        """The newest value of every channel that was measured."""
+        return self._state.newest()
+
+    def offsets(self) -> dict[str, float]:
+        """Seconds by which the stamps of each topic are behind this computer's clock, negative where ahead."""
+        return {topic: clock.offset for topic, clock in self._clocks.items() if math.isfinite(clock.offset)}
+
+    def clock_problems(self, steady: float) -> dict[str, str]:
+        """Sentences about topics whose stamps cannot be used as they are."""
+        limits = self._ages | {s.topic: min(s.max_age, LATE_STATE) for s in self._robot.state}
+        said = {t: clock_sentence(t, clock, steady, limits[t]) for t, clock in self._clocks.items()}
+        return {topic: sentence for topic, sentence in said.items() if sentence}
 
     def age(self, camera: str, steady: float, ros: float) -> float:
         """Age [s] of a camera's newest picture: since it was taken or since it arrived, whichever is more."""
@@ -164,37 +167,25 @@ class Synchroniser:
         for camera in (self._cameras[name] for name in cameras):
             age = self.age(camera.name, steady, ros)
             if age > camera.max_age:
-                since = "no picture yet" if math.isinf(age) else f"last picture {age:.2f} s ago"
-                stale[camera.name] = f"camera {camera.name}: {since} on {camera.topic} (at most {camera.max_age:g} s)"
+                stale[camera.name] = f"camera {camera.name}: {self._why_stale(camera, age, steady)}"
         return stale
 
-    def _age_of(self, name: str) -> float:
-        """The max_age of the source that a reading came from; before it came, of the first that could give it."""
-        known = self._tracks[name].max_age
-        kind = "odometry" if self._readings[name].axis is not None else "joint_state"
-        return known if math.isfinite(known) else self._first_age[kind]
+    def _why_stale(self, camera: Camera, age: float, steady: float) -> str:
+        clock = self._clocks[camera.topic]
+        arrived = clock.arrival_age(steady)
+        if arrived <= camera.max_age and clock.state(steady, camera.max_age) is StampState.BEHIND:
+            return clock_sentence(camera.topic, clock, steady, camera.max_age)
+        if math.isinf(min(age, arrived)):
+            return f"no picture yet on {camera.topic} (at most {camera.max_age:g} s)"
+        return f"last picture {min(age, arrived):.2f} s ago on {camera.topic} (at most {camera.max_age:g} s)"
 
-    def _state(self, stamp: float, steady: float) -> dict[str, float]:
-        """What is known at ROS time `stamp`, by name: measured lately, or commanded where nobody measures."""
-        state = {}
-        for name, reading in self._readings.items():
-            track, command = self._tracks.get(name), self.command.get(name)
-            value = track.at(stamp, self._age_of(name)) if track is not None else None
-            if value is not None and track is not None and steady - track.received <= self._age_of(name):
-                turned = reading.continuous and command is not None
-                state[name] = nearest_turn(value, command or 0.0) if turned else value
-            elif not reading.needed and command is not None:
-                state[name] = command
-        return state
-
-    def _state_missing(self, missing: Iterable[str]) -> list[str]:
-        sources = []
-        for name in missing:
-            reading = self._readings[name]
-            odometry = "odometry" if reading.axis is not None else "the executor's command, which there is none of yet"
-            sources.append(f"{name} (from {reading.joint or odometry})")
-        topics = ", ".join(s.topic for s in self._robot.state)
-        return [f"no fresh state on {topics} for {', '.join(sources)}"] if sources else []
+    def _state_missing(self, missing: list[str], steady: float) -> tuple[str, ...]:
+        if not missing:
+            return ()
+        clocks = {s.topic: self._clocks[s.topic] for s in self._robot.state}
+        behind = {t: c for t, c in clocks.items() if c.state(steady, self._ages[t]) is StampState.BEHIND}
+        said = tuple(clock_sentence(t, clock, steady, self._ages[t]) for t, clock in behind.items())
+        return said or (self._state.missing_sentence(missing),)
 
     def take(
         self, steady: float, ros: float, cameras: Iterable[str] | None = None, state: Iterable[str] | None = None
@@ -205,16 +196,35 @@ class Synchroniser:
         A camera that the robot YAML requires must be fresh; others are left out when they are not. `state`: the channels
         and joints that have to be known (default: all); others are left out where they are not.
         """
+        self.watch_clock(steady, ros)
+        if self._clock_stands:
+            return Snapshot(missing=(f"{self._clock_stands}; does /clock run?",))
         wanted = tuple(self._cameras if cameras is None else cameras)
         stale = self.stale(wanted, steady, ros)
         missing = [why for name, why in stale.items() if self._cameras[name].required]
         fresh = [name for name in wanted if name not in stale]
         if missing or (wanted and not fresh):
             return Snapshot(missing=tuple(missing or stale.values()))
-        if (contradiction := self.agreement.contradiction(steady)) is not None:
+        if (contradiction := self._state.agreement.contradiction(steady)) is not None:
             return Snapshot(missing=(contradiction.sentence(),))
-        stamp = min((self._pictures[n][-1].stamp for n in fresh), default=ros)
-        pictures = {n: min(self._pictures[n], key=lambda p: abs(p.stamp - stamp)) for n in fresh}
-        known = self._state(stamp, steady)
-        missing = self._state_missing(n for n in (self._all if state is None else state) if n not in known)
-        return Snapshot(missing=tuple(missing)) if missing else Snapshot(stamp, pictures, known)
+        stamp = min((self._pictures[n].newest.stamp for n in fresh), default=ros)  # type: ignore[union-attr]
+        pictures = {n: self._pictures[n].nearest(stamp) for n in fresh}
+        apart = {n: abs(p.stamp - stamp) for n, p in pictures.items() if abs(p.stamp - stamp) > self._skew_limit(n)}
+        self.skew = max((abs(p.stamp - stamp) for p in pictures.values()), default=0.0)
+        if any(self._cameras[n].required for n in apart):
+            return Snapshot(missing=(self._skew_sentence(apart),))
+        pictures = {n: p for n, p in pictures.items() if n not in apart}
+        known = self._state.at(stamp, steady)
+        wanted = self._state.names if state is None else state
+        absent = self._state_missing([n for n in wanted if n not in known], steady)
+        return Snapshot(missing=absent) if absent else Snapshot(stamp, pictures, known)
+
+    def _skew_limit(self, camera: str) -> float:
+        return max(MAX_SKEW, HALF_A_FRAME * self._pictures[camera].period)
+
+    def _skew_sentence(self, apart: Mapping[str, float]) -> str:
+        name = max(apart, key=apart.__getitem__)
+        return (
+            f"camera {name}: its nearest picture on {self._cameras[name].topic} is {apart[name]:.2f} s away from the other "
+            f"cameras' (at most {self._skew_limit(name):.2f} s); are all cameras of one clock, and none far behind?"
+        )

@@ -12,12 +12,29 @@ from numpy.typing import NDArray
 from rclpy.node import Node
 
 from pi0_ros.msg import ExecutorState
+from pi0_ros.robot.quoting import escape
 from pi0_ros.robot.spec import Camera, Robot, StateSource
-from pi0_ros.ros.clock import Clocks, seconds
+from pi0_ros.ros.bounded import MessageInfo, MessageRefusedError, check_bytes, header_stamp, parse_message
+from pi0_ros.ros.clock import Clocks
 from pi0_ros.ros.diagnostics import Rate
 from pi0_ros.ros.images import PictureError, decode_picture
 from pi0_ros.ros.observation import Snapshot, Synchroniser
-from pi0_ros.ros.subscribe import subscribe_camera, subscribe_state
+from pi0_ros.ros.parameters import Parameter
+from pi0_ros.ros.picture_watch import PictureWatch, blank_sentence
+from pi0_ros.ros.subscribe import PICTURE_TYPES, subscribe_camera, subscribe_state, wanted_topics
+from pi0_ros.ros.topic_check import SequenceWatch, TopicCheck, TopicFault
+
+STAMP_END = 12
+"""Bytes of a serialized picture up to the end of its stamp: what follows is the same where the picture is."""
+
+PICTURE_FROZEN = Parameter(
+    "picture_frozen",
+    1.0,
+    "a camera that repeats its bytes for this long [s] while the robot moves is not looked at; 0: never, for cameras "
+    "of a simulation without noise",
+    low=0.0,
+    high=3600.0,
+)
 
 
 @dataclass(frozen=True)
@@ -30,16 +47,28 @@ class View:
     missing: tuple[str, ...] = ()
 
 
+class CameraWatch:
+    """What is watched of one camera: rate, sequence of its messages, sameness and blankness of its pictures."""
+
+    def __init__(self) -> None:
+        self.rate, self.sequence, self.pictures = Rate(), SequenceWatch(), PictureWatch()
+        self.blank = ""
+        """What is wrong with the picture that was decoded last, "" where it shows something."""
+
+
 class Senses:
     """Subscribes to all cameras and state sources of a robot on behalf of `node`; pictures are decoded when used."""
 
-    def __init__(self, node: Node, robot: Robot, clocks: Clocks) -> None:
-        self._node, self._robot, self._clocks = node, robot, clocks
+    def __init__(self, node: Node, robot: Robot, clocks: Clocks, frozen: float = PICTURE_FROZEN.default) -> None:
+        """`frozen` [s]: see the parameter picture_frozen."""
+        self._node, self._robot, self._clocks, self._frozen = node, robot, clocks, frozen
         self._memory = Synchroniser(robot)
         self._cameras = {c.name: c for c in robot.cameras}
+        self._watches = {c.name: CameraWatch() for c in robot.cameras}
+        self._topics = TopicCheck(node, wanted_topics(robot), clocks.steady)
         self._changed = threading.Condition()
         self._count = 0
-        self._rates = {camera.name: Rate() for camera in robot.cameras}
+        self._logged: set[str] = set()
         self.refused = 0
         self.last_refusal = ""
         self._subscriptions = [subscribe_camera(node, c, partial(self._on_picture, c)) for c in robot.cameras]
@@ -71,50 +100,123 @@ class Senses:
             self._count += 1
             self._changed.notify_all()
 
+    # --- what is seen ---
+
     def view(self, cameras: Iterable[str], state: Iterable[str] | None = None) -> View:
         """The newest observation of these cameras, decoded; or only `missing`, sentences that name what is not there.
 
         `state`: the channels and joints that have to be known; None: all that the robot has.
         """
+        wanted = tuple(cameras)
+        unusable = self.stale(wanted)
+        fresh = tuple(name for name in wanted if name not in unusable)
+        missing = [why for name, why in unusable.items() if self._cameras[name].required]
+        if missing or (wanted and not fresh):
+            return View(missing=tuple(missing or unusable.values()))
         with self._changed:
-            snapshot = self._memory.take(self._clocks.steady(), self._clocks.ros(), tuple(cameras), state)
-        return self._decode(snapshot) if snapshot.complete else View(missing=snapshot.missing)
+            snapshot = self._memory.take(self._clocks.steady(), self._clocks.ros(), fresh, state)
+            events = self._memory.clock_events()
+        for event in events:
+            self._node.get_logger().warning(event)
+        if snapshot.complete:
+            return self._decode(snapshot)
+        problems = self._topics.problems()
+        return View(
+            missing=snapshot.missing
+            + tuple(problems[s.topic].sentence for s in self._robot.state if s.topic in problems)
+        )
+
+    def stale(self, cameras: Iterable[str]) -> dict[str, str]:
+        """Cameras that cannot be used now, and the sentence about each: silent, of another type or clock, or frozen."""
+        names, steady, problems = tuple(cameras), self._clocks.steady(), self._topics.problems()
+        with self._changed:
+            said = self._memory.stale(names, steady, self._clocks.ros())
+            state = self._memory.newest_state()
+        for name in names:
+            watch, problem = self._watches[name], problems.get(self._cameras[name].topic)
+            if problem is not None and problem.fault is TopicFault.TWO_PUBLISHERS:
+                if not watch.sequence.one_publisher(steady):
+                    said[name] = f"camera {name}: {problem.sentence}"
+            elif problem is not None and name in said:
+                said[name] = f"camera {name}: {problem.sentence}"
+            elif name not in said and 0.0 < self._frozen < watch.pictures.unchanged and watch.pictures.moved(state):
+                said[name] = (
+                    f"camera {name}: frozen, the same picture on {self._cameras[name].topic} for "
+                    f"{watch.pictures.unchanged:.1f} s while the robot moved; restart its driver (a simulation without "
+                    "noise: picture_frozen:=0)"
+                )
+        return said
 
     def _decode(self, snapshot: Snapshot) -> View:
         pictures, missing = {}, []
         for name, picture in snapshot.pictures.items():
+            camera = self._cameras[name]
             try:
-                pictures[name] = decode_picture(picture.message, self._cameras[name].options)
-            except PictureError as error:
-                topic = self._cameras[name].topic
-                self._on_bad(topic, error)
-                if self._cameras[name].required:
-                    missing.append(f"camera {name} on {topic}: {error}")
+                message = parse_message(picture.message, PICTURE_TYPES[camera.type])
+                pictures[name] = decode_picture(message, camera.options)
+                self._watches[name].blank = blank_sentence(pictures[name])
+            except (PictureError, MessageRefusedError) as error:
+                self._on_bad(camera.topic, error)
+                if camera.required:
+                    missing.append(f"camera {name} on {camera.topic}: {escape(error)}")
         return View(missing=tuple(missing)) if missing else View(snapshot.stamp, pictures, snapshot.state)
 
-    def stale(self, cameras: Iterable[str]) -> dict[str, str]:
-        """Cameras without a picture young enough, and the sentence about each."""
-        with self._changed:
-            return self._memory.stale(tuple(cameras), self._clocks.steady(), self._clocks.ros())
+    # --- what is said about it ---
 
     def values(self, cameras: Iterable[str]) -> dict[str, object]:
-        """Rates of the cameras, for /diagnostics."""
+        """Rates of the cameras, offsets of all sources against this computer, and refusals, for /diagnostics."""
         steady = self._clocks.steady()
-        told: dict[str, object] = {f"camera {name} hz": self._rates[name].hz(steady) for name in cameras}
+        with self._changed:
+            offsets, skew = self._memory.offsets(), self._memory.skew
+        told: dict[str, object] = {f"camera {name} hz": self._watches[name].rate.hz(steady) for name in cameras}
+        told |= {f"{topic} offset_ms": offset * 1e3 for topic, offset in offsets.items()}
+        told["camera_skew_ms"] = skew * 1e3
         if self.refused:
             told |= {"messages_refused": self.refused, "last_refusal": self.last_refusal}
         return told
 
+    def warnings(self, cameras: Iterable[str]) -> list[str]:
+        """What is odd about the sources though they can be used: other clocks, blank or unchanging pictures."""
+        steady = self._clocks.steady()
+        with self._changed:
+            said = list(self._memory.clock_problems(steady).values())
+        self._log_once(said)
+        for name in cameras:
+            watch = self._watches[name]
+            if watch.blank:
+                said.append(f"camera {name}: {watch.blank}")
+            if 0.0 < self._frozen < watch.pictures.unchanged and watch.rate.hz(steady) > 0.0:
+                said.append(f"camera {name}: the same picture for {watch.pictures.unchanged:.0f} s: frozen?")
+        return said
+
+    def _log_once(self, sentences: Iterable[str]) -> None:
+        for sentence in sentences:
+            about = sentence.split(" arrives")[0]
+            if about not in self._logged:
+                self._logged.add(about)
+                self._node.get_logger().warning(sentence)
+
     def _on_bad(self, topic: str, error: Exception) -> None:
         self.refused += 1
-        self.last_refusal = f"{topic}: {error}"
-        self._node.get_logger().warning(f"message on {topic} refused: {error}", throttle_duration_sec=1.0)
+        self.last_refusal = escape(f"{topic}: {error}")
+        self._node.get_logger().warning(escape(f"message on {topic} refused: {error}"), throttle_duration_sec=1.0)
 
-    def _on_picture(self, camera: Camera, message: object) -> None:
+    # --- what comes in ---
+
+    def _on_picture(self, camera: Camera, data: bytes, info: MessageInfo) -> None:
         steady, ros = self._clocks.steady(), self._clocks.ros()
+        try:
+            check_bytes(data, PICTURE_TYPES[camera.type])
+            stamp = header_stamp(data)
+        except MessageRefusedError as error:
+            self._on_bad(camera.topic, error)
+            return
+        watch = self._watches[camera.name]
         with self._changed:
-            self._memory.add_picture(camera.name, steady, seconds(message.header.stamp), ros, message)
-            self._rates[camera.name].tick(steady)
+            watch.rate.tick(steady)
+            watch.sequence.update(steady, info["publication_sequence_number"])
+            watch.pictures.update(steady, memoryview(data)[STAMP_END:], self._memory.newest_state())
+            self._memory.add_picture(camera.name, steady, stamp, ros, data, len(data))
             self._count += 1
             self._changed.notify_all()
 

@@ -13,10 +13,12 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Float64MultiArray
 
 from pi0_ros.robot.measurement import SourceMap
-from pi0_ros.robot.spec import Camera, StateSource
+from pi0_ros.robot.spec import Camera, Robot, StateSource
+from pi0_ros.ros.bounded import MessageInfo, subscribe_bounded
 from pi0_ros.ros.clock import seconds
 from pi0_ros.ros.conversions import ConversionError, joint_state_values, odometry_values
 from pi0_ros.ros.qos import MEASURED, SENSOR
+from pi0_ros.ros.topic_check import WantedTopic, ros_type_name
 
 TELEOP_TYPES: Mapping[str, type] = {
     "joint_state": JointState,
@@ -68,10 +70,21 @@ def subscribe_state(
         velocity(source, seconds(message.header.stamp), odometry_values(message, source.twist))
 
     kind, callback = (Odometry, on_odometry) if source.type == "odometry" else (JointState, on_joints)
-    quality = SENSOR if group is None else MEASURED  # a group of its own is read once a period
-    return node.create_subscription(kind, source.topic, callback, quality, callback_group=group)
+    if group is None:
+        return subscribe_bounded(node, kind, source.topic, callback, SENSOR, refused)
+    # A group of its own is read once a period, by somebody who measures the messages himself.
+    return node.create_subscription(kind, source.topic, callback, MEASURED, callback_group=group)
 
 
-def subscribe_camera(node: Node, camera: Camera, callback: Callable[[object], None]) -> Subscription:
-    """Subscribe to a camera's pictures, raw or compressed as the YAML says."""
-    return node.create_subscription(PICTURE_TYPES[camera.type], camera.topic, callback, SENSOR)
+def subscribe_camera(node: Node, camera: Camera, callback: Callable[[bytes, MessageInfo], None]) -> Subscription:
+    """Subscribe to a camera's serialized pictures, raw or compressed as the YAML says: `callback(bytes, info)`."""
+    return node.create_subscription(PICTURE_TYPES[camera.type], camera.topic, callback, SENSOR, raw=True)
+
+
+def wanted_topics(robot: Robot) -> list[WantedTopic]:
+    """Cameras and state sources of a robot, for `TopicCheck`; a camera has one publisher."""
+    pictures = tuple((word, ros_type_name(kind)) for word, kind in PICTURE_TYPES.items())
+    states = (("joint_state", ros_type_name(JointState)), ("odometry", ros_type_name(Odometry)))
+    return [WantedTopic(c.topic, c.type, pictures, single=True) for c in robot.cameras] + [
+        WantedTopic(s.topic, s.type, states) for s in robot.state
+    ]

@@ -149,6 +149,7 @@ class Driver(Node):
         self.lock, self.stamp = threading.Lock(), lambda: self.get_clock().now().to_msg()
         self.graph, self.robot, self.size = graph, robot, size
         self.silent, self.pictures, self.seen = set(), {}, {}
+        self._noise = np.random.default_rng(0)
         self.values = {c.name: np.clip(start, c.limits.lower, c.limits.upper) for c in robot.channels}
         self.values |= {c.name: 0.0 for g in robot.groups if g.kind.value == "velocity" for c in g.channels}
         self.commands = defaultdict(list)
@@ -209,7 +210,8 @@ class Driver(Node):
         for camera, publisher in self._cameras:
             if camera.name in self.silent:
                 continue
-            picture = np.full((self.size, self.size, 3), 90, np.uint8)
+            # As a real camera's: something to see, and noise.
+            picture = self._noise.integers(40, 200, (self.size, self.size, 3), dtype=np.uint8)
             encode = compressed_message if camera.type == "compressed_image" else image_message
             message = encode(picture, stamp)
             publisher.publish(self.pictures.get(camera.name, lambda m: m)(message))

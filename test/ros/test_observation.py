@@ -3,7 +3,7 @@ import math
 import pytest
 
 from pi0_ros.robot import load_robot
-from pi0_ros.ros.observation import Synchroniser, Track
+from pi0_ros.ros.observation import Synchroniser
 
 ROBOT = load_robot("mobile_bimanual")
 CAMERAS = ("base", "left_wrist", "right_wrist")
@@ -116,19 +116,119 @@ def test_after_a_clock_jump_nothing_old_is_used(memory):
     assert memory.take(1.0, 1.0, CAMERAS).stamp == 1.0
 
 
-def test_samples_that_do_not_rise_or_are_not_finite_are_dropped():
-    track = Track()
-    assert track.add(0.0, 1.0, 5.0)
-    assert not track.add(0.0, 1.0, 6.0) and not track.add(0.0, 0.5, 6.0) and not track.add(0.0, 2.0, math.nan)
-    assert track.at(1.0, 0.0) == 5.0
+# --- time ---
 
 
-def test_a_track_is_held_only_so_far_beyond_its_ends():
-    track = Track()
-    track.add(0.0, 1.0, 5.0)
-    track.add(0.0, 2.0, 7.0)
-    assert track.at(1.5, 0.0) == 6.0 and track.at(2.1, 0.1) == 7.0
-    assert track.at(2.2, 0.1) is None and track.at(0.8, 0.1) is None
+def stream(memory, camera, seconds, hz, latency, first=0.0):
+    """Pictures of one camera at `hz`, `latency` old on arrival; the message is the stamp."""
+    for k in range(round(seconds * hz) + 1):
+        at = first + k / hz
+        memory.add_picture(camera, at + latency, at, at + latency, at, 1000)
+
+
+@pytest.mark.parametrize("fast", [30, 60, 90])
+def test_the_pictures_of_one_observation_are_half_a_frame_apart_at_most(memory, fast):
+    feel(memory, *[9.0 + k * 0.01 for k in range(101)])
+    memory.add_picture("left_wrist", 10.0, 9.8, 10.0, 9.8)  # 200 ms on its way, as network cameras are
+    stream(memory, "base", 1.0, fast, 0.03, first=8.97)
+    memory.add_picture("right_wrist", 10.0, 9.801, 10.0, 9.801)
+    taken = memory.take(10.0, 10.0, CAMERAS)
+    assert taken.complete and taken.stamp == 9.8
+    assert abs(taken.pictures["base"].message - 9.8) <= 0.5 / fast + 1e-9
+    assert memory.skew == pytest.approx(max(abs(taken.pictures["base"].message - 9.8), 0.001))
+
+
+def test_of_several_pictures_the_nearest_is_given_not_the_oldest_nor_the_newest(memory):
+    feel(memory, 4.9, 5.0, 5.1)
+    look(memory, 4.91, "base")
+    look(memory, 4.97, "base")
+    look(memory, 5.08, "base")
+    look(memory, 5.0, "left_wrist", "right_wrist")
+    assert memory.take(5.1, 5.1, CAMERAS).pictures["base"].message == "base at 4.97"
+
+
+def test_pictures_that_are_too_far_apart_are_refused_with_the_camera_and_the_distance(memory):
+    feel(memory, *[9.5 + k * 0.01 for k in range(51)])
+    look(memory, 9.8, "left_wrist", "right_wrist")
+    look(memory, 9.95, "base")  # its first picture: there is none nearer
+    (why,) = memory.take(10.0, 10.0, CAMERAS).missing
+    assert "camera base" in why and "base_camera/image_raw" in why and "0.15 s away" in why and "at most 0.10 s" in why
+
+
+@pytest.mark.parametrize("hz", [15, 50, 1000])
+def test_the_state_belongs_to_the_stamp_of_the_picture_whatever_its_rate(memory, hz):
+    first = 10.0
+    for k in range(round(hz * 0.7) + 1):
+        feel(memory, first + k / hz)
+    look(memory, 10.5037, *CAMERAS, late=0.2)
+    taken = memory.take(10.7037, 10.7037, CAMERAS)
+    assert taken.state["left_joint3"] == pytest.approx(10.5037, abs=1e-6)
+
+
+def test_an_older_picture_after_a_newer_one_is_dropped(memory):
+    feel(memory, 5.0)
+    look(memory, 5.0, *CAMERAS)
+    memory.add_picture("base", 5.01, 4.95, 5.01, "late")
+    look(memory, 5.0, "base")
+    assert memory.newest("base").message == "base at 5.0"
+    assert memory.take(5.0, 5.0, CAMERAS).pictures["base"].message == "base at 5.0"
+
+
+def test_a_picture_ages_while_the_ros_clock_stands_still(memory):
+    feel(memory, 5.0)
+    look(memory, 5.0, *CAMERAS)
+    assert set(memory.stale(CAMERAS, 5.3, 5.0)) == set(CAMERAS)
+    assert "the ROS clock has stood still for 0.60 s" in memory.take(5.6, 5.0, CAMERAS).missing[0]
+
+
+def test_a_clock_that_is_set_back_starts_observations_anew_at_once(memory):
+    feel(memory, 100.0, 100.02)
+    look(memory, 100.0, *CAMERAS)
+    for k in range(3):
+        at = 100.04 + 0.02 * k
+        memory.add_joints(at, at - 3600.0, at - 3600.0, joints(7.0))
+        memory.add_odometry(at, at - 3600.0, at - 3600.0, (0.0, 0.0, 0.0))
+        for camera in CAMERAS:
+            memory.add_picture(camera, at, at - 3600.0, at - 3600.0, "new")
+    taken = memory.take(100.1, 100.1 - 3600.0, CAMERAS)
+    assert taken.complete and taken.stamp == pytest.approx(100.08 - 3600.0) and taken.state["left_joint1"] == 7.0
+    (event,) = memory.clock_events()
+    assert "jumped back by 3599.98 s; observations start anew" in event and not memory.clock_events()
+
+
+def test_a_camera_on_another_clock_is_told_from_one_that_is_dead(memory):
+    for k in range(30):
+        feel(memory, 1.7e9 + k / 30)
+        for camera in CAMERAS:
+            offset = {"base": 1.7e9 - 1000.0, "left_wrist": 0.37, "right_wrist": 0.0}[camera]
+            memory.add_picture(camera, 1.7e9 + k / 30, 1.7e9 + k / 30 - offset, 1.7e9 + k / 30, k)
+    base, wrist = memory.take(1.7e9 + 1.0, 1.7e9 + 1.0, CAMERAS).missing
+    assert "base_camera/image_raw arrives at 30 Hz, but is stamped 1.7e+09 s behind" in base and "use_sim_time" in base
+    assert "left_wrist_camera/image_raw arrives at 30 Hz, but is stamped 0.37 s behind" in wrist and "chrony" in wrist
+
+
+@pytest.mark.parametrize("behind", [0.13, 0.3, 3.0])
+def test_a_state_source_whose_computer_is_behind_is_named_with_the_cure(memory, behind):
+    for k in range(51):
+        at = 10.0 + k * 0.02
+        memory.add_joints(at, at - behind, at, joints(1.0), topic="joint_states")
+        memory.add_odometry(at, at, at, (0.0, 0.0, 0.0), "odom")
+    look(memory, 10.99, *CAMERAS, late=0.01)
+    (why,) = memory.take(11.0, 11.0, CAMERAS).missing
+    assert why.startswith(
+        f"joint_states arrives at 50 Hz, but is stamped {behind:.2f} s behind this computer; synchronise"
+    )
+    assert memory.offsets()["joint_states"] == pytest.approx(behind) and memory.offsets()["odom"] == pytest.approx(0.0)
+
+
+def test_a_source_that_is_a_little_behind_is_used_and_said(memory):
+    for k in range(51):
+        at = 10.0 + k * 0.02
+        memory.add_joints(at, at - 0.09, at, joints(1.0), topic="joint_states")
+        memory.add_odometry(at, at + 0.3, at, (0.0, 0.0, 0.0), "odom")
+    problems = memory.clock_problems(11.0)
+    assert "0.09 s behind" in problems["joint_states"]
+    assert "0.30 s ahead of this computer, so the time of arrival is used" in problems["odom"]
 
 
 SMALL = """
@@ -159,7 +259,7 @@ def small(small_robot):
 def test_a_joint_without_ends_is_interpolated_over_pi_and_given_on_the_turn_of_its_command(small):
     small.add_joints(0.00, 1000.00, 1000.00, {"j1": 0.1, "wrist": 3.13})
     small.add_joints(0.02, 1000.02, 1000.02, {"j1": 0.3, "wrist": -3.13})
-    look(small, 1000.01, "front")
+    small.add_picture("front", 0.01, 1000.01, 1000.01, "")
     middle = small.take(0.02, 1000.02, state=["j1", "wrist"])
     assert middle.complete, middle.missing
     assert middle.state["j1"] == pytest.approx(0.2) and middle.state["wrist"] == pytest.approx(math.pi, abs=1e-9)
@@ -169,7 +269,7 @@ def test_a_joint_without_ends_is_interpolated_over_pi_and_given_on_the_turn_of_i
 
 def test_what_nobody_measures_is_what_was_commanded_last(small):
     small.add_joints(0.0, 1000.0, 1000.0, {"j1": 0.1, "wrist": 0.2})
-    look(small, 1000.0, "front")
+    small.add_picture("front", 0, 1000.0, 1000.0, "")
     early = small.take(0.0, 1000.0)
     assert (
         not early.complete and "gripper (from the executor's command, which there is none of yet)" in early.missing[0]
@@ -185,7 +285,7 @@ def test_what_nobody_measures_is_what_was_commanded_last(small):
 
 def test_only_what_the_policy_measures_has_to_be_there(small):
     small.add_joints(0.0, 1000.0, 1000.0, {"j1": 0.1})
-    look(small, 1000.0, "front")
+    small.add_picture("front", 0, 1000.0, 1000.0, "")
     assert small.take(0.0, 1000.0, state=["j1"]).state == {"j1": 0.1}
     assert "wrist" in small.take(0.0, 1000.0, state=["j1", "wrist"]).missing[0]
 
@@ -196,7 +296,7 @@ def test_two_publishers_that_disagree_are_no_observation(small):
         small.add_joints(t, 1000.0 + t, 1000.0 + t, {"j1": 1.2, "wrist": 0.5}, topic="joint_states")
         if k % 5 == 0:
             small.add_joints(t + 0.003, 1000.003 + t, 1000.003 + t, {"j1": 0.0, "wrist": 0.0}, topic="joint_states")
-    look(small, 1000.75, "front")
+    small.add_picture("front", 0.75, 1000.75, 1000.75, "")
     taken = small.take(0.8, 1000.8, state=["j1"])
     assert not taken.complete and taken.missing[0].startswith("j1 is said twice on joint_states")
 
@@ -230,5 +330,5 @@ def test_an_arm_of_velocities_has_its_joints_positions_in_the_state(small_robot)
     """
     memory = Synchroniser(small_robot(text))
     memory.add_joints(0.0, 1000.0, 1000.0, {"j1": 0.4}, {"j1": -0.3})
-    look(memory, 1000.0, "front")
+    memory.add_picture("front", 0, 1000.0, 1000.0, "")
     assert memory.take(0.0, 1000.0).state == {"j1_velocity": -0.3, "j1": 0.4}

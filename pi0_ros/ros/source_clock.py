@@ -1,0 +1,110 @@
+"""How the stamps of a source relate to this computer's clock. Pure; times are passed in."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from enum import Enum
+
+WINDOW = 2.0
+"""Seconds over which rate and offset of a source are taken."""
+FUTURE = 0.05
+"""Seconds that a stamp may lie ahead of our clock before it is distrusted."""
+OTHER_CLOCK = 1e5
+"""Seconds from which on a stamp is not late but of another clock: simulated time, a device's uptime, a zero year."""
+LEAP_SECONDS = 37.0
+"""TAI minus UTC [s], since 2017: what a PTP clock that was not converted is ahead by."""
+
+
+class StampState(Enum):
+    """What is to be made of the stamps of a source."""
+
+    SILENT = "silent"  # nothing came lately
+    GOOD = "good"
+    ABSENT = "absent"  # zero: the receive time is used
+    AHEAD = "ahead"  # in the future: the receive time is used
+    BEHIND = "behind"  # older than the source's max_age though it arrives
+
+
+def usable_stamp(stamp: float, ros: float) -> float:
+    """The stamp [ROS s] that a message received at `ros` counts as: its own, or `ros` where that is zero or ahead."""
+    return stamp if 0.0 < stamp <= ros + FUTURE else ros
+
+
+class SourceClock:
+    """Rate of a source's messages, and how far its clock is from ours, over the last `WINDOW` seconds."""
+
+    def __init__(self) -> None:
+        self._delays: deque[tuple[float, float]] = deque(maxlen=4096)
+        self._absent = False
+
+    def update(self, steady: float, stamp: float, ros: float) -> None:
+        """A message arrived at `steady` [s] and ROS time `ros` [s], stamped `stamp` [s]."""
+        self._absent = not stamp > 0.0
+        self._delays.append((steady, ros - stamp))
+        while self._delays[0][0] < steady - WINDOW:
+            self._delays.popleft()
+
+    def clear(self) -> None:
+        """Forget everything: our own clock was set."""
+        self._delays.clear()
+
+    def hz(self, steady: float) -> float:
+        """Messages a second."""
+        times = [at for at, _ in tuple(self._delays) if at > steady - WINDOW]
+        return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 and times[-1] > times[0] else 0.0
+
+    def arrival_age(self, steady: float) -> float:
+        """Seconds since the newest message arrived, infinity where none did."""
+        return steady - self._delays[-1][0] if self._delays else math.inf
+
+    @property
+    def offset(self) -> float:
+        """Seconds that the stamps are behind our clock at the least (negative: ahead); NaN where they say nothing.
+
+        It is the other clock's offset and the shortest way of a message together.
+        """
+        delays = tuple(self._delays)  # another thread may be adding
+        return min(d for _, d in delays) if delays and not self._absent else math.nan
+
+    def state(self, steady: float, max_age: float) -> StampState:
+        """What is to be made of its stamps; `max_age` [s] is how old the source's values may be."""
+        if self.arrival_age(steady) > WINDOW:
+            return StampState.SILENT
+        if self._absent:
+            return StampState.ABSENT
+        if self.offset < -FUTURE:
+            return StampState.AHEAD
+        return StampState.BEHIND if self.offset > max_age else StampState.GOOD
+
+
+def clock_sentence(topic: str, clock: SourceClock, steady: float, max_age: float) -> str:
+    """One sentence about a source whose stamps cannot be used as they are, with the cure; "" where they can."""
+    state, arrives = clock.state(steady, max_age), f"arrives at {clock.hz(steady):.0f} Hz"
+    if state is StampState.ABSENT:
+        return (
+            f"{topic} {arrives} without stamps, so the time of arrival is used; "
+            "let the driver stamp its messages (header.stamp)"
+        )
+    if state is StampState.AHEAD:
+        return (
+            f"{topic} {arrives}, but is stamped {_duration(-clock.offset)} ahead of this computer, so the time of arrival "
+            f"is used; {_cure(-clock.offset)}"
+        )
+    if state is StampState.BEHIND:
+        return (
+            f"{topic} {arrives}, but is stamped {_duration(clock.offset)} behind this computer; {_cure(clock.offset)}"
+        )
+    return ""
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.3g} s" if seconds >= OTHER_CLOCK else f"{seconds:.2f} s"
+
+
+def _cure(seconds: float) -> str:
+    if seconds > OTHER_CLOCK:
+        return "it is another clock: set use_sim_time:=true for a simulation, or the driver's option for the computer's time"
+    if abs(seconds - LEAP_SECONDS) < 0.5:
+        return "37 s is TAI against UTC: let the PTP clock be converted (phc2sys with its UTC offset)"
+    return "synchronise the clocks (chrony or PTP), or set the driver's option for the computer's time"

@@ -1,0 +1,265 @@
+"""What a node sees of its robot, on a real graph: wrong types, two cameras on one topic, frozen and blank pictures."""
+
+import os
+import threading
+import time
+from array import array
+
+import numpy as np
+import pytest
+
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+rclpy = pytest.importorskip("rclpy")
+
+from nav_msgs.msg import Odometry
+from sensor_msgs.msg import CompressedImage, Image, JointState
+from std_msgs.msg import String
+
+from pi0_ros.robot import load_robot
+from pi0_ros.ros.bounded import MAX_BYTES, listen
+from pi0_ros.ros.clock import Clocks, time_message
+from pi0_ros.ros.images import image_message
+from pi0_ros.ros.qos import RELIABLE, SENSOR
+from pi0_ros.ros.run import Spinner
+from pi0_ros.ros.senses import Senses
+
+PATIENCE = 60.0
+URDF = """<robot name="two"><link name="a"/><link name="b"/><link name="c"/>
+<joint name="j1" type="revolute"><parent link="a"/><child link="b"/>
+  <limit lower="-1" upper="2" velocity="3" effort="1"/></joint>
+<joint name="j2" type="revolute"><parent link="b"/><child link="c"/>
+  <limit lower="-2" upper="1" velocity="3" effort="1"/></joint></robot>"""
+YAML = """robot: two
+urdf: two.urdf
+cameras:
+  front: {topic: front/image_raw, type: image, max_age: 0.5}
+  side: {topic: side/image_raw, type: image, max_age: 0.5, required: false, rotate: 90}
+state:
+  - {topic: joint_states, type: joint_state, max_age: 0.5}
+groups:
+  arm:
+    kind: position
+    channels: [j1, j2]
+    command: {topic: arm/commands, type: float64_multi_array}
+    limits: {source: urdf, acceleration: 10.0}
+"""
+NAMES = ("front", "side")
+
+
+class Robot:
+    """Drivers at 25 Hz that look and move as `sees` and `at` say."""
+
+    def __init__(self, node):
+        self.node, self.draw = node, np.random.default_rng(0)
+        self.at, self.stamp = [0.1, -0.4], time.time
+        self.sees = {"front": self.noise, "side": self.noise}
+        self.publishers = {name: node.create_publisher(Image, f"{name}/image_raw", SENSOR) for name in NAMES}
+        self.states = node.create_publisher(JointState, "joint_states", SENSOR)
+        node.create_timer(0.04, self.tick)
+
+    def noise(self):
+        return self.draw.integers(0, 256, (24, 32, 3), dtype=np.uint8)
+
+    def tick(self):
+        stamp = time_message(self.stamp())
+        message = JointState(name=["j1", "j2"], position=array("d", self.at))
+        message.header.stamp = stamp
+        self.states.publish(message)
+        for name, look in self.sees.items():
+            if look is not None:
+                self.publishers[name].publish(image_message(look(), stamp))
+
+
+@pytest.fixture
+def context():
+    rclpy.init()
+    made = []
+
+    def node(name):
+        found, spinner = rclpy.create_node(name), Spinner()
+        spinner.add(found)
+        spinner.start()
+        made.append((found, spinner))
+        return found
+
+    yield node
+    for _, spinner in made:
+        assert spinner.stop(PATIENCE)
+    for found, _ in made:
+        found.destroy_node()
+    rclpy.shutdown()
+
+
+@pytest.fixture
+def another_process():
+    """A node as of another process: Fast DDS allows one type a topic in a participant."""
+    own = rclpy.Context()
+    rclpy.init(context=own)
+    node = rclpy.create_node("web_camera", context=own)
+    yield node
+    node.destroy_node()
+    rclpy.shutdown(context=own)
+
+
+@pytest.fixture
+def robot(context):
+    return Robot(context("driver"))
+
+
+@pytest.fixture
+def senses(context, tmp_path):
+    (tmp_path / "two.urdf").write_text(URDF)
+    (tmp_path / "two.yaml").write_text(YAML)
+    node = context("reader")
+    made = Senses(node, load_robot(tmp_path / "two.yaml"), Clocks(node), frozen=0.3)
+    yield made
+    made.close()
+
+
+def until(senses, condition, what):
+    """Wait for pictures until `condition` holds of something; returns it."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        senses.wait(0.05)
+    raise AssertionError(f"{what}: {senses.view(NAMES).missing} {senses.warnings(NAMES)} {senses.values(NAMES)}")
+
+
+def complaint(senses, *words):
+    """The observation that is missing for a reason with these words."""
+    return until(
+        senses, lambda: next((w for w in senses.view(NAMES).missing if all(x in w for x in words)), None), words
+    )
+
+
+def seen(senses, *cameras):
+    return until(senses, lambda: (v := senses.view(NAMES)) and set(v.pictures) == set(cameras) and v, cameras)
+
+
+def test_an_observation_has_the_pictures_as_the_cameras_are_mounted(robot, senses):
+    upright = np.zeros((24, 32, 3), np.uint8)
+    upright[:12] = 200
+
+    def tilted():
+        return np.rot90(upright).copy() | robot.draw.integers(0, 4, (32, 24, 3), dtype=np.uint8)  # turned left
+
+    robot.sees["side"] = tilted
+    view = seen(senses, "front", "side")
+    assert view.pictures["side"].shape == (24, 32, 3)
+    assert view.pictures["side"][:12].min() >= 200 and view.pictures["side"][12:].max() < 4
+    assert view.state == {"j1": 0.1, "j2": -0.4}
+
+
+def test_a_topic_of_another_type_is_named_with_the_type_it_has(another_process, robot, senses):
+    robot.sees["front"] = None
+    robot.node.destroy_publisher(robot.publishers["front"])
+    another_process.create_publisher(CompressedImage, "front/image_raw", SENSOR)
+    why = complaint(senses, "front/image_raw carries")
+    assert "sensor_msgs/CompressedImage" in why and "/web_camera" in why and "say type: compressed_image" in why
+
+
+def test_a_state_topic_of_another_type_is_named_too(another_process, robot, senses):
+    robot.node.destroy_publisher(robot.states)
+    robot.states = robot.node.create_publisher(JointState, "elsewhere", SENSOR)
+    another_process.create_publisher(Odometry, "joint_states", SENSOR)
+    assert "nav_msgs/Odometry" in complaint(senses, "joint_states carries", "say type: odometry")
+
+
+def test_nobody_on_a_topic_is_told_from_a_silent_driver(robot, senses):
+    robot.sees["front"] = None
+    complaint(senses, "no picture yet on front/image_raw")
+    robot.node.destroy_publisher(robot.publishers["front"])
+    complaint(senses, "nobody publishes front/image_raw")
+
+
+def test_two_cameras_on_one_topic_end_planning_and_both_are_named(context, robot, senses):
+    seen(senses, "front", "side")
+    other = context("second_camera")
+    publisher = other.create_publisher(Image, "front/image_raw", SENSOR)
+    timer = other.create_timer(0.03, lambda: publisher.publish(image_message(robot.noise(), time_message(time.time()))))
+    why = complaint(senses, "2 publishers on front/image_raw")
+    assert "/driver" in why and "/second_camera" in why
+    # One that was killed stays in the graph for a while, but its silence is heard.
+    other.destroy_timer(timer)
+    seen(senses, "front", "side")
+
+
+def test_an_optional_camera_with_two_publishers_is_left_out(context, robot, senses):
+    seen(senses, "front", "side")
+    other = context("second_camera")
+    publisher = other.create_publisher(Image, "side/image_raw", SENSOR)
+    other.create_timer(0.03, lambda: publisher.publish(image_message(robot.noise(), time_message(time.time()))))
+    seen(senses, "front")
+    assert "/second_camera" in senses.stale(NAMES)["side"]
+
+
+def test_a_frozen_camera_ends_planning_as_soon_as_the_robot_moves(robot, senses):
+    seen(senses, "front", "side")
+    last = robot.noise()
+    robot.sees["front"] = lambda: last
+    until(senses, lambda: any("front: the same picture" in w for w in senses.warnings(NAMES)), "a warning")
+    assert not senses.view(NAMES).missing  # a simulation without noise looks like this while nothing moves
+    robot.at = [0.1, -0.37]
+    why = complaint(senses, "camera front: frozen")
+    assert "front/image_raw" in why and "picture_frozen:=0" in why
+    robot.sees["front"] = robot.noise
+    seen(senses, "front", "side")
+
+
+def test_a_black_camera_is_a_warning(robot, senses):
+    robot.sees["front"] = lambda: robot.draw.integers(4, 7, (24, 32, 3), dtype=np.uint8)
+    black = "camera front: the picture is black"
+    until(senses, lambda: senses.view(NAMES) and any(black in w for w in senses.warnings(NAMES)), "a warning")
+    robot.sees["front"] = robot.noise
+    until(senses, lambda: senses.view(NAMES) and not senses.warnings(NAMES), "no warning")
+
+
+def test_clocks_that_differ_are_in_the_values_with_their_sign(robot, senses):
+    robot.stamp = lambda: time.time() - 0.2
+    seen(senses, "front", "side")
+    until(senses, lambda: senses.values(NAMES).get("joint_states offset_ms", 0.0) >= 200.0, "an offset")
+    assert any("joint_states" in w and "behind this computer" in w for w in senses.warnings(NAMES))
+    robot.stamp = lambda: time.time() + 0.7
+    until(senses, lambda: any("ahead of this computer" in w for w in senses.warnings(NAMES)), "ahead")
+    assert -700.0 <= senses.values(NAMES)["joint_states offset_ms"] < -500.0
+
+
+def test_a_message_that_is_too_large_is_refused_by_its_size(robot, senses):
+    seen(senses, "front", "side")
+    names = [f"joint{k}" for k in range(200_000)]
+    robot.states.publish(JointState(name=names, position=array("d", range(len(names)))))
+    until(senses, lambda: senses.refused, "a refusal")
+    assert "joint_states: JointState of" in senses.last_refusal
+    assert f"at most {MAX_BYTES[JointState]} are parsed" in senses.last_refusal
+    seen(senses, "front", "side")
+
+
+def test_an_encoding_cannot_write_to_the_terminal_nor_flood_the_log(robot, senses):
+    seen(senses, "front", "side")
+    evil = image_message(robot.noise(), time_message(0.0))
+    evil.encoding = "\x1b[2J\n[INFO] all is well" + "x" * 400_000
+
+    def publish():
+        evil.header.stamp = time_message(time.time())
+        robot.publishers["front"].publish(evil)
+
+    robot.sees["front"] = None
+    robot.node.create_timer(0.03, publish)
+    complaint(senses, "is not a colour picture")
+    until(senses, lambda: "encoding" in senses.last_refusal, "a refusal")
+    assert senses.last_refusal.isprintable() and len(senses.last_refusal) <= 400
+
+
+def test_a_text_of_ten_megabytes_reaches_nobody(context):
+    heard, node, speaker = [], context("listener"), context("speaker")
+    changed = threading.Event()
+    listen(node, String, "words", lambda m: (heard.append(len(m.data)), changed.set()), RELIABLE)
+    publisher = speaker.create_publisher(String, "words", RELIABLE)
+    deadline = time.monotonic() + PATIENCE
+    while not changed.wait(0.1) and time.monotonic() < deadline:
+        publisher.publish(String(data="x" * 10_000_000))
+        publisher.publish(String(data="abc"))
+    assert heard and set(heard) == {3}

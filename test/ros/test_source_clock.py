@@ -1,0 +1,68 @@
+"""The offset of a source's clock is told apart from its silence, with the cure."""
+
+import math
+
+import pytest
+
+from pi0_ros.ros.source_clock import SourceClock, StampState, clock_sentence, usable_stamp
+
+T0 = 1.7e9
+
+
+def heard(offset, hz=20.0, delays=(0.012, 0.004, 0.009), until=2.0):
+    """A source at `hz` whose clock is `offset` [s] behind ours, with messages some milliseconds on their way."""
+    clock = SourceClock()
+    for k in range(round(until * hz) + 1):
+        sent = T0 + k / hz
+        arrived = sent + delays[k % len(delays)]
+        clock.update(arrived - T0 + 100.0, sent - offset if offset is not None else 0.0, arrived)
+    return clock
+
+
+@pytest.mark.parametrize(
+    ("offset", "state", "words"),
+    [
+        (0.0, StampState.GOOD, ""),
+        (0.09, StampState.GOOD, ""),
+        (
+            0.3,
+            StampState.BEHIND,
+            "joint_states arrives at 20 Hz, but is stamped 0.30 s behind this computer; synchronise",
+        ),
+        (37.0, StampState.BEHIND, "TAI against UTC"),
+        (2e5, StampState.BEHIND, "another clock: set use_sim_time:=true"),
+        (-0.3, StampState.AHEAD, "stamped 0.30 s ahead of this computer, so the time of arrival is used"),
+        (-37.0, StampState.AHEAD, "TAI against UTC"),
+        (None, StampState.ABSENT, "without stamps, so the time of arrival is used"),
+    ],
+)
+def test_what_the_stamps_of_a_source_are_worth_is_said_with_the_cure(offset, state, words):
+    clock = heard(offset)
+    assert clock.state(102.0, max_age=0.1) is state
+    sentence = clock_sentence("joint_states", clock, 102.0, 0.1)
+    assert words in sentence and bool(sentence) == bool(words)
+
+
+def test_the_offset_is_that_of_the_quickest_message():
+    assert heard(0.2).offset == pytest.approx(0.204)
+    assert math.isnan(heard(None).offset)
+
+
+def test_rate_and_age_are_those_of_the_arrival():
+    clock = heard(1e6)
+    assert clock.hz(102.0) == pytest.approx(20.0, rel=0.02)
+    assert clock.arrival_age(102.5) == pytest.approx(0.496, abs=0.01)
+    assert clock.state(110.0, 0.1) is StampState.SILENT and clock_sentence("t", clock, 110.0, 0.1) == ""
+
+
+def test_a_clock_that_was_corrected_is_good_again_after_a_while():
+    clock = heard(5.0)
+    for k in range(80):
+        at = T0 + 2.1 + k / 20
+        clock.update(at - T0 + 100.0, at, at)
+    assert clock.state(106.05, 0.1) is StampState.GOOD
+
+
+def test_a_stamp_of_zero_or_of_the_future_counts_as_the_time_of_arrival():
+    assert usable_stamp(9.0, 10.0) == 9.0 and usable_stamp(10.04, 10.0) == 10.04
+    assert usable_stamp(10.06, 10.0) == 10.0 and usable_stamp(0.0, 10.0) == 10.0 and usable_stamp(-1.0, 10.0) == 10.0

@@ -106,13 +106,15 @@ class CommandTopic:
     have several, which are commanded together: `followers` gives (multiplier, offset) of each.
     `order`: for a float64_multi_array, which channel each of its numbers is, () for channel order.
     `range`: what the driver takes for a closed and an open gripper, None for the values of its joint.
-    `frame` is the frame_id of a twist_stamped. `topic` is relative, as written in the YAML.
+    `frame` is the frame_id of a twist_stamped. `topic` is relative, as written in the YAML. `stamped`: a joint_trajectory
+    says when it begins, instead of at once.
     """
 
     topic: str
     type: str
     joints: tuple[str, ...]
     frame: str = ""
+    stamped: bool = False
     order: tuple[int, ...] = ()
     range: tuple[float, float] | None = None
     followers: tuple[tuple[float, float], ...] = ()

@@ -12,7 +12,7 @@ from pi0_ros.robot.yaml_nodes import Section, YamlNode
 COMMAND_TYPES = ("float64_multi_array", "joint_trajectory", "joint_state", "twist", "twist_stamped")
 TELEOP_TYPES = ("joint_state", "float64_multi_array", "twist", "twist_stamped")
 TWIST_TYPES = ("twist", "twist_stamped")
-ARRAY = "float64_multi_array"
+ARRAY, TRAJECTORY = "float64_multi_array", "joint_trajectory"
 
 
 class Wiring:
@@ -32,8 +32,10 @@ class Wiring:
 
     def command(self, at: YamlNode) -> CommandTopic:
         """The key `command`. Raises RobotError with file, line and key."""
-        keys = at.section("topic", "type", "joints", "frame", "closed", "open")
-        kind, frame = keys.need("type").choice(*COMMAND_TYPES), keys.get("frame")
+        keys = at.section("topic", "type", "joints", "frame", "closed", "open", "stamp")
+        kind, frame, stamp = keys.need("type").choice(*COMMAND_TYPES), keys.get("frame"), keys.get("stamp")
+        if stamp is not None and kind != TRAJECTORY:
+            raise stamp.error(f"stamp is a key of a {TRAJECTORY}; a {kind} has no choice")
         self._refuse_bad_type(keys.need("type"), kind)
         fingers = self._fingers(keys, kind)
         joints, order = (fingers, ()) if fingers else self._joints_of(keys, kind, exchange=False)
@@ -42,6 +44,7 @@ class Wiring:
             type=kind,
             joints=joints,
             frame=frame.text() if frame else "",
+            stamped=stamp is not None and stamp.choice("zero", "now") == "now",
             order=order,
             range=self._range(keys),
             followers=tuple(self._follower(keys.need("joints"), name, fingers[0]) for name in fingers),

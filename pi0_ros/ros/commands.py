@@ -157,12 +157,24 @@ def _joint_state(groups: Groups, numbers: Sequence[Number]) -> JointState:
     return message
 
 
+LATE = 0.02  # [s] that a trajectory may be late, at least one period, before the arm begins to brake
+
+
 # --- trajectories -----------------------------------------------------------------------------------------------
 
 
 def stopping_distance(rate: float, acceleration: float) -> tuple[float, float]:
     """Distance and time to come to rest from `rate` at constant deceleration (v^2/2a and v/a)."""
     return rate * abs(rate) / (2.0 * acceleration), abs(rate) / acceleration
+
+
+def _moved_on(group: Group, motion: GroupCommand, seconds: float) -> GroupCommand:
+    """The command `seconds` later, at the same rates; a channel that is at its limit by then stands still."""
+    limits = [c.limits for c in group.channels]
+    reached = [v + r * seconds for v, r in zip(motion.values, motion.rates, strict=True)]
+    inside = [min(max(x, m.lower), m.upper) for x, m in zip(reached, limits, strict=True)]
+    rates = [r if x == y else 0.0 for r, x, y in zip(motion.rates, reached, inside, strict=True)]
+    return motion._replace(values=inside, rates=rates)
 
 
 def _rest(groups: Groups, motions: Motions) -> tuple[list[list[float]], float]:
@@ -176,35 +188,42 @@ def _rest(groups: Groups, motions: Motions) -> tuple[list[list[float]], float]:
         ),
         default=0.0,
     )
-    ends = []
-    for group, motion in pairs:
-        reached = [v + r * longest / 2.0 for v, r in zip(motion.values, motion.rates, strict=True)]
-        limits = [c.limits for c in group.channels]
-        ends.append([min(max(e, m.lower), m.upper) for e, m in zip(reached, limits, strict=True)])
-    return ends, longest
+    return [list(_moved_on(group, motion, longest / 2.0).values) for group, motion in pairs], longest
 
 
 def _trajectory_numbers(groups: Groups, motions: Motions) -> list[Number]:
-    """The command one period ahead, then the stop that follows should no further message arrive."""
-    ends, duration = _rest(groups, motions)
+    """The command one period ahead, on at the same rates for a while, then the stop, should no further message arrive.
+
+    joint_trajectory_controller (Jazzy) takes each message in place of the one before, begins it at once where the stamp is
+    zero, and refuses one whose end, by its own clock, is past or moves. So the stamp is zero unless `stamp: now` is given,
+    messages may be late by `LATE` before the arm brakes, and the last velocity is zero.
+    """
     period = motions[0].period
-    pairs = list(zip(groups, motions, strict=True))
-    ahead = [v for g, m in pairs for v in _positions(g, m.values)] + [r for g, m in pairs for r in _rates(g, m.rates)]
-    rest = [v for g, end in zip(groups, ends, strict=True) for v in _positions(g, end)]
-    after = duration_parts(period + max(duration, period))
-    return [*motions[0].stamp, *ahead, *duration_parts(period), *rest, *after]
+    late = max(period, LATE)
+    later = tuple(_moved_on(g, m, late) for g, m in zip(groups, motions, strict=True))
+    ends, duration = _rest(groups, later)
+    stamp = motions[0].stamp if groups[0].command.stamped else (0, 0)
+    numbers: list[Number] = [*stamp]
+    for moment, each in ((period, motions), (period + late, later)):
+        pairs = list(zip(groups, each, strict=True))
+        numbers += [v for g, m in pairs for v in _positions(g, m.values)]
+        numbers += [r for g, m in pairs for r in _rates(g, m.rates)]
+        numbers += duration_parts(moment)
+    numbers += [v for g, end in zip(groups, ends, strict=True) for v in _positions(g, end)]
+    return [*numbers, *duration_parts(period + late + max(duration, period))]
 
 
 def _trajectory(groups: Groups, numbers: Sequence[Number]) -> JointTrajectory:
     message = JointTrajectory(joint_names=_names(groups))
     _stamp(message, numbers)
     count = len(message.joint_names)
-    ahead, rest = numbers[2 : 4 + 2 * count], numbers[4 + 2 * count :]
-    still = array("d", [0.0] * count)
+    moving, still = 2 * count + 2, array("d", [0.0] * count)
+    rest = numbers[2 + 2 * moving :]
     message.points = [
-        _point(array("d", ahead[:count]), array("d", ahead[count:-2]), ahead[-2:]),
-        _point(array("d", rest[:count]), still, rest[-2:]),
+        _point(array("d", part[:count]), array("d", part[count:-2]), part[-2:])
+        for part in (numbers[2 : 2 + moving], numbers[2 + moving : 2 + 2 * moving])
     ]
+    message.points.append(_point(array("d", rest[:count]), still, rest[-2:]))
     return message
 
 

@@ -1,3 +1,4 @@
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -64,19 +65,64 @@ def test_a_twist_names_its_frame_and_axes():
     assert twist_axes(BASE) == ("vx", "vy", "wz")
 
 
-def test_a_trajectory_goes_on_to_a_stop_in_case_nothing_more_comes():
+def test_a_trajectory_goes_on_for_a_period_and_then_to_a_stop_in_case_nothing_more_comes():
     group = ALOHA.group("left_arm")
     rates = np.array([1.0, -0.5, 0.0, 0.0, 0.0, 0.0])
     message = sent(group, SIX, rates)
     assert isinstance(message, JointTrajectory) and message.joint_names == list(group.command.joints)
-    first, last = message.points
+    first, second, last = message.points
     assert seconds(first.time_from_start) == pytest.approx(0.02)
+    assert seconds(second.time_from_start) == pytest.approx(0.04)
     stop = 1.0 / group.channels[0].limits.acceleration
-    assert seconds(last.time_from_start) == pytest.approx(0.02 + stop)
+    assert seconds(last.time_from_start) == pytest.approx(0.04 + stop)
     np.testing.assert_allclose(first.positions, SIX)
-    np.testing.assert_allclose(first.velocities, rates)
-    np.testing.assert_allclose(np.array(last.positions) - SIX, rates * stop / 2)
+    np.testing.assert_allclose(np.array(second.positions) - SIX, rates * 0.02)
+    np.testing.assert_allclose([first.velocities, second.velocities], [rates, rates])
+    np.testing.assert_allclose(np.array(last.positions) - SIX, rates * (0.02 + stop / 2))
     assert not np.any(last.velocities)
+
+
+def test_at_two_hundred_hertz_a_trajectory_may_be_late_by_twenty_milliseconds_all_the_same():
+    group = ALOHA.group("left_arm")
+    motion = GroupCommand((0, 0), SIX, [0.5] * 6, 0.005)
+    times = [seconds(p.time_from_start) for p in command_message(group, motion).points]
+    assert times[:2] == pytest.approx([0.005, 0.025])
+
+
+def test_a_trajectory_near_a_limit_stays_inside_and_stands_still_there():
+    """0.01 below the limit at 1 rad/s: 0.02 s later it would be beyond it, and the stop further out."""
+    group = ALOHA.group("left_arm")
+    limit = group.channels[1].limits.upper
+    values, rates = np.array(SIX), np.array([0.0, 1.0, -0.2, 0.0, 0.0, 0.0])
+    values[1] = limit - 0.01
+    first, second, last = sent(group, values, rates).points
+    assert [p.positions[1] for p in (first, second, last)] == pytest.approx([limit - 0.01, limit, limit])
+    assert (first.velocities[1], second.velocities[1], last.velocities[1]) == (1.0, 0.0, 0.0)
+    low = group.channels[2].limits.lower
+    values[2] = low + 0.001
+    assert sent(group, values, rates).points[-1].positions[2] == pytest.approx(low)
+
+
+def accepted(message, clock):
+    """Whether joint_trajectory_controller of Jazzy takes a message at `clock` [s] (validate_trajectory_msg)."""
+    stamp, times = seconds(message.header.stamp), [seconds(p.time_from_start) for p in message.points]
+    if any(message.points[-1].velocities) or any(b <= a for a, b in itertools.pairwise(times)):
+        return False
+    return stamp == 0.0 or stamp + times[-1] >= clock
+
+
+@pytest.mark.parametrize("offset", [-5.0, 0.0, 0.06, 3600.0])
+def test_a_controller_whose_clock_is_off_takes_a_trajectory_all_the_same(offset):
+    for rates in ([0.0] * 6, [1.0, -0.5, 0.2, 0.0, 0.0, 0.0]):
+        assert accepted(sent(ALOHA.group("left_arm"), SIX, rates), 12.5 + offset)
+
+
+def test_who_wants_a_stamp_gets_one_and_needs_clocks_that_agree():
+    group = ALOHA.group("left_arm")
+    stamped = replace(group, command=replace(group.command, stamped=True))
+    message = sent(stamped, SIX, [0.0] * 6)
+    assert seconds(message.header.stamp) == 12.5
+    assert accepted(message, 12.53) and not accepted(message, 12.57)
 
 
 def test_the_stopping_distance_is_that_of_constant_deceleration():
@@ -192,8 +238,8 @@ def test_the_stop_of_a_shared_trajectory_lasts_as_long_as_its_slowest_group(smal
         GroupCommand(time_parts(1.0), [0.5], [0.0], 0.02),
     ]
     last = shared_message(groups, tuple(motions)).points[-1]
-    assert seconds(last.time_from_start) == pytest.approx(0.02 + 1.0 / 5.0)
-    assert list(last.positions)[:2] == pytest.approx([0.1 + 0.1, 0.2 - 0.05])
+    assert seconds(last.time_from_start) == pytest.approx(0.04 + 1.0 / 5.0)
+    assert list(last.positions)[:2] == pytest.approx([0.12 + 0.1, 0.19 - 0.05])
     assert not any(last.velocities)
 
 

@@ -12,9 +12,10 @@ import numpy.typing as npt
 from pi0_ros.control.settings import ExecutorSettings
 from pi0_ros.robot.agreement import SETTLE, Agreement
 from pi0_ros.robot.measurement import Reading, nearest_turn, readings_of, unit_guess
-from pi0_ros.robot.spec import Axis, Kind, Robot
+from pi0_ros.robot.spec import Axis, Channel, Kind, Robot
 
 Array = npt.NDArray[np.float64]
+OTHER_UNIT = 1.0  # [rad or m] outside its limits; nearer than this, a joint rests there rather than speaks another unit
 NEVER = -math.inf
 AXES = tuple(Axis)
 SAME = {"rad": 0.05, "m": 0.01}  # two publishers' values nearer than this are one measurement
@@ -27,6 +28,16 @@ class _Outside(NamedTuple):
 
     excess: float
     reported: float
+
+
+def outside_sentence(channel: Channel, value: float, guess: str) -> str:
+    """Where a joint is, how far it may go, who says so, and the way out; `guess` is another unit it may be in."""
+    limits, origin = channel.limits, channel.origin
+    margin = f", margin {origin.margin:g}" if origin.margin else ""
+    source = f" ({origin.position}{margin})" if origin.position else ""
+    where = f" in {origin.where}" if origin.where else ""
+    says = f"{channel.name} is measured at {value:.3f}, its limits are {limits.lower:.3f} .. {limits.upper:.3f}{source}"
+    return f"{says}: {guess or f'move it by hand, or give limits.position with override: true{where}'}"
 
 
 class Measured:
@@ -228,8 +239,10 @@ class Measured:
             guess = unit_guess(found.reported, low, high, "m") or unit_guess(found.reported, low, high, "rad")
             text = f"gripper joint {reading.joint} is {found.reported:.4g}, far outside of {low:g} .. {high:g}"
         else:
-            guess = unit_guess(found.reported, reading.lower, reading.upper, self._robot.channels[worst].unit)
-            text = f"{reading.name} is {found.excess:.2f} outside its limits"
+            channel = self._robot.channels[worst]
+            guess = unit_guess(found.reported, reading.lower, reading.upper, channel.unit)
+            guess = guess if found.excess > OTHER_UNIT else ""
+            return outside_sentence(channel, found.reported, guess)
         return f"{text}; it reports {found.reported:.4g}: {guess}" if guess else text
 
     def frozen(self, steady: float) -> bool:

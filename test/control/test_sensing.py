@@ -131,6 +131,19 @@ def test_odometry_that_the_yaml_names_is_needed(small_robot):
     assert story.last.reason == "waiting: no fresh measurement of base_vx and 1 more"
 
 
+def test_a_rest_pose_outside_the_limits_is_told_with_its_origin_and_the_way_out(small_robot):
+    core = Executor(small_robot(ARM.replace("acceleration: 5.0", "acceleration: 5.0, margin: 0.02") + HAND))
+    for k in range(1, 4):
+        hear(core, 0.02 * k, {"j1": 0.1, "j2": -1.65, "finger": 0.02})
+        step = core.step(0.02 * k + 0.001, T0 + 0.02 * k + 0.001)
+    line = core.robot.channels[1].origin.where
+    assert step.reason == (
+        "j2 is measured at -1.650, its limits are -1.480 .. 1.880 (small.urdf, margin 0.02): move it by hand, or give "
+        f"limits.position with override: true in {line}"
+    )
+    assert line.startswith("small.yaml:")
+
+
 def test_a_gripper_that_nobody_measures_keeps_the_arm_from_nothing(small_robot):
     robot = small_robot(ARM + HAND.replace("open: 0.04", "open: 0.04, measured: false"))
     story = Story(robot, start=[0.5, 0.2, 0.0])
@@ -148,13 +161,13 @@ def test_a_gripper_that_nobody_measures_keeps_the_arm_from_nothing(small_robot):
     [
         (
             {"j1": 15.6, "j2": 0.2, "finger": 0.02},
-            "j1 is 13.60 outside its limits; it reports 15.6: degrees? Then give scale",
+            "j1 is measured at 15.600, its limits are -2.000 .. 2.000 (small.urdf): degrees? Then give scale",
         ),
         (
             {"j1": 0.1, "j2": 0.2, "finger": 20.0},
             "gripper joint finger is 20, far outside of 0 .. 0.04; it reports 20: milli",
         ),
-        ({"j1": 2048, "j2": 0.2, "finger": 0.02}, "it reports 2048: ticks of an encoder?"),
+        ({"j1": 2048, "j2": 0.2, "finger": 0.02}, "(small.urdf): ticks of an encoder?"),
     ],
 )
 def test_a_measurement_in_another_unit_starts_nothing_and_is_guessed(small_robot, positions, words):

@@ -1,6 +1,8 @@
-"""Compare a robot with a checkpoint: channels, cameras, statistics, prompt, by name.
+"""Check a robot: its YAML and URDF alone, with a checkpoint, or on the running graph.
 
-Prints what was compared. Exit code 1, with both lists, where they do not fit. No weight is read.
+Without --checkpoint it prints every channel with its limits and where they come from, to compare with the vendor's page.
+With one it compares channels, cameras, statistics and prompt by name; exit code 1, with both lists, if they do not fit.
+With --live it asks the running graph about the robot's topics. No weight is read and nothing is moved.
 """
 
 from __future__ import annotations
@@ -8,15 +10,19 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pi0_ros.robot import Robot
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Declare `pi0 check`."""
-    parser = subparsers.add_parser("check", help="does this checkpoint fit this robot?", description=__doc__)
-    parser.add_argument("--robot", required=True, help="robot name, or its YAML")
-    parser.add_argument(
-        "--checkpoint", required=True, help="folder of ours, openpi's or LeRobot's, or a name under checkpoints/"
+    parser = subparsers.add_parser(
+        "check", help="is this robot described well, is it there, does this checkpoint fit it?", description=__doc__
     )
+    parser.add_argument("--robot", required=True, help="robot name, or its YAML")
+    parser.add_argument("--checkpoint", help="folder of ours, openpi's or LeRobot's, or a name under checkpoints/")
     parser.add_argument("--adapter", help="policy YAML, or a name under config/policies (default: its own)")
     parser.add_argument("--tokenizer", help="tokenizer file or folder, where the checkpoint has none")
     parser.add_argument("--asset", default="", help="which of several statistics under assets/ to use")
@@ -25,18 +31,44 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--pad-state-to", type=int, default=0, help="numbers of the state in the prompt (LeRobot 0.4 padded it to 32)"
     )
+    parser.add_argument("--json", action="store_true", help="print the robot, or what --live saw, as JSON")
+    live = parser.add_argument_group("on the running graph")
+    live.add_argument(
+        "--live", action="store_true", help="types, publishers, rates, ages, clocks, ranges of all topics"
+    )
+    live.add_argument("--seconds", type=_duration, default=3.0, help="how long --live listens (default: 3)")
+    live.add_argument("--namespace", default="", help="the robot's namespace, as given to pi0 up")
+    live.add_argument("--use-sim-time", action="store_true", help="compare stamps with /clock")
     parser.set_defaults(run=run)
 
 
+def _duration(text: str) -> float:
+    value = float(text)
+    if not 0.1 <= value <= 600.0:
+        raise argparse.ArgumentTypeError("must be from 0.1 to 600 seconds")
+    return value
+
+
 def run(args: argparse.Namespace) -> int:
-    """Print the comparison; 0 where robot and checkpoint fit, 1 where not."""
+    """Print what was asked for; 0 if the robot can be brought up, is there, and fits, 1 if not."""
+    from pi0_ros.commands._check_robot import print_live, print_robot
+    from pi0_ros.robot import load_robot
+
+    robot = load_robot(args.robot)
+    if args.live:
+        return print_live(robot, args.seconds, args.namespace, args.use_sim_time, args.json)
+    if not args.checkpoint:
+        return print_robot(robot, args.json)
+    return compare(args, robot)
+
+
+def compare(args: argparse.Namespace, robot: Robot) -> int:
+    """Print the comparison with a checkpoint; 0 if they fit, 1 if not."""
     from pi0_ros.policy.checkpoint import Overrides
     from pi0_ros.policy.contract import check_fit, contract_of
     from pi0_ros.policy.engine import load_words, policy_lines, read_policy
     from pi0_ros.policy.tokenizer import find_tokenizer
-    from pi0_ros.robot import load_robot
 
-    robot = load_robot(args.robot)
     overrides = Overrides(statistics=args.statistics, asset=args.asset, pad_state_to=args.pad_state_to)
     opened, adapter, pipeline = read_policy(args.checkpoint, robot, args.adapter, overrides)
     contract = contract_of(adapter, pipeline, robot)
@@ -44,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"robot      {robot.name} ({robot.file})")
     print(f"checkpoint {args.checkpoint} ({opened.origin}, {contract.kind})")
     print(f"adapter    {contract.name} ({contract.source})")
+    for warning in robot.warnings:
+        print(f"warning    {warning}")
     for line in fit.lines:
         print(line)
     sizes = pipeline.state_norm.statistics.size, pipeline.action_norm.statistics.size

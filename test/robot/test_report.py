@@ -1,0 +1,88 @@
+"""The table of a robot: what a user compares with the vendor's page."""
+
+import json
+
+import pytest
+
+from pi0_ros.cli import main
+from pi0_ros.robot import load_robot
+from pi0_ros.robot.report import channel_rows, report, report_lines
+
+GROUPS = """
+arm:
+  kind: position
+  channels: [j1, wrist, slide]
+  command: {topic: arm/commands, type: joint_trajectory}
+  limits: {source: urdf, position: {j1: [-1.0, 3.0]}, acceleration: 5.0, margin: 0.1}
+hand:
+  kind: gripper
+  channels: [gripper]
+  joint: {name: finger, closed: 0.0, open: 0.04}
+  command: {topic: hand/commands, type: float64_multi_array}
+base:
+  kind: velocity
+  channels: [vx, wz]
+  command: {topic: cmd_vel, type: twist}
+  limits: {velocity: [0.5, 1.0], acceleration: 1.0}
+"""
+STATE = """state:
+  - {topic: joint_states, type: joint_state, max_age: 0.1}
+  - {topic: odom, type: odometry, max_age: 0.3}
+"""
+
+
+@pytest.fixture
+def robot(small_robot):
+    return small_robot(GROUPS, state=STATE)
+
+
+def test_every_channel_has_its_limits_units_origins_sources_and_watchdog(robot):
+    rows = {row.channel: row for row in channel_rows(robot)}
+    j1, wrist, slide, vx = rows["j1"], rows["wrist"], rows["slide"], rows["vx"]
+    assert (j1.lower, j1.upper, j1.unit) == (-0.9, 1.9, "rad")
+    assert (j1.position_from, j1.margin, j1.velocity_from) == ("small.urdf, small.yaml:13", 0.1, "small.urdf")
+    assert (wrist.lower, wrist.upper, wrist.position_from) == (None, None, "continuous")
+    assert (slide.unit, slide.velocity, slide.acceleration, slide.jerk) == ("m", 0.3, 5.0, 50.0)
+    assert (j1.measured_on, j1.max_age, vx.measured_on, vx.max_age) == (("joint_states",), 0.1, ("odom",), 0.3)
+    assert (rows["gripper"].joint, rows["gripper"].velocity) == ("finger", 5.0)
+
+
+def test_the_lines_say_degrees_too_and_what_is_no_error(robot):
+    text = "\n".join(report_lines(robot))
+    assert "-0.9 .. 1.9 rad  -51.6 .. 108.9" in text
+    assert "turns for ever" in text
+    assert "commands on arm/commands (trajectory_msgs/msg/JointTrajectory)" in text
+    assert "front/image_raw" in text
+    assert "warning  " in text and "-1 .. 3 is wider than the URDF's -2 .. 2 rad" in text
+
+
+def test_the_report_is_plain_json_with_the_same_numbers(robot):
+    found = json.loads(json.dumps(report(robot)))
+    assert [c["channel"] for c in found["channels"]] == ["j1", "wrist", "slide", "gripper", "vx", "wz"]
+    assert found["channels"][0]["upper"] == 1.9
+    assert found["groups"][0]["command"] == {
+        "topic": "arm/commands",
+        "type": "trajectory_msgs/msg/JointTrajectory",
+        "joints": ["j1", "wrist", "slide"],
+    }
+    assert len(found["warnings"]) == 1
+
+
+def test_a_source_with_a_prefix_measures_the_joints_that_have_it():
+    rows = {row.channel: row for row in channel_rows(load_robot("aloha"))}
+    assert rows["left_waist"].measured_on == ("follower_left/joint_states",)
+    assert rows["right_gripper"].measured_on == ("follower_right/joint_states",)
+
+
+def test_the_command_prints_the_robot_alone_and_exits_with_0(robot, capsys):
+    assert main(["check", "--robot", str(robot.file)]) == 0
+    assert "small.yaml can be brought up" in capsys.readouterr().out
+    assert main(["check", "--robot", str(robot.file), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["robot"] == "small"
+
+
+def test_the_command_exits_with_1_and_one_line_for_a_robot_that_cannot_be_brought_up(robot, capsys):
+    robot.file.write_text(robot.file.read_text().replace("[j1, wrist", "[j9, wrist"))
+    assert main(["check", "--robot", str(robot.file)]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith(f"pi0: {robot.file}:") and "j9 is not a movable joint" in err and err.count("\n") == 1

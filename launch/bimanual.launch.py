@@ -71,6 +71,7 @@ def render_all(context):
     """All processes that the arguments of this launch ask for, and one line that says whose they are."""
     refuse_unknown(context)
     given = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in bringup.ARGUMENTS}
+    bringup.check_robot(given)
     return [LogInfo(msg=bringup.summary(given)), *(render(node) for node in bringup.nodes(given))]
 
 

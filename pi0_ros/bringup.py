@@ -188,6 +188,14 @@ def has_high_level(values: Mapping[str, str], checkpoint: str) -> bool:
     return values["high_level"] == "true" and not checkpoint.lower().startswith(("ws://", "wss://"))
 
 
+def check_robot(given: Mapping[str, str]) -> None:
+    """Read the robot's YAML and URDF, as every node will, before any node starts. Raises BringupError, RobotError."""
+    from pi0_ros.robot import load_robot
+
+    for robot in {str(node.parameters["robot"]) for node in nodes(given) if "robot" in node.parameters}:
+        load_robot(robot)
+
+
 def summary(given: Mapping[str, str]) -> str:
     """Whose robot, checkpoint and settings run, in one line: the first that a launch says. Raises BringupError."""
     values = complete(given)

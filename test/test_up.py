@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from pi0_ros import bringup, cli
+from pi0_ros.robot.resources import share
 
 PATIENCE = 120.0
 
@@ -61,9 +62,29 @@ def test_the_executor_comes_up_and_ctrl_c_ends_it_with_success():
     assert process.returncode == 0, shown + rest
 
 
-def test_a_robot_that_does_not_exist_ends_everything_with_its_name():
+def test_a_robot_that_does_not_exist_is_one_sentence_and_nothing_starts(capsys):
     pytest.importorskip("rclpy")
-    with start("policy:=none", "robot:=robby") as process:
+    assert cli.main(["up", "policy:=none", "robot:=robby"]) == 1
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.startswith("pi0: robby: no such robot") and said.err.count("\n") == 1
+
+
+def test_a_robot_that_no_node_could_bring_up_is_one_sentence_and_nothing_starts(tmp_path, capsys):
+    pytest.importorskip("rclpy")
+    file = tmp_path / "mine.yaml"
+    text = share("config", "robots", "mobile_bimanual.yaml").read_text()
+    file.write_text(text.replace("topic: base_camera/image_raw", "topic: base-camera/image_raw"))
+    assert cli.main(["up", "policy:=none", f"robot:={file}"]) == 1
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1
+    assert f"{file}:6: cameras.base.topic: 'base-camera/image_raw' is not a topic name" in said.err
+
+
+def test_a_robot_of_a_parameter_file_that_does_not_exist_ends_everything_with_its_name(tmp_path):
+    pytest.importorskip("rclpy")
+    params = tmp_path / "params.yaml"
+    params.write_text("/**:\n  ros__parameters:\n    robot: robby\n")
+    with start("policy:=none", f"params_file:={params}") as process:
         told, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert "robby" in told

@@ -51,5 +51,6 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(shlex.join(program.command) for program in listed))
         return 0
     check_environment()
+    bringup.check_robot(bringup.parse(args.arguments))
     print(f"[up] {bringup.summary(bringup.parse(args.arguments))}", flush=True)
     return supervise(listed)

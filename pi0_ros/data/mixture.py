@@ -18,4 +18,3 @@ def mixture_weights(sizes: Sequence[int], exponent: float = EXPONENT) -> NDArray
         raise DataError(f"a mixture needs datasets with frames; their sizes are {list(sizes)}")
     shares = np.asarray(sizes, np.float64) ** exponent
     return shares / shares.sum()
-

@@ -111,6 +111,8 @@ class ExecutorNode(ManagedNode):
     def setup(self) -> None:
         """Load the robot, make the publishers, the subscriptions and the services."""
         robot = load_robot(self.values.robot)
+        for sentence in robot.warnings:
+            self.get_logger().warning(sentence)
         robot = replace(robot, control_rate=self.values.rate or robot.control_rate)
         self.robot, self.period = robot, 1.0 / robot.control_rate
         self._settings = ExecutorSettings(**{name: getattr(self.values, name) for name in _SETTINGS})

@@ -66,6 +66,10 @@ class Stack:
         one.stop()
         return at
 
+    def processes(self) -> dict[str, int]:
+        """Process numbers of what runs, by name."""
+        return {name: one.processes[name] for name, one in list(self._running.items()) if name in one.processes}
+
     def ended(self) -> list[str]:
         """Programs that ended by themselves."""
         return [name for name, one in self._running.items() if not one.running]

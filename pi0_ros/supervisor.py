@@ -74,6 +74,11 @@ class Supervisor:
         started = (program for program in self._programs if program.name in self._processes)
         return tuple(program for program in started if self._processes[program.name].poll() is None)
 
+    @property
+    def processes(self) -> dict[str, int]:
+        """Process numbers of the running programs, by name."""
+        return {program.name: self._processes[program.name].pid for program in self.running}
+
     def start(self) -> None:
         """Start all programs; what was started is stopped again where one cannot be (OSError)."""
         try:

@@ -16,13 +16,13 @@ from rclpy.node import Node
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from pi0_ros.data.episodes import EpisodeRecording, next_folder
 from pi0_ros.data.errors import DataError
-from pi0_ros.data.writer import DatasetWriter
 from pi0_ros.msg import ExecutorState
 from pi0_ros.robot import Robot, RobotError, load_robot
 from pi0_ros.ros.bounded import listen
 from pi0_ros.ros.conversions import MODE_NAMES
-from pi0_ros.ros.diagnostics import OK, WARN, Health
+from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Health
 from pi0_ros.ros.lifecycle import ManagedNode
 from pi0_ros.ros.loop import Loop, give_way
 from pi0_ros.ros.parameters import Parameter, ParameterError
@@ -77,28 +77,36 @@ class RecorderNode(ManagedNode):
     def __init__(self, name: str = "recorder", **kwargs: object) -> None:
         super().__init__(name, **kwargs)
         self.senses: Senses | None = None
-        self._writer: DatasetWriter | None = None
+        self._episodes: EpisodeRecording | None = None
+        self._datasets: set[Path] = set()
         self._loop: Loop | None = None
 
     def setup(self) -> None:
         """Subscribe; the dataset is begun with the first frame, whose pictures say how large they are."""
         self.robot = load_robot(self.values.robot)
-        folder = Path(self.values.folder).expanduser()
-        if folder.exists() and any(folder.iterdir()):
-            raise DataError(f"{folder}: is not empty; give a new folder")
         self._lock = threading.Lock()
-        self._recording, self._skipped, self._episodes = False, 0, 0
-        self._frames: list[dict[str, Any]] = []
+        self._episodes = self._new_dataset()
         self._state, self._state_heard, self._task, self._subtask, self._why = None, 0.0, "", "", ""
         self.senses = Senses(self, self.robot, self.clocks, self.values.picture_frozen)
         self.own(listen(self, ExecutorState, "executor_state", self._on_state, RELIABLE))
         self.own(listen(self, String, "task", partial(self._on_words, "_task"), LATCHED))
         self.own(listen(self, String, "subtask", partial(self._on_words, "_subtask"), LATCHED))
-        for name, answer in (("start", self._start), ("stop", self._keep), ("discard", self._discard)):
+        kept = self._episodes
+        for name, answer in (("start", kept.start), ("stop", self._keep), ("discard", kept.discard)):
             self.own(self.create_service(Trigger, f"~/{name}", partial(self._on_request, answer)))
+
+    def _new_dataset(self) -> EpisodeRecording:
+        folder = Path(self.values.folder).expanduser()
+        if folder in self._datasets:  # ours, of an earlier life
+            folder = next_folder(folder)
+            self.get_logger().info(f"the dataset goes on in {folder}")
+        if folder.exists() and any(folder.iterdir()):
+            raise DataError(f"{folder}: is not empty; give a new folder")
+        return EpisodeRecording(folder, self.values.fps, partial(features, self.robot), self.robot.name)
 
     def start(self) -> None:
         """Begin to take frames; they are kept only between `~/start` and `~/stop`."""
+        self._episodes.check_writable()
         give_way()
         self._loop = Loop(1.0 / self.values.fps, self._take, self._failed, name="frames")
         self._loop.start()
@@ -109,14 +117,16 @@ class RecorderNode(ManagedNode):
             self._loop.stop()
             self._loop = None
         with self._lock:
-            if self._recording and self._frames:
+            if self._episodes.frames:
                 self._keep()
-            if self._writer is not None:
-                self._writer.close()
-                self._writer = None
 
     def teardown(self) -> None:
-        """Let go of the subscriptions."""
+        """Let go of the dataset and of the subscriptions."""
+        if self._episodes is not None:
+            if self._episodes.begun:
+                self._datasets.add(Path(self.values.folder).expanduser())
+            self._episodes.close()
+            self._episodes = None
         if self.senses is not None:
             self.senses.close()
             self.senses = None
@@ -129,62 +139,29 @@ class RecorderNode(ManagedNode):
         setattr(self, name, " ".join(message.data.split()))
 
     def _on_request(self, answer: Any, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if not self.active:
+            response.success, response.message = False, "the recorder is not active"
+            return response
         with self._lock:
             try:
-                response.success, response.message = answer()
+                response.success, response.message = True, answer()
             except DataError as error:
                 response.success, response.message = False, str(error)
         return response
 
-    def _start(self) -> tuple[bool, str]:
-        if not self.active:
-            return False, "the recorder is not active"
-        if self._recording:
-            return False, f"episode {self._episodes} is being recorded already"
-        self._recording, self._frames, self._skipped = True, [], 0
-        return True, f"recording episode {self._episodes}"
-
-    def _keep(self) -> tuple[bool, str]:
-        if not self._recording:
-            return False, "nothing is being recorded"
-        self._recording = False
-        if not self._frames:
-            return False, f"no frame was taken: {self._why or 'too short'}"
-        frames, self._frames = self._frames, []
-        writer = self._dataset(frames[0])
-        for kept in frames:
-            writer.add_frame(kept)
-        writer.save_episode()
-        self._episodes += 1
-        return True, f"episode {self._episodes - 1}: {len(frames)} frames kept, {self._skipped} could not be taken"
-
-    def _discard(self) -> tuple[bool, str]:
-        if not self._recording:
-            return False, "nothing is being recorded"
-        dropped, self._recording, self._frames = len(self._frames), False, []
-        return True, f"{dropped} frames dropped"
-
-    def _dataset(self, first: dict[str, Any]) -> DatasetWriter:
-        """The dataset, begun by its first episode, whose pictures say how large they are."""
-        if self._writer is None:
-            images = "observation.images."
-            shapes = {n.removeprefix(images): v.shape for n, v in first.items() if n.startswith(images)}
-            folder = Path(self.values.folder).expanduser()
-            self._writer = DatasetWriter(folder, self.values.fps, features(self.robot, shapes), self.robot.name)
-        return self._writer
+    def _keep(self) -> str:
+        return self._episodes.keep(self._why)
 
     def _take(self, deadline: float, late: float) -> None:
-        if not self._recording:
+        if not self._episodes.recording:
             return
         view, state = self.senses.view(c.name for c in self.robot.cameras), self._state
-        self._why = self._objection(view)
+        why = self._objection(view)
         with self._lock:
-            if not self._recording:
+            if not self._episodes.recording:
                 return
-            if self._why:
-                self._skipped += 1
-                return
-            self._frames.append(frame(self.robot, view, state, self._task, self._subtask))
+            self._why = why or self._episodes.take(frame(self.robot, view, state, self._task, self._subtask))
+            self._episodes.skipped += bool(self._why)
 
     def _objection(self, view: View) -> str:
         """Why there is no frame to take now, "" where there is."""
@@ -202,6 +179,7 @@ class RecorderNode(ManagedNode):
 
     def health(self) -> Health:
         """Episodes and frames."""
+        kept = self._episodes
         values = {
             "recording": self._recording,
             "episodes": self._episodes,
@@ -209,7 +187,11 @@ class RecorderNode(ManagedNode):
             "frames that could not be taken": self._skipped,
             **self.senses.values(c.name for c in self.robot.cameras),
         }
-        if self._recording and self._why:
+        if kept.frames and not kept.recording:
+            return Health(
+                ERROR, f"episode {kept.episodes} is not on disk: stop again to save it, or discard it", values
+            )
+        if kept.recording and self._why:
             return Health(WARN, f"no frame: {self._why}", values)
         if odd := self.senses.warnings(c.name for c in self.robot.cameras):
             return Health(WARN, "; ".join(odd), values)

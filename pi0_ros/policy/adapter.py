@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import ArrayLike, NDArray
 
 from pi0_ros.policy import transforms
@@ -142,7 +143,8 @@ class Adapter:
     `cameras` maps the model's picture slots, in their order, to robot cameras (None: this robot never has it).
     `missing` says what an absent picture is: "masked" (ignored) or "black" (openpi's π0-FAST on DROID and LIBERO).
     `hold` are channels the model does not know: positions stay where they are, velocities are 0.
-    0, "" and None leave a choice to the checkpoint's own files. `period` is in seconds, `horizon` in rows.
+    0, "" and None leave a choice to the checkpoint's own files. `period` is in seconds, `horizon` in rows;
+    `horizons` says it by the network's kind, where released checkpoints of one robot differ.
     `noise` is the size of the noise that plans start from: 1 as trained; less makes plans agree with one another.
     `finished` are subtasks by which the network says that nothing is left to do.
     `dataset` says how recorded data call these vectors and cameras, for training.
@@ -157,6 +159,7 @@ class Adapter:
     missing: str = "masked"
     period: float = 0.02
     horizon: int = 0
+    horizons: Mapping[str, int] = field(default_factory=dict)
     asset: str = ""
     normalisation: str = ""
     resampler: str = ""
@@ -166,6 +169,10 @@ class Adapter:
     noise: float = 1.0
     finished: tuple[str, ...] = ()
     dataset: RecordedKeys | None = None
+
+    def rows(self, kind: str) -> int:
+        """Rows of a plan of this kind of network; 0 where only the checkpoint knows."""
+        return self.horizons.get(kind, self.horizon)
 
     @property
     def state_channels(self) -> tuple[str, ...]:
@@ -331,7 +338,7 @@ def adapter_from(root: YamlNode) -> Adapter:
         actions=actions,
         hold=_optional(section, "hold", YamlNode.texts, ()),
         period=section.need("period").number(above=0),
-        horizon=int(_optional(section, "horizon", lambda n: n.whole(above=0), 0)),
+        **_optional(section, "horizon", _horizon, {}),
         asset=_optional(section, "asset", YamlNode.text, ""),
         normalisation=_optional(section, "normalisation", lambda n: n.choice("zscore", "quantile"), ""),
         resampler=_optional(section, "resampler", lambda n: n.choice(*RESAMPLERS), ""),
@@ -348,6 +355,13 @@ def adapter_from(root: YamlNode) -> Adapter:
 def _optional(section: Section, key: str, read: Callable[[YamlNode], Any], default: Any) -> Any:
     node = section.get(key)
     return default if node is None else read(node)
+
+
+def _horizon(node: YamlNode) -> dict[str, Any]:
+    """One number of rows, or one for each kind of network."""
+    if isinstance(node.node, yaml.MappingNode):
+        return {"horizons": {kind: child.whole(above=0) for kind, child in node.section(*KINDS).entries.items()}}
+    return {"horizon": node.whole(above=0)}
 
 
 def _cameras(node: YamlNode) -> dict[str, str | None]:
@@ -550,7 +564,7 @@ def adapter_to_dict(adapter: Adapter) -> dict[str, Any]:
     optional = {
         "high_level_cameras": adapter.high_level_cameras and dict(adapter.high_level_cameras),
         "hold": list(adapter.hold),
-        "horizon": adapter.horizon,
+        "horizon": adapter.horizon or dict(adapter.horizons),
         "asset": adapter.asset,
         "normalisation": adapter.normalisation,
         "resampler": adapter.resampler,

@@ -117,10 +117,10 @@ def _horizon(checkpoint: Checkpoint, adapter: Adapter | None) -> Setting:
         return agreed(
             "horizon",
             Claim(rows, str(checkpoint.folder)),
-            Claim((adapter and adapter.horizon) or None, _yaml(adapter)),
+            Claim((adapter and adapter.rows(checkpoint.config.kind)) or None, _yaml(adapter)),
             way_out="the network was trained with the checkpoint's; correct or remove `horizon` in the policy YAML",
         )
-    said = bool(adapter and adapter.horizon == rows)
+    said = bool(adapter and adapter.rows(checkpoint.config.kind) == rows)
     return Setting(
         "horizon", rows, _yaml(adapter) if said else "a guess: no file says how many rows it was trained with"
     )

@@ -355,9 +355,10 @@ def read_policy(
 
 def sizes_for(opened: Checkpoint, adapter: Adapter, sizes: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """`sizes` with the adapter's horizon, where the checkpoint does not record one (openpi's PyTorch and JAX trainers)."""
-    if "horizon" not in opened.assumed or not adapter.horizon:
+    rows = adapter.rows(opened.config.kind)
+    if "horizon" not in opened.assumed or not rows:
         return sizes
-    return {**(sizes or {}), "horizon": adapter.horizon}
+    return {**(sizes or {}), "horizon": rows}
 
 
 def find_adapter(opened: Checkpoint, robot: Robot, adapter: str | Path | Adapter | None = None) -> Adapter:

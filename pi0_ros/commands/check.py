@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pi0_ros.commands._check_server import add_server_arguments, check_server
+
 if TYPE_CHECKING:
     from pi0_ros.robot import Robot
 
@@ -22,7 +24,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "check", help="is this robot described well, is it there, does this checkpoint fit it?", description=__doc__
     )
     parser.add_argument("--robot", required=True, help="robot name, or its YAML")
-    parser.add_argument("--checkpoint", help="folder of ours, openpi's or LeRobot's, or a name under checkpoints/")
+    parser.add_argument(
+        "--checkpoint", help="folder of ours, openpi's or LeRobot's, a name under checkpoints/, or ws://host:port"
+    )
     parser.add_argument("--adapter", help="policy YAML, or a name under config/policies (default: its own)")
     parser.add_argument("--tokenizer", help="tokenizer file or folder, where the checkpoint has none")
     parser.add_argument("--asset", default="", help="which of several statistics under assets/ to use")
@@ -39,6 +43,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     live.add_argument("--seconds", type=_duration, default=3.0, help="how long --live listens (default: 3)")
     live.add_argument("--namespace", default="", help="the robot's namespace, as given to pi0 up")
     live.add_argument("--use-sim-time", action="store_true", help="compare stamps with /clock")
+    add_server_arguments(parser)
     parser.set_defaults(run=run)
 
 
@@ -52,6 +57,7 @@ def _duration(text: str) -> float:
 def run(args: argparse.Namespace) -> int:
     """Print what was asked for; 0 if the robot can be brought up, is there, and fits, 1 if not."""
     from pi0_ros.commands._check_robot import print_live, print_robot
+    from pi0_ros.policy.address import server_address
     from pi0_ros.robot import load_robot
 
     robot = load_robot(args.robot)
@@ -59,6 +65,9 @@ def run(args: argparse.Namespace) -> int:
         return print_live(robot, args.seconds, args.namespace, args.use_sim_time, args.json)
     if not args.checkpoint:
         return print_robot(robot, args.json)
+    address = server_address(args.checkpoint)
+    if address is not None:
+        return check_server(args, robot, address)
     return compare(args, robot)
 
 

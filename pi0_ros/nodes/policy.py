@@ -21,6 +21,7 @@ from pi0_ros.msg import ActionChunk, ExecutorState
 from pi0_ros.nodes.inference_failure import InferenceFailure, failure_of, log_failure
 from pi0_ros.nodes.weights import MODEL_PARAMETERS, Weights
 from pi0_ros.policy import Observation, Plan, PlanPrefix, PolicyError
+from pi0_ros.policy.rehearsal import empty_scene
 from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.robot.spec import Kind
 from pi0_ros.ros.bounded import listen
@@ -96,9 +97,7 @@ class PolicyNode(ManagedNode):
 
     def _rehearse(self) -> None:
         """Plan once in the dark: the first inference is the slowest, and what is broken shows before anything moves."""
-        black = np.zeros((224, 224, 3), np.uint8)
-        middle = {c.name: float(np.nan_to_num((c.limits.lower + c.limits.upper) / 2.0)) for c in self.robot.channels}
-        observation = Observation(0.0, dict.fromkeys(self._cameras, black), middle, "rehearsal")
+        observation = empty_scene(self.robot, self._cameras)
         self._weights.run(self._policy.rehearse, observation, self.report_progress)
         self.contract = self._policy.contract  # a server says only now how many rows it gives
 

@@ -373,7 +373,7 @@ def find_adapter(opened: Checkpoint, robot: Robot, adapter: str | Path | Adapter
     if robot.name not in adapter_names():
         raise PolicyError(
             f"{opened.folder}: nothing says how this checkpoint's vectors map to robot {robot.name}; write "
-            f"config/policies/{robot.name}.yaml or name one of {', '.join(adapter_names())} as adapter"
+            f"config/policies/{robot.name}.yaml or name one of {', '.join(adapter_names())}: `pi0 check --adapter FILE`, parameter adapter"
         )
     return load_adapter(robot.name)
 

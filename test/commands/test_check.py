@@ -63,3 +63,63 @@ def test_a_checkpoint_without_statistics_is_one_line_with_the_way_out(folder, tm
 def test_a_wrong_path_is_one_line(capsys):
     assert check("--robot", "mobile_bimanual", "--checkpoint", "/no/such/place") == 1
     assert capsys.readouterr().err.count("\n") == 1
+
+
+# A policy server.
+
+
+@pytest.fixture
+def server():
+    """A server for aloha_plain whose every plan has 25 rows; its address, and what it says of itself."""
+    import threading
+
+    from websockets.sync.server import serve
+
+    from pi0_ros.policy.backends.wire import pack, unpack
+
+    said = {}
+
+    def talk(connection):
+        connection.send(pack(said))
+        for message in connection:
+            connection.send(pack({"actions": np.tile(unpack(message)["state"], (25, 1))}))
+
+    running = serve(talk, "127.0.0.1", 0, compression=None)
+    thread = threading.Thread(target=running.serve_forever, daemon=True)
+    thread.start()
+    yield f"ws://127.0.0.1:{running.socket.getsockname()[1]}", said
+    running.shutdown()
+    thread.join(10)
+
+
+def test_a_server_is_asked_and_what_it_answers_is_compared(server, capsys):
+    address, said = server
+    said.update(control_hz=50, model="pi0")
+    assert check("--robot", "aloha", "--checkpoint", address, "--adapter", "aloha_plain") == 0
+    printed = capsys.readouterr().out
+    for part in ("control_hz: 50", "model: pi0", "25 rows of 14 numbers", "an answer takes", "they fit"):
+        assert part in printed
+    assert "aloha_plain.yaml says horizon 50 and the server answers 25 rows" in printed
+
+
+def test_a_server_of_another_robot_fails_in_one_line(server, capsys):
+    address, said = server
+    said.update(control_hz=15)
+    assert check("--robot", "aloha", "--checkpoint", address, "--adapter", "aloha_plain") == 1
+    complaint = capsys.readouterr().err
+    assert "control_hz 15, the adapter has a period of 0.02 s" in complaint and complaint.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("ws://127.0.0.1:1", "no openpi server answers"),
+        ("http://127.0.0.1:1", "begins with ws:// or wss://"),
+        ("127.0.0.1:8000", "begins with ws:// or wss://"),
+        ("ws://127.0.0.1:99999", "begins with ws:// or wss://"),
+    ],
+)
+def test_a_server_that_is_not_there_and_an_address_that_is_none_are_one_line(address, told, capsys):
+    assert check("--robot", "aloha", "--checkpoint", address, "--adapter", "aloha_plain") == 1
+    complaint = capsys.readouterr().err
+    assert told in complaint and complaint.count("\n") == 1

@@ -133,11 +133,14 @@ def check_fit(robot: Robot, contract: Contract) -> Fit:
         _nothing("robot channels no one would command", uncommanded, f"name them under hold: in {contract.source}"),
         _nothing("grippers under hold", wrong_hold, "only positions and velocities can be held"),
     ]
+    unmeasured = [r.name for r in readings_of(robot) if not (r.measured or r.commanded)]
+    resting = (f"ok  not measured by anything, starting from the last command: {', '.join(unmeasured)}",)
     facts = (
         f"ok  {contract.kind} from {contract.origin}, adapter {contract.name}",
         f"ok  {contract.horizon} rows of {contract.period:g} s, normalised by {contract.normalisation}",
     )
-    return Fit(all(ok for ok, _ in checks), (*facts, *(line for _, lines in checks for line in lines)))
+    lines = tuple(line for _, lines in checks for line in lines)
+    return Fit(all(ok for ok, _ in checks), (*facts, *lines, *(resting if unmeasured else ())))
 
 
 def _check(what: str, wanted: Sequence[str], there: Sequence[str], whose: str) -> tuple[bool, tuple[str, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -114,10 +114,13 @@ class Senses:
         if missing or (wanted and not fresh):
             return View(missing=tuple(missing or unusable.values()))
         with self._changed:
+            contradiction = self._memory.agreement.contradiction(self._clocks.steady())
             snapshot = self._memory.take(self._clocks.steady(), self._clocks.ros(), fresh, state)
             events = self._memory.clock_events()
         for event in events:
             self._node.get_logger().warning(event)
+        if contradiction is not None:
+            return View(missing=(contradiction.sentence(self._publishers(contradiction.topics)),))
         if snapshot.complete:
             return self._decode(snapshot)
         problems = self._topics.problems()
@@ -146,6 +149,13 @@ class Senses:
                     "noise: picture_frozen:=0)"
                 )
         return said
+
+    def _publishers(self, topics: Sequence[str]) -> tuple[str, ...]:
+        """Names of the nodes that publish on these topics."""
+        found = [
+            i for topic in topics for i in self._node.get_publishers_info_by_topic(self._node.resolve_topic_name(topic))
+        ]
+        return tuple(sorted(f"{i.node_namespace.rstrip('/')}/{i.node_name}" for i in found))
 
     def _decode(self, snapshot: Snapshot) -> View:
         pictures, missing = {}, []

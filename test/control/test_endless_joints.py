@@ -49,6 +49,13 @@ def test_a_continuous_joint_needs_no_bounds_and_the_others_keep_theirs(robot):
     assert (robot.channels[0].limits.lower, robot.channels[0].limits.upper) == (-2.0, 2.0)
 
 
+def test_bounds_that_a_urdf_gives_a_continuous_joint_say_nothing(small_robot):
+    """The URDF's definition ignores them; Jaco's has -6.28 .. 6.28."""
+    joints = {"j1": ("revolute", -2.0, 2.0, 2.5), "wrist": ("continuous", -6.28, 6.28, 0.63)}
+    limits = small_robot(ARM, joints=joints, mimics={}).channels[1].limits
+    assert limits.lower < -1e5 and limits.upper > 1e5 and limits.velocity == 0.63
+
+
 def test_in_hold_a_joint_that_sags_over_pi_is_not_turned(robot):
     story = Wrist(robot, start=[0.3, 3.1400])
     story.run(1.0)

@@ -117,6 +117,8 @@ def test_a_robot_without_odometry_is_driven_and_a_velocity_starts_from_its_comma
     assert story.send(story.chunk(values=rows)).accepted
     story.run(1.2)
     assert story.last.mode.value == "autonomy"
+    driven = story.last.command
+    np.testing.assert_array_equal(driven.velocities[2:], driven.values[2:])
     assert story.at("base_vx") > 0.05 and story.at("base_wz") == pytest.approx(0.0, abs=1e-9)
 
 
@@ -142,6 +144,42 @@ def test_a_rest_pose_outside_the_limits_is_told_with_its_origin_and_the_way_out(
         f"limits.position with override: true in {line}"
     )
     assert line.startswith("small.yaml:")
+
+
+def test_odometry_that_falls_silent_ends_autonomy(small_robot):
+    state = "state:\n  - {topic: joint_states, type: joint_state, max_age: 0.5}\n  - {topic: odom, type: odometry, max_age: 0.1}\n"
+    story = Story(small_robot(ARM + BASE, state=state), start=[0.5, 0.2, 0.0, 0.0])
+    story.autonomy()
+    story.odometry = False
+    story.run(0.08)
+    assert story.last.mode.value == "autonomy"
+    story.run(0.08)
+    assert story.last.mode.value == "hold" and "no fresh measurement of base_vx" in story.last.reason
+
+
+def test_a_robot_that_was_outside_its_limits_and_is_inside_again_may_be_reset(small_robot):
+    story = Story(small_robot(ARM), start=[0.5, 0.2])
+    story.run(0.1)
+    story.follows = False
+    story.measured = np.array([2.3, 0.2])
+    story.run(0.1)
+    assert story.last.mode.value == "stopped" and not story.ask("reset").ok
+    story.measured = np.array([1.9, 0.2])
+    story.run(0.1)
+    assert story.ask("reset").ok
+
+
+@pytest.mark.parametrize("max_age", [0.1, 0.6])
+def test_a_teleop_device_is_judged_by_the_max_age_of_the_yaml(small_robot, max_age):
+    leader = f"  teleop: {{topic: leader, type: joint_state, max_age: {max_age}}}\n"
+    story = Story(small_robot(ARM + leader), start=[0.5, 0.2])
+    story.run(0.1)
+    assert story.ask("teleop").ok
+    story.run(0.2, each=lambda s: s.teleop("arm", [0.5, 0.2]))
+    story.run(max_age - 0.04)
+    assert story.last.mode.value == "teleop"
+    story.run(0.08)
+    assert story.last.mode.value == "hold"
 
 
 def test_a_gripper_that_nobody_measures_keeps_the_arm_from_nothing(small_robot):

@@ -86,3 +86,5 @@ def test_a_base_without_odometry_fits_unless_the_policy_measures_it(small_robot,
     assert fit.ok is ok, fit.lines
     said = any("measured by nothing: base_vx; no source of type odometry under state" in line for line in fit.lines)
     assert said is not ok
+    resting = any("starting from the last command: base_vx, base_wz" in line for line in fit.lines)
+    assert resting is not bool(group)

@@ -258,3 +258,11 @@ def test_velocities_of_an_arm_go_out_as_velocities(small_robot):
     assert channel_values(group, message, group.command) == [0.1, -0.2]
     motion = GroupCommand(time_parts(12.5), [0.1, -0.2], [0.0, 0.0], 0.02)
     assert deserialize_message(CommandStencil(group)(motion), type(message)) == message
+
+
+def test_the_stop_of_a_trajectory_stays_inside_the_limits():
+    group = ALOHA.group("left_arm")
+    limits = group.channels[0].limits
+    values = np.array([limits.upper - 0.001, *SIX[1:]])
+    message = sent(group, values, [2.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    assert message.points[-1].positions[0] == pytest.approx(limits.upper)

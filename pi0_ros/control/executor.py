@@ -85,6 +85,7 @@ class Executor:
         self._stops = [g.kind is Kind.VELOCITY for g in robot.groups]
         self._full, self._all = [1.0] * len(robot.groups), [True] * len(robot.groups)
         self._commanded = self._limiter.state
+        self._frozen_at = self._commanded[0]
         self._lags = [self.settings.tracking_lag + g.command_latency for g in robot.groups for _ in g.channels]
         self._guard = JointGuard(robot, self.period, max(self._lags))
 

@@ -26,12 +26,13 @@ class Contradiction:
     values: tuple[float, float]
 
     def sentence(self, publishers: tuple[str, ...] = ()) -> str:
-        """What is wrong, with the publishers' node names where they are known."""
-        who = (
-            f"{' and '.join(publishers)} both publish {self.joint}" if publishers[1:] else f"{self.joint} is said twice"
-        )
+        """What is wrong, with the publishers' node names where they are known: one that contradicts itself, or several."""
         low, high = sorted(self.values)
-        return f"{who} on {' and '.join(self.topics)}, as {high:.2f} and as {low:.2f}; stop one of them"
+        said, where = f"as {high:.2f} and as {low:.2f}", " and ".join(self.topics)
+        if len(publishers) == 1:
+            return f"{publishers[0]} publishes {self.joint} on {where}, in turn {said}; it contradicts itself"
+        who = f"{' and '.join(publishers)} publish {self.joint}" if publishers else f"{self.joint} is said twice"
+        return f"{who} on {where}, {said}; stop one of them"
 
 
 @dataclass

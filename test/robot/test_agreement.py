@@ -24,8 +24,16 @@ def test_two_publishers_that_disagree_are_noticed_with_both_values():
     found = hear(Agreement(), *two_publishers(0.4)).contradiction(0.4)
     assert found.joint == "j1" and sorted(found.values) == [0.0, 1.2]
     assert found.sentence(("/driver", "/joint_state_publisher")) == (
-        "/driver and /joint_state_publisher both publish j1 on joint_states, as 1.20 and as 0.00; stop one of them"
+        "/driver and /joint_state_publisher publish j1 on joint_states, as 1.20 and as 0.00; stop one of them"
     )
+
+
+def test_one_publisher_that_says_zero_now_and_then_contradicts_itself():
+    """As a driver that has lost its robot for a moment does (Universal_Robots_ROS_Driver 302)."""
+    said = [(0.02 * k, 0.0 if k % 7 == 6 else 1.2) for k in range(30)]
+    found = hear(Agreement(), *said).contradiction(0.6)
+    text = found.sentence(("/ur_driver",))
+    assert text == "/ur_driver publishes j1 on joint_states, in turn as 1.20 and as 0.00; it contradicts itself"
 
 
 def test_one_return_is_enough_where_several_publishers_are_known_and_may_be_a_glitch_where_they_are_not():

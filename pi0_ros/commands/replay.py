@@ -22,16 +22,19 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Print one line of numbers for each strategy."""
+    from pi0_ros.data.recording import load_recording
     from pi0_ros.robot import RobotError, load_robot
     from pi0_ros.sim.metrics import motion_of
     from pi0_ros.sim.plots import busiest, plot_commands
-    from pi0_ros.sim.replay import load_recording, replay
+    from pi0_ros.sim.replay import replay
 
     robot = load_robot(args.robot)
     for channel in args.channel or ():
         if channel not in robot.index:
             raise RobotError(f"--channel {channel}: robot {robot.name} has {', '.join(robot.channel_names)}")
-    recording = load_recording(args.bag)
+    recording = load_recording(args.bag, robot)
+    for note in recording.notes:
+        print(f"note: {note}", file=sys.stderr)
     runs, numbers = {}, {}
     for strategy in args.strategy:
         print(f"replaying {recording.end - recording.start:.1f} s with {strategy} …", file=sys.stderr)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import struct
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,12 @@ from numpy.typing import NDArray
 from pi0_ros.data.errors import DataError
 
 CHUNK, JOINTS, ODOMETRY = "pi0_ros/msg/ActionChunk", "sensor_msgs/msg/JointState", "nav_msgs/msg/Odometry"
+STATE = "pi0_ros/msg/ExecutorState"
+ENDINGS = (".mcap", ".mcap.zstd")
+# What the generated decoders and the decompressors raise for bytes that are none of theirs.
+GARBLED = (ValueError, LookupError, ArithmeticError, AttributeError, TypeError, RuntimeError, struct.error)
+ZSTD = b"\x28\xb5\x2f\xfd"  # how its frames begin
+MAX_MESSAGE = 64 << 20  # [bytes] of one decompressed message
 
 
 @dataclass(frozen=True)
@@ -25,36 +34,105 @@ class Heard:
     message: Any
 
 
-def read_bag(path: Path, types: tuple[str, ...]) -> Iterator[Heard]:
-    """The messages of these types in the order they were received.
+@dataclass(frozen=True)
+class Bag:
+    """The messages of a recording in the order they were received, and what a reader should know of it (`notes`)."""
 
-    Args: path, an .mcap file or a rosbag2 folder holding some.
+    messages: tuple[Heard, ...]
+    notes: tuple[str, ...] = ()
+
+
+def read_bag(path: Path, types: tuple[str, ...]) -> Bag:
+    """The messages of these types, of an .mcap file or a rosbag2 folder holding some (compressed ones too).
+
+    Other topics are not decoded, whatever they hold. Of a file that was cut off all that is whole is read, with a note.
     Raises: DataError where nothing can be read.
     """
-    from mcap.exceptions import McapError
-    from mcap.reader import make_reader
-    from mcap_ros2.decoder import DecoderFactory
-
+    messages: list[Heard] = []
+    notes: list[str] = []
     for file in mcap_files(path):
+        with _plain(file) as plain:
+            notes += _read_file(file, plain, types, messages)
+    messages.sort(key=lambda heard: heard.time)
+    return Bag(tuple(messages), tuple(notes))
+
+
+def _read_file(file: Path, plain: Path, types: tuple[str, ...], into: list[Heard]) -> list[str]:
+    """Append a file's messages; what is to be said of it. Raises DataError where not one record is whole."""
+    from mcap.exceptions import McapError
+    from mcap.reader import NonSeekingReader
+    from mcap_ros2.decoder import DecoderFactory
+    from zstandard import ZstdError
+
+    decoders, factory, unpack = {}, DecoderFactory(), _unpacker()
+    before, wrong, last = len(into), "", 0.0
+    with plain.open("rb") as stream:
         try:
-            with file.open("rb") as stream:
-                reader = make_reader(stream, decoder_factories=[DecoderFactory()])
-                for schema, channel, record, message in reader.iter_decoded_messages():
-                    if schema is not None and schema.name in types:
-                        yield Heard(record.log_time * 1e-9, channel.topic, schema.name, message)
-        except (McapError, EOFError, ValueError) as problem:
-            raise DataError(f"{file}: is damaged or no MCAP file: {problem}") from problem
+            # Read from the front, without the index at the end: what was cut off has none.
+            for schema, channel, record in NonSeekingReader(stream).iter_messages(log_time_order=False):
+                last = record.log_time * 1e-9
+                if schema is None or schema.name not in types:
+                    continue
+                if schema.id not in decoders:
+                    decoders[schema.id] = factory.decoder_for(channel.message_encoding, schema)
+                decode = decoders[schema.id]
+                if decode is None:
+                    raise DataError(
+                        f"{file}: {channel.topic} is {schema.name} as {channel.message_encoding}, which is not read; "
+                        "record it as ROS 2 does (cdr)"
+                    )
+                into.append(Heard(last, channel.topic, schema.name, decode(unpack(record.data))))
+        except DataError:
+            raise
+        except (McapError, ZstdError, EOFError, *GARBLED) as problem:
+            wrong = str(problem) or type(problem).__name__
+    if wrong and len(into) == before:
+        raise DataError(f"{file}: is damaged or no MCAP file ({wrong[:120]}); `mcap recover` may save what is whole")
+    if wrong:
+        return [
+            f"{file}: cut off or damaged after {last:.1f} s ({wrong[:80]}); what is whole was read, `mcap recover` saves it"
+        ]
+    return []
+
+
+def _unpacker() -> Callable[[bytes], bytes]:
+    """Undoes rosbag2's compression of single messages; others are left as they are (CDR begins with a zero)."""
+    import zstandard
+
+    unpacker = zstandard.ZstdDecompressor()
+    return lambda data: unpacker.decompress(data, max_output_size=MAX_MESSAGE) if data[:4] == ZSTD else data
+
+
+@contextmanager
+def _plain(file: Path) -> Iterator[Path]:
+    """The file itself, or, for an .mcap.zstd, a temporary copy without that compression."""
+    if file.suffix != ".zstd":
+        yield file
+        return
+    import zstandard
+
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / file.stem
+        try:
+            with file.open("rb") as source, plain.open("wb") as target:
+                zstandard.ZstdDecompressor().copy_stream(source, target)
+        except zstandard.ZstdError as problem:
+            raise DataError(f"{file}: cannot be decompressed ({problem}); copy it again") from problem
+        yield plain
 
 
 def mcap_files(path: Path) -> list[Path]:
     """The MCAP files of a path, in the order of their names. Raises DataError where there are none."""
-    if path.is_file() and path.suffix == ".mcap":
+    if path.is_file() and path.name.endswith(ENDINGS):
         return [path]
-    files = sorted(path.glob("*.mcap")) if path.is_dir() else []
+    files = sorted(f for ending in ENDINGS for f in path.glob(f"*{ending}")) if path.is_dir() else []
     if files:
         return files
-    if path.is_dir() and any(path.glob("*.db3")):
-        raise DataError(f"{path}: is stored as sqlite3; `ros2 bag convert` writes it as mcap")
+    if path.is_dir() and any(path.glob("*.db3*")):
+        raise DataError(
+            f"{path}: is stored as sqlite3; write it as MCAP: `ros2 bag convert -i {path} -o convert.yaml` with "
+            "storage_id: mcap in convert.yaml"
+        )
     raise DataError(f"{path}: no such recording; give an .mcap file or a rosbag2 folder with some")
 
 

@@ -3,69 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pi0_ros.control import Chunk, Executor, ExecutorSettings, Step
-from pi0_ros.data.bag import CHUNK, JOINTS, ODOMETRY, Heard, joint_positions, read_bag, rows_of, stamp_of
+from pi0_ros.data.bag import CHUNK, JOINTS, ODOMETRY, STATE, Heard, joint_positions, rows_of, stamp_of
 from pi0_ros.data.errors import DataError
+from pi0_ros.data.recording import Recording
 from pi0_ros.robot import Robot
 from pi0_ros.robot.measurement import SourceMap
 from pi0_ros.sim.harness import Episode
 
 # The recorded robot followed other commands than the ones tried here: how far it is from these is no fault.
 ANY_DISTANCE = 1e3
-
-
-@dataclass(frozen=True)
-class Recording:
-    """What the executor heard, in order of arrival."""
-
-    file: Path
-    messages: tuple[Heard, ...]
-
-    @property
-    def black_box(self) -> bool:
-        """Whether the executor wrote it: its joint states are in the robot's words already."""
-        return any(heard.topic.strip("/") == "executor/command" for heard in self.messages)
-
-    @property
-    def start(self) -> float:
-        """Arrival of the first message [s]."""
-        return self.messages[0].time
-
-    @property
-    def end(self) -> float:
-        """Arrival of the last message [s]."""
-        return self.messages[-1].time
-
-
-def load_recording(file: Path) -> Recording:
-    """Chunks, joint states and odometry of a bag. Raises DataError where chunks or joint states are missing."""
-    messages = tuple(sorted(read_bag(file, (CHUNK, JOINTS, ODOMETRY)), key=lambda heard: heard.time))
-    there = {heard.type for heard in messages}
-    for needed in (CHUNK, JOINTS):
-        if needed not in there:
-            raise DataError(f"{file}: holds no {needed}; record action_chunk and the robot's joint states")
-    return Recording(file, messages)
+AUTONOMY = 2  # of ExecutorState.mode
 
 
 def replay(recording: Recording, robot: Robot, strategy: str = "auto") -> Episode:
-    """Run a recording through the executor in virtual time; an `Episode` whose measured rows are the recorded robot's."""
+    """Run a recording through the executor in virtual time; an `Episode` whose measured rows are the recorded robot's.
+
+    Chunks are followed while the recorded executor was in AUTONOMY, or always where its mode was not recorded. Raises
+    DataError where not one chunk is followed.
+    """
     settings = ExecutorSettings(strategy=strategy, start_gap=ANY_DISTANCE, tracking_error=ANY_DISTANCE)
     executor, period = Executor(robot, settings), 1.0 / robot.control_rate
     waiting = list(reversed(recording.messages))
+    feed = Feed(executor, robot, recording)
     steps: list[Step] = []
     for k in range(int((recording.end - recording.start) / period) + 1):
         now = recording.start + k * period
         while waiting and waiting[-1].time <= now:
-            _feed(executor, robot, waiting.pop(), now, steps, recording.black_box)
+            feed.take(waiting.pop(), now, steps)
         steps.append(executor.step(now, now))
     commanded = [step for step in steps if step.command is not None]
     if not commanded:
         raise DataError(f"{recording.file}: nothing would be commanded: {steps[-1].reason}")
+    if not feed.followed:
+        raise DataError(f"{recording.file}: not one chunk would be followed: {feed.why or steps[-1].reason}")
     return _episode(strategy, steps, commanded)
 
 
@@ -85,40 +60,56 @@ def _episode(strategy: str, steps: Sequence[Step], commanded: Sequence[Step]) ->
     )
 
 
-def _feed(executor: Executor, robot: Robot, heard: Heard, now: float, steps: Sequence[Step], black_box: bool) -> None:
-    message = heard.message
-    if heard.type == CHUNK:
-        _feed_chunk(executor, message, now, steps)
-    elif heard.type == ODOMETRY:
-        twist = message.twist.twist
-        executor.on_odometry(now, now, now, twist.linear.x, twist.linear.y, twist.angular.z)
-    elif black_box and heard.topic.strip("/") == "joint_states":
-        stamp, source = stamp_of(message.header), message.header.frame_id
-        executor.on_state(now, now, stamp, *joint_positions(message), source)
-    else:
-        for source in robot.state:
-            if heard.topic.strip("/").endswith(source.topic.strip("/")):
-                positions, rates = joint_positions(message)
-                mapped = SourceMap(source)
-                joints = mapped.positions(positions), mapped.rates(rates)
-                executor.on_state(now, now, stamp_of(message.header), *joints, source.topic)
+class Feed:
+    """Gives recorded messages to an executor. `followed`: chunks that it took up; `why`: its last word on one it did not."""
 
+    def __init__(self, executor: Executor, robot: Robot, recording: Recording) -> None:
+        self._executor = executor
+        self._sources = {s.topic: SourceMap(s) for s in robot.state if s.type == "joint_state"}
+        self._black_box = recording.black_box
+        self._knows_mode = any(heard.type == STATE for heard in recording.messages)
+        self._autonomous = not self._knows_mode
+        self.followed, self.why = 0, ""
 
-def _feed_chunk(executor: Executor, message: object, now: float, steps: Sequence[Step]) -> None:
-    """Autonomy begins with the first chunk; recorded epochs were another executor's, so the present one is put in."""
-    if not steps:
-        return
-    if steps[-1].mode.value != "autonomy":
-        executor.request(now, now, "autonomy")
-    chunk = Chunk(
-        start=stamp_of(message.header),  # type: ignore[attr-defined]
-        period=message.period,  # type: ignore[attr-defined]
-        names=tuple(message.channels),  # type: ignore[attr-defined]
-        values=rows_of(message),
-        sequence=message.sequence,  # type: ignore[attr-defined]
-        epoch=0,
-        source=message.source,  # type: ignore[attr-defined]
-        frozen_rows=message.frozen_rows,  # type: ignore[attr-defined]
-        subtask=message.subtask,  # type: ignore[attr-defined]
-    )
-    executor.on_chunk(now, now, replace(chunk, epoch=executor.epoch))
+    def take(self, heard: Heard, now: float, steps: Sequence[Step]) -> None:
+        """One message at its time of arrival."""
+        message = heard.message
+        if heard.type == STATE:
+            self._autonomous = message.mode == AUTONOMY
+        elif heard.type == ODOMETRY:
+            twist = message.twist.twist
+            self._executor.on_odometry(now, now, now, twist.linear.x, twist.linear.y, twist.angular.z)
+        elif heard.type == JOINTS and self._black_box:
+            stamp, source = stamp_of(message.header), message.header.frame_id
+            self._executor.on_state(now, now, stamp, *joint_positions(message), source)
+        elif heard.type == JOINTS and heard.topic in self._sources:
+            source_map, (positions, rates) = self._sources[heard.topic], joint_positions(message)
+            joints = source_map.positions(positions), source_map.rates(rates)
+            self._executor.on_state(now, now, stamp_of(message.header), *joints, heard.topic)
+        elif heard.type == CHUNK:
+            self._chunk(message, now, steps)
+
+    def _chunk(self, message: Any, now: float, steps: Sequence[Step]) -> None:
+        """Autonomy begins with the first chunk that was followed; recorded epochs were another executor's, so the
+        present one is put in."""
+        if not steps:
+            return
+        if not self._autonomous:
+            self.why = "all of them came while the recorded executor was not in autonomy"
+            return
+        if steps[-1].mode.value != "autonomy":
+            self._executor.request(now, now, "autonomy")
+        chunk = Chunk(
+            start=stamp_of(message.header),
+            period=message.period,
+            names=tuple(message.channels),
+            values=rows_of(message),
+            sequence=message.sequence,
+            epoch=self._executor.epoch,
+            source=message.source,
+            frozen_rows=message.frozen_rows,
+            subtask=message.subtask,
+        )
+        verdict = self._executor.on_chunk(now, now, chunk)
+        self.followed += verdict.accepted
+        self.why = self.why if verdict.accepted else verdict.reason

@@ -41,7 +41,7 @@ def test_every_kind_of_record_is_there_and_the_file_says_why(tmp_path):
 
 def test_chunks_and_joint_states_come_back_as_they_were(tmp_path):
     file = write_black_box(tmp_path, records(), "x", NAMES)
-    joints, chunk = (heard for heard in read_bag(file, (CHUNK, JOINTS)) if heard.topic != "executor/command")
+    joints, chunk = (heard for heard in read_bag(file, (CHUNK, JOINTS)).messages if heard.topic != "executor/command")
     assert joint_positions(joints.message)[0] == {"a": 0.1, "b": 0.2}
     assert joints.message.header.frame_id == "arm/joint_states"
     assert np.array_equal(rows_of(chunk.message), np.arange(6.0).reshape(3, 2))
@@ -75,7 +75,7 @@ def test_what_a_killed_process_left_unfinished_is_no_recording_and_goes_as_the_o
 
 def test_a_picture_comes_back_as_the_jpeg_it_was(tmp_path):
     file = write_black_box(tmp_path, records(), "x", NAMES)
-    (picture,) = read_bag(file, ("sensor_msgs/msg/CompressedImage",))
+    (picture,) = read_bag(file, ("sensor_msgs/msg/CompressedImage",)).messages
     assert bytes(picture.message.data) == b"\xff\xd8jpeg" and picture.message.format == "jpeg"
     assert picture.message.header.frame_id == "base" and stamp_of(picture.message.header) == pytest.approx(100.5)
 
@@ -84,15 +84,15 @@ def test_a_truncated_file_is_named(tmp_path):
     file = write_black_box(tmp_path, records(), "x", NAMES)
     file.write_bytes(file.read_bytes()[:200])
     with pytest.raises(DataError, match=r"x\.mcap: is damaged or no MCAP file"):
-        list(read_bag(file, (CHUNK,)))
+        read_bag(file, (CHUNK,))
 
 
 def test_a_recording_that_is_not_there_or_of_another_kind_is_said(tmp_path):
     with pytest.raises(DataError, match="no such recording"):
-        list(read_bag(tmp_path / "none", (CHUNK,)))
+        read_bag(tmp_path / "none", (CHUNK,))
     (tmp_path / "run_0.db3").touch()
     with pytest.raises(DataError, match="ros2 bag convert"):
-        list(read_bag(Path(tmp_path), (CHUNK,)))
+        read_bag(Path(tmp_path), (CHUNK,))
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_whatever_a_chunk_holds_the_box_is_written_with_all_that_can_be(tmp_path
     box.add(1.1, float("nan"), "state", (float("inf"), {"a": 0.1, "b": 0.2}, "joint_states"), 64)
     box.add(1.2, 100.2, "command", (100.2, np.array([0.5, 0.6])), 16)
     file = write_black_box(tmp_path, box.snapshot(), "x", NAMES)
-    heard = list(read_bag(file, (CHUNK, JOINTS)))
+    heard = read_bag(file, (CHUNK, JOINTS)).messages
     assert [list(h.message.position) for h in heard if h.topic == "executor/command"] == [[0.5, 0.6]]
     assert sum(h.topic == "joint_states" for h in heard) == 1
 

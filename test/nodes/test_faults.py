@@ -217,7 +217,7 @@ def black_box(graph, folder):
     graph.wait(lambda: list(folder.glob("*.mcap")), "the black box")
     (file,) = folder.glob("*.mcap")
     messages = {}
-    for heard in read_bag(file, EVERYTHING):
+    for heard in read_bag(file, EVERYTHING).messages:
         messages.setdefault(heard.topic, []).append(heard.message)
     with file.open("rb") as stream:
         (reason,) = [r.metadata["reason"] for r in make_reader(stream).iter_metadata() if r.name == "pi0_ros"]

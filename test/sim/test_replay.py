@@ -9,11 +9,12 @@ from pi0_ros.cli import main
 from pi0_ros.control import BlackBox
 from pi0_ros.data.blackbox_file import write_black_box
 from pi0_ros.data.errors import DataError
+from pi0_ros.data.recording import load_recording
 from pi0_ros.robot import load_robot
 from pi0_ros.sim.harness import Harness, Trial
 from pi0_ros.sim.latency import Latency
 from pi0_ros.sim.planners import OperatorPlanner
-from pi0_ros.sim.replay import load_recording, replay
+from pi0_ros.sim.replay import replay
 from pi0_ros.sim.tasks import make_task
 
 
@@ -33,13 +34,13 @@ def bag(robot, tmp_path_factory):
 def test_every_strategy_commands_within_limits(robot, bag):
     from pi0_ros.control.audit import violations
 
-    recording = load_recording(bag)
+    recording = load_recording(bag, robot)
     for strategy in ("replace", "blend", "ensemble", "auto"):
         assert not violations(robot, replay(recording, robot, strategy).commands, 1 / robot.control_rate)
 
 
 def test_a_replay_is_repeatable(robot, bag):
-    recording = load_recording(bag)
+    recording = load_recording(bag, robot)
     assert np.array_equal(replay(recording, robot).commands, replay(recording, robot).commands)
 
 
@@ -62,4 +63,4 @@ def test_a_recording_without_chunks_is_refused(robot, tmp_path):
     box.add(0.0, 0.0, "state", (0.0, {"left_joint1": 0.0}, "joint_states"), 8)
     file = write_black_box(tmp_path, box.snapshot(), "test", robot.channel_names)
     with pytest.raises(DataError, match=r"holds no pi0_ros/msg/ActionChunk; record action_chunk"):
-        load_recording(file)
+        load_recording(file, robot)

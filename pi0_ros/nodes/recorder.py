@@ -181,10 +181,11 @@ class RecorderNode(ManagedNode):
         """Episodes and frames."""
         kept = self._episodes
         values = {
-            "recording": self._recording,
-            "episodes": self._episodes,
-            "frames": len(self._frames),
-            "frames that could not be taken": self._skipped,
+            "recording": kept.recording,
+            "folder": kept.folder,
+            "episodes": kept.episodes,
+            "frames": len(kept.frames),
+            "frames that could not be taken": kept.skipped,
             **self.senses.values(c.name for c in self.robot.cameras),
         }
         if kept.frames and not kept.recording:
@@ -195,7 +196,7 @@ class RecorderNode(ManagedNode):
             return Health(WARN, f"no frame: {self._why}", values)
         if odd := self.senses.warnings(c.name for c in self.robot.cameras):
             return Health(WARN, "; ".join(odd), values)
-        return Health(OK, f"recording episode {self._episodes}" if self._recording else "ready", values)
+        return Health(OK, f"recording episode {kept.episodes}" if kept.recording else "ready", values)
 
 
 def make(_: Signals) -> list[Node]:

@@ -618,6 +618,15 @@ def test_34_nothing_at_all_is_commanded_while_somebody_else_was_there_first():
     story.sound()
 
 
+def test_34_joints_that_rest_while_it_waits_for_the_other_to_go_are_no_fault():
+    story = Story()
+    story.executor.on_second_publisher(story.steady, story.ros, "cmd_vel is also published by another /executor")
+    story.run(2.0)  # all the time the same measurement
+    story.executor.on_second_publisher(story.steady, story.ros, "")
+    story.run(0.1)
+    assert story.last.mode is Mode.HOLD and story.last.command is not None
+
+
 def test_34_a_leader_that_is_moved_takes_over_nothing_while_somebody_else_commands():
     robot = make_robot(takeover=Takeover(leader_motion=0.1))
     home = middle(robot)[robot.index[ARM] : robot.index[ARM] + 6]

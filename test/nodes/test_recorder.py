@@ -79,7 +79,7 @@ def recording(graph, mobile, tmp_path):
     return driver, person, recorder, tmp_path / "set", frames
 
 
-def test_a_recorder_that_was_deactivated_goes_on_in_its_dataset_and_keeps_the_running_episode(recording):
+def test_a_recorder_that_was_deactivated_goes_on_in_its_dataset_and_keeps_the_running_episode(graph, recording):
     _, person, recorder, folder, frames = recording
     frames()
     assert person.ask("stop", "recorder")[0]
@@ -89,6 +89,8 @@ def test_a_recorder_that_was_deactivated_goes_on_in_its_dataset_and_keeps_the_ru
     assert not ok and "not active" in why
     assert recorder.trigger_activate() == SUCCESS
     frames()
+    graph.wait(lambda: "recording episode 2" in person.health.get("recorder", (0, ""))[1], "the diagnostics")
+    assert int(person.health["recorder"][2]["frames"]) > 0
     ok, why = person.ask("stop", "recorder")
     assert ok and why.startswith("episode 2:")
     assert set(Dataset(folder).column("episode_index")) == {0, 1, 2}

@@ -159,8 +159,9 @@ class Executor:
         else:
             self._refusal = verdict.reason
             self._count(chunks_rejected=1)
-            # What was under way when the owner changed comes too late by nature.
-            level = "info" if chunk.epoch < self._mode.epoch else "error"
+            # What was under way when the owner changed comes too late by nature; where nobody drives, nothing is lost.
+            driving = "error" if self._mode.mode is Mode.AUTONOMY else "warn"
+            level = "info" if chunk.epoch < self._mode.epoch else driving
             self._log.add(steady, ros, level, f"chunk {level}", f"chunk {chunk.sequence} refused: {verdict.reason}")
         return verdict
 

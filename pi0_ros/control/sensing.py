@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pi0_ros.control.settings import ExecutorSettings
+from pi0_ros.control.silence import silence
 from pi0_ros.robot.agreement import SETTLE, Agreement
 from pi0_ros.robot.measurement import Reading, nearest_turn, readings_of, unit_guess
 from pi0_ros.robot.spec import Axis, Channel, Kind, Robot
@@ -58,6 +59,7 @@ class Measured:
         self._same = [SAME.get(c.unit, SAME_STROKE) for c in robot.channels] + [SAME["rad"]] * (count - self._count)
         self._ages = {s.topic: s.max_age for s in robot.state}
         self._limits = [self._first_age(r) for r in self._readings]
+        self._topics = [self._first_source(r) for r in self._readings]
         self._needed = [i for i, r in enumerate(self._readings) if r.needed]
         self._positions = {i for i, c in enumerate(robot.channels) if c.kind is Kind.POSITION}
         self._out: dict[int, _Outside] = {}
@@ -66,6 +68,11 @@ class Measured:
         self._agreement = Agreement()
         self.publishers: Mapping[str, tuple[str, ...]] = {}
         """Names of the nodes that publish on each topic of state, where that is known."""
+
+    def _first_source(self, reading: Reading) -> str:
+        """The topic of the first source that could give a reading; once it was heard, its own source's counts."""
+        kind = "odometry" if reading.axis is not None else "joint_state"
+        return next((s.topic for s in self._robot.state if s.type == kind), "")
 
     def _first_age(self, reading: Reading) -> float:
         """The max_age of the first source that could give a reading; once it was heard, its own source's counts."""
@@ -126,6 +133,7 @@ class Measured:
                 value = value if reading.rate else self._reading(i, reading, steady, value, topic)
                 moved = moved or value != self._values[i]
                 self._values[i], self._heard[i], self._stamps[i] = value, steady, stamp
+                self._topics[i] = topic or self._topics[i]
                 if age is not None:
                     self._limits[i] = age
         if moved:
@@ -175,6 +183,7 @@ class Measured:
         for i, axis in self._axes:
             if stamp > self._stamps[i]:
                 self._values[i], self._heard[i], self._stamps[i] = velocities[axis], steady, stamp
+                self._topics[i] = topic or self._topics[i]
                 self._limits[i] = self._limits[i] if age is None else age
         return problem
 
@@ -199,7 +208,9 @@ class Measured:
         first = self._readings[quiet[0]]
         source = f" (joint {first.joint})" if first.joint not in ("", first.name) else ""
         more = f" and {len(quiet) - 1} more" if quiet[1:] else ""
-        return f"no fresh measurement of {first.name}{source}{more}{self._never(quiet)}"
+        heard = self._heard[quiet[0]]
+        told = silence(self._topics[quiet[0]], steady - heard if heard > NEVER else math.inf, self._limits[quiet[0]])
+        return f"no fresh measurement of {first.name}{source}{more}: {told}{self._never(quiet)}"
 
     def _never(self, quiet: list[int]) -> str:
         """What is there instead of joints that never came: other names, mostly."""

@@ -46,11 +46,15 @@ def test_each_joint_is_judged_by_the_max_age_of_the_source_it_came_from(small_ro
         measured.hear_joints(t, T0 + t, T0 + t, {"j1": 0.1, "j2": 0.2}, topic="joint_states")
     measured.hear_joints(0.9, T0 + 0.9, T0 + 0.9, {"finger": 0.02}, topic="hand/joint_states")
     assert measured.stale(1.09) == ""
-    assert measured.stale(1.11) == "no fresh measurement of j1 and 1 more"
+    assert measured.stale(1.11) == (
+        "no fresh measurement of j1 and 1 more: nothing new on joint_states for 0.1 s and more (max_age 0.1 s)"
+    )
     measured.hear_joints(2.5, T0 + 2.5, T0 + 2.5, {"j1": 0.1, "j2": 0.2}, topic="joint_states")
     assert measured.stale(2.55) == "" and measured.stale(2.59) == ""
     measured.hear_joints(2.95, T0 + 2.95, T0 + 2.95, {"j1": 0.1, "j2": 0.2}, topic="joint_states")
-    assert measured.stale(2.95) == "no fresh measurement of gripper (joint finger)"
+    assert measured.stale(2.95) == (
+        "no fresh measurement of gripper (joint finger): nothing new on hand/joint_states for 2 s and more (max_age 2 s)"
+    )
 
 
 def test_names_that_come_instead_of_the_missing_ones_are_said(small_robot):
@@ -139,7 +143,9 @@ def test_odometry_that_the_yaml_names_is_needed(small_robot):
     )
     story.odometry = False
     story.run(0.1)
-    assert story.last.reason == "waiting: no fresh measurement of base_vx and 1 more"
+    assert story.last.reason == (
+        "waiting: no fresh measurement of base_vx and 1 more: nothing came on odom yet (max_age 0.1 s)"
+    )
 
 
 def test_a_rest_pose_outside_the_limits_is_told_with_its_origin_and_the_way_out(small_robot):

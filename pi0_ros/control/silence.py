@@ -1,0 +1,17 @@
+"""How a topic's silence is told: with its name, its age and its limit, in a sentence that does not change every period."""
+
+from __future__ import annotations
+
+import math
+
+STEPS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+"""Ages that are told [s]; between them the sentence stays, so that a log or a state says it once."""
+
+
+def silence(topic: str, age: float, limit: float) -> str:
+    """What is missing on `topic` for `age` seconds (infinite: since the start), where `limit` is allowed."""
+    name = topic or "the robot's state"
+    if not math.isfinite(age):
+        return f"nothing came on {name} yet (max_age {limit:g} s)"
+    passed = max([step for step in STEPS if step <= age], default=limit)
+    return f"nothing new on {name} for {max(passed, limit):g} s and more (max_age {limit:g} s)"

@@ -245,7 +245,7 @@ def joint_message(
     """The JointState of one source: its joints, without the prefix that the robot YAML puts before them."""
     mapped, renamed = SourceMap(source), {ours for _, ours in source.joints}
     picked = [
-        (mapped.reported(n), p, v)
+        (mapped.reported(n), *mapped.reported_value(n, p, v))
         for n, p, v in zip(names, positions, velocities, strict=True)
         if n.startswith(source.prefix) or n in renamed
     ]

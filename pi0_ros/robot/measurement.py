@@ -106,6 +106,11 @@ class SourceMap:
                 return theirs
         return joint.removeprefix(self.source.prefix)
 
+    def reported_value(self, joint: str, position: float, rate: float) -> tuple[float, float]:
+        """What the driver says for a joint's position and velocity: the inverse of `positions` and `rates`."""
+        _, scale, offset = self._line(self.reported(joint))
+        return (position - offset) / scale, rate / scale
+
     def _line(self, name: str) -> tuple[str, float, float]:
         line = self._known.get(name)
         if line is None:

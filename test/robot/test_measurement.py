@@ -93,6 +93,8 @@ def test_a_source_says_joints_in_the_robots_names_and_units():
     assert found == pytest.approx({"left_waist": math.pi / 2.0, "joint1": 1.0})
     assert mapped.rates({"waist": 180.0, "fr3_joint1": 4.0}) == pytest.approx({"left_waist": math.pi, "joint1": 2.0})
     assert (mapped.reported("left_waist"), mapped.reported("joint1")) == ("waist", "fr3_joint1")
+    assert mapped.reported_value("left_waist", math.pi / 2.0, math.pi) == pytest.approx((90.0, 180.0))
+    assert mapped.reported_value("joint1", 1.0, 2.0) == pytest.approx((4.0, 4.0))
 
 
 def test_two_names_that_are_exchanged_are_exchanged_once():

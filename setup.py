@@ -37,6 +37,7 @@ setup(
     data_files=list(shared_files()),
     python_requires=">=3.11",
     install_requires=[
+        "daqp",
         "mcap",
         "mcap-ros2-support",
         "msgpack",

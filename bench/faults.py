@@ -100,7 +100,6 @@ def anything(stage: Stage) -> None:
         executor.on_deadman(steady, bool(rng.integers(2)))
     else:
         executor.running_plan(any_number(rng))
-        executor.prepare()
         # The steady clock does not jump ahead; everything else that a caller could get wrong is tried.
         executor.step(float(rng.choice([math.nan, math.inf, -math.inf, steady, steady - 1.0])), any_number(rng))
 

@@ -17,7 +17,6 @@ from pi0_ros.robot.spec import Robot
 Array = npt.NDArray[np.float64]
 
 MIN_PERIOD, MAX_PERIOD = 1e-3, 10.0  # [s]; outside of these a period is a mistake, not a rate
-FUTURE_TOLERANCE = 0.5  # [s] an observation cannot come from later than this
 MAX_ROWS = 4096
 
 
@@ -111,19 +110,37 @@ def check_values(chunk: Chunk) -> str:
     return f"{chunk.names[column]} is {chunk.values[row, column]} in row {row}"
 
 
-def check_time(chunk: Chunk, ros: float, max_age: float) -> str:
-    """What is wrong with start, period or age at ROS time `ros` [s], "" where nothing is."""
+@dataclass(frozen=True)
+class Ages:
+    """How old and how early an observation may be [s]: `oldest` while the robot moves, `waiting` where it has not moved
+    since; `ahead` of the ROS clock."""
+
+    oldest: float = 1.0
+    waiting: float = 30.0
+    ahead: float = 0.5
+
+
+def check_time(chunk: Chunk, ros: float, ages: Ages, executed: float) -> str:
+    """What is wrong with start, period or age at ROS time `ros` [s], "" where nothing is.
+
+    `executed`: seconds of plan that have been executed since the observation; rows are over when they have been executed.
+    """
     if not (math.isfinite(chunk.period) and MIN_PERIOD <= chunk.period <= MAX_PERIOD):
         return f"period {chunk.period} s is not between {MIN_PERIOD} and {MAX_PERIOD} s"
     if not math.isfinite(chunk.start):
         return f"start {chunk.start} is no time"
     age = ros - chunk.start
-    if age > max_age:
-        return f"stale: its observation is {age:.2f} s old, more than {max_age:.2f} s"
-    if age < -FUTURE_TOLERANCE:
-        return f"its observation is {-age:.2f} s in the future"
-    if chunk.end <= ros:
-        return f"it ended {ros - chunk.end:.2f} s ago"
+    if executed > 0.0 and age > ages.oldest:
+        return f"stale: its observation is {age:.2f} s old, more than chunk_max_age {ages.oldest:.2f} s"
+    if age > ages.waiting:
+        return f"stale: its observation is {age:.2f} s old, more than wait_max_age {ages.waiting:.2f} s"
+    if age < -ages.ahead:
+        return (
+            f"its observation is {-age:.2f} s in the future, more than chunk_max_ahead {ages.ahead:.2f} s: "
+            f"the clock that stamps it is ahead of this one; synchronise them"
+        )
+    if chunk.start + executed >= chunk.end:
+        return f"it ended {chunk.start + executed - chunk.end:.2f} s ago"
     return ""
 
 
@@ -135,7 +152,7 @@ def check_order(chunk: Chunk, epoch: int, sequences: Mapping[str, int]) -> str:
 
 
 def check_chunk(
-    chunk: Chunk, robot: Robot, ros: float, max_age: float, epoch: int, sequences: Mapping[str, int]
+    chunk: Chunk, robot: Robot, ros: float, ages: Ages, executed: float, epoch: int, sequences: Mapping[str, int]
 ) -> Verdict:
     """All checks in order, the first failure as one sentence. Never raises for any content of a `Chunk`."""
     if not isinstance(chunk.frozen_rows, int) or chunk.frozen_rows < 0:
@@ -143,7 +160,7 @@ def check_chunk(
     reason = (
         check_shape(chunk, robot)
         or check_values(chunk)
-        or check_time(chunk, ros, max_age)
+        or check_time(chunk, ros, ages, executed)
         or check_order(chunk, epoch, sequences)
     )
     return Verdict(False, reason, Cause.MALFORMED) if reason else ACCEPTED

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from pi0_ros.control.acceptance import History, accept_rows, beyond_limits, reach_of
 from pi0_ros.control.blackbox import BlackBox
-from pi0_ros.control.chunk import Cause, Chunk, Verdict, check_chunk, in_robot_order, on_nearest_turn
+from pi0_ros.control.chunk import Ages, Cause, Chunk, Verdict, check_chunk, in_robot_order, on_nearest_turn
 from pi0_ros.control.command_latency import sent_ahead
 from pi0_ros.control.delay import ask_in
 from pi0_ros.control.events import EventLog
@@ -23,19 +23,19 @@ from pi0_ros.control.joint_guard import JointGuard
 from pi0_ros.control.limiter import Limiter
 from pi0_ros.control.modes import REQUESTS, Mode, ModeState, Trigger, advance, allowed
 from pi0_ros.control.plan_sources import Sources
-from pi0_ros.control.plans import Plans
+from pi0_ros.control.plans import Plans, Submit, at_once
 from pi0_ros.control.policy_watch import PolicyWatch
 from pi0_ros.control.sensing import Measured
 from pi0_ros.control.settings import ExecutorSettings
 from pi0_ros.control.step import Answer, Command, Counters, Step
 from pi0_ros.control.teleop import Teleop
-from pi0_ros.control.timeline import Meeting, Timeline
 from pi0_ros.control.watchdogs import ClockFault, ClockWatch, Estop, PlanClock, Since
 from pi0_ros.robot.spec import Kind, Robot
 
 Array = npt.NDArray[np.float64]
 WAITING = 10.0  # [s] between two log lines of a robot that is not there yet
 UNMEASURED = {Kind.VELOCITY: 0.0, Kind.GRIPPER: 1.0}  # where channels start that nobody measures: at rest, open
+SHARP = 0.1  # [s]
 MISSED_MOST = 1_000_000  # a pause longer than this many periods is counted as this many
 
 
@@ -50,19 +50,24 @@ class Executor:
     _hold_at: Array | None
     _policy: PolicyWatch
     _live: bool
+    _waits: str
 
-    def __init__(self, robot: Robot, settings: ExecutorSettings | None = None, epoch: int = 0) -> None:
-        """`epoch`: the first one. A late chunk of an executor that ran before must not meet its number again."""
+    def __init__(
+        self, robot: Robot, settings: ExecutorSettings | None = None, epoch: int = 0, submit: Submit = at_once
+    ) -> None:
+        """`epoch`: the first one. A late chunk of an executor that ran before must not meet its number again.
+        `submit` makes plans; a node does that in another thread."""
         self.robot, self.settings = robot, settings or ExecutorSettings()
         self.period = 1.0 / robot.control_rate
         self.blackbox = BlackBox()
         self._limiter = Limiter(robot, self.period, self.settings.recovery_velocity)
         self._measured, self._teleop = Measured(robot, self.settings), Teleop(robot, self.settings)
         self._mode, self._estop, self._counts = ModeState(epoch=epoch), Estop(), Counters()
-        self._log, self._plans = EventLog(), Plans(robot, self.settings)
+        self._log, self._plans = EventLog(), Plans(robot, self.settings, self.period, submit)
         self._reach, self._history = reach_of(robot, self.settings), History(self.settings.chunk_max_age)
         self._clock, self._plan_clock = ClockWatch(), PlanClock()
         self._off_track, self._stale, self._starved = Since(), Since(), Since()
+        self._ages = Ages(self.settings.chunk_max_age, self.settings.wait_max_age, self.settings.chunk_max_ahead)
         self._anchored = False
         self._second_publisher, self._policy = "", PolicyWatch()
         self._last_steady, self._last_stamp = -math.inf, -math.inf
@@ -128,13 +133,15 @@ class Executor:
     def on_chunk(self, steady: float, ros: float, chunk: Chunk) -> Verdict:
         """Judge a chunk and, where it is good and autonomy is on, take it up at the next step."""
         self.blackbox.add(steady, ros, "chunk", chunk, int(chunk.values.nbytes))
-        known = self._sources.sequences
-        verdict = check_chunk(chunk, self.robot, ros, self.settings.chunk_max_age, self._mode.epoch, known)
+        known, executed = self._sources.sequences, self._plans.progress.since(chunk.start)
+        verdict = check_chunk(chunk, self.robot, ros, self._ages, executed, self._mode.epoch, known)
         if chunk.epoch == self._mode.epoch and self._sources.namesakes(chunk.source, chunk.sequence):
             text = f"two processes publish plans as {chunk.source or 'a source without a name'}, or it was restarted"
             self._fire(steady, ros, Trigger.NAMESAKE, text, "error")
             return Verdict(False, text, Cause.NOT_DRIVING)
         driven = self._mode.mode is Mode.AUTONOMY and chunk.epoch == self._mode.epoch
+        if driven and self.settings.strategy == "auto" and self._ages.oldest < ros - chunk.start < self._ages.waiting:
+            self._plans.say_wait(ros - chunk.start, chunk.end - chunk.start)
         if driven and 0.0 <= ros - chunk.start < 60.0:
             self._plans.delays.add(steady, ros - chunk.start)
         if verdict.accepted and (other := self._not_driving(chunk.source)):
@@ -149,10 +156,9 @@ class Executor:
             verdict = self._plausible(chunk)
         if verdict.accepted:
             chunk = sent_ahead(chunk, self.robot)
-            measured = self._measured.or_commanded(self._commanded[0])
-            verdict = self._plans.offer(ros, self._plan_clock.time, chunk, self._commanded, measured)
-            if self._plans.clamped:
-                self._log.add(steady, ros, "warn", "clamped", self._plans.clamped)
+            measured, scales = self._measured.or_commanded(self._commanded[0]), self._scale_ahead(steady, ros)
+            verdict = self._plans.offer(ros, self._plan_clock.time, chunk, self._commanded, measured, scales)
+        self._tell_plans(steady, ros)
         if verdict.accepted:
             self._count(chunks_accepted=1)
             self._sources.accept(chunk.source, chunk.sequence)
@@ -167,10 +173,10 @@ class Executor:
 
     def _plausible(self, chunk: Chunk) -> Verdict:
         """Whether the chunk's rows are near the limits and within reach of where the robot, or its plan, was then."""
-        moment, plan = self._history.at(chunk.start), self._plans.running
+        moment, running = self._history.at(chunk.start), self._plans.running
         references = [] if moment is None else [(moment.time, moment.commanded), (moment.time, moment.measured)]
-        if plan is not None and plan.spline.start <= chunk.start <= plan.end:
-            references.append((chunk.start, plan.at(chunk.start)[0]))
+        if running is not None and running.plan.path.start <= chunk.start <= running.plan.path.end:
+            references.append((chunk.start, running.plan.path.at(np.array([chunk.start]))[0]))
         times = chunk.start + chunk.period * np.arange(chunk.rows, dtype=np.float64)
         return accept_rows(in_robot_order(chunk, self.robot), times, self._reach, references)
 
@@ -263,34 +269,21 @@ class Executor:
         if not (math.isfinite(steady) and math.isfinite(ros)) or steady - self._last_steady < 0.5 * self.period:
             self._log.add(steady, ros, "warn", "period", "a step that came too soon was refused")
             return self._report(steady, ros, None, "none")
-        self._plans.judge_seam()
         self._pace(steady, ros)
         quiet = self._measured.stale(steady)
         self._watch(steady, ros, quiet)
         if not self._ready(steady, ros, quiet):
             return self._report(steady, ros, None, "none")
-        if self._plans.take_up(ros, self._plan_clock.time):
-            self._engaged = steady
-        owner, goal, moves, scales = self._drive(steady)
-        goal = self._guard.bounded(goal, self._commanded[0], self._measured)
-        changed = self._limiter.step(goal, moves, scales)
+        owner, changed = self._move(steady, ros)
         if changed is None:
             self._fire(steady, ros, Trigger.FAULT, "a command that is not finite was refused", "error")
             changed, owner = self._limiter.step(self._rest, self._stops, self._full) or 0, "hold"
         if changed:
             self._count(limited=1)
-        before, self._commanded = self._commanded, self._limiter.state
+        self._commanded = self._limiter.state
         self._history.add(ros, self._commanded[0], self._measured.values)
         self._measured.command = self._commanded[0]
-        self._plans.crossed(before, self._commanded, self._plan_clock.time, self.period)
         return self._report(steady, ros, self._command(steady, ros), owner)
-
-    def prepare(self) -> None:
-        """Between two periods: judge the last one's seam, look ahead to the next. What is not done here, `step` does."""
-        self._plans.judge_seam()
-        plan, coming = self._plans.next or self._plans.running, self._plan_clock.coming(self.period)
-        if self._mode.mode is Mode.AUTONOMY and self._anchored and plan is not None and coming <= plan.end:
-            self._limiter.foresee(self._plan_goal(plan, coming), self._scales(self._last_steady + self.period))
 
     def _pace(self, steady: float, ros: float) -> None:
         missed = round(min((steady - self._last_steady) / self.period, MISSED_MOST)) - 1
@@ -356,13 +349,15 @@ class Executor:
             limit = self.settings.engage_timeout
             if limit and steady - self._entered > limit:
                 self._fire(steady, ros, Trigger.POLICY_LOST, self._policy.lost(limit, self._refusal), "error")
-        dry = self._plans.dry(self._plan_clock.time)
+        dry = self._plans.dry
         if dry and self._starved.start is None:
             self._count(underruns=1)
             self._log.add(steady, ros, "warn", "underrun", "UNDERRUN: the plan ran out before the next chunk came")
         self._starved = self._starved.update(steady, dry)
-        if self._starved.lasts(steady, self.settings.policy_lost):
-            text = f"policy silent for {self.settings.policy_lost:g} s after the plan ran out"
+        lost, typical = self.settings.policy_lost, self._plans.delays.p95
+        lost += 2.0 * typical if typical > 0.5 * lost else 0.0  # a slow policy is not silent
+        if self._starved.lasts(steady, lost):
+            text = f"policy silent for {lost:g} s after the plan ran out"
             if self._sources.other:
                 text += f"; {self._sources.other} publishes and is followed once autonomy is asked for again"
             self._fire(steady, ros, Trigger.POLICY_LOST, text, "error")
@@ -410,17 +405,28 @@ class Executor:
 
     # Who drives ----------------------------------------------------------------------------------------------------
 
-    def _drive(self, steady: float) -> tuple[str, Array, Sequence[bool], Sequence[float]]:
-        """Owner, goal [3, D], which groups move towards it (the others stop) and their shares of the velocity limits."""
+    def _move(self, steady: float, ros: float) -> tuple[str, int | None]:
+        """Move the command by one period; who did, and how many groups a limit changed, None for a refused command."""
         mode, time = self._mode.mode, self._plan_clock.time
+        if mode is Mode.AUTONOMY:
+            states, first = self._plans.advance(ros, time, self._commanded, self._scale_ahead(steady, time))
+            if first:
+                self._engaged = steady
+            if states is not None:
+                self._limiter.follow(self._guarded(states), self._scales(steady))
+                driving = self._plans.driving
+                return "policy" if driving is not None else "hold", int(driving is not None and driving.limited)
         if mode is Mode.TELEOP:
-            return "teleop", *self._teleop_goal(steady), self._teleop_scales(steady)
-        plan = self._plans.at(time)
-        if mode is Mode.AUTONOMY and plan is not None:
-            return "policy", self._plan_goal(plan, time), self._all, self._scales(steady)
+            goal, moves = self._teleop_goal(steady)
+            return "teleop", self._limiter.step(self._guarded(goal), moves, self._teleop_scales(steady))
         if self._hold_at is not None:
-            return "hold", *self._measured_goal(self._hold_at), [self.settings.engage_scale] * len(self._stops)
-        return "hold", self._rest, self._stops, self._full
+            goal, moves = self._measured_goal(self._hold_at)
+            return "hold", self._limiter.step(goal, moves, [self.settings.engage_scale] * len(self._stops))
+        return "hold", self._limiter.step(self._guarded(self._rest), self._stops, self._full)
+
+    def _guarded(self, goal: Array) -> Array:
+        """The goal with joints that velocities move braked before their ends."""
+        return self._guard.bounded(goal, self._commanded[0], self._measured)
 
     def _teleop_goal(self, steady: float) -> tuple[Array, list[bool]]:
         goal, moves = self._rest.copy(), list(self._stops)
@@ -435,17 +441,6 @@ class Executor:
         slow, scale = self.settings.engage_scale, self._scale(steady)
         return [min(scale, slow) if d.lead.approaching else scale for d in self._teleop.devices.values()]
 
-    def _plan_goal(self, plan: Timeline, time: float) -> Array:
-        """The plan [3, D] at `time`; groups that have fallen behind it aim at where they meet it again."""
-        begin, period = time - self.period, self.period
-        goal = plan.at(min(time, plan.end))
-        for i, (group, part) in enumerate(zip(self._limiter.groups, self._limiter.slices, strict=True)):
-            if group.steps or not group.own_way:
-                continue
-            self._meetings[i] = meeting = self._meetings[i].kept(plan, min(begin + group.lead, plan.end), period)
-            goal[:, part] = meeting.goal[:, part]
-        return goal
-
     def _measured_goal(self, target: Array) -> tuple[Array, list[bool]]:
         goal = self._rest.copy()
         goal[0] = np.where(self._position, target, 0.0)
@@ -455,12 +450,24 @@ class Executor:
         return [self._scale(steady)] * len(self._stops)
 
     def _scale(self, steady: float) -> float:
-        """Share of the velocity limits: small just after a change of owner, then back to all of it."""
-        settings = self.settings
-        later = steady - self._engaged - settings.engage_time
-        if later < 0.0:
-            return settings.engage_scale
-        return min(1.0, settings.engage_scale + (1.0 - settings.engage_scale) * later / max(settings.engage_ramp, 1e-3))
+        """Share of the velocity limits now."""
+        return engage_scale(self.settings, steady - self._engaged)
+
+    def _scale_ahead(self, steady: float, ros: float) -> Callable[[Array], Array]:
+        """Shares of the velocity limits at ROS times; before the first plan is followed, as if it were followed from now."""
+        since = steady - self._engaged if self._plans.running is not None else -self.period
+        since -= SHARP  # the last slow moments are kept although motion is smoothed over them
+        return lambda times: np.array([engage_scale(self.settings, since + float(t) - ros) for t in times])
+
+    def _tell_plans(self, steady: float, ros: float) -> None:
+        """Say what is to be known about the newest plan."""
+        plans = self._plans
+        for name, text in (("clamped", plans.clamped), ("slowed", plans.slowed)):
+            if text:
+                self._log.add(steady, ros, "warn", name, text)
+        if plans.waits and not self._waits:
+            self._log.add(steady, ros, "warn", "wait", plans.waits, throttle=0.0)
+        self._waits = plans.waits
 
     def _fire(self, steady: float, ros: float, trigger: Trigger, reason: str, level: str) -> None:
         """Let the table decide; on a change everything the old owner had is dropped."""
@@ -480,7 +487,7 @@ class Executor:
         self._live, self._error = False, 0.0
         self._teleop.restart()
         self._starved, self._off_track = Since(), Since()
-        self._meetings = [Meeting()] * len(self.robot.groups)
+        self._waits = ""
 
     def running_plan(self, ros: float) -> Chunk | None:
         """What is left of the plan from ROS time `ros` on, on the plan's own period; None where nothing is left."""
@@ -514,7 +521,7 @@ class Executor:
 
     def _report(self, steady: float, ros: float, command: Command | None, owner: str) -> Step:
         plans, plan = self._plans, self._plans.running
-        left = max(0.0, plan.end - self._plan_clock.time) if plan is not None else 0.0
+        left = plan.left if plan is not None else 0.0
         events = self._log.take()
         for event in events:
             self.blackbox.add(steady, ros, "event", event, 128)
@@ -524,13 +531,14 @@ class Executor:
             reason=self._reason(steady),
             owner=owner,
             epoch=self._mode.epoch,
-            plan_sequence=plan.sequence if plan is not None else 0,
+            plan_sequence=plan.chunk.sequence if plan is not None else 0,
             plan_left=left,
             splice_delay=plans.splice_delay,
             delay_p95=plans.delays.p95,
             ask_in=ask_in(left, plans.delays.p95, self.settings.ask_margin),
-            strategy=plan.strategy if plan is not None else "",
+            strategy=plan.chunk.strategy if plan is not None else "",
             seam=plans.seam,
+            plan_rate=plans.rate,
             tracking_error=self._error,
             measured=np.array(self._measured.values),
             counters=self._counts,
@@ -539,3 +547,11 @@ class Executor:
 
     def _count(self, **more: int) -> None:
         self._counts = replace(self._counts, **{n: getattr(self._counts, n) + k for n, k in more.items()})
+
+
+def engage_scale(settings: ExecutorSettings, since: float) -> float:
+    """Share of the velocity limits `since` seconds after a change of owner: small at first, then back to all of it."""
+    later = since - settings.engage_time
+    if later < 0.0:
+        return settings.engage_scale
+    return min(1.0, settings.engage_scale + (1.0 - settings.engage_scale) * later / max(settings.engage_ramp, 1e-3))

@@ -22,12 +22,13 @@ BRAKING = 0.7  # share of the acceleration limit that braking before an end coun
 def stoppable_speed(distance: float, acceleration: float, jerk: float, period: float) -> float:
     """The speed from which a joint comes to rest within `distance`, decided once a `period` [s]; 0 beyond the end.
 
-    From v the way is v (period + A / 2J) + v^2 / 2A: constant deceleration A, its ramp, and what goes by before it begins.
+    From v the way is v (period + A / J) + v^2 / 2A: constant deceleration A, its ramp from acceleration A, and what goes by
+    before it begins.
     """
     if distance <= 0.0:
         return 0.0
     braking = BRAKING * acceleration
-    late = period + 0.5 * acceleration / jerk
+    late = period + acceleration / jerk
     return braking * (math.sqrt(late * late + 2.0 * distance / braking) - late)
 
 
@@ -60,7 +61,8 @@ class JointGuard:
             fastest = stoppable_speed(distance, limits.acceleration, limits.jerk, self._period)
             if abs(wanted) > fastest:
                 bounded = goal.copy() if bounded is goal else bounded
-                bounded[:, i] = towards * fastest, 0.0, 0.0
+                slowing = BRAKING * limits.acceleration if fastest > 0.0 else 0.0
+                bounded[:, i] = towards * fastest, -towards * slowing, 0.0
         return bounded
 
     def travelled(self, command: Array, standing: bool) -> float:

@@ -1,13 +1,14 @@
-"""The last function before the wire: no command leaves that breaks a limit relative to the one before.
+"""A jerk-limited filter for what has no plan (hold, stop, teleoperation, grippers), and the last function before the wire.
 
-Every group carries the state (value, rate, rate of rate) of its *command*; the reference is the previous command and
-never the measurement, which lags and would throttle the motion (ros2_control, joint_limits). Each step asks ruckig
-(Berscheid and Kroeger, "Jerk-limited Real-time Trajectory Generation with Arbitrary Target States", 2021) for the
-fastest way to the goal within the group's limits, all channels arriving together so that the path is kept.
+Every group carries the state (value, velocity, acceleration) of its *command*; the reference is the previous command and
+never the measurement, which lags and would throttle the motion (ros2_control, joint_limits). A group on a plan takes the
+plan's states, which keep every limit and end at rest. Every other step asks ruckig (Berscheid and Kroeger, "Jerk-limited
+Real-time Trajectory Generation with Arbitrary Target States", 2021) for the fastest way to the goal *in the goal's own
+frame*: there the goal stands still, so the way to a goal that moves needs no run-up and does not overshoot.
 
 The braking distance is respected by induction: a state is emitted only if it can be stopped inside the position
 limits; where a candidate cannot, the group takes the first step of the stop that the state before is known to have.
-A velocity channel goes the same way one derivative higher: its value is a velocity, its rate an acceleration.
+A velocity channel goes the same way one derivative higher: its value is a velocity, its velocity an acceleration.
 """
 
 from __future__ import annotations
@@ -28,17 +29,17 @@ from ruckig import (  # type: ignore[import-not-found, import-untyped, unused-ig
     Trajectory,
 )
 
-from pi0_ros.control.limits import INSIDE, TIE, Bounds, bounds_of, stop_reach
-from pi0_ros.control.reachable import Reachable
-from pi0_ros.robot.spec import Kind, Robot
+from pi0_ros.control.limits import TIE, Bounds, bounds_of, stop_reach
+from pi0_ros.robot.spec import Group, Kind, Robot
 
 Array = npt.NDArray[np.float64]
 
-MAX_LEAD = 0.25  # [s] how far ahead a group that fell behind aims to meet its plan again
+
+MOVING_GOAL = 0.9  # share of the speed limit with which a goal may move, so that it can be reached
 
 
 class Motion(NamedTuple):
-    """State of a group's command: value, rate, rate of rate, one entry a channel."""
+    """State of a group's command: value, velocity, acceleration, one entry per channel."""
 
     x: tuple[float, ...]
     v: tuple[float, ...]
@@ -50,62 +51,46 @@ class Motion(NamedTuple):
         return not any(self.v) and not any(self.a)
 
 
-def shaped(x: float, v: float, a: float, low: float, high: float, limits: tuple[float, float, float]) -> list[float]:
-    """The goal nearest to (x, v, a) that is inside the limits and can be stopped inside `low` .. `high`."""
+def reachable_goal(
+    x: float, v: float, low: float, high: float, limits: tuple[float, float, float]
+) -> tuple[float, float]:
+    """The goal nearest to value `x`, velocity `v` that is inside the limits and can be stopped inside `low` .. `high`."""
     speed, acceleration, jerk = limits
     if x < low or x > high:
-        return [min(max(x, low), high), 0.0, 0.0]
-    v = min(max(v, -speed * INSIDE), speed * INSIDE)
-    room = math.sqrt(max(2.0 * jerk * (speed * INSIDE - abs(v)), 0.0))
-    most = min(acceleration * INSIDE, room)
-    a = min(max(a, -most), most)
-    up, down = stop_reach(v, a, acceleration, jerk), stop_reach(-v, -a, acceleration, jerk)
-    if x + up > high or x - down < low:
-        return [x, 0.0, 0.0]
-    return [x, v, a]
-
-
-Asked = tuple[list[list[float]], float]
-"""A goal (values, rates, rates of rate) and the share of the velocity limits with which to go there."""
-
-
-class Way(NamedTuple):
-    """A way that is being followed: what it was planned for, where it leads, how much of it is done [s]."""
-
-    asked: Asked
-    aim: list[list[float]]
-    trajectory: Trajectory
-    spent: float
-    clipped: bool
-    """`aim` is not all that was asked for."""
-
-
-class Move(NamedTuple):
-    """One period towards a goal at a scale: the motion it leads to, None where only braking is left."""
-
-    asked: Asked
-    motion: Motion | None
-    lead: float
-    way: Way | None
-    limited: bool
+        return min(max(x, low), high), 0.0
+    v = min(max(v, -speed * MOVING_GOAL), speed * MOVING_GOAL)
+    if x + stop_reach(v, 0.0, acceleration, jerk) > high or x - stop_reach(-v, 0.0, acceleration, jerk) < low:
+        return x, 0.0
+    return x, v
 
 
 class GroupLimiter:
     """Moves one group's command towards goals, one period a step."""
 
-    def __init__(self, bounds: Bounds, period: float, recovery: float = math.inf, steps: bool = False) -> None:
-        """`steps`: goals jump by their nature (grippers), so that being late for one is no limit at work."""
-        self.bounds, self._dt, self._recovery, self.steps = bounds, period, recovery, steps
+    def __init__(
+        self,
+        bounds: Bounds,
+        period: float,
+        recovery: float = math.inf,
+        steps: bool = False,
+        driven: bool = False,
+        together: bool = True,
+    ) -> None:
+        """`steps`: goals jump by their nature (grippers), so that being late for one is no limit at work.
+        `driven`: the values are velocities, so a share of the speed bounds the value and not the way to it.
+        `together`: all channels keep to a straight line; else each is as fast as it can be."""
+        self.bounds, self._dt, self._recovery, self.steps, self.driven = bounds, period, recovery, steps, driven
+        self._together = together
         self.motion = Motion(bounds.lower, bounds.lower, bounds.lower)
-        self.lead = period
         count = len(bounds.lower)
-        self._ruckig, self._halt = Ruckig(count, period), Trajectory(count)
-        self._ways = (Trajectory(count), Trajectory(count))  # one that is followed, one for the next
-        self._way: Way | None = None
-        self._foreseen: Move | None = None
+        self._ruckig, self._halt, self._way = Ruckig(count, period), Trajectory(count), Trajectory(count)
         self._goal, self._stop = InputParameter(count), InputParameter(count)
         for parameters in (self._goal, self._stop):
             parameters.max_acceleration, parameters.max_jerk = list(bounds.acceleration), list(bounds.jerk)
+        self._goal.target_position = self._goal.target_velocity = self._goal.target_acceleration = [0.0] * count
+        self._line_ruckig, self._line_way, self._line = Ruckig(1, period), Trajectory(1), InputParameter(1)
+        self._line.target_position = self._line.target_velocity = self._line.target_acceleration = [0.0]
+        self._goal.synchronization = Synchronization.No
         self._stop.control_interface = ControlInterface.Velocity
         self._stop.max_velocity = list(bounds.velocity)
         self._stop.target_velocity = self._stop.target_acceleration = [0.0] * count
@@ -113,37 +98,29 @@ class GroupLimiter:
             stop_reach(v, a, a, j) for v, a, j in zip(bounds.velocity, bounds.acceleration, bounds.jerk, strict=True)
         ]
 
-    @property
-    def own_way(self) -> bool:
-        """Whether it goes towards its goals in its own time, because they jump or it has fallen behind its plan."""
-        return self.steps or self.lead > self._dt
-
     def reset(self, x: Sequence[float]) -> None:
         """Start from `x` at rest."""
         zeros = (0.0,) * len(self.bounds.lower)
-        self.follow(Motion(tuple(x), zeros, zeros))
-
-    def follow(self, motion: Motion) -> None:
-        """Be in `motion`, to which a plan has led within the limits."""
-        self.motion, self.lead, self._way, self._foreseen = motion, self._dt, None, None
+        self.motion = Motion(tuple(x), zeros, zeros)
 
     def step(self, goal: Array, scale: float = 1.0) -> bool:
-        """One period towards `goal` [3, D] at time now + lead, at `scale` of the velocity limits.
+        """One period towards `goal` [3, D] (value, velocity; its acceleration is not used), one period from now.
 
-        Returns whether a limit changed the command: the goal was out of reach in time or out of bounds.
+        `scale`: share of the velocity limits. Returns whether a limit changed the command: the goal was out of bounds or
+        out of reach.
         """
-        asked, move = (goal.tolist(), scale), self._foreseen
-        if move is None or move.asked != asked:
-            move = self._move(asked)
-        if move.motion is None:
+        now, wanted = self.motion, goal.tolist()
+        if now.still and wanted[0] == list(now.x) and not any(wanted[1]):
+            return False
+        speed = self._speeds(now, scale)
+        target = self._target(wanted, speed, scale)
+        after = self._towards(now, target, speed)
+        if after is None or not self._stoppable(now, after[0]):
             self.brake()
-        else:
-            self.motion, self.lead, self._way, self._foreseen = move.motion, move.lead, move.way, None
-        return move.limited
-
-    def foresee(self, goal: Array, scale: float) -> None:
-        """Find out what `step(goal, scale)` will do, should it come next; what it does is the same without."""
-        self._foreseen = self._move((goal.tolist(), scale))
+            return True
+        self.motion, late = after
+        clipped = any(x != w for (x, _), w in zip(target, wanted[0], strict=True))
+        return clipped or (late and not self.steps)
 
     def brake(self) -> bool:
         """One period of the stop: everything to rest together, or each as fast as it can where there is no room.
@@ -151,7 +128,6 @@ class GroupLimiter:
         Returns whether there was anything to stop.
         """
         now = self.motion
-        self.follow(now)
         if now.still:
             return False
         together = self._plan_stop(now, Synchronization.Phase) and self._inside(now)
@@ -161,82 +137,73 @@ class GroupLimiter:
             self.reset(now.x)
         return True
 
-    def _move(self, asked: Asked) -> Move:
-        wanted, now, way = asked[0], self.motion, self._way
-        if now.still and wanted[0] == list(now.x) and not any(wanted[1]) and not any(wanted[2]):
-            return Move(asked, now, self.lead, way, False)
-        if way is None or way.asked != asked:
-            speed = self._speeds(now, asked[1])
-            target = self._shape(now, wanted, speed)
-            clipped = target[0] != wanted[0] or target[1] != wanted[1]
-            if self.lead <= self._dt and self._coasts(now, target):
-                return self._checked(asked, _motion(target), self._dt, None, clipped)
-            if way is not None and _same(way.aim, target):
-                way = way._replace(asked=asked, clipped=clipped)
-            else:
-                trajectory = self._plan_way(now, target, speed)
-                if trajectory is None:
-                    return Move(asked, None, MAX_LEAD, None, True)
-                way = Way(asked, target, trajectory, 0.0, clipped)
-        left, spent = float(way.trajectory.duration) - way.spent, way.spent + self._dt
-        if left <= self._dt * (1.0 + 1e-6):
-            return self._checked(asked, _motion(way.aim), left, None, way.clipped)
-        return self._checked(asked, self._sample(way.trajectory, spent), left, way._replace(spent=spent), way.clipped)
-
-    def _checked(self, asked: Asked, after: Motion, left: float, way: Way | None, clipped: bool) -> Move:
-        """The move to `after`, `left` [s] of its way being left now; only where the group can be stopped from there."""
-        if not self._stoppable(self.motion, after):
-            return Move(asked, None, self.lead, None, True)
-        late = left > self.lead * (1.0 + 1e-6)
-        lead = min(left, MAX_LEAD) if late else max(self._dt, self.lead - self._dt)
-        return Move(asked, after, lead, way, clipped or (late and not self.steps))
-
     def _speeds(self, now: Motion, scale: float) -> list[float]:
-        bounds = self.bounds
+        bounds, share = self.bounds, 1.0 if self.driven else scale
         return [
-            v * scale if low <= x <= high else min(v * scale, self._recovery)
+            v * share if low <= x <= high else min(v * share, self._recovery)
             for x, v, low, high in zip(now.x, bounds.velocity, bounds.lower, bounds.upper, strict=True)
         ]
 
-    def _shape(self, now: Motion, wanted: list[list[float]], speed: list[float]) -> list[list[float]]:
-        """The goal inside the limits; the same object where it was inside already, which is nearly always."""
-        bounds, target = self.bounds, wanted
-        for i, (x, v, a, fast) in enumerate(zip(*wanted, speed, strict=True)):
-            low, high, most, jerk = bounds.lower[i], bounds.upper[i], bounds.acceleration[i], bounds.jerk[i]
-            easy = abs(v) + a * a / (2.0 * jerk) <= fast * INSIDE and abs(a) <= most * INSIDE
-            if easy and low + self._reach[i] < x < high - self._reach[i]:
-                continue
-            column = shaped(x, v, a, low, high, (fast, most, jerk))
-            if column != [x, v, a]:
-                target = [list(row) for row in wanted] if target is wanted else target
-                target[0][i], target[1][i], target[2][i] = column
-        return target
+    def _target(self, wanted: list[list[float]], speed: list[float], scale: float) -> list[tuple[float, float]]:
+        """Value and velocity of the goal of each channel, inside the limits."""
+        bounds, share = self.bounds, scale if self.driven else 1.0
+        return [
+            reachable_goal(x, v, low * share, high * share, (fast, most, jerk))
+            for x, v, low, high, fast, most, jerk in zip(
+                wanted[0], wanted[1], bounds.lower, bounds.upper, speed, bounds.acceleration, bounds.jerk, strict=True
+            )
+        ]
 
-    def _coasts(self, now: Motion, target: list[list[float]]) -> bool:
-        """Whether one constant jerk within the limit leads to `target` in one period: the command is on its plan."""
-        dt, bounds = self._dt, self.bounds
-        for x, v, a, x1, v1, a1, most in zip(now.x, now.v, now.a, *target, bounds.jerk, strict=True):
-            jerk = (a1 - a) / dt
-            if abs(jerk) > most or abs(v + (a + 0.5 * jerk * dt) * dt - v1) > TIE * most * dt * dt:
-                return False
-            if abs(x + (v + (a / 2.0 + jerk * dt / 6.0) * dt) * dt - x1) > TIE * most * dt * dt * dt:
-                return False
-        return True
+    def _towards(
+        self, now: Motion, target: list[tuple[float, float]], speed: list[float]
+    ) -> tuple[Motion, bool] | None:
+        """The state one period on, and whether the goal is further away than that; None where there is no way."""
+        goal, dt = self._goal, self._dt
+        gap = [x - (p - v * dt) for x, (p, v) in zip(now.x, target, strict=True)]
+        relative = [r - v for r, (_, v) in zip(now.v, target, strict=True)]
+        fastest = [s - v for s, (_, v) in zip(speed, target, strict=True)]
+        slowest = [-s - v for s, (_, v) in zip(speed, target, strict=True)]
+        way = self._straight(gap, relative, now.a, slowest, fastest)
+        if way is None:
+            goal.current_position, goal.current_velocity, goal.current_acceleration = gap, relative, now.a
+            goal.max_velocity, goal.min_velocity = fastest, slowest
+            if not self._solve(goal, self._way):
+                return None
+            ahead = self._sample(self._way, dt)
+            way = ahead, self._way.duration
+        ahead, duration = way
+        if duration <= dt * (1.0 + 1e-6):
+            zeros = (0.0,) * len(target)
+            return Motion(tuple(x for x, _ in target), tuple(v for _, v in target), zeros), False
+        x = tuple(r + p for r, (p, _) in zip(ahead.x, target, strict=True))
+        return Motion(x, tuple(r + v for r, (_, v) in zip(ahead.v, target, strict=True)), ahead.a), True
 
-    def _plan_way(self, now: Motion, target: list[list[float]], speed: list[float]) -> Trajectory | None:
-        goal, followed = self._goal, self._way
-        spare = self._ways[1] if followed is not None and followed.trajectory is self._ways[0] else self._ways[0]
-        goal.current_position, goal.current_velocity, goal.current_acceleration = now.x, now.v, now.a
-        goal.target_position, goal.target_velocity, goal.target_acceleration = target
-        goal.max_velocity = speed
-        for goal.synchronization, goal.minimum_duration in (
-            (Synchronization.Phase, self.lead),
-            (Synchronization.Phase, None),
-            (Synchronization.No, None),
-        ):
-            if self._solve(goal, spare):
-                return spare
-        return None
+    def _straight(
+        self, gap: list[float], v: list[float], a: Sequence[float], slowest: list[float], fastest: list[float]
+    ) -> tuple[Motion, float] | None:
+        """One period of the straight way out of `gap`, and how long it takes; None where the motion is not on a line.
+
+        All channels are one problem along the line, so that rounding cannot part them.
+        """
+        size = math.sqrt(sum(p * p for p in gap)) if self._together else 0.0
+        if not size:
+            return None
+        unit, bounds = [p / size for p in gap], self.bounds
+        along_v, along_a = (sum(u * m for u, m in zip(unit, motion, strict=True)) for motion in (v, a))
+        for u, r, b, most, turn in zip(unit, v, a, bounds.velocity, bounds.acceleration, strict=True):
+            if abs(r - along_v * u) > TIE * most or abs(b - along_a * u) > TIE * turn:
+                return None
+        line, moving = self._line, [(i, u) for i, u in enumerate(unit) if abs(u) > 1e-9]
+        line.current_position, line.current_velocity, line.current_acceleration = [size], [along_v], [along_a]
+        line.max_acceleration = [min(bounds.acceleration[i] / abs(u) for i, u in moving)]
+        line.max_jerk = [min(bounds.jerk[i] / abs(u) for i, u in moving)]
+        line.max_velocity = [min((fastest[i] if u > 0 else slowest[i]) / u for i, u in moving)]
+        line.min_velocity = [max((slowest[i] if u > 0 else fastest[i]) / u for i, u in moving)]
+        if not self._solve(line, self._line_way, self._line_ruckig):
+            return None
+        x1, v1, a1 = (rows[0] for rows in self._line_way.at_time(min(self._dt, self._line_way.duration)))
+        ahead = Motion(*(tuple(m * u for u in unit) for m in (x1, v1, a1)))
+        return ahead, self._line_way.duration
 
     def _plan_stop(self, now: Motion, way: Synchronization) -> bool:
         stop = self._stop
@@ -244,11 +211,11 @@ class GroupLimiter:
         stop.synchronization = way
         return self._solve(stop, self._halt)
 
-    def _solve(self, parameters: InputParameter, trajectory: Trajectory) -> bool:
+    def _solve(self, parameters: InputParameter, trajectory: Trajectory, ruckig: Ruckig | None = None) -> bool:
         """Whether ruckig found a trajectory; it raises where its synchronisation finds no solution."""
         try:
-            return self._ruckig.calculate(parameters, trajectory) in (Result.Working, Result.Finished)
-        except RuckigError:
+            return (ruckig or self._ruckig).calculate(parameters, trajectory) in (Result.Working, Result.Finished)
+        except (RuckigError, ValueError):  # ValueError: a result that its binding does not know
             return False
 
     def _inside(self, now: Motion) -> bool:
@@ -286,15 +253,10 @@ class GroupLimiter:
         return Motion(tuple(x), tuple(v), tuple(a))
 
 
-def _motion(rows: list[list[float]]) -> Motion:
-    return Motion(*(tuple(row) for row in rows))
-
-
-def _same(aim: list[list[float]], target: list[list[float]]) -> bool:
-    """Whether two goals are one but for rounding."""
-    return all(
-        abs(p - q) <= TIE for row, other in zip(aim, target, strict=True) for p, q in zip(row, other, strict=True)
-    )
+def goes_own_way(group: Group) -> bool:
+    """Whether a group aims at what a plan says and is not bound to it: its values jump (a gripper), or are bounded by what
+    is measured (joints that velocities move)."""
+    return group.kind is Kind.GRIPPER or any(channel.joint for channel in group.channels)
 
 
 class Limiter:
@@ -307,21 +269,23 @@ class Limiter:
                 period,
                 math.inf if g.kind is Kind.VELOCITY else recovery,
                 g.kind is Kind.GRIPPER,
+                g.kind is Kind.VELOCITY,
+                not any(c.joint for c in g.channels),
             )
             for g in robot.groups
         ]
         ends = np.cumsum([len(g.channels) for g in robot.groups]).tolist()
         self.slices = [slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
-        self._reachable = Reachable([g.bounds for g in self.groups], period)
-        self._on_plan = [False] * len(self.groups)  # where these groups are stands in `state` alone
+        self._own_way = [goes_own_way(g) for g in robot.groups]
+        self._on_plan = False  # where the groups are stands in `state` alone
         self.state: Array = self._gathered()
-        """Value, rate, rate of rate [3, D] of the command; never written into, only replaced."""
+        """Value, velocity, acceleration [3, D] of the command; never written into, only replaced."""
 
     def reset(self, values: Array) -> None:
         """Start from `values` [D] at rest."""
         for group, part in zip(self.groups, self.slices, strict=True):
             group.reset(values[part].tolist())
-        self._on_plan = [False] * len(self.groups)
+        self._on_plan = False
         self.state = self._gathered()
 
     def step(self, goal: Array, moves: Sequence[bool], scales: Sequence[float]) -> int | None:
@@ -332,29 +296,33 @@ class Limiter:
         """
         if not math.isfinite(goal.sum()):
             return None
-        now, after = self.state, goal.copy()
-        asked = [move and not group.own_way for group, move in zip(self.groups, moves, strict=True)]
-        free, changed = self._reachable(now, goal, scales, asked), 0
-        for i, (group, part, move) in enumerate(zip(self.groups, self.slices, moves, strict=True)):
-            if free[i]:
-                self._on_plan[i] = True
-                continue
-            if self._on_plan[i]:
-                self._on_plan[i] = False
-                group.follow(_motion(now[:, part].tolist()))
+        self._leave_plan()
+        after, changed = goal.copy(), 0
+        for group, part, move, scale in zip(self.groups, self.slices, moves, scales, strict=True):
             if move:
-                changed += group.step(goal[:, part], scales[i])
+                changed += group.step(goal[:, part], scale)
             else:
                 group.brake()
             after[:, part] = group.motion
         self.state = after
         return changed
 
-    def foresee(self, goal: Array, scales: Sequence[float]) -> None:
-        """Let the groups whose goals are known ahead (they jump, or are met later) find out what `step` will do."""
-        for i, (group, part) in enumerate(zip(self.groups, self.slices, strict=True)):
-            if group.own_way and not self._on_plan[i]:
-                group.foresee(goal[:, part], scales[i])
+    def follow(self, states: Array, scales: Sequence[float]) -> None:
+        """One period along a plan, to its `states` [3, D]; groups that go their own way only aim at what is there."""
+        after = states.copy()
+        for group, part, own, scale in zip(self.groups, self.slices, self._own_way, scales, strict=True):
+            if own:
+                group.step(states[:, part], scale)
+                after[:, part] = group.motion
+        self.state, self._on_plan = after, True
+
+    def _leave_plan(self) -> None:
+        """Tell the groups where a plan has led them."""
+        if self._on_plan:
+            self._on_plan = False
+            for group, part, own in zip(self.groups, self.slices, self._own_way, strict=True):
+                if not own:
+                    group.motion = Motion(*(tuple(row) for row in self.state[:, part].tolist()))
 
     @property
     def still(self) -> bool:

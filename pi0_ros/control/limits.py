@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from pi0_ros.robot.spec import Group, Kind
 
-INSIDE = 0.999  # share of the limits a goal may ask for, so that rounding stays inside
 TIE = 1e-9
 
 
@@ -33,9 +32,9 @@ def bounds_of(group: Group, period: float) -> Bounds:
 
 
 def stop_reach(v: float, a: float, acceleration: float, jerk: float) -> float:
-    """At least how far upwards a stop from rate `v` and rate of rate `a` reaches; an upper bound, cheap to take.
+    """At least how far upwards a stop from velocity `v` and acceleration `a` reaches; an upper bound, cheap to take.
 
-    First the rate of rate goes to zero at full jerk, then the rate does: v/2 (v/A + A/J), which bounds the
+    First the acceleration goes to zero at full jerk, then the velocity does: v/2 (v/A + A/J), which bounds the
     triangular case too because (v/A + A/J) / 2 >= sqrt(v/J).
     """
     distance, peak = 0.0, v

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-STRATEGIES = ("auto", "replace", "blend", "ensemble", "rtc")
+STRATEGIES = ("auto", "replace", "blend", "ensemble", "rtc", "wait")
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,9 @@ class ExecutorSettings:
     recovery_velocity: float = 0.0175  # 1 degree/s, the way back inside (ros2_control joint_limits)
     clock_jump: float = 0.5  # ROS clock against steady clock, in one period or, standing still, in total
     blend_time: float = 0.6
+    slow_down: float = 3.0  # a chunk that would have to take this many times longer is refused
+    chunk_max_ahead: float = 0.5  # a chunk stamped further ahead of the ROS clock is refused
+    wait_max_age: float = 30.0  # observation stamp to receipt, where the robot has not moved since
     ensemble_decay: float = 0.01  # w_i = exp(-m i), oldest first (ACT, arXiv 2304.13705, section 4)
     ensemble_depth: int = 4
     ask_margin: float = 0.04

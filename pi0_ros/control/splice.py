@@ -1,34 +1,26 @@
 """Joining a new plan to the one that runs, and the choice between the ways to do it.
 
-replace: the new plan at once, the gap dies away. blend: the old plan fades into the new one. ensemble: the mean of all
-plans that have an opinion. rtc: the policy itself continued the old plan in its frozen rows; fading hides what is left.
+replace: the new rows at once, the gap closes quickly. blend: the old rows fade into the new ones. ensemble: the mean of all
+chunks that have an opinion. rtc: the policy itself continued the old rows in its frozen rows; fading hides what is left.
+wait: the robot stands while the policy thinks, runs the chunk, and stands again.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from pi0_ros.control.timeline import Residual, Spline, Timeline, make_residual
+from pi0_ros.control.row_path import Joint, RowPath
 
 Array = npt.NDArray[np.float64]
 
-MIN_JOIN, MAX_JOIN = 0.2, 1.0  # [s] how fast and how slowly a gap may die away
-MAX_SWING = 0.3  # [s]
-PAST_ROWS = 5  # a spline forgets a row by a factor of 0.27 a knot
-SOFT = 0.25  # share of the jerk limit that closing a gap may use
-HOLD_ABOVE, HOLD_BELOW = 0.9, 0.6  # delay over chunk length: where hold begins and where it ends again
+LEAD_IN = 8  # samples of a joined path that lie before the join
+WAIT_ABOVE, WAIT_BELOW = 0.9, 0.6  # delay over chunk length: where waiting begins and where it ends again
 RTC_STREAK = 3  # chunks in a row whose frozen rows cover the delay before rtc is taken up again
-
-
-def smoothstep(s: float) -> float:
-    """0 .. 1 with no rate and no rate of rate at either end (Perlin's 6 s^5 - 15 s^4 + 10 s^3)."""
-    s = min(max(s, 0.0), 1.0)
-    return s * s * s * (s * (6.0 * s - 15.0) + 10.0)
 
 
 def row_times(start: float, period: float, rows: int) -> Array:
@@ -36,64 +28,49 @@ def row_times(start: float, period: float, rows: int) -> Array:
     return start + period * np.arange(rows, dtype=np.float64)
 
 
-def blend_rows(values: Array, times: Array, old: Timeline, now: float, window: float, smooth: Array) -> Array:
-    """New rows [H, D] that are the old plan's at `now` and all new after `window` [s] or where the old plan ends.
+def blended(path: RowPath, old: RowPath, begin: float, shift: float, window: float, step: float) -> RowPath:
+    """`path` from plan time `begin` on, joined to the path `old`, which is `shift` [s] further on its own time there.
 
-    Mixed are the rows and not the motions between them: a spline through mixed rows is as smooth as either plan, while
-    a mixture in time adds the difference of their rates on top. `smooth` [D] is 1 where a channel may be mixed; a
-    gripper (0) takes the new value at once. Rows long past keep their new values, they no longer shape anything.
+    The old path goes on until the new one starts and fades within `window` [s] after that, or by its own end. What is left
+    of the difference between the two is at most its share 0 .. 1 of it at every moment: it can only shrink.
     """
-    span = min(window, old.end - now)
-    near = (times >= max(now - PAST_ROWS * (times[-1] - times[0]) / max(len(times) - 1, 1), old.spline.start)) & (
-        times < now + span
-    )
-    if span <= 0.0 or not bool(near.any()):
-        return values
-    mixed = values.copy()
-    for k in np.flatnonzero(near):
-        share = smooth * (1.0 - smoothstep((float(times[k]) - now) / span))
-        mixed[k] += share * (old.at(float(times[k]))[0] - values[k])
-    return mixed
+    first = max(begin, path.start)
+    span = max(min(window, old.end - shift - first), 0.0)
+    count = LEAD_IN + max(1, math.ceil((first - begin + span) / step)) + 1
+    times: Array = begin + step * (np.arange(count, dtype=np.float64) - LEAD_IN)
+    share = _fading((times - first) / max(span, 1e-9))
+    rows, before = path.rows_at(times), old.at(times + shift)
+    return replace(path, joint=Joint(float(times[0]), step, rows + share[:, None] * (before - rows)))
 
 
-def ensemble_rows(values: Array, times: Array, earlier: Sequence[Spline], decay: float, smooth: Array) -> Array:
-    """Weighted mean of every plan that has an opinion on a row, w_i = exp(-m i), oldest first (ACT, section 4)."""
+def closed(path: RowPath, begin: float, gap: Array, window: float, step: float) -> RowPath:
+    """`path` from `begin` on, moved by `gap` [D] there; the gap closes within `window` [s]."""
+    span = max(min(window, path.end - begin), step)
+    times: Array = begin + step * (np.arange(LEAD_IN + math.ceil(span / step) + 1, dtype=np.float64) - LEAD_IN)
+    share = _fading((times - begin) / span)
+    held = path.rows_at(np.maximum(times, begin))
+    return replace(path, joint=Joint(float(times[0]), step, held + share[:, None] * gap))
+
+
+def _fading(s: Array) -> Array:
+    """1 .. 0 with no slope and no curvature at either end (1 - 6 s^5 + 15 s^4 - 10 s^3, Perlin)."""
+    s = np.clip(s, 0.0, 1.0)
+    shares: Array = 1.0 - s * s * s * (s * (6.0 * s - 15.0) + 10.0)
+    return shares
+
+
+def ensemble_rows(values: Array, times: Array, earlier: Sequence[RowPath], decay: float, smooth: Array) -> Array:
+    """Weighted mean of every path that has an opinion on a row, w_i = exp(-m i), oldest first (ACT, section 4)."""
     total, weights = np.zeros_like(values), np.zeros(len(values))
-    for age, spline in enumerate(earlier):
-        weight = math.exp(-decay * age)
-        for k, time in enumerate(times):
-            if spline.start <= time <= spline.end:
-                total[k] += weight * spline.at(float(time))[0]
-                weights[k] += weight
+    for age, path in enumerate(earlier):
+        has = (times >= path.start) & (times <= path.end)
+        if bool(has.any()):
+            weight = math.exp(-decay * age)
+            total[has] += weight * path.rows_at(times[has])
+            weights[has] += weight
     newest = math.exp(-decay * len(earlier))
     mean = (total + newest * values) / (weights + newest)[:, None]
     return values + smooth * (mean - values)
-
-
-def join_times(gap: Array, rate: Array, jerk: Array) -> Array:
-    """Seconds [D] in which each channel of `gap` [3, D] may die away as a quintic.
-
-    Long enough for a peak rate (15/8 gap / T) below half of the rate limits [D] and a first jerk
-    (60 x / T^3 + 36 v / T^2 + 9 a / T, each) below a quarter of the jerk limits [D]; a gap in rate alone is not drawn
-    out, because what it adds to the way grows with the time it takes.
-    """
-    x, v, a = np.abs(gap)
-    soft = SOFT * jerk
-    way = np.maximum(3.75 * x / rate, np.cbrt(60.0 * x / soft))
-    swing = np.minimum(np.maximum(np.sqrt(36.0 * v / soft), 9.0 * a / soft), MAX_SWING)
-    times: Array = np.clip(np.maximum(way, swing), MIN_JOIN, MAX_JOIN)
-    return times
-
-
-def join(plan: Timeline, time: float, state: Array, rate: Array, jerk: Array, smooth: Array) -> Residual | None:
-    """What must die away so that `plan` starts from the commanded `state` [3, D] at `time`; None where nothing must.
-
-    `smooth` [3, D] is 1 where value, rate and rate of rate of a channel are to be continuous.
-    """
-    gap = (state - plan.at(time)) * smooth
-    if float(np.max(np.abs(gap))) < 1e-9:
-        return None
-    return make_residual(time, join_times(gap, rate, jerk), gap)
 
 
 @dataclass(frozen=True)
@@ -105,13 +82,13 @@ class Choice:
 
 
 def choose(previous: Choice, delay: float, typical: float, span: float, frozen: float) -> Choice:
-    """rtc -> blend -> hold as the delay [s] outgrows the frozen rows [s] and then the chunk [s].
+    """rtc -> blend -> wait as the delay [s] outgrows the frozen rows [s] and then the chunk [s].
 
     `delay` is this chunk's, `typical` the 95th percentile of the newest. Down at once, up only after it has been good
     for a while, so that a jittery link does not toggle.
     """
-    if max(delay, typical) > (HOLD_BELOW if previous.strategy == "hold" else HOLD_ABOVE) * span:
-        return Choice("hold")
+    if max(delay, typical) > (WAIT_BELOW if previous.strategy == "wait" else WAIT_ABOVE) * span:
+        return Choice("wait")
     if frozen <= 0.0 or delay > frozen:
         return Choice("blend")
     if previous.strategy == "rtc" or previous.streak + 1 >= RTC_STREAK:

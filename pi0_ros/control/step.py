@@ -23,7 +23,7 @@ class Answer:
 
 
 class Command(NamedTuple):
-    """All channels of one control period: `values` [D] in robot units, `velocities` [D] their rates.
+    """All channels of one control period: `values` [D] in robot units, `velocities` [D] their derivatives.
 
     For a velocity channel both are the velocity.
     """
@@ -77,6 +77,7 @@ class Step(NamedTuple):
     ask_in: float
     strategy: str
     seam: Seam
+    plan_rate: float  # path seconds per second: 1 as the rows say, less where limits or the first second slow them
     tracking_error: float
     measured: Array
     counters: Counters

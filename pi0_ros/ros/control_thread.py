@@ -10,6 +10,7 @@ import secrets
 import threading
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from pi0_ros.control import Answer, Command, Event, Executor, ExecutorSettings, Step
@@ -81,7 +82,8 @@ class ControlThread:
         self._inputs, self._writer, self._requests, self._report = inputs, writer, requests, report
         self._period = 1.0 / robot.control_rate
         self._fallback = FallbackStop(robot)
-        self.core = Executor(robot, settings, first_epoch())
+        self._planner = ThreadPoolExecutor(1, "plan")  # makes plans beside the loop; numpy and the solver do the work
+        self.core = Executor(robot, settings, first_epoch(), self._planner.submit)
         writer.include_unmeasured(False)
         inputs.deliver_to(self.core)
         self._inbox: deque[Note] = deque(maxlen=INBOX)
@@ -109,6 +111,7 @@ class ControlThread:
         self.post(self._hold_to_rest)
         rested = self._resting.wait(timeout)
         self._loop.stop()
+        self._planner.shutdown(wait=False, cancel_futures=True)
         self._requests.poll(False)
         return rested
 
@@ -124,7 +127,6 @@ class ControlThread:
 
     def _prepare(self) -> None:
         self._inputs.read_routine()
-        self.core.prepare()
 
     def _tick(self, deadline: float, late: float) -> None:
         ros = self._clocks.ros() - max(late, 0.0)
@@ -163,7 +165,8 @@ class ControlThread:
             return self.core.request(steady, ros, request)
         if request != "reset":
             return Answer(False, f"stopped after a fault in the executor, reset first: {self._fault}")
-        self.core, self._fault, self._trace = Executor(self._robot, self._settings, first_epoch()), "", ""
+        self.core = Executor(self._robot, self._settings, first_epoch(), self._planner.submit)
+        self._fault = self._trace = ""
         self._inputs.replace_core(self.core)
         return Answer(True, "the control core was started anew; it waits for state in hold")
 

@@ -71,8 +71,6 @@ class Story:
         """One control period: clocks on, measure, step, move."""
         self.steady += self.period if period is None else period
         self.sense()
-        if len(self.steps) % 2:  # as the node does; a step does without as well
-            self.executor.prepare()
         step = self.executor.step(self.steady, self.ros - self.late())
         self.steps.append(step)
         if step.command is None:

@@ -500,7 +500,7 @@ def test_39_a_setting_that_makes_no_sense_is_refused_by_name(setting):
 
 def test_41_a_policy_that_takes_ten_times_as_long_underruns_into_hold_and_recovers():
     story = Story().autonomy(goal={ARM: 0.1}, rows=8)
-    story.run(1.0)
+    story.run(1.3)
     assert story.last.counters.underruns == 1 and story.speed() == 0.0
     for _ in range(4):
         story.send(goal={ARM: 0.2}, rows=8, delay=0.05)

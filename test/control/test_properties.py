@@ -6,14 +6,13 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from story import START, Story, make_robot, middle
+from story import Story, make_robot, middle
 
 from bench.faults import fuzz
 from pi0_ros.control import ExecutorSettings
 from pi0_ros.control.audit import violations
-from pi0_ros.control.limiter import GroupLimiter, Limiter, Motion
+from pi0_ros.control.limiter import GroupLimiter
 from pi0_ros.control.limits import bounds_of
-from pi0_ros.control.timeline import make_residual, make_spline
 from pi0_ros.robot.spec import Kind
 
 ROBOTS = {name: make_robot(name) for name in ("mobile_bimanual", "aloha")}
@@ -89,7 +88,6 @@ ACTIONS = (
     lambda s, d: wild_clock(s, d),
     lambda s, d: s.ask(d(st.sampled_from(["hold", "teleop", "autonomy", "autonomy", "stop", "reset", "reset", "?"]))),
     lambda s, d: s.ask("autonomy"),
-    lambda s, d: s.executor.prepare(),
     lambda s, d: s.executor.on_estop(s.steady, d(st.booleans())),
     lambda s, d: s.executor.on_deadman(s.steady, d(st.booleans())),
 )
@@ -99,7 +97,7 @@ ACTIONS = (
 @given(
     st.data(),
     st.sampled_from(list(ROBOTS)),
-    st.sampled_from(["auto", "replace", "blend", "ensemble", "rtc"]),
+    st.sampled_from(["auto", "replace", "blend", "ensemble", "rtc", "wait"]),
     st.sampled_from([1.0, 0.2]),
 )
 def test_whatever_comes_in_every_command_is_finite_limited_single_owned_and_rising(data, name, strategy, scale):
@@ -126,7 +124,8 @@ def test_ten_thousand_random_inputs_crash_nothing_and_no_command_breaks_a_limit(
 def test_the_limiter_alone_keeps_every_limit_for_any_goals(data, period, index):
     group = ROBOTS["mobile_bimanual"].groups[index]
     robot = replace(ROBOTS["mobile_bimanual"], groups=(group,), control_rate=1.0 / period)
-    limiter, count = GroupLimiter(bounds_of(group, period), period), len(group.channels)
+    driven = group.kind is Kind.VELOCITY
+    limiter, count = GroupLimiter(bounds_of(group, period), period, driven=driven), len(group.channels)
     limiter.reset([0.0 if group.kind is Kind.VELOCITY else m for m in middle(robot)])
     rng, path = np.random.default_rng(data.draw(seed)), [limiter.motion.x]
     reach = np.array([c.limits.upper - c.limits.lower for c in group.channels])
@@ -137,102 +136,3 @@ def test_the_limiter_alone_keeps_every_limit_for_any_goals(data, period, index):
         limiter.brake() if rng.random() < 0.03 else limiter.step(goal, rng.choice([1.0, 0.2]))
         path.append(limiter.motion.x)
     assert violations(robot, np.array(path), period) == []
-
-
-@QUIET
-@given(seed, st.sampled_from([0.02, 0.005]), st.sampled_from(range(6)))
-def test_what_a_group_has_foreseen_changes_nothing_about_where_it_goes(number_, period, index):
-    group, rng = ROBOTS["mobile_bimanual"].groups[index], np.random.default_rng(number_)
-    plain, looking = (
-        GroupLimiter(bounds_of(group, period), period, steps=group.kind is Kind.GRIPPER) for _ in range(2)
-    )
-    for limiter in (plain, looking):
-        limiter.reset([0.5 * (c.limits.lower + c.limits.upper) for c in group.channels])
-    goals, goal, scale = np.zeros((3, 3, len(group.channels))), 0, 1.0
-    ends = [c.limits.lower for c in group.channels], [c.limits.upper for c in group.channels]
-    goals[:, 0] = rng.uniform(*ends, (3, len(group.channels)))
-    for _ in range(200):
-        expected, surprise = (goal, scale), rng.random() < 0.2
-        if surprise:
-            goal, scale = rng.integers(3), rng.choice([1.0, 0.2])
-        if rng.random() < 0.8:
-            looking.foresee(goals[expected[0]], expected[1])
-        if rng.random() < 0.02:
-            assert plain.brake() == looking.brake()
-        else:
-            assert plain.step(goals[goal], scale) == looking.step(goals[goal], scale)
-        assert (plain.motion, plain.lead) == (looking.motion, looking.lead)
-
-
-@QUIET
-@given(seed, st.sampled_from(list(ROBOTS)), st.sampled_from([0.02, 0.005]), st.sampled_from([1.0, 0.2]))
-def test_all_groups_together_keep_every_limit_on_a_plan_that_jumps(number_, name, period, scale):
-    robot, rng = replace(ROBOTS[name], control_rate=1.0 / period), np.random.default_rng(number_)
-    limiter, plan, times = Limiter(robot, period, 0.1), wandering_plan(robot, rng), np.arange(1, 250) * period
-    limiter.reset(plan.at(0.0)[0])
-    path, jumped = [limiter.state[0]], 0.0
-    for time in times:
-        jumped += (rng.random() < 0.02) * rng.uniform(0.0, 0.5)
-        goal = plan.at(time + jumped)
-        moving = [rng.random() > 0.02] * len(limiter.groups)
-        limiter.step(goal, moving, [scale] * len(limiter.groups))
-        path.append(limiter.state[0])
-        for group, part, on_plan in zip(limiter.groups, limiter.slices, limiter._on_plan, strict=True):
-            if not on_plan:  # on its plan a group keeps no memory of its own
-                np.testing.assert_array_equal(limiter.state[:, part], np.array(group.motion))
-    assert violations(robot, np.array(path), period) == []
-
-
-@QUIET
-@given(seed, st.sampled_from(list(ROBOTS)))
-def test_a_gentle_plan_is_followed_to_the_digit_without_planning_a_way(number_, name):
-    robot, period = ROBOTS[name], 0.02
-    limiter, plan = Limiter(robot, period, 0.1), wandering_plan(robot, np.random.default_rng(number_), size=0.0004)
-    limiter.state = plan.at(0.0)  # a natural spline begins with a rate
-    for group, part in zip(limiter.groups, limiter.slices, strict=True):
-        group.follow(Motion(*map(tuple, limiter.state[:, part].tolist())))
-    arms = [i for i, g in enumerate(robot.groups) if g.kind is Kind.POSITION]
-    for index in arms:
-        limiter.groups[index]._solve = None  # whoever asked the solver would fail
-    for time in np.arange(1, 60) * period:
-        goal = plan.at(time)
-        assert limiter.step(goal, [True] * len(robot.groups), [1.0] * len(robot.groups)) == 0
-        for index in arms:
-            part = limiter.slices[index]
-            np.testing.assert_array_equal(limiter.state[:, part], goal[:, part])
-
-
-def wandering_plan(robot, rng, size=0.02):
-    """Three seconds, rows every 0.1 s, that starts at rest in the middle."""
-    start = [0.0 if c.kind is Kind.VELOCITY else m for c, m in zip(robot.channels, middle(robot), strict=True)]
-    steps = rng.normal(0.0, size, (30, len(start))) * rng.choice([0.0, 1.0, 3.0], len(start))
-    steps[:4] = 0.0
-    smooth = np.apply_along_axis(lambda column: np.convolve(column, np.ones(5) / 5.0, "same"), 0, steps)
-    return make_spline(0.0, 0.1, np.array(start) + np.cumsum(smooth, axis=0), tuple(c.kind for c in robot.channels))
-
-
-@QUIET
-@given(seed, st.integers(3, 40), st.floats(0.01, 0.5))
-def test_a_spline_meets_its_rows_and_has_no_step_in_value_rate_or_rate_of_rate(number_, rows, period):
-    rng = np.random.default_rng(number_)
-    values = rng.normal(0.0, 1.0, (rows, 2))
-    spline = make_spline(START, period, values, (Kind.POSITION, Kind.POSITION))
-    for k in range(rows):
-        np.testing.assert_allclose(spline.at(START + k * period)[0], values[k], atol=1e-6)
-    for k in range(1, rows - 1):
-        knot, h = START + k * period, 1e-7 * period
-        before, after = spline.at(knot - h), spline.at(knot + h)
-        scale = np.array([[1.0], [1.0 / period], [1.0 / period**2]])
-        assert np.max(np.abs(after - before) / scale) < 1e-3
-
-
-@QUIET
-@given(seed, st.floats(0.1, 1.0))
-def test_a_residual_starts_as_the_gap_and_ends_as_nothing(number_, duration):
-    rng = np.random.default_rng(number_)
-    gap = rng.normal(0.0, 1.0, (3, 4))
-    residual = make_residual(0.0, np.full(4, duration), gap)
-    np.testing.assert_allclose(residual.at(0.0), gap, atol=1e-9)
-    almost = residual.at(duration * (1.0 - 1e-9))
-    np.testing.assert_allclose(almost, 0.0, atol=1e-4 * (1.0 + np.max(np.abs(gap)) / duration**2))
-    assert residual.at(duration) is None

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from story import START, Story, make_robot, middle
+from story import Story, make_robot, middle
 
 from pi0_ros.control import STRATEGIES, ExecutorSettings
 from pi0_ros.control.delay import DelayEstimator, ask_in
-from pi0_ros.control.splice import RTC_STREAK, Choice, blend_rows, choose, ensemble_rows, row_times, smoothstep
-from pi0_ros.control.timeline import Meeting, Timeline, make_spline
+from pi0_ros.control.row_path import make_path
+from pi0_ros.control.splice import RTC_STREAK, Choice, blended, choose, ensemble_rows, row_times
 from pi0_ros.robot.spec import Kind
 
 POSITIONS = (Kind.POSITION, Kind.POSITION)
@@ -15,7 +15,7 @@ POSITIONS = (Kind.POSITION, Kind.POSITION)
 
 def line(start, slope, rows=11, period=0.1, offset=0.0):
     values = offset + slope * period * np.arange(rows)[:, None] * np.ones(2)
-    return Timeline(make_spline(start, period, values, POSITIONS), 1, 0, "", start)
+    return make_path(start, period, values, POSITIONS, np.full(2, 2.5), np.full(2, 5.0))
 
 
 def test_frozen_rows_that_cover_the_delay_are_trusted_only_after_a_few_in_a_row():
@@ -27,15 +27,15 @@ def test_frozen_rows_that_cover_the_delay_are_trusted_only_after_a_few_in_a_row(
     assert choose(choice, delay=0.3, typical=0.1, span=1.5, frozen=0.2).strategy == "blend"
 
 
-def test_a_delay_past_the_horizon_means_hold_until_it_is_well_below_again():
+def test_a_delay_past_the_horizon_means_waiting_until_it_is_well_below_again():
     held = choose(Choice("rtc"), delay=0.95, typical=0.3, span=1.0, frozen=0.9)
-    assert held.strategy == "hold"
-    assert choose(held, delay=0.7, typical=0.7, span=1.0, frozen=0.0).strategy == "hold"
+    assert held.strategy == "wait"
+    assert choose(held, delay=0.7, typical=0.7, span=1.0, frozen=0.0).strategy == "wait"
     assert choose(Choice("blend"), delay=0.7, typical=0.7, span=1.0, frozen=0.0).strategy == "blend"
     assert choose(held, delay=0.5, typical=0.55, span=1.0, frozen=0.0).strategy == "blend"
 
 
-def test_the_executor_falls_back_from_rtc_to_blend_to_hold_and_says_which():
+def test_the_executor_falls_back_from_rtc_to_blend_to_wait_and_says_which():
     story = Story().autonomy(rows=16)
     used = []
     for delay, frozen in [(0.1, 2)] * 5 + [(0.3, 2)] * 2 + [(0.97, 2)] * 2:
@@ -43,10 +43,10 @@ def test_the_executor_falls_back_from_rtc_to_blend_to_hold_and_says_which():
         verdict = story.send(delay=delay, frozen_rows=frozen, rows=11)
         story.run(0.1)
         used.append(story.last.strategy if verdict.accepted else verdict.reason.split(":")[0])
-    assert used == ["blend", "blend", "rtc", "rtc", "rtc", "blend", "blend", "hold", "hold"]
+    assert used == ["blend", "blend", "rtc", "rtc", "rtc", "blend", "blend", "wait", "wait"]
 
 
-@pytest.mark.parametrize("strategy", [s for s in STRATEGIES if s != "auto"])
+@pytest.mark.parametrize("strategy", [s for s in STRATEGIES if s not in ("auto", "wait")])
 def test_a_named_strategy_is_used_and_plans_that_nearly_agree_leave_no_seam(strategy):
     story, rng = Story(settings=ExecutorSettings(strategy=strategy)).run(0.04), np.random.default_rng(3)
     moves = np.array([c.kind is Kind.POSITION and c.unit == "rad" for c in story.robot.channels])
@@ -72,35 +72,46 @@ def test_a_named_strategy_is_used_and_plans_that_nearly_agree_leave_no_seam(stra
     story.sound()
 
 
-def test_mixed_rows_start_on_the_old_plan_and_end_on_the_new_one():
-    old, times = line(100.0, 1.0), row_times(100.5, 0.1, 16)
-    new = np.full((16, 2), 3.0)
-    mixed = blend_rows(new, times, old, 100.5, 0.3, np.ones(2))
-    np.testing.assert_allclose(mixed[0], old.at(100.5)[0], atol=1e-9)
-    np.testing.assert_array_equal(mixed[3:], new[3:])
-    assert np.all(np.diff(mixed[:4, 0]) > 0.0)
+def test_a_joined_path_starts_on_the_old_one_and_ends_on_the_new_one():
+    old, new = line(100.0, 1.0), line(100.4, 0.0, rows=16, offset=3.0)
+    joined, times = blended(new, old, 100.5, 0.0, 0.3, 0.02), 100.5 + 0.02 * np.arange(16)
+    np.testing.assert_allclose(joined.at(times[:1]), old.at(times[:1]), atol=1e-9)
+    np.testing.assert_allclose(joined.at(times[-1:]), 3.0, atol=1e-9)
+    assert np.all(np.diff(joined.at(times)[:, 0]) > 0.0)
+
+
+def test_what_is_left_of_the_old_path_ends_where_the_old_path_does():
+    old, new = line(100.0, 0.0, rows=7, offset=1.0), line(100.4, 0.0, rows=16)  # the old one ends at 100.6
+    left = blended(new, old, 100.5, 0.0, 5.0, 0.01).at(np.array([100.5, 100.55, 100.6, 100.7]))[:, 0]
+    assert left[0] == pytest.approx(1.0) and left[1] == pytest.approx(0.5) and left[2:] == pytest.approx(0.0)
+
+
+def test_the_old_path_goes_on_until_the_new_one_begins():
+    old, new = line(100.0, 1.0), line(100.7, 0.0, offset=3.0)
+    joined, times = blended(new, old, 100.5, 0.0, 0.2, 0.02), np.array([100.5, 100.6, 100.7])
+    np.testing.assert_allclose(joined.at(times), old.at(times), atol=1e-9)
+    np.testing.assert_allclose(joined.at(np.array([100.9])), 3.0, atol=1e-9)
 
 
 def test_a_gripper_is_never_mixed():
-    old, times = line(100.0, 1.0), row_times(100.5, 0.1, 16)
-    new = np.full((16, 2), 3.0)
-    mixed = blend_rows(new, times, old, 100.5, 0.3, np.array([1.0, 0.0]))
-    np.testing.assert_array_equal(mixed[:, 1], new[:, 1])
+    grips = (Kind.POSITION, Kind.GRIPPER)
+    old, new = (
+        make_path(start, 0.1, np.full((11, 2), value), grips, np.full(2, 2.5), np.full(2, 5.0))
+        for start, value in ((100.0, 0.0), (100.4, 1.0))
+    )
+    values = blended(new, old, 100.5, 0.0, 0.3, 0.02).at(100.5 + 0.02 * np.arange(10))
+    np.testing.assert_array_equal(values[:, 1], 1.0)
+    assert 0.0 < values[5, 0] < 1.0
 
 
 def test_an_ensemble_is_the_weighted_mean_of_every_plan_that_has_an_opinion():
-    plans = [line(100.0, 0.0, offset=1.0).spline, line(100.2, 0.0, offset=2.0).spline]
+    plans = [line(100.0, 0.0, offset=1.0), line(100.2, 0.0, offset=2.0)]
     times = row_times(100.4, 0.1, 16)
     rows = ensemble_rows(np.full((16, 2), 4.0), times, plans, 0.5, np.ones(2))
     w = np.exp(-0.5 * np.arange(3))
     np.testing.assert_allclose(rows[0], (w @ [1.0, 2.0, 4.0]) / w.sum())
     np.testing.assert_allclose(rows[7], (w[1:] @ [2.0, 4.0]) / w[1:].sum())
     np.testing.assert_allclose(rows[-1], 4.0)
-
-
-def test_smoothstep_rests_at_both_ends():
-    s = np.array([smoothstep(float(x)) for x in np.linspace(-0.5, 1.5, 201)])
-    assert s[0] == 0.0 and s[-1] == 1.0 and np.all(np.diff(s) >= 0.0)
 
 
 def test_the_first_delay_is_no_measure_of_the_others():
@@ -145,64 +156,6 @@ def test_a_plan_is_evaluated_on_the_period_grid_though_the_loop_wakes_up_unevenl
     np.testing.assert_allclose(uneven.values, even.values, atol=1e-3)
     jerk = [np.diff(np.array(s.runs[-1])[-50:, 1], 3) / s.period**3 for s in (even, uneven)]
     assert np.max(np.abs(jerk[1])) < 2.0 * np.max(np.abs(jerk[0])) + 10.0
-
-
-def test_a_group_that_fell_behind_meets_its_plan_again():
-    story = Story(settings=ExecutorSettings(engage_time=0.5, engage_ramp=0.1)).autonomy(rows=2)
-    story.run(0.3)
-    assert story.send(goal={"left_joint2": middle(story.robot)[1] + 0.6}, rows=30).accepted
-    story.run(2.6)
-    plan = story.executor.running_plan(story.ros)
-    assert story.at("left_joint2") == pytest.approx(plan.values[0, 1], abs=1e-6)
-    story.sound()
-
-
-def test_the_way_back_to_the_plan_is_not_planned_anew_because_the_clock_trembles():
-    planned, asked = [], []
-    for tremble in (0.0, 2e-5):
-        story, rng = Story(settings=ExecutorSettings(engage_time=0.5, engage_ramp=0.1)), np.random.default_rng(0)
-        story.autonomy(rows=2).run(0.3)
-        group = story.executor._limiter.groups[0]
-        ways, steps = count(group, "_plan_way"), count(group, "step")
-        assert story.send(goal={"left_joint2": middle(story.robot)[1] + 0.6}, rows=12).accepted
-        for _ in range(130):
-            story.offset = START + rng.uniform(-tremble, tremble)
-            story.tick()
-        planned.append(len(ways))
-        asked.append(len(steps))
-        story.sound()
-    assert planned[1] <= planned[0] + 2 < asked[1] - 5
-
-
-def test_what_was_foreseen_between_two_periods_is_not_worked_out_in_the_next():
-    story = Story().autonomy(goal={"left_gripper": 1.0}, rows=20)
-    gripper = story.executor._limiter.groups[[g.name for g in story.robot.groups].index("left_gripper")]
-    steps = worked = 0
-    for _ in range(60):
-        story.steady += story.period
-        story.sense()
-        story.executor.prepare()
-        moves, asked = count(gripper, "_move"), count(gripper, "step")
-        story.executor.step(story.steady, story.ros)
-        steps, worked = steps + len(asked), worked + len(moves)
-        del gripper._move, gripper.step
-    assert (steps, worked) == (60, 0)
-
-
-def count(owner, name):
-    """The calls of a method from now on."""
-    calls, method = [], getattr(owner, name)
-    setattr(owner, name, lambda *given: calls.append(1) or method(*given))
-    return calls
-
-
-def test_a_meeting_is_kept_until_the_plan_or_the_moment_is_another():
-    plan, other = line(100.0, 1.0), line(100.0, 1.0)
-    meeting = Meeting().kept(plan, 100.2, 0.02)
-    np.testing.assert_array_equal(meeting.goal, plan.at(100.2))
-    assert meeting.kept(plan, 100.2 + 1e-5, 0.02) is meeting
-    assert meeting.kept(plan, 100.2 + 1e-4, 0.02).moment == 100.2 + 1e-4
-    assert meeting.kept(other, 100.2, 0.02).plan is other
 
 
 @pytest.mark.parametrize("rate", [50.0, 100.0, 200.0])

@@ -1,0 +1,149 @@
+"""What the rows of a chunk ask for, as a function of plan time: one value per channel at any moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from pi0_ros.robot.spec import Kind
+
+Array = npt.NDArray[np.float64]
+
+CURVATURE_SHARE = (
+    1.0 / 6.0
+)  # a parabola through rows leaves them by 1/8 of their second difference; a spline by a bit more
+
+END = 0.06  # [s] of rows that say how fast a chunk ends
+AT_REST = 0.05  # share of the velocity limit below which it ends at rest
+
+
+@lru_cache(maxsize=32)
+def _natural_inverse(rows: int) -> Array:
+    """Inverse of the tridiagonal (1 4 1) matrix of a natural uniform cubic spline's inner knots."""
+    inner = rows - 2
+    inverse: Array = np.linalg.inv(4.0 * np.eye(inner) + np.eye(inner, k=1) + np.eye(inner, k=-1)).astype(np.float64)
+    inverse.setflags(write=False)
+    return inverse
+
+
+def _second_derivatives(values: Array) -> Array:
+    """Second derivatives [H, D] per row period squared of the natural cubic spline (Press et al., Numerical Recipes, 3.3)."""
+    curvature = np.zeros_like(values)
+    if len(values) > 2:
+        right = 6.0 * (values[2:] - 2.0 * values[1:-1] + values[:-2])
+        curvature[1:-1] = _natural_inverse(len(values)) @ right if len(values) <= 512 else right / 6.0
+    return curvature
+
+
+def _overshoot(values: Array) -> tuple[Array, Array]:
+    """How far below and above its two rows the curve between them may go [H-1, D].
+
+    Only as far as both neighbouring second differences say (a minmod limiter): a step between rows at rest gives none.
+    """
+    bend = np.zeros_like(values)
+    bend[1:-1] = values[2:] - 2.0 * values[1:-1] + values[:-2]
+    left, right = bend[:-1], bend[1:]
+    below = np.minimum(np.maximum(left, 0.0), np.maximum(right, 0.0)) * CURVATURE_SHARE
+    above = np.minimum(np.maximum(-left, 0.0), np.maximum(-right, 0.0)) * CURVATURE_SHARE
+    return below, above
+
+
+@dataclass(frozen=True)
+class Joint:
+    """The first moments of a path, where it comes from the path before: `values` [n, D] from `start` on, `period` apart."""
+
+    start: float
+    period: float
+    values: Array
+
+    @property
+    def end(self) -> float:
+        """Plan time [s] of the last value."""
+        return self.start + (len(self.values) - 1) * self.period
+
+    def at(self, times: Array) -> Array:
+        """Values [n, D] at plan times [n], linear between those that are kept."""
+        place = np.clip((times - self.start) / self.period, 0.0, len(self.values) - 1.0)
+        low = np.minimum(place.astype(int), len(self.values) - 2)
+        share = (place - low)[:, None]
+        between: Array = self.values[low] * (1.0 - share) + self.values[low + 1] * share
+        return between
+
+
+@dataclass(frozen=True)
+class RowPath:
+    """Row k at plan time start + k * period: smooth positions, linear velocities, held grippers.
+
+    Before row 0 the first row is held; after the last row a motion that has not ended comes to rest. Velocities are 0 there.
+    """
+
+    start: float
+    period: float
+    rows: Array  # [H, D]
+    bend: Array  # [H, D] second derivatives per period squared, 0 where a channel is linear
+    below: Array  # [H-1, D]
+    above: Array  # [H-1, D]
+    kinds: tuple[Kind, ...]
+    coast: Array  # [D] velocity with which the last row is passed
+    brake: Array  # [D] deceleration after it
+    joint: Joint | None = None
+
+    @property
+    def end(self) -> float:
+        """Plan time of the last row; a single row lasts one period."""
+        return self.start + (len(self.rows) - 1) * self.period
+
+    def at(self, times: Array) -> Array:
+        """Values [n, D] at plan times [n]."""
+        result = self.rows_at(times)
+        if self.joint is not None:
+            early = times < self.joint.end
+            if bool(early.any()):
+                joined = self.joint.at(times[early])
+                begun = (times[early] >= self.start - 1e-9)[:, None]
+                held = np.array([k is Kind.GRIPPER for k in self.kinds])
+                result[early] = np.where(begun & held, result[early], joined)
+        return result
+
+    def rows_at(self, times: Array) -> Array:
+        """Values [n, D] of the rows alone, without what is left of the path before."""
+        last = len(self.rows) - 1
+        place = (times - self.start) / self.period
+        low = np.clip(np.floor(place + 1e-9), 0, last - 1).astype(int)
+        s = np.clip(place - low, 0.0, 1.0)[:, None]
+        a, b = self.rows[low], self.rows[low + 1]
+        linear = a * (1.0 - s) + b * s
+        r = 1.0 - s
+        curve = linear + ((r**3 - r) * self.bend[low] + (s**3 - s) * self.bend[low + 1]) / 6.0
+        result: Array = np.clip(curve, np.minimum(a, b) - self.below[low], np.maximum(a, b) + self.above[low])
+        after = np.maximum(times - self.end, 0.0)[:, None]
+        if bool(after.any()):
+            after = np.minimum(after, np.abs(self.coast) / self.brake)
+            result += (self.coast - 0.5 * np.sign(self.coast) * self.brake * after) * after
+        held = np.array([k is Kind.GRIPPER for k in self.kinds])
+        if held.any():
+            result[:, held] = np.where(s >= 1.0, b[:, held], a[:, held])
+        driven = np.array([k is Kind.VELOCITY for k in self.kinds])
+        if driven.any():
+            outside = (place < -1e-9) | (place > last + 1e-9)
+            result[np.ix_(outside, driven)] = 0.0
+        return result
+
+
+def make_path(
+    start: float, period: float, values: Array, kinds: tuple[Kind, ...], velocity: Array, brake: Array
+) -> RowPath:
+    """Path through `values` [H, D], row k at start + k * period; a single row lasts one period.
+
+    `velocity` [D]: limits, of which a small share counts as rest at the end; `brake` [D]: decelerations from there.
+    """
+    rows = values if len(values) > 1 else np.repeat(values, 2, axis=0)
+    smooth = np.array([float(k is Kind.POSITION) for k in kinds])
+    below, above = _overshoot(rows * smooth)
+    back = min(len(rows) - 1, max(1, round(END / period)))
+    slope = (rows[-1] - rows[-1 - back]) / (back * period) * smooth
+    coast = np.where(np.abs(slope) > AT_REST * velocity, np.clip(slope, -velocity, velocity), 0.0)
+    return RowPath(start, period, rows, _second_derivatives(rows * smooth), below, above, kinds, coast, brake)

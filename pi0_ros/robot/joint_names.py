@@ -27,6 +27,9 @@ def named_joint(at: YamlNode, name: str, urdf: Urdf) -> Joint:
 
 def unknown_joint(at: YamlNode, name: str, urdf: Urdf) -> RobotError:
     """The error for a name that is no movable joint of the URDF."""
+    if not urdf.types:
+        macros = "; does it only define macros? Give the file that calls them" if urdf.file.suffix == ".xacro" else ""
+        return at.error(f"{name} is not in {urdf.file.name}, which has no joints{macros}")
     kind = urdf.types.get(name)
     movable = [n for n, joint in urdf.joints.items() if joint.mimic is None]
     if kind is not None:

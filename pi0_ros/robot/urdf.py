@@ -134,8 +134,6 @@ def _parse(file: Path, text: str) -> ElementTree.Element:
         raise RobotError(
             f"{file}: has xacro in it; name it {name}, or expand it: xacro {file.name} > {file.stem}_expanded.urdf"
         )
-    if root.find("joint") is None:
-        raise RobotError(f"{file}: has no joints{_macros_only(file)}")
     return root
 
 
@@ -153,10 +151,6 @@ def _has_xacro(root: ElementTree.Element) -> bool:
     """Whether macros are left: elements of xacro's namespace, or expressions in the names of joints."""
     macros = any(_XACRO_NAMESPACE in element.tag.partition("}")[0] for element in root.iter() if "}" in element.tag)
     return macros or any("${" in e.get("name", "") or "$(" in e.get("name", "") for e in root.findall("joint"))
-
-
-def _macros_only(file: Path) -> str:
-    return "; does it only define macros? give the file that calls them" if file.suffix == ".xacro" else ""
 
 
 def _joint(element: ElementTree.Element) -> Joint:

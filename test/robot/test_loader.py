@@ -165,6 +165,21 @@ def test_what_bring_up_would_refuse_is_refused_when_it_is_read(folder, old, new,
     assert words in message
 
 
+def test_a_xacro_that_only_defines_macros_is_told(folder):
+    macros = (
+        '<robot name="r" xmlns:xacro="http://www.ros.org/wiki/xacro"><xacro:macro name="arm"><a/></xacro:macro></robot>'
+    )
+    (folder / "small.urdf.xacro").write_text(macros)
+    with pytest.raises(RobotError, match=r"small\.yaml:10: .* which has no joints; does it only define macros\?"):
+        load(folder, GOOD.replace("small.urdf\n", "small.urdf.xacro\n"))
+
+
+def test_a_base_needs_no_joints(folder):
+    (folder / "small.urdf").write_text('<robot name="r"><link name="base_link"/></robot>')
+    head, groups = GOOD.split("groups:\n")
+    assert load(folder, head + "groups:\n" + groups[groups.index("  base:") :]).channel_names == ("vx", "wz")
+
+
 def test_arguments_reach_the_xacro_as_they_are_written(folder):
     xacro = URDF.replace('<robot name="r">', '<robot name="r" xmlns:xacro="http://www.ros.org/wiki/xacro">')
     xacro = xacro.replace('upper="2"', 'upper="$(arg reach)"').replace('velocity="3"', 'velocity="$(arg fast)"')

@@ -96,7 +96,7 @@ class Conductor(Node):
     def _subscribe(self) -> None:
         for group in self.robot.groups:
             kind = COMMAND_TYPES[group.command.type].message
-            listen(self, kind, group.command.topic, partial(self._on_command, group), OBSERVED)
+            listen(self, kind, group.command.topic, partial(self._on_command, group), OBSERVED, timed=True)
         listen(self, ExecutorState, "executor_state", self._on_state, RELIABLE)
         listen(self, ActionChunk, "action_chunk", self._on_chunk, EVENTS)
         listen(self, String, "mode", self._on_mode, LATCHED)

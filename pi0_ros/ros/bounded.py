@@ -87,28 +87,37 @@ def subscribe_bounded(
     node: Node,
     kind: type,
     topic: str,
-    callback: Callable[[Any], None],
+    callback: Callable[..., None],
     qos: QoSProfile,
     refused: Refused,
     group: CallbackGroup | None = None,
+    timed: bool = False,
 ) -> Subscription:
-    """Subscribe; messages that are too large or no messages go to `refused` and not to `callback`."""
+    """Subscribe; messages that are too large or no messages go to `refused` and not to `callback`.
 
-    def on_bytes(data: bytes) -> None:
+    `timed`: the callback gets rclpy's information about the message too, which says when it was received.
+    """
+
+    def on_bytes(data: bytes, info: dict[str, int]) -> None:
         try:
             message = parse_message(data, kind)
         except MessageRefusedError as error:
             refused(topic, error)
             return
-        callback(message)
+        if timed:
+            callback(message, info)
+        else:
+            callback(message)
 
     return node.create_subscription(kind, topic, on_bytes, qos, callback_group=group, raw=True)
 
 
-def listen(node: Node, kind: type, topic: str, callback: Callable[[Any], None], qos: QoSProfile) -> Subscription:
+def listen(
+    node: Node, kind: type, topic: str, callback: Callable[..., None], qos: QoSProfile, timed: bool = False
+) -> Subscription:
     """`subscribe_bounded`, with a line in the node's log about what is refused."""
 
     def refused(topic: str, error: Exception) -> None:
         node.get_logger().warning(escape(f"message on {topic} refused: {error}"), throttle_duration_sec=1.0)
 
-    return subscribe_bounded(node, kind, topic, callback, qos, refused)
+    return subscribe_bounded(node, kind, topic, callback, qos, refused, timed=timed)

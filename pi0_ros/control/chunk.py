@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from pi0_ros.control.plan_sources import order_problem
 from pi0_ros.robot.measurement import unwrap_rows
+from pi0_ros.robot.quoting import quote
 from pi0_ros.robot.spec import Robot
 
 Array = npt.NDArray[np.float64]
@@ -92,11 +94,13 @@ def check_shape(chunk: Chunk, robot: Robot) -> str:
         return f"values of shape {tuple(shape)} do not fit {len(names)} channel names"
     if shape[0] > MAX_ROWS:
         return f"{shape[0]} rows are more than {MAX_ROWS}"
-    if len(set(names)) != len(names):
-        return f"channel {next(n for n in names if list(names).count(n) > 1)} is there twice"
-    if unknown := [str(n) for n in names if n not in robot.index]:
-        return f"channel {unknown[0]} is not one of {robot.name}"
-    if missing := [n for n in robot.channel_names if n not in names]:
+    # In this order, so that a message of 100,000 names costs no more than a look at each.
+    if (unknown := next((n for n in names if n not in robot.index), None)) is not None:
+        return f"channel {quote(unknown)} is not one of {robot.name}"
+    there = Counter(names)
+    if twice := [n for n, count in there.items() if count > 1]:
+        return f"channel {twice[0]} is there twice"
+    if missing := [n for n in robot.channel_names if n not in there]:
         return f"channel {missing[0]} of {robot.name} is missing"
     return ""
 

@@ -30,6 +30,7 @@ from pi0_ros.control.settings import ExecutorSettings
 from pi0_ros.control.step import Answer, Command, Counters, Step
 from pi0_ros.control.teleop import Teleop
 from pi0_ros.control.watchdogs import ClockFault, ClockWatch, Estop, PlanClock, Since
+from pi0_ros.robot.quoting import quote
 from pi0_ros.robot.spec import Kind, Robot
 
 Array = npt.NDArray[np.float64]
@@ -136,7 +137,7 @@ class Executor:
         known, executed = self._sources.sequences, self._plans.progress.since(chunk.start)
         verdict = check_chunk(chunk, self.robot, ros, self._ages, executed, self._mode.epoch, known)
         if chunk.epoch == self._mode.epoch and self._sources.namesakes(chunk.source, chunk.sequence):
-            text = f"two processes publish plans as {chunk.source or 'a source without a name'}, or it was restarted"
+            text = f"two processes publish plans as {quote(chunk.source)}, or it was restarted"
             self._fire(steady, ros, Trigger.NAMESAKE, text, "error")
             return Verdict(False, text, Cause.NOT_DRIVING)
         driven = self._mode.mode is Mode.AUTONOMY and chunk.epoch == self._mode.epoch
@@ -148,7 +149,7 @@ class Executor:
             self._count(ignored=1)
             if self._mode.mode is Mode.AUTONOMY:
                 self._sources.ignore(chunk.source)
-                text = f"two policies publish plans: {other}, {chunk.source or 'one without a name'} is ignored"
+                text = f"two policies publish plans: {other}, {quote(chunk.source)} is ignored"
                 self._log.add(steady, ros, "warn", "second policy", text, WAITING)
             return Verdict(False, f"ignored: {other}", Cause.NOT_DRIVING)
         if verdict.accepted:
@@ -185,7 +186,7 @@ class Executor:
         if self._mode.mode is not Mode.AUTONOMY:
             return f"the mode is {self._mode.mode.value}"
         owner = self._sources.owner
-        return f"{owner or 'another source'} is driving" if owner not in (None, source) else ""
+        return f"{quote(owner)} is driving" if owner not in (None, source) else ""
 
     def on_teleop(self, steady: float, group: str, names: Sequence[str], values: Sequence[float]) -> None:
         """Take a person's command for one group, by channel name, in robot units."""
@@ -359,7 +360,7 @@ class Executor:
         if self._starved.lasts(steady, lost):
             text = f"policy silent for {lost:g} s after the plan ran out"
             if self._sources.other:
-                text += f"; {self._sources.other} publishes and is followed once autonomy is asked for again"
+                text += f"; {quote(self._sources.other)} publishes and is followed once autonomy is asked for again"
             self._fire(steady, ros, Trigger.POLICY_LOST, text, "error")
 
     def _watch_tracking(self, steady: float, ros: float) -> None:

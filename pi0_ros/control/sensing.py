@@ -188,6 +188,8 @@ class Measured:
         return problem
 
     def _believable(self, stamp: float, ros: float) -> tuple[float, str]:
+        if ros <= 0.0:
+            return ros, ""  # there is no time yet (use_sim_time without /clock), so no stamp is early or late
         if not math.isfinite(stamp) or stamp <= 0.0:
             return ros, "state without a stamp: the receive time is used"
         if stamp > ros + self._settings.state_stamp_tolerance:

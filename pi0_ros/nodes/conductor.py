@@ -24,6 +24,7 @@ from std_srvs.srv import Trigger
 
 from pi0_ros.msg import ActionChunk, ExecutorState
 from pi0_ros.robot import RobotError, load_robot
+from pi0_ros.robot.quoting import quote
 from pi0_ros.robot.spec import Camera, Group, Kind
 from pi0_ros.robot.wire import to_wire
 from pi0_ros.ros.bounded import MessageInfo, MessageRefusedError, listen, parse_message
@@ -154,7 +155,7 @@ class Conductor(Node):
     def _on_subtask(self, message: String) -> None:
         if message.data and (not self._subtasks or self._subtasks[-1] != message.data):
             self._subtasks.append(message.data)
-            self.get_logger().info(f"subtask: {message.data}")
+            self.get_logger().info(f"subtask: {quote(message.data)}")
 
     def _on_health(self, message: DiagnosticArray) -> None:
         for status in message.status:

@@ -20,6 +20,7 @@ from std_srvs.srv import Trigger
 
 from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.robot.measurement import SourceMap
+from pi0_ros.robot.quoting import escape
 from pi0_ros.robot.spec import Group, Kind, StateSource
 from pi0_ros.ros.bounded import listen
 from pi0_ros.ros.clock import Clocks, time_message
@@ -130,7 +131,9 @@ class SimRobotNode(Node):
             if not all(map(math.isfinite, values)):
                 raise ConversionError("a value is not finite")
         except ConversionError as error:
-            self.get_logger().warning(f"command on {group.command.topic} refused: {error}", throttle_duration_sec=1.0)
+            self.get_logger().warning(
+                escape(f"command on {group.command.topic} refused: {error}"), throttle_duration_sec=1.0
+            )
             return
         with self._lock:
             self._commands[group.name] = (self.clocks.steady(), values)

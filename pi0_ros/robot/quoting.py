@@ -22,11 +22,11 @@ def quote(text: object) -> str:
     return f"{shown[: MAX_QUOTED - 2]}…{shown[0]}"
 
 
-def escape(text: object) -> str:
-    """A sentence that contains text from outside: printable characters as they are, all others escaped, at most 400."""
+def escape(text: object, limit: int = MAX_SENTENCE) -> str:
+    """A sentence that contains text from outside: printable characters as they are, all others escaped, cut at `limit`."""
     whole = str(text)
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in whole[:MAX_SENTENCE])
-    return shown if len(shown) <= MAX_SENTENCE and len(whole) <= MAX_SENTENCE else f"{shown[: MAX_SENTENCE - 1]}…"
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in whole[:limit])
+    return shown if len(shown) <= limit and len(whole) <= limit else f"{shown[: limit - 1]}…"
 
 
 def quote_names(names: Iterable[object]) -> str:

@@ -6,6 +6,7 @@ On the wire a gripper speaks its driver's language: the value of the joint that 
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -19,6 +20,7 @@ from trajectory_msgs.msg import JointTrajectory
 from pi0_ros.control import Chunk, unflatten
 from pi0_ros.msg import ActionChunk, ExecutorState
 from pi0_ros.robot.measurement import base_velocity
+from pi0_ros.robot.quoting import quote_names
 from pi0_ros.robot.spec import Group, Kind
 from pi0_ros.robot.wire import Wire, first_finger, from_wire, in_channel_order
 from pi0_ros.ros.clock import duration_message, seconds, time_message
@@ -37,8 +39,8 @@ def joint_state_values(message: JointState) -> tuple[dict[str, float], dict[str,
     """Positions and velocities by joint name, in the driver's names and units; either may be absent (wheels say none)."""
     names = message.name
     if len(set(names)) != len(names):
-        twice = sorted({name for name in names if list(names).count(name) > 1})
-        raise ConversionError(f"joint state names {', '.join(twice)} twice")
+        twice = sorted(name for name, count in Counter(names).items() if count > 1)
+        raise ConversionError(f"joint state names {quote_names(twice)} twice")
     if len(message.position) not in (0, len(names)) or not names:
         raise ConversionError(f"joint state has {len(names)} names and {len(message.position)} positions")
     velocities = dict(zip(names, message.velocity, strict=True)) if len(message.velocity) == len(names) else {}
@@ -76,7 +78,7 @@ def _by_name(names: Sequence[str], values: Sequence[float], wanted: Sequence[str
     found = dict(zip(names, values, strict=True))
     missing = [name for name in wanted if name not in found]
     if missing:
-        raise ConversionError(f"joints {', '.join(missing)} are missing; the message has {', '.join(names)}")
+        raise ConversionError(f"joints {', '.join(missing)} are missing; the message has {quote_names(names)}")
     return [found[name] for name in wanted]
 
 

@@ -10,8 +10,12 @@ from dataclasses import dataclass, field
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
+from pi0_ros.robot.quoting import escape
 from pi0_ros.ros.clock import Clocks
 from pi0_ros.ros.qos import EVENTS
+
+MAX_TEXT = 1000
+"""Characters of a sentence or value in /diagnostics; whatever came from outside is escaped."""
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
@@ -67,8 +71,10 @@ class Diagnostics:
         except Exception:  # noqa: BLE001 - a broken report must not take the node with it
             health = Health(ERROR, "the report itself failed: " + traceback.format_exc(limit=-1).strip())
         name = self._node.get_fully_qualified_name().lstrip("/")
-        status = DiagnosticStatus(level=health.level, name=name, message=health.message, hardware_id="pi0_ros")
-        status.values = [KeyValue(key=k, value=shown(v)) for k, v in health.values.items()]
+        status = DiagnosticStatus(
+            level=health.level, name=name, message=escape(health.message, MAX_TEXT), hardware_id="pi0_ros"
+        )
+        status.values = [KeyValue(key=k, value=escape(shown(v), MAX_TEXT)) for k, v in health.values.items()]
         message = DiagnosticArray(status=[status])
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(message)

@@ -13,6 +13,7 @@ from std_msgs.msg import Bool, Float64MultiArray, String
 from pi0_ros.control import Event, Executor
 from pi0_ros.control.chunk import MAX_ROWS, Cause
 from pi0_ros.msg import ActionChunk
+from pi0_ros.robot.quoting import escape
 from pi0_ros.robot.spec import Group, Robot, StateSource
 from pi0_ros.ros.any_publisher import subscribe_to_any
 from pi0_ros.ros.conversions import ConversionError, channel_values, chunk_from_message
@@ -117,11 +118,11 @@ class ExecutorInputs:
 
     def _refuse(self, topic: str, error: Exception) -> None:
         self.refused += 1
-        self.last_rejection = f"{topic}: {error}"
+        self.last_rejection = escape(f"{topic}: {error}")
         steady = self._clocks.steady()
         if steady - self._complained.get(topic, -math.inf) >= COMPLAINTS:
             self._complained[topic] = steady
-            self._events.append(Event(steady, 0.0, "warn", "message", f"message on {topic} refused: {error}"))
+            self._events.append(Event(steady, 0.0, "warn", "message", escape(f"message on {topic} refused: {error}")))
 
     def _on_joints(self, source: StateSource, stamp: float, positions: dict, velocities: dict) -> None:
         received, ros = self._received(self._routine)

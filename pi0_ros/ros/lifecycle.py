@@ -18,6 +18,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from pi0_ros.ros.clock import Clocks
 from pi0_ros.ros.diagnostics import ERROR, WARN, Diagnostics, Health
 from pi0_ros.ros.parameters import Parameter, ParameterError, Parameters
+from pi0_ros.ros.sim_time import SimTimeWatch
 
 AUTOSTART = Parameter("autostart", True, "configure and activate without being asked by a lifecycle manager")
 
@@ -56,6 +57,7 @@ class ManagedNode(LifecycleNode):
         self.stop_reason, self._stopped_as_asked = "", False
         self._progress = ""
         self._owned: list[object] = []
+        self._sim_time = SimTimeWatch(self, self.clocks)
         self._diagnostics = Diagnostics(self, self._report, self.clocks)
 
     # What a subclass writes.
@@ -269,6 +271,8 @@ class ManagedNode(LifecycleNode):
                 return
 
     def _report(self) -> Health:
+        if no_time := self._sim_time.problem():
+            return Health(ERROR if self.active else WARN, no_time, self.health().values if self.active else {})
         if self.active:
             return self.health()
         if self._progress:

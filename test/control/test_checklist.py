@@ -411,7 +411,7 @@ def test_34_two_sources_at_once_have_exactly_one_owner_and_the_loser_is_counted(
 def test_34_of_two_policies_the_first_owns_the_robot_and_the_other_is_counted():
     story = Story().autonomy(goal={ARM: 0.2})
     verdict = story.send(goal={ARM: 0.9}, source="intruder")
-    assert not verdict.accepted and "policy is driving" in verdict.reason
+    assert not verdict.accepted and "'policy' is driving" in verdict.reason
     story.run(0.3)
     assert story.last.counters.ignored == 1 and story.last.plan_sequence == 1
 

@@ -25,7 +25,7 @@ def test_two_processes_of_one_name_end_autonomy_before_control_goes_to_and_fro()
             drivers.add(
                 "B" if abs(story.at(OTHER_ARM) - story.runs[-1][0][story.robot.index[OTHER_ARM]]) > 1e-3 else "A"
             )
-    assert story.last.mode is Mode.HOLD and "two processes publish plans as policy" in story.last.reason
+    assert story.last.mode is Mode.HOLD and "two processes publish plans as 'policy'" in story.last.reason
     assert drivers == {"A"}
     story.sound()
 
@@ -35,7 +35,7 @@ def test_of_two_names_the_first_drives_and_the_other_is_named():
     story.send(story.chunk(goal={OTHER_ARM: 0.3}, source="policy#2", sequence=10_000))
     story.run(0.2)
     assert story.last.mode is Mode.AUTONOMY and story.last.counters.ignored == 1
-    assert "two policies publish plans: policy#1 is driving, policy#2 is ignored" in story.texts()
+    assert "two policies publish plans: 'policy#1' is driving, 'policy#2' is ignored" in story.texts()
 
 
 def test_a_restarted_policy_is_not_taken_for_the_old_one_and_the_reason_says_how_it_is_followed():
@@ -44,7 +44,7 @@ def test_a_restarted_policy_is_not_taken_for_the_old_one_and_the_reason_says_how
     assert not verdict.accepted
     story.run(4.0, each=lambda s: s.send(s.chunk(goal={ARM: 0.3}, source="policy#2")))
     assert story.last.mode is Mode.HOLD
-    assert "policy#2 publishes and is followed once autonomy is asked for again" in story.texts()
+    assert "'policy#2' publishes and is followed once autonomy is asked for again" in story.texts()
     assert story.ask("autonomy").ok
     story.tick()
     assert story.send(story.chunk(goal={ARM: 0.2}, source="policy#2")).accepted

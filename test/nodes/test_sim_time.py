@@ -140,3 +140,21 @@ def test_a_clock_that_stands_still_stops_the_base_with_and_without_stamps(graph,
     ok, why = person.ask("autonomy")
     assert not ok and ("stood still" in why or stamped)
     within_limits(driver, "base")
+
+
+def test_without_a_clock_every_node_says_so_and_the_way_out(graph, mobile):
+    robot, file = mobile
+    graph.node(Driver, robot)  # on the wall clock, as the drivers of a robot are
+    person = graph.node(Person, robot)
+    graph.managed(ExecutorNode, robot=file, realtime_priority=0, black_box="", use_sim_time=True)
+
+    def health():
+        return person.health.get("executor", (b"\0", "", {}))
+
+    graph.wait(lambda: "nobody publishes /clock" in health()[1], "the sentence", ENOUGH)
+    level, sentence, values = health()
+    assert level == b"\x02" and "set use_sim_time:=false" in sentence and values
+    clock = graph.add(SimulatedTime())
+    graph.wait(lambda: "/clock" not in health()[1], "time", ENOUGH)
+    clock.stopped = True
+    graph.wait(lambda: "/clock stands still" in health()[1], "the clock to be missed", ENOUGH)

@@ -71,7 +71,11 @@ def test_a_message_that_does_not_fit_is_refused_with_the_reason(message, why):
 
 @pytest.mark.parametrize(
     ("names", "why"),
-    [([], "0 names and 2 positions"), (["a"], "1 names and 2 positions"), (["a", "lift", "lift"], "names lift twice")],
+    [
+        ([], "0 names and 2 positions"),
+        (["a"], "1 names and 2 positions"),
+        (["a", "lift", "lift"], "names 'lift' twice"),
+    ],
 )
 def test_a_broken_joint_state_is_refused(names, why):
     with pytest.raises(ConversionError, match=why):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -27,27 +29,26 @@ def _candidates() -> list[tuple[str, str, list[object]]]:
     """Stage, field of the tuning, and what it may be."""
     from pi0_ros.model.fused.launch import Tiles as T
 
-    many = [T(64, 64, 0, 8, 2), T(128, 64, 0, 8, 2), T(64, 32, 0, 4, 3), T(128, 32, 0, 8, 2), T(64, 64, 0, 4, 1)]
-    few = [T(64, 64, 0, 8, 2), T(32, 64, 0, 4, 2), T(16, 64, 0, 4, 2), T(64, 32, 0, 4, 3), T(64, 128, 0, 8, 1)]
-    qkv = [T(64, 16, 128, 8, 4), T(64, 32, 128, 4, 4), T(64, 32, 128, 8, 4), T(64, 16, 256, 8, 3), T(64, 32, 64, 4, 5)]
-    gate = [T(64, 32, 128, 8, 4), T(64, 64, 64, 4, 4), T(64, 64, 64, 8, 4), T(64, 16, 128, 4, 4), T(64, 16, 128, 8, 4)]
-    out = [T(64, 16, 256, 4, 4), T(64, 16, 128, 4, 6), T(64, 16, 128, 8, 4), T(64, 32, 128, 4, 4)]
-    down = [
-        T(64, 16, 128, 4, 6),
-        T(64, 16, 256, 8, 4),
-        T(64, 16, 512, 4, 2),
-        T(64, 32, 256, 4, 3),
-        T(64, 16, 128, 4, 8),
-    ]
+    few = [T(64, 64, 0, 4, 2), T(64, 64, 0, 8, 2), T(64, 32, 0, 4, 3), T(32, 32, 0, 4, 3)]
+    many = [T(128, 64, 0, 8, 2)]
+    qkv = [None, T(64, 32, 256, 4, 2), T(64, 32, 256, 4, 3), T(64, 32, 128, 8, 4), T(64, 16, 128, 4, 4)]
+    qkv += [T(64, 32, 128, 4, 8), T(64, 64, 128, 4, 4)]
+    gate = [None, T(64, 32, 256, 4, 2), T(64, 32, 256, 4, 3), T(64, 32, 128, 8, 4), T(64, 16, 128, 4, 4)]
+    gate += [T(64, 32, 64, 4, 6), T(64, 64, 128, 8, 4), T(64, 32, 128, 4, 3)]
+    out = [None, T(64, 64, 64, 4, 4, 8), T(64, 64, 128, 8, 2, 8), T(64, 64, 128, 4, 4, 4), T(64, 32, 128, 4, 4, 4)]
+    out += [T(64, 32, 128, 4, 4, 2), T(64, 128, 128, 4, 2, 16)]
+    down = [None, T(64, 64, 256, 4, 2, 8), T(64, 64, 128, 8, 4, 8), T(64, 64, 128, 4, 2, 16), T(64, 32, 128, 4, 4, 4)]
+    down += [T(64, 64, 64, 4, 8, 8), T(64, 128, 128, 4, 4, 16), T(64, 32, 128, 4, 4, 8)]
     return [
-        ("prefix", "many", many),
-        ("steps", "chained", [False]),
+        ("steps", "chained", [0, 2]),
+        ("steps", "down", down),
+        ("steps", "gate_up", gate),
+        ("steps", "qkv", qkv),
+        ("steps", "out", out),
         ("steps", "few", few),
         ("steps", "blocks", [64, 256]),
-        ("steps", "qkv", qkv),
-        ("steps", "gate_up", gate),
-        ("steps", "out", out),
-        ("steps", "down", down),
+        ("steps", "chained", [0, 1, 2]),
+        ("prefix", "many", many),
     ]
 
 
@@ -85,7 +86,7 @@ def check(machine: Machine) -> None:
         model = random_full_size(config, machine)
         answers = {"plain": sample_actions(model, there, start)}
         for mode in work.modes_here(machine, ("eager", GRAPH, KERNELS)):
-            answers[mode] = FastSampler(model, mode=mode)(inputs, noise)
+            answers[mode] = sampler_of(model, mode, release=False)(inputs, noise)
         for name, answer in answers.items():
             for which, value in difference(answer, exact).items():
                 machine.report(f"{kind}_{name}_to_float32_{which}", value, "1", scale=exact.std().item())
@@ -98,6 +99,17 @@ def check(machine: Machine) -> None:
     model = random_full_size(config, machine)
     words = FastSampler(model).generate_text(inputs, 8, stop=())
     machine.report("pi0_fast_words", len(words[0]), "words")
+
+
+def sampler_of(model: Pi0, mode: str = KERNELS, release: bool = True) -> FastSampler:
+    """A sampler in a mode; kernels with the tiles that the step `kernels` found in this run, if it ran."""
+    sampler = FastSampler(model, mode=mode, release=release, bucket=BUCKET)
+    if mode == KERNELS and model.config.expert is not None and (file := os.environ.get("PI0_BENCH_TUNING")):
+        from pi0_ros.model.fused.launch import Launch
+
+        if Path(file).stat().st_size:
+            sampler.fused.do = Launch(pickle.loads(Path(file).read_bytes()))
+    return sampler
 
 
 def kernels(machine: Machine) -> None:
@@ -121,8 +133,10 @@ def kernels(machine: Machine) -> None:
                 continue
             machine.report(f"tile_{field}", found[candidate] * 1e3, "ms", stage=stage, tile=str(candidate))
         tuning = replace(tuning, **{field: min(found, key=found.get)})
-    machine.report("tuned_step", min(found.values()) * 1e3, "ms", tuning=str(tuning))
+    machine.report("tuned", len(_candidates()), "fields", tuning=str(tuning))
     sampler.fused.do = Launch(tuning)
+    if file := os.environ.get("PI0_BENCH_TUNING"):
+        Path(file).write_bytes(pickle.dumps(tuning))
     for name, call in sampler.stages(*task(config), 10).items():
         machine.report(f"tuned_{name}", seconds(recorded(call, machine), machine) * 1e3, "ms")
         if name != "vision":
@@ -159,7 +173,7 @@ def compiled(machine: Machine) -> None:
 
 def _mode(machine: Machine, mode: str, cases: Sequence[tuple[int, int]], kind: str = "pi05") -> None:
     config = machine.config(kind)
-    sampler = FastSampler(random_full_size(config, machine), mode=mode, release=True, bucket=BUCKET)
+    sampler = sampler_of(random_full_size(config, machine), mode)
     for cameras, steps in cases:
         name, bound = f"{kind}_{mode}_{cameras}cam_{steps}", roofline(config, cameras, steps, machine)
         inputs, noise = task(config, cameras)
@@ -180,7 +194,7 @@ def fp8(machine: Machine) -> None:
     wide = torch.bfloat16 if machine.tiny else machine.dtype  # what the 8-bit product answers in
     model = random_full_size(config, machine, wide)
     for narrow in (False, True):
-        sampler = FastSampler(model, mode=KERNELS, bucket=BUCKET)
+        sampler = sampler_of(model, release=False)
         if narrow:
             sampler.narrow(sampler.measure([inputs]))
         name = "fp8" if narrow else "bf16"
@@ -209,7 +223,7 @@ def start(machine: Machine) -> None:
 def ready(machine: Machine) -> None:
     """One start: weights made up in place of read, graphs for all prompts recorded, one answer."""
     config, marks = machine.config("pi05"), [time.perf_counter()]
-    sampler = FastSampler(random_full_size(config, machine), mode=KERNELS, release=True, bucket=BUCKET)
+    sampler = sampler_of(random_full_size(config, machine))
     machine.wait()
     marks.append(time.perf_counter())
     sampler.prepare()
@@ -236,7 +250,7 @@ def batch(machine: Machine) -> None:
     """1, 2, 4 and 8 robots at once."""
     config = machine.config("pi05")
     mode = work.modes_here(machine, (KERNELS, "eager"))[0]
-    sampler = FastSampler(random_full_size(config, machine), mode=mode, release=True)
+    sampler = sampler_of(random_full_size(config, machine), mode)
     for size in (1, 2, 4, 8):
         inputs, noise = task(config, batch=size)
         took = seconds(partial(sampler, inputs, noise), machine, 5)
@@ -281,7 +295,7 @@ def _training(model: Pi0, machine: Machine, size: int) -> float:
     return seconds(step, machine, 5)
 
 
-STEPS = {step.__name__: step for step in (card, check, kernels, modes, fp8, start, text, batch, train, compiled)}
+STEPS = {step.__name__: step for step in (card, kernels, check, modes, fp8, start, text, batch, train, compiled)}
 
 
 def main(argv: list[str]) -> int:

@@ -47,5 +47,5 @@ def test_results_are_written_as_they_come_and_a_step_that_is_cut_is_a_failure(tm
 
 
 def test_a_step_that_does_not_exist_is_told_with_those_that_do():
-    with pytest.raises(SystemExit, match="there is no step crad; there are card, check"):
+    with pytest.raises(SystemExit, match="there is no step crad; there are card, kernels, check"):
         gpu.main(["--only", "crad"])

@@ -15,40 +15,44 @@ from pi0_ros.model.fused.plain import NARROW
 from pi0_ros.model.fused.shapes import Guide, Heads, Place, Style
 from pi0_ros.model.gemma import KeyValue
 
+FEW = 128  # rows; with more a product fills the card, and cuBLAS is at home
+
 
 @dataclass(frozen=True)
 class Tiles:
-    """Rows, columns and depth of a block, its warps, and how many loads are on their way at a time."""
+    """Rows, columns and depth of a block, its warps, how many loads are on their way at a time, and into how many
+    stretches the depth is cut for blocks of their own."""
 
     rows: int
     columns: int
     depth: int
     warps: int = 4
     stages: int = 4
+    splits: int = 1
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """Tiles of each kernel.
+    """Tiles of each kernel; of the products None where cuBLAS and a small kernel behind it are quicker.
 
-    blocks: how many the attention of a step is cut into, about one a multiprocessor.
-    chained: kernels of a step ask for their weights while the one in front still runs (programmatic dependent launch,
-    compute capability 9.0 and above).
+    blocks: how many the attention of a step is cut into, about one a multiprocessor. chained: 1 where kernels of a step
+    may start before the one in front has ended (programmatic dependent launch, compute capability 9.0 and above), 2
+    where they ask for their weights then.
     """
 
-    qkv: Tiles = Tiles(64, 16, 128)
-    gate_up: Tiles = Tiles(64, 32, 128)
-    out: Tiles = Tiles(64, 16, 128)
-    down: Tiles = Tiles(64, 16, 256)
-    few: Tiles = Tiles(64, 64, 0, 4, 2)  # attention of a step; depth 0: not cut
-    many: Tiles = Tiles(64, 64, 0, 4, 2)  # attention of the prefix
+    qkv: Tiles | None = Tiles(64, 32, 128, 4, 4)
+    gate_up: Tiles | None = Tiles(64, 32, 128, 4, 4)
+    out: Tiles | None = Tiles(64, 64, 128, 4, 2, 8)
+    down: Tiles | None = Tiles(64, 64, 128, 4, 4, 8)
+    few: Tiles = Tiles(32, 64, 0, 4, 2)  # attention of a step; depth 0: not cut
+    many: Tiles = Tiles(64, 32, 0, 4, 3)  # attention of the prefix
     blocks: int = 128
-    chained: bool = False
+    chained: int = 0
 
 
 def tuning_for(capability: tuple[int, int]) -> Tuning:
     """The tuning for a card's compute capability."""
-    return Tuning(chained=capability >= (9, 0))
+    return Tuning(chained=1 if capability >= (9, 0) else 0)
 
 
 class Launch:
@@ -56,7 +60,13 @@ class Launch:
 
     def __init__(self, tuning: Tuning) -> None:
         self.tuning = tuning
-        self._chain: dict[str, Any] = {"PDL": tuning.chained} | ({"launch_pdl": True} if tuning.chained else {})
+
+    def _chain(self, deep: int = 64) -> dict[str, Any]:
+        """How a kernel of a step follows the one in front; asking ahead takes whole lines, a power of two of them."""
+        level = self.tuning.chained
+        if level == 2 and (deep & (deep - 1) or deep < 64):
+            level = 1
+        return {"PDL": level} | ({"launch_pdl": True} if level else {})
 
     def rms(self, x: Tensor, delta: Tensor | None = None, scale: float | None = None) -> Tensor:
         """See `plain.rms`."""
@@ -109,7 +119,7 @@ class Launch:
 
     def rotate_store(self, qkv: Tensor, heads: Heads, place: Place, cache: KeyValue) -> None:
         """See `plain.rotate_store`."""
-        kernels.rotate_store[(len(qkv), heads.query + 2 * heads.kv)](
+        kernels.rotate_store[(len(qkv),)](
             qkv,
             place.rope,
             *cache,
@@ -128,12 +138,13 @@ class Launch:
         tiles = self.tuning.few if rows < 1024 else self.tuning.many
         blocks, across = triton.cdiv(rows, tiles.rows), batch * heads.kv
         steps = triton.cdiv(place.end, tiles.columns)
-        chunk = triton.cdiv(steps, max(1, min(steps, self.tuning.blocks // (blocks * across)))) * tiles.columns
+        cuts = self.tuning.blocks // (blocks * across) if tiles is self.tuning.few else 1
+        chunk = triton.cdiv(steps, max(1, min(steps, cuts))) * tiles.columns
         splits = triton.cdiv(place.end, chunk)
         out = q.new_empty((len(q), heads.query * heads.dim))
-        parts = q.new_empty((splits, across * rows, heads.dim), dtype=torch.float32) if splits > 1 else out
+        parts = q.new_empty((splits, across * rows, heads.dim)) if splits > 1 else out
         sums = q.new_empty((splits, across * rows, 2), dtype=torch.float32) if splits > 1 else out
-        chain = self._chain if tiles is self.tuning.few else {"PDL": False}
+        chain = self._chain(heads.dim) if tiles is self.tuning.few else {"PDL": 0}
         kernels.attend[(blocks, splits, across)](
             q,
             *cache,
@@ -173,84 +184,115 @@ class Launch:
             )
         return out
 
-    def qkv(
-        self, x: Tensor, weight: Tensor, style: Style, guide: Guide, heads: Heads, place: Place, cache: KeyValue
-    ) -> Tensor:
+    def norm(self, x: Tensor, style: Style, guide: Guide, place: Place) -> Tensor:
+        """See `plain.norm`."""
+        return self._close(x, None, style, style, guide, place)
+
+    def qkv(self, a: Tensor, weight: Tensor, heads: Heads, place: Place, cache: KeyValue) -> Tensor:
         """See `plain.qkv`."""
-        tiles, out = self.tuning.qkv, x.new_empty((len(x), heads.query * heads.dim))
+        tiles = self.tuning.qkv
+        if tiles is None or len(a) > FEW:
+            wide = F.linear(a, weight)
+            self.rotate_store(wide, heads, place, cache)
+            return wide
+        out = a.new_empty((len(a), heads.query * heads.dim))
         columns = min(tiles.columns, heads.dim)
-        kernels.qkv[(len(weight) // columns, triton.cdiv(len(x), tiles.rows))](
-            x,
+        kernels.qkv[(len(weight) // columns, triton.cdiv(len(a), tiles.rows))](
+            a,
             weight,
-            *style.scale,
-            *style.offset,
-            guide.given,
             place.rope,
             out,
             *cache,
-            len(x),
+            len(a),
             place.tokens,
             place.start,
             cache[0].shape[2],
-            K=x.shape[1],
+            K=a.shape[1],
             HEADS=heads.query,
             KV=heads.kv,
             D=heads.dim,
             BM=tiles.rows,
             BN=columns,
-            BK=_depth(tiles, x.shape[1]),
+            BK=_divisor(tiles.depth, a.shape[1]),
             num_warps=tiles.warps,
             num_stages=tiles.stages,
-            **self._chain,
+            **self._chain(a.shape[1]),
         )
         return out
 
-    def gate_up(self, x: Tensor, weight: Tensor, style: Style, guide: Guide, place: Place) -> Tensor:
+    def gate_up(self, a: Tensor, weight: Tensor) -> Tensor:
         """See `plain.gate_up`."""
         tiles, width = self.tuning.gate_up, len(weight) // 2
-        out = x.new_empty((len(x), width))
+        if tiles is None or len(a) > FEW:
+            return self.geglu(F.linear(a, weight))
+        out = a.new_empty((len(a), width))
         columns = _divisor(tiles.columns, width)
-        kernels.gate_up[(width // columns, triton.cdiv(len(x), tiles.rows))](
-            x,
-            weight,
-            *style.scale,
-            *style.offset,
-            guide.given,
-            out,
-            len(x),
-            place.tokens,
-            width,
-            K=x.shape[1],
-            BM=tiles.rows,
-            BN=columns,
-            BK=_depth(tiles, x.shape[1]),
-            num_warps=tiles.warps,
-            num_stages=tiles.stages,
-            **self._chain,
-        )
-        return out
-
-    def gated(self, a: Tensor, weight: Tensor, x: Tensor, style: Style, guide: Guide, place: Place) -> None:
-        """See `plain.gated`."""
-        tiles = self.tuning.out if a.shape[1] <= 2 * x.shape[1] else self.tuning.down
-        columns = _divisor(tiles.columns, len(weight))
-        kernels.gated[(len(weight) // columns, triton.cdiv(len(x), tiles.rows))](
+        kernels.gate_up[(width // columns, triton.cdiv(len(a), tiles.rows))](
             a,
             weight,
-            x,
-            *style.gate,
-            guide.given,
-            len(x),
-            place.tokens,
-            len(weight),
+            out,
+            len(a),
+            width,
             K=a.shape[1],
             BM=tiles.rows,
             BN=columns,
-            BK=_depth(tiles, a.shape[1]),
+            BK=_divisor(tiles.depth, a.shape[1]),
             num_warps=tiles.warps,
             num_stages=tiles.stages,
-            **self._chain,
+            **self._chain(a.shape[1]),
         )
+        return out
+
+    def branch(
+        self, a: Tensor, weight: Tensor, x: Tensor, style: Style, then: Style | None, guide: Guide, place: Place
+    ) -> Tensor | None:
+        """See `plain.branch`."""
+        tiles = self.tuning.out if a.shape[1] <= 2 * x.shape[1] else self.tuning.down
+        if tiles is None or len(a) > FEW:
+            return self._close(x, F.linear(a, weight)[None], style, then, guide, place)
+        deep, width = a.shape[1], len(weight)
+        splits = min(tiles.splits, deep & -deep)
+        columns, part = _divisor(tiles.columns, width), a.new_empty((splits, *x.shape), dtype=torch.float32)
+        kernels.parts[(width // columns, triton.cdiv(len(a), tiles.rows), splits)](
+            a,
+            weight,
+            part,
+            len(a),
+            width,
+            deep,
+            KC=deep // splits,
+            BM=tiles.rows,
+            BN=columns,
+            BK=_divisor(tiles.depth, deep // splits),
+            num_warps=tiles.warps,
+            num_stages=tiles.stages,
+            **self._chain(deep // splits),
+        )
+        return self._close(x, part, style, then, guide, place)
+
+    def _close(
+        self, x: Tensor, part: Tensor | None, style: Style, then: Style | None, guide: Guide, place: Place
+    ) -> Tensor | None:
+        width, y = x.shape[1], None if then is None else torch.empty_like(x)
+        block, behind = triton.next_power_of_2(width), then or style
+        kernels.close[(len(x),)](
+            x,
+            x if part is None else part,
+            *style.gate,
+            *behind.scale,
+            *behind.shift,
+            guide.given,
+            x if y is None else y,
+            len(x),
+            place.tokens,
+            W=width,
+            BW=block,
+            SPLITS=0 if part is None else len(part),
+            NORM=y is not None,
+            num_warps=_warps(block),
+            **self._chain(),
+        )
+        return y
 
     def leave(
         self,
@@ -296,7 +338,7 @@ class Launch:
         silu: bool,
     ) -> None:
         index, t = step or (0, 0.0)
-        styles = (out[1],) * 4 if style is None else (*style.scale, *style.offset)
+        styles = (out[1],) * 4 if style is None else (*style.scale, *style.shift)
         kernels.advance[(len(x),)](
             hidden,
             *styles,
@@ -318,8 +360,8 @@ class Launch:
             LEAVE=step is not None,
             ENTER=into is not None,
             SILU=silu,
-            num_warps=4,
-            **self._chain,
+            num_warps=8,
+            **self._chain(),
         )
 
 
@@ -330,7 +372,3 @@ def _warps(block: int) -> int:
 def _divisor(wanted: int, of: int) -> int:
     """The largest power of two up to `wanted` that divides `of`."""
     return min(wanted, of & -of)
-
-
-def _depth(tiles: Tiles, of: int) -> int:
-    return _divisor(tiles.depth, of)

@@ -26,9 +26,10 @@ class Operations(Protocol):
     geglu: Any
     rotate_store: Any
     attention: Any
+    norm: Any
     qkv: Any
     gate_up: Any
-    gated: Any
+    branch: Any
     leave: Any
     enter: Any
 
@@ -118,11 +119,14 @@ class Fused:
         return x.view(noise.shape)
 
     def _layers(self, x: Tensor, styles: StepStyles, place: Place, guide: Guide, cache: Sequence[KeyValue]) -> Tensor:
-        for layer, (first, second), own in zip(self._expert.layers, styles.layers, cache, strict=True):
-            q = self.do.qkv(x, layer.qkv.weight, first, guide, self.heads, place, own)
-            self.do.gated(self.do.attention(q, self.heads, place, own), layer.o.weight, x, first, guide, place)
-            h = self.do.gate_up(x, layer.mlp.both.weight, second, guide, place)
-            self.do.gated(h, layer.down.weight, x, second, guide, place)
+        y = self.do.norm(x, styles.layers[0][0], guide, place)
+        behind = [first for first, _ in styles.layers[1:]] + [None]
+        for layer, (first, second), then, own in zip(self._expert.layers, styles.layers, behind, cache, strict=True):
+            seen = self.do.attention(self.do.qkv(y, layer.qkv.weight, self.heads, place, own), self.heads, place, own)
+            y = self.do.branch(seen, layer.o.weight, x, first, second, guide, place)
+            y = self.do.branch(
+                self.do.gate_up(y, layer.mlp.both.weight), layer.down.weight, x, second, then, guide, place
+            )
         return x
 
     @torch.no_grad()
@@ -131,32 +135,22 @@ class Fused:
         table = self._ends.tables(grid)
         if self.config.adarms:
             return self._adarms_styles(table)
-        layers, width = self._expert.layers, self.config.expert.width
-        ones = torch.ones(width, device=table.device)
-
-        def neutral(out: int) -> Style:
-            return Style((ones, ones), (torch.zeros(out, device=table.device),) * 2, (ones, ones))
-
-        pairs = [(neutral(len(layer.qkv.weight)), neutral(len(layer.mlp.both.weight))) for layer in layers]
-        return [StepStyles(pairs, neutral(width), (row, table[-1])) for row in table[:-1]]
+        width = self.config.expert.width
+        one, zero = torch.ones(width, device=table.device), torch.zeros(width, device=table.device)
+        neutral = Style((one, one), (zero, zero), (one, one))
+        layers = [(neutral, neutral)] * len(self._expert.layers)
+        return [StepStyles(layers, neutral, (row, table[-1])) for row in table[:-1]]
 
     def _adarms_styles(self, table: Tensor) -> list[StepStyles]:
-        norms: list[list[Style]] = []
-        for index, weight in enumerate(self._styled_weights()):
-            scale, shift, gate = table[:, index].unbind(1)  # [steps + 1, width] each
-            offset = shift if weight is None else shift @ weight.float().T
-            rows = zip(scale[:-1], offset[:-1], gate[:-1], strict=True)
-            zero = (scale[-1], offset[-1], gate[-1])
-            norms.append([Style(*((now, then) for now, then in zip(row, zero, strict=True))) for row in rows])
-        bias = (self._ends.into.bias,) * 2
-        return [
-            StepStyles(list(zip(row[:-1:2], row[1::2], strict=True)), row[-1], bias) for row in zip(*norms, strict=True)
-        ]
-
-    def _styled_weights(self) -> list[Tensor | None]:
-        """The product behind each norm of the expert; none behind the last."""
-        pairs = [(layer.qkv.weight, layer.mlp.both.weight) for layer in self._expert.layers]
-        return [weight for pair in pairs for weight in pair] + [None]
+        """Of a table [steps + 1, norms, 3, width]: scale, shift and gate."""
+        bias, rows = (self._ends.into.bias,) * 2, []
+        for step in table[:-1]:
+            norms = [
+                Style(*((now, zero) for now, zero in zip(own, then, strict=True)))
+                for own, then in zip(step, table[-1], strict=True)
+            ]
+            rows.append(StepStyles(list(zip(norms[:-1:2], norms[1::2], strict=True)), norms[-1], bias))
+        return rows
 
 
 def heads_of(config: GemmaConfig) -> Heads:

@@ -59,25 +59,33 @@ def attention(q: Tensor, heads: Heads, place: Place, cache: KeyValue) -> Tensor:
     return seen.reshape(len(q), -1).to(q.dtype)
 
 
-def qkv(x: Tensor, weight: Tensor, style: Style, guide: Guide, heads: Heads, place: Place, cache: KeyValue) -> Tensor:
-    """Rotated queries [M, query * dim] of the adaRMS norm of x [M, W]; keys and values go into the cache."""
-    y = _product(x, weight, style, guide, place).unflatten(-1, (-1, heads.dim))
+def norm(x: Tensor, style: Style, guide: Guide, place: Place) -> Tensor:
+    """The adaRMS norm of x [M, W]."""
+    return _styled(x, style, guide, place).to(x.dtype)
+
+
+def qkv(a: Tensor, weight: Tensor, heads: Heads, place: Place, cache: KeyValue) -> Tensor:
+    """Rotated queries in the first columns of [M, ...] from normed a [M, W]; keys and values go into the cache."""
+    y = F.linear(_wide(a), weight.to(_wide(a).dtype)).unflatten(-1, (-1, heads.dim))
     turned = _rotated(y[:, : heads.query + heads.kv], place)
-    y = torch.cat([turned, y[:, heads.query + heads.kv :]], dim=1).to(x.dtype)
+    y = torch.cat([turned, y[:, heads.query + heads.kv :]], dim=1).to(a.dtype)
     _store(y[:, heads.query :], heads, place, cache)
     return y[:, : heads.query].flatten(1)
 
 
-def gate_up(x: Tensor, weight: Tensor, style: Style, guide: Guide, place: Place) -> Tensor:
-    """GeGLU [M, N] of the adaRMS norm of x [M, W]; weight [2 N, W]."""
-    gate, up = _product(x, weight, style, guide, place).chunk(2, dim=-1)
-    return (F.gelu(gate, approximate="tanh") * up).to(x.dtype)
+def gate_up(a: Tensor, weight: Tensor) -> Tensor:
+    """GeGLU [M, N] of normed a [M, W]; weight [2 N, W]."""
+    gate, up = F.linear(_wide(a), weight.to(_wide(a).dtype)).chunk(2, dim=-1)
+    return (F.gelu(gate, approximate="tanh") * up).to(a.dtype)
 
 
-def gated(a: Tensor, weight: Tensor, x: Tensor, style: Style, guide: Guide, place: Place) -> None:
-    """x + (a w^T) * gate, into x [M, W]."""
+def branch(
+    a: Tensor, weight: Tensor, x: Tensor, style: Style, then: Style | None, guide: Guide, place: Place
+) -> Tensor | None:
+    """x + (a w^T) * gate, into x [M, W]; its adaRMS norm by the style that comes `then`."""
     gate = torch.where(_given(x, guide, place), style.gate[1], style.gate[0])
     x.copy_(_wide(x) + F.linear(_wide(a), weight.to(_wide(a).dtype)) * gate)
+    return None if then is None else norm(x, then, guide, place)
 
 
 def leave(
@@ -91,10 +99,9 @@ def leave(
     step: int,
     t: float,
 ) -> None:
-    """One Euler step of x [M, A] by the expert's output [M, W]: final norm, velocity, guidance. `offset` is the shift."""
+    """One Euler step of x [M, A] by the expert's output [M, W]: final norm, velocity, guidance."""
     given, dt = _given(x, guide, place), 1.0 / len(guide.strength)
-    styled = _normalised(_wide(hidden)) * torch.where(given, style.scale[1], style.scale[0])
-    styled = styled + torch.where(given, style.offset[1], style.offset[0])
+    styled = _styled(hidden, style, guide, place)
     v = F.linear(styled, weight.to(styled), bias.to(styled))
     share = guide.share.repeat(len(x) // place.tokens)[:, None]
     v = v - guide.strength[step] * share * (guide.previous - (x - t * v))
@@ -136,12 +143,10 @@ def _given(x: Tensor, guide: Guide, place: Place) -> Tensor:
     return (torch.arange(len(x), device=x.device) % place.tokens < guide.given)[:, None]
 
 
-def _product(x: Tensor, weight: Tensor, style: Style, guide: Guide, place: Place) -> Tensor:
-    """The adaRMS norm of x times the weights. The scale is applied and rounded in front of the product, 1 / rms behind it."""
-    w, given = _wide(x), _given(x, guide, place)
-    styled = (w * torch.where(given, style.scale[1], style.scale[0])).to(x.dtype).to(w.dtype)
-    inverse = torch.rsqrt(w.square().mean(-1, keepdim=True) + EPSILON)
-    return F.linear(styled, weight.to(w.dtype)) * inverse + torch.where(given, style.offset[1], style.offset[0])
+def _styled(x: Tensor, style: Style, guide: Guide, place: Place) -> Tensor:
+    given = _given(x, guide, place)
+    scale, shift = (torch.where(given, zero, now) for now, zero in (style.scale, style.shift))
+    return _normalised(_wide(x)) * scale + shift
 
 
 def _rotated(x: Tensor, place: Place) -> Tensor:

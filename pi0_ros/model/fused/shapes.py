@@ -36,11 +36,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Style:
-    """adaRMS of one norm and the product behind it, float32: `scale` [width] of the columns, `offset` [out] added to the
-    product (the shift times the weights), `gate` [width] of the branch. Each now and at time zero, for given rows."""
+    """adaRMS of one norm, float32 [width]: `scale` and `shift` of the normed numbers, `gate` of the branch behind them.
+    Each now and at time zero, for given rows."""
 
     scale: tuple[Tensor, Tensor]
-    offset: tuple[Tensor, Tensor]
+    shift: tuple[Tensor, Tensor]
     gate: tuple[Tensor, Tensor]
 
 

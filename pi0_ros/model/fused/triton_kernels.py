@@ -23,10 +23,9 @@ def _gelu(x):
 
 
 @triton.jit
-def _ahead(weight, rows, K: tl.constexpr, LINES: tl.constexpr):
-    """Ask for [rows, K] weights before the kernel in front has ended."""
-    at = tl.arange(0, LINES)
-    pointers = weight + rows[:, None] * K + (at * (K // LINES))[None, :]
+def _ahead(pointer, rows, stride, LINES: tl.constexpr):
+    """Ask for the first lines of 128 bytes of [rows, stride] 16-bit numbers, while the kernel in front still runs."""
+    pointers = pointer + rows[:, None] * stride + (tl.arange(0, LINES) * 64)[None, :]
     tl.inline_asm_elementwise(
         "prefetch.global.L2 [$1]; mov.u32 $0, 0;",
         "=r,l",
@@ -38,110 +37,19 @@ def _ahead(weight, rows, K: tl.constexpr, LINES: tl.constexpr):
 
 
 @triton.jit
-def _styled(x, scale, zero_scale, rk, given):
-    """x [m, k] times the columns' scale, that of time zero for given rows."""
-    now = tl.load(scale + rk)
-    zero = tl.load(zero_scale + rk)
-    return x * tl.where(given[:, None], zero[None, :], now[None, :])
-
-
-@triton.jit
 def qkv(
-    x_ptr, weight, scale, zero_scale, offset, zero_offset, given_ptr, rope, q_ptr, k_ptr, v_ptr,
+    a_ptr, weight, rope, q_ptr, k_ptr, v_ptr,
     M, T, start, capacity,
     K: tl.constexpr, HEADS: tl.constexpr, KV: tl.constexpr, D: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
-    """adaRMS, query, key and value products, rotation; keys and values go into the cache."""
+    """Query, key and value products, rotation; keys and values go into the cache."""
     first = tl.program_id(0) * BN
     rn = first + tl.arange(0, BN)
     rm = tl.program_id(1) * BM + tl.arange(0, BM)
-    if PDL:
+    if PDL > 1:
         _ahead(weight, rn, K, K // 64)
-        tl.extra.cuda.gdc_wait()
-        tl.extra.cuda.gdc_launch_dependents()
-    here = rm < M
-    t = rm % T
-    given = t < tl.load(given_ptr)
-    acc = tl.zeros((BM, BN), tl.float32)
-    squares = tl.zeros((BM,), tl.float32)
-    for k in range(0, K, BK):
-        rk = k + tl.arange(0, BK)
-        x = tl.load(x_ptr + rm[:, None] * K + rk[None, :], here[:, None], 0.0).to(tl.float32)
-        w = tl.load(weight + rn[:, None] * K + rk[None, :])
-        squares += tl.sum(x * x, 1)
-        acc = tl.dot(_styled(x, scale, zero_scale, rk, given).to(w.dtype), tl.trans(w), acc, input_precision="ieee")
-    y = acc * tl.rsqrt(squares / K + EPSILON)[:, None]
-    y += tl.where(given[:, None], tl.load(zero_offset + rn)[None, :], tl.load(offset + rn)[None, :])
-    head = first // D
-    column = rn % D
-    if head < HEADS + KV:
-        pairs = (first % D) // 2 + tl.arange(0, BN // 2)
-        at = rope + rm[:, None] * D + pairs[None, :] * 2
-        cos = tl.load(at, here[:, None], 0.0)
-        sin = tl.load(at + 1, here[:, None], 0.0)
-        even, odd = tl.split(tl.reshape(y, (BM, BN // 2, 2)))
-        y = tl.reshape(tl.join(even * cos - odd * sin, even * sin + odd * cos), (BM, BN))
-    if head < HEADS:
-        tl.store(q_ptr + rm[:, None] * (HEADS * D) + rn[None, :], y.to(q_ptr.dtype.element_ty), here[:, None])
-    else:
-        own = tl.where(head < HEADS + KV, head - HEADS, head - HEADS - KV)
-        place = (((rm // T) * KV + own) * capacity + start + t) * D
-        if head < HEADS + KV:
-            tl.store(k_ptr + place[:, None] + column[None, :], y.to(k_ptr.dtype.element_ty), here[:, None])
-        else:
-            tl.store(v_ptr + place[:, None] + column[None, :], y.to(v_ptr.dtype.element_ty), here[:, None])
-
-
-@triton.jit
-def gate_up(
-    x_ptr, weight, scale, zero_scale, offset, zero_offset, given_ptr, out_ptr,
-    M, T, N,
-    K: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PDL: tl.constexpr,
-):  # fmt: skip
-    """adaRMS, gate and up products, GeGLU; weight [2 N, K], the gate's rows first."""
-    rn = tl.program_id(0) * BN + tl.arange(0, BN)
-    rm = tl.program_id(1) * BM + tl.arange(0, BM)
-    if PDL:
-        _ahead(weight, rn, K, K // 64)
-        _ahead(weight, N + rn, K, K // 64)
-        tl.extra.cuda.gdc_wait()
-        tl.extra.cuda.gdc_launch_dependents()
-    here = rm < M
-    given = rm % T < tl.load(given_ptr)
-    gate = tl.zeros((BM, BN), tl.float32)
-    up = tl.zeros((BM, BN), tl.float32)
-    squares = tl.zeros((BM,), tl.float32)
-    for k in range(0, K, BK):
-        rk = k + tl.arange(0, BK)
-        x = tl.load(x_ptr + rm[:, None] * K + rk[None, :], here[:, None], 0.0).to(tl.float32)
-        wg = tl.load(weight + rn[:, None] * K + rk[None, :])
-        wu = tl.load(weight + (N + rn)[:, None] * K + rk[None, :])
-        squares += tl.sum(x * x, 1)
-        a = _styled(x, scale, zero_scale, rk, given).to(wg.dtype)
-        gate = tl.dot(a, tl.trans(wg), gate, input_precision="ieee")
-        up = tl.dot(a, tl.trans(wu), up, input_precision="ieee")
-    inverse = tl.rsqrt(squares / K + EPSILON)[:, None]
-    gate = gate * inverse + tl.where(given[:, None], tl.load(zero_offset + rn)[None, :], tl.load(offset + rn)[None, :])
-    rn_up = N + rn
-    up = up * inverse + tl.where(
-        given[:, None], tl.load(zero_offset + rn_up)[None, :], tl.load(offset + rn_up)[None, :]
-    )
-    y = _gelu(gate) * up
-    tl.store(out_ptr + rm[:, None] * N + rn[None, :], y.to(out_ptr.dtype.element_ty), here[:, None])
-
-
-@triton.jit
-def gated(
-    a_ptr, weight, x_ptr, gate, zero_gate, given_ptr,
-    M, T, N,
-    K: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PDL: tl.constexpr,
-):  # fmt: skip
-    """x + (a w^T) * gate, into x."""
-    rn = tl.program_id(0) * BN + tl.arange(0, BN)
-    rm = tl.program_id(1) * BM + tl.arange(0, BM)
-    if PDL:
-        _ahead(weight, rn, K, K // 64)
+    if PDL > 0:
         tl.extra.cuda.gdc_wait()
         tl.extra.cuda.gdc_launch_dependents()
     here = rm < M
@@ -151,11 +59,109 @@ def gated(
         a = tl.load(a_ptr + rm[:, None] * K + rk[None, :], here[:, None], 0.0)
         w = tl.load(weight + rn[:, None] * K + rk[None, :])
         acc = tl.dot(a, tl.trans(w), acc, input_precision="ieee")
-    given = rm % T < tl.load(given_ptr)
-    strength = tl.where(given[:, None], tl.load(zero_gate + rn)[None, :], tl.load(gate + rn)[None, :])
-    at = x_ptr + rm[:, None] * N + rn[None, :]
-    x = tl.load(at, here[:, None], 0.0).to(tl.float32)
-    tl.store(at, (x + acc * strength).to(x_ptr.dtype.element_ty), here[:, None])
+    head = first // D
+    column = rn % D
+    if head < HEADS + KV:
+        pairs = (first % D) // 2 + tl.arange(0, BN // 2)
+        at = rope + rm[:, None] * D + pairs[None, :] * 2
+        cos = tl.load(at, here[:, None], 0.0)
+        sin = tl.load(at + 1, here[:, None], 0.0)
+        even, odd = tl.split(tl.reshape(acc, (BM, BN // 2, 2)))
+        acc = tl.reshape(tl.join(even * cos - odd * sin, even * sin + odd * cos), (BM, BN))
+    y = acc.to(q_ptr.dtype.element_ty)
+    if head < HEADS:
+        tl.store(q_ptr + rm[:, None] * (HEADS * D) + rn[None, :], y, here[:, None])
+    else:
+        own = tl.where(head < HEADS + KV, head - HEADS, head - HEADS - KV)
+        place = (((rm // T) * KV + own) * capacity + start + rm % T) * D
+        if head < HEADS + KV:
+            tl.store(k_ptr + place[:, None] + column[None, :], y, here[:, None])
+        else:
+            tl.store(v_ptr + place[:, None] + column[None, :], y, here[:, None])
+
+
+@triton.jit
+def gate_up(
+    a_ptr, weight, out_ptr,
+    M, N,
+    K: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PDL: tl.constexpr,
+):  # fmt: skip
+    """Gate and up products, GeGLU; weight [2 N, K], the gate's rows first."""
+    rn = tl.program_id(0) * BN + tl.arange(0, BN)
+    rm = tl.program_id(1) * BM + tl.arange(0, BM)
+    if PDL > 1:
+        _ahead(weight, rn, K, K // 64)
+        _ahead(weight, N + rn, K, K // 64)
+    if PDL > 0:
+        tl.extra.cuda.gdc_wait()
+        tl.extra.cuda.gdc_launch_dependents()
+    here = rm < M
+    gate = tl.zeros((BM, BN), tl.float32)
+    up = tl.zeros((BM, BN), tl.float32)
+    for k in range(0, K, BK):
+        rk = k + tl.arange(0, BK)
+        a = tl.load(a_ptr + rm[:, None] * K + rk[None, :], here[:, None], 0.0)
+        wg = tl.load(weight + rn[:, None] * K + rk[None, :])
+        wu = tl.load(weight + (N + rn)[:, None] * K + rk[None, :])
+        gate = tl.dot(a, tl.trans(wg), gate, input_precision="ieee")
+        up = tl.dot(a, tl.trans(wu), up, input_precision="ieee")
+    y = _gelu(gate) * up
+    tl.store(out_ptr + rm[:, None] * N + rn[None, :], y.to(out_ptr.dtype.element_ty), here[:, None])
+
+
+@triton.jit
+def parts(
+    a_ptr, weight, part_ptr,
+    M, N, K,
+    KC: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PDL: tl.constexpr,
+):  # fmt: skip
+    """a w^T over one of several stretches of K, in float32, for `close`."""
+    rn = tl.program_id(0) * BN + tl.arange(0, BN)
+    rm = tl.program_id(1) * BM + tl.arange(0, BM)
+    split = tl.program_id(2)
+    if PDL > 1:
+        _ahead(weight + split * KC, rn, K, KC // 64)
+    if PDL > 0:
+        tl.extra.cuda.gdc_wait()
+        tl.extra.cuda.gdc_launch_dependents()
+    here = rm < M
+    acc = tl.zeros((BM, BN), tl.float32)
+    for k in range(0, KC, BK):
+        rk = split * KC + k + tl.arange(0, BK)
+        a = tl.load(a_ptr + rm[:, None] * K + rk[None, :], here[:, None], 0.0)
+        w = tl.load(weight + rn[:, None] * K + rk[None, :])
+        acc = tl.dot(a, tl.trans(w), acc, input_precision="ieee")
+    tl.store(part_ptr + (split * M + rm)[:, None] * N + rn[None, :], acc, here[:, None])
+
+
+@triton.jit
+def close(
+    x_ptr, part_ptr, gate, zero_gate, scale, zero_scale, shift, zero_shift, given_ptr, y_ptr,
+    M, T,
+    W: tl.constexpr, BW: tl.constexpr, SPLITS: tl.constexpr, NORM: tl.constexpr, PDL: tl.constexpr,
+):  # fmt: skip
+    """The parts of a branch added up, times its gate onto x; and the next adaRMS norm of x."""
+    if PDL > 0:
+        tl.extra.cuda.gdc_wait()
+        tl.extra.cuda.gdc_launch_dependents()
+    m = tl.program_id(0)
+    rw = tl.arange(0, BW)
+    real = rw < W
+    given = m % T < tl.load(given_ptr)
+    x = tl.load(x_ptr + m * W + rw, real, 0.0)
+    if SPLITS > 0:
+        branch = tl.zeros((BW,), tl.float32)
+        for s in tl.static_range(SPLITS):
+            branch += tl.load(part_ptr + (s * M + m) * W + rw, real, 0.0).to(tl.float32)
+        strength = tl.where(given, tl.load(zero_gate + rw, real, 0.0), tl.load(gate + rw, real, 0.0))
+        x = (x.to(tl.float32) + branch * strength).to(x.dtype)
+        tl.store(x_ptr + m * W + rw, x, real)
+    if NORM:
+        wide = x.to(tl.float32)
+        a = tl.where(given, tl.load(zero_scale + rw, real, 0.0), tl.load(scale + rw, real, 0.0))
+        b = tl.where(given, tl.load(zero_shift + rw, real, 0.0), tl.load(shift + rw, real, 0.0))
+        y = wide * tl.rsqrt(tl.sum(wide * wide, 0) / W + EPSILON) * a + b
+        tl.store(y_ptr + m * W + rw, y.to(y_ptr.dtype.element_ty), real)
 
 
 @triton.jit
@@ -167,15 +173,21 @@ def attend(
 ):  # fmt: skip
     """Attention over one part of the keys. A row is a token and a query head; all heads of a key head share its keys.
 
-    With one part the answer is written, else the sum, its largest score and its weight, for `merge`.
+    With one part the answer is written, else that of the part, its largest score and its weight, for `merge`.
     """
     GROUP: tl.constexpr = HEADS // KV
-    if PDL:
+    split = tl.program_id(1)
+    row = tl.program_id(2)
+    base = row.to(tl.int64) * capacity * D
+    if PDL > 1:
+        for n in tl.static_range(0, CHUNK, BN):
+            near = tl.minimum(split * CHUNK + n + tl.arange(0, BN), keys - 1)
+            _ahead(k_ptr + base, near, D, D // 64)
+            _ahead(v_ptr + base, near, D, D // 64)
+    if PDL > 0:
         tl.extra.cuda.gdc_wait()
         tl.extra.cuda.gdc_launch_dependents()
     rows = T * GROUP
-    split = tl.program_id(1)
-    row = tl.program_id(2)
     b = row // KV
     kv = row % KV
     r = tl.program_id(0) * BM + tl.arange(0, BM)
@@ -183,7 +195,6 @@ def attend(
     rd = tl.arange(0, D)
     at = (b * T + r // GROUP) * q_row + (kv * GROUP + r % GROUP) * D
     q = tl.load(q_ptr + at[:, None] + rd[None, :], here[:, None], 0.0)
-    base = row.to(tl.int64) * capacity * D
     top = tl.full((BM,), HIDDEN, tl.float32)
     weight = tl.zeros((BM,), tl.float32)
     acc = tl.zeros((BM, D), tl.float32)
@@ -202,13 +213,13 @@ def attend(
         weight = weight * shrink + tl.sum(p, 1)
         acc = tl.dot(p.to(v.dtype), v, acc * shrink[:, None], input_precision="ieee")
         top = higher
+    y = (acc / weight[:, None]).to(out_ptr.dtype.element_ty)
     if SPLITS == 1:
         at = (b * T + r // GROUP) * (HEADS * D) + (kv * GROUP + r % GROUP) * D
-        y = acc / weight[:, None]
-        tl.store(out_ptr + at[:, None] + rd[None, :], y.to(out_ptr.dtype.element_ty), here[:, None])
+        tl.store(out_ptr + at[:, None] + rd[None, :], y, here[:, None])
     else:
         index = (split * tl.num_programs(2) + row) * rows + r
-        tl.store(part_ptr + index[:, None] * D + rd[None, :], acc, here[:, None])
+        tl.store(part_ptr + index[:, None] * D + rd[None, :], y, here[:, None])
         tl.store(sums_ptr + index * 2, top, here)
         tl.store(sums_ptr + index * 2 + 1, weight, here)
 
@@ -221,7 +232,7 @@ def merge(
 ):  # fmt: skip
     """The parts of one row of `attend` put together."""
     GROUP: tl.constexpr = HEADS // KV
-    if PDL:
+    if PDL > 0:
         tl.extra.cuda.gdc_wait()
         tl.extra.cuda.gdc_launch_dependents()
     rd = tl.arange(0, D)
@@ -233,9 +244,9 @@ def merge(
     acc = tl.zeros((D,), tl.float32)
     for s in tl.static_range(SPLITS):
         at = s * rows_of_all + index
-        share = tl.exp2(tl.load(sums_ptr + at * 2) - top)
-        total += share * tl.load(sums_ptr + at * 2 + 1)
-        acc += share * tl.load(part_ptr + at * D + rd)
+        share = tl.exp2(tl.load(sums_ptr + at * 2) - top) * tl.load(sums_ptr + at * 2 + 1)
+        total += share
+        acc += share * tl.load(part_ptr + at * D + rd).to(tl.float32)
     rows = T * GROUP
     row = index // rows
     r = index % rows
@@ -252,7 +263,7 @@ def advance(
     LEAVE: tl.constexpr, ENTER: tl.constexpr, SILU: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     """One action row from a step into the next one: final norm, velocity, guidance, Euler step (LEAVE); token (ENTER)."""
-    if PDL:
+    if PDL > 0:
         tl.extra.cuda.gdc_wait()
         tl.extra.cuda.gdc_launch_dependents()
     m = tl.program_id(0)
@@ -265,7 +276,7 @@ def advance(
         squares = 0.0
         velocity = tl.zeros((BA,), tl.float32)
         shifted = tl.zeros((BA,), tl.float32)
-        for k in range(0, W, BW):
+        for k in tl.static_range(0, W, BW):
             rk = k + tl.arange(0, BW)
             h = tl.load(hidden_ptr + m * W + rk).to(tl.float32)
             squares += tl.sum(h * h, 0)
@@ -281,7 +292,7 @@ def advance(
     x = tl.where(given, previous, x)
     tl.store(x_ptr + m * A + ra, x, real)
     if ENTER:
-        for k in range(0, W, BW):
+        for k in tl.static_range(0, W, BW):
             rk = k + tl.arange(0, BW)
             w = tl.load(in_weight + rk[:, None] * A + ra[None, :], real[None, :], 0.0)
             bias = tl.where(given, tl.load(zero_in_bias + rk), tl.load(in_bias + rk))
@@ -297,24 +308,23 @@ def rotate_store(
     T, start, capacity,
     HEADS: tl.constexpr, KV: tl.constexpr, D: tl.constexpr,
 ):  # fmt: skip
-    """Rotates one head of a row's queries in place; rotated keys and values go into the cache."""
+    """Rotates a row's queries in place; rotated keys and values go into the cache."""
     m = tl.program_id(0)
-    head = tl.program_id(1)
     rd = tl.arange(0, D)
-    at = qkv_ptr + m * ((HEADS + 2 * KV) * D) + head * D + rd
-    x = tl.load(at)
-    even, odd = tl.split(tl.reshape(x.to(tl.float32), (D // 2, 2)))
     cos, sin = tl.split(tl.reshape(tl.load(rope + m * D + rd), (D // 2, 2)))
-    turned = tl.reshape(tl.join(even * cos - odd * sin, even * sin + odd * cos), (D,)).to(x.dtype)
-    if head < HEADS:
-        tl.store(at, turned)
-    else:
-        own = tl.where(head < HEADS + KV, head - HEADS, head - HEADS - KV)
-        place = (((m // T) * KV + own) * capacity + start + m % T) * D + rd
+    for head in tl.static_range(HEADS + 2 * KV):
+        at = qkv_ptr + m * ((HEADS + 2 * KV) * D) + head * D + rd
+        x = tl.load(at)
         if head < HEADS + KV:
-            tl.store(k_ptr + place, turned)
+            even, odd = tl.split(tl.reshape(x.to(tl.float32), (D // 2, 2)))
+            x = tl.reshape(tl.join(even * cos - odd * sin, even * sin + odd * cos), (D,)).to(x.dtype)
+        place = ((m // T) * KV * capacity + start + m % T) * D + rd
+        if head < HEADS:
+            tl.store(at, x)
+        elif head < HEADS + KV:
+            tl.store(k_ptr + place + (head - HEADS) * capacity * D, x)
         else:
-            tl.store(v_ptr + place, x)
+            tl.store(v_ptr + place + (head - HEADS - KV) * capacity * D, x)
 
 
 @triton.jit

@@ -8,10 +8,18 @@ from setuptools import find_packages, setup
 HERE = os.path.dirname(os.path.abspath(__file__))
 SHARED = ("config", "urdf", "checkpoints")
 
-TRAIN = ["av", "matplotlib", "pyarrow"]
+# pi0_ros/ros/missing.py tells the same packages where one of their modules is missing.
+CORE = ["daqp", "numpy>=1.26", "pillow", "pyyaml", "ruckig", "simplejpeg", "xacro"]
+ROBOT = ["mcap", "mcap-ros2-support", "msgpack", "websockets>=15"]
+LOCAL = ["safetensors", "scipy", "sentencepiece", "tokenizers", "torch>=2.5"]
+RECORD = ["av", "mcap", "mcap-ros2-support", "pyarrow"]
 SIM = ["mujoco"]
+PLOT = ["matplotlib"]
 JAX = ["tensorstore"]
 ONNX = ["onnx", "onnxruntime", "onnxscript"]
+# Where a ROS is sourced, its own OpenCV goes with its own NumPy; elsewhere the simulation's pictures need one.
+PICTURES = ["opencv-python-headless", "transforms3d"]
+TRAIN = LOCAL + RECORD + SIM + PLOT + PICTURES
 TEST = ["hypothesis", "import-linter", "mypy", "pytest", "pytest-timeout", "ruff", "types-PyYAML"]
 
 
@@ -36,33 +44,18 @@ setup(
     packages=find_packages(include=["pi0_ros", "pi0_ros.*"]),
     data_files=list(shared_files()),
     python_requires=">=3.11",
-    install_requires=[
-        "daqp",
-        "mcap",
-        "mcap-ros2-support",
-        "msgpack",
-        "numpy>=1.26",
-        "opencv-python-headless",
-        "pillow",
-        "pyyaml",
-        "ruckig",
-        "safetensors",
-        "scipy",
-        "sentencepiece",
-        "simplejpeg",
-        "tokenizers",
-        "torch>=2.5",
-        "transforms3d",
-        "websockets",
-        "xacro",
-    ],
+    install_requires=CORE,
     extras_require={
-        "train": TRAIN + SIM,
+        "robot": ROBOT,
+        "local": LOCAL,
+        "record": RECORD,
+        "train": TRAIN,
         "sim": SIM,
+        "plot": PLOT,
         "jax": JAX,
         "onnx": ONNX,
         "gpu": ["onnxruntime-gpu"],
-        "test": TEST + TRAIN + SIM + JAX + ONNX,
+        "test": TEST + ROBOT + TRAIN + JAX + ONNX,
     },
     entry_points={"console_scripts": ["pi0 = pi0_ros.cli:main"]},
 )

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 from pi0_ros import commands
+from pi0_ros.ros.missing import missing_module
 
 FAILURE = 1
 INTERRUPTED = 130
@@ -56,6 +57,8 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         named = f"{error.filename}: " if error.filename is not None else ""
         return f"{named}{error.strerror}"
+    if missing := missing_module(error):
+        return missing
     text = " ".join(str(error).split())
     if type(error).__module__.startswith("pi0_ros."):
         return text
@@ -87,7 +90,11 @@ def main(argv: Sequence[str] | None = None, package: ModuleType = commands) -> i
     if not argv or argv[0] not in command_names(package):
         overview(package).parse_args(argv)
         return FAILURE
-    module = importlib.import_module(f"{package.__name__}.{argv[0]}")
+    try:
+        module = importlib.import_module(f"{package.__name__}.{argv[0]}")
+    except ImportError as error:
+        print(f"pi0: {one_line(error)}", file=sys.stderr)
+        return FAILURE
     return guarded(module.run, command_parser(module).parse_args(argv))
 
 

@@ -3,6 +3,8 @@
 import sys
 
 if sys.argv[:1] == ["-m"]:  # so Python says while it looks for the module to run, before the heavy imports
+    from pi0_ros.ros.missing import explain_missing_modules
     from pi0_ros.ros.signals import leave_quietly_while_loading
 
+    explain_missing_modules()
     leave_quietly_while_loading()

@@ -12,6 +12,7 @@ from pathlib import Path
 from pi0_ros.control import Record
 from pi0_ros.data.blackbox_file import write_black_box
 from pi0_ros.ros.loop import calm_down
+from pi0_ros.ros.missing import missing_module
 
 
 class BlackBoxWriter:
@@ -69,7 +70,7 @@ class BlackBoxWriter:
 def why_not(error: Exception) -> str:
     """Why a black box was not written, with the way out, as a sentence."""
     if isinstance(error, ImportError):
-        return f"the black box needs the Python module {error.name}: pip install mcap mcap-ros2-support"
+        return f"the black box could not be written: {missing_module(error) or error}"
     if isinstance(error, OSError):
         return f"the black box could not be written: {error}"
     return f"the black box could not be written: {type(error).__name__}: {error}"

@@ -17,6 +17,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from pi0_ros.ros.clock import Clocks
 from pi0_ros.ros.diagnostics import ERROR, WARN, Diagnostics, Health
+from pi0_ros.ros.missing import missing_module
 from pi0_ros.ros.parameters import Parameter, ParameterError, Parameters
 from pi0_ros.ros.sim_time import SimTimeWatch
 
@@ -250,6 +251,11 @@ class ManagedNode(LifecycleNode):
             self.get_logger().error(f"cannot {name}: {error}")
             return FAILURE
         except Exception as error:  # noqa: BLE001 - rclpy would drop it without a word
+            sentence = missing_module(error)
+            if sentence:
+                self.note_stop(sentence)
+                self.get_logger().error(f"cannot {name}: {sentence}")
+                return FAILURE
             self.note_stop(f"{name} failed: {error!r}")
             self.get_logger().error(f"cannot {name}:\n{traceback.format_exc()}")
             return FAULT

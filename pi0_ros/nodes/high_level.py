@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import traceback
 from collections.abc import Callable
@@ -13,10 +14,11 @@ from pi0_ros.nodes.policy import LONGEST_PROMPT
 from pi0_ros.nodes.weights import MODEL_PARAMETERS, Weights
 from pi0_ros.policy import Observation, PolicyError
 from pi0_ros.robot import RobotError, load_robot
-from pi0_ros.ros.bounded import listen
+from pi0_ros.ros.any_publisher import subscribe_to_any
 from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Health
 from pi0_ros.ros.lifecycle import HALT, ManagedNode
 from pi0_ros.ros.parameters import Parameter, ParameterError
+from pi0_ros.ros.prompt_source import OVERRIDE, one_line
 from pi0_ros.ros.qos import LATCHED
 from pi0_ros.ros.run import Signals, run
 from pi0_ros.ros.senses import PICTURE_FROZEN, Senses, View
@@ -45,13 +47,15 @@ class Decision:
         return text == self.subtask
 
 
-def refusal(text: str) -> str:
-    """Why a decoded text is no subtask, "" where it is one."""
+def refusal(text: str, pattern: str = ".+") -> str:
+    """Why a decoded text is no subtask, "" where it is one: it has to match `pattern` as a whole."""
     if not text.strip():
         return "empty text"
     if len(text) > LONGEST_SUBTASK:
         return f"text of {len(text)} characters, at most {LONGEST_SUBTASK}"
-    return "" if text.isprintable() else "text with unprintable characters"
+    if not text.isprintable():
+        return "text with unprintable characters"
+    return "" if re.fullmatch(pattern, text) else f"text that does not match {pattern}"
 
 
 class HighLevelNode(ManagedNode):
@@ -82,19 +86,27 @@ class HighLevelNode(ManagedNode):
         self._ask = threading.Condition()
 
     def setup(self) -> None:
-        """Load robot and checkpoint; refuse a checkpoint without a text head."""
+        """Load robot and checkpoint; one that was not trained to give subtasks is never asked, the task is passed on."""
         self.robot = load_robot(self.values.robot)
         self._policy = self._weights.get(self.values, self.robot)
-        if not self._policy.contract.has_text_head:
-            raise PolicyError(f"checkpoint {self.values.checkpoint} decodes no text; run with high_level:=false")
+        self._asks = self._policy.contract.gives_subtasks
+        if not self._asks:
+            self.get_logger().warning(
+                f"checkpoint {self.values.checkpoint} was not trained to give subtasks: the task goes to the policy as it is"
+                " (if it was, say in which form: subtasks in its policy YAML)"
+            )
         self._task, self._new, self._reason, self._failure = "", False, "waiting for a task", ""
         self._decision = Decision(self.values.agree)
         self._answers = self._refused = self._failures = 0
-        self._last_refused, self._seconds = "", 0.0
+        self._last_refused, self._seconds, self._unfit = "", 0.0, ""
         if self._partner() is None:
             self._own_senses = Senses(self, self.robot, self.clocks, self.values.picture_frozen)
         self._publisher = self.own(self.create_publisher(String, "subtask", LATCHED))
-        self.own(listen(self, String, "task", self._on_task, LATCHED))
+        self._state_publisher = self.own(self.create_publisher(String, "high_level_state", LATCHED))
+        self._told_state, self._override = "", ""
+        for topic, callback in (("task", self._on_task), (OVERRIDE, self._on_override)):
+            for subscription in subscribe_to_any(self, String, topic, callback):
+                self.own(subscription)
 
     def start(self) -> None:
         """Start asking."""
@@ -140,6 +152,18 @@ class HighLevelNode(ManagedNode):
         if not text:
             self.get_logger().warning("empty task: nothing is asked until there is one")
 
+    def _on_override(self, message: String) -> None:
+        """An operator's word is followed by the policy itself; meanwhile the network is not asked."""
+        with self._ask:
+            self._override = one_line(message.data)
+            self._ask.notify_all()
+
+    def _tell(self, reason: str) -> None:
+        """Say on `high_level_state` why no subtask is given, "" while there is one."""
+        if reason != self._told_state:
+            self._told_state = reason
+            self._state_publisher.publish(String(data=reason))
+
     def _ask_forever(self, ending: threading.Event) -> None:
         unsure = False
         while not ending.is_set():
@@ -151,9 +175,16 @@ class HighLevelNode(ManagedNode):
                 task, new, self._new = self._task, self._new, False
             if new:
                 self._decision.restart()
-            unsure = bool(task) and self._decide(task, ending)
-            if not task:
-                self._reason = "no task yet; publish one on task"
+            if self._override:
+                unsure, self._reason = False, f"an operator's {OVERRIDE} is followed: {self._override}"
+            elif not task:
+                unsure, self._reason = False, "no task yet; publish one on task"
+            elif not self._asks:
+                unsure, self._reason = False, ""
+                self._publisher.publish(String(data=task))
+            else:
+                unsure = self._decide(task, ending)
+            self._tell(self._failure or self._reason or self._unfit)
 
     def _period(self) -> float:
         return float(self.get_parameter("period").value)
@@ -179,7 +210,7 @@ class HighLevelNode(ManagedNode):
             self.get_logger().error(f"decoding failed:\n{traceback.format_exc()}", throttle_duration_sec=5.0)
             return False
         with self._ask:
-            if ending.is_set() or task != self._task:
+            if ending.is_set() or task != self._task or self._override:
                 return False  # nobody wants to know any more
             self._failure = self._reason = ""
             return self._take(text)
@@ -193,7 +224,8 @@ class HighLevelNode(ManagedNode):
 
     def _take(self, text: str) -> bool:
         self._answers += 1
-        why = refusal(text)
+        why = refusal(text, self._policy.contract.subtasks)
+        self._unfit = f"high_level's answers are no subtasks: {why}: {text[:40]!r}" if why else ""
         if why:
             self._refused += 1
             self._last_refused = f"{why}: {text[:40]!r}"
@@ -221,6 +253,12 @@ class HighLevelNode(ManagedNode):
             return Health(ERROR, f"decoding failed: {self._failure}", values)
         if self._reason:
             return Health(WARN, f"not deciding: {self._reason}", values)
+        if self._unfit:
+            return Health(WARN, self._unfit, values)
+        if self.count_publishers("subtask") > 1:
+            return Health(WARN, f"another node publishes on subtask and is overwritten: use {OVERRIDE}", values)
+        if not self._asks:
+            return Health(OK, f"the task as it is: {self._task}", values)
         return Health(OK, f"subtask: {self._decision.subtask}", values)
 
 

@@ -24,11 +24,13 @@ from pi0_ros.policy import Observation, Plan, PlanPrefix, PolicyError
 from pi0_ros.policy.rehearsal import empty_scene
 from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.robot.spec import Kind
+from pi0_ros.ros.any_publisher import subscribe_to_any
 from pi0_ros.ros.bounded import listen
 from pi0_ros.ros.conversions import MODE_NAMES, chunk_message
 from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Health, Rate
 from pi0_ros.ros.lifecycle import HALT, ManagedNode
 from pi0_ros.ros.parameters import Parameter, ParameterError
+from pi0_ros.ros.prompt_source import OVERRIDE, PromptSource, one_line
 from pi0_ros.ros.qos import LATCHED, RELIABLE
 from pi0_ros.ros.run import Signals, run
 from pi0_ros.ros.senses import PICTURE_FROZEN, Senses, View
@@ -75,7 +77,8 @@ class PolicyNode(ManagedNode):
         self.contract = self._policy.contract
         self._cameras = tuple(self.contract.cameras)
         self._state = self.contract.needed_state(self.robot)
-        self._prompt, self._prompt_heard, self._told_prompt, self._prompt_since = "", 0.0, "", 0.0
+        self._words = PromptSource(self.values.prompt)
+        self._told_prompt, self._prompt_since, self._high_level = "", 0.0, ""
         self._situation, self._last, self._last_epoch = Situation(), -np.inf, -1
         self._sequence, self._failures, self._withheld = 0, 0, 0
         # Names of nodes are not unique, and sequences begin anew: whoever plans now is nobody who has planned before.
@@ -92,7 +95,14 @@ class PolicyNode(ManagedNode):
         self._state_publisher = self.own(self.create_publisher(String, "policy_state", LATCHED))
         self._told_state = ""
         self._tell("not active")
-        self.own(listen(self, String, self.values.prompt, self._on_prompt, LATCHED))
+        texts = {
+            self.values.prompt: self._on_prompt,
+            OVERRIDE: self._on_override,
+            "high_level_state": self._on_high_level,
+        }
+        for topic, callback in texts.items():
+            for subscription in subscribe_to_any(self, String, topic, callback):
+                self.own(subscription)
         self.own(listen(self, ExecutorState, "executor_state", self._on_executor, RELIABLE))
 
     def _rehearse(self) -> None:
@@ -128,17 +138,35 @@ class PolicyNode(ManagedNode):
 
     # --- the ROS thread ---
 
+    @property
+    def _prompt(self) -> str:
+        return self._words.text
+
     def _on_prompt(self, message: String) -> None:
-        text = " ".join(message.data.split())
-        if len(text) > LONGEST_PROMPT:
-            self.get_logger().warning(
-                f"{self.values.prompt} of {len(text)} characters refused: at most {LONGEST_PROMPT}"
-            )
+        text = one_line(message.data)
+        if self._too_long(self.values.prompt, text):
             return
-        if not text and self._prompt:
+        if not text and self._prompt and not self._words.overridden:
             self.get_logger().warning(f"empty {self.values.prompt}: planning pauses until there is one")
-        self._prompt, self._prompt_heard = text, self.clocks.steady()
+        self._words.hear(text, self.clocks.steady())
         self.senses.wake()
+
+    def _on_override(self, message: String) -> None:
+        text = one_line(message.data)
+        if self._too_long(OVERRIDE, text) or (not text and not self._words.overridden):
+            return
+        self._words.override(text)
+        self.get_logger().info(f"{OVERRIDE}: {text}" if text else f"{OVERRIDE} released: {self._words.topic} again")
+        self.senses.wake()
+
+    def _on_high_level(self, message: String) -> None:
+        self._high_level = one_line(message.data)
+
+    def _too_long(self, topic: str, text: str) -> bool:
+        if len(text) <= LONGEST_PROMPT:
+            return False
+        self.get_logger().warning(f"{topic} of {len(text)} characters refused: at most {LONGEST_PROMPT}")
+        return True
 
     def _on_executor(self, message: ExecutorState) -> None:
         if self.senses is not None:
@@ -177,9 +205,10 @@ class PolicyNode(ManagedNode):
         steady, now = self.clocks.steady(), self._situation
         if not self._prompt:
             return self._withhold(f"no {self.values.prompt} yet; publish one on {self.values.prompt}")
-        age = steady - self._prompt_heard
+        age = self._words.age(steady)
         if self.values.prompt == "subtask" and 0.0 < self._live("prompt_max_age") < age:
-            return self._withhold(f"the subtask is {age:.0f} s old; is high_level running?")
+            why = self._high_level or "is high_level running?"
+            return self._withhold(f"the subtask is {age:.0f} s old; {why}")
         if steady - now.heard > EXECUTOR_SILENT:
             return self._withhold("no executor_state; is the executor active?")
         if now.mode == "stopped":
@@ -310,6 +339,7 @@ class PolicyNode(ManagedNode):
         steady = self.clocks.steady()
         values = {
             "prompt": self._prompt,
+            "prompt_source": self._words.topic,
             "chunks": self._sequence,
             "chunks_hz": self._rate.hz(steady),
             "inference_ms_p50": self._inference.quantile(0.5) * 1e3,

@@ -20,13 +20,15 @@ from pi0_ros.data.episodes import EpisodeRecording, next_folder
 from pi0_ros.data.errors import DataError
 from pi0_ros.msg import ExecutorState
 from pi0_ros.robot import Robot, RobotError, load_robot
+from pi0_ros.ros.any_publisher import subscribe_to_any
 from pi0_ros.ros.bounded import listen
 from pi0_ros.ros.conversions import MODE_NAMES
 from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Health
 from pi0_ros.ros.lifecycle import ManagedNode
 from pi0_ros.ros.loop import Loop, give_way
 from pi0_ros.ros.parameters import Parameter, ParameterError
-from pi0_ros.ros.qos import LATCHED, RELIABLE
+from pi0_ros.ros.prompt_source import OVERRIDE, one_line
+from pi0_ros.ros.qos import RELIABLE
 from pi0_ros.ros.run import Signals, run
 from pi0_ros.ros.senses import PICTURE_FROZEN, Senses, View
 
@@ -86,11 +88,13 @@ class RecorderNode(ManagedNode):
         self.robot = load_robot(self.values.robot)
         self._lock = threading.Lock()
         self._episodes = self._new_dataset()
-        self._state, self._state_heard, self._task, self._subtask, self._why = None, 0.0, "", "", ""
+        self._state, self._state_heard, self._why = None, 0.0, ""
+        self._said: dict[str, str] = {}
         self.senses = Senses(self, self.robot, self.clocks, self.values.picture_frozen)
         self.own(listen(self, ExecutorState, "executor_state", self._on_state, RELIABLE))
-        self.own(listen(self, String, "task", partial(self._on_words, "_task"), LATCHED))
-        self.own(listen(self, String, "subtask", partial(self._on_words, "_subtask"), LATCHED))
+        for topic in ("task", "subtask", OVERRIDE):
+            for subscription in subscribe_to_any(self, String, topic, partial(self._on_words, topic)):
+                self.own(subscription)
         kept = self._episodes
         for name, answer in (("start", kept.start), ("stop", self._keep), ("discard", kept.discard)):
             self.own(self.create_service(Trigger, f"~/{name}", partial(self._on_request, answer)))
@@ -136,7 +140,15 @@ class RecorderNode(ManagedNode):
         self.senses.hear_command(message)
 
     def _on_words(self, name: str, message: String) -> None:
-        setattr(self, name, " ".join(message.data.split()))
+        self._said[name] = one_line(message.data)
+
+    @property
+    def _task(self) -> str:
+        return self._said.get("task", "")
+
+    @property
+    def _subtask(self) -> str:
+        return self._said.get(OVERRIDE, "") or self._said.get("subtask", "")
 
     def _on_request(self, answer: Any, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if not self.active:

@@ -7,6 +7,7 @@ the row before. Offsets are taken after signs and conversions, as openpi does. T
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from enum import StrEnum
@@ -146,6 +147,7 @@ class Adapter:
     0, "" and None leave a choice to the checkpoint's own files. `period` is in seconds, `horizon` in rows;
     `horizons` says it by the network's kind, where released checkpoints of one robot differ.
     `noise` is the size of the noise that plans start from: 1 as trained; less makes plans agree with one another.
+    `subtasks` is the pattern that an answer of the text head has to match whole; None: it was not trained to give any.
     `finished` are subtasks by which the network says that nothing is left to do.
     `dataset` says how recorded data call these vectors and cameras, for training.
     """
@@ -168,6 +170,7 @@ class Adapter:
     remote: Remote | None = None
     noise: float = 1.0
     finished: tuple[str, ...] = ()
+    subtasks: str | None = None
     dataset: RecordedKeys | None = None
 
     def rows(self, kind: str) -> int:
@@ -282,7 +285,7 @@ def _one_of_two(block: Block, binary: Binary, values: Array, before: Mapping[str
 
 KEYS = (
     "policy", "cameras", "high_level_cameras", "missing_cameras", "state", "actions", "hold", "period", "horizon",
-    "asset", "normalisation", "resampler", "prompt", "remote", "noise", "finished", "dataset",
+    "asset", "normalisation", "resampler", "prompt", "remote", "noise", "finished", "subtasks", "dataset",
 )  # fmt: skip
 ACTION_KEYS = ("delta", "scale", "clip", "threshold", "hysteresis")
 PROMPT_KEYS = ("kind", "dialect", "length", "state", "pad_state_to", "control_mode", "lowercase")
@@ -316,6 +319,20 @@ def adapter_of_checkpoint(config_file: Path) -> Adapter | None:
     return _located(read)
 
 
+ANY_SUBTASK = ".+"
+"""The form of a text head that is only known to have cameras of its own: it was trained to answer."""
+
+
+def _pattern(at: YamlNode) -> str:
+    """A regular expression. Raises RobotError with file, line and key where it is none."""
+    text = at.text()
+    try:
+        re.compile(text)
+    except re.error as problem:
+        raise at.error(f"{text!r} is no regular expression: {problem}") from None
+    return text
+
+
 def _located(read: Callable[[], Any]) -> Any:
     try:
         return read()
@@ -327,12 +344,13 @@ def adapter_from(root: YamlNode) -> Adapter:
     """An adapter from its YAML or JSON node. Raises RobotError with file, line and key."""
     section = root.section(*KEYS)
     state, actions = _blocks(section.need("state"), False), _blocks(section.need("actions"), True)
+    high = _optional(section, "high_level_cameras", _cameras, None)
     missing = _optional(section, "missing_cameras", lambda n: n.choice("masked", "black"), "")
     adapter = Adapter(
         name=section.need("policy").text(),
         file=root.file,
         cameras=_cameras(section.need("cameras")),
-        high_level_cameras=_optional(section, "high_level_cameras", _cameras, None),
+        high_level_cameras=high,
         missing=missing or "masked",
         state=state,
         actions=actions,
@@ -346,6 +364,7 @@ def adapter_from(root: YamlNode) -> Adapter:
         remote=_optional(section, "remote", lambda n: _remote(n, missing), None),
         noise=_optional(section, "noise", _noise, 1.0),
         finished=_optional(section, "finished", YamlNode.texts, ()),
+        subtasks=_optional(section, "subtasks", _pattern, None if high is None else ANY_SUBTASK),
         dataset=_optional(section, "dataset", _recorded_keys, None),
     )
     _check_channels(root, section, adapter)
@@ -571,6 +590,7 @@ def adapter_to_dict(adapter: Adapter) -> dict[str, Any]:
         "prompt": adapter.prompt and dict(adapter.prompt),
         "remote": adapter.remote and _remote_dict(adapter.remote),
         "finished": list(adapter.finished),
+        "subtasks": adapter.subtasks,
         "dataset": adapter.dataset and {k: v for k, v in _plain(asdict(adapter.dataset)).items() if v},
     }
     calm = {} if adapter.noise == 1.0 else {"noise": adapter.noise}

@@ -41,6 +41,12 @@ class Contract:
     resampler: str
     normalisation: str
     finished: tuple[str, ...] = ()
+    subtasks: str | None = None
+
+    @property
+    def gives_subtasks(self) -> bool:
+        """Whether the network was trained to say what to do next: it has a text head, and its adapter says in which form."""
+        return self.has_text_head and self.subtasks is not None
 
     def needed_state(self, robot: Robot) -> tuple[str, ...]:
         """What has to be known before a plan is made: what the policy measures, and positions that it holds."""
@@ -111,6 +117,7 @@ def contract_of(adapter: Adapter, pipeline: Pipeline, robot: Robot) -> Contract:
         resampler=pipeline.resampler,
         normalisation=pipeline.action_norm.method,
         finished=adapter.finished,
+        subtasks=adapter.subtasks,
     )
 
 
@@ -138,6 +145,9 @@ def check_fit(robot: Robot, contract: Contract) -> Fit:
     facts = (
         f"ok  {contract.kind} from {contract.origin}, adapter {contract.name}",
         f"ok  {contract.horizon} rows of {contract.period:g} s, normalised by {contract.normalisation}",
+        f"ok  subtasks by the network, of the form {contract.subtasks}"
+        if contract.gives_subtasks
+        else "ok  no subtasks: not trained to give any, so the task goes to the policy as it is (high_level passes it on)",
     )
     lines = tuple(line for _, lines in checks for line in lines)
     return Fit(all(ok for ok, _ in checks), (*facts, *lines, *(resting if unmeasured else ())))

@@ -148,7 +148,7 @@ class Policy:
         Raises: PolicyError where the checkpoint has no text head, the task is empty, or no picture is there.
         """
         if not self.contract.has_text_head:
-            raise PolicyError(f"{self.contract.name} is a π0 checkpoint without a text head; give subtasks yourself")
+            raise PolicyError(f"{self.contract.name} is a checkpoint without a text head; give subtasks yourself")
         cameras = self.adapter.high_level_cameras
         images = self._slots(obs.images, self.adapter.cameras if cameras is None else cameras)
         inputs = self.pipeline.subtask_inputs(images, task, self._tokenizer)

@@ -8,13 +8,16 @@ three: one for each of the two, and one for all.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
+
+from pi0_ros.robot.quoting import escape
+from pi0_ros.ros.bounded import MessageRefusedError, parse_message
 
 REMEMBERED = 64  # messages that are known again
 PAIRS = (
@@ -64,11 +67,21 @@ def subscribe_to_any(
     With a `group` that nobody spins, whoever reads the subscriptions has to know repeated messages himself
     (`Inlets.keep_together`).
     """
+    if group is not None:
+        return [
+            node.create_subscription(kind, topic, callback, qos, callback_group=group)
+            for qos in profiles(depth, latched)
+        ]
     repeats = Repeats()
 
-    def once(message: Any, info: dict[str, int]) -> None:
-        if not repeats.seen(info["source_timestamp"], repr(message)):
-            callback(message)
+    def once(data: bytes, info: Mapping[str, Any]) -> None:
+        if repeats.seen(info["source_timestamp"], data):
+            return
+        try:
+            message = parse_message(data, kind)
+        except MessageRefusedError as error:
+            node.get_logger().warning(escape(f"message on {topic} refused: {error}"), throttle_duration_sec=1.0)
+            return
+        callback(message)
 
-    heard = callback if group is not None else once
-    return [node.create_subscription(kind, topic, heard, qos, callback_group=group) for qos in profiles(depth, latched)]
+    return [node.create_subscription(kind, topic, once, qos, raw=True) for qos in profiles(depth, latched)]

@@ -3,7 +3,9 @@
 import json
 import shutil
 import threading
+from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from pi0_ros.nodes.policy import PolicyNode
 from pi0_ros.nodes.weights import Weights
 from pi0_ros.robot.spec import Kind
 from pi0_ros.ros.clock import seconds
+from pi0_ros.ros.qos import LATCHED
 
 ENOUGH = 60.0
 
@@ -398,3 +401,53 @@ def test_an_overlong_task_is_refused(stage, graph):
     policy = play()
     policy._on_prompt(String(data="x" * 500))
     assert policy._prompt == ""
+
+
+def test_an_operators_word_wins_pauses_the_network_and_gives_way_when_it_is_taken_back(
+    stage, graph, mobile, mobile_checkpoint, weights
+):
+    _, person, play = stage
+    policy = play(prompt="subtask")
+    given = _given(robot=mobile[1], checkpoint=mobile_checkpoint, period=0.2)
+    node = HighLevelNode(weights=weights, partner=lambda: policy.senses, parameter_overrides=given)
+    assert node.bring_up(), node.stop_reason
+    node._policy = network = Scripted(node._policy)
+    graph.add(node)
+    person.say("touch every block")
+    graph.wait(lambda: person.chunks and person.chunks[-1].subtask == network.answer, "a plan for the subtask", ENOUGH)
+    override = person.create_publisher(String, "subtask_override", LATCHED)
+    override.publish(String(data="wave the right arm"))
+    graph.wait(lambda: person.chunks[-1].subtask == "wave the right arm", "a plan for the operator's word", ENOUGH)
+    said = len(person.subtasks)
+    graph.wait(lambda: "wave the right arm" in person.health.get("high_level", (0, ""))[1], "the pause", ENOUGH)
+    assert person.health["policy"][2]["prompt_source"] == "subtask_override"
+    assert len(person.subtasks) <= said + 1
+    override.publish(String(data=""))
+    graph.wait(lambda: person.chunks[-1].subtask == network.answer, "the network's subtask again", ENOUGH)
+    node.shut_down("done")
+
+
+def test_a_checkpoint_that_was_not_trained_to_give_subtasks_passes_the_task_on_and_is_never_asked(
+    stage, graph, mobile, mobile_checkpoint, weights
+):
+    _, person, play = stage
+    policy = play(prompt="subtask")
+    given = _given(robot=mobile[1], checkpoint=mobile_checkpoint, period=0.2)
+    node = HighLevelNode(weights=weights, partner=lambda: policy.senses, parameter_overrides=given)
+    real = node._weights.get
+
+    class Untrained(Scripted):
+        def __init__(self, one):
+            super().__init__(one)
+            self.contract = replace(one.contract, subtasks=None)
+
+        def subtask(self, *_, **__):
+            raise AssertionError("it was asked")
+
+    node._weights = SimpleNamespace(get=lambda *a: Untrained(real(*a)), run=weights.run, drop=lambda: None)
+    assert node.bring_up(), node.stop_reason
+    graph.add(node)
+    person.say("fold the towel")
+    graph.wait(lambda: person.chunks and person.chunks[-1].subtask == "fold the towel", "a plan for the task", ENOUGH)
+    graph.wait(lambda: person.subtasks.count("fold the towel") > 2, "the task said again while it stands", ENOUGH)
+    node.shut_down("done")

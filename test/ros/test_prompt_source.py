@@ -1,0 +1,34 @@
+"""An operator's word wins until it is taken back."""
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+from pi0_ros.nodes.high_level import refusal
+from pi0_ros.ros.prompt_source import PromptSource
+
+
+def test_the_override_wins_over_later_subtasks_does_not_age_and_gives_the_newest_back():
+    words = PromptSource("subtask")
+    words.hear("touch the red block", 10.0)
+    assert (words.text, words.topic, words.age(13.0)) == ("touch the red block", "subtask", 3.0)
+    words.override("  hold\n the cup ")
+    words.hear("touch the blue block", 12.0)
+    assert (words.text, words.topic, words.age(500.0)) == ("hold the cup", "subtask_override", 0.0)
+    words.override("")
+    assert (words.text, words.topic, words.age(13.0)) == ("touch the blue block", "subtask", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [
+        ("touch the red block with the left arm", True),
+        ("done", True),
+        ("touch the red block with the left arm and run", False),
+        ("I think done", False),
+        ("touch the red block with the third arm", False),
+        ("", False),
+    ],
+)
+def test_an_answer_has_to_have_the_form_that_the_text_head_was_trained_on_as_a_whole(text, good):
+    assert (refusal(text, r"done|touch the \w+ block with the (left|right) arm") == "") is good

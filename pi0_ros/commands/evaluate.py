@@ -62,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
     print(
         f"{args.task}: {result['success_rate']:.1%} of {len(rows)} episodes, {result['steps_done']:.1%} of their steps"
     )
+    if not any(row["chunks_accepted"] for row in rows):
+        print(f"no chunk was accepted: {rows[-1]['last_refusal'] or 'none came'}")
     return 0
 
 
@@ -97,6 +99,9 @@ def _row(episode, seed: int) -> dict[str, object]:  # type: ignore[no-untyped-de
         "seconds": round(episode.seconds, 3),
         "done": episode.done,
         "total": episode.total,
+        "chunks_accepted": episode.steps[-1].counters.chunks_accepted,
+        "chunks_refused": episode.steps[-1].counters.chunks_rejected,
+        "last_refusal": episode.refusal,
     }
 
 

@@ -82,6 +82,9 @@ class Executor:
         self._position = np.array([k is Kind.POSITION for k in kinds])
         # A list, not an array: of so few numbers a loop costs less than a handful of array operations with cold caches.
         self._tracked = [i for i, k in enumerate(kinds) if k is Kind.POSITION]
+        settings = self.settings
+        units = [robot.channels[i].unit for i in self._tracked]
+        self._allowed = [settings.tracking_error_m if unit == "m" else settings.tracking_error for unit in units]
         self._driven = np.array([k is Kind.VELOCITY for k in kinds])
         self._unmeasured = np.array([UNMEASURED.get(k, math.nan) for k in kinds])
         parts = self._limiter.slices
@@ -312,7 +315,10 @@ class Executor:
             self._fire(steady, ros, Trigger.ESTOP, stop, "error")
         if self._anchored and (outside := self._measured.outside):
             self._fire(steady, ros, Trigger.FAULT, outside, "error")
-        stale = quiet or self._frozen(steady)
+        stale = quiet
+        if self._mode.mode in (Mode.TELEOP, Mode.AUTONOMY) and (blocked := self._frozen(steady)):
+            self._off_course(steady, ros, blocked)
+            self._frozen_at = self._commanded[0]
         self._stale = self._stale.update(steady, bool(stale))
         if stale and self._anchored:
             self._fire(steady, ros, Trigger.STATE_STALE, stale, "error")
@@ -328,14 +334,21 @@ class Executor:
             self._watch_tracking(steady, ros)
 
     def _frozen(self, steady: float) -> str:
-        """Joint states that keep arriving without ever changing while the command moves are no measurement."""
+        """What stands still although it is told to move: a blocked robot or a stuck driver, whose stamps are fresh."""
         standing = self._measured.frozen(steady)
         travelled = self._guard.travelled(self._commanded[0], standing)
         if not standing:
             self._frozen_at = self._commanded[0]
             return ""
-        moved = max(travelled, float(np.max(np.abs(self._commanded[0] - self._frozen_at) * self._position)))
-        return "measurements are frozen" if self._anchored and moved > self.settings.frozen_motion else ""
+        ways = np.abs(self._commanded[0] - self._frozen_at) * self._position
+        moved = max(travelled, float(np.max(ways)))
+        if not self._anchored or moved <= self.settings.frozen_motion:
+            return ""
+        name = self.robot.channel_names[int(np.argmax(ways))] if moved > travelled else "a joint"
+        return (
+            f"TRACKING: {name} was told to move {moved:.2f} and no joint state has changed for "
+            f"{self.settings.state_frozen:g} s (measurements are frozen); is the robot enabled, or its driver stuck?"
+        )
 
     def _watch_teleop(self, steady: float, ros: float) -> None:
         alive = self._teleop.alive(steady)
@@ -368,11 +381,23 @@ class Executor:
         measured, lags = self._measured.values, self._lags
         errors = [abs(x[i] - measured[i]) - lags[i] * abs(v[i]) for i in self._tracked]
         self._error = max(errors, default=0.0)
-        self._off_track = self._off_track.update(steady, self._error > self.settings.tracking_error)
+        excess = [e / m for e, m in zip(errors, self._allowed, strict=True)]
+        worst = max(excess, default=0.0)
+        self._off_track = self._off_track.update(steady, worst > 1.0)
         if not self._off_track.lasts(steady, self.settings.tracking_time):
             return
-        name = self.robot.channel_names[self._tracked[errors.index(self._error)]]
-        text = f"TRACKING: {name} is {self._error:.2f} from its command; holding where the robot is"
+        k = excess.index(worst)
+        channel, allowed = self.robot.channels[self._tracked[k]], self._allowed[k]
+        key = "tracking_error_m" if channel.unit == "m" else "tracking_error"
+        self._off_course(
+            steady,
+            ros,
+            f"TRACKING: {channel.name} is {errors[k]:.2f} {channel.unit} from its command, more than {key} "
+            f"{allowed:g} {channel.unit} beyond a lag of tracking_lag {self.settings.tracking_lag:g} s; holding where the robot is",
+        )
+
+    def _off_course(self, steady: float, ros: float, text: str) -> None:
+        """The robot does not follow: say so and hold where it is."""
         self._fire(steady, ros, Trigger.TRACKING, text, "error")
         self._log.add(steady, ros, "error", "tracking", text)
         self._hold_at = np.clip(self._measured.or_commanded(self._commanded[0]), self._lower, self._upper)
@@ -434,7 +459,7 @@ class Executor:
         if self._teleop.enabled(steady):
             for i, (device, part) in enumerate(zip(self._teleop.devices.values(), self._limiter.slices, strict=True)):
                 if device.fresh(steady):
-                    goal[:, part], moves[i] = device.goal, True
+                    goal[:, part], moves[i] = device.aim(steady), True
                     device.lead.reached(device.goal[0].tolist(), self._commanded[0, part].tolist())
         return goal, moves
 

@@ -23,7 +23,8 @@ class ExecutorSettings:
     frozen_motion: float = 0.1  # ... while the command moved by this much
     teleop_stale: float = 0.2  # used where the robot YAML names no max_age
     estop_heartbeat: float = 0.5
-    tracking_error: float = 0.2
+    tracking_error: float = 0.2  # [rad]
+    tracking_error_m: float = 0.05  # [m], for channels that are lengths
     tracking_time: float = 0.2
     tracking_lag: float = 0.1  # a servo follows a moving command this much later; not an error
     start_gap: float = 0.2  # how far from the robot autonomy may start

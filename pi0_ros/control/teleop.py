@@ -17,6 +17,9 @@ from pi0_ros.robot.spec import Group, Kind, Robot
 
 Array = npt.NDArray[np.float64]
 
+SLOPE, LONGEST_SLOPE = 0.03, 0.15  # [s] of positions that say how fast a leader moves
+TRAIL = 0.02  # [s]
+
 
 class Device:
     """The input of one group."""
@@ -59,6 +62,23 @@ class Device:
     def fresh(self, steady: float) -> bool:
         """Whether the input is new enough to be followed."""
         return not silent(self.heard, steady, self.max_age)
+
+    def aim(self, steady: float) -> Array:
+        """Value, velocity, acceleration [3, D] to go to at `steady` [s].
+
+        A leader is met where its velocity, estimated from its newest positions, has led it meanwhile; the command stays
+        `TRAIL` behind it, so that there is time to see it stop.
+        """
+        if self.group.kind is not Kind.POSITION or self.heard is None:
+            return self.goal
+        now, newest = self._recent[-1]
+        before = next((r for r in reversed(self._recent) if now - r[0] >= SLOPE), None)
+        if before is None or now - before[0] > LONGEST_SLOPE:
+            return self.goal
+        goal = self.goal.copy()
+        goal[1] = (np.array(newest) - np.array(before[1])) / (now - before[0])
+        goal[0] += goal[1] * (min(steady - now, now - before[0]) - TRAIL)
+        return goal
 
     def travel(self, steady: float) -> float:
         """How far a position input has moved within its max_age [rad or m]; 0 for any other kind."""

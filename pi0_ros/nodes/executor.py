@@ -52,6 +52,12 @@ _SETTINGS = (
     "engage_scale",
     "policy_lost",
     "tracking_error",
+    "tracking_error_m",
+    "tracking_time",
+    "tracking_lag",
+    "slow_down",
+    "chunk_max_ahead",
+    "wait_max_age",
 )
 
 
@@ -95,6 +101,24 @@ class ExecutorNode(ManagedNode):
             choices=("stop", "warn"),
         ),
         Parameter("tracking_error", _DEFAULT.tracking_error, "largest tracking error [rad]", low=0.01, high=6.3),
+        Parameter("tracking_error_m", _DEFAULT.tracking_error_m, "largest tracking error [m]", low=0.001, high=10.0),
+        Parameter("tracking_time", _DEFAULT.tracking_time, "seconds of it until autonomy ends", low=0.0, high=10.0),
+        Parameter("tracking_lag", _DEFAULT.tracking_lag, "how late the robot follows [s], no error", low=0.0, high=5.0),
+        Parameter("slow_down", _DEFAULT.slow_down, "a chunk slowed more than this is refused", low=1.0, high=100.0),
+        Parameter(
+            "chunk_max_ahead",
+            _DEFAULT.chunk_max_ahead,
+            "a chunk stamped further ahead [s] is refused",
+            low=0.0,
+            high=10.0,
+        ),
+        Parameter(
+            "wait_max_age",
+            _DEFAULT.wait_max_age,
+            "as chunk_max_age, if the robot stood since [s]",
+            low=0.05,
+            high=600.0,
+        ),
     )
     expected = (ParameterError, RobotError, RobotLockError)
 

@@ -135,7 +135,9 @@ class Policy:
             raise NotFiniteError(f"the network of {self.contract.name} gave NaN or infinity; no plan made")
         values = actions_from_model(self.adapter, self.pipeline.actions(normalised, state), before)
         return Plan(
-            values=in_plan_order(self.robot, self.adapter, self.contract.channels, values, obs.state),
+            values=in_plan_order(
+                self.robot, self.adapter, self.contract.channels, values, {**obs.state, **obs.command}
+            ),
             names=self.contract.channels,
             period=self.contract.period,
             frozen_rows=0 if prefix is None else min(prefix.delay_rows, len(prefix.values)),
@@ -215,7 +217,8 @@ def values_before(obs: Observation, prefix: PlanPrefix | None) -> Mapping[str, f
 def in_plan_order(
     robot: Robot, adapter: Adapter, channels: tuple[str, ...], values: Array, state: Mapping[str, float]
 ) -> Array:
-    """Model columns [H, A] and held channels in the order of `channels`.
+    """Model columns [H, A] and held channels in the order of `channels`; `state`: what is commanded, else measured, so that a
+    channel that sags below its command is not lowered by that with every plan.
 
     Raises: PolicyError for a held position that is not measured.
     """

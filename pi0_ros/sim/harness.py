@@ -65,7 +65,8 @@ class Trial:
 @dataclass(frozen=True)
 class Episode:
     """What happened. times [T] in s and commands [T, D] have a row for each command; measured [S, D] and steps one for
-    each control period (the first few have no command). done of total: progress as the task counts it."""
+    each control period (the first few have no command). done of total: progress as the task counts it.
+    refusal: why the newest chunk that was refused was, "" if none was."""
 
     seed: int
     instruction: str
@@ -78,6 +79,7 @@ class Episode:
     measured: NDArray[np.float64]
     steps: tuple[Step, ...] = field(repr=False)
     subtasks: tuple[str, ...] = ()
+    refusal: str = ""
 
 
 @dataclass
@@ -124,6 +126,7 @@ class _Run:
         self.heard, self.situation, self.sequence = Heard(), Situation(), 0
         self.asked, self.asked_epoch, self.told_prompt, self.prompt_since = -np.inf, -1, "", 0.0
         self.thought = -np.inf
+        self.refusal = ""
         self.steps: list[Step] = []
         self.measured: list[NDArray[np.float64]] = []
 
@@ -146,6 +149,7 @@ class _Run:
             measured=np.array(self.measured),
             steps=tuple(self.steps),
             subtasks=tuple(self.subtasks),
+            refusal=self.refusal,
         )
 
     def _period(self, now: float) -> None:
@@ -171,7 +175,8 @@ class _Run:
     def _deliver(self, now: float) -> None:
         for pending in [p for p in self.pending if p.arrives <= now + 1e-9]:
             self.pending.remove(pending)
-            self.executor.on_chunk(now, now, pending.chunk)
+            verdict = self.executor.on_chunk(now, now, pending.chunk)
+            self.refusal = self.refusal if verdict.accepted else verdict.reason
             self.heard.add(now - pending.chunk.start)
 
     def _think(self, now: float) -> None:
@@ -202,7 +207,9 @@ class _Run:
         images = {name: self.sim.render(name) for name in cameras}
         if self.trial.blind:
             images = {name: np.zeros_like(picture) for name, picture in images.items()}
-        return Observation(now, images, self.sim.measured(), prompt)
+        command = self.steps[-1].command if self.steps else None
+        commanded = dict(zip(command.names, command.values.tolist(), strict=True)) if command is not None else {}
+        return Observation(now, images, self.sim.measured(), prompt, commanded)
 
     def _plan(self, now: float) -> None:
         told = self._told(now)

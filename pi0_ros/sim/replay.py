@@ -26,7 +26,9 @@ def replay(recording: Recording, robot: Robot, strategy: str = "auto") -> Episod
     Chunks are followed while the recorded executor was in AUTONOMY, or always where its mode was not recorded. Raises
     DataError where not one chunk is followed.
     """
-    settings = ExecutorSettings(strategy=strategy, start_gap=ANY_DISTANCE, tracking_error=ANY_DISTANCE)
+    settings = ExecutorSettings(
+        strategy=strategy, start_gap=ANY_DISTANCE, tracking_error=ANY_DISTANCE, tracking_error_m=ANY_DISTANCE
+    )
     executor, period = Executor(robot, settings), 1.0 / robot.control_rate
     waiting = list(reversed(recording.messages))
     feed = Feed(executor, robot, recording)
@@ -70,6 +72,7 @@ class Feed:
         self._knows_mode = any(heard.type == STATE for heard in recording.messages)
         self._autonomous = not self._knows_mode
         self.followed, self.why = 0, ""
+        self._epoch, self._offset, self._highest = -1, 0, 0
 
     def take(self, heard: Heard, now: float, steps: Sequence[Step]) -> None:
         """One message at its time of arrival."""
@@ -89,6 +92,13 @@ class Feed:
         elif heard.type == CHUNK:
             self._chunk(message, now, steps)
 
+    def _sequence_of(self, message: Any) -> int:
+        """The chunk's number after those of the recorded epochs before: a policy that was restarted counts from 1 again."""
+        if message.epoch != self._epoch:
+            self._epoch, self._offset = message.epoch, self._highest + 1 - message.sequence
+        self._highest = max(self._highest, message.sequence + self._offset)
+        return int(message.sequence + self._offset)
+
     def _chunk(self, message: Any, now: float, steps: Sequence[Step]) -> None:
         """Autonomy begins with the first chunk that was followed; recorded epochs were another executor's, so the
         present one is put in."""
@@ -104,7 +114,7 @@ class Feed:
             period=message.period,
             names=tuple(message.channels),
             values=rows_of(message),
-            sequence=message.sequence,
+            sequence=self._sequence_of(message),
             epoch=self._executor.epoch,
             source=message.source,
             frozen_rows=message.frozen_rows,

@@ -1,5 +1,7 @@
 """What a robot does with the rows of a policy: where it is, when, how fast and which way, beside the rows themselves."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from story import Story, make_robot, middle
@@ -238,4 +240,97 @@ def test_a_policy_slower_than_its_chunks_waits_runs_and_waits_and_says_so_once(r
     assert story.last.mode is Mode.AUTONOMY and moved >= 0.3 * 0.1 * 14.0 * ((rows / rate) / (rows / rate + 2 * delay))
     assert np.abs(speeds(commands(story, JOINT)[1])).max() <= 0.1 * 1.4
     assert story.names().count("wait") == 1
+    story.sound()
+
+
+@pytest.mark.parametrize("rate", [50, 100, 200])
+def test_a_person_is_followed_at_most_40_ms_behind_and_never_overtaken(rate):
+    story = Story(settings=AT_ONCE).run(0.1)
+    assert story.ask("teleop").ok
+    begin, start = story.steady, story.at(JOINT)
+    leader = lambda t: start + 0.3 * (1.0 - np.cos(2.0 * np.clip(t - begin, 0.0, np.pi)))
+    arm, column = story.values[:6].copy(), story.robot.index[JOINT]
+    sent = [begin]
+
+    def lead(s):
+        while sent[0] <= s.steady + 1e-9:
+            arm[column] = leader(sent[0])
+            s.executor.on_teleop(sent[0], "left_arm", [c.name for c in s.robot.group("left_arm").channels], arm)
+            sent[0] += 1.0 / rate
+
+    first = len(story.stamps)
+    story.run(4.5, lead)
+    times, values = commands(story, JOINT, first)
+    times = times - times[0] + begin + story.period
+    behind = [np.sqrt(np.mean((values[60:] - leader(times[60:] - s)) ** 2)) for s in np.arange(0.0, 0.1, 0.005)]
+    assert np.argmin(behind) * 0.005 <= 0.04 and min(behind) < 0.01
+    assert values.max() <= start + 0.6 + 0.004 and values.min() >= start - 0.004
+    assert values[-1] == pytest.approx(start, abs=1e-4)
+    story.sound()
+
+
+@pytest.mark.parametrize("sag", [0.002, 0.008])
+def test_a_held_channel_keeps_what_is_commanded_however_far_it_sags(sag):
+    from pi0_ros.policy.adapter import load_adapter
+    from pi0_ros.policy.contract import plan_channels
+    from pi0_ros.policy.engine import in_plan_order
+
+    story = ready(AT_ONCE)
+    lift, begun = story.robot.index[LIFT], story.at(LIFT)
+    shipped = load_adapter("mobile_bimanual")
+    blocks = []
+    for block in shipped.actions:
+        names = tuple(c for c in block.channels if c != LIFT)
+        blocks += [replace(block, channels=names, signs=(1.0,) * len(names))] if names else []
+    adapter = replace(shipped, hold=(LIFT,), actions=tuple(blocks))
+    channels = plan_channels(adapter, story.robot)
+
+    def policy(s):
+        s.measured[lift] = s.at(LIFT) - sag
+        if len(s.steps) % 20 == 0:
+            state = dict(zip(s.robot.channel_names, s.measured, strict=True))
+            state |= dict(zip(s.robot.channel_names, s.values, strict=True))  # what the policy knows of the command
+            rows = np.tile([state[c] for c in adapter.action_channels], (16, 1))
+            s.send(s.chunk(names=channels, values=in_plan_order(s.robot, adapter, channels, rows, state)))
+
+    story.run(10.0, policy)
+    assert story.last.owner == "policy" and story.at(LIFT) == pytest.approx(begun, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("tau", "lag", "driven"), [(0.2, 0.1, True), (0.3, 0.1, False), (0.3, 0.4, True), (0.4, 0.5, True)]
+)
+def test_a_robot_that_follows_late_is_driven_once_its_lag_is_known(tau, lag, driven):
+    story = ready(ExecutorSettings(tracking_lag=lag), {JOINT: 0.35})
+    story.follows, begin, column = False, story.ros, story.robot.index[JOINT]
+    policy = Policy(lambda t, s: {JOINT: 0.35 + 0.5 * np.sin(np.pi * (t - begin))}, 0.05, 50, 0.1)
+
+    def late(s):
+        s.measured[column] += (1.0 - np.exp(-s.period / tau)) * (s.at(JOINT) - s.measured[column])
+        policy(s)
+
+    story.run(4.0, late)
+    assert (story.last.mode is Mode.AUTONOMY) == driven
+    assert driven or "tracking_lag" in story.last.reason
+
+
+@pytest.mark.parametrize(("channel", "off", "driven"), [(LIFT, 0.03, True), (LIFT, 0.07, False), (JOINT, 0.07, True)])
+def test_metres_are_watched_by_a_limit_of_their_own(channel, off, driven):
+    story, column = ready(), 0
+    column = story.robot.index[channel]
+
+    def away(s):
+        s.measured[column] = s.at(channel) - off
+
+    story.run(1.0, lambda s: (away(s), s.send() if len(s.steps) % 20 == 0 else None))
+    assert (story.last.mode is Mode.AUTONOMY) == driven
+    assert driven or "tracking_error_m" in story.last.reason
+
+
+def test_a_blocked_robot_with_exact_encoders_is_told_from_one_whose_measurements_are_lost():
+    story = ready()
+    story.follows = False
+    story.run(4.0, Policy(lambda t, s: {JOINT: 0.35 + 0.4 * min(1.0, 0.5 * max(0.0, s.steady - 0.3))}, 0.05, 50, 0.1))
+    assert story.last.mode is Mode.HOLD, "not stopped: nothing is lost"
+    assert JOINT in story.last.reason and "told to move" in story.last.reason and "driver" in story.last.reason
     story.sound()

@@ -7,6 +7,7 @@ import pytest
 
 from pi0_ros.cli import main
 from pi0_ros.control import BlackBox
+from pi0_ros.data.bag import CHUNK
 from pi0_ros.data.blackbox_file import write_black_box
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.recording import load_recording
@@ -37,6 +38,16 @@ def test_every_strategy_commands_within_limits(robot, bag):
     recording = load_recording(bag, robot)
     for strategy in ("replace", "blend", "ensemble", "auto"):
         assert not violations(robot, replay(recording, robot, strategy).commands, 1 / robot.control_rate)
+
+
+def test_a_policy_that_was_restarted_is_followed_on(robot, bag):
+    recording = load_recording(bag, robot)
+    chunks = [heard for heard in recording.messages if heard.type == CHUNK]
+    last = chunks[len(chunks) // 2].message.sequence
+    for heard in chunks[len(chunks) // 2 :]:  # counts from 1 again, for another epoch
+        heard.message.sequence, heard.message.epoch = heard.message.sequence - last + 1, heard.message.epoch + 2
+    counted = replay(recording, robot).steps[-1].counters
+    assert counted.chunks_accepted >= len(chunks) - 2 and counted.chunks_rejected == 0
 
 
 def test_a_replay_is_repeatable(robot, bag):

@@ -153,7 +153,7 @@ class RemotePolicy:
         actions = self._actions(answer)
         before = values_before(obs, prefix)
         values = actions_from_model(self.adapter, actions[:, : len(self.adapter.action_channels)], before)
-        values = in_plan_order(self.robot, self.adapter, self.contract.channels, values, obs.state)
+        values = in_plan_order(self.robot, self.adapter, self.contract.channels, values, {**obs.state, **obs.command})
         return Plan(values, self.contract.channels, self.contract.period, 0, time.perf_counter() - started)
 
     def _actions(self, answer: Any) -> np.ndarray:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pi0_ros.control.watchdogs import ClockFault, ClockWatch
+from pi0_ros.robot.agreement import Contradiction
 from pi0_ros.robot.spec import Camera, Robot
 from pi0_ros.ros.history import Picture, PictureHistory
 from pi0_ros.ros.source_clock import SourceClock, StampState, clock_sentence, usable_stamp
@@ -125,6 +126,10 @@ class Synchroniser:
         """The newest command by channel, as `add_command` was given it."""
         return self._state.command
 
+    def contradiction(self, steady: float) -> Contradiction | None:
+        """Which joint two publishers disagree on at steady time `steady` [s], None where none."""
+        return self._state.agreement.contradiction(steady)
+
     def _state_stamp(self, received: float, stamp: float, ros: float, topic: str) -> float:
         self.watch_clock(received, ros)
         self._clocks[topic].update(received, stamp, ros)
@@ -205,7 +210,7 @@ class Synchroniser:
         fresh = [name for name in wanted if name not in stale]
         if missing or (wanted and not fresh):
             return Snapshot(missing=tuple(missing or stale.values()))
-        if (contradiction := self._state.agreement.contradiction(steady)) is not None:
+        if (contradiction := self.contradiction(steady)) is not None:
             return Snapshot(missing=(contradiction.sentence(),))
         stamp = min((self._pictures[n].newest.stamp for n in fresh), default=ros)  # type: ignore[union-attr]
         pictures = {n: self._pictures[n].nearest(stamp) for n in fresh}

@@ -114,7 +114,7 @@ class Senses:
         if missing or (wanted and not fresh):
             return View(missing=tuple(missing or unusable.values()))
         with self._changed:
-            contradiction = self._memory.agreement.contradiction(self._clocks.steady())
+            contradiction = self._memory.contradiction(self._clocks.steady())
             snapshot = self._memory.take(self._clocks.steady(), self._clocks.ros(), fresh, state)
             events = self._memory.clock_events()
         for event in events:

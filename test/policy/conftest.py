@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import settings
 from safetensors.numpy import load_file
 
 from pi0_ros.model import GemmaConfig, Pi0, VisionConfig, initialise, preset, save
@@ -18,8 +17,6 @@ from pi0_ros.policy.adapter import adapter_to_dict
 from pi0_ros.policy.normalize import Statistics, write_norm_stats
 from pi0_ros.policy.tokenizer import load_tokenizer
 
-settings.register_profile("no wall clock", deadline=None)
-settings.load_profile("no wall clock")
 TOWER = GemmaConfig(width=32, depth=2, heads=4, kv_heads=1, head_dim=8, mlp=64)
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
 

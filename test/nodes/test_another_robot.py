@@ -79,7 +79,7 @@ def test_a_policy_plans_for_it_and_the_executor_publishes_trajectories(stage, gr
         (sent,) = driver.raw[group.name]
         assert type(sent).__name__ == "JointTrajectory"
         assert tuple(sent.joint_names) == group.command.joints
-        assert len(sent.points) == 2 and not any(sent.points[-1].velocities)
+        assert len(sent.points) == 3 and not any(sent.points[-1].velocities)
         within_limits(driver, group.name)
     assert driver.raw["left_arm"][0].joint_names[0] == driver.raw["right_arm"][0].joint_names[0] == "waist"
 

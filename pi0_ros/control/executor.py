@@ -320,7 +320,8 @@ class Executor:
             self._off_course(steady, ros, blocked)
             self._frozen_at = self._commanded[0]
         self._stale = self._stale.update(steady, bool(stale))
-        if stale and self._anchored:
+        self._late = bool(stale) and self._anchored and self._in_grace(steady, quiet)
+        if stale and self._anchored and not self._late:
             self._fire(steady, ros, Trigger.STATE_STALE, stale, "error")
             if self._stale.lasts(steady, settings.state_lost):
                 clock = self._clock.fault(steady, ros, self.settings.clock_jump)
@@ -332,6 +333,11 @@ class Executor:
             self._watch_policy(steady, ros)
         if self._anchored and not stale:
             self._watch_tracking(steady, ros)
+
+    def _in_grace(self, steady: float, quiet: str) -> bool:
+        """Whether measurements are late by so little yet that it costs speed and not the mode."""
+        late = bool(quiet) and not self._measured.contradicted(steady)
+        return late and not self._stale.lasts(steady, self.settings.state_grace)
 
     def _frozen(self, steady: float) -> str:
         """What stands still although it is told to move: a blocked robot or a stuck driver, whose stamps are fresh."""
@@ -433,6 +439,9 @@ class Executor:
 
     def _move(self, steady: float, ros: float) -> tuple[str, int | None]:
         """Move the command by one period; who did, and how many groups a limit changed, None for a refused command."""
+        if self._late:  # the robot is braked; the next plan that starts near it goes on
+            self._plans.forget()
+            return "hold", self._limiter.step(self._guarded(self._rest), self._stops, self._full)
         mode, time = self._mode.mode, self._plan_clock.time
         if mode is Mode.AUTONOMY:
             states, first = self._plans.advance(ros, time, self._commanded, self._scale_ahead(steady, time))

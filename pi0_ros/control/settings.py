@@ -17,6 +17,7 @@ class ExecutorSettings:
     strategy: str = "auto"
     chunk_max_age: float = 1.0  # observation stamp to receipt
     state_stale: float = 0.1  # used where the robot YAML names no max_age
+    state_grace: float = 0.15  # stale for less than this: braked, and the next plan goes on; then hold
     state_lost: float = 1.0  # stale for this long is a fault: stopped, silent once at rest
     state_stamp_tolerance: float = 0.5  # stamps further than this from the receive time are not believed
     state_frozen: float = 0.25  # identical measured values for this long ...

@@ -35,7 +35,7 @@ from pi0_ros.ros.second_publishers import SecondPublishers
 from pi0_ros.ros.snapshots import Snapshots
 
 REST_MARGIN = 0.5  # [s] for coming to rest on deactivation, beyond what the limits ask for
-ACKNOWLEDGE = 0.2  # [s] for the last commands to arrive
+ACKNOWLEDGE = 1.5  # [s] for the last commands to arrive; less where they have, or where nobody reads them reliably
 ENDING = 2.0  # [s] for what a process does after that
 WRITE_TIMEOUT = 1.0  # [s] for the last black box to be written
 BELOW = 10  # how far below the control thread's real-time priority the other threads of the process are
@@ -51,6 +51,7 @@ _SETTINGS = (
     "engage_time",
     "engage_scale",
     "policy_lost",
+    "state_grace",
     "tracking_error",
     "tracking_error_m",
     "tracking_time",
@@ -94,6 +95,13 @@ class ExecutorNode(ManagedNode):
         Parameter("engage_time", _DEFAULT.engage_time, "seconds of slow motion after a change", low=0.0, high=60.0),
         Parameter("engage_scale", _DEFAULT.engage_scale, "share of the speed limits meanwhile", low=0.01, high=1.0),
         Parameter("policy_lost", _DEFAULT.policy_lost, "underrun [s] until autonomy ends", low=0.0, high=60.0),
+        Parameter(
+            "state_grace",
+            _DEFAULT.state_grace,
+            "seconds for which late measurements cost speed and not yet the mode",
+            low=0.0,
+            high=1.0,
+        ),
         Parameter(
             "second_publisher",
             "stop",

@@ -246,7 +246,7 @@ def test_18_joint_states_that_stop_decelerate_the_robot_and_then_are_a_fault_wit
     story.run(0.8)
     assert story.speed() > 0.0
     story.joints = False
-    story.run(0.14)
+    story.run(0.3)
     assert story.last.mode is Mode.HOLD and "left_joint1" in story.last.reason
     story.run(2.0)
     assert story.last.mode is Mode.STOPPED and story.last.command is None
@@ -255,6 +255,50 @@ def test_18_joint_states_that_stop_decelerate_the_robot_and_then_are_a_fault_wit
     assert story.last.mode is Mode.STOPPED and story.last.command is not None
     assert story.ask("reset").ok and story.tick().mode is Mode.HOLD
     story.sound()
+
+
+@pytest.mark.parametrize("quiet", ["joints", "odometry"])
+def test_18_measurements_that_are_late_cost_speed_at_once_and_the_mode_only_after_a_while(quiet):
+    settings = ExecutorSettings()
+    story = Story(settings=settings).autonomy(goal={ARM: 0.6}, rows=30)
+    limit = story.robot.channels[story.robot.index["base_vx"]].limits.upper
+    plan = np.tile(story.chunk(rows=1).values, (60, 1))
+    plan[:, story.robot.index["base_vx"]] = limit
+    assert story.send(story.chunk(rows=60, values=plan)).accepted
+    story.run(3.0)
+    assert story.at("base_vx") > 0.9 * limit
+    setattr(story, quiet, False)
+    story.run(0.1 + settings.state_grace - 0.02)
+    assert story.last.mode is Mode.AUTONOMY
+    slowed = story.at("base_vx")
+    setattr(story, quiet, True)
+    # From max_age on it slowed down, at the base's own jerk of 10 m/s^3: J t^2 / 2, of which a period or two are lost.
+    assert slowed <= limit - 0.5 * 10.0 * (settings.state_grace - 0.08) ** 2
+    story.run(0.1)
+    assert story.send(story.chunk(rows=60, values=plan)).accepted
+    story.run(3.0)
+    assert story.last.mode is Mode.AUTONOMY and story.at("base_vx") > 0.9 * limit, story.last.reason
+    setattr(story, quiet, False)
+    story.run(0.1 + settings.state_grace + 0.06)
+    assert story.last.mode is Mode.HOLD and "no fresh measurement" in story.last.reason
+    story.run(limit / 1.0 + 0.2)  # at 1 m/s^2
+    last = next(s.command for s in reversed(story.steps) if s.command is not None)
+    assert abs(last.values[story.robot.index["base_vx"]]) < 1e-4
+    story.sound()
+
+
+@pytest.mark.parametrize("mode", ["autonomy", "teleop"])
+def test_18_without_a_grace_late_measurements_end_the_mode_at_once(mode):
+    story = Story(settings=ExecutorSettings(state_grace=0.0))
+    if mode == "autonomy":
+        story.autonomy(goal={ARM: 0.6}, rows=30)
+    else:
+        story.run(0.1)
+        assert story.ask("teleop").ok
+    story.run(0.3)
+    story.joints = False
+    story.run(0.14)
+    assert story.last.mode is Mode.HOLD and "no fresh measurement" in story.last.reason
 
 
 def test_19_joint_states_with_a_repeated_stamp_count_as_stale():

@@ -168,7 +168,7 @@ def test_odometry_that_falls_silent_ends_autonomy(small_robot):
     story.odometry = False
     story.run(0.08)
     assert story.last.mode.value == "autonomy"
-    story.run(0.08)
+    story.run(0.08 + ExecutorSettings().state_grace)
     assert story.last.mode.value == "hold" and "no fresh measurement of base_vx" in story.last.reason
 
 

@@ -107,7 +107,7 @@ def test_a_standing_clock_ends_autonomy_and_the_base_comes_to_rest(late, stamped
     assert story.last.mode is Mode.HOLD
     story.run(1.0)
     last = next(s.command for s in reversed(story.steps) if s.command is not None)
-    assert last.values[story.robot.index["base_vx"]] == 0.0
+    assert abs(last.values[story.robot.index["base_vx"]]) < 1e-4
     assert not story.ask("autonomy").ok and "stood still" in story.texts()
     story.sound()
 
@@ -125,7 +125,7 @@ def test_silent_joints_silent_odometry_and_frozen_joints_end_autonomy_in_spite_o
     for quiet in ("joints", "odometry"):
         story = jittery(late).autonomy(goal={ARM: 0.4}, rows=30).run(0.5)
         setattr(story, quiet, False)
-        story.run(0.2)
+        story.run(0.35)
         assert story.last.mode is Mode.HOLD and "no fresh measurement" in story.last.reason
     story = jittery(late, settings=ExecutorSettings(tracking_error=5.0)).autonomy(goal={ARM: 0.6}, rows=30)
     story.follows = False
@@ -138,7 +138,7 @@ def test_repeated_stamps_count_as_stale_in_spite_of_jitter(late):
     story = jittery(late).autonomy(goal={ARM: 0.4}, rows=30)
     stuck = story.ros
     story.stamp_of = lambda _: stuck
-    story.run(0.3)
+    story.run(0.45)
     assert story.last.mode is Mode.HOLD and "no fresh measurement" in story.last.reason
 
 

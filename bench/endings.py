@@ -1,0 +1,171 @@
+"""How an executor ends: every signal in every state; the last command, the exit code, and how long it takes.
+
+`python -m bench endings [--quick]` (quick: two signals)
+
+A driver that echoes commands, a planner and a person's joystick live in this process; the executor is a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import array
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+import rclpy
+from geometry_msgs.msg import TwistStamped
+from nav_msgs.msg import Odometry
+from pi0_ros.msg import ActionChunk
+from sensor_msgs.msg import JointState
+
+from bench._stack import BenchError, Watcher, prepare
+from pi0_ros import bringup
+from pi0_ros.robot import Robot, load_robot
+from pi0_ros.robot.spec import Kind
+from pi0_ros.robot.wire import to_wire
+from pi0_ros.ros.qos import RELIABLE, SENSOR
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL)
+STATES = ("hold", "autonomy", "teleop", "stopping", "configuring")
+SPEED, FAST_ENOUGH = 0.2, 0.15  # [m/s]
+ROWS, PERIOD = 20, 0.1
+
+
+class Surroundings(Watcher):
+    """The robot, which does what it is told, a policy and a joystick that drive the base."""
+
+    def __init__(self, robot: Robot) -> None:
+        super().__init__(robot, [g.name for g in robot.groups])
+        self.home = {c.name: 0.5 * (c.limits.lower + c.limits.upper) for c in robot.channels}
+        self.home |= {c.name: 0.0 for g in robot.groups if g.kind is Kind.VELOCITY for c in g.channels}
+        self._joints = self.create_publisher(JointState, "joint_states", SENSOR)
+        self._odometry = self.create_publisher(Odometry, "odom", SENSOR)
+        self._chunks = self.create_publisher(ActionChunk, "action_chunk", RELIABLE)
+        self._joystick = self.create_publisher(TwistStamped, "teleop/cmd_vel", SENSOR)
+        self._sequence = 0
+        self.create_timer(0.02, self._measure)
+        self.create_timer(0.2, self._plan)
+
+    def values(self, group: str) -> list[float]:
+        """The newest command of a group, where it is at home before the first."""
+        heard = self.commands[group]
+        return list(heard[-1][1]) if heard else [self.home[c.name] for c in self.robot.group(group).channels]
+
+    @property
+    def speed(self) -> float:
+        """The newest command for the base, forwards [m/s]."""
+        return abs(self.values("base")[0])
+
+    def _measure(self) -> None:
+        stamp, joints = self.get_clock().now().to_msg(), JointState()
+        for group in self.robot.groups:
+            names = [self.robot.joint_of_channel.get(c.name) for c in group.channels]
+            if all(names):
+                joints.name += names
+                joints.position += array.array("d", to_wire(group, self.values(group.name)))
+        odometry = Odometry()
+        odometry.twist.twist.linear.x = float(self.values("base")[0])
+        joints.header.stamp = odometry.header.stamp = stamp
+        self._joints.publish(joints)
+        self._odometry.publish(odometry)
+        push = TwistStamped()
+        push.header.stamp, push.twist.linear.x = stamp, SPEED
+        self._joystick.publish(push)
+
+    def _plan(self) -> None:
+        if self.state is None:
+            return
+        self._sequence += 1
+        chunk = ActionChunk(source="bench", epoch=self.state.epoch, sequence=self._sequence, period=PERIOD)
+        chunk.header.stamp = self.get_clock().now().to_msg()
+        row = dict(self.home) | {"base_vx": SPEED}
+        row |= {
+            c.name: v
+            for g in self.robot.groups
+            if g.kind is not Kind.VELOCITY
+            for c, v in zip(g.channels, self.values(g.name), strict=True)
+        }
+        chunk.channels = list(self.robot.channel_names)
+        chunk.values = array.array("f", [row[n] for n in chunk.channels] * ROWS)
+        self._chunks.publish(chunk)
+
+
+def executor_command() -> list[str]:
+    """The command line of an executor for the shipped robot."""
+    parameters = {"robot": "mobile_bimanual", "black_box": "", "tracking_error": 6.0}
+    return bringup.command(bringup.Node("executor", parameters))
+
+
+def reach(around: Surroundings, state: str) -> None:
+    """Bring the executor, which has just been started, into a state."""
+    around.wait(lambda: around.commands["base"] and around.state is not None, "the first command", 60.0)
+    if state == "hold":
+        return
+    request = "teleop" if state == "teleop" else "autonomy"
+    for _ in range(20):
+        if around.mode == "stopped":
+            around.ask("executor/reset")
+        around.ask(f"executor/{request}")
+        if around.happens(lambda: around.mode == request and around.speed > FAST_ENOUGH, 5.0):
+            return
+    raise BenchError(f"no {request}: {around.mode}, {around.reason}")
+
+
+def ending(around: Surroundings, number: signal.Signals, state: str) -> dict[str, float]:
+    """Start an executor, bring it into a state, send a signal: base speed at that moment and at last, exit code, time."""
+    around.commands.clear()
+    around.state = None
+    process = subprocess.Popen(executor_command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        if state == "configuring":
+            time.sleep(0.4)
+        else:
+            reach(around, state)
+        if state == "stopping":
+            process.send_signal(signal.SIGTERM)
+            before = around.speed
+            around.happens(lambda: around.speed < before - 0.02, 2.0)
+        before, at = around.speed, time.monotonic()
+        process.send_signal(number)
+        code = process.wait(60.0)
+        took = time.monotonic() - at
+    finally:
+        process.kill()
+    around.happens(lambda: False, 1.0)  # what is under way arrives
+    return {"speed before": before, "last speed": around.speed, "exit code": code, "seconds": took}
+
+
+def main(argv: Sequence[str]) -> int:
+    """0 where every ending with a choice left the base at rest."""
+    parser = argparse.ArgumentParser(prog="bench endings", description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    args = parser.parse_args(argv)
+    prepare()
+    around, failed = Surroundings(load_robot("mobile_bimanual")), False
+    try:
+        for number in SIGNALS[1:3] if args.quick else SIGNALS:
+            for state in STATES:
+                found = ending(around, number, state)
+                for metric, value in found.items():
+                    unit = {"seconds": "s", "exit code": "1"}.get(metric, "m/s")
+                    line = {
+                        "bench": "endings",
+                        "metric": f"{number.name} {state} {metric}",
+                        "value": round(value, 3),
+                        "unit": unit,
+                    }
+                    print(json.dumps(line), flush=True)
+                # Before the program's first line Python answers by itself, with the signal's code or with 1.
+                good = (0, 1, -number) if state == "configuring" else (0,)
+                choice = number is not signal.SIGKILL
+                failed = failed or (choice and (found["last speed"] > 0.0 or found["exit code"] not in good))
+    except BenchError as error:
+        print(f"endings: {error}", file=sys.stderr)
+        failed = True
+    around.close()
+    rclpy.try_shutdown()
+    return int(failed)

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import rclpy
@@ -136,8 +137,14 @@ def independent_limits(urdf: Path) -> dict[str, Independent]:
     """Every movable joint of a URDF, by urdf_parser_py; soft limits narrow the bounds, as docs/robots.md says."""
     from urdf_parser_py.urdf import URDF
 
-    found = {}
-    for joint in URDF.from_xml_string(urdf.read_bytes()).joints:
+    root, found = ElementTree.parse(urdf).getroot(), {}
+    # That reader refuses PR2's transmissions and iCub's materials, which say nothing of limits.
+    for element in list(root):
+        if element.tag == "link":
+            element[:] = []
+        elif element.tag != "joint":
+            root.remove(element)
+    for joint in URDF.from_xml_string(ElementTree.tostring(root)).joints:
         if joint.limit is None or joint.type not in ("revolute", "prismatic", "continuous"):
             continue
         lower, upper = joint.limit.lower or 0.0, joint.limit.upper or 0.0

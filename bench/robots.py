@@ -41,6 +41,7 @@ from pi0_ros.ros.qos import EVENTS, RELIABLE, SENSOR
 PERIOD = 0.04  # [s] between rows of a plan
 ROWS = 25
 SHARE = 0.3  # of a joint's range that it is moved by, at most half a radian or metre
+SPEED = 0.5  # of its velocity limit
 ARRIVED = 0.02  # [rad or m]
 LIMITS = "{source: urdf, acceleration: 3.0, jerk: 60.0}"
 
@@ -210,12 +211,11 @@ def goals_of(robot: Robot, start: dict[str, float]) -> dict[str, float]:
     return found
 
 
-def plan(robot: Robot, start: dict[str, float], goal: dict[str, float], elapsed: float, duration: float) -> np.ndarray:
-    """Rows [ROWS, D] of a smooth way from start to goal that takes `duration`, beginning `elapsed` [s] into it."""
-    share = np.clip((elapsed + PERIOD * np.arange(ROWS)) / duration, 0.0, 1.0)
-    smooth = share**2 * (3.0 - 2.0 * share)
+def plan(robot: Robot, start: dict[str, float], goal: dict[str, float]) -> np.ndarray:
+    """Rows [ROWS, D] straight from start to goal, at SPEED of what the slowest joint on the way can do."""
     a, b = (np.array([ends[name] for name in robot.channel_names]) for ends in (start, goal))
-    return a + smooth[:, None] * (b - a)
+    duration = max(float((np.abs(b - a) / [c.limits.velocity for c in robot.channels]).max()) / SPEED, PERIOD)
+    return a + np.clip(PERIOD * np.arange(ROWS) / duration, 0.0, 1.0)[:, None] * (b - a)
 
 
 def steps_too_fast(commands: list[tuple[float, tuple[float, ...]]], speeds: np.ndarray, period: float) -> int:
@@ -233,33 +233,24 @@ def drive(robot: Robot, file: Path, other: dict[str, Independent]) -> dict[str, 
     seen = Watcher(robot, [group.name for group in robot.groups])
     driver = EchoDriver(robot)
     seen._spinner.add(driver)
-    start = dict(driver.values)
-    goal = goals_of(robot, start)
-    longest = max(abs(goal[c.name] - start[c.name]) / c.limits.velocity for c in robot.channels)
-    duration, source = 2.0 * longest + 1.0, f"bench {robot.name}"
+    goal, source = goals_of(robot, driver.values), f"bench {robot.name}"
     chunks = seen.create_publisher(ActionChunk, "action_chunk", RELIABLE)
     try:
         stack.start()
         seen.wait(lambda: seen.state is not None and np.isfinite(seen.state.measured).all(), "the first measurement")
-        began, sequence = math.inf, 0
-        end = time.monotonic() + 60.0
+        sequence, end = 0, time.monotonic() + 60.0
         while not _arrived(driver, goal):
             if time.monotonic() > end:
                 raise BenchError(f"{robot.name} did not arrive: {seen.mode}: {seen.reason}")
-            elapsed = max(0.0, time.monotonic() - began)
-            rows, sequence = plan(robot, start, goal, elapsed, duration), sequence + 1
+            if seen.mode != "autonomy":
+                seen.ask("executor/reset" if seen.mode == "stopped" else "executor/autonomy")
+            rows, sequence = plan(robot, dict(driver.values), goal), sequence + 1
             stamp = seen.get_clock().now().nanoseconds * 1e-9
             chunks.publish(
                 chunk_message(
                     Chunk(stamp, PERIOD, robot.channel_names, rows, sequence, seen.state.epoch, source=source)
                 )
             )
-            if seen.mode != "autonomy":
-                began = math.inf
-                seen.ask("executor/reset" if seen.mode == "stopped" else "executor/autonomy")
-                start = dict(driver.values)
-            elif math.isinf(began):
-                began = time.monotonic()
             seen.happens(lambda: _arrived(driver, goal), 0.2)
         return judge(robot, seen, other, goal, driver)
     finally:

@@ -48,11 +48,12 @@ def test_every_joint_goes_towards_its_further_end(small_robot):
     assert goal == pytest.approx({"j1": 0.5, "wrist": 0.5, "slide": 0.19})
 
 
-def test_a_plan_leads_smoothly_from_start_to_goal(small_robot):
-    start, goal = {"j1": 0.0, "wrist": 0.2, "slide": 0.1}, {"j1": 0.5, "wrist": -0.2, "slide": 0.1}
-    rows = plan(small_robot(ARM), start, goal, elapsed=0.5, duration=1.0)
-    np.testing.assert_allclose(rows[0], (0.25, 0.0, 0.1))
-    np.testing.assert_allclose(rows[-1], (0.5, -0.2, 0.1))
+def test_a_plan_leads_straight_to_the_goal_at_half_the_speed_of_the_slowest_joint(small_robot):
+    start, goal = {"j1": 0.0, "wrist": 0.2, "slide": 0.1}, {"j1": 0.5, "wrist": -0.2, "slide": 0.16}
+    rows = plan(small_robot(ARM), start, goal)
+    # j1: 0.5 rad at 1.25 rad/s takes 0.4 s, slide: 0.06 m at 0.15 m/s as well
+    np.testing.assert_allclose(rows[5], (0.25, 0.0, 0.13))
+    np.testing.assert_allclose(rows[-1], (0.5, -0.2, 0.16))
 
 
 def test_a_step_may_be_as_long_as_the_periods_between_two_commands_allow():

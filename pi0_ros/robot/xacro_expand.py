@@ -23,16 +23,12 @@ _USED = re.compile(r"\$\(\s*arg\s+(\w+)\s*\)|xacro\.arg\(\s*[\"'](\w+)[\"']")
 
 @dataclass(frozen=True)
 class Bounds:
-    """What an expansion may use: seconds of computing time, bytes of memory, characters of text."""
+    """What an expansion may use: seconds of computing, seconds in all, bytes of memory, characters of text."""
 
     seconds: float = 10.0
+    patience: float = 30.0
     memory: int = 1 << 30
     text: int = 16 << 20
-
-    @property
-    def patience(self) -> float:
-        """Seconds until an expansion that waits, rather than computes, is ended."""
-        return 3.0 * self.seconds
 
 
 _Stamp = tuple[tuple[str, int, int], ...]

@@ -68,6 +68,20 @@ def test_the_report_is_plain_json_with_the_same_numbers(robot):
     assert len(found["warnings"]) == 1
 
 
+def test_a_velocity_that_moves_a_joint_shows_where_the_joint_is_kept(small_robot):
+    arm = GROUPS[: GROUPS.index("hand:")].replace("kind: position", "kind: velocity")
+    arm = arm.replace("joint_trajectory", "joint_state").replace(
+        "[j1, wrist, slide]", "[a, b, c]\n  joints: [j1, wrist, slide]"
+    )
+    rows = channel_rows(small_robot(arm, state=STATE))
+    assert [(r.joint, r.lower, r.upper) for r in rows] == [
+        ("j1", -0.9, 1.9),
+        ("wrist", None, None),
+        ("slide", 0.1, 0.3),
+    ]
+    assert [(r.unit, r.velocity) for r in rows] == [("rad/s", 2.5), ("rad/s", 2.5), ("m/s", 0.3)]
+
+
 def test_a_source_with_a_prefix_measures_the_joints_that_have_it():
     rows = {row.channel: row for row in channel_rows(load_robot("aloha"))}
     assert rows["left_waist"].measured_on == ("follower_left/joint_states",)

@@ -32,12 +32,12 @@ class Step:
 
 PLAN = (
     Step("card", 12, 30),
-    Step("kernels", 80, 110),
+    Step("kernels", 60, 110),
     Step("check", 35, 60),
     Step("modes", 40, 70),
     Step("fp8", 20, 45),
-    Step("start", 40, 80),
-    Step("text", 15, 30),
+    Step("start", 60, 90),
+    Step("text", 20, 40),
     Step("batch", 20, 40),
     Step("train", 30, 60),
     Step("compiled", 75, 110),

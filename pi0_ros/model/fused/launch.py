@@ -33,26 +33,38 @@ class Tiles:
 
 @dataclass(frozen=True)
 class Tuning:
-    """Tiles of each kernel; of the products None where cuBLAS and a small kernel behind it are quicker.
+    """Tiles of each kernel; the defaults are what `python -m bench gpu` found on an H200 (docs/performance.md).
 
-    blocks: how many the attention of a step is cut into, about one a multiprocessor. chained: 1 where kernels of a step
-    may start before the one in front has ended (programmatic dependent launch, compute capability 9.0 and above), 2
-    where they ask for their weights then.
+    blocks: how many the attention of a step is cut into, about one a multiprocessor. chained: whether kernels of a step
+    are got ready while the one in front still runs (programmatic dependent launch, compute capability 9.0 and above).
     """
 
-    qkv: Tiles | None = Tiles(64, 32, 128, 4, 4)
-    gate_up: Tiles | None = Tiles(64, 32, 128, 4, 4)
-    out: Tiles | None = Tiles(64, 64, 128, 4, 2, 8)
-    down: Tiles | None = Tiles(64, 64, 128, 4, 4, 8)
-    few: Tiles = Tiles(32, 64, 0, 4, 2)  # attention of a step; depth 0: not cut
+    qkv: Tiles = Tiles(64, 32, 128, 4, 4)
+    gate_up: Tiles = Tiles(64, 32, 128, 4, 4)
+    out: Tiles = Tiles(64, 64, 128, 4, 4, 4)
+    down: Tiles = Tiles(64, 64, 64, 4, 8, 8)
+    few: Tiles = Tiles(64, 64, 0, 8, 2)  # attention of a step; depth 0: not cut
     many: Tiles = Tiles(64, 32, 0, 4, 3)  # attention of the prefix
     blocks: int = 128
-    chained: int = 0
+    chained: bool = False
+
+
+# On a card with less shared memory (99 KiB a block at compute capabilities 8.6, 8.9 and 12.0). Not measured.
+SMALLER = Tuning(
+    qkv=Tiles(64, 32, 128, 4, 2),
+    gate_up=Tiles(64, 32, 64, 4, 3),
+    out=Tiles(64, 32, 128, 4, 2, 4),
+    down=Tiles(64, 32, 128, 4, 2, 4),
+    few=Tiles(32, 32, 0, 4, 2),
+    many=Tiles(32, 32, 0, 4, 2),
+)
 
 
 def tuning_for(capability: tuple[int, int]) -> Tuning:
     """The tuning for a card's compute capability."""
-    return Tuning(chained=1 if capability >= (9, 0) else 0)
+    if capability in ((9, 0), (10, 0), (10, 3)):
+        return Tuning(chained=True)
+    return Tuning(few=Tiles(32, 64, 0, 4, 2)) if capability == (8, 0) else SMALLER
 
 
 class Launch:
@@ -60,13 +72,7 @@ class Launch:
 
     def __init__(self, tuning: Tuning) -> None:
         self.tuning = tuning
-
-    def _chain(self, deep: int = 64) -> dict[str, Any]:
-        """How a kernel of a step follows the one in front; asking ahead takes whole lines, a power of two of them."""
-        level = self.tuning.chained
-        if level == 2 and (deep & (deep - 1) or deep < 64):
-            level = 1
-        return {"PDL": level} | ({"launch_pdl": True} if level else {})
+        self._chain: dict[str, Any] = {"PDL": tuning.chained} | ({"launch_pdl": True} if tuning.chained else {})
 
     def rms(self, x: Tensor, delta: Tensor | None = None, scale: float | None = None) -> Tensor:
         """See `plain.rms`."""
@@ -144,7 +150,7 @@ class Launch:
         out = q.new_empty((len(q), heads.query * heads.dim))
         parts = q.new_empty((splits, across * rows, heads.dim)) if splits > 1 else out
         sums = q.new_empty((splits, across * rows, 2), dtype=torch.float32) if splits > 1 else out
-        chain = self._chain(heads.dim) if tiles is self.tuning.few else {"PDL": 0}
+        chain = self._chain if tiles is self.tuning.few else {"PDL": False}
         kernels.attend[(blocks, splits, across)](
             q,
             *cache,
@@ -191,7 +197,7 @@ class Launch:
     def qkv(self, a: Tensor, weight: Tensor, heads: Heads, place: Place, cache: KeyValue) -> Tensor:
         """See `plain.qkv`."""
         tiles = self.tuning.qkv
-        if tiles is None or len(a) > FEW:
+        if len(a) > FEW:
             wide = F.linear(a, weight)
             self.rotate_store(wide, heads, place, cache)
             return wide
@@ -216,14 +222,14 @@ class Launch:
             BK=_divisor(tiles.depth, a.shape[1]),
             num_warps=tiles.warps,
             num_stages=tiles.stages,
-            **self._chain(a.shape[1]),
+            **self._chain,
         )
         return out
 
     def gate_up(self, a: Tensor, weight: Tensor) -> Tensor:
         """See `plain.gate_up`."""
         tiles, width = self.tuning.gate_up, len(weight) // 2
-        if tiles is None or len(a) > FEW:
+        if len(a) > FEW:
             return self.geglu(F.linear(a, weight))
         out = a.new_empty((len(a), width))
         columns = _divisor(tiles.columns, width)
@@ -239,7 +245,7 @@ class Launch:
             BK=_divisor(tiles.depth, a.shape[1]),
             num_warps=tiles.warps,
             num_stages=tiles.stages,
-            **self._chain(a.shape[1]),
+            **self._chain,
         )
         return out
 
@@ -248,7 +254,7 @@ class Launch:
     ) -> Tensor | None:
         """See `plain.branch`."""
         tiles = self.tuning.out if a.shape[1] <= 2 * x.shape[1] else self.tuning.down
-        if tiles is None or len(a) > FEW:
+        if len(a) > FEW:
             return self._close(x, F.linear(a, weight)[None], style, then, guide, place)
         deep, width = a.shape[1], len(weight)
         splits = min(tiles.splits, deep & -deep)
@@ -266,7 +272,7 @@ class Launch:
             BK=_divisor(tiles.depth, deep // splits),
             num_warps=tiles.warps,
             num_stages=tiles.stages,
-            **self._chain(deep // splits),
+            **self._chain,
         )
         return self._close(x, part, style, then, guide, place)
 
@@ -290,7 +296,7 @@ class Launch:
             SPLITS=0 if part is None else len(part),
             NORM=y is not None,
             num_warps=_warps(block),
-            **self._chain(),
+            **self._chain,
         )
         return y
 
@@ -361,7 +367,7 @@ class Launch:
             ENTER=into is not None,
             SILU=silu,
             num_warps=8,
-            **self._chain(),
+            **self._chain,
         )
 
 

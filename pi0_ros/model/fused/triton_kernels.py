@@ -23,20 +23,6 @@ def _gelu(x):
 
 
 @triton.jit
-def _ahead(pointer, rows, stride, LINES: tl.constexpr):
-    """Ask for the first lines of 128 bytes of [rows, stride] 16-bit numbers, while the kernel in front still runs."""
-    pointers = pointer + rows[:, None] * stride + (tl.arange(0, LINES) * 64)[None, :]
-    tl.inline_asm_elementwise(
-        "prefetch.global.L2 [$1]; mov.u32 $0, 0;",
-        "=r,l",
-        [pointers.to(tl.int64)],
-        dtype=tl.int32,
-        is_pure=False,
-        pack=1,
-    )
-
-
-@triton.jit
 def qkv(
     a_ptr, weight, rope, q_ptr, k_ptr, v_ptr,
     M, T, start, capacity,
@@ -47,9 +33,7 @@ def qkv(
     first = tl.program_id(0) * BN
     rn = first + tl.arange(0, BN)
     rm = tl.program_id(1) * BM + tl.arange(0, BM)
-    if PDL > 1:
-        _ahead(weight, rn, K, K // 64)
-    if PDL > 0:
+    if PDL:
         tl.extra.cuda.gdc_wait()
         tl.extra.cuda.gdc_launch_dependents()
     here = rm < M
@@ -89,10 +73,7 @@ def gate_up(
     """Gate and up products, GeGLU; weight [2 N, K], the gate's rows first."""
     rn = tl.program_id(0) * BN + tl.arange(0, BN)
     rm = tl.program_id(1) * BM + tl.arange(0, BM)
-    if PDL > 1:
-        _ahead(weight, rn, K, K // 64)
-        _ahead(weight, N + rn, K, K // 64)
-    if PDL > 0:
+    if PDL:
         tl.extra.cuda.gdc_wait()
         tl.extra.cuda.gdc_launch_dependents()
     here = rm < M
@@ -119,9 +100,7 @@ def parts(
     rn = tl.program_id(0) * BN + tl.arange(0, BN)
     rm = tl.program_id(1) * BM + tl.arange(0, BM)
     split = tl.program_id(2)
-    if PDL > 1:
-        _ahead(weight + split * KC, rn, K, KC // 64)
-    if PDL > 0:
+    if PDL:
         tl.extra.cuda.gdc_wait()
         tl.extra.cuda.gdc_launch_dependents()
     here = rm < M
@@ -141,7 +120,7 @@ def close(
     W: tl.constexpr, BW: tl.constexpr, SPLITS: tl.constexpr, NORM: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     """The parts of a branch added up, times its gate onto x; and the next adaRMS norm of x."""
-    if PDL > 0:
+    if PDL:
         tl.extra.cuda.gdc_wait()
         tl.extra.cuda.gdc_launch_dependents()
     m = tl.program_id(0)
@@ -179,12 +158,7 @@ def attend(
     split = tl.program_id(1)
     row = tl.program_id(2)
     base = row.to(tl.int64) * capacity * D
-    if PDL > 1:
-        for n in tl.static_range(0, CHUNK, BN):
-            near = tl.minimum(split * CHUNK + n + tl.arange(0, BN), keys - 1)
-            _ahead(k_ptr + base, near, D, D // 64)
-            _ahead(v_ptr + base, near, D, D // 64)
-    if PDL > 0:
+    if PDL:
         tl.extra.cuda.gdc_wait()
         tl.extra.cuda.gdc_launch_dependents()
     rows = T * GROUP
@@ -232,7 +206,7 @@ def merge(
 ):  # fmt: skip
     """The parts of one row of `attend` put together."""
     GROUP: tl.constexpr = HEADS // KV
-    if PDL > 0:
+    if PDL:
         tl.extra.cuda.gdc_wait()
         tl.extra.cuda.gdc_launch_dependents()
     rd = tl.arange(0, D)
@@ -263,7 +237,7 @@ def advance(
     LEAVE: tl.constexpr, ENTER: tl.constexpr, SILU: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     """One action row from a step into the next one: final norm, velocity, guidance, Euler step (LEAVE); token (ENTER)."""
-    if PDL > 0:
+    if PDL:
         tl.extra.cuda.gdc_wait()
         tl.extra.cuda.gdc_launch_dependents()
     m = tl.program_id(0)

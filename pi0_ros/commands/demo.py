@@ -18,6 +18,8 @@ from pi0_ros.commands._own_graph import joined_graph, own_graph
 from pi0_ros.ros.environment import check_environment
 from pi0_ros.supervisor import Program, Supervisor, stop_signals
 
+CAMERA_RATE = 15.0
+"""Pictures a second [Hz]: drawing them on the processor is what the demo costs most, and a plan is made every 0.4 s."""
 LONGEST = 1e6
 LAST_SEED = 2**31 - 1
 
@@ -51,7 +53,7 @@ def programs(args: argparse.Namespace, report: Path) -> list[Program]:
     window = not args.headless and bool(os.environ.get("DISPLAY"))
     listed = []
     for node in bringup.nodes(chosen):
-        extra = {"viewer": True} if node.executable == "sim_robot" and window else {}
+        extra = {"camera_rate": CAMERA_RATE, "viewer": window} if node.executable == "sim_robot" else {}
         made = bringup.Node(node.executable, {**node.parameters, **extra}, node.remappings, node.namespace)
         listed.append(Program(node.executable, bringup.command(made), required=True))
     conductor = {
@@ -125,12 +127,13 @@ def _supervise(listed: list[Program], graph: Mapping[str, str]) -> bool:
 def summary(report: dict) -> list[str]:
     """A report as lines for a person."""
     control, policy, motion, tasks = (report[k] for k in ("control", "policy", "motion", "tasks"))
-    error = control["period_error_ms"]
+    error, own = control["period_error_ms"], control["executor"]["period_late_ms"]
     return [
         (
             f"{report['duration_s']:.0f} s, {control['commands']} commands at {control['rate_hz']:.2f} Hz,"
             f" period error p99 {error['p99']:.2f} ms, max {error['max']:.1f} ms, {control['missed']} missed"
         ),
+        f"the executor by its own clock: late p99 {own['p99']:.2f} ms, max {own['max']:.1f} ms",
         (
             f"{policy['chunks']} chunks, inference p50 {policy['inference_ms']['p50']:.0f} ms,"
             f" observation to command p50 {policy['observation_to_command_ms']['p50']:.0f} ms"

@@ -10,7 +10,7 @@ import json
 import math
 import re
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -54,6 +54,13 @@ SETTLE = 1.5
 REST = 1.5
 
 Condition = Callable[[], bool]
+
+
+def own_timing(health: Mapping[str, str]) -> dict[str, object]:
+    """How late the executor's periods began by its own clock (its diagnostics, last minute), beside what a subscriber saw:
+    on a loaded machine the two differ by what the machine delays between them."""
+    late = {name: round(float(health.get(f"period_late_ms_{name}", 0.0)), 3) for name in ("p50", "p99", "max")}
+    return {"period_late_ms": late, "missed": int(float(health.get("overruns", 0)))}
 
 
 class Conductor(Node):
@@ -349,7 +356,7 @@ class Conductor(Node):
         seam = {n: float(self._executor_health.get(f"seam_{n}_max", 0.0)) for n in ("position", "velocity")}
         return {
             "duration_s": round(self._elapsed, 2),
-            "control": self._witness.control(),
+            "control": {**self._witness.control(), "executor": own_timing(self._executor_health)},
             "policy": {
                 "chunks": self._chunks,
                 "inference_ms": {"p50": round(infer50, 2), "p99": round(infer99, 2)},

@@ -44,7 +44,8 @@ def test_a_video_that_was_not_written_is_no_success(tmp_path, monkeypatch, capsy
 
 
 REPORT = """{"duration_s": 1.0, "control": {"rate_hz": 50.0, "commands": 50, "missed": 0,
- "period_error_ms": {"p50": 0.1, "p99": 0.2, "max": 0.3}},
+ "period_error_ms": {"p50": 0.1, "p99": 0.2, "max": 0.3},
+ "executor": {"period_late_ms": {"p50": 0.1, "p99": 0.2, "max": 0.3}, "missed": 0}},
  "policy": {"chunks": 1, "inference_ms": {"p50": 1.0}, "observation_to_command_ms": {"p50": 1.0}},
  "motion": {"limit_violations": 0, "underruns": 0}, "takeovers": 0, "tasks": {"attempted": 1, "succeeded": 1},
  "faults": []}"""

@@ -73,7 +73,8 @@ def test_the_report_has_the_keys_of_the_interface_and_the_numbers_that_were_seen
         conductor._on_mode(String(data=mode))
     conductor._on_subtask(String(data="touch the red block with the left arm"))
     conductor._on_health(status("executor", seam_position_max=0.002, seam_velocity_max=0.03, jerk_rms=7.5))
-    conductor._on_health(status("executor", seam_position_max=0.002, seam_velocity_max=0.03, jerk_rms=2.5))
+    late = {"period_late_ms_p50": 0.04, "period_late_ms_p99": 0.25, "period_late_ms_max": 1.5, "overruns": 2}
+    conductor._on_health(status("executor", seam_position_max=0.002, seam_velocity_max=0.03, jerk_rms=2.5, **late))
     conductor._finish()
 
     told = json.loads((tmp_path / "demo.json").read_text())
@@ -81,6 +82,7 @@ def test_the_report_has_the_keys_of_the_interface_and_the_numbers_that_were_seen
     control = told["control"]
     assert control["commands"] == 101 and control["rate_hz"] == pytest.approx(50.0, abs=0.1) and control["missed"] == 0
     assert control["period_error_ms"]["max"] == pytest.approx(4.0, abs=0.01)
+    assert control["executor"] == {"period_late_ms": {"p50": 0.04, "p99": 0.25, "max": 1.5}, "missed": 2}
     assert told["policy"] == {
         "chunks": 1,
         "inference_ms": {"p50": 42.0, "p99": 42.0},

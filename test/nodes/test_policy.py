@@ -353,7 +353,9 @@ class Scripted:
         return self.answer
 
 
-def test_subtasks_come_from_the_network_and_the_policy_follows_them(stage, graph, mobile, mobile_checkpoint, weights):
+def test_what_the_network_says_becomes_the_subtask_and_the_policy_follows_it(
+    stage, graph, mobile, mobile_checkpoint, weights
+):
     _, person, play = stage
     policy = play(prompt="subtask")
     given = _given(robot=mobile[1], checkpoint=mobile_checkpoint, period=0.2)

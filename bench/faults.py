@@ -3,7 +3,8 @@
 `python -m bench faults [--quick] [--inputs N] [--seed S]`
 
 The rows are run as their tests; a row without a test, or with one that fails or is skipped, has not the expected
-outcome. `--quick` runs the rows of the pure core and 5,000 inputs.
+outcome. `--quick` runs the rows of the pure core and 5,000 inputs. Then `bench/hostile.py` attacks an executor on a real graph: plans
+that start far away, huge rows, absurd stamps, floods, a storm of requests, an e-stop of another quality of service.
 """
 
 import argparse
@@ -19,12 +20,17 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from bench.hostile import attacks
+from bench.hostile import run as run_attack
 from bench.takeover import EPOCH, Stage
 from pi0_ros.control import Chunk
 from pi0_ros.control.audit import violations
 from pi0_ros.robot import load_robot
 
 ROOT = Path(__file__).resolve().parents[1]
+UNITS = {
+    "rate": "Hz", "gap": "s", "step_share": "of the velocity limit", "strayed": "rad", "refused": "count", "stop": "s",
+}  # fmt: skip
 ODD = (0.0, 1.0, -1.0, math.nan, math.inf, -math.inf, 1e308, 5e-324)
 
 
@@ -153,6 +159,11 @@ def main(argv: list[str] | None = None) -> int:
         line = {"bench": "faults", "metric": f"row_{number:02d}", "value": int(good), "unit": "expected outcome"}
         print(json.dumps(line | {"tests": {t: outcomes.get(t, "missing") for t in tests}}), flush=True)
     result = fuzz(5000 if args.quick else args.inputs, args.seed)
+    if not args.quick:
+        for name, attack in attacks().items():
+            for metric, value in vars(run_attack(name, attack)).items():
+                line = {"bench": "faults", "metric": f"attack_{name}_{metric}", "value": value, "unit": UNITS[metric]}
+                print(json.dumps(line), flush=True)
     for metric, value in {"rows": len(table), "expected": expected, **result}.items():
         print(json.dumps({"bench": "faults", "metric": metric, "value": value, "unit": "count"}), flush=True)
     return int(expected < len(table) or result["crashes"] + result["violations"] > 0)

@@ -7,6 +7,7 @@ Three threads: the control thread (`ros/control_thread.py`) reads, computes and 
 from __future__ import annotations
 
 import gc
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -156,6 +157,9 @@ class ExecutorNode(ManagedNode):
         self._publishing = Publishing(self, robot)
         self._inputs = ExecutorInputs(self, robot, self.period)
         self._requests = RequestServices(self, self.own, "the executor is not active; activate it first")
+        self._no_black_box = self._black_box_problem() if self.values.black_box else ""
+        if self._no_black_box:
+            self.get_logger().error(self._no_black_box)
         if self.values.black_box and self.values.picture_period:
             self._snapshots = Snapshots(self, robot.cameras, self.values.picture_period, self._on_snapshot)
         watched = ports(self._inputs.subscriptions, self._commands.publishers)
@@ -169,7 +173,7 @@ class ExecutorNode(ManagedNode):
         gc.freeze()
         gc.disable()
         if self.values.black_box:
-            folder = Path(self.values.black_box).expanduser()
+            folder = self._black_box_folder()
             self._writer = BlackBoxWriter(folder, self.robot.channel_names, self._boxed, self._not_boxed)
         jerk = JerkMeter(self.robot, self.period)
         self._reporter = ExecutorReporter(
@@ -225,6 +229,20 @@ class ExecutorNode(ManagedNode):
             self._snapshots.close()
             self._snapshots = None
 
+    def _black_box_folder(self) -> Path:
+        """A folder for each robot: the files of one do not push out another's."""
+        return Path(self.values.black_box).expanduser() / self.get_namespace().strip("/") / self.robot.name
+
+    def _black_box_problem(self) -> str:
+        """Why no black box can be written, "" if one can: better known before the fault than after it."""
+        folder = self._black_box_folder()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return ""
+        except OSError as error:
+            return f"parameter black_box: {folder} cannot be written ({error.strerror}): there will be no black box"
+
     # --- from the other threads to the control thread ---
 
     def _on_clock_jump(self) -> None:
@@ -278,7 +296,7 @@ class ExecutorNode(ManagedNode):
         values["jerk_rms"], values["jerk_max"] = reporter.jerk()
         silent = [source.topic for source in self.robot.state if source.topic not in inputs.rates]
         missed = timing.overruns / max(timing.ticks, 1)
-        failure = box.last_failure if box is not None else ""
+        failure = self._no_black_box or (box.last_failure if box is not None else "")
         unheard = self._matching.sentences
         told = executor_health(period, reporter.trouble, unheard, silent, missed, values, failure)
         return with_second_publisher(told, self._second.sentence, self.values.second_publisher == "stop")

@@ -6,6 +6,8 @@ import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+SHARED_MEMORY = 4_000_000
+"""Bytes of shared memory that a process of nodes may ask for: segments of Fast DDS have 0.55 MB."""
 LAST_DOMAIN = 232
 """Above it the ports of DDS run into those the kernel gives away (ROS 2 documentation, "The ROS_DOMAIN_ID")."""
 
@@ -20,6 +22,25 @@ def check_environment(environment: Mapping[str, str] | None = None) -> None:
     _check_domain(given.get("ROS_DOMAIN_ID", ""))
     _check_middleware(given.get("RMW_IMPLEMENTATION", ""), middlewares(given))
     _check_log_folder(given)
+    _check_shared_memory(free_shared_memory())
+
+
+def free_shared_memory(folder: Path = Path("/dev/shm")) -> int | None:
+    """Bytes that are free for shared memory; None where there is no such folder."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize
+
+
+def _check_shared_memory(free: int | None) -> None:
+    """Libraries under ROS write into mapped files there: where it is full, the kernel ends the process with SIGBUS."""
+    if free is not None and free < SHARED_MEMORY:
+        raise UnusableEnvironment(
+            f"/dev/shm has {free / 1e6:.1f} MB free, and ROS needs {SHARED_MEMORY / 1e6:.0f}: remove what processes that"
+            " were killed have left there (fastrtps_*), or give the container more (--shm-size=256m, or --ipc=host)"
+        )
 
 
 def middlewares(environment: Mapping[str, str]) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from pi0_ros.ros.control_thread import Period
 from pi0_ros.ros.diagnostics import OK, WARN
 from pi0_ros.ros.executor_health import executor_health
 from pi0_ros.ros.images import decode_picture
+from pi0_ros.ros.lifecycle import SUCCESS
 from pi0_ros.ros.qos import RELIABLE
 
 EVERYTHING = (*DEFINITIONS, CHUNK)
@@ -214,8 +215,8 @@ def black_box(graph, folder):
     """(the reason, messages by topic) of the one black box that is written."""
     from mcap.reader import make_reader
 
-    graph.wait(lambda: list(folder.glob("*.mcap")), "the black box")
-    (file,) = folder.glob("*.mcap")
+    graph.wait(lambda: list(folder.rglob("*.mcap")), "the black box")
+    (file,) = folder.rglob("*.mcap")
     messages = {}
     for heard in read_bag(file, EVERYTHING).messages:
         messages.setdefault(heard.topic, []).append(heard.message)
@@ -290,3 +291,19 @@ def test_a_command_topic_that_gets_rubbish_teleop_is_named_and_nothing_moves(sta
         "a refusal",
     )
     assert not driver.steps("left_arm")[-1].any()
+
+
+def test_each_robot_has_a_folder_of_black_boxes_and_one_that_cannot_be_written_is_said_at_once(graph, mobile, tmp_path):
+    robot, file = mobile
+    driver, person = graph.node(Driver, robot), graph.node(Person, robot)
+    executor = graph.managed(ExecutorNode, robot=file, realtime_priority=0, black_box=str(tmp_path))
+    graph.wait(lambda: driver.commands["lift"], "commands")
+    assert person.ask("stop")[0]
+    graph.wait(lambda: list((tmp_path / robot.name).glob("*.mcap")), "a black box in the robot's own folder")
+    for step in ("deactivate", "cleanup"):
+        assert getattr(executor, f"trigger_{step}")() == SUCCESS
+    executor.set_parameters([Parameter("black_box", value="/proc/none")])
+    for step in ("configure", "activate"):
+        assert getattr(executor, f"trigger_{step}")() == SUCCESS
+    graph.wait(lambda: "parameter black_box: /proc/none" in person.health["executor"][1], "the diagnostics")
+    assert person.health["executor"][0] != b"\x00"

@@ -1,7 +1,10 @@
 """What of the environment keeps ROS from starting."""
 
+import shutil
+
 import pytest
 
+from pi0_ros.ros import environment
 from pi0_ros.ros.environment import UnusableEnvironment, check_environment, middlewares
 
 
@@ -40,3 +43,19 @@ def test_where_no_index_says_what_is_there_the_middleware_is_left_to_ros(tmp_pat
 def test_what_it_does_not_start_with_is_named(prefix, more, told):
     with pytest.raises(UnusableEnvironment, match=told):
         check_environment({**prefix, **more})
+
+
+def test_a_full_shared_memory_is_one_sentence_with_the_way_out(monkeypatch, prefix):
+    """Where it is full, libraries under ROS end the process with SIGBUS and not a word."""
+    monkeypatch.setattr(environment, "free_shared_memory", lambda: 500_000)
+    with pytest.raises(UnusableEnvironment, match=r"/dev/shm has 0.5 MB free.*fastrtps_.*--shm-size"):
+        check_environment(prefix)
+    for enough in (8_000_000, None):
+        monkeypatch.setattr(environment, "free_shared_memory", lambda free=enough: free)
+        check_environment(prefix)
+
+
+def test_the_free_shared_memory_is_what_the_file_system_says(tmp_path):
+    there = shutil.disk_usage(tmp_path).free
+    assert abs(environment.free_shared_memory(tmp_path) - there) < 0.2 * there
+    assert environment.free_shared_memory(tmp_path / "none") is None

@@ -212,9 +212,12 @@ def goals_of(robot: Robot, start: dict[str, float]) -> dict[str, float]:
 
 
 def plan(robot: Robot, start: dict[str, float], goal: dict[str, float]) -> np.ndarray:
-    """Rows [ROWS, D] straight from start to goal, at SPEED of what the slowest joint on the way can do."""
+    """Rows [ROWS, D] straight from start to goal, at SPEED of what the slowest joint can do, not faster than it can brake."""
     a, b = (np.array([ends[name] for name in robot.channel_names]) for ends in (start, goal))
-    duration = max(float((np.abs(b - a) / [c.limits.velocity for c in robot.channels]).max()) / SPEED, PERIOD)
+    way, limits = np.abs(b - a), [channel.limits for channel in robot.channels]
+    cruise = (way / [one.velocity for one in limits]).max() / SPEED
+    brake = 2.0 * np.sqrt(way / [one.acceleration for one in limits]).max()
+    duration = max(float(cruise), float(brake), PERIOD)
     return a + np.clip(PERIOD * np.arange(ROWS) / duration, 0.0, 1.0)[:, None] * (b - a)
 
 

@@ -51,9 +51,12 @@ def test_every_joint_goes_towards_its_further_end(small_robot):
 def test_a_plan_leads_straight_to_the_goal_at_half_the_speed_of_the_slowest_joint(small_robot):
     start, goal = {"j1": 0.0, "wrist": 0.2, "slide": 0.1}, {"j1": 0.5, "wrist": -0.2, "slide": 0.16}
     rows = plan(small_robot(ARM), start, goal)
-    # j1: 0.5 rad at 1.25 rad/s takes 0.4 s, slide: 0.06 m at 0.15 m/s as well
-    np.testing.assert_allclose(rows[5], (0.25, 0.0, 0.13))
+    # 0.5 rad at 3 rad/s2 takes 2 sqrt(0.5 / 3) s, longer than at half of 2.5 rad/s
+    share = 10 * 0.04 / (2.0 * math.sqrt(0.5 / 3.0))
+    np.testing.assert_allclose(rows[10], (0.5 * share, 0.2 - 0.4 * share, 0.1 + 0.06 * share))
     np.testing.assert_allclose(rows[-1], (0.5, -0.2, 0.16))
+    rows = plan(small_robot(ARM), start, {"j1": 0.0, "wrist": 0.2, "slide": 0.22})
+    np.testing.assert_allclose(rows[10], (0.0, 0.2, 0.1 + 0.12 * 0.4 / (0.12 / 0.15)))
 
 
 def test_a_step_may_be_as_long_as_the_periods_between_two_commands_allow():

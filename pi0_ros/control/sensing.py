@@ -130,7 +130,7 @@ class Measured:
                 if stamp <= self._stamps[i]:
                     problem = problem or "repeated or older stamp"
                     continue
-                value = value if reading.rate else self._reading(i, reading, steady, value, topic)
+                value = value if reading.rate else self._reading(i, reading, (steady, stamp), value, topic)
                 moved = moved or value != self._values[i]
                 self._values[i], self._heard[i], self._stamps[i] = value, steady, stamp
                 self._topics[i] = topic or self._topics[i]
@@ -145,13 +145,13 @@ class Measured:
         if len(others) < OTHERS:
             others[joint] = None
 
-    def _reading(self, i: int, reading: Reading, steady: float, reported: float, topic: str) -> float:
+    def _reading(self, i: int, reading: Reading, when: tuple[float, float], reported: float, topic: str) -> float:
         """The channel's value for a joint's, on the right turn; notes where it contradicts another or is far outside."""
         value = reading.value(reported)
         if reading.continuous:
             value = self._on_its_turn(i, reading, value)
         sure = len(self.publishers.get(topic, ())) > 1
-        self._agreement.hear(reading.joint, topic, steady, value, self._same[i], reading.speed, sure)
+        self._agreement.hear(reading.joint, topic, when[0], value, self._same[i], reading.speed, sure, when[1])
         far = self._settings.outside_fault if i in self._positions else 0.0
         if not reading.lower - far <= value <= reading.upper + far:
             self._out[i] = _Outside(max(reading.lower - value, value - reading.upper), reported)

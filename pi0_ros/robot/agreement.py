@@ -14,6 +14,7 @@ from itertools import pairwise
 
 WINDOW = 2.0  # [s] how long a jump counts; a joint_state_publisher sends ten times a second unless told otherwise
 SETTLE = 1.0  # [s] how long several publishers have to have agreed before anything starts
+AWAY = 0.1  # [s] of motion between two jumps after which their ends may be apart
 ROOM = 1.5  # times its greatest speed a joint may seem to move, since stamps and arrivals jitter
 
 
@@ -39,7 +40,7 @@ class Contradiction:
 class _Said:
     """What was last said of one joint."""
 
-    time: float = -math.inf
+    stamp: float = -math.inf
     value: float = math.nan
     topic: str = ""
     jumps: deque[tuple[float, float, float, str, str]] = field(default_factory=lambda: deque(maxlen=8))
@@ -56,27 +57,38 @@ class Agreement:
         self._restless = ""
 
     def hear(
-        self, joint: str, topic: str, time: float, value: float, tolerance: float, speed: float, sure: bool
+        self,
+        joint: str,
+        topic: str,
+        time: float,
+        value: float,
+        tolerance: float,
+        speed: float,
+        sure: bool,
+        stamp: float | None = None,
     ) -> None:
         """A topic said `value` of a joint that moves at most at `speed` a second.
 
-        `tolerance`: two values nearer than this are one. `sure`: several publishers are known to speak of it.
+        `tolerance`: two values nearer than this are one. `sure`: several publishers are known to speak of it. `stamp` [s]:
+        when it was measured, on any clock; messages that arrive in a burst were not measured in one.
         """
+        at = time if stamp is None else stamp
         said = self._said.get(joint)
         if said is None:
             said = self._said[joint] = _Said()
-        room = tolerance + ROOM * speed * max(time - said.time, 0.0)
+        room = tolerance + ROOM * speed * max(at - said.stamp, 0.0)
         if abs(value - said.value) > room:  # never true of the first value
             said.jumps.append((time, said.value, value, said.topic, topic))
             self._jumped, self._restless = time, joint
             self._judge(joint, said, tolerance, speed, 1 if sure else 2)
-        said.time, said.value, said.topic = time, value, topic
+        said.stamp, said.value, said.topic = at, value, topic
 
     def _judge(self, joint: str, said: _Said, tolerance: float, speed: float, enough: int) -> None:
-        returns, jumps = 0, list(said.jumps)
+        newest = said.jumps[-1][0]
+        returns, jumps = 0, [jump for jump in said.jumps if newest - jump[0] <= WINDOW]
         for (t0, before, there, *_), (t1, _, after, *_) in pairwise(jumps):
-            close = abs(after - before) <= tolerance + ROOM * speed * (t1 - t0)
-            returns += close and t1 - t0 <= WINDOW and (there - before) * (after - there) < 0.0
+            close = abs(after - before) <= tolerance + ROOM * speed * min(t1 - t0, AWAY)
+            returns += close and (there - before) * (after - there) < 0.0
         if returns >= enough:
             time, before, after, *topics = jumps[-1]
             self._worst = time, Contradiction(joint, tuple(dict.fromkeys(topics)), (before, after))

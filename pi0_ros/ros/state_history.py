@@ -46,7 +46,7 @@ class StateHistory:
             self._tracks[name].add(received, at, value)
             self._tracks[name].max_age = self._ages.get(topic, math.nan)
             if not reading.rate and not reading.continuous:
-                self.agreement.hear(name, topic, received, value, SAME, reading.speed, False)
+                self.agreement.hear(name, topic, received, value, SAME, reading.speed, False, at)
 
     def add_odometry(self, received: float, at: float, velocity: tuple[float, float, float], topic: str) -> None:
         """Base velocity vx, vy, wz in the base frame [m/s, m/s, rad/s] at ROS time `at`."""

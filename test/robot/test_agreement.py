@@ -62,6 +62,22 @@ def test_a_joint_that_swings_at_its_greatest_speed_contradicts_nothing():
     assert agreement.contradiction(6.0) is None
 
 
+def test_a_swinging_joint_whose_messages_arrive_in_bursts_contradicts_nothing():
+    """A loaded machine reads five of them at once; they were measured 20 ms apart all the same."""
+    agreement = Agreement()
+    for k in range(300):
+        stamp = 0.02 * k
+        arrived = 0.1 * math.ceil(stamp / 0.1) + 1e-4 * (k % 5)
+        value = 0.5 * math.sin(4.5 * stamp)
+        agreement.hear("j1", "joint_states", arrived, value, TOLERANCE, SPEED, True, 1000.0 + stamp)
+    assert agreement.contradiction(6.1) is None and agreement.restless(6.1) == ""
+
+
+def test_jumps_that_are_long_over_are_not_counted_together():
+    apart = [(t, v) for k in range(4) for t, v in [(5.0 * k, 1.2), (5.0 * k + 0.02, 1.2 if k % 2 else 0.0)]]
+    assert hear(Agreement(), *apart).contradiction(15.1) is None
+
+
 def test_a_contradiction_is_over_some_time_after_the_last_jump():
     agreement = hear(Agreement(), *two_publishers(0.4))
     assert agreement.contradiction(0.4 + 0.9 * WINDOW) is not None

@@ -139,7 +139,9 @@ def make_model(plan: Plan, tokenizer: Tokenizer) -> Pi0:
     if plan.init:
         model = load(plan.init).model.float()
         if model.config != plan.model:
-            raise TrainError(f"{plan.init}: its sizes are not those of this run; give no other --model with --init")
+            raise TrainError(
+                f"{plan.init}: its sizes are not those of this run; start from a checkpoint of the same sizes"
+            )
     else:
         model = initialise(Pi0(plan.model), generator)
         order_embeddings(model, tokenizer, generator)

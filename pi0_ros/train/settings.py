@@ -19,7 +19,7 @@ class TrainSettings:
     alpha: weight of the flow loss (pi0.5: 10). language_steps: first steps with alpha = 0 (pi0.5's first stage).
     prefix_chance, prefix_rows: training-time real-time chunking, chance a step and most rows given clean.
     insulate: knowledge insulation. precision: "bfloat16" computes in bfloat16 on float32 weights, or "float32".
-    lora: ranks for trunk and expert, 0 for full training. freeze_vision: SigLIP keeps its weights.
+    lora: ranks for trunk and expert, 0 for full training.
     still_weight: chance of a frame whose chunk stands still, against one that moves.
     validate_every, save_every: in steps and minutes. ema: decay of the exported average, 0 for none.
     """

@@ -14,7 +14,7 @@ from pi0_ros.control import Command
 from pi0_ros.robot.spec import Group, Robot
 from pi0_ros.ros.clock import time_parts
 from pi0_ros.ros.commands import COMMAND_TYPES, CommandStencil, GroupCommand, groups_by_topic
-from pi0_ros.ros.qos import RELIABLE
+from pi0_ros.ros.qos import command_quality
 
 
 class CommandWriter:
@@ -30,7 +30,8 @@ class CommandWriter:
         self._topics = self._known
 
     def _publisher(self, node: Node, group: Group, own: Callable[[object], object]) -> Publisher:
-        publisher = node.create_publisher(COMMAND_TYPES[group.command.type].message, group.command.topic, RELIABLE)
+        kind, topic = COMMAND_TYPES[group.command.type].message, group.command.topic
+        publisher = node.create_publisher(kind, topic, command_quality(self._period))
         own(publisher)
         return publisher
 

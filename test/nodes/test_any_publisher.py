@@ -17,6 +17,7 @@ from pi0_ros.ros.any_publisher import subscribe_to_any
 from pi0_ros.ros.control_thread import Period
 from pi0_ros.ros.diagnostics import ERROR
 from pi0_ros.ros.executor_health import executor_health
+from pi0_ros.ros.qos import command_quality
 
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
 VOLATILE, LATCHED = DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIENT_LOCAL
@@ -122,3 +123,10 @@ def test_a_driver_that_asks_for_latched_commands_is_named(graph, holding):
     (sentence,) = executor._matching.sentences
     assert sentence.startswith("/cmd_vel: the subscriber /late_driver") and "transient_local is asked for" in sentence
     assert executor_health(Period(), None, [sentence], [], 0.0, {}).level == ERROR
+
+
+@pytest.mark.parametrize(("rate", "depth"), [(50.0, 6), (200.0, 21), (5.0, 2)])
+def test_commands_are_kept_for_as_long_as_they_are_worth_something_and_no_longer(rate, depth):
+    quality = command_quality(1.0 / rate)
+    assert quality.depth == depth and quality.lifespan.nanoseconds == 100_000_000
+    assert quality.reliability is RELIABLE and quality.durability is VOLATILE

@@ -144,6 +144,10 @@ def make_path(
     smooth = np.array([float(k is Kind.POSITION) for k in kinds])
     below, above = _overshoot(rows * smooth)
     back = min(len(rows) - 1, max(1, round(END / period)))
-    slope = (rows[-1] - rows[-1 - back]) / (back * period) * smooth
+    last = (rows[-1] - rows[-1 - back]) / (back * period)
+    ahead = min(2 * back, len(rows) - 1)
+    before = (rows[-1 - back] - rows[-1 - ahead]) / max((ahead - back) * period, period)
+    steady = np.sign(last) == np.sign(before)  # a jump of the last row is no motion that goes on
+    slope = np.where(steady, np.sign(last) * np.minimum(np.abs(last), np.abs(before)), 0.0) * smooth
     coast = np.where(np.abs(slope) > AT_REST * velocity, np.clip(slope, -velocity, velocity), 0.0)
     return RowPath(start, period, rows, _second_derivatives(rows * smooth), below, above, kinds, coast, brake)

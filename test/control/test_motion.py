@@ -61,10 +61,14 @@ def speeds(values, period=0.02):
     return np.diff(values) / period
 
 
-@pytest.mark.parametrize("strategy", ["auto", "blend", "replace", "ensemble"])
 @pytest.mark.parametrize(
-    ("rate", "rows", "delay"),
-    [(50, 50, 0.1), (50, 16, 0.1), (30, 10, 0.1), (30, 8, 0.05), (50, 20, 0.15), (50, 10, 0.05), (15, 8, 0.1)],
+    ("rate", "rows", "delay", "strategy"),
+    [
+        *((*case, "auto") for case in ((50, 50, 0.1), (30, 8, 0.05), (50, 20, 0.15), (50, 10, 0.05), (15, 8, 0.1))),
+        (50, 16, 0.1, "blend"),
+        (30, 10, 0.1, "replace"),
+        (50, 16, 0.1, "ensemble"),
+    ],
 )
 def test_the_command_is_on_the_rows_for_every_horizon_rate_and_delay(rate, rows, delay, strategy):
     story = ready(ExecutorSettings(strategy=strategy), {JOINT: 0.35})
@@ -77,9 +81,8 @@ def test_the_command_is_on_the_rows_for_every_horizon_rate_and_delay(rate, rows,
     story.sound()
 
 
-@pytest.mark.parametrize("strategy", ["auto", "replace", "ensemble"])
 @pytest.mark.parametrize("noise", [0.0005, 0.002, 0.005])
-@pytest.mark.parametrize(("rate", "rows"), [(50, 50), (30, 50), (20, 50), (10, 16)])
+@pytest.mark.parametrize(("rate", "rows", "strategy"), [(50, 50, "auto"), (30, 50, "ensemble"), (10, 16, "replace")])
 def test_a_policy_that_stays_with_noise_moves_the_robot_less_than_its_rows(noise, strategy, rate, rows):
     story, rng = ready(ExecutorSettings(strategy=strategy), {JOINT: 0.35}), np.random.default_rng(1)
     asked = []
@@ -88,13 +91,13 @@ def test_a_policy_that_stays_with_noise_moves_the_robot_less_than_its_rows(noise
         asked.append(float(np.clip(rng.normal(0.0, noise), -3.0 * noise, 3.0 * noise)))
         return {JOINT: 0.35 + asked[-1]}
 
-    story.run(8.0, Policy(stay, 1.0 / rate, rows, 0.1))
+    story.run(5.0, Policy(stay, 1.0 / rate, rows, 0.1))
     values = commands(story, JOINT, 60)[1] - 0.35
     assert np.max(np.abs(values)) <= np.max(np.abs(asked)) and np.std(values) < np.std(asked)
     story.sound()
 
 
-@pytest.mark.parametrize("rate", [5, 10, 20, 50])
+@pytest.mark.parametrize("rate", [5, 20, 50])
 @pytest.mark.parametrize("shape", ["ramp", "step of 0.3", "step of 0.8"])
 def test_nothing_moves_against_the_direction_of_the_plan_or_beyond_its_rows(rate, shape):
     k = np.arange(3 * rate)
@@ -107,7 +110,7 @@ def test_nothing_moves_against_the_direction_of_the_plan_or_beyond_its_rows(rate
     values = np.tile(story.values, (len(rows), 1))
     values[:, story.robot.index[JOINT]] = rows
     assert story.send(story.chunk(start=story.ros, period=1.0 / rate, values=values, rows=len(rows))).accepted
-    story.run(5.0)
+    story.run(4.2)
     moved = commands(story, JOINT)[1]
     assert moved.min() >= rows.min() - 1e-3 and moved.max() <= rows.max() + 1e-3
     assert np.max(np.maximum.accumulate(moved) - moved) < 5e-4, "it never goes back"
@@ -150,7 +153,7 @@ def test_a_chunk_that_would_have_to_be_slowed_too_much_is_refused_with_channel_a
     assert story.speed() == 0.0
 
 
-@pytest.mark.parametrize("top", [0.6, 1.0, 1.25, 1.5])
+@pytest.mark.parametrize("top", [0.6, 1.25, 1.5])
 def test_after_the_slow_first_second_the_robot_is_never_much_faster_than_the_policy(top):
     story = ready(start={JOINT: -0.9})
     begin = story.ros
@@ -163,7 +166,7 @@ def test_after_the_slow_first_second_the_robot_is_never_much_faster_than_the_pol
     story.sound()
 
 
-@pytest.mark.parametrize("delay", [0.1, 0.3, 0.5, 0.7])
+@pytest.mark.parametrize("delay", [0.1, 0.7])
 def test_a_robot_at_rest_begins_at_row_0_however_late_the_chunk_is(delay):
     story = ready(AT_ONCE, {JOINT: 0.35, "left_gripper": 1.0})
     stamp = story.ros
@@ -181,7 +184,7 @@ def test_a_robot_at_rest_begins_at_row_0_however_late_the_chunk_is(delay):
     story.sound()
 
 
-@pytest.mark.parametrize("ahead", [0.05, 0.1, 0.2, 0.3, 0.45])
+@pytest.mark.parametrize("ahead", [0.05, 0.2, 0.45])
 def test_a_chunk_stamped_ahead_lets_the_running_plan_go_on_until_it_begins(ahead):
     story = ready(ExecutorSettings(start_gap=0.5), {JOINT: 0.35})
     begin = story.ros

@@ -277,6 +277,9 @@ class Plans:
 
         Refused where nothing is left of it, it starts too far from the robot (`measured` [D]), or the robot is too slow.
         """
+        if self.coming is not None and (self.running is None or self.coming.chunk is not self.running.chunk):
+            text = f"the plan of chunk {self.coming.chunk.sequence} is about to begin; chunks come faster than periods"
+            return Verdict(False, text, Cause.DELAY)
         values = in_robot_order(chunk, self._robot)
         rows = np.clip(values, self._lower, self._upper)
         self.clamped = self._clamped(rows, values)

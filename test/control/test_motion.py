@@ -337,3 +337,13 @@ def test_a_blocked_robot_with_exact_encoders_is_told_from_one_whose_measurements
     assert story.last.mode is Mode.HOLD, "not stopped: nothing is lost"
     assert JOINT in story.last.reason and "told to move" in story.last.reason and "driver" in story.last.reason
     story.sound()
+
+
+def test_a_policy_that_sends_a_chunk_every_period_is_followed():
+    story = ready(AT_ONCE, {JOINT: 0.35})
+    begin = story.ros
+    path = lambda t: 0.35 + 0.1 * np.sin(np.pi * (np.asarray(t) - begin))
+    story.run(4.0, Policy(lambda t, s: {JOINT: float(path(t))}, 0.1, 8, 0.0, every=0.0))
+    times, values = commands(story, JOINT, 100)
+    assert np.max(np.abs(values - path(times))) < 0.005
+    story.sound()

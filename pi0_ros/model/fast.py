@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pi0_ros.model.config import ModelConfig
 from pi0_ros.model.gemma import KeyValue, normalised, rotary
 from pi0_ros.model.graph import Captured
 from pi0_ros.model.inputs import InputError, Inputs
@@ -603,6 +604,15 @@ def records(mode: str, device: torch.device) -> bool:
 def has_triton() -> bool:
     """Whether the package is there that our kernels are written in."""
     return importlib.util.find_spec("triton") is not None
+
+
+def suits_kernels(config: ModelConfig, dtype: torch.dtype) -> bool:
+    """Whether the fused kernels run a network, and well: 16-bit weights, heads of a power of two, rows of whole tiles."""
+    if config.expert is None or dtype not in (torch.bfloat16, torch.float16):
+        return False
+    dim, expert = config.language.head_dim, config.expert
+    whole = all(size % 64 == 0 for size in (expert.width, expert.mlp, expert.heads * dim))
+    return whole and dim >= 32 and dim & (dim - 1) == 0
 
 
 def fused_operations(device: torch.device) -> Operations:

@@ -27,8 +27,8 @@ MODEL_PARAMETERS = (
     Parameter(
         "mode",
         "auto",
-        "how torch runs it; compile takes a C++ compiler and its time; auto: graphs on a GPU, else eager",
-        choices=("auto", "eager", "compile", "graph", "compile_graph"),
+        "how torch runs it; compile takes a C++ compiler and its time; auto: kernels or graphs on a GPU, else eager",
+        choices=("auto", "eager", "compile", "graph", "compile_graph", "kernels"),
     ),
     Parameter("steps", 0, "flow steps of a plan; 0: as many as the checkpoint says, else 10", low=0, high=100),
     Parameter("tokenizer", "", "tokenizer's file or folder, where the checkpoint has none"),

@@ -276,7 +276,7 @@ def load_policy(
     adapter: its YAML, a name under config/policies, or None for the checkpoint's own, else the one named after the
     robot. tokenizer, fast: where the checkpoint lacks them. threads: of torch, for the whole process. steps: of the
     flow (None: what the checkpoint says, else 10). backend: "torch", or "onnx" for the graphs of `pi0 export`. mode: how
-    torch runs it ("eager", "compile", "graph", "compile_graph"; None: graphs on CUDA, else eager).
+    torch runs it ("eager", "compile", "graph", "compile_graph", "kernels"; None: kernels or graphs on CUDA, else eager).
     server: fields of `ServerSettings` for an address; such a policy connects with its first plan, or in `rehearse`.
     warn: called with what somebody should know of a server.
     Raises: PolicyError (MisfitError where robot and checkpoint do not fit, WeightsError for the weights).
@@ -305,6 +305,10 @@ def load_policy(
     network = _network(checkpoint, opened, backend, device, mode, count, threads, sizes_for(opened, found, sizes))
     for line in policy_lines(opened, found, pipeline):
         _log.info("%s", line)
+    if backend == "torch":
+        slots = opened.config.cameras
+        seen = [index for index, slot in enumerate(slots) if found.cameras.get(slot) is not None]
+        network.prepare(seen, lambda done, of: _log.info("graph %d of %d recorded", done, of))
     return Policy(robot, found, pipeline, words, network, speech)
 
 

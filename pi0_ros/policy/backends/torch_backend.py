@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pi0_ros.model import FastSampler, InputError, Inputs, Pi0, Rtc, generate_text, sample_actions
 from pi0_ros.model.fast import check_mode as check_mode_there
+from pi0_ros.model.fast import has_triton, suits_kernels
 from pi0_ros.policy.backend import Array, NormalisedPrefix
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.pipeline import ModelInputs
@@ -20,7 +21,7 @@ BUCKET = 16  # text tokens that share a graph: a prompt with the state in it has
 class TorchBackend:
     """A loaded network behind the mask-free sampler, or behind the plain forward where `fast` is False.
 
-    steps: of the flow. mode: the sampler's ("eager", "compile", "graph", "compile_graph"); None takes graphs on CUDA.
+    steps: of the flow. mode: the sampler's ("eager", "compile", "graph", "compile_graph", "kernels"); None: `best_mode`.
     release: whether the sampler may take the model's weights apart, so that they are not held twice; nothing else can
     use the model then.
     """
@@ -36,9 +37,18 @@ class TorchBackend:
     ) -> None:
         self._model, self._steps = model.to(device).eval(), steps
         self._device = torch.device(device)
-        chosen = mode or ("graph" if self._device.type == "cuda" else "eager")
-        bucket = 1 if chosen == "eager" else BUCKET
+        chosen = mode or best_mode(self._model, self._device)
+        # torch.compile takes a minute for a length: one for all.
+        bucket = {"eager": 1, "compile_graph": model.config.prompt_length}.get(chosen, BUCKET)
         self._sampler = FastSampler(self._model, mode=chosen, bucket=bucket, release=release) if fast else None
+
+    def prepare(self, cameras: Sequence[int], progress: Callable[[int, int], None]) -> None:
+        """Record what calls with these cameras (indices of the picture slots) need, so that none is recorded later.
+
+        progress: called with how many graphs of how many are done.
+        """
+        if self._sampler is not None:
+            self._sampler.prepare(self._steps, cameras, (None, "identity", "prefix"), progress)
 
     def actions(self, inputs: ModelInputs, noise: Array, prefix: NormalisedPrefix | None) -> Array:
         """Normalised actions [H, D] float32 from noise [H, D]."""
@@ -74,8 +84,18 @@ def _rtc(prefix: NormalisedPrefix | None) -> Rtc | None:
     return Rtc(previous, prefix.delay_rows, prefix.execution_rows, prefix.method)
 
 
+def best_mode(model: Pi0, device: torch.device) -> str:
+    """On CUDA our kernels where they fit the network and Triton is there, else graphs; elsewhere eager."""
+    if device.type != "cuda":
+        return "eager"
+    fits = suits_kernels(model.config, model.gemma.dtype)
+    return "kernels" if fits and has_triton() else "graph"
+
+
 def check_mode(mode: str | None, device: str) -> None:
     """Refuse a way of running the network that cannot be had here. Raises PolicyError."""
+    if mode == "kernels" and torch.device(device).type != "cuda":
+        raise PolicyError(f"mode kernels runs on CUDA and the device is {device}; use eager or compile")
     if mode is not None:
         try:
             check_mode_there(mode, torch.device(device))

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from pi0_ros.model import fast
-from pi0_ros.policy import Observation, PolicyError, load_policy
+from pi0_ros.model import Pi0, fast, preset
+from pi0_ros.policy import Observation, PlanPrefix, PolicyError, load_policy
+from pi0_ros.policy.backends import torch_backend
 from pi0_ros.robot import load_robot
 
 
@@ -17,6 +20,7 @@ def robot():
     [
         ({"mode": "quick"}, "mode 'quick' is unknown; there are eager, compile"),
         ({"mode": "graph"}, "mode graph records CUDA graphs and the device is cpu; use eager or compile"),
+        ({"mode": "kernels"}, "mode kernels runs on CUDA and the device is cpu; use eager or compile"),
         ({"device": "gpu"}, "device 'gpu' is unknown; use cpu or cuda"),
     ],
 )
@@ -46,3 +50,64 @@ def test_a_compiled_policy_plans_what_the_eager_one_plans(checkpoint, robot):
         load_policy(checkpoint, robot, mode=mode).infer(observation, seed=1) for mode in (None, "compile")
     )
     np.testing.assert_allclose(compiled.values, eager.values, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["graph", "kernels"])
+def test_everything_is_recorded_while_the_policy_is_loaded_and_nothing_later(checkpoint, robot, mode, monkeypatch):
+    made = []
+
+    class Replayed:
+        """A CUDA graph's rules without one: fixed inputs that calls are copied into."""
+
+        def __init__(self, run, example, device, pool):
+            self.run, self.inputs = run, [tensor.clone() for tensor in example]
+            made.append(self)
+
+        def __call__(self, *tensors):
+            for own, now in zip(self.inputs, tensors, strict=True):
+                own.copy_(now)
+            return self.run(*self.inputs).clone()
+
+    monkeypatch.setattr(fast, "Captured", Replayed)
+    monkeypatch.setattr(fast, "records", lambda mode, device: mode != "eager")
+    monkeypatch.setattr(fast, "check_mode", lambda mode, device: None)
+    monkeypatch.setattr(torch_backend, "check_mode", lambda mode, device: None)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None, raising=False)
+    eager, policy = load_policy(checkpoint, robot), load_policy(checkpoint, robot, mode=mode)
+    recorded = len(made)
+    assert recorded == 5 * (2 if mode == "graph" else 1)  # 16, 32, 48, 64 and 80 tokens
+    black = np.zeros((224, 224, 3), np.uint8)
+    middle = {c.name: (c.limits.lower + c.limits.upper) / 2.0 for c in robot.channels}
+    cameras = [c.name for c in robot.cameras]
+    for words, seen in (
+        ("go", cameras),
+        ("touch the red block with the left hand", cameras[:1]),
+        ("wave", cameras[1:]),
+    ):
+        observation = Observation(0.0, dict.fromkeys(seen, black), middle, words)
+        plans = [p.infer(observation, seed=1) for p in (eager, policy)]
+        np.testing.assert_allclose(plans[1].values, plans[0].values, atol=1e-5)
+        left = PlanPrefix(plans[0].values[3:], plans[0].names, 2, 6)
+        plans = [p.infer(observation, seed=2, prefix=left) for p in (eager, policy)]
+        np.testing.assert_allclose(plans[1].values, plans[0].values, atol=1e-5)
+    assert len(made) == recorded
+
+
+@pytest.mark.parametrize(
+    ("changes", "dtype", "best"),
+    [
+        ({}, torch.bfloat16, "kernels"),
+        ({}, torch.float32, "graph"),
+        ({"head_dim": 48}, torch.bfloat16, "graph"),
+    ],
+)
+def test_on_cuda_kernels_are_taken_where_they_fit(changes, dtype, best, monkeypatch):
+    monkeypatch.setattr(torch_backend, "has_triton", lambda: True)
+    config = preset("tiny")
+    language, expert = (replace(part, **changes) for part in (config.language, config.expert))
+    with torch.device("meta"):
+        model = Pi0(replace(config, language=language, expert=expert)).to(dtype)
+    assert torch_backend.best_mode(model, torch.device("cuda")) == best
+    assert torch_backend.best_mode(model, torch.device("cpu")) == "eager"
+    monkeypatch.setattr(torch_backend, "has_triton", lambda: False)
+    assert torch_backend.best_mode(model, torch.device("cuda")) == "graph"

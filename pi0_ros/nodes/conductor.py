@@ -379,13 +379,15 @@ class Conductor(Node):
         if self._finished:
             return
         self._finished = True
+        if self._video is not None:
+            self._video.close()
+            if self._video.failure:
+                self._fault(self._video.failure)
         told = json.dumps(self.report(), indent=1, ensure_ascii=False)
         if self._options.report:
             file = Path(self._options.report)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(told + "\n", encoding="utf-8")
-        if self._video is not None:
-            self._video.close()
 
 
 def make(signals: Signals) -> list[Node]:

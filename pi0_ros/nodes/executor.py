@@ -190,6 +190,7 @@ class ExecutorNode(ManagedNode):
         )
         if self._snapshots is not None:
             self._snapshots.start()
+            self.watch_thread(self._snapshots.thread)
         self._reporter.start()
         self._on_second_publisher(self._second.look_first())
         priority = self.values.realtime_priority

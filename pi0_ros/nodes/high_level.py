@@ -6,6 +6,7 @@ import re
 import threading
 import traceback
 from collections.abc import Callable
+from functools import partial
 
 from rclpy.node import Node
 from std_msgs.msg import String
@@ -16,6 +17,7 @@ from pi0_ros.policy import Observation, PolicyError
 from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.ros.any_publisher import subscribe_to_any
 from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Health
+from pi0_ros.ros.guarded_thread import GuardedThread
 from pi0_ros.ros.lifecycle import HALT, ManagedNode
 from pi0_ros.ros.parameters import Parameter, ParameterError
 from pi0_ros.ros.prompt_source import OVERRIDE, one_line
@@ -81,7 +83,7 @@ class HighLevelNode(ManagedNode):
         super().__init__(name, **kwargs)
         self._weights, self._partner = weights or Weights(), partner
         self._own_senses: Senses | None = None
-        self._thread: threading.Thread | None = None
+        self._thread: GuardedThread | None = None
         self._ending = threading.Event()
         self._ask = threading.Condition()
 
@@ -111,8 +113,7 @@ class HighLevelNode(ManagedNode):
     def start(self) -> None:
         """Start asking."""
         self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._ask_forever, args=(self._ending,), name="high level", daemon=True)
-        self._thread.start()
+        self._thread = self.begin_thread("high level", partial(self._ask_forever, self._ending))
 
     def halt(self) -> None:
         """Stop asking; what is being decoded is not published, however long it still takes."""
@@ -120,7 +121,7 @@ class HighLevelNode(ManagedNode):
             self._ending.set()
             self._ask.notify_all()
         if self._thread is not None:
-            self._thread.join(timeout=HALT)
+            self._thread.stop(HALT)
             self._thread = None
 
     def teardown(self) -> None:
@@ -202,7 +203,7 @@ class HighLevelNode(ManagedNode):
             return False
         try:
             text = self._question(view, task)
-        except Exception as error:  # noqa: BLE001 - one failed question must not end the thread
+        except BaseException as error:  # noqa: BLE001 - one failed question must not end the thread, nor a panic of Rust
             if ending.is_set():
                 return False
             self._failures += 1

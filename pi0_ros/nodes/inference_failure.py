@@ -32,7 +32,7 @@ class InferenceFailure:
     trace: str = ""
 
 
-def failure_of(error: Exception) -> InferenceFailure:
+def failure_of(error: BaseException) -> InferenceFailure:
     """An error of `infer` as what it means. Errors that nobody foresaw carry their traceback as details."""
     if isinstance(error, LateAnswerError):
         return InferenceFailure(WARN, f"an answer came too late: {error}", RETRY)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import threading
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from rclpy.node import Node
@@ -28,6 +29,7 @@ from pi0_ros.ros.any_publisher import subscribe_to_any
 from pi0_ros.ros.bounded import listen
 from pi0_ros.ros.conversions import MODE_NAMES, chunk_message
 from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Health, Rate
+from pi0_ros.ros.guarded_thread import GuardedThread
 from pi0_ros.ros.lifecycle import HALT, ManagedNode
 from pi0_ros.ros.parameters import Parameter, ParameterError
 from pi0_ros.ros.prompt_source import OVERRIDE, PromptSource, one_line
@@ -64,7 +66,7 @@ class PolicyNode(ManagedNode):
         super().__init__(name, **kwargs)
         self._weights = weights or Weights()
         self.senses: Senses | None = None
-        self._thread: threading.Thread | None = None
+        self._thread: GuardedThread | None = None
         self._ending = threading.Event()
         self._speaking = threading.Lock()
 
@@ -115,8 +117,7 @@ class PolicyNode(ManagedNode):
         """Start planning."""
         # Every activation has its own: a thread that still thinks when the next one begins must not come back to life.
         self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._plan_forever, args=(self._ending,), name="inference", daemon=True)
-        self._thread.start()
+        self._thread = self.begin_thread("inference", partial(self._plan_forever, self._ending))
 
     def halt(self) -> None:
         """Stop planning; the plan that is being made is not published, however long it still takes."""
@@ -124,7 +125,7 @@ class PolicyNode(ManagedNode):
             self._ending.set()
         self.senses.wake()
         if self._thread is not None:
-            self._thread.join(timeout=HALT)
+            self._thread.stop(HALT)
             self._thread = None
         self._tell("not active")
 
@@ -254,7 +255,7 @@ class PolicyNode(ManagedNode):
             self._plan(view, ending)
             self._reason, self._failure = "", None
             self._tell("")
-        except Exception as error:  # noqa: BLE001 - one failed inference must not end the thread
+        except BaseException as error:  # noqa: BLE001 - one failed inference must not end the thread, nor a panic of Rust
             if ending.is_set():
                 return
             self._failures += 1

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pi0_ros.policy.errors import PolicyError
+from pi0_ros.robot.quoting import escape, quote
 
 FILE_NAMES = ("tokenizer.json", "tokenizer.model", "paligemma_tokenizer.model", "spiece.model")
 GEMMA_VOCAB = 256000
@@ -46,6 +47,7 @@ class JsonTokenizer:
             self._backend = Backend.from_str(text)
         except Exception as error:  # the library raises bare Exception
             raise PolicyError(f"{name}: not a tokenizer.json that the tokenizers library can read: {error}") from error
+        self._name = name
         self._backend.no_padding()
         self._backend.no_truncation()
         self._limit = sys.maxsize
@@ -79,7 +81,7 @@ class JsonTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ids of `text`, without BOS. Raises PolicyError for a token that the network has no row for."""
-        ids = list(self._backend.encode(text, add_special_tokens=False).ids)
+        ids = self._ids(text)
         beyond = next((i for i in ids if i >= self._limit), None)
         if beyond is not None:
             raise PolicyError(
@@ -87,6 +89,16 @@ class JsonTokenizer:
                 "leave it out"
             )
         return ids
+
+    def _ids(self, text: str) -> list[int]:
+        try:
+            return list(self._backend.encode(text, add_special_tokens=False).ids)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a panic of the Rust library is no Exception
+            raise PolicyError(
+                f"{self._name}: cannot encode the text {quote(text)} ({escape(error)}); is its pre-tokenizer's pattern sound?"
+            ) from error
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`; padding, BOS and EOS are left out."""
@@ -129,6 +141,16 @@ class SentencePieceTokenizer:
     def encode(self, text: str) -> list[int]:
         """Ids of `text`, without BOS."""
         return list(self._backend.encode(text))
+
+    def _ids(self, text: str) -> list[int]:
+        try:
+            return list(self._backend.encode(text, add_special_tokens=False).ids)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a panic of the Rust library is no Exception
+            raise PolicyError(
+                f"{self._name}: cannot encode the text {quote(text)} ({escape(error)}); is its pre-tokenizer's pattern sound?"
+            ) from error
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`; padding, BOS and EOS are left out."""

@@ -58,7 +58,7 @@ class BlackBoxWriter:
     def _write(self, records: Sequence[Record], reason: str) -> None:
         try:
             file = write_black_box(self._folder, records, reason, self._channels)
-        except Exception as error:  # noqa: BLE001 - whatever is in one box, the next one must be written
+        except BaseException as error:  # noqa: BLE001 - whatever is in one box, the next one must be written
             self.failures += 1
             self.last_failure = why_not(error)
             self._failed(self.last_failure)

@@ -147,7 +147,7 @@ class ExecutorReporter:
                 self._wake.wait(2.0 * STATE_PERIOD)  # the control thread says when, as long as it runs
             try:
                 self._report(self._take())
-            except Exception:  # noqa: BLE001 - a report that fails must not end those that follow
+            except BaseException:  # noqa: BLE001 - a report that fails must not end those that follow
                 self._logger.error(f"reporting failed:\n{traceback.format_exc()}", throttle_duration_sec=5.0)
             collected += STATE_PERIOD
             if collected > COLLECT_EVERY:

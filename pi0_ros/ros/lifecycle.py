@@ -17,6 +17,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from pi0_ros.ros.clock import Clocks
 from pi0_ros.ros.diagnostics import ERROR, WARN, Diagnostics, Health
+from pi0_ros.ros.guarded_thread import GuardedThread
 from pi0_ros.ros.missing import missing_module
 from pi0_ros.ros.parameters import Parameter, ParameterError, Parameters
 from pi0_ros.ros.sim_time import SimTimeWatch
@@ -59,6 +60,7 @@ class ManagedNode(LifecycleNode):
         self._progress = ""
         self._owned: list[object] = []
         self._sim_time = SimTimeWatch(self, self.clocks)
+        self._threads: dict[str, GuardedThread] = {}
         self._diagnostics = Diagnostics(self, self._report, self.clocks)
 
     # What a subclass writes.
@@ -85,6 +87,16 @@ class ManagedNode(LifecycleNode):
         """Remember a subscription, timer, service or publisher; it is destroyed when the node is cleaned up."""
         self._owned.append(entity)
         return entity
+
+    def begin_thread(self, name: str, work: Callable[[], None]) -> GuardedThread:
+        """A thread that begins again where its work raises; then the diagnostics say ERROR. One of a name at a time."""
+        thread = GuardedThread(name, work, self.get_logger())
+        self.watch_thread(thread)
+        return thread.start()
+
+    def watch_thread(self, thread: GuardedThread) -> None:
+        """Have the diagnostics say what becomes of a thread, in place of the one of that name before."""
+        self._threads[thread.name] = thread
 
     def note_stop(self, reason: str, asked: bool = False) -> None:
         """Record why the node stops working; the first reason stays until the next activation.
@@ -280,7 +292,9 @@ class ManagedNode(LifecycleNode):
         if no_time := self._sim_time.problem():
             return Health(ERROR if self.active else WARN, no_time, self.health().values if self.active else {})
         if self.active:
-            return self.health()
+            health = self.health()
+            failed = "; ".join(filter(None, (thread.problem() for thread in list(self._threads.values()))))
+            return Health(ERROR, failed, health.values) if failed else health
         if self._progress:
             return Health(WARN, f"not active: {self._progress}")
         if not self.stop_reason:

@@ -192,7 +192,7 @@ class Loop:
         began = time.monotonic()
         try:
             work(*arguments)
-        except Exception:  # noqa: BLE001 - the loop outlives whatever happens in it
+        except BaseException:  # noqa: BLE001 - the loop outlives whatever happens in it, a panic of Rust too
             self._failed(traceback.format_exc())
         return time.monotonic() - began
 

@@ -13,7 +13,9 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from rclpy.subscription import Subscription
 
 from pi0_ros.robot.spec import Camera
+from pi0_ros.ros.bounded import MessageRefusedError, parse_message
 from pi0_ros.ros.clock import seconds
+from pi0_ros.ros.guarded_thread import GuardedThread
 from pi0_ros.ros.images import PictureError, thumbnail
 from pi0_ros.ros.inlets import Unspun
 from pi0_ros.ros.subscribe import PICTURE_TYPES
@@ -38,7 +40,7 @@ class Snapshots:
         self._group = Unspun()
         self._subscriptions = [(c, self._subscribe(c)) for c in cameras]
         self._ending = threading.Event()
-        self._thread: threading.Thread | None = None
+        self.thread: GuardedThread | None = None
         self.taken = 0
         self.refused: dict[str, str] = {}
         """Cameras whose last picture could not be read, and why."""
@@ -50,15 +52,13 @@ class Snapshots:
     def start(self) -> None:
         """Begin to take pictures."""
         self._ending.clear()
-        self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
-        self._thread.start()
+        self.thread = GuardedThread("snapshots", self._run, self._node.get_logger()).start()
 
     def stop(self) -> None:
         """End."""
         self._ending.set()
-        if self._thread is not None:
-            self._thread.join(timeout=1.0)
-            self._thread = None
+        if self.thread is not None:
+            self.thread.stop(1.0)
 
     def close(self) -> None:
         """End and unsubscribe."""
@@ -77,13 +77,13 @@ class Snapshots:
 
     def _take(self, camera: Camera, subscription: Subscription) -> None:
         with subscription.handle:
-            taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
+            taken = subscription.handle.take_message(subscription.msg_type, True)
         if taken is None:
             return
-        message = taken[0]
         try:
+            message = parse_message(taken[0], subscription.msg_type)
             jpeg = thumbnail(message, options=camera.options)
-        except PictureError as error:
+        except (PictureError, MessageRefusedError) as error:
             self.refused[camera.name] = str(error)
             return
         self.refused.pop(camera.name, None)

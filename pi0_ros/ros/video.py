@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Mapping, Sequence
@@ -38,18 +39,29 @@ class VideoWriter:
     def __init__(self, file: Path, rate: int) -> None:
         self._file, self._rate = file, rate
         self._frames: queue.Queue[NDArray[np.uint8] | None] = queue.Queue(WAITING)
-        self._thread = threading.Thread(target=self._encode, name="video", daemon=True)
+        self.failure, self._closing = "", False
+        """Why the video cannot be written, "" as long as it can."""
+        self._thread = threading.Thread(target=self._run, name="video", daemon=True)
         self._thread.start()
 
     def add(self, frame: NDArray[np.uint8]) -> None:
         """Append an RGB frame [H, W, 3]."""
-        if not self._frames.full():
-            self._frames.put(frame)
+        with contextlib.suppress(queue.Full):
+            self._frames.put_nowait(frame)
 
     def close(self) -> None:
         """Finish the file."""
+        self._closing = True
         self._frames.put(None)
         self._thread.join(timeout=30.0)
+
+    def _run(self) -> None:
+        try:
+            self._encode()
+        except BaseException as error:  # noqa: BLE001 - whoever films hears of it, and goes on
+            self.failure = f"{self._file}: the video cannot be written: {error}"
+            while not self._closing and self._frames.get() is not None:
+                continue
 
     def _encode(self) -> None:
         frame = self._frames.get()

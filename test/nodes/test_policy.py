@@ -295,18 +295,18 @@ def test_a_policy_goes_quiet_while_its_network_is_still_at_work_and_that_plan_is
     policy.trigger_deactivate()
     # Activated again meanwhile, it has a new thread, and the old one does not come back to life.
     policy.trigger_activate()
-    assert old.is_alive() and policy._thread is not old
+    assert old.alive and policy._thread is not old
     thinking, policy._policy = policy._policy, real
     thinking.let_go.set()
-    old.join(ENOUGH)
-    assert not old.is_alive()
+    old.stop(ENOUGH)
+    assert not old.alive
     graph.wait(lambda: person.chunks and person.chunks[-1].sequence > before + 2, "plans of the new activation", ENOUGH)
     assert [c.sequence for c in person.chunks] == sorted({c.sequence for c in person.chunks})
     newer = policy._thread
     policy.trigger_deactivate()
     planned = policy._sequence
-    newer.join(ENOUGH)
-    assert not newer.is_alive() and policy._sequence == planned
+    newer.stop(ENOUGH)
+    assert not newer.alive and policy._sequence == planned
 
 
 def test_a_high_level_goes_quiet_while_its_network_is_still_at_work_and_that_text_is_never_published(
@@ -322,10 +322,10 @@ def test_a_high_level_goes_quiet_while_its_network_is_still_at_work_and_that_tex
     assert network.asked.wait(ENOUGH)
     old = node._thread
     node.trigger_deactivate()
-    assert old.is_alive()
+    assert old.alive
     network.let_go.set()
-    old.join(ENOUGH)
-    assert not old.is_alive() and node._answers == 0 and not person.subtasks
+    old.stop(ENOUGH)
+    assert not old.alive and node._answers == 0 and not person.subtasks
 
 
 def test_a_subtask_that_is_not_said_again_is_followed_up_to_its_age_and_then_nothing_is_planned(stage, graph):
@@ -453,3 +453,50 @@ def test_a_checkpoint_that_was_not_trained_to_give_subtasks_passes_the_task_on_a
     graph.wait(lambda: person.chunks and person.chunks[-1].subtask == "fold the towel", "a plan for the task", ENOUGH)
     graph.wait(lambda: person.subtasks.count("fold the towel") > 2, "the task said again while it stands", ENOUGH)
     node.shut_down("done")
+
+
+class PanicException(BaseException):
+    """What libraries in Rust raise (tokenizers, safetensors): no Exception."""
+
+
+def test_a_panic_of_a_library_is_counted_and_the_next_plan_is_made(stage, graph):
+    _, person, play = stage
+    policy = play()
+    person.say("go")
+    graph.wait(lambda: person.chunks, "a plan", ENOUGH)
+    real = policy._policy
+
+    class Panicking:
+        contract = real.contract
+        new_episode = real.new_episode
+
+        def infer(self, *_, **__):
+            raise PanicException("the regex backtracks")
+
+    policy._policy = Panicking()
+    says(graph, person, "inference failed: PanicException: the regex backtracks")
+    assert person.health["policy"][0] == b"\x02" and policy._failures > 0
+    policy._policy = real
+    count = len(person.chunks)
+    graph.wait(lambda: len(person.chunks) > count, "a plan again", ENOUGH)
+
+
+def test_a_thread_that_fails_outside_of_inference_is_told_and_begun_again(stage, graph):
+    _, person, play = stage
+    policy = play()
+    person.say("go")
+    graph.wait(lambda: person.chunks, "a plan", ENOUGH)
+    look, fail = policy.senses.view, threading.Event()
+
+    def view(*arguments):
+        if fail.is_set():
+            raise PanicException("out of pictures")
+        return look(*arguments)
+
+    policy.senses.view = view
+    fail.set()
+    says(graph, person, "the thread inference failed")
+    assert "out of pictures" in person.health["policy"][1] and person.health["policy"][0] == b"\x02"
+    fail.clear()
+    count = len(person.chunks)
+    graph.wait(lambda: len(person.chunks) > count, "a plan again", ENOUGH)

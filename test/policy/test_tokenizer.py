@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -6,6 +9,7 @@ from hypothesis import strategies as st
 from pi0_ros.policy import PolicyError, tiny_tokenizer
 from pi0_ros.policy.tokenizer import load_tokenizer
 
+ROOT = Path(__file__).resolve().parents[2]
 TINY = tiny_tokenizer.build()
 
 
@@ -91,3 +95,15 @@ def test_a_missing_tokenizer_says_where_to_get_one(tmp_path):
 def test_decoding_leaves_out_padding_and_marks():
     ids = [TINY.bos, *TINY.encode("done"), TINY.eos, TINY.pad]
     assert TINY.decode(np.array(ids)) == "done"
+
+
+def test_a_panic_of_the_tokenizers_library_is_an_error_of_the_policy(tmp_path):
+    told = json.loads((ROOT / "checkpoints" / "pi05_reach_tiny" / "tokenizer.json").read_text(encoding="utf-8"))
+    pattern = "(a|a|b)*(a|a|b)*(a|b|a)*c$|(t+)+(o+)+(.*)*x!$"  # backtracks without end
+    told["pre_tokenizer"] = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(told), encoding="utf-8")
+    tokenizer = load_tokenizer(tmp_path / "tokenizer.json")
+    with pytest.raises(PolicyError, match="tokenizer.json: cannot encode the text 'touch the red block") as refused:
+        tokenizer.encode("touch the red block with the left arm " + "a" * 300)
+    assert len(str(refused.value)) < 700
+    assert tokenizer.encode("lift")

@@ -118,6 +118,6 @@ def test_closing_does_not_wait_for_the_next_picture(node):
     album = Album()
     snapshots = Snapshots(node, CAMERAS, 3600.0, album.keep)
     snapshots.start()
-    thread = snapshots._thread
+    thread = snapshots.thread
     snapshots.close()
-    assert not thread.is_alive() and not album.kept["wide"]
+    assert not thread.alive and not album.kept["wide"]

@@ -29,3 +29,12 @@ def test_the_film_can_be_read_back(tmp_path):
 def test_a_film_without_frames_leaves_no_file(tmp_path):
     VideoWriter(tmp_path / "film.mp4", 10).close()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_video_that_cannot_be_written_is_told_and_blocks_nobody(tmp_path):
+    (tmp_path / "folder.mp4").mkdir()
+    writer = VideoWriter(tmp_path / "folder.mp4", 10)
+    for _ in range(200):
+        writer.add(np.zeros((64, 64, 3), np.uint8))
+    writer.close()
+    assert "folder.mp4: the video cannot be written" in writer.failure

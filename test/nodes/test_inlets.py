@@ -228,3 +228,15 @@ def test_stop_and_hold_are_answered_before_a_storm_of_others_that_is_read_a_few_
     graph.wait(lambda: all(f.done() for f in answers), "all answers")
     assert {f.result().message.split()[0] for f in answers} == {"autonomy", "hold", "stop"}
     answering.destroy_node()
+
+
+def test_a_message_is_as_old_as_it_lay_there_and_no_older_than_is_said(graph, inlet):
+    """Received, then read 0.2 s later: a step of the system clock must not make it ages old."""
+    inlets, _, reader = inlet
+    ages, (driver,) = [], speakers(graph, reader, 1)
+    inlets.subscriptions[0].callback = lambda message: ages.append(inlets.age)
+    for longest in (5.0, 0.05):
+        say(driver, "word")
+        graph.happens(lambda: False, 0.2)
+        inlets.take(longest)
+    assert 0.15 <= ages[0] <= 5.0 and ages[1] == 0.05

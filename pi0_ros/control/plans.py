@@ -142,6 +142,8 @@ class Plans:
         self._kinds = tuple(kinds)
         self._lower, self._upper = np.array([m.lower for m in limits]), np.array([m.upper for m in limits])
         self._velocity = np.array([m.velocity for m in limits])
+        driven = [k is Kind.VELOCITY for k in kinds]
+        self._rate_limit = np.array([m.acceleration if d else m.velocity for m, d in zip(limits, driven, strict=True)])
         self._brake = np.array([0.5 * m.acceleration for m in limits])
         self._position = np.array([k is Kind.POSITION for k in kinds])
         self._smooth = np.array([float(k is not Kind.GRIPPER) for k in kinds])
@@ -158,7 +160,7 @@ class Plans:
         self._choice, self.seam, self.splice_delay = Choice(), Seam(), 0.0
         self.progress = Progress()
         self.clamped = self.slowed = self.waits = ""
-        self._lateness = 0
+        self._lateness, self._gap = 0, np.zeros(len(self._kinds))
         self.delays.cold_start()
 
     # What is followed ------------------------------------------------------------------------------------------------
@@ -395,6 +397,8 @@ class Plans:
         self._history = deque(
             (replace(p, start=p.start - shift) for p in self._history), maxlen=self._settings.ensemble_depth
         )
+        apart = path.rows_at(np.array([begin])) - old.plan.path.at(np.array([past]))
+        self._gap = np.abs(apart[0]) * self._smooth
         window = self._settings.blend_time if strategy in ("blend", "rtc") else QUICK_JOIN
         return blended(path, old.plan.path, begin, shift, window, self._grid.step), begin, behind
 
@@ -463,14 +467,8 @@ class Plans:
         index = min(old.index + 1, len(old.plan.states) - 1)
         expected, after = old.plan.states[index], new.states[0]
         jump = np.abs(after - expected) * self._smooth
-        gap = np.abs(new.path.rows_at(new.path_times[:1])[0] - old.plan.path.at(old.plan.path_times[[index]])[0])
-        rate = np.array(
-            [
-                x if k is not Kind.VELOCITY else m.acceleration
-                for x, k, m in zip(self._velocity, self._kinds, (c.limits for c in self._robot.channels), strict=True)
-            ]
-        )
-        self.seam = Seam(*(float(np.max(m)) for m in (jump[0], jump[1], jump[1] / rate, gap * self._smooth)))
+        worst = (jump[0], jump[1], jump[1] / self._rate_limit, self._gap)
+        self.seam = Seam(*(float(np.max(m)) for m in worst))
 
     def rest(self, ros: float) -> Chunk | None:
         """What is left of the running path from now on, on its rows' period, stamped `ros`; None where nothing is."""

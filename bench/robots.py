@@ -212,13 +212,14 @@ def goals_of(robot: Robot, start: dict[str, float]) -> dict[str, float]:
 
 
 def plan(robot: Robot, start: dict[str, float], goal: dict[str, float]) -> np.ndarray:
-    """Rows [ROWS, D] straight from start to goal, at SPEED of what the slowest joint can do, not faster than it can brake."""
+    """Rows [ROWS, D] from rest at the start to rest at the goal, at SPEED of what the slowest joint can do at most."""
     a, b = (np.array([ends[name] for name in robot.channel_names]) for ends in (start, goal))
     way, limits = np.abs(b - a), [channel.limits for channel in robot.channels]
     cruise = (way / [one.velocity for one in limits]).max() / SPEED
-    brake = 2.0 * np.sqrt(way / [one.acceleration for one in limits]).max()
+    brake = 2.5 * np.sqrt(way / [one.acceleration for one in limits]).max()
     duration = max(float(cruise), float(brake), PERIOD)
-    return a + np.clip(PERIOD * np.arange(ROWS) / duration, 0.0, 1.0)[:, None] * (b - a)
+    share = np.clip(PERIOD * np.arange(ROWS) / duration, 0.0, 1.0)
+    return a + (share**2 * (3.0 - 2.0 * share))[:, None] * (b - a)
 
 
 def steps_too_fast(commands: list[tuple[float, tuple[float, ...]]], speeds: np.ndarray, period: float) -> int:
@@ -254,7 +255,7 @@ def drive(robot: Robot, file: Path, other: dict[str, Independent]) -> dict[str, 
                     Chunk(stamp, PERIOD, robot.channel_names, rows, sequence, seen.state.epoch, source=source)
                 )
             )
-            seen.happens(lambda: _arrived(driver, goal), 0.2)
+            seen.happens(lambda: _arrived(driver, goal), 0.6)
         return judge(robot, seen, other, goal, driver)
     finally:
         stack.stop()
@@ -333,9 +334,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with tempfile.TemporaryDirectory() as folder:
             for public in chosen:
-                good += run_one(public, data, Path(folder))
-    except BenchError as error:
-        print(f"bench robots: {error}", file=sys.stderr)
+                try:
+                    good += run_one(public, data, Path(folder))
+                except BenchError as error:
+                    print(f"bench robots: {error}", file=sys.stderr)
     finally:
         rclpy.try_shutdown()
     tell("all", "robots_ok", good, "count", goal=len(chosen))

@@ -37,6 +37,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Loads, writes beside the target and puts it in its place, and says what came along."""
     from pi0_ros.model.checkpoints import CheckpointError, load, open_checkpoint
+    from pi0_ros.model.checkpoints.save import put_in_place
     from pi0_ros.model.checkpoints.shards import read_json
     from pi0_ros.model.checkpoints.tensorfile import dtype_named
     from pi0_ros.robot.resources import checkpoint_folder
@@ -84,16 +85,6 @@ def refuse_unknown_horizon(source: Path, opened: Any) -> None:
             f"{source}: nothing in it says how many rows a chunk has, and the numbers of every row depend on it; give "
             f"--horizon (openpi's base checkpoints: {opened.config.horizon}, pi05_libero: 10, pi05_droid: 15) or --adapter"
         )
-
-
-def put_in_place(partial: Path, target: Path) -> None:
-    """`partial` becomes `target`; what `target` held is removed only after that."""
-    old = target.with_name(target.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        target.rename(old)
-    partial.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def show(done: int, total: int) -> None:
@@ -159,8 +150,22 @@ def write_lerobot(loaded: Any, target: Path, statistics: dict[str, Any], shard_b
     names = adapter.action_channels if adapter else (relative_of(loaded).names or ())
     if any(mask) and not names:  # LeRobot tells offsets by name, and one that takes all of them needs none
         mask = () if all(mask) else mask
+    for habit in lost_habits(loaded, adapter):
+        print(f"  note: {habit}")
     vectors = Vectors({key: table.values for key, table in statistics.items()}, mask, names)
     save_lerobot(loaded.model, target, loaded.conventions, vectors, shard_bytes=shard_bytes)
+
+
+def lost_habits(loaded: Any, adapter: Any) -> list[str]:
+    """What LeRobot does otherwise than the checkpoint was trained with, and its files have no word for."""
+    lost = []
+    if loaded.conventions.resampler != "torch":
+        lost.append("pictures are resized by LeRobot without antialiasing; this checkpoint was trained with Pillow's")
+    if adapter is not None and (adapter.prompt or {}).get("lowercase"):
+        lost.append("the prompt was in lower case; give LeRobot tasks in lower case")
+    if loaded.conventions.dialect != "lerobot" and loaded.config.kind == "pi0":
+        lost.append("openpi cleans the prompt (strips it, underscores become spaces); give LeRobot tasks like that")
+    return lost
 
 
 def relative_of(loaded: Any) -> Any:

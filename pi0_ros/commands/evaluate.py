@@ -5,6 +5,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from pi0_ros.control.settings import STRATEGIES
 
@@ -48,6 +49,11 @@ def run(args: argparse.Namespace) -> int:
 
     if args.episodes < 1:
         raise SimError(f"--episodes {args.episodes}: at least one is needed")
+    if args.seed < 0:
+        raise SimError(f"--seed {args.seed}: scenes below 0 are those that policies are trained on; give 0 or more")
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.touch()
     task = make_task(args.task)
     harness = _harness(args, load_robot(args.robot))
     rows, began = [], time.monotonic()
@@ -57,11 +63,13 @@ def run(args: argparse.Namespace) -> int:
         _progress(rows, args.episodes, began)
     harness.close()
     result = _result(args, rows)
+    low, high = result["interval"]
+    print(
+        f"{args.task}: {result['successes']} of {len(rows)} episodes, {result['success_rate']:.1%} "
+        f"(95 % interval {low:.1%} to {high:.1%}), {result['steps_done']:.1%} of their steps"
+    )
     if args.json:
         args.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(
-        f"{args.task}: {result['success_rate']:.1%} of {len(rows)} episodes, {result['steps_done']:.1%} of their steps"
-    )
     if not any(row["chunks_accepted"] for row in rows):
         print(f"no chunk was accepted: {rows[-1]['last_refusal'] or 'none came'}")
     return 0
@@ -105,10 +113,15 @@ def _row(episode, seed: int) -> dict[str, object]:  # type: ignore[no-untyped-de
     }
 
 
-def _result(args: argparse.Namespace, rows: list[dict[str, object]]) -> dict[str, object]:
+def _result(args: argparse.Namespace, rows: list[dict[str, object]]) -> dict[str, Any]:
+    from pi0_ros.sim.intervals import wilson
+
+    good = sum(bool(r["success"]) for r in rows)
     return {
         "task": args.task,
         "episodes": len(rows),
+        "successes": good,
+        "interval": list(wilson(good, len(rows))),
         "success_rate": sum(bool(r["success"]) for r in rows) / len(rows),
         "steps_done": sum(int(str(r["done"])) for r in rows) / sum(int(str(r["total"])) for r in rows),
         "per_episode": rows,

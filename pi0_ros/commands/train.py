@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
+
+from pi0_ros.commands.evaluate import FIRST_UNSEEN_SEED
 
 _HELP = {
     "steps": "optimiser steps",
@@ -18,7 +22,7 @@ _HELP = {
     "final_rate": "learning rate at the end of the cosine",
     "warmup": "steps of linear warm-up",
     "weight_decay": "of AdamW, on matrices",
-    "clip": "largest norm of the gradient",
+    "clip": "largest norm of the gradient; 0: it is not clipped",
     "ema": "decay of the average that is exported",
     "alpha": "weight of the flow loss",
     "language_steps": "first steps without the flow loss",
@@ -73,12 +77,23 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="checkpoint to start from: any folder that can be loaded, or a name under checkpoints/",
     )
     start.add_argument("--tokenizer", default="", help="file or folder, where --init has none and is not the project's")
+    start.add_argument(
+        "--statistics",
+        default="",
+        help="checkpoint, data, or a norm_stats.json (default: those of --init where they are of the same channels)",
+    )
+    start.add_argument("--prompt-length", type=int, default=0, help="tokens of the prompt, without --init (0: 64)")
     start.add_argument("--mlp", type=int, default=384, help="MLP width of the tiny network, without --init")
     start.add_argument(
         "--policy", default="mobile_bimanual", help="policy YAML: how vectors and cameras map to a robot"
     )
     start.add_argument("--robot", default="mobile_bimanual", help="robot YAML or name, for --sim-episodes")
     run = parser.add_argument_group("run")
+    run.add_argument(
+        "--accept-changes",
+        action="store_true",
+        help="continue a run with other data or settings than it was begun with",
+    )
     for f in fields(TrainSettings):
         name = "--" + f.name.replace("_", "-")
         if isinstance(f.default, bool):
@@ -93,22 +108,50 @@ def run_command(args: argparse.Namespace) -> int:
     from pi0_ros.policy.adapter import load_adapter
     from pi0_ros.robot.resources import checkpoint_folder
     from pi0_ros.train.errors import TrainError
+    from pi0_ros.train.run_folder import check_continues, locked, write_settings
     from pi0_ros.train.session import Plan, run
     from pi0_ros.train.settings import TrainSettings
 
     if not (args.dataset or args.frames or args.sim_episodes):
         raise TrainError("nothing to train on; give --dataset FOLDER, --frames FOLDER or --sim-episodes N")
-    args.init = checkpoint_folder(args.init) if args.init else ""
+    args.init = str(checkpoint_folder(args.init)) if args.init else ""
     settings = TrainSettings(**{f.name: getattr(args, f.name) for f in fields(TrainSettings)})
-    model, tokenizer = _network(args)
-    frames = [str(f) for f in args.frames]
-    if args.sim_episodes:
-        frames.append(str(_simulated(args, model.horizon, model.vision.image_size)))
-    for dataset in args.dataset:
-        frames.append(str(_read(dataset, args, load_adapter(args.policy), model)))
-    run(Plan(tuple(frames), args.policy, model, settings, str(args.out), args.init, tokenizer=tokenizer))
+    if args.sim_episodes and args.sim_seed + args.sim_episodes > FIRST_UNSEEN_SEED:
+        raise TrainError(
+            f"--sim-seed {args.sim_seed}: scenes from {FIRST_UNSEEN_SEED} on are kept for `pi0 evaluate`; give a smaller one"
+        )
+    with locked(args.out):
+        begun = (args.out / "state.safetensors").is_file()
+        model, tokenizer = _network(args)
+        asked = _asked(args, model)
+        for change in check_continues(args.out, asked, begun, args.accept_changes):
+            print(f"changed since the run began: {change}", flush=True)
+        write_settings(args.out, asked)
+        frames = [str(f) for f in args.frames]
+        if args.sim_episodes:
+            frames.append(str(_simulated(args, model.horizon, model.vision.image_size)))
+        for dataset in args.dataset:
+            frames.append(str(_read(dataset, args, load_adapter(args.policy), model)))
+        plan = Plan(
+            tuple(frames), args.policy, model, settings, str(args.out), args.init,
+            tokenizer=tokenizer, statistics=args.statistics,
+        )  # fmt: skip
+        ended_by = run(plan)
+    if ended_by:
+        return 128 + ended_by
     print(f"{args.out / 'checkpoint'}: ready to load")
     return 0
+
+
+def _asked(args: argparse.Namespace, model) -> dict[str, Any]:
+    """Everything that the run was asked for, and what its data and policy YAML were."""
+    from pi0_ros.policy.adapter import load_adapter
+    from pi0_ros.train.frame_cache import made_of
+
+    options = {k: v for k, v in vars(args).items() if k not in ("run", "command", "debug", "accept_changes", "func")}
+    adapter = load_adapter(args.policy)
+    read = [made_of(d, adapter, model.vision.image_size, model.horizon, args.skip_bad) for d in args.dataset]
+    return json.loads(json.dumps(options | {"data": read}, default=str))
 
 
 run = run_command
@@ -118,10 +161,14 @@ def _network(args: argparse.Namespace):
     """Sizes and tokenizer: those of --init, or the tiny network over the project's own tokenizer."""
     from pi0_ros.model.checkpoints import open_checkpoint
     from pi0_ros.policy.tokenizer import find_tokenizer
+    from pi0_ros.train.errors import TrainError
     from pi0_ros.train.session import tiny_model
 
     if not args.init:
-        return tiny_model(args.mlp), args.tokenizer
+        more = {"prompt_length": args.prompt_length} if args.prompt_length else {}
+        return tiny_model(args.mlp, **more), args.tokenizer
+    if args.prompt_length:
+        raise TrainError("--prompt-length is for a network without --init; a checkpoint keeps its own")
     return open_checkpoint(args.init).config, args.tokenizer or str(find_tokenizer(Path(args.init)))
 
 

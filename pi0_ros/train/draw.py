@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from pi0_ros.data.mixture import mixture_weights
@@ -27,3 +28,13 @@ def draw_chances(sources: NDArray[np.integer], lively: NDArray[np.float64] | Non
 def shares(sources: NDArray[np.integer], chances: NDArray[np.float64], count: int) -> list[float]:
     """Share of the draws of each of `count` datasets."""
     return [float(chances[sources == number].sum()) for number in range(count)]
+
+
+def step_streams(seed: int, rank: int, step: int) -> tuple[np.random.Generator, torch.Generator]:
+    """The random numbers of one step of one process.
+
+    They depend on nothing else, so that a run that is continued draws what it would have drawn.
+    """
+    numbers = np.random.SeedSequence([seed, rank, step])
+    torch_seed = int(numbers.generate_state(1, np.uint64)[0] >> 1)
+    return np.random.default_rng(numbers), torch.Generator().manual_seed(torch_seed)

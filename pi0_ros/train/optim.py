@@ -12,11 +12,23 @@ from torch import Tensor, nn
 from pi0_ros.train.settings import TrainSettings
 
 
+def warmup_steps(settings: TrainSettings) -> int:
+    """Steps of warm-up: those asked for, or a tenth of the run where they would be more than half of it."""
+    return settings.warmup if 2 * settings.warmup <= settings.steps else settings.steps // 10
+
+
 def learning_rate(settings: TrainSettings, step: int, progress: float) -> float:
-    """Linear warm-up from peak / (warmup + 1), then a cosine from peak to final over `progress` 0..1 (openpi)."""
-    if step < settings.warmup:
-        return settings.peak_rate * (step + 1) / (settings.warmup + 1)
-    share = 0.5 * (1.0 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
+    """Linear warm-up from peak / (warmup + 1), then a cosine from the peak to the final rate over the rest of the run.
+
+    `progress` is how far the whole run is, 0..1. Source: openpi src/openpi/training/optimizer.py, optax's
+    warmup_cosine_decay_schedule, whose cosine spans the steps after the warm-up.
+    """
+    warmup = warmup_steps(settings)
+    if step < warmup:
+        return settings.peak_rate * (step + 1) / (warmup + 1)
+    begun = warmup / settings.steps
+    done = min(max((progress - begun) / (1.0 - begun), 0.0), 1.0)
+    share = 0.5 * (1.0 + math.cos(math.pi * done))
     return settings.final_rate + (settings.peak_rate - settings.final_rate) * share
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,24 @@ _COLOURS = ((200, 60, 40), (40, 110, 200), (40, 150, 70), (150, 80, 170))
 
 
 def write_line(file: Path, values: dict[str, Any]) -> None:
-    """Append one line."""
+    """Append one line; numbers that are not finite become null, since JSON has none."""
+    plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
     with file.open("a", encoding="utf-8") as out:
-        out.write(json.dumps(values) + "\n")
+        out.write(json.dumps(plain, allow_nan=False) + "\n")
+
+
+def cut_back(file: Path, step: int) -> None:
+    """Leave out the lines of steps after `step`, from which the run goes on."""
+    lines = read_lines(file)
+    kept = [line for line in lines if line.get("step", 0) <= step]
+    if len(kept) == len(lines):
+        return
+    partial = file.with_name(file.name + ".partial")
+    partial.unlink(missing_ok=True)
+    for line in kept:
+        write_line(partial, line)
+    partial.touch()
+    os.replace(partial, file)
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:
@@ -31,10 +48,9 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
 
 
 def draw_curves(lines: Sequence[dict[str, Any]], names: Sequence[str], file: Path) -> None:
-    """Curves of the named values over steps, logarithmic, as a PNG. Values that are missing or zero leave gaps."""
-    import math
-
-    series = {n: [(x["step"], math.log10(x[n])) for x in lines if x.get(n, 0) and x[n] > 0] for n in names}
+    """Curves of the named values over steps, logarithmic, as a PNG. Values that are missing, zero or not finite leave
+    gaps."""
+    series = {n: [(x["step"], math.log10(x[n])) for x in lines if _drawable(x.get(n))] for n in names}
     points = [p for s in series.values() for p in s]
     if len(points) < 2:
         return
@@ -48,6 +64,10 @@ def draw_curves(lines: Sequence[dict[str, Any]], names: Sequence[str], file: Pat
             pen.line([_at(p, frame) for p in curve], fill=colour, width=2)
         pen.text((_SIZE[0] - 200, _MARGIN + 18 * list(series).index(name)), name, fill=colour)
     image.save(file)
+
+
+def _drawable(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value) and value > 0
 
 
 def _at(point: tuple[float, float], frame: tuple[float, float, float, float]) -> tuple[float, float]:

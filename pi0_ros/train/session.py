@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +17,19 @@ from pi0_ros.policy.normalize import Normalizer, Statistics, read_norm_stats, wr
 from pi0_ros.policy.pipeline import Pipeline
 from pi0_ros.policy.prompts import PromptStyle
 from pi0_ros.policy.tokenizer import Tokenizer, find_tokenizer, load_tokenizer
+from pi0_ros.train.draw import draw_chances, shares
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.examples import ExampleMaker
 from pi0_ros.train.frames import Frames, join, load_frames
+from pi0_ros.train.interruption import Interruption
+from pi0_ros.train.optim import warmup_steps
 from pi0_ros.train.ordinal import order_embeddings
+from pi0_ros.train.prompt_check import check_prompts
+from pi0_ros.train.run_folder import check_room
 from pi0_ros.train.settings import TrainSettings
-from pi0_ros.train.statistics import frame_statistics
-from pi0_ros.train.trainer import Job, Trainer
+from pi0_ros.train.start_statistics import choose, remarks
+from pi0_ros.train.symmetry import check_two_sided
+from pi0_ros.train.trainer import Job, Trainer, split_episodes
 from pi0_ros.train.vision import labels_of
 from pi0_ros.train.workers import run_workers
 
@@ -35,7 +40,7 @@ class Plan:
 
     frames: folders of frames; several are a mixture with weights n^0.43. adapter: name or file. init: a checkpoint
     folder to start from, "" for random weights. tokenizer: its file or folder, "" for the project's own. objects: words
-    of the things that `Frames.grounding` is about.
+    of the things that `Frames.grounding` is about. statistics: "checkpoint", "data", a file, or "" for what fits.
     """
 
     frames: tuple[str, ...]
@@ -46,6 +51,7 @@ class Plan:
     init: str = ""
     objects: tuple[str, ...] = ("red", "green", "blue", "yellow")
     tokenizer: str = ""
+    statistics: str = ""
 
 
 def tiny_model(mlp: int = 512, **changes) -> ModelConfig:
@@ -79,24 +85,58 @@ def _prompt(adapter: Adapter) -> dict:
     return {k: v for k, v in (adapter.prompt or {}).items() if k != "kind"}
 
 
-def run(plan: Plan) -> None:
-    """Train in one or several processes; what is in the folder already is continued."""
+def run(plan: Plan) -> int:
+    """Train in one or several processes; what is in the folder already is continued.
+
+    Returns the signal that ended the run early, 0 where it was finished. Raises TrainError.
+    """
     folder = Path(plan.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "settings.json").write_text(json.dumps(asdict(plan.settings), indent=2) + "\n", encoding="utf-8")
-    if not (folder / "norm_stats.json").is_file():  # a continued run keeps its scale
-        frames = _frames(plan)
-        adapter = load_adapter(plan.adapter)
-        write_norm_stats(folder, frame_statistics(frames, adapter.delta_mask, adapter.step_mask))
-        print(f"{len(frames)} frames of {int(frames.episode.max()) + 1} episodes", flush=True)
-    run_workers(plan.settings.workers, train, plan)
+    adapter, frames = load_adapter(plan.adapter), _frames(plan)
+    print(f"{len(frames)} frames of {int(frames.episode.max()) + 1} episodes", flush=True)
+    if (folder / "norm_stats.json").is_file():  # a continued run keeps its scale
+        source = "of the run that is continued"
+    else:
+        table, source = choose(plan.statistics, plan.init, adapter, frames)
+        write_norm_stats(folder, table)
+    print(f"statistics {source}", flush=True)
+    statistics = read_norm_stats(folder)
+    for remark in remarks(frames, adapter, statistics):
+        print(f"look: {remark}", flush=True)
+    prepare(plan, adapter, frames, statistics)
+    return run_workers(plan.settings.workers, train, plan)
 
 
-def train(rank: int, plan: Plan) -> None:
+def prepare(plan: Plan, adapter: Adapter, frames: Frames, statistics: dict[str, Statistics]) -> None:
+    """Everything that can be known to fail, before anything is trained. Raises TrainError."""
+    settings = plan.settings
+    if settings.symmetry:
+        check_two_sided(frames.channels, frames.cameras)
+    tokenizer = load_tokenizer(plan.tokenizer) if plan.tokenizer else tiny_tokenizer.build()
+    check_prompts(frames, pipeline_for(adapter, plan.model, statistics), tokenizer)
+    check_room(Path(plan.folder), 20 * parameter_count(plan.model))
+    if warmup_steps(settings) != settings.warmup:
+        print(
+            f"warm-up of {settings.warmup} steps is shortened to {warmup_steps(settings)}: the run has {settings.steps}"
+        )
+    sources = sources_of(plan.frames)
+    trained, _ = split_episodes(frames, settings.validation_share, sources)
+    lively = moving(frames.chunk, adapter.offset_mask)[trained]
+    chances = draw_chances(sources[trained], lively, settings.still_weight)
+    if len(plan.frames) > 1:
+        for root, share in zip(plan.frames, shares(sources[trained], chances, len(plan.frames)), strict=True):
+            print(f"mixture: {share:.1%} of the examples from {root}", flush=True)
+
+
+def parameter_count(model: ModelConfig) -> int:
+    """Numbers of weights of a network."""
+    with torch.device("meta"):
+        return sum(p.numel() for p in Pi0(model).parameters())
+
+
+def train(rank: int, asked: Interruption | None, plan: Plan) -> None:
     """One process's part of a run."""
-    if plan.settings.workers == 1:
-        torch.set_num_threads(max(1, torch.get_num_threads()))
-    Trainer(make_job(rank, plan)).run()
+    Trainer(make_job(rank, plan)).run(asked)
 
 
 def make_job(rank: int, plan: Plan) -> Job:
@@ -113,7 +153,8 @@ def make_job(rank: int, plan: Plan) -> Job:
     objects = tuple(int(tokenizer.encode(f" {name}")[0]) for name in plan.objects)
     lively = moving(frames.chunk, adapter.offset_mask)
     sources = sources_of(plan.frames)
-    return Job(model, maker, adapter, statistics, folder, plan.settings, rank, sources, lively, words, objects)
+    origin = f"the checkpoint {plan.init}" if plan.init else "random weights"
+    return Job(model, maker, adapter, statistics, folder, plan.settings, rank, sources, lively, words, objects, origin)
 
 
 def sources_of(roots: Sequence[str]) -> NDArray[np.int64]:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from pi0_ros.train.errors import TrainError
+
+RANGES: tuple[tuple[tuple[str, ...], float, float], ...] = (
+    (("steps", "batch", "draws", "workers", "validate_every"), 1, 10**9),
+    (("word_batch", "warmup", "language_steps", "prefix_rows", "lora_trunk", "lora_expert", "seed"), 0, 2**31),
+    (("minutes", "weight_decay", "clip", "alpha", "save_every"), 0.0, 1e9),
+    (("grounding_weight", "word_weight", "patch_weight", "state_noise", "picture_noise"), 0.0, 1e9),
+    (("brightness", "contrast"), 0.0, 1.0),
+    (("peak_rate", "final_rate"), 0.0, 1e9),
+    (("prefix_chance", "still_weight"), 0.0, 1.0),
+    (("ema", "validation_share"), 0.0, 0.9999999),
+)
 
 
 @dataclass(frozen=True)
@@ -20,6 +32,7 @@ class TrainSettings:
     prefix_chance, prefix_rows: training-time real-time chunking, chance a step and most rows given clean.
     insulate: knowledge insulation. precision: "bfloat16" computes in bfloat16 on float32 weights, or "float32".
     lora: ranks for trunk and expert, 0 for full training.
+    clip: largest norm of the gradient, 0: it is not clipped.
     still_weight: chance of a frame whose chunk stands still, against one that moves.
     validate_every, save_every: in steps and minutes. ema: decay of the exported average, 0 for none.
     """
@@ -62,9 +75,12 @@ class TrainSettings:
     def __post_init__(self) -> None:
         if self.precision not in ("bfloat16", "float32"):
             raise TrainError(f"precision '{self.precision}' is not known; choose bfloat16 or float32")
-        for name in ("steps", "batch", "draws", "workers", "validate_every"):
-            if getattr(self, name) < 1:
-                raise TrainError(f"setting '{name}' has to be at least 1, got {getattr(self, name)}")
+        for names, least, most in RANGES:
+            for name in names:
+                value = getattr(self, name)
+                if not least <= value <= most:  # NaN fails too
+                    limit = f"at least {least:g}" if most == math.inf else f"between {least:g} and {most:g}"
+                    raise TrainError(f"--{name.replace('_', '-')} has to be {limit}, got {value:g}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

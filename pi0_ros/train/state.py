@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -17,8 +19,17 @@ from pi0_ros.train.errors import TrainError
 FILE = "state.safetensors"
 
 
-def save_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema, step: int, seconds: float):
-    """Weights, moments, averages, step and seconds trained, under a temporary name until complete."""
+@dataclass(frozen=True)
+class SoFar:
+    """What a run has done: optimiser steps, seconds, examples drawn by all processes."""
+
+    step: int = 0
+    seconds: float = 0.0
+    examples: int = 0
+
+
+def save_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema, so_far: SoFar) -> None:
+    """Weights, moments, averages and what was done, under a temporary name until complete. Raises OSError."""
     names = [n for n, p in model.named_parameters() if p.requires_grad]
     moments = optimizer.state_dict()["state"]
     order = [id(p) for g in optimizer.param_groups for p in g["params"]]
@@ -30,13 +41,19 @@ def save_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer,
                 tensors[f"{kind}/{at[key]}"] = moments[index][kind]
     tensors |= {f"ema/{n}": t for n, t in ema.state_dict().items()}
     tensors = {n: t.detach().contiguous().clone() for n, t in tensors.items()}
-    facts = {"step": step, "seconds": seconds, "trainable": len(names)}
-    save_file(tensors, folder / (FILE + ".partial"), {"facts": json.dumps(facts)})
-    os.replace(folder / (FILE + ".partial"), folder / FILE)
+    facts = {**asdict(so_far), "trainable": len(names)}
+    partial = folder / (FILE + ".partial")
+    try:
+        save_file(tensors, partial, {"facts": json.dumps(facts)})
+        os.replace(partial, folder / FILE)
+    except SafetensorError as problem:  # what it says of a full disk
+        raise OSError(errno.ENOSPC, str(problem)) from problem
+    finally:
+        partial.unlink(missing_ok=True)
 
 
-def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema) -> tuple[int, float] | None:
-    """Put a saved state back; (step, seconds trained), or None where there is none.
+def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema) -> SoFar | None:
+    """Put a saved state back; what the run had done, or None where there is none.
 
     Raises TrainError where it belongs to another network.
     """
@@ -53,7 +70,7 @@ def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer,
         model.load_state_dict(weights)
         ema.load_state_dict({k.removeprefix("ema/"): saved.get_tensor(k) for k in keys if k.startswith("ema/")})
         _load_moments(optimizer, model, saved, keys, float(facts["step"]))
-    return int(facts["step"]), float(facts["seconds"])
+    return SoFar(int(facts["step"]), float(facts["seconds"]), int(facts.get("examples", 0)))
 
 
 def _load_moments(optimizer: torch.optim.Optimizer, model: nn.Module, saved, keys: set[str], step: float) -> None:

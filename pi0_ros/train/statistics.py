@@ -15,11 +15,19 @@ LEAST_SPAN = 0.1  # a dimension that hardly moved (an unused base) is not blown 
 
 
 def statistics_of(values: NDArray[np.floating], least_span: float = LEAST_SPAN) -> Statistics:
-    """mean, std, q01, q99 of [N, D]; q01 and q99 are at least `least_span` apart, moved evenly about their middle."""
+    """mean, std, q01, q99 of [N, D]; q01 and q99 are at least `least_span` apart, moved evenly about their middle, and
+    std is at least a quarter of it, so that a channel that hardly moved is not blown up when it does."""
     rows = np.asarray(values, np.float64)
     low, high = np.quantile(rows, [0.01, 0.99], axis=0)
     middle, half = (low + high) / 2, np.maximum((high - low) / 2, least_span / 2)
-    return Statistics({"mean": rows.mean(0), "std": rows.std(0), "q01": middle - half, "q99": middle + half})
+    return Statistics(
+        {
+            "mean": rows.mean(0),
+            "std": np.maximum(rows.std(0), least_span / 4),
+            "q01": middle - half,
+            "q99": middle + half,
+        }
+    )
 
 
 def frame_statistics(

@@ -6,12 +6,14 @@ other arm; and any object could have had any colour. Both change pictures, words
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pi0_ros.train.errors import TrainError
 from pi0_ros.train.vision import Labels
 
 COLOURS = {
@@ -70,10 +72,35 @@ def recoloured(pictures: NDArray[np.uint8], colours: Sequence[int]) -> NDArray[n
 def changed_text(text: str, change: Change) -> str:
     """The instruction for the changed scene."""
     names = list(COLOURS)
-    swaps = {"left": "right", "right": "left"} if change.mirrored else {}
+    swaps = (
+        {"left": "right", "right": "left", "leftmost": "rightmost", "rightmost": "leftmost"} if change.mirrored else {}
+    )
     if change.colours is not None:
         swaps |= {names[k]: names[j] for k, j in enumerate(change.colours)}
-    return " ".join(swaps.get(word, word) for word in text.split(" "))
+    return re.sub(r"[A-Za-z]+", lambda word: _cased(word[0], swaps.get(word[0].lower())), text)
+
+
+def _cased(word: str, other: str | None) -> str:
+    """`other` with the capital letters of the word whose place it takes; the word itself where there is none."""
+    if other is None:
+        return word
+    if word.isupper():
+        return other.upper()
+    return other.capitalize() if word[0].isupper() else other
+
+
+def check_two_sided(channels: Sequence[str], cameras: Sequence[str]) -> None:
+    """Raises TrainError where mirroring is not known for a robot: every arm needs a partner on the other side, and
+    joints have to be called joint1 to joint6, of which 1, 4 and 6 turn about axes in the mirror plane."""
+    sided = [c for c in channels if c.partition("_")[0] in ("left", "right")]
+    unknown = [c for c in sided if not re.fullmatch(r"(left|right)_(joint[1-6]|gripper)", c)]
+    alone = [c for c, partner in zip(channels, _other(channels), strict=True) if c in sided and channels[partner] == c]
+    if not sided or unknown or alone:
+        what = ", ".join((unknown or alone)[:4]) or "no channel begins with left_ or right_"
+        raise TrainError(
+            f"--symmetry: how this robot looks in a mirror is not known ({what}); it is for two arms whose joints are "
+            f"called left_joint1 .. right_joint6. Train without it (cameras: {', '.join(cameras)})"
+        )
 
 
 def changed_vector(values: NDArray, channels: Sequence[str], change: Change) -> NDArray:
@@ -87,6 +114,8 @@ def changed_vector(values: NDArray, channels: Sequence[str], change: Change) -> 
 def changed_grounding(numbers: NDArray[np.int16], change: Change) -> NDArray[np.int16]:
     """The first 19 numbers of `Frames.grounding` in the changed scene."""
     numbers = numbers[:19]
+    if len(numbers) < 19:  # nothing is known of the places
+        return numbers
     result = numbers.copy()
     kinds = len(COLOURS)
     if change.colours is not None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,19 @@ from pi0_ros.model.losses import FlowTargets, delayed_times, flow_times
 from pi0_ros.policy.adapter import Adapter
 from pi0_ros.policy.normalize import Statistics
 from pi0_ros.train import optim
-from pi0_ros.train.draw import draw_chances
+from pi0_ros.train.draw import draw_chances, step_streams
+from pi0_ros.train.errors import TrainError
 from pi0_ros.train.examples import ExampleMaker, Examples
 from pi0_ros.train.export import export
 from pi0_ros.train.frames import Frames
+from pi0_ros.train.health import Health
+from pi0_ros.train.interruption import Interruption
 from pi0_ros.train.objective import Objective, StepLoss
 from pi0_ros.train.precision import Float32Attention
-from pi0_ros.train.record import draw_curves, read_lines, write_line
+from pi0_ros.train.record import cut_back, draw_curves, read_lines, write_line
 from pi0_ros.train.settings import TrainSettings
-from pi0_ros.train.state import load_state, save_state
+from pi0_ros.train.state import SoFar, load_state, save_state
+from pi0_ros.train.ticker import Ticker
 from pi0_ros.train.validate import chunk_error, subtask_accuracy
 
 CURVES = ("flow", "places", "words", "chunk_near")
@@ -40,7 +45,7 @@ class Job:
     """What is trained, from what, to where.
 
     sources: number of the dataset of each frame, and how lively each is, 0..1. tokenizer_file: None for the project's
-    own. objects: tokens of the words for what the frames' grounding is about.
+    own. objects: tokens of the words for what the frames' grounding is about. origin: what the weights were before.
     """
 
     model: Pi0
@@ -54,19 +59,21 @@ class Job:
     lively: np.ndarray | None = None
     tokenizer_file: Path | None = None
     objects: tuple[int, ...] = ()
+    origin: str = "random weights"
 
 
 def split_episodes(frames: Frames, share: float, sources: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Frame indices to train on and, from the last episodes of every source, to validate on.
 
-    sources [N]: number of the dataset of each frame, None for one. A source of a single episode is trained on whole.
+    sources [N]: number of the dataset of each frame, None for one. A source of a single episode is trained on whole, and
+    so is everything where `share` is 0.
     """
     sources = np.zeros(len(frames), np.int64) if sources is None else sources
     held = np.zeros(len(frames), bool)
     for source in np.unique(sources):
         own = sources == source
         episodes = np.unique(frames.episode[own])
-        count = min(max(1, round(share * len(episodes))), len(episodes) - 1)
+        count = min(max(1, round(share * len(episodes))), len(episodes) - 1) if share > 0.0 else 0
         held |= own & np.isin(frames.episode, episodes[len(episodes) - count :])
     return np.flatnonzero(~held), np.flatnonzero(held)
 
@@ -78,62 +85,81 @@ class Trainer:
         self.job, self.settings = job, job.settings
         s = job.settings
         sources = np.zeros(len(job.maker.frames), np.int64) if job.sources is None else job.sources
-        self.train, self.held = split_episodes(job.maker.frames, s.validation_share, sources)
+        self.train, held = split_episodes(job.maker.frames, s.validation_share, sources)
         lively = None if job.lively is None else job.lively[self.train]
         self.chances = draw_chances(sources[self.train], lively, s.still_weight)
         told = job.maker.frames.high_task >= 0
         self.told = self.train[told[self.train]]
-        self.rng = np.random.default_rng([s.seed, job.rank])
-        self.generator = torch.Generator().manual_seed(s.seed * 1000 + job.rank)
-        first_place = job.maker.first_place
         objects = job.objects if job.maker.labels is not None else ()
         weights = (s.alpha, s.grounding_weight, s.word_weight, s.insulate, objects, s.patch_weight)
         torch.manual_seed(s.seed)
-        self.objective = Objective(job.model, first_place, *weights)
+        self.objective = Objective(job.model, job.maker.first_place, *weights)
         self.optimizer = optim.make_optimizer(self.objective, s)
         self.ema = Ema(job.model, s.ema)
-        self.step, self.before = load_state(job.folder, self.objective, self.optimizer, self.ema) or (0, 0.0)
-        self.started = self.saved = time.monotonic()
-        self.sums: dict[str, float] = {}
+        self.so_far = load_state(job.folder, self.objective, self.optimizer, self.ema) or SoFar()
+        self.started = time.monotonic()
+        self.health = Health()
+        self.reporter = Reporter(job, held, self.so_far.step)
 
     @property
-    def seconds(self) -> float:
-        """Seconds trained, earlier parts of the run included."""
-        return self.before + time.monotonic() - self.started
+    def step(self) -> int:
+        """Steps done, earlier parts of the run included."""
+        return self.so_far.step
+
+    def now(self) -> SoFar:
+        """What was done until now."""
+        return replace(self.so_far, seconds=self.so_far.seconds + time.monotonic() - self.started)
 
     def progress(self) -> float:
         """How far the run is, 0..1, by steps or by the clock."""
-        clock = self.seconds / (60 * self.settings.minutes) if self.settings.minutes else 0.0
+        clock = self.now().seconds / (60 * self.settings.minutes) if self.settings.minutes else 0.0
         return max(self.step / self.settings.steps, clock)
 
-    def run(self) -> None:
-        """Train to the end; every process leaves at the same step."""
-        while self._goes_on():
-            loss = self._one_step()
-            self._note(loss)
-            self.step += 1
+    def run(self, asked: Interruption | None = None) -> None:
+        """Train to the end, or until somebody asked to stop; every process leaves at the same step.
+
+        Raises: TrainError where the run has diverged; the last checkpoint and state stay what they were.
+        """
+        saved = time.monotonic()
+        while self._goes_on(asked):
+            loss, finite = self._one_step()
+            self.so_far = replace(self.so_far, step=self.step + 1, examples=self.so_far.examples + self._drawn())
+            self.health = self.health.after_step(finite)
+            self._check(0.0)
+            self.reporter.note(loss, self.step, self.progress())
             if self.step % self.settings.validate_every == 0:
                 self._report()
-            if time.monotonic() - self.saved > 60 * self.settings.save_every:
-                self._save()
+            if time.monotonic() - saved > 60 * self.settings.save_every:
+                self._save(last=False)
+                saved = time.monotonic()
         self._report()
-        self._save()
+        self._save(last=True)
+        if asked and not self.job.rank:
+            print(
+                f"stopped at step {self.step} of {self.settings.steps}; the same command goes on from there", flush=True
+            )
 
-    def _goes_on(self) -> bool:
-        """Process 0's clock decides for all."""
-        more = torch.tensor([float(self.progress() < 1.0)])
+    def _goes_on(self, asked: Interruption | None) -> bool:
+        """Process 0's clock, and what it was asked, decide for all."""
+        more = torch.tensor([float(self.progress() < 1.0 and not asked)])
         if torch.distributed.is_initialized():
             torch.distributed.broadcast(more, 0)
         return bool(more.item())
 
-    def _one_step(self) -> StepLoss:
+    def _drawn(self) -> int:
+        """Examples of one step of all processes."""
+        return (self.settings.batch + (self.settings.word_batch if self._has_words() else 0)) * self.settings.workers
+
+    def _one_step(self) -> tuple[StepLoss, bool]:
+        """One optimiser step; its loss, and whether the gradient was finite (the step is left out where not)."""
         s, job = self.settings, self.job
         rate = optim.learning_rate(s, self.step, self.progress())
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        acting = job.maker.actions(self.rng.choice(self.train, s.batch, p=self.chances), self.rng)
-        words = job.maker.words(self.rng.choice(self.told, s.word_batch), self.rng) if self._has_words() else None
-        flow = self._flow(acting) if self.step >= s.language_steps else None
+        rng, generator = step_streams(s.seed, job.rank, self.step)
+        acting = job.maker.actions(rng.choice(self.train, s.batch, p=self.chances), rng)
+        words = job.maker.words(rng.choice(self.told, s.word_batch), rng) if self._has_words() else None
+        flow = flow_targets(acting, s, rng, generator) if self.step >= s.language_steps else None
         with Float32Attention():
             loss = self._loss(acting, words, flow)
         loss.total.backward()
@@ -141,13 +167,14 @@ class Trainer:
         for p in parameters:
             p.grad = torch.zeros_like(p) if p.grad is None else p.grad
         optim.share_gradients(parameters)
-        norm = torch.nn.utils.clip_grad_norm_(parameters, s.clip)
-        if bool(torch.isfinite(norm)):
+        norm = torch.nn.utils.clip_grad_norm_(parameters, s.clip or math.inf)
+        finite = bool(torch.isfinite(norm))
+        if finite:
             self.optimizer.step()
         self.optimizer.zero_grad()
         self.ema.decay = optim.ema_decay(s.ema, self.step)
         self.ema.update(job.model)
-        return loss
+        return loss, finite
 
     def _has_words(self) -> bool:
         return bool(self.settings.word_batch and len(self.told))
@@ -161,76 +188,129 @@ class Trainer:
         weights = optim.rounded(self.objective.named_parameters())
         return functional_call(self.objective, weights, batch)
 
-    def _flow(self, acting: Examples) -> FlowTargets:
-        """Noise and times of a step; with `prefix_chance` the first rows of each chunk are given (real-time chunking).
-
-        Rows behind an episode's end count nowhere: they were not shown.
-        """
-        s, actions = self.settings, acting.actions
-        batch, horizon, width = actions.shape
-        noise = torch.randn((batch, s.draws, horizon, width), generator=self.generator)
-        t = flow_times(torch.rand((batch, s.draws), generator=self.generator))
-        shown = (torch.arange(horizon) < acting.valid[:, None]).float()[:, None].expand(-1, s.draws, -1)
-        if self.rng.random() >= s.prefix_chance or s.prefix_rows < 1:
-            return FlowTargets(actions, noise, t, shown)
-        delay = torch.randint(0, s.prefix_rows + 1, t.shape, generator=self.generator)
-        times, weight = delayed_times(t, delay, horizon)
-        return FlowTargets(actions, noise, times, weight * shown)
-
-    def _note(self, loss: StepLoss) -> None:
-        values = {f.name: float(getattr(loss, f.name).detach()) for f in fields(loss) if f.name != "total"}
-        for name, value in (values | {"count": 1.0}).items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
+    def _check(self, loss: float) -> None:
+        """End a run that has diverged. Raises TrainError."""
+        complaint = self.health.complaint(loss)
+        if complaint:
+            raise TrainError(
+                f"{self.job.folder}: the run has diverged at step {self.step}: {complaint}; the last checkpoint and state "
+                "are kept. Lower --peak-rate, or look for wild values in the data"
+            )
 
     def _report(self) -> None:
-        """Mean losses since the last report and errors on held-out frames (with the averaged weights), by process 0."""
-        if self.job.rank or not self.sums:
-            return
-        count = self.sums.pop("count")
-        line: dict[str, Any] = {
-            "step": self.step,
-            "seconds": round(self.seconds, 1),
-            "examples": self.step * (self.settings.batch + self.settings.word_batch) * self.settings.workers,
-            "rate": optim.learning_rate(self.settings, self.step, self.progress()),
-            **{k: round(v / count, 5) for k, v in self.sums.items()},
-        }
-        self.sums = {}
-        line |= self._validated()
-        write_line(self.job.folder / "record.jsonl", line)
-        draw_curves(read_lines(self.job.folder / "record.jsonl"), CURVES, self.job.folder / "curves.png")
-        print(" ".join(f"{k} {v:.4g}" for k, v in line.items()), flush=True)
+        loss = self.reporter.report(self.now(), self.progress(), self.health.skipped, self.averaged)
+        if loss is not None:
+            self._check(loss)
+            self.health = self.health.after_report(loss)
 
-    def _averaged(self) -> Pi0:
+    def averaged(self) -> Pi0:
         """A copy with averaged weights, adapters folded in."""
         model = copy.deepcopy(self.job.model).requires_grad_(False)
         self.ema.copy_to(model)
         return merge_lora(model).eval()
 
-    def _validated(self) -> dict[str, float]:
+    def _save(self, last: bool) -> None:
+        """State and checkpoint. A full disk is said, and tried again at the next time; at the end it is an error."""
+        if self.job.rank:
+            return
+        job, model = self.job, self.averaged()
+        if not all(bool(p.isfinite().all()) for p in model.parameters()):
+            raise TrainError(f"{job.folder}: weights are not finite at step {self.step}; the last checkpoint is kept")
+        try:
+            save_state(job.folder, self.objective, self.optimizer, self.ema, self.now())
+            export(
+                model,
+                job.folder / "checkpoint",
+                job.adapter,
+                job.statistics,
+                self._note(),
+                job.tokenizer_file,
+                origin=job.origin,
+            )
+        except OSError as problem:
+            sentence = f"{job.folder}: state and checkpoint could not be written ({problem.strerror or problem})"
+            if last:
+                raise TrainError(f"{sentence}; make room and give the same command again") from problem
+            print(f"{sentence}; make room: the run goes on, and tries again at the next save", flush=True)
+
+    def _note(self) -> str:
+        """One sentence on how far the training was."""
+        now, s = self.now(), self.settings
+        return f"Seed {s.seed}, {now.step} steps, {now.examples} examples, {now.seconds / 60:.0f} minutes; see docs/training.md.\n"
+
+
+def flow_targets(
+    acting: Examples, settings: TrainSettings, rng: np.random.Generator, generator: torch.Generator
+) -> FlowTargets:
+    """Noise and times of a step; with `prefix_chance` the first rows of each chunk are given (real-time chunking).
+
+    Rows behind an episode's end count nowhere: they were not shown.
+    """
+    actions, s = acting.actions, settings
+    batch, horizon, width = actions.shape
+    noise = torch.randn((batch, s.draws, horizon, width), generator=generator)
+    t = flow_times(torch.rand((batch, s.draws), generator=generator))
+    shown = (torch.arange(horizon) < acting.valid[:, None]).float()[:, None].expand(-1, s.draws, -1)
+    if rng.random() >= s.prefix_chance or s.prefix_rows < 1:
+        return FlowTargets(actions, noise, t, shown)
+    delay = torch.randint(0, s.prefix_rows + 1, t.shape, generator=generator)
+    times, weight = delayed_times(t, delay, horizon)
+    return FlowTargets(actions, noise, times, weight * shown)
+
+
+class Reporter:
+    """What process 0 tells: a line now and then, and at every validation the record, the curves and the errors."""
+
+    def __init__(self, job: Job, held: np.ndarray, step: int) -> None:
+        self.job, self.held = job, held
+        self.sums: dict[str, float] = {}
+        self.ticker = Ticker(job.settings.steps)
+        if not job.rank:
+            cut_back(job.folder / "record.jsonl", step)
+
+    def note(self, loss: StepLoss, step: int, progress: float) -> None:
+        """One step's losses."""
+        values = {f.name: float(getattr(loss, f.name).detach()) for f in fields(loss)}
+        for name, value in (values | {"count": 1.0}).items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        if not self.job.rank:
+            rate = optim.learning_rate(self.job.settings, step, progress)
+            self.ticker.tick(time.monotonic(), step, values["total"], rate, progress)
+
+    def report(self, now: SoFar, progress: float, skipped: int, averaged: Callable[[], Pi0]) -> float | None:
+        """Mean losses since the last report, and errors on held-out frames with the averaged weights.
+
+        Returns the mean total loss, None where no step was done since.
+        """
+        if not self.sums:
+            return None
+        sums, self.sums = self.sums, {}
+        count = sums.pop("count")
+        total = sums.pop("total") / count
+        if self.job.rank:
+            return total
+        line: dict[str, Any] = {
+            "step": now.step,
+            "seconds": round(now.seconds, 1),
+            "examples": now.examples,
+            "rate": optim.learning_rate(self.job.settings, now.step, progress),
+            **{k: round(v / count, 5) for k, v in sums.items()},
+            **({"skipped": skipped} if skipped else {}),
+        }
+        line |= self._validated(averaged) if math.isfinite(total) else {}
+        file = self.job.folder / "record.jsonl"
+        write_line(file, line)
+        draw_curves(read_lines(file), CURVES, self.job.folder / "curves.png")
+        print(" ".join(f"{k} {v:.4g}" for k, v in line.items()), flush=True)
+        return total
+
+    def _validated(self, averaged: Callable[[], Pi0]) -> dict[str, float]:
         if not len(self.held):
             return {}
         index = np.random.default_rng(1).choice(self.held, min(VALIDATED, len(self.held)), replace=False)
-        model = self._averaged()
+        model = averaged()
         values = chunk_error(model, self.job.maker, index)
         told = index[self.job.maker.frames.high_task[index] >= 0]
         if len(told):
             values["subtasks"] = subtask_accuracy(model, self.job.maker, told)
         return {k: round(v, 4) for k, v in values.items()}
-
-    def _save(self) -> None:
-        self.saved = time.monotonic()
-        if self.job.rank:
-            return
-        job = self.job
-        save_state(job.folder, self.objective, self.optimizer, self.ema, self.step, self.seconds)
-        export(
-            self._averaged(), job.folder / "checkpoint", job.adapter, job.statistics, run_note(self), job.tokenizer_file
-        )
-
-
-def run_note(trainer: Trainer) -> str:
-    """One sentence on how far the training was."""
-    s = trainer.settings
-    examples = trainer.step * (s.batch + s.word_batch) * s.workers
-    minutes = trainer.seconds / 60
-    return f"Seed {s.seed}, {trainer.step} steps, {examples} examples, {minutes:.0f} minutes; see docs/training.md.\n"

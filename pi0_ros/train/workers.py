@@ -5,6 +5,8 @@ On a CPU this beats as many threads in one process: small operations do not wait
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -13,24 +15,41 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from pi0_ros.train.interruption import SIGNALS, end_with_parent, interruptible
 
-def run_workers(count: int, work: Callable[..., None], *args: Any) -> None:
-    """Call work(rank, *args) in `count` processes (in this one if it is 1) and wait for all.
 
-    Raises what a process raised, after ending the others.
+def run_workers(count: int, work: Callable[..., None], *args: Any) -> int:
+    """Call work(rank, asked, *args) in `count` processes (in this one if it is 1) and wait for all.
+
+    SIGINT and SIGTERM are passed on to process 0, which decides for all (`asked`, an Interruption). Returns the signal
+    that ended the work, 0 for none. Raises what a process raised, after ending the others.
     """
-    if count == 1:
-        work(0, *args)
-        return
-    mp.spawn(_joined, args=(count, _free_port(), work, args), nprocs=count, join=True)
+    with interruptible() as asked:
+        if count == 1:
+            work(0, asked, *args)
+            return asked.number
+        context = mp.spawn(_joined, args=(count, _free_port(), work, args), nprocs=count, join=False)
+        passed_on = False
+        while not context.join(timeout=0.2):
+            if asked and not passed_on:
+                os.kill(context.pids()[0], signal.SIGTERM)
+                passed_on = True
+    return asked.number
 
 
 def _joined(rank: int, count: int, port: int, work: Callable[..., None], args: tuple[Any, ...]) -> None:
+    for number in SIGNALS:  # process 0 decides when all end; where it is gone, the next exchange fails
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
     store = dist.TCPStore("127.0.0.1", port, count, is_master=rank == 0)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=count)
     try:
-        work(rank, *args)
+        if rank:
+            work(rank, None, *args)
+        else:
+            with interruptible() as asked:
+                end_with_parent()
+                work(rank, asked, *args)
     finally:
         dist.destroy_process_group()
 

@@ -14,7 +14,7 @@ from pi0_ros.model import GemmaConfig, VisionConfig, flow_mean
 from pi0_ros.policy.adapter import load_adapter
 from pi0_ros.policy.tiny_tokenizer import build
 from pi0_ros.train import optim
-from pi0_ros.train.draw import draw_chances
+from pi0_ros.train.draw import draw_chances, step_streams
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.examples import ExampleMaker
 from pi0_ros.train.frames import Frames, join, load_frames, save_frames
@@ -23,7 +23,7 @@ from pi0_ros.train.record import read_lines
 from pi0_ros.train.session import Plan, make_job, moving, pipeline_for, run, sources_of, tiny_model
 from pi0_ros.train.settings import TrainSettings
 from pi0_ros.train.statistics import frame_statistics, statistics_of
-from pi0_ros.train.trainer import Trainer, split_episodes
+from pi0_ros.train.trainer import Trainer, flow_targets, split_episodes
 from pi0_ros.train.vision import (
     UNKNOWN,
     held_patches,
@@ -269,11 +269,15 @@ def test_lora_trains_few_weights_and_exports_a_plain_checkpoint(folder):
     assert not any("lora" in n for n in names)
 
 
+def flow_of(trainer, acting):
+    return flow_targets(acting, trainer.settings, *step_streams(0, 0, 0))
+
+
 def test_insulation_keeps_the_flow_loss_from_the_trunk(folder):
     run(plan(folder, steps=1))
     trainer = Trainer(make_job(0, plan(folder, insulate=True, grounding_weight=0.0, patch_weight=0.0)))
     acting = trainer.job.maker.actions([0, 1])
-    loss = trainer._loss(acting, None, trainer._flow(acting))
+    loss = trainer._loss(acting, None, flow_of(trainer, acting))
     loss.flow.backward()
     assert trainer.job.model.gemma.layers[0].mlp.up_proj.weight.grad is None
     assert trainer.job.model.expert.layers[0].mlp.up_proj.weight.grad.abs().sum() > 0
@@ -282,7 +286,7 @@ def test_insulation_keeps_the_flow_loss_from_the_trunk(folder):
 def test_rows_given_in_real_time_chunking_have_no_loss(folder):
     run(plan(folder, steps=1))
     trainer = Trainer(make_job(0, plan(folder, prefix_chance=1.0)))
-    flow = trainer._flow(trainer.job.maker.actions([0, 1]))
+    flow = flow_of(trainer, trainer.job.maker.actions([0, 1]))
     valid = torch.from_numpy(some_frames().valid[[0, 1]])[:, None, None]
     shown = torch.arange(HORIZON) < valid
     assert flow.t.shape == (2, 2, HORIZON) and not flow.weight[flow.t == 0].any()
@@ -293,7 +297,7 @@ def test_rows_behind_an_episodes_end_have_no_loss(folder):
     run(plan(folder, steps=1))
     trainer = Trainer(make_job(0, plan(folder, prefix_chance=0.0)))
     acting = trainer.job.maker.actions([0, int(some_frames().valid.argmin())])
-    flow = trainer._flow(acting)
+    flow = flow_of(trainer, acting)
     behind = torch.arange(HORIZON) >= acting.valid[:, None]
     assert (
         behind.any()
@@ -309,8 +313,8 @@ def test_bfloat16_steps_keep_float32_weights(folder):
     run(plan(folder, steps=1))
     trainer = Trainer(make_job(0, plan(folder, precision="bfloat16", gradient_checkpointing=True)))
     before = trainer.job.model.action_out_proj.weight.detach().clone()
-    loss = trainer._one_step()
-    assert torch.isfinite(loss.total) and trainer.job.model.action_out_proj.weight.dtype == torch.float32
+    loss, finite = trainer._one_step()
+    assert finite and torch.isfinite(loss.total) and trainer.job.model.action_out_proj.weight.dtype == torch.float32
     assert not torch.equal(before, trainer.job.model.action_out_proj.weight)
 
 

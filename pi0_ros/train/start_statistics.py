@@ -1,0 +1,90 @@
+"""Which normalisation statistics a run uses, and how the data lie in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pi0_ros.policy.adapter import Adapter, adapter_of_checkpoint
+from pi0_ros.policy.errors import PolicyError
+from pi0_ros.policy.normalize import Normalizer, Statistics, read_norm_stats
+from pi0_ros.train.errors import TrainError
+from pi0_ros.train.frames import Frames
+from pi0_ros.train.statistics import frame_statistics
+
+FAR = 2.0  # times the range from q01 to q99 away from its middle: far outside
+NOTED = 0.01  # share of the values far outside from which on a channel is named
+Table = Mapping[str, Statistics]
+
+
+def choose(wanted: str, init: str, adapter: Adapter, frames: Frames) -> tuple[Table, str]:
+    """Statistics of state and actions, and where they come from.
+
+    Args: wanted: "checkpoint", "data", a norm_stats.json, or "" for the checkpoint's where there is one for these
+    channels, else the data's. init: the folder that is started from, "" for none.
+    Raises: TrainError where those asked for are not to be had.
+    """
+    if wanted not in ("", "checkpoint", "data"):
+        return read_norm_stats(wanted), wanted
+    if wanted != "data" and init:
+        try:
+            return _of_checkpoint(Path(init), adapter), f"of the checkpoint {init}"
+        except (PolicyError, TrainError) as problem:
+            if wanted:
+                raise TrainError(f"--statistics checkpoint: {problem}") from problem
+            return _of_data(frames, adapter), f"of the data ({problem})"
+    if wanted == "checkpoint":
+        raise TrainError("--statistics checkpoint needs --init, the checkpoint that they are of")
+    return _of_data(frames, adapter), "of the data"
+
+
+def _of_data(frames: Frames, adapter: Adapter) -> Table:
+    return frame_statistics(frames, adapter.delta_mask, adapter.step_mask)
+
+
+def _of_checkpoint(folder: Path, adapter: Adapter) -> Table:
+    """Raises PolicyError or TrainError where the checkpoint has none, or has them for other channels."""
+    from pi0_ros.model.checkpoints import open_checkpoint
+    from pi0_ros.policy.checkpoint import build_pipeline
+
+    opened = open_checkpoint(folder)
+    own = adapter_of_checkpoint(opened.folder / "config.json") if opened.origin == "pi0_ros" else None
+    same = own is None or (own.state, own.actions) == (adapter.state, adapter.actions)
+    if not same:
+        raise TrainError("the checkpoint's are of other channels, signs or offsets than this policy YAML's")
+    pipeline = build_pipeline(opened, adapter)
+    table = {"state": pipeline.state_norm.statistics, "actions": pipeline.action_norm.statistics}
+    method = {"quantile": "openpi_quantile", "zscore": "openpi_zscore"}[adapter.normalisation or "quantile"]
+    for values in table.values():
+        Normalizer(method, values)  # raises where the kind that the run needs is not there
+    return table
+
+
+def remarks(frames: Frames, adapter: Adapter, table: Table) -> list[str]:
+    """What deserves a look before training: channels far outside of the statistics, and channels that never move."""
+    step = max(1, len(frames) // 20_000)
+    state, chunk = np.asarray(frames.state[::step]), np.asarray(frames.chunk[::step], np.float64)
+    offsets = np.array(adapter.delta_mask)
+    moves = chunk - np.where(offsets, 1.0, 0.0) * state[:, None, : chunk.shape[-1]] if offsets.any() else chunk
+    found = _outside("state", state, table["state"], adapter.state_channels)
+    if not any(adapter.step_mask):
+        found += _outside("actions", moves.reshape(-1, moves.shape[-1]), table["actions"], adapter.action_channels)
+    still = [n for n, width in zip(adapter.state_channels, np.ptp(state, axis=0), strict=True) if width < 1e-6]
+    return found + ([f"never move in these data: {', '.join(still)}"] if still else [])
+
+
+def _outside(key: str, values: NDArray, statistics: Statistics, channels: Sequence[str]) -> list[str]:
+    if "q01" not in statistics or "q99" not in statistics:
+        return []
+    low, high = (np.asarray(statistics[n])[: len(channels)] for n in ("q01", "q99"))
+    middle, reach = (low + high) / 2, np.maximum(FAR * (high - low), 1e-9)
+    share = (np.abs(values - middle) > reach).mean(axis=0)
+    return [
+        f"{key} of {name}: {share[i]:.0%} of the values lie far outside of the statistics ({low[i]:.3g} .. {high[i]:.3g}; "
+        f"data {values[:, i].min():.3g} .. {values[:, i].max():.3g})"
+        for i, name in enumerate(channels)
+        if share[i] > NOTED
+    ]

@@ -500,6 +500,9 @@ class Executor:
         for name, text in (("clamped", plans.clamped), ("slowed", plans.slowed)):
             if text:
                 self._log.add(steady, ros, "warn", name, text)
+        if plans.unfound:
+            self._refusal, plans.unfound = plans.unfound, ""
+            self._log.add(steady, ros, "error", "no plan", self._refusal)
         if plans.waits and not self._waits:
             self._log.add(steady, ros, "warn", "wait", plans.waits, throttle=0.0)
         self._waits = plans.waits

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +37,7 @@ from pi0_ros.control.path_clock import (
     starting_rate,
 )
 from pi0_ros.control.row_path import RowPath
-from pi0_ros.robot.spec import Kind, Robot
+from pi0_ros.robot.spec import Group, Kind, Robot
 
 Array = npt.NDArray[np.float64]
 
@@ -51,6 +51,25 @@ OVERSHOOT = 1e-4  # [rad, m] by which a motion may leave the range of its target
 INSIDE_BY = 1e-7  # [rad, m] by which a motion stays inside the position limits, for what the solver tolerates
 LEFT_PATH = 5e-3  # [rad, m] by which a motion is off its targets when limits count as having changed it
 SETTLED = 1e-7  # share of a limit below which a motion is at rest
+
+
+LONGEST_STOP = 2.0  # [s] a plan is never so fast that a stop would take longer
+
+
+def planning_bounds(group: Group, period: float) -> Bounds:
+    """Bounds of a group's plans: its limits, and no speed from which a stop takes longer than `LONGEST_STOP`.
+
+    Some URDFs give every joint 100 rad/s. At 3 rad/s^2 that is never reached, and knots made for a stop from it are
+    seconds apart.
+    """
+    bounds = bounds_of(group, period)
+    if group.kind is Kind.VELOCITY:
+        return bounds
+    speeds = [
+        min(v, a * max(LONGEST_STOP - a / j, 0.5 * LONGEST_STOP))
+        for v, a, j in zip(bounds.velocity, bounds.acceleration, bounds.jerk, strict=True)
+    ]
+    return replace(bounds, velocity=tuple(speeds))
 
 
 @dataclass(frozen=True)
@@ -88,14 +107,14 @@ class PlanLimits:
 
 def plan_limits(robot: Robot, period: float, recovery: float) -> PlanLimits:
     """Limits of a robot's plans, for a control `period` [s]; `recovery` [rad/s, m/s]: speed of a way back inside."""
-    parts = [bounds_of(group, period) for group in robot.groups]
+    parts = [planning_bounds(group, period) for group in robot.groups]
     whole = Bounds(*(tuple(x for b in parts for x in getattr(b, name)) for name in vars(parts[0])))
     kinds = tuple(c.kind for c in robot.channels)
     limits = [c.limits for c in robot.channels]
     grips, driven = np.array([k is Kind.GRIPPER for k in kinds]), np.array([k is Kind.VELOCITY for k in kinds])
     free = np.where(grips, np.inf, 1.0)
     path = PathLimits(
-        np.array([m.velocity for m in limits]) * free,
+        np.where(driven, [m.velocity for m in limits], whole.velocity) * free,
         np.array([m.acceleration for m in limits]) * free,
         np.array([m.jerk for m in limits]) * free,
         driven,

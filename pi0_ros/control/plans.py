@@ -14,8 +14,16 @@ import numpy.typing as npt
 from pi0_ros.control.chunk import Cause, Chunk, Verdict, in_robot_order
 from pi0_ros.control.delay import DelayEstimator
 from pi0_ros.control.limiter import goes_own_way
-from pi0_ros.control.limits import bounds_of
-from pi0_ros.control.motion_plan import MotionPlan, PlanRequest, ask, make_grid, plan_limits, solve, solve_once
+from pi0_ros.control.motion_plan import (
+    MotionPlan,
+    PlanRequest,
+    ask,
+    make_grid,
+    plan_limits,
+    planning_bounds,
+    solve,
+    solve_once,
+)
 from pi0_ros.control.path_clock import PathDemand
 from pi0_ros.control.progress import Progress
 from pi0_ros.control.row_path import RowPath, make_path
@@ -148,7 +156,7 @@ class Plans:
         self._position = np.array([k is Kind.POSITION for k in kinds])
         self._smooth = np.array([float(k is not Kind.GRIPPER) for k in kinds])
         self._bound = np.array([float(not goes_own_way(g)) for g in robot.groups for _ in g.channels])
-        self._grid = make_grid([bounds_of(g, period) for g in robot.groups if g.kind is not Kind.GRIPPER], period)
+        self._grid = make_grid([planning_bounds(g, period) for g in robot.groups if g.kind is not Kind.GRIPPER], period)
         self._limits = plan_limits(robot, period, settings.recovery_velocity)
         solve_once(self._grid)
         self.forget()
@@ -159,7 +167,7 @@ class Plans:
         self._history = deque(maxlen=self._settings.ensemble_depth)
         self._choice, self.seam, self.splice_delay = Choice(), Seam(), 0.0
         self.progress = Progress()
-        self.clamped = self.slowed = self.waits = ""
+        self.clamped = self.slowed = self.waits = self.unfound = ""
         self._lateness, self._gap = 0, np.zeros(len(self._kinds))
         self.delays.cold_start()
 
@@ -214,6 +222,8 @@ class Plans:
             return
         plan = coming.work.result()
         self.coming = None
+        if plan is None:
+            self.unfound = f"chunk {coming.chunk.sequence}: no motion within the robot's limits follows it"
         if plan is None or not self._meets(plan, state):
             if plan is not None:
                 self._lateness += 1

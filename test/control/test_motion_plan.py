@@ -1,0 +1,81 @@
+"""Plans for robots whose files say strange things of them, and what is said where no plan is found."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pi0_ros.control import Chunk, Executor
+from pi0_ros.control.motion_plan import LONGEST_STOP, planning_bounds
+from pi0_ros.control.plans import at_once
+from pi0_ros.robot import load_robot
+from pi0_ros.robot.spec import Kind
+
+
+def fast_robot(velocity: float):
+    """mobile_bimanual, with this velocity limit [rad/s] for every joint of its arms, and 3 rad/s^2."""
+    robot = load_robot("mobile_bimanual")
+    groups = []
+    for group in robot.groups:
+        if group.kind is Kind.POSITION:
+            channels = tuple(
+                replace(c, limits=replace(c.limits, velocity=velocity, acceleration=3.0, jerk=60.0))
+                for c in group.channels
+            )
+            group = replace(group, channels=channels)
+        groups.append(group)
+    return replace(robot, groups=tuple(groups))
+
+
+def drive(executor: Executor, robot, rows, seconds: float):
+    """Follow one chunk of rows 40 ms apart with a robot that is at once where it is told to be; the last positions."""
+    state = dict.fromkeys(robot.joint_of_channel.values(), 0.0)
+    steps, period = [], 1.0 / robot.control_rate
+    for k in range(round(seconds / period)):
+        now = 10.0 + k * period
+        executor.on_state(now, now, now, state)
+        executor.on_odometry(now, now, now, 0.0, 0.0, 0.0)
+        if k == 10:
+            assert executor.request(now, now, "autonomy").ok
+        if k == 12:
+            chunk = Chunk(now, 0.04, robot.channel_names, rows, 1, executor.epoch, source="test")
+            assert executor.on_chunk(now, now, chunk).accepted
+        steps.append(executor.step(now, now))
+        if steps[-1].command is not None:
+            values = dict(zip(robot.channel_names, steps[-1].command.values, strict=True))
+            state.update({j: values[c] for c, j in robot.joint_of_channel.items() if c == j})
+    return steps
+
+
+@pytest.mark.parametrize("velocity", [1.5, 100.0])
+def test_a_velocity_limit_that_no_joint_can_reach_keeps_no_robot_from_moving(velocity):
+    robot = fast_robot(velocity)
+    arm = robot.channel_names.index("left_joint2")
+    rows = np.zeros((25, len(robot.channels)))
+    rows[:, arm] = 0.3 * np.linspace(0.0, 1.0, 25) ** 2 * (3.0 - 2.0 * np.linspace(0.0, 1.0, 25))
+    steps = drive(Executor(robot), robot, rows, 3.0)
+    assert abs(steps[-1].command.values[arm] - 0.3) < 0.01
+    moved = np.array([s.command.values[arm] for s in steps if s.command is not None])
+    assert np.all(np.diff(moved) > -2e-4) and moved.max() < 0.3005  # never the other way, and hardly beyond
+
+
+def test_plans_are_never_so_fast_that_a_stop_takes_long():
+    robot = fast_robot(100.0)
+    for group in robot.groups:
+        if group.kind is Kind.POSITION:
+            bounds = planning_bounds(group, 0.02)
+            for v, a, j in zip(bounds.velocity, bounds.acceleration, bounds.jerk, strict=True):
+                assert v <= 100.0 and v / a + a / j <= LONGEST_STOP + 1e-9
+
+
+def test_where_no_plan_is_found_the_robot_stays_and_that_is_said():
+    robot = load_robot("mobile_bimanual")
+    executor = Executor(robot, submit=lambda make: at_once(lambda: None))
+    rows = np.zeros((25, len(robot.channels)))
+    rows[:, 0] = np.linspace(0.0, 0.2, 25)
+    steps = drive(executor, robot, rows, 1.0)
+    assert max(abs(s.command.values[0]) for s in steps if s.command is not None) < 1e-6
+    now = 11.5
+    executor.on_chunk(now, now, Chunk(now, 0.04, robot.channel_names, rows, 2, executor.epoch, source="test"))
+    said = [event.text for event in executor.step(now, now).events]
+    assert any("chunk 1: no motion within the robot's limits follows it" in text for text in said)

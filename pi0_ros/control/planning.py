@@ -72,12 +72,17 @@ def due(
     return since >= table.replan or (left < latency + table.margin and since >= latency)
 
 
-def finished(running: Chunk | None, now: Situation, same: bool, since: float) -> Chunk | None:
-    """The running plan where its end is to be kept, None where the policy plans on: asked with a prompt that leaves
-    nothing to do. `same`: prompt and epoch are those of the last plan; `since` [s]: for how long they have been."""
-    if running is None or running.epoch != now.epoch or now.mode != "autonomy" or not same or since < FINISHING:
+def finished(running: Chunk | None, newest: Chunk | None, now: Situation, same: bool, since: float) -> Chunk | None:
+    """The plan whose end is to be kept, None where the policy plans on: asked with a prompt that leaves nothing to do.
+
+    `running` is what the executor follows, `newest` what was sent last. Once an end is kept it stays that one: the executor
+    tells of a plan only when it has begun, so what it follows is one behind. `same`: prompt and epoch are those of the last
+    plan; `since` [s]: for how long they have been.
+    """
+    if now.mode != "autonomy" or not same or since < FINISHING:
         return None
-    return running
+    kept = newest if newest is not None and not np.ptp(newest.values, axis=0).any() else running
+    return kept if kept is not None and kept.epoch == now.epoch else None
 
 
 def stay(running: Chunk, at: float, velocities: NDArray[np.bool_]) -> Chunk:

@@ -241,7 +241,8 @@ class PolicyNode(ManagedNode):
         if self._prompt not in self.contract.finished:
             return None
         same = (self._prompt, now.epoch) == (self._told_prompt, self._last_epoch)
-        return finished(running, now, same, self.clocks.steady() - self._prompt_since)
+        newest = self._sent.get(self._sequence)
+        return finished(running, newest, now, same, self.clocks.steady() - self._prompt_since)
 
     def _rest(self, running: Chunk, ending: threading.Event) -> None:
         self._last = self.clocks.steady()

@@ -237,7 +237,8 @@ class _Run:
         if self.subtask not in self.planner.finished:
             return None
         same = (self.subtask, self.situation.epoch) == (self.told_prompt, self.asked_epoch)
-        return finished(running, self.situation, same, now - self.prompt_since)
+        newest = self.sent.get(self.sequence)
+        return finished(running, newest, self.situation, same, now - self.prompt_since)
 
     def _rest(self, running: Chunk, now: float) -> None:
         self.asked = now

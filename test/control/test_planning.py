@@ -1,7 +1,9 @@
 """When the policy is asked for the next chunk."""
 
+import numpy as np
 import pytest
 
+from pi0_ros.control import Chunk, planning
 from pi0_ros.control.plan_cover import standing_time
 from pi0_ros.control.planning import Situation, Timetable, due
 
@@ -35,3 +37,22 @@ def test_while_a_person_drives_the_idle_period_counts():
 @pytest.mark.parametrize(("latency", "duration", "stands"), [(0.61, 0.96, 0.26), (0.3, 0.96, 0.0), (1.2, 0.96, 1.44)])
 def test_plans_that_take_more_than_half_of_what_they_last_leave_the_robot_standing(latency, duration, stands):
     assert standing_time(latency, duration) == pytest.approx(stands)
+
+
+def test_an_end_that_is_kept_stays_the_same_while_the_executor_tells_of_the_plan_before():
+    def chunk(sequence, end, rows=4):
+        values = np.linspace([0.0, 0.0], end, rows)
+        return Chunk(0.0, 0.1, ("a", "b"), values, sequence, 7, "policy")
+
+    there = Situation(0.0, "autonomy", 7, 1, 1.0)
+    moving = np.zeros(2, bool)
+    first = planning.finished(chunk(1, [0.5, -0.2]), chunk(2, [0.4, 0.1]), there, True, 10.0)
+    assert first.sequence == 1  # nothing is kept yet: what the executor follows ends here
+    kept = planning.stay(first, 1.0, moving)
+    assert np.all(kept.values == [0.5, -0.2])
+    # The executor has meanwhile begun plan 2, which was on its way; the end that is kept is still that of plan 1.
+    again = planning.finished(chunk(2, [0.4, 0.1]), kept, there, True, 10.5)
+    assert np.all(planning.stay(again, 1.5, moving).values == [0.5, -0.2])
+    for other in ((there, False, 10.0), (there, True, 0.1), (Situation(0.0, "hold", 7, 1, 1.0), True, 10.0)):
+        assert planning.finished(chunk(2, [0.4, 0.1]), kept, *other) is None
+    assert planning.finished(chunk(2, [0.4, 0.1]), kept, Situation(0.0, "autonomy", 8, 1, 1.0), True, 10.0) is None

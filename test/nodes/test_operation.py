@@ -84,7 +84,8 @@ def comes_to_rest(graph, driver):
 def test_a_transition_that_is_not_possible_does_not_make_a_driving_executor_deaf(graph, rolls, number):
     driver, person, process = rolls()
     assert not change(person, "executor", number)
-    assert rolling(driver) and person.mode == "autonomy"
+    graph.wait(lambda: rolling(driver), "the base drives on")
+    assert person.mode == "autonomy"
     assert person.ask("hold")[0]
     comes_to_rest(graph, driver)
     assert person.ask("stop")[0] and person.ask("reset")[0]
@@ -172,8 +173,11 @@ def test_with_the_setting_warn_a_second_publisher_is_told_and_stops_nothing(grap
     driver, person, process = rolls("second_publisher:=warn")
     meddler = graph.node(Meddler)
     meddler.begin()
+    epoch = person.state.epoch
     graph.wait(lambda: "/joystick" in person.health.get("executor", (0, "", {}))[1], "a warning")
-    assert person.health["executor"][0] == b"\x01" and person.mode == "autonomy" and rolling(driver)
+    assert person.health["executor"][0] == b"\x01"
+    graph.wait(lambda: rolling(driver), "the base drives on")
+    assert person.mode == "autonomy" and person.state.epoch == epoch
     assert graph.end(process) == 0
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import textwrap
 
 import pytest
@@ -62,3 +63,10 @@ def small_robot(tmp_path):
         return load_robot(file)
 
     return make
+
+
+# Processes that tests start are sent these signals. Where the test run itself was started with one of them ignored (nohup,
+# a background job of a shell), they would inherit that, and rightly stay.
+for _number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGINT):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)

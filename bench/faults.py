@@ -3,7 +3,7 @@
 `python -m bench faults [--quick] [--inputs N] [--seed S]`
 
 The rows are run as their tests; a row without a test, or with one that fails or is skipped, has not the expected
-outcome. `--quick` runs the rows of the pure core and 5,000 inputs. Then `bench/hostile.py` attacks an executor on a real graph: plans
+outcome. `--quick` runs the rows of the pure core and 5,000 inputs. Then `bench/_hostile.py` attacks an executor on a real graph: plans
 that start far away, huge rows, absurd stamps, floods, a storm of requests, an e-stop of another quality of service.
 """
 
@@ -20,8 +20,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from bench.hostile import attacks
-from bench.hostile import run as run_attack
+from bench._hostile import attacks
+from bench._hostile import run as run_attack
 from bench.takeover import EPOCH, Stage
 from pi0_ros.control import Chunk
 from pi0_ros.control.audit import violations

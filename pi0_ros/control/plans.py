@@ -67,6 +67,7 @@ class Made(NamedTuple):
         return self.plan
 
 
+CALM_AGAIN = 25  # plans in time, one after the other, before they are asked for a period later again
 Submit = Callable[[Callable[[], MotionPlan | None]], Pending]
 
 
@@ -159,6 +160,8 @@ class Plans:
         self._grid = make_grid([planning_bounds(g, period) for g in robot.groups if g.kind is not Kind.GRIPPER], period)
         self._limits = plan_limits(robot, period, settings.recovery_velocity)
         solve_once(self._grid)
+        # Periods that plans are asked for ahead because making them took longer, and plans in a row that were in time.
+        self._lateness = self._on_time = 0
         self.forget()
 
     def forget(self) -> None:
@@ -168,7 +171,7 @@ class Plans:
         self._choice, self.seam, self.splice_delay = Choice(), Seam(), 0.0
         self.progress = Progress()
         self.clamped = self.slowed = self.waits = self.unfound = ""
-        self._lateness, self._gap = 0, np.zeros(len(self._kinds))
+        self._gap = np.zeros(len(self._kinds))
         self.delays.cold_start()
 
     # What is followed ------------------------------------------------------------------------------------------------
@@ -226,10 +229,13 @@ class Plans:
             self.unfound = f"chunk {coming.chunk.sequence}: no motion within the robot's limits follows it"
         if plan is None or not self._meets(plan, state):
             if plan is not None:
-                self._lateness += 1
+                over = round((time - coming.request.time) / self._period)
+                self._lateness, self._on_time = self._lateness + max(1, over), 0
                 self._again(coming, time, state)
             return
-        self._lateness = 0
+        self._on_time += 1
+        if self._on_time >= CALM_AGAIN:
+            self._lateness, self._on_time = max(0, self._lateness - 1), 0
         if running is not None and running.chunk.sequence != coming.chunk.sequence:
             self._judge_seam(running, plan)
         if running is None or running.chunk is not coming.chunk:

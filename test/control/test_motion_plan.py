@@ -79,3 +79,58 @@ def test_where_no_plan_is_found_the_robot_stays_and_that_is_said():
     executor.on_chunk(now, now, Chunk(now, 0.04, robot.channel_names, rows, 2, executor.epoch, source="test"))
     said = [event.text for event in executor.step(now, now).events]
     assert any("chunk 1: no motion within the robot's limits follows it" in text for text in said)
+
+
+class Slow:
+    """Plans that are ready some periods after they were asked for, as in a process that has little time for them."""
+
+    def __init__(self, periods):
+        self.periods, self.asked, self.waiting = periods, 0, []
+
+    def __call__(self, make):
+        self.asked += 1
+        work = SlowWork(at_once(make), self.periods)
+        self.waiting.append(work)
+        return work
+
+    def period(self):
+        for work in self.waiting:
+            work.left -= 1
+
+
+class SlowWork:
+    def __init__(self, made, periods):
+        self.made, self.left = made, periods
+
+    def done(self):
+        return self.left <= 0
+
+    def result(self):
+        return self.made.result()
+
+
+def test_plans_that_take_several_periods_to_make_are_asked_for_as_much_earlier_and_not_made_again_and_again():
+    robot, slow = load_robot("mobile_bimanual"), Slow(4)
+    executor, period = Executor(robot, submit=slow), 1.0 / load_robot("mobile_bimanual").control_rate
+    arm, state = robot.channel_names.index("left_joint2"), dict.fromkeys(robot.joint_of_channel.values(), 0.0)
+    refused, asked = 0, []
+    for k in range(600):
+        now = 10.0 + k * period
+        slow.period()
+        executor.on_state(now, now, now, state)
+        executor.on_odometry(now, now, now, 0.0, 0.0, 0.0)
+        if k == 10:
+            assert executor.request(now, now, "autonomy").ok
+        if k >= 12 and k % 20 == 12:
+            rows = np.zeros((25, len(robot.channels)))
+            rows[:, arm] = 0.2 * np.sin(0.5 * (now - 10.0 + 0.04 * np.arange(25)))
+            chunk = Chunk(now, 0.04, robot.channel_names, rows, k, executor.epoch, source="test")
+            refused += not executor.on_chunk(now, now, chunk).accepted
+            asked.append(slow.asked)
+        step = executor.step(now, now)
+        if step.command is not None:
+            values = dict(zip(robot.channel_names, step.command.values, strict=True))
+            state.update({j: values[c] for c, j in robot.joint_of_channel.items() if c == j})
+    assert refused == 0
+    assert max(np.diff(asked)[10:]) <= 2  # one for the chunk, at most one because the running plan's end is near
+    assert abs(state["left_joint2"] - 0.2 * np.sin(0.5 * (now - 10.0))) < 0.02

@@ -248,7 +248,8 @@ class Plans:
 
     def _again(self, late: Coming, time: float, state: Array) -> None:
         """Ask anew for a plan that was not ready in time, from where the robot is now."""
-        join, begin, start = self._start(time, time + self._lateness * self._period, state)
+        last = time - self._period  # the newest command was sent a period ago
+        join, begin, start = self._start(last, last, state)
         lost = max(0.0, start[1] - late.request.time)
         moved = self.progress.since(late.request.time) if self.running is not None else 0.0
         self._submit_plan(

@@ -201,9 +201,9 @@ def test_two_executors_that_cannot_see_each_others_lock_both_hold_and_name_each_
     second = graph.run_script("-c", elsewhere, "--ros-args", "-p", f"robot:={mobile[1]}", "-p", "black_box:=''")
     graph.wait(lambda: "another /executor" in person.why(), "the other's name")
     graph.wait(lambda: base_speed(driver) == 0.0, "standstill")
+    named = lambda one: any("also published by another /executor" in line for line in list(one.said))
+    graph.wait(lambda: named(process) and named(second), "both to name the other")
     assert graph.end(second) == 0 and graph.end(process) == 0
-    for one in (process, second):
-        assert any("also published by another /executor" in line for line in one.said)
 
 
 def test_a_heavy_base_is_braked_to_the_end_however_long_that_takes(graph, tmp_path):

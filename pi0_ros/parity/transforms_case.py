@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,12 @@ def _robot_units(blocks: tuple[Block, ...], values: np.ndarray) -> np.ndarray:
     return np.concatenate(parts, axis=-1)
 
 
+def _as_recorded(adapter: Adapter) -> Adapter:
+    """The adapter up to where openpi's transforms end: their runners clip, scale and binarise the rows afterwards."""
+    actions = tuple(replace(block, scale=1.0, clip=None, binary=None) for block in adapter.actions)
+    return replace(adapter, actions=actions)
+
+
 def aloha_rows(io: Arrays) -> Iterator[Row]:
     """ALOHA's vectors and pictures, with and without `adapt_to_pi`."""
     for variant, name in (("adapt_true", "aloha"), ("adapt_false", "aloha_plain")):
@@ -127,7 +134,7 @@ def robot_rows(io: Arrays, robot: str) -> Iterator[Row]:
         stem = f"{robot}.{kind}.in"
         if f"{stem}.state" not in io:
             continue
-        adapter = load_adapter(name)
+        adapter = _as_recorded(load_adapter(name))
         state = io.get(f"{robot}.state")
         if state is None:
             state = np.concatenate([io[f"{robot}.joint_position"], io[f"{robot}.gripper_position"]])
@@ -139,7 +146,7 @@ def robot_rows(io: Arrays, robot: str) -> Iterator[Row]:
         base = io["image.base"] if robot == "droid" else camera_bytes(io["image.base_float_chw"])
         yield from picture_rows(io, stem, adapter, {next(seen): base, next(seen): io["image.wrist"]})
     if f"{robot}.out.actions" in io:
-        adapter = load_adapter(ADAPTERS[robot]["pi0"])
+        adapter = _as_recorded(load_adapter(ADAPTERS[robot]["pi0"]))
         found = actions_from_model(adapter, io[f"{robot}.model_actions"])
         yield close(f"{robot}.out.actions", found, _robot_units(adapter.actions, io[f"{robot}.out.actions"]))
 

@@ -142,7 +142,7 @@ def write_lerobot(loaded: Any, target: Path, statistics: dict[str, Any], shard_b
     from pi0_ros.policy.errors import PolicyError
 
     adapter = adapter_of_checkpoint(loaded.folder / "config.json") if loaded.policy else None
-    if adapter is not None and any(adapter.step_mask):
+    if adapter is not None and any(adapter.step_shares):
         raise PolicyError(
             "LeRobot's folders cannot say that actions are steps from the row before; keep our own layout"
         )

@@ -7,6 +7,7 @@ the row before. Offsets are taken after signs and conversions, as openpi does. T
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
@@ -23,6 +24,7 @@ from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.prompts import DIALECTS, KINDS
 from pi0_ros.policy.resize import RESAMPLERS
 from pi0_ros.robot.errors import RobotError
+from pi0_ros.robot.measurement import TURN
 from pi0_ros.robot.resources import share
 from pi0_ros.robot.yaml_nodes import Section, YamlNode, read_yaml
 
@@ -54,10 +56,10 @@ class Delta(StrEnum):
     ABSOLUTE = "absolute"
     START = "start"  # the state at chunk start
     STEP = "step"  # the row before, the first row from the state at chunk start
+    CURRENT = "current"  # the state at the row's own time, of which only the first is known: see `Block.follows`
 
 
-# What people write for it. An action counted from the state at its own row is planned as one from the row before: where
-# the robot will be then is where that row leads.
+# What people write for it.
 DELTAS: Mapping[str, Delta] = {
     "absolute": Delta.ABSOLUTE,
     "start": Delta.START,
@@ -65,7 +67,7 @@ DELTAS: Mapping[str, Delta] = {
     "step": Delta.STEP,
     "previous": Delta.STEP,
     "cumulative": Delta.STEP,
-    "current": Delta.STEP,
+    "current": Delta.CURRENT,
 }
 
 
@@ -83,7 +85,9 @@ class Block:
     """Consecutive dimensions of a model vector. `range` is the model's value at 0 and at 1 of the channel.
 
     Of actions: `clip` bounds the model's value; `scale` is how much of the channel one of the model's units is. `binary`
-    makes a gripper's value one of the two ends. `delta` says what the model's values are counted from.
+    makes a gripper's value one of the two ends. `delta` says what the model's values are counted from. `follows`, with
+    delta: current: the share of the way to a row that the robot has gone when the next row begins.
+    Of states: `wrap` is the lower end of the turn within which the model knows the angle of an endless joint.
     """
 
     channels: tuple[str, ...]
@@ -94,6 +98,8 @@ class Block:
     scale: float = 1.0
     clip: tuple[float, float] | None = None
     binary: Binary | None = None
+    follows: float = 1.0
+    wrap: float | None = None
 
 
 @dataclass(frozen=True)
@@ -193,13 +199,14 @@ class Adapter:
         return tuple(b.delta is Delta.START for b in self.actions for _ in b.channels)
 
     @property
-    def step_mask(self) -> tuple[bool, ...]:
-        """Which action dimensions are steps from the row before."""
-        return tuple(b.delta is Delta.STEP for b in self.actions for _ in b.channels)
+    def step_shares(self) -> tuple[float, ...]:
+        """Which action dimensions are steps from where the robot will be, as `transforms.step_delta` takes them; 0: not."""
+        steps = (Delta.STEP, Delta.CURRENT)
+        return tuple(b.follows if b.delta in steps else 0.0 for b in self.actions for _ in b.channels)
 
     @property
     def offset_mask(self) -> tuple[bool, ...]:
-        """Which action dimensions are one or the other."""
+        """Which action dimensions are one of them."""
         return tuple(b.delta is not Delta.ABSOLUTE for b in self.actions for _ in b.channels)
 
 
@@ -253,6 +260,8 @@ def actions_from_model(adapter: Adapter, actions: ArrayLike, before: Mapping[str
 
 def _forward(block: Block, values: Array, state: bool) -> Array:
     values = values * np.asarray(block.signs) / block.scale
+    if block.wrap is not None:
+        return block.wrap + np.mod(values - block.wrap, TURN)
     if block.range is not None:
         return transforms.unit_to(values, *block.range)
     if block.convert:
@@ -287,7 +296,7 @@ KEYS = (
     "policy", "cameras", "high_level_cameras", "missing_cameras", "state", "actions", "hold", "period", "horizon",
     "asset", "normalisation", "resampler", "prompt", "remote", "noise", "finished", "subtasks", "dataset",
 )  # fmt: skip
-ACTION_KEYS = ("delta", "scale", "clip", "threshold", "hysteresis")
+ACTION_KEYS = ("delta", "follows", "scale", "clip", "threshold", "hysteresis")
 PROMPT_KEYS = ("kind", "dialect", "length", "state", "pad_state_to", "control_mode", "lowercase")
 
 
@@ -477,7 +486,7 @@ def _blocks(node: YamlNode, actions: bool) -> tuple[Block, ...]:
 
 
 def _block(node: YamlNode, actions: bool) -> Block:
-    known = ("channels", "signs", "range", "convert", *(ACTION_KEYS if actions else ()))
+    known = ("channels", "signs", "range", "convert", *(ACTION_KEYS if actions else ("wrap",)))
     section = node.section(*known)
     channels = section.need("channels").texts()
     signs = _optional(section, "signs", lambda n: tuple(n.numbers(len(channels))), (1.0,) * len(channels))
@@ -491,15 +500,22 @@ def _block(node: YamlNode, actions: bool) -> Block:
     convert = _optional(section, "convert", lambda n: n.choice(*CONVERSIONS), "")
     if "scale" in section and "delta" in section:
         raise section.need("scale").error("does not go together with delta: an offset is in the unit of the state")
+    if "wrap" in section and (limits is not None or convert):
+        raise section.need("wrap").error("is for angles; range and convert are for grippers")
+    delta = _optional(section, "delta", _delta, Delta.ABSOLUTE)
+    if "follows" in section and delta is not Delta.CURRENT:
+        raise section.need("follows").error("belongs to delta: current")
     return Block(
         channels,
         signs,
         limits,
         convert,
-        delta=_optional(section, "delta", _delta, Delta.ABSOLUTE),
+        delta=delta,
         scale=_optional(section, "scale", _scale, 1.0),
         clip=_optional(section, "clip", _clip, None),
         binary=_binary(section, channels, limits, convert),
+        follows=_optional(section, "follows", lambda n: n.number(above=0.0, below=2.0), 1.0),
+        wrap=_optional(section, "wrap", _wrap, None),
     )
 
 
@@ -511,6 +527,16 @@ def _delta(node: YamlNode) -> Delta:
     if value not in DELTAS:
         raise node.error(f"must be true, false or one of {', '.join(DELTAS)}, not {value!r}")
     return DELTAS[str(value)]
+
+
+def _wrap(node: YamlNode) -> float | None:
+    """Lower end of the turn: true is -pi .. pi."""
+    if not node.is_list and isinstance(node.value(), bool):
+        return -math.pi if node.truth() else None
+    low, high = node.numbers(2)
+    if abs(high - low - TURN) > 0.01:
+        raise node.error(f"{low:g} .. {high:g} is no whole turn; write true for -pi .. pi, or [0, 6.2832]")
+    return low
 
 
 def _scale(node: YamlNode) -> float:
@@ -562,6 +588,13 @@ def _check_channels(root: YamlNode, section: Section, adapter: Adapter) -> None:
     if not adapter.actions:
         raise section.need("actions").error("needs at least one block")
     state = adapter.state_channels
+    wrapped = {c for b in adapter.state if b.wrap is not None for c in b.channels}
+    for block in adapter.actions:
+        both = sorted(wrapped & set(block.channels))
+        if both and (block.scale != 1.0 or block.range is not None or block.convert):
+            raise section.need("actions").error(
+                f"{', '.join(both)}: scale, range and convert do not go together with wrap, which is in rad"
+            )
     for i, (name, is_delta) in enumerate(zip(adapter.action_channels, adapter.offset_mask, strict=True)):
         if is_delta and (i >= len(state) or state[i] != name):
             raise section.need("actions").error(
@@ -611,6 +644,10 @@ def _block_dict(block: Block) -> dict[str, Any]:
         values["convert"] = block.convert
     if block.delta is not Delta.ABSOLUTE:
         values["delta"] = True if block.delta is Delta.START else block.delta.value
+    if block.follows != 1.0:
+        values["follows"] = block.follows
+    if block.wrap is not None:
+        values["wrap"] = [block.wrap, block.wrap + TURN]
     if block.scale != 1.0:
         values["scale"] = block.scale
     if block.clip is not None:

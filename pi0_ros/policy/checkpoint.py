@@ -225,9 +225,9 @@ def _offsets(adapter: Adapter | None, recorded: tuple[bool, ...] | None, source:
     )
 
 
-def _steps(adapter: Adapter | None, offsets: Setting) -> tuple[bool, ...]:
-    """Which action dimensions are steps from the row before: only a policy YAML can say so."""
-    steps = adapter.step_mask if adapter is not None else ()
+def _steps(adapter: Adapter | None, offsets: Setting) -> tuple[float, ...]:
+    """Which action dimensions are steps from where the robot will be (`Adapter.step_shares`): only a policy YAML can say so."""
+    steps = adapter.step_shares if adapter is not None else ()
     both = [
         n for n, s, o in zip(adapter.action_channels if adapter else (), steps, offsets.value, strict=False) if s and o
     ]

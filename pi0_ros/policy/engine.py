@@ -30,6 +30,7 @@ from pi0_ros.policy.errors import PolicyError, WeightsError
 from pi0_ros.policy.fast import FastTokenizer, extract_actions, load_fast
 from pi0_ros.policy.pipeline import ModelInputs, Pipeline
 from pi0_ros.policy.tokenizer import Tokenizer, load_tokenizer
+from pi0_ros.policy.turns import rows_beside_robot, rows_beside_state
 from pi0_ros.robot.resources import checkpoint_folder
 from pi0_ros.robot.spec import Kind, Robot
 
@@ -134,6 +135,7 @@ class Policy:
         if not np.all(np.isfinite(normalised)):
             raise NotFiniteError(f"the network of {self.contract.name} gave NaN or infinity; no plan made")
         values = actions_from_model(self.adapter, self.pipeline.actions(normalised, state), before)
+        values = rows_beside_robot(self.adapter, values, obs.state)
         return Plan(
             values=in_plan_order(
                 self.robot, self.adapter, self.contract.channels, values, {**obs.state, **obs.command}
@@ -199,7 +201,7 @@ class Policy:
         """The leftover re-anchored: absolute rows become offsets from the new state, then the network's scale."""
         if prefix is None:
             return None
-        values = actions_to_model(self.adapter, prefix.values, prefix.names)
+        values = rows_beside_state(self.adapter, actions_to_model(self.adapter, prefix.values, prefix.names), state)
         if not len(values) or not np.all(np.isfinite(values)):
             raise PolicyError("the plan prefix is empty or not finite; infer without it")
         if not 0 <= prefix.delay_rows <= self.pipeline.horizon:

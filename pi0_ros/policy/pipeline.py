@@ -45,7 +45,8 @@ class Pipeline:
     """What one checkpoint does around its network.
 
     cameras: the model's picture slots in order. missing: "masked" or "black". delta: which action dimensions are
-    offsets from the state; steps: which are steps from the row before. action_size: real action dimensions (0: all the model has). state_input: size of the
+    offsets from the state; steps: which are steps from where the robot will be at each row, and the share of the way to a
+    row that it goes in a period (0: no steps, 1: from the row before). action_size: real action dimensions (0: all the model has). state_input: size of the
     padded state vector the network takes, 0 for none. action_width: the network's action size. rename: observation
     keys renamed first (lerobot). empty_slots: always empty picture slots beyond `cameras` (lerobot's empty_cameras).
     settings: where the values come from, for `pi0 check` and logs.
@@ -63,7 +64,7 @@ class Pipeline:
     state_input: int = 0
     action_size: int = 0
     delta: tuple[bool, ...] = ()
-    steps: tuple[bool, ...] = ()
+    steps: tuple[float, ...] = ()
     missing: str = "masked"
     rename: Mapping[str, str] = field(default_factory=dict)
     empty_slots: int = 0

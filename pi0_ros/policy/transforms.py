@@ -37,26 +37,34 @@ def absolute(actions: ArrayLike, state: ArrayLike, mask: Sequence[bool]) -> Arra
     return _shifted(actions, state, mask, +1)
 
 
-def step_delta(actions: ArrayLike, state: ArrayLike, mask: Sequence[bool]) -> Array:
-    """Absolute actions [..., H, D] to steps from the row before where `mask` is True, the first row's from the state [..., S].
+def step_delta(actions: ArrayLike, state: ArrayLike, follows: Sequence[float]) -> Array:
+    """Absolute actions [..., H, D] to steps from where the robot will be at each row, where `follows` is above 0.
 
+    `follows`: which share of the way to a row the robot has gone when the next row begins. The state [..., S] is that of
+    the first row, and next = state + follows * (row - state). With a share of 1 the steps are those from the row before.
     As `delta` otherwise. LeRobot's table of action spaces calls these delta actions and those of `delta` relative ones.
     """
-    values = np.array(actions)
-    offset = _shifted(values, state, mask, -1)
-    steps = np.diff(values, axis=-2)
-    covered = np.flatnonzero(np.asarray(mask, bool))
-    values[..., :1, covered] = offset[..., :1, covered]
-    values[..., 1:, covered] = steps[..., covered]
+    values, share, covered = _shifted(actions, state, np.asarray(follows) > 0, -1), *_shares(follows)
+    gone = np.zeros(values[..., 0, covered].shape)  # of the robot, from the state
+    for k in range(values.shape[-2]):
+        values[..., k, covered] -= gone.astype(values.dtype, copy=False)
+        gone += share * values[..., k, covered]
     return values
 
 
-def step_absolute(actions: ArrayLike, state: ArrayLike, mask: Sequence[bool]) -> Array:
-    """The inverse of `step_delta`, with the same state: the rows summed up from the state."""
-    values = np.array(actions)
-    covered = np.flatnonzero(np.asarray(mask, bool))
-    values[..., covered] = np.cumsum(values[..., covered], axis=-2)
-    return _shifted(values, state, mask, +1)
+def step_absolute(actions: ArrayLike, state: ArrayLike, follows: Sequence[float]) -> Array:
+    """The inverse of `step_delta`, with the same state and shares: the way gone before each row is added to its step."""
+    values, share, covered = np.array(actions), *_shares(follows)
+    steps = values[..., covered]
+    values[..., covered] += (share * (np.cumsum(steps, axis=-2) - steps)).astype(values.dtype, copy=False)
+    return _shifted(values, state, np.asarray(follows) > 0, +1)
+
+
+def _shares(follows: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """The shares above 0, and the dimensions they are of."""
+    share = np.asarray(follows, np.float64)
+    covered = np.flatnonzero(share > 0)
+    return share[covered], covered
 
 
 def binarise(values: ArrayLike, threshold: float, hysteresis: float, high: bool) -> NDArray[np.bool_]:
@@ -71,7 +79,7 @@ def binarise(values: ArrayLike, threshold: float, hysteresis: float, high: bool)
     return np.array(sides, bool)
 
 
-def _shifted(actions: ArrayLike, state: ArrayLike, mask: Sequence[bool], sign: int) -> Array:
+def _shifted(actions: ArrayLike, state: ArrayLike, mask: Sequence[bool] | NDArray[np.bool_], sign: int) -> Array:
     values, origin, size = np.array(actions), np.asarray(state), len(mask)
     if origin.shape[-1] < size or values.shape[-1] < size:
         raise PolicyError(

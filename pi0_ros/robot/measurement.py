@@ -37,16 +37,17 @@ def nearest_turn(angle: float, reference: float) -> float:
 
 
 def unwrap_rows(rows: Array, reference: Array, continuous: npt.NDArray[np.bool_]) -> Array:
-    """Rows [H, D] without jumps by whole turns in the `continuous` [D] channels, the first one nearest to `reference` [D].
+    """Rows [..., H, D] without jumps by whole turns in the `continuous` [D] channels, the first one nearest to `reference`
+    [..., D].
 
     Every row is put on the turn nearest to the row before it, so that a plan that says (-pi, pi] goes on over pi. As
     JointTrajectoryController's `angle_wraparound`, which does it for the first point.
     """
     if not continuous.any():
         return rows
-    steps = np.diff(rows, axis=0, prepend=reference[None])
+    steps = np.diff(rows, axis=-2, prepend=reference[..., None, :])
     turns = np.round(np.where(np.isfinite(steps), steps, 0.0) / TURN) * continuous
-    return rows - TURN * np.cumsum(turns, axis=0)
+    return rows - TURN * np.cumsum(turns, axis=-2)
 
 
 def base_velocity(

@@ -13,6 +13,7 @@ from pi0_ros.policy.adapter import Adapter
 from pi0_ros.policy.resize import pil_bilinear
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.frames import Frames, load_frames, place_number, save_frames
+from pi0_ros.train.recorded_motion import check_motion, planned_rows
 from pi0_ros.train.recorded_vectors import model_vectors, unusable
 
 SHARD = 4000  # frames a folder
@@ -31,6 +32,7 @@ def frames_of(
     cameras = _cameras(dataset, adapter)
     state, action = model_vectors(dataset, adapter)
     bad = _bad(dataset, state, action, adapter, skip_bad)
+    check_motion(dataset, adapter, state, action, stride)
     texts: dict[str, int] = {}
     rows: list[int] = []
     positions: list[int] = []
@@ -47,7 +49,8 @@ def frames_of(
     note: Callable[[str], int] = lambda text: texts.setdefault(text, len(texts)) if text else -1
     task = np.array([note(dataset.task_of(r)) for r in rows], np.int32)
     asked = np.array([[note(a), note(b)] for a, b in high], np.int32)
-    chunk, valid = _chunks(dataset, action, index, np.array(positions), horizon, stride)
+    ahead, valid = _ahead(dataset, index, np.array(positions), horizon, stride)
+    chunk = planned_rows(adapter, action[ahead], state[ahead])
     return Frames(
         cameras=tuple(slot for slot, _ in cameras),
         channels=adapter.action_channels,
@@ -200,17 +203,17 @@ def _pictures(
     ]
 
 
-def _chunks(
-    dataset: Dataset, action: NDArray, index: NDArray, episode: NDArray, horizon: int, stride: int
+def _ahead(
+    dataset: Dataset, index: NDArray, episode: NDArray, horizon: int, stride: int
 ) -> tuple[NDArray, NDArray[np.int32]]:
-    """Rows k * stride frames ahead [N, H, D], and how many of them lie in the episode [N].
+    """Frames k * stride ahead [N, H], and how many of them lie in the episode [N].
 
     Rows beyond the episode's end repeat the last one; they carry no loss (LeRobot's `action_is_pad`).
     """
     stops = np.array([e.stop for e in dataset.episodes])[episode]
     rows = index[:, None] + stride * np.arange(horizon)
     valid = (rows < stops[:, None]).sum(1).astype(np.int32)
-    return action[np.minimum(rows, stops[:, None] - 1)], valid
+    return np.minimum(rows, stops[:, None] - 1), valid
 
 
 def _high(dataset: Dataset, row: int) -> tuple[str, str]:

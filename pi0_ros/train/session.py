@@ -77,7 +77,7 @@ def pipeline_for(adapter: Adapter, model: ModelConfig, statistics: dict[str, Sta
         horizon=model.horizon,
         action_size=len(adapter.action_channels),
         delta=adapter.delta_mask,
-        steps=adapter.step_mask,
+        steps=adapter.step_shares,
     )
 
 

@@ -42,7 +42,7 @@ def choose(wanted: str, init: str, adapter: Adapter, frames: Frames) -> tuple[Ta
 
 
 def _of_data(frames: Frames, adapter: Adapter) -> Table:
-    return frame_statistics(frames, adapter.delta_mask, adapter.step_mask)
+    return frame_statistics(frames, adapter.delta_mask, adapter.step_shares)
 
 
 def _of_checkpoint(folder: Path, adapter: Adapter) -> Table:
@@ -70,7 +70,7 @@ def remarks(frames: Frames, adapter: Adapter, table: Table) -> list[str]:
     offsets = np.array(adapter.delta_mask)
     moves = chunk - np.where(offsets, 1.0, 0.0) * state[:, None, : chunk.shape[-1]] if offsets.any() else chunk
     found = _outside("state", state, table["state"], adapter.state_channels)
-    if not any(adapter.step_mask):
+    if not any(adapter.step_shares):
         found += _outside("actions", moves.reshape(-1, moves.shape[-1]), table["actions"], adapter.action_channels)
     still = [n for n, width in zip(adapter.state_channels, np.ptp(state, axis=0), strict=True) if width < 1e-6]
     return found + ([f"never move in these data: {', '.join(still)}"] if still else [])

@@ -31,9 +31,9 @@ def statistics_of(values: NDArray[np.floating], least_span: float = LEAST_SPAN) 
 
 
 def frame_statistics(
-    frames: Frames, delta: Sequence[bool], steps: Sequence[bool] = (), limit: int = 50_000
+    frames: Frames, delta: Sequence[bool], steps: Sequence[float] = (), limit: int = 50_000
 ) -> dict[str, Statistics]:
-    """Statistics of state and of action chunks (as offsets where `delta`, as steps from the row before where `steps`),
+    """Statistics of state and of action chunks (as offsets where `delta`, as steps from where the robot will be where `steps`),
     from at most `limit` evenly spaced frames.
 
     Keys "state" and "actions", as in openpi's norm_stats.json.

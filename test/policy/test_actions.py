@@ -70,7 +70,7 @@ def pipeline(adapter):
     plain = Normalizer("identity", Statistics({}))
     return Pipeline(
         "test", PromptStyle("pi0"), ("base",), (224, 224), "pil", plain, plain, 4, 20,
-        action_size=4, delta=adapter.delta_mask, steps=adapter.step_mask,
+        action_size=4, delta=adapter.delta_mask, steps=adapter.step_shares,
     )  # fmt: skip
 
 

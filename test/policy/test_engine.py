@@ -109,6 +109,25 @@ def test_a_plan_prefix_is_anchored_to_the_new_state_and_comes_out_unchanged(poli
     assert np.abs(second.values[4:12] - first.values[8:]).max() > 1e-3
 
 
+def test_a_joint_that_has_turned_further_is_planned_where_it_is_and_seen_within_its_turn(checkpoint, robot):
+    _, adapter, pipeline = read_policy(checkpoint, robot)
+    arm = dataclasses.replace(adapter.state[0], wrap=-np.pi)
+    adapter = dataclasses.replace(adapter, state=(arm, *adapter.state[1:]))
+    backend = Scripted(np.zeros((16, 18)))
+    found = Policy(robot, adapter, pipeline, tiny_tokenizer.build(), backend)
+    near = observation(robot)
+    turned = dataclasses.replace(near, state=near.state | {"left_joint6": near.state["left_joint6"] + 4.0 * np.pi})
+    here, there = found.infer(near, seed=0), found.infer(turned, seed=0)
+    column = here.names.index("left_joint6")
+    difference = there.values - here.values
+    np.testing.assert_allclose(difference[:, column], 4.0 * np.pi)
+    assert not np.delete(difference, column, axis=1).any()
+    assert backend.given[0][0].prompt.text == backend.given[1][0].prompt.text
+    found.infer(turned, seed=0, prefix=PlanPrefix(there.values[2:], there.names, 2, 5))
+    found.infer(near, seed=0, prefix=PlanPrefix(here.values[2:], here.names, 2, 5))
+    np.testing.assert_allclose(backend.given[2][2].values, backend.given[3][2].values, atol=1e-6)
+
+
 @pytest.mark.parametrize("method", ["identity", "vjp"])
 def test_a_guided_plan_is_nearer_to_the_running_one(policy, robot, method):
     obs = observation(robot)

@@ -32,6 +32,7 @@ from pi0_ros.policy.engine import (
 )
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.resize import pil_bilinear
+from pi0_ros.policy.turns import rows_beside_robot
 from pi0_ros.robot.spec import Robot
 
 POLL = 1.0
@@ -153,6 +154,7 @@ class RemotePolicy:
         actions = self._actions(answer)
         before = values_before(obs, prefix)
         values = actions_from_model(self.adapter, actions[:, : len(self.adapter.action_channels)], before)
+        values = rows_beside_robot(self.adapter, values, obs.state)
         values = in_plan_order(self.robot, self.adapter, self.contract.channels, values, {**obs.state, **obs.command})
         return Plan(values, self.contract.channels, self.contract.period, 0, time.perf_counter() - started)
 

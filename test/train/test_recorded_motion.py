@@ -1,0 +1,125 @@
+"""Angles that jump by a turn, and actions that count from the state of their own row, are trained on as what they mean."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "datasets"))
+from small_lerobot import CHANNELS, write
+
+from pi0_ros.data.dataset import Dataset
+from pi0_ros.policy.adapter import Delta, load_adapter
+from pi0_ros.policy.transforms import delta, step_absolute, step_delta
+from pi0_ros.train.errors import TrainError
+from pi0_ros.train.from_dataset import frames_of
+
+ADAPTER = load_adapter("mobile_bimanual")
+WRIST = CHANNELS.index("left_joint6")
+IN_MODEL = ADAPTER.state_channels.index("left_joint6")
+LENGTHS = (25, 28, 31)
+
+
+def frames(folder: Path, adapter, horizon: int = 5):
+    dataset = Dataset(folder)
+    return frames_of(dataset, adapter, 16, horizon, range(len(dataset.episodes)))
+
+
+def angles(position: int, length: int):
+    """A wrist that turns on: 0.13 rad a frame, and its command 0.05 rad ahead."""
+    truth = 2.0 + 0.3 * position + 0.13 * np.arange(length)
+    return truth, truth + 0.05
+
+
+def within_a_turn(values, low=-math.pi):
+    return low + np.mod(values - low, 2.0 * math.pi)
+
+
+def with_wrist(low_state, low_action):
+    """An edit that records the wrist within one turn that begins there, None: as it turned."""
+
+    def edit(position, columns):
+        state, action = angles(position, len(columns["index"]))
+        columns["observation.state"][:, WRIST] = state if low_state is None else within_a_turn(state, low_state)
+        columns["action"][:, WRIST] = action if low_action is None else within_a_turn(action, low_action)
+        return columns
+
+    return edit
+
+
+def saying(adapter, **changes):
+    """The adapter with these values in the block of the left arm: wrap for its state, others for its action."""
+    key = "state" if "wrap" in changes else "actions"
+    first = replace(getattr(adapter, key)[0], **changes)
+    return replace(adapter, **{key: (first, *getattr(adapter, key)[1:])})
+
+
+@pytest.mark.parametrize("recorded", [(-math.pi, -math.pi), (-math.pi, None), (0.0, -math.pi), (0.0, 0.0)])
+def test_an_angle_that_was_recorded_within_a_turn_is_refused_until_the_policy_says_so(tmp_path, recorded):
+    folder = write(tmp_path / "d", lengths=LENGTHS, edit=with_wrist(*recorded))
+    with pytest.raises(TrainError, match=r"left_joint6 jumps by a whole turn .* say `wrap: true` in the state block"):
+        frames(folder, ADAPTER)
+    found = frames(folder, saying(ADAPTER, wrap=-math.pi))
+    moves = delta(found.chunk, found.state, ADAPTER.delta_mask)[..., IN_MODEL]
+    whole = found.valid == 5
+    np.testing.assert_allclose(moves[whole], np.tile(0.05 + 0.13 * np.arange(5), (whole.sum(), 1)), atol=1e-5)
+    assert found.state[:, IN_MODEL].min() >= -math.pi and found.state[:, IN_MODEL].max() < math.pi
+
+
+def test_an_angle_that_was_counted_on_is_learnt_as_it_is(tmp_path):
+    found = frames(write(tmp_path / "d", lengths=LENGTHS, edit=with_wrist(None, None)), ADAPTER)
+    assert found.state[:, IN_MODEL].max() == pytest.approx(2.6 + 0.13 * 30)
+
+
+def test_a_gripper_in_percent_that_jumps_by_six_is_no_angle(tmp_path):
+    def edit(position, columns):
+        columns["observation.state"][:, WRIST] = 6.3 * (np.arange(len(columns["index"])) // 10 % 2)
+        columns["observation.state"][::7, WRIST] = 40.0
+        columns["action"][:, WRIST] = columns["observation.state"][:, WRIST]
+        return columns
+
+    assert len(frames(write(tmp_path / "d", lengths=LENGTHS, edit=edit), ADAPTER)) == sum(LENGTHS)
+
+
+def follower(share: float):
+    """An edit with a wrist that goes `share` of the way to its action in a frame."""
+
+    def edit(position, columns):
+        action = 0.4 * np.sin(0.3 * np.arange(len(columns["index"])) + position)
+        state = np.zeros_like(action)
+        for k in range(len(state) - 1):
+            state[k + 1] = state[k] + share * (action[k] - state[k])
+        columns["action"][:, WRIST], columns["observation.state"][:, WRIST] = action, state
+        for k in (i for i in range(6) if i != WRIST):  # the rest of the arm stands, at its action
+            columns["observation.state"][:, k] = columns["action"][:, k] = 0.1 * k
+        return columns
+
+    return edit
+
+
+@pytest.mark.parametrize("share", [1.0, 0.6, 0.35])
+def test_actions_against_the_state_of_their_row_are_learnt_and_planned_as_they_were_shown(tmp_path, share):
+    folder = write(tmp_path / "d", lengths=LENGTHS, edit=follower(share))
+    found = frames(folder, saying(ADAPTER, delta=Delta.CURRENT, follows=share))
+    shares = saying(ADAPTER, delta=Delta.CURRENT, follows=share).step_shares
+    learnt = step_delta(found.chunk, found.state, shares)[..., IN_MODEL]
+    raw = Dataset(folder)
+    state, action = (raw.column(k).reshape(-1, 18)[:, WRIST] for k in ("observation.state", "action"))
+    rows = np.flatnonzero(found.valid == 5)
+    assert len(found) == sum(LENGTHS)  # frame for row
+    for k in range(5):
+        np.testing.assert_allclose(learnt[rows, k], (action - state)[rows + k], atol=1e-5)
+    planned = step_absolute(learnt[..., None], found.state[:, [IN_MODEL]], (share,))[..., 0]
+    for k in range(5):
+        np.testing.assert_allclose(planned[rows, k], action[rows + k], atol=1e-5)
+
+
+def test_a_robot_that_follows_its_actions_less_than_the_policy_says_is_refused_with_the_share(tmp_path):
+    folder = write(tmp_path / "d", lengths=LENGTHS, edit=follower(0.5))
+    with pytest.raises(TrainError, match=r"go 0\.50 of the way .* plans would go 2 times as far.* `follows: 0\.50`"):
+        frames(folder, saying(ADAPTER, delta=Delta.CURRENT))

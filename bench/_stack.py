@@ -6,6 +6,7 @@ What is measured is what the outside can see: topics, services, the processes th
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -13,6 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TextIO
 
 import rclpy
@@ -27,6 +29,7 @@ from pi0_ros import bringup
 from pi0_ros.commands._own_graph import own_graph
 from pi0_ros.nodes.conductor import OBSERVED
 from pi0_ros.robot import Robot
+from pi0_ros.robot.resources import share
 from pi0_ros.robot.spec import Group
 from pi0_ros.ros.commands import COMMAND_TYPES
 from pi0_ros.ros.conversions import MODE_NAMES, channel_values
@@ -110,6 +113,11 @@ class Watcher(RosNode):
         """Stop watching."""
         if self._spinner.stop(ANSWER):
             self.destroy_node()
+
+    def forget(self) -> None:
+        """What was seen so far is of no interest."""
+        self.states, self.modes = self.states[-1:], self.modes[-1:]
+        self.commands = defaultdict(list, {name: seen[-10:] for name, seen in self.commands.items()})
 
     def notify(self) -> None:
         """Let those who wait look again."""
@@ -207,6 +215,16 @@ class Watcher(RosNode):
             if self.happens(lambda: self.mode == "autonomy" and self.state.plan_left > 0.0, 3.0):
                 return
         raise BenchError(f"no plan was followed within {timeout:g} s; {self.mode}: {self.reason}")
+
+
+def patient_robot(folder: Path, name: str = "mobile_bimanual", age: float = 1.5) -> Path:
+    """A robot of this package whose measurements may be `age` [s] old, as a file in `folder`.
+
+    For benches that are not about time: its driver lives in the bench's process, on a machine that may be busy.
+    """
+    text, file = share("config", "robots", f"{name}.yaml").read_text(), folder / f"{name}.yaml"
+    file.write_text(re.sub(r"max_age: [0-9.]+", f"max_age: {age}", text))
+    return file
 
 
 def prepare() -> None:

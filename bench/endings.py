@@ -94,9 +94,9 @@ class Surroundings(Watcher):
         self._chunks.publish(chunk)
 
 
-def executor_command() -> list[str]:
-    """The command line of an executor for the shipped robot."""
-    parameters = {"robot": "mobile_bimanual", "black_box": "", "tracking_error": 6.0}
+def executor_command(robot: str = "mobile_bimanual") -> list[str]:
+    """The command line of an executor for a robot."""
+    parameters = {"robot": robot, "black_box": "", "tracking_error": 6.0}
     return bringup.command(bringup.Node("executor", parameters))
 
 

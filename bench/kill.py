@@ -18,7 +18,6 @@ import math
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -60,11 +59,6 @@ class Observer(Watcher):
     def _on_chunk(self, message: ActionChunk) -> None:
         self.chunks += 1
         self.notify()
-
-    def forget(self) -> None:
-        """What was seen so far is of no interest."""
-        self.states, self.modes = self.states[-1:], self.modes[-1:]
-        self.commands = defaultdict(list, {name: seen[-10:] for name, seen in self.commands.items()})
 
 
 @dataclass

@@ -4,7 +4,6 @@ all stopped together."""
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import queue
 import signal
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from pi0_ros.bringup import RESPAWN_DELAY
+from pi0_ros.process import end_with_parent
 from pi0_ros.ros.notify import Extensions
 from pi0_ros.ros.signals import stop_numbers
 
@@ -27,7 +27,6 @@ ESCALATION = ((signal.SIGINT, 1.8), (signal.SIGTERM, 0.5), (signal.SIGKILL, 0.3)
 LAST_WORDS = 0.2
 # How often it is looked whether a program has ended or asked for more time [s].
 POLL = 0.02
-PR_SET_PDEATHSIG = 1
 _MEANING = {"SIGINT": "Ctrl-C", "SIGHUP": "SIGHUP, the terminal was closed"}
 
 
@@ -149,7 +148,8 @@ class Supervisor:
             text=True,
             errors="replace",
             start_new_session=True,
-            preexec_fn=_die_with_parent if first else None,  # noqa: PLW1509 - `start` starts its threads after all programs
+            # A robot must not go on unattended, where the supervisor is killed. `start` has no threads yet.
+            preexec_fn=end_with_parent if first else None,  # noqa: PLW1509
         )
 
     def _watch(self, program: Program) -> None:
@@ -243,12 +243,3 @@ def stop_signals(react: Callable[[str], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-_LIBC = ctypes.CDLL(None)
-
-
-def _die_with_parent() -> None:
-    """Where the supervisor is killed, its programs are told: a robot must not go on unattended (Linux: prctl(2))."""
-    if sys.platform == "linux":
-        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -70,3 +70,12 @@ def small_robot(tmp_path):
 for _number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGINT):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
+
+
+def _end_the_run(number, _):
+    """SIGTERM ends a test run as Ctrl-C does: what a test has started is ended too. rclpy, which would only shut its graph
+    down, calls the handler that was there before."""
+    raise KeyboardInterrupt(signal.Signals(number).name)
+
+
+signal.signal(signal.SIGTERM, _end_the_run)

@@ -133,6 +133,7 @@ class ExecutorNode(ManagedNode):
 
     def __init__(self, name: str = "executor", **kwargs: object) -> None:
         super().__init__(name, **kwargs)
+        self._requests = RequestServices(self, "the executor is not active; activate it first")
         self._robot_lock: RobotLock | None = None
         self.control: ControlThread | None = None
         self._reporter: ExecutorReporter | None = None
@@ -156,7 +157,6 @@ class ExecutorNode(ManagedNode):
         self.own(self._second.timer)
         self._publishing = Publishing(self, robot)
         self._inputs = ExecutorInputs(self, robot, self.period)
-        self._requests = RequestServices(self, self.own, "the executor is not active; activate it first")
         self._no_black_box = self._black_box_problem() if self.values.black_box else ""
         if self._no_black_box:
             self.get_logger().error(self._no_black_box)

@@ -82,6 +82,8 @@ class RecorderNode(ManagedNode):
         self._episodes: EpisodeRecording | None = None
         self._datasets: set[Path] = set()
         self._loop: Loop | None = None
+        for request in ("start", "stop", "discard"):  # answered in every state: nobody waits for a service in vain
+            self.create_service(Trigger, f"~/{request}", partial(self._on_request, request))
 
     def setup(self) -> None:
         """Subscribe; the dataset is begun with the first frame, whose pictures say how large they are."""
@@ -95,9 +97,6 @@ class RecorderNode(ManagedNode):
         for topic in ("task", "subtask", OVERRIDE):
             for subscription in subscribe_to_any(self, String, topic, partial(self._on_words, topic)):
                 self.own(subscription)
-        kept = self._episodes
-        for name, answer in (("start", kept.start), ("stop", self._keep), ("discard", kept.discard)):
-            self.own(self.create_service(Trigger, f"~/{name}", partial(self._on_request, answer)))
 
     def _new_dataset(self) -> EpisodeRecording:
         folder = Path(self.values.folder).expanduser()
@@ -150,13 +149,14 @@ class RecorderNode(ManagedNode):
     def _subtask(self) -> str:
         return self._said.get(OVERRIDE, "") or self._said.get("subtask", "")
 
-    def _on_request(self, answer: Any, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+    def _on_request(self, request: str, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if not self.active:
             response.success, response.message = False, "the recorder is not active"
             return response
+        answers = {"start": self._episodes.start, "stop": self._keep, "discard": self._episodes.discard}
         with self._lock:
             try:
-                response.success, response.message = True, answer()
+                response.success, response.message = True, answers[request]()
             except DataError as error:
                 response.success, response.message = False, str(error)
         return response

@@ -11,6 +11,7 @@ import numpy as np
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
@@ -156,7 +157,8 @@ def probe_latency(
     robot: Robot, group: Group, channel: int, amplitude: float, period: float, times: int
 ) -> CommandLatency:
     """`LatencyProbe.measure` as a program of its own, which joins the ROS graph and leaves it."""
-    rclpy.init()
+    # rclpy's own handlers would end the graph under the probe, which then could not ask for hold any more.
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
         probe = LatencyProbe(robot, group, channel)
         try:

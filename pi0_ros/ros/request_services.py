@@ -41,15 +41,17 @@ class PolledGroup(CallbackGroup):
 
 
 class RequestServices:
-    """`~/stop`, `~/hold`, `~/teleop`, `~/autonomy`, `~/reset` of one node. While nobody polls, each answers `refusal`."""
+    """`~/stop`, `~/hold`, `~/teleop`, `~/autonomy`, `~/reset` of one node. While nobody polls, each answers `refusal`.
 
-    def __init__(self, node: Node, own: Callable[[object], object], refusal: str) -> None:
+    They are there for as long as the node is: whoever calls `stop` gets an answer in every lifecycle state.
+    """
+
+    def __init__(self, node: Node, refusal: str) -> None:
         self._node, self._refusal = node, refusal
         self._group = PolledGroup()
         self._services = []
         for name in REQUESTS:
             service = node.create_service(Trigger, f"~/{name}", self._refuse, callback_group=self._group)
-            own(service)
             self._services.append((name, service))
         self._answered: list[tuple[Any, Any, Answer]] = []
 

@@ -38,10 +38,3 @@ def interruptible() -> Iterator[Interruption]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def end_with_parent(number: int = signal.SIGTERM) -> None:
-    """Ask the kernel for this signal when the parent process ends, however it ends (Linux)."""
-    import ctypes
-
-    ctypes.CDLL(None, use_errno=True).prctl(1, number)  # PR_SET_PDEATHSIG

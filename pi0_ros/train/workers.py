@@ -15,7 +15,8 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from pi0_ros.train.interruption import SIGNALS, end_with_parent, interruptible
+from pi0_ros.process import end_with_parent
+from pi0_ros.train.interruption import SIGNALS, interruptible
 
 
 def run_workers(count: int, work: Callable[..., None], *args: Any) -> int:

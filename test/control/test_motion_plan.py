@@ -132,6 +132,10 @@ def test_plans_that_take_several_periods_to_make_are_asked_for_as_much_earlier_a
             values = dict(zip(robot.channel_names, step.command.values, strict=True))
             state.update({j: values[c] for c, j in robot.joint_of_channel.items() if c == j})
     assert refused == 0
-    assert slow.asked - len(asked) <= 1 + len(asked)  # a plan that was late once is asked for once more, not again and again
-    assert max(np.diff(asked)[:3]) <= 4 and max(np.diff(asked)[10:]) <= 2  # one for the chunk, at most one because the running plan's end is near
+    assert slow.asked - len(asked) <= 1 + len(
+        asked
+    )  # a plan that was late once is asked for once more, not again and again
+    assert (
+        max(np.diff(asked)[:3]) <= 4 and max(np.diff(asked)[10:]) <= 2
+    )  # one for the chunk, at most one because the running plan's end is near
     assert abs(state["left_joint2"] - 0.2 * np.sin(0.5 * (now - 10.0))) < 0.02

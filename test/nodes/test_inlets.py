@@ -196,7 +196,7 @@ class Queue:
 
 def test_stop_and_hold_are_answered_before_a_storm_of_others_that_is_read_a_few_at_a_time(graph):
     answering, asking = Node("executor"), graph.add(Node("asking"))
-    services = RequestServices(answering, lambda _: None, "not active")
+    services = RequestServices(answering, "not active")
     services.poll(True)
     clients = {name: asking.create_client(Trigger, f"/executor/{name}") for name in ("autonomy", "hold", "stop")}
     asking.create_timer(0.02, graph.notify)

@@ -9,10 +9,14 @@ import pytest
 from geometry_msgs.msg import TwistStamped
 from lifecycle_msgs.srv import ChangeState
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from stand_in import PATIENCE, Driver, Person, Planner
 from test_executor import within_limits
 
+from pi0_ros.nodes.executor import ExecutorNode
 from pi0_ros.robot import load_robot
+from pi0_ros.ros.lifecycle import SUCCESS
+from pi0_ros.ros.request_services import REQUESTS
 
 CONFIGURE, CLEANUP, ACTIVATE, DEACTIVATE, ACTIVE_SHUTDOWN = 1, 2, 3, 4, 7
 SPEED = 0.3
@@ -26,6 +30,12 @@ def work(self, timeout): raise Dead("planted")
 signal.signal(signal.SIGUSR1, lambda *_: setattr(spinning.GuardedExecutor, "work", work))
 raise SystemExit(executor.main())
 """
+
+
+def settings(robot, **more):
+    """Parameters of an executor in this process."""
+    values = {"robot": robot, "realtime_priority": 0, "black_box": "", **more}
+    return [Parameter(name, value=value) for name, value in values.items()]
 
 
 def roll(_):
@@ -91,6 +101,22 @@ def test_a_transition_that_is_not_possible_does_not_make_a_driving_executor_deaf
     assert person.ask("stop")[0] and person.ask("reset")[0]
     assert any("refused: the node is active" in line for line in process.said)
     assert graph.end(process) == 0
+
+
+def test_every_request_is_answered_in_every_state(graph, mobile):
+    node, person = graph.run(ExecutorNode(parameter_overrides=settings(mobile[1]))), graph.node(Person, mobile[0])
+    for step, state in (
+        (lambda: None, "active"),
+        (node.trigger_deactivate, "inactive"),
+        (node.trigger_cleanup, "unconfigured"),
+    ):
+        step()
+        assert node.state_label == state
+        for request in REQUESTS:
+            granted, why = person.ask(request)
+            assert state == "active" or (not granted and why == "the executor is not active; activate it first")
+    assert node.trigger_configure() == SUCCESS and node.trigger_activate() == SUCCESS
+    assert person.ask("stop")[0]
 
 
 @pytest.mark.parametrize("how", [signal.SIGHUP, signal.SIGQUIT])

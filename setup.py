@@ -20,6 +20,7 @@ ONNX = ["onnx", "onnxruntime", "onnxscript"]
 # Where a ROS is sourced, its own OpenCV goes with its own NumPy; elsewhere the simulation's pictures need one.
 PICTURES = ["opencv-python-headless", "transforms3d"]
 TRAIN = LOCAL + RECORD + SIM + PLOT + PICTURES
+DOCS = ["furo", "myst-parser", "sphinx"]
 TEST = ["hypothesis", "import-linter", "mypy", "pytest", "pytest-timeout", "ruff", "types-PyYAML"]
 
 
@@ -55,6 +56,7 @@ setup(
         "jax": JAX,
         "onnx": ONNX,
         "gpu": ["onnxruntime-gpu"],
+        "docs": DOCS,
         "test": TEST + ROBOT + TRAIN + JAX + ONNX,
     },
     entry_points={"console_scripts": ["pi0 = pi0_ros.cli:main"]},

@@ -1,7 +1,7 @@
 """Write requirements/*.lock: exact versions of everything that requirements/*.in need, found by pip.
 
 `python scripts/lock.py` keeps the versions locked now where they still fit; `--upgrade` takes the newest.
-Each package stands in the first file that needs it, so the three files install on top of one another.
+Each package stands in the first file that needs it, so the files install on top of one another.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent.parent / "requirements"
-PARTS = ("base", "ros", "test")
+PARTS = ("base", "ros", "test", "docs")
 
 
 def resolve(parts: tuple[str, ...], constraints: str) -> dict[str, str]:

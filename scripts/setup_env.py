@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 BUILD = ROOT / ".ros"
-LOCKS = {part: ROOT / "requirements" / f"{part}.lock" for part in ("base", "ros", "test")}
+LOCKS = {part: ROOT / "requirements" / f"{part}.lock" for part in ("base", "ros", "test", "docs")}
 # What the package is made of, as colcon sees it.
 PACKAGE = ("package.xml", "CMakeLists.txt", "msg", "pi0_ros", "config", "launch", "urdf", "checkpoints")
 # These come from a sourced ROS, whose compiled modules were built against them.
@@ -286,7 +286,7 @@ def prepare(test: bool) -> None:
     make_venv()
     install(*(["base"] if ros_distro() else ["base", "ros"]))
     if test:
-        install("test")
+        install("test", "docs")
     install_command()
     build_interfaces()
 
@@ -304,7 +304,7 @@ def report(seconds: float) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make setup", description=__doc__)
-    parser.add_argument("--test", action="store_true", help="also what `make test` needs")
+    parser.add_argument("--test", action="store_true", help="also what `make test` and `make docs` need")
     test, started = parser.parse_args().test, time.monotonic()
     try:
         missing = list(missing_here())

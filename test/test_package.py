@@ -14,7 +14,7 @@ import pytest
 from pi0_ros import bringup
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("base", "ros", "test")
+PARTS = ("base", "ros", "test", "docs")
 ROS_PACKAGE = re.compile(r"^(\w+_msgs|std_srvs|builtin_interfaces|rclpy|tf_transformations)$")
 
 

@@ -23,7 +23,7 @@ class ExecutorSettings:
     state_frozen: float = 0.25  # identical measured values for this long ...
     frozen_motion: float = 0.1  # ... while the command moved by this much
     teleop_stale: float = 0.2  # used where the robot YAML names no max_age
-    estop_heartbeat: float = 0.5
+    estop_heartbeat: float = 0.5  # a button that was heard and is silent for longer counts as pressed
     tracking_error: float = 0.2  # [rad]
     tracking_error_m: float = 0.05  # [m], for channels that are lengths
     tracking_time: float = 0.2
@@ -40,13 +40,13 @@ class ExecutorSettings:
     outside_fault: float = 0.1  # measured this far outside the limits is a fault
     recovery_velocity: float = 0.0175  # 1 degree/s, the way back inside (ros2_control joint_limits)
     clock_jump: float = 0.5  # ROS clock against steady clock, in one period or, standing still, in total
-    blend_time: float = 0.6
+    blend_time: float = 0.6  # in which `blend` goes from one plan to the next
     slow_down: float = 3.0  # a chunk that would have to take this many times longer is refused
     chunk_max_ahead: float = 0.5  # a chunk stamped further ahead of the ROS clock is refused
     wait_max_age: float = 30.0  # observation stamp to receipt, where the robot has not moved since
     ensemble_decay: float = 0.01  # w_i = exp(-m i), oldest first (ACT, arXiv 2304.13705, section 4)
-    ensemble_depth: int = 4
-    ask_margin: float = 0.04
+    ensemble_depth: int = 4  # how many plans are averaged
+    ask_margin: float = 0.04  # spare time before a plan runs out
 
     def __post_init__(self) -> None:
         if self.strategy not in STRATEGIES:

@@ -7,6 +7,7 @@ import importlib.util
 
 from pi0_ros import nodes
 from pi0_ros.ros.lifecycle import AUTOSTART, ManagedNode
+from pi0_ros.ros.parameters import Parameter
 
 NODE_NAMES = {
     "policy": "PolicyNode",
@@ -17,6 +18,11 @@ NODE_NAMES = {
     "task_source": "TaskSourceNode",
 }
 """The nodes that a parameter file may speak of, and the class of each in the module of its name."""
+
+
+def tables() -> dict[str, tuple[Parameter, ...]]:
+    """The declared parameters of every node, by the node's name."""
+    return {name: _table(name) for name in NODE_NAMES}
 
 
 def declared(namespace: str) -> dict[str, tuple[str, ...]]:
@@ -31,7 +37,10 @@ def _installed(name: str) -> bool:
 
 
 def _parameters(name: str) -> tuple[str, ...]:
+    return tuple(parameter.name for parameter in _table(name))
+
+
+def _table(name: str) -> tuple[Parameter, ...]:
     module = importlib.import_module(f"{nodes.__name__}.{name}")
     kind = getattr(module, NODE_NAMES[name])
-    own = tuple(parameter.name for parameter in kind.table)
-    return (*own, AUTOSTART.name) if issubclass(kind, ManagedNode) else own
+    return (*kind.table, AUTOSTART) if issubclass(kind, ManagedNode) else tuple(kind.table)

@@ -20,12 +20,14 @@ import yaml
 from numpy.typing import ArrayLike, NDArray
 
 from pi0_ros.policy import transforms
+from pi0_ros.policy.adapter_keys import ACTIONS, ADAPTER, DATASET, PROMPT, REMOTE, STATE
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.prompts import DIALECTS, KINDS
 from pi0_ros.policy.resize import RESAMPLERS
 from pi0_ros.robot.errors import RobotError
 from pi0_ros.robot.measurement import TURN
 from pi0_ros.robot.resources import share
+from pi0_ros.robot.yaml_keys import key_names
 from pi0_ros.robot.yaml_nodes import Section, YamlNode, read_yaml
 
 Array = NDArray[np.floating]
@@ -292,14 +294,6 @@ def _one_of_two(block: Block, binary: Binary, values: Array, before: Mapping[str
     return np.stack(ends).reshape(values.shape)
 
 
-KEYS = (
-    "policy", "cameras", "high_level_cameras", "missing_cameras", "state", "actions", "hold", "period", "horizon",
-    "asset", "normalisation", "resampler", "prompt", "remote", "noise", "finished", "subtasks", "dataset",
-)  # fmt: skip
-ACTION_KEYS = ("delta", "follows", "scale", "clip", "threshold", "hysteresis")
-PROMPT_KEYS = ("kind", "dialect", "length", "state", "pad_state_to", "control_mode", "lowercase")
-
-
 def load_adapter(name: str | Path) -> Adapter:
     """Read an adapter YAML: a file, or a name under config/policies.
 
@@ -351,7 +345,7 @@ def _located(read: Callable[[], Any]) -> Any:
 
 def adapter_from(root: YamlNode) -> Adapter:
     """An adapter from its YAML or JSON node. Raises RobotError with file, line and key."""
-    section = root.section(*KEYS)
+    section = root.section(*key_names(ADAPTER))
     state, actions = _blocks(section.need("state"), False), _blocks(section.need("actions"), True)
     high = _optional(section, "high_level_cameras", _cameras, None)
     missing = _optional(section, "missing_cameras", lambda n: n.choice("masked", "black"), "")
@@ -400,7 +394,7 @@ def _cameras(node: YamlNode) -> dict[str, str | None]:
 
 
 def _prompt(node: YamlNode) -> dict[str, Any]:
-    section, found = node.section(*PROMPT_KEYS), {}
+    section, found = node.section(*key_names(PROMPT)), {}
     for key, child in section.entries.items():
         if key in ("kind", "dialect"):
             found[key] = child.choice(*(KINDS if key == "kind" else DIALECTS))
@@ -412,7 +406,7 @@ def _prompt(node: YamlNode) -> dict[str, Any]:
 
 
 def _recorded_keys(node: YamlNode) -> RecordedKeys:
-    section = node.section("state", "action", "state_names", "action_names", "cameras")
+    section = node.section(*key_names(DATASET))
     lists = {
         key: _optional(section, key, YamlNode.texts, ()) for key in ("state", "action", "state_names", "action_names")
     }
@@ -420,15 +414,9 @@ def _recorded_keys(node: YamlNode) -> RecordedKeys:
     return RecordedKeys(**lists, cameras=cameras)
 
 
-REMOTE_KEYS = (
-    "images", "state", "nested", "layout", "size", "missing_cameras", "width", "actions", "prompt", "constants",
-    "session", "reset",
-)  # fmt: skip
-
-
 def _remote(node: YamlNode, missing: str) -> Remote:
     """`missing`: what the adapter says of absent cameras, "" for nothing."""
-    section = node.section(*REMOTE_KEYS)
+    section = node.section(*key_names(REMOTE))
     nested = _optional(section, "nested", YamlNode.truth, False)
     # openpi's servers for flat keys (DROID, LIBERO) read every picture; those for ALOHA mask what is not there.
     absent = missing or ("masked" if nested else "black")
@@ -486,8 +474,7 @@ def _blocks(node: YamlNode, actions: bool) -> tuple[Block, ...]:
 
 
 def _block(node: YamlNode, actions: bool) -> Block:
-    known = ("channels", "signs", "range", "convert", *(ACTION_KEYS if actions else ("wrap",)))
-    section = node.section(*known)
+    section = node.section(*key_names(ACTIONS if actions else STATE))
     channels = section.need("channels").texts()
     signs = _optional(section, "signs", lambda n: tuple(n.numbers(len(channels))), (1.0,) * len(channels))
     if any(s not in (-1.0, 1.0) for s in signs):

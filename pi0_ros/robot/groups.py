@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pi0_ros.robot import yaml_keys
 from pi0_ros.robot.joint_names import named_joint
 from pi0_ros.robot.limits import driven_limits, gripper_limits, position_limits, velocity_limits
 from pi0_ros.robot.measurement import axis_of
@@ -16,24 +17,11 @@ from pi0_ros.robot.yaml_nodes import Section, YamlNode
 STROKE_ROOM = 0.02  # share of its range by which a gripper's end may be beyond: files are rounded
 LONGEST_LATENCY = 0.5  # [s]; a group that is later than this follows no plan
 SHARED_TYPES = ("joint_state", "joint_trajectory")
-KEYS = (
-    "kind",
-    "channels",
-    "command",
-    "limits",
-    "teleop",
-    "joint",
-    "joints",
-    "axes",
-    "continuous",
-    "measured",
-    "command_latency",
-)
 
 
 def read_group(name: str, at: YamlNode, urdf: Urdf, warnings: list[str]) -> Group:
     """One entry of `groups`; `warnings` gets what is no error. Raises RobotError with file, line and key."""
-    keys = at.section(*KEYS)
+    keys = at.section(*yaml_keys.key_names(yaml_keys.GROUP))
     kind = Kind(keys.need("kind").choice("position", "velocity", "gripper"))
     names = keys.need("channels").texts()
     gripper = _gripper(keys, kind, names, urdf)
@@ -91,7 +79,7 @@ def _gripper(keys: Section, kind: Kind, names: tuple[str, ...], urdf: Urdf) -> G
         return None
     if len(names) != 1:
         raise keys.need("channels").error("a gripper group has one channel; make one group for each gripper")
-    entry = keys.need("joint").section("name", "closed", "open", "measured")
+    entry = keys.need("joint").section(*yaml_keys.key_names(yaml_keys.JOINT))
     measured = entry.get("measured")
     mapping = GripperMap(
         entry.need("name").text(),

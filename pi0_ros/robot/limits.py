@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pi0_ros.robot.joint_names import near_first
 from pi0_ros.robot.spec import ENDLESS, GripperMap, Limits, Origin
 from pi0_ros.robot.urdf import UNBOUNDED, Joint, Urdf
+from pi0_ros.robot.yaml_keys import LIMITS, key_names
 from pi0_ros.robot.yaml_nodes import Section, YamlNode
 
 JERK_OVER_ACCELERATION = 10.0  # [1/s] for a group without jerk: full acceleration is reached in 0.1 s
@@ -20,7 +21,7 @@ FULL_TURN = 6.5  # [rad] a bound beyond this and beyond the URDF's is in degrees
 LONG_WAY = 3.0  # [m] a bound beyond this and beyond the URDF's is in millimetres
 TIMES_FASTER = 10.0  # a speed this many times the URDF's is in another unit
 VELOCITY_KEYS = ("velocity", "acceleration", "jerk")
-POSITION_KEYS = ("source", "position", *VELOCITY_KEYS, "margin", "override")
+POSITION_KEYS = key_names(LIMITS)
 
 Bounded = tuple[list[Limits], list[Origin]]
 

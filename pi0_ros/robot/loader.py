@@ -1,6 +1,6 @@
 """A robot YAML and its URDF, read strictly into a `Robot`.
 
-The schema is docs/interface.md, "Robot YAML". Everything wrong is a `RobotError` with file, line and key. What `load_robot`
+The schema is `yaml_keys`. Everything wrong is a `RobotError` with file, line and key. What `load_robot`
 takes, every node can bring up: `pi0 check`, `pi0 up`, the launch file and the nodes all ask this one function.
 """
 
@@ -18,9 +18,8 @@ from pi0_ros.robot.resources import resolve, share
 from pi0_ros.robot.sources import read_camera, read_state, read_takeover
 from pi0_ros.robot.spec import Robot
 from pi0_ros.robot.urdf import Urdf, read_urdf
+from pi0_ros.robot.yaml_keys import ROBOT, key_names
 from pi0_ros.robot.yaml_nodes import Section, YamlNode, read_yaml
-
-KEYS = ("robot", "urdf", "urdf_args", "control_rate", "cameras", "state", "groups", "takeover")
 
 
 def load_robot(name_or_file: str | Path) -> Robot:
@@ -29,7 +28,7 @@ def load_robot(name_or_file: str | Path) -> Robot:
     Raises RobotError, naming file, line and key, or the robots there are.
     """
     file = _find(str(name_or_file))
-    root = read_yaml(file).section(*KEYS)
+    root = read_yaml(file).section(*key_names(ROBOT))
     arguments = _arguments(root.get("urdf_args"))
     urdf, warnings = _urdf(root, arguments), list[str]()
     groups = tuple(read_group(name, at, urdf, warnings) for name, at in root.need("groups").items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pi0_ros.robot.yaml_keys import PICTURE, key_names
 from pi0_ros.robot.yaml_nodes import Section, YamlNode
 
 ENCODINGS = (
@@ -16,7 +17,7 @@ ENCODINGS = (
 
 ROTATIONS = (0, 90, 180, 270)
 FLIPS = ("horizontal", "vertical", "both")
-PICTURE_KEYS = ("encoding", "bits", "rotate", "flip", "crop")
+PICTURE_KEYS = key_names(PICTURE)
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pi0_ros.robot.pictures import PICTURE_KEYS, read_picture_options
 from pi0_ros.robot.spec import Camera, Group, Kind, StateSource, Takeover
 from pi0_ros.robot.topics import read_topic, same_topic
+from pi0_ros.robot.yaml_keys import CAMERA, DEADMAN, STATE, TAKEOVER, key_names
 from pi0_ros.robot.yaml_nodes import YamlNode
 
 
 def read_camera(name: str, at: YamlNode) -> Camera:
     """One entry of `cameras`. Raises RobotError with file, line and key."""
-    keys = at.section("topic", "type", "max_age", "required", *PICTURE_KEYS)
+    keys = at.section(*key_names(CAMERA), *PICTURE_KEYS)
     required = keys.get("required")
     return Camera(
         name=name,
@@ -43,7 +44,7 @@ def _measures_joints(group: Group) -> bool:
 
 
 def _state_source(at: YamlNode) -> StateSource:
-    keys = at.section("topic", "type", "max_age", "prefix", "joints", "scale", "offset", "measures", "twist")
+    keys = at.section(*key_names(STATE))
     kind, prefix, twist = keys.need("type").choice("joint_state", "odometry"), keys.get("prefix"), keys.get("twist")
     for key in ("prefix", "joints", "scale", "offset", "measures") if kind == "odometry" else ("twist",):
         if key in keys:
@@ -95,10 +96,10 @@ def read_takeover(at: YamlNode | None) -> Takeover:
     """The optional key `takeover`. Raises RobotError with file, line and key."""
     if at is None:
         return Takeover()
-    keys = at.section("deadman", "leader_motion")
+    keys = at.section(*key_names(TAKEOVER))
     motion, deadman = keys.get("leader_motion"), keys.get("deadman")
     amount = motion.number(0.0) if motion else 0.0
     if deadman is None:
         return Takeover(leader_motion=amount)
-    button = deadman.section("topic", "button")
+    button = deadman.section(*key_names(DEADMAN))
     return Takeover(read_topic(button.need("topic")), button.need("button").whole(-1.0), amount)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pi0_ros.robot.spec import Axis, CommandTopic, GripperMap, Kind, TeleopTopic
 from pi0_ros.robot.topics import read_topic
 from pi0_ros.robot.urdf import Joint
+from pi0_ros.robot.yaml_keys import COMMAND, TELEOP, key_names
 from pi0_ros.robot.yaml_nodes import Section, YamlNode
 
 COMMAND_TYPES = ("float64_multi_array", "joint_trajectory", "joint_state", "twist", "twist_stamped")
@@ -32,7 +33,7 @@ class Wiring:
 
     def command(self, at: YamlNode) -> CommandTopic:
         """The key `command`. Raises RobotError with file, line and key."""
-        keys = at.section("topic", "type", "joints", "frame", "closed", "open", "stamp")
+        keys = at.section(*key_names(COMMAND))
         kind, frame, stamp = keys.need("type").choice(*COMMAND_TYPES), keys.get("frame"), keys.get("stamp")
         if stamp is not None and kind != TRAJECTORY:
             raise stamp.error(f"stamp is a key of a {TRAJECTORY}; a {kind} has no choice")
@@ -54,7 +55,7 @@ class Wiring:
         """The key `teleop`, None where there is none. Raises RobotError with file, line and key."""
         if at is None:
             return None
-        keys = at.section("topic", "type", "max_age", "joints", "closed", "open")
+        keys = at.section(*key_names(TELEOP))
         kind = keys.need("type").choice(*TELEOP_TYPES)
         self._refuse_bad_type(keys.need("type"), kind)
         joints, order = self._joints_of(keys, kind, exchange=True)

@@ -1,0 +1,77 @@
+"""The site is built without a warning, and no link in it leads nowhere."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("sphinx", reason="needs requirements/docs.lock")
+pytest.importorskip("rclpy", reason="the reference is made of the nodes")
+
+from check_links import broken_in_markdown, broken_in_site
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The built pages, and what the build printed."""
+    place = tmp_path_factory.mktemp("site")
+    words = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", "-d", str(place / "trees")]
+    done = subprocess.run(
+        [*words, str(ROOT / "docs"), str(place / "html")], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    return place / "html", done
+
+
+def test_the_build_has_no_warning(site):
+    _, done = site
+    assert done.stderr == ""
+    assert done.returncode == 0
+
+
+def test_every_link_between_pages_leads_somewhere(site):
+    folder, _ = site
+    assert (folder / "index.html").is_file()
+    assert list(broken_in_site(folder)) == []
+
+
+def test_a_broken_link_and_a_missing_heading_are_found(tmp_path):
+    (tmp_path / "a.html").write_text('<a href="b.html#here">1</a><a href="b.html#there">2</a><a href="c.html">3</a>')
+    (tmp_path / "b.html").write_text('<h1 id="here">b</h1>')
+    assert list(broken_in_site(tmp_path)) == [
+        "a.html: b.html#there leads to no heading",
+        "a.html: c.html leads to no file",
+    ]
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_pages_outside_the_site_link_to_files_that_exist(name):
+    assert list(broken_in_markdown(ROOT / name)) == []
+
+
+def test_every_page_is_in_the_table_of_contents(site):
+    folder, _ = site
+    index = (folder / "index.html").read_text(encoding="utf-8")
+    pages = [f for f in (ROOT / "docs").rglob("*.md") if not {"_build", "_ext", "generated"} & set(f.parts)]
+    for page in pages:
+        target = page.relative_to(ROOT / "docs").with_suffix(".html").as_posix()
+        assert page.stem == "index" or target in index or "reference" in target, (
+            f"{target} is in no toctree of index.md"
+        )
+
+
+def test_the_pages_can_be_written_without_ros_and_without_torch(tmp_path):
+    # rosdoc2 builds in an environment that need not have them: all of it is mocked then.
+    code = (
+        "import sys, pathlib; sys.path[:0] = [sys.argv[1], sys.argv[2]]\n"
+        "import pi0_docs.imports as i; i.missing = lambda: [n for n in i.HEAVY if n != 'daqp']\n"
+        "import pi0_docs; print(len(pi0_docs.write_all(pathlib.Path(sys.argv[3]))))"
+    )
+    words = [sys.executable, "-c", code, str(ROOT / "docs" / "_ext"), str(ROOT), str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 12
+    assert shutil.which("python") is None or "parameters.md" in {f.name for f in tmp_path.iterdir()}

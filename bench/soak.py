@@ -3,7 +3,8 @@
 `python -m bench soak [--minutes 60] [--seed 0] [--quick]`
 
 Every ten seconds memory, threads, sockets and open files of every process are read from /proc, and what is in /dev/shm.
-The growth is that of a straight line through the samples after the first fifth (warming up), for an hour.
+The growth is that of a straight line through the samples after the first fifth (warming up), for an hour; "late growth"
+through those of the last half. `--samples FILE` keeps all of them. It fails if less than a tenth of the time was autonomy.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import rclpy
 from lifecycle_msgs.srv import ChangeState
+from pi0_ros.msg import ExecutorState
 
 from bench._stack import BenchError, Stack, Watcher, prepare
 from pi0_ros import bringup
@@ -33,6 +35,7 @@ ENGAGE = 30.0  # [s]
 DRIVE = (4.0, 15.0)  # [s] of autonomy between two other things
 DEACTIVATE, ACTIVATE = 4, 3
 NODES = ("executor", "policy", "high_level")
+LEAST_AUTONOMY = 0.1
 SHM = Path("/dev/shm")
 
 
@@ -89,7 +92,8 @@ class Sampler:
         while not self._ending.wait(SAMPLE_PERIOD):
             found = {name: process_sample(number) for name, number in self._stack.processes().items()}
             self.times.append(time.monotonic() - began)
-            for name, values in {**found, "machine": {"shm": shm_megabytes()}}.items():
+            machine = {"shm": shm_megabytes(), "load": os.getloadavg()[0]}
+            for name, values in {**found, "machine": machine}.items():
                 for key, value in values.items():
                     self.samples[name][key].append(value)
 
@@ -99,7 +103,15 @@ class Operator(Watcher):
 
     def __init__(self, robot: Robot) -> None:
         self.periods, self._activation = {"ticks": 0, "overruns": 0}, {"ticks": 0, "overruns": 0}
+        self.spent: dict[str, float] = defaultdict(float)  # [s] by mode
+        self._since = time.monotonic()
         super().__init__(robot)
+
+    def _on_state(self, message: ExecutorState) -> None:
+        super()._on_state(message)
+        now = time.monotonic()
+        self.spent[self.mode] += now - self._since
+        self._since = now
 
     def heard_health(self, name: str) -> None:
         """Diagnostics count from each activation on."""
@@ -134,6 +146,7 @@ def live(operator: Operator, chance: random.Random, until: float, counts: dict[s
     """Drive, and do one other thing after the other, until a steady time [s]."""
     while time.monotonic() < until:
         try:
+            operator.forget()
             once(operator, chance, counts)
         except BenchError as problem:  # on a busy machine the mode may have changed between a look and a request
             print(f"soak: once more: {problem}", file=sys.stderr)
@@ -167,6 +180,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="one minute")
+    parser.add_argument("--samples", help="file for every sample, as JSON")
     args = parser.parse_args(argv)
     prepare()
     robot = load_robot("mobile_bimanual")
@@ -191,15 +205,19 @@ def main(argv: Sequence[str]) -> int:
             sampler.stop()
             stack.stop()
             operator.close()
-    report(sampler, time.monotonic() - began, counts, operator)
+    if args.samples:
+        Path(args.samples).write_text(json.dumps({"times": sampler.times, **sampler.samples}))
+    share = report(sampler, time.monotonic() - began, counts, operator)
+    if share < LEAST_AUTONOMY:
+        error += f" autonomy for {share:.0%} of the time only"
     if ended or error:
         print(f"soak: {error} {'ended by themselves: ' + ', '.join(ended) if ended else ''}", file=sys.stderr)
     rclpy.try_shutdown()
     return int(bool(ended or error))
 
 
-def report(sampler: Sampler, seconds: float, counts: dict[str, int], operator: Operator) -> None:
-    """Print one JSON object a line."""
+def report(sampler: Sampler, seconds: float, counts: dict[str, int], operator: Operator) -> float:
+    """Print one JSON object a line; returns the share of the time in autonomy."""
 
     def tell(metric: str, value: float, unit: str) -> None:
         print(json.dumps({"bench": "soak", "metric": metric, "value": round(value, 3), "unit": unit}), flush=True)
@@ -215,6 +233,12 @@ def report(sampler: Sampler, seconds: float, counts: dict[str, int], operator: O
             tell(f"{name} {key} last", values[-1], unit)
             tell(f"{name} {key} max", max(kept), unit)
             tell(f"{name} {key} growth", growth(sampler.times[first:][: len(kept)], kept), f"{unit}/h")
+            late = values[len(values) // 2 :]
+            tell(f"{name} {key} late growth", growth(sampler.times[-len(late) :], late), f"{unit}/h")
     operator.add_up()
     tell("executor periods", operator.periods["ticks"], "1")
     tell("executor periods missed", operator.periods["overruns"], "1")
+    total = sum(operator.spent.values())
+    for mode, spent in operator.spent.items():
+        tell(f"time in {mode}", spent / total, "1")
+    return operator.spent["autonomy"] / total if total else 0.0

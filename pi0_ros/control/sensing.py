@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from pi0_ros.control.other_clocks import ClocksBehind
 from pi0_ros.control.settings import ExecutorSettings
 from pi0_ros.control.silence import silence
 from pi0_ros.robot.agreement import SETTLE, Agreement
@@ -21,6 +22,7 @@ NEVER = -math.inf
 AXES = tuple(Axis)
 SAME = {"rad": 0.05, "m": 0.01}  # two publishers' values nearer than this are one measurement
 SAME_STROKE = 0.25  # the same for grippers, whose fingers may be measured apart
+LATELY = 1.0  # [s] a message of a topic that arrived within this time says why the topic is not used
 OTHERS = 32  # joints that are nobody's business, of each topic, that are remembered for a sentence
 
 
@@ -65,7 +67,7 @@ class Measured:
         self._out: dict[int, _Outside] = {}
         self._others: dict[str, dict[str, None]] = {}
         self._changed, self._began = NEVER, math.inf
-        self._agreement = Agreement()
+        self._agreement, self._behind = Agreement(), ClocksBehind()
         self.publishers: Mapping[str, tuple[str, ...]] = {}
         """Names of the nodes that publish on each topic of state, where that is known."""
 
@@ -112,6 +114,7 @@ class Measured:
         """
         stamp, problem = self._believable(stamp, ros)
         if problem == "old":
+            self._behind.note(topic, steady, ros - stamp)
             return f"joint states are stamped {ros - stamp:.2f} s in the past"
         moved, age = False, self._ages.get(topic)
         self._began = min(self._began, steady)
@@ -176,6 +179,7 @@ class Measured:
         """Take base velocities (vx, vy [m/s], wz [rad/s]) in the base frame; as `hear_joints`."""
         stamp, problem = self._believable(stamp, ros)
         if problem == "old":
+            self._behind.note(topic, steady, ros - stamp)
             return f"odometry is stamped {ros - stamp:.2f} s in the past"
         if not all(math.isfinite(v) for v in velocities):
             return "odometry is not finite"
@@ -210,8 +214,9 @@ class Measured:
         first = self._readings[quiet[0]]
         source = f" (joint {first.joint})" if first.joint not in ("", first.name) else ""
         more = f" and {len(quiet) - 1} more" if quiet[1:] else ""
-        heard = self._heard[quiet[0]]
-        told = silence(self._topics[quiet[0]], steady - heard if heard > NEVER else math.inf, self._limits[quiet[0]])
+        topic, heard, limit = self._topics[quiet[0]], self._heard[quiet[0]], self._limits[quiet[0]]
+        told = self._behind.sentence(topic, steady, max(limit, LATELY))
+        told = told or silence(topic, steady - heard if heard > NEVER else math.inf, limit)
         return f"no fresh measurement of {first.name}{source}{more}: {told}{self._never(quiet)}"
 
     def _never(self, quiet: list[int]) -> str:

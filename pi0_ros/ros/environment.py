@@ -6,6 +6,8 @@ import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from pi0_ros.ros.shared_memory import free_bytes, remove_leftovers
+
 SHARED_MEMORY = 4_000_000
 """Bytes of shared memory that a process of nodes may ask for: segments of Fast DDS have 0.55 MB."""
 LAST_DOMAIN = 232
@@ -17,29 +19,25 @@ class UnusableEnvironment(RuntimeError):
 
 
 def check_environment(environment: Mapping[str, str] | None = None) -> None:
-    """Refuse an environment that ROS would fail in. Raises UnusableEnvironment."""
+    """Refuse an environment that ROS would fail in. Raises UnusableEnvironment.
+
+    What killed processes of this user have left in shared memory is removed first.
+    """
     given = os.environ if environment is None else environment
     _check_domain(given.get("ROS_DOMAIN_ID", ""))
     _check_middleware(given.get("RMW_IMPLEMENTATION", ""), middlewares(given))
     _check_log_folder(given)
-    _check_shared_memory(free_shared_memory())
-
-
-def free_shared_memory(folder: Path = Path("/dev/shm")) -> int | None:
-    """Bytes that are free for shared memory; None where there is no such folder."""
-    try:
-        found = os.statvfs(folder)
-    except OSError:
-        return None
-    return found.f_bavail * found.f_frsize
+    remove_leftovers()
+    _check_shared_memory(free_bytes())
 
 
 def _check_shared_memory(free: int | None) -> None:
     """Libraries under ROS write into mapped files there: where it is full, the kernel ends the process with SIGBUS."""
     if free is not None and free < SHARED_MEMORY:
         raise UnusableEnvironment(
-            f"/dev/shm has {free / 1e6:.1f} MB free, and ROS needs {SHARED_MEMORY / 1e6:.0f}: remove what processes that"
-            " were killed have left there (fastrtps_*), or give the container more (--shm-size=256m, or --ipc=host)"
+            f"/dev/shm has {free / 1e6:.1f} MB free, and ROS needs {SHARED_MEMORY / 1e6:.0f}: end what fills it (what"
+            " killed processes of this user left there is removed already), or give the container more"
+            " (--shm-size=256m, or --ipc=host)"
         )
 
 

@@ -6,14 +6,12 @@ import math
 from collections import deque
 from enum import Enum
 
+from pi0_ros.control.other_clocks import cure, duration
+
 WINDOW = 2.0
 """Seconds over which rate and offset of a source are taken."""
 FUTURE = 0.05
 """Seconds that a stamp may lie ahead of our clock before it is distrusted."""
-OTHER_CLOCK = 1e5
-"""Seconds from which on a stamp is not late but of another clock: simulated time, a device's uptime, a zero year."""
-LEAP_SECONDS = 37.0
-"""TAI minus UTC [s], since 2017: what a PTP clock that was not converted is ahead by."""
 
 
 class StampState(Enum):
@@ -88,23 +86,9 @@ def clock_sentence(topic: str, clock: SourceClock, steady: float, max_age: float
         )
     if state is StampState.AHEAD:
         return (
-            f"{topic} {arrives}, but is stamped {_duration(-clock.offset)} ahead of this computer, so the time of arrival "
-            f"is used; {_cure(-clock.offset)}"
+            f"{topic} {arrives}, but is stamped {duration(-clock.offset)} ahead of this computer, so the time of arrival "
+            f"is used; {cure(-clock.offset)}"
         )
     if state is StampState.BEHIND:
-        return (
-            f"{topic} {arrives}, but is stamped {_duration(clock.offset)} behind this computer; {_cure(clock.offset)}"
-        )
+        return f"{topic} {arrives}, but is stamped {duration(clock.offset)} behind this computer; {cure(clock.offset)}"
     return ""
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.3g} s" if seconds >= OTHER_CLOCK else f"{seconds:.2f} s"
-
-
-def _cure(seconds: float) -> str:
-    if seconds > OTHER_CLOCK:
-        return "it is another clock: set use_sim_time:=true for a simulation, or the driver's option for the computer's time"
-    if abs(seconds - LEAP_SECONDS) < 0.5:
-        return "37 s is TAI against UTC: let the PTP clock be converted (phc2sys with its UTC offset)"
-    return "synchronise the clocks (chrony or PTP), or set the driver's option for the computer's time"

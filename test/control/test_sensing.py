@@ -229,3 +229,40 @@ def test_a_measurement_in_another_unit_starts_nothing_and_is_guessed(small_robot
         hear(core, 0.02 * k, positions)
         step = core.step(0.02 * k + 0.001, T0 + 0.02 * k + 0.001)
     assert step.command is None and words in step.reason
+
+
+@pytest.mark.parametrize(
+    ("behind", "cure"),
+    [
+        (2.0, "is stamped 2.00 s in the past by this computer's clock; synchronise the clocks (chrony or PTP)"),
+        (37.1, "is stamped 37.10 s in the past by this computer's clock; 37 s is TAI against UTC"),
+        (T0 - 1.0 + 1e9, "it is another clock: set use_sim_time:=true"),
+    ],
+)
+def test_a_clock_out_of_step_is_named_as_such_in_the_state_and_in_every_answer(small_robot, behind, cure):
+    """50 messages a second arrive, so that "nothing new on joint_states" would send people to the cable."""
+    core, now = Executor(small_robot(ARM)), T0 + 1e9
+
+    def live(since, until, offset):
+        for k in range(round(since / 0.02), round(until / 0.02)):
+            t = 0.02 * k
+            late = 0.003 * (k % 3)
+            core.on_state(t, now + t, now + t - offset - late, {"j1": 1.2, "j2": 0.5}, topic="joint_states")
+            step = core.step(t + 0.005, now + t + 0.005)
+        return step
+
+    assert live(0.02, 1.1, 0.0).command is not None
+    reasons = {live(1.1 + 0.02 * k, 1.12 + 0.02 * k, behind).reason for k in range(120)}
+    step = live(3.5, 3.6, behind)
+    assert step.mode.value == "stopped" and "joint_states arrives, but is stamped" in step.reason and cure in step.reason
+    assert len(reasons) < 8, "the sentence changes with every message"
+    answer = core.request(3.6, now + 3.6, "autonomy")
+    assert not answer.ok and cure in answer.message
+
+
+def test_a_topic_that_falls_silent_after_old_stamps_is_said_to_be_silent(small_robot):
+    measured = Measured(small_robot(ARM), ExecutorSettings())
+    measured.hear_joints(0.0, T0, T0, {"j1": 0.1, "j2": 0.2}, topic="joint_states")
+    measured.hear_joints(1.0, T0 + 1.0, T0 - 1.0, {"j1": 0.1, "j2": 0.2}, topic="joint_states")
+    assert "is stamped 2.00 s in the past" in measured.stale(1.5)
+    assert measured.stale(2.5).endswith("nothing new on joint_states for 2 s and more (max_age 0.1 s)")

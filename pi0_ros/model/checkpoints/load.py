@@ -19,12 +19,12 @@ from pi0_ros.model.checkpoints.orbax import OrbaxSource, find_orbax
 from pi0_ros.model.checkpoints.peft import PeftSource, open_source
 from pi0_ros.model.checkpoints.shards import open_weights, read_json
 from pi0_ros.model.checkpoints.sizes import infer, records_horizon
-from pi0_ros.model.checkpoints.sources import OwnSource, ShardSource, Source
+from pi0_ros.model.checkpoints.sources import OwnSource, ShardSource, Source, TrunkSource
 from pi0_ros.model.config import ConfigError, ModelConfig, Numerics, numerics_for
 from pi0_ros.model.network import Pi0
 
-Origin = Literal["openpi", "openpi_jax", "lerobot", "pi0_ros"]
-ORIGINS: tuple[Origin, ...] = ("openpi", "openpi_jax", "lerobot", "pi0_ros")
+Origin = Literal["openpi", "openpi_jax", "lerobot", "pi0_ros", "paligemma"]
+ORIGINS: tuple[Origin, ...] = ("openpi", "openpi_jax", "lerobot", "pi0_ros")  # of policies
 FORMAT, VERSION = "pi0_ros", 1
 LISTED = 8  # keys named in an error; the rest is counted
 Progress = Callable[[int, int], None]
@@ -99,10 +99,10 @@ def load(
     Memory: the model itself plus 64 MiB. Raises CheckpointError, always before any half-filled model could be seen.
     """
     opened = open_checkpoint(path, sizes=sizes, origin=origin, lerobot_version=lerobot_version, base=base)
-    source, model = opened.source, _empty(opened.config)
+    source, model = opened.source, empty(opened.config)
     with naming(path):
         plan = _plan(opened, model)
-        _fill(model, source, plan, dtype, torch.device(device), progress or (lambda done, total: None))
+        fill(model, source, plan, dtype, torch.device(device), progress)
     skipped = source.names.skipped if isinstance(source, ShardSource) else ()
     report = Report(len(plan), source.nbytes, skipped, opened.notes)
     return Loaded(
@@ -123,13 +123,14 @@ def check_weights(opened: Opened) -> int:
     Returns the number of tensors. Raises CheckpointError for what `load` would refuse before it reads a weight.
     """
     with naming(opened.folder):
-        plan = _plan(opened, _empty(opened.config))
+        plan = _plan(opened, empty(opened.config))
         for name in plan:
-            _stored(opened.source.dtype_of(name), opened.source.key(name))
+            stored_type(opened.source.dtype_of(name), opened.source.key(name))
     return len(plan)
 
 
-def _empty(config: ModelConfig) -> Pi0:
+def empty(config: ModelConfig) -> Pi0:
+    """The network without memory for its weights: names, shapes and types."""
     with torch.device("meta"):
         return Pi0(config)
 
@@ -141,10 +142,21 @@ def open_checkpoint(
     origin: Origin | None = None,
     lerobot_version: str | None = None,
     base: str | Path | None = None,
+    as_start: bool = False,
 ) -> Opened:
-    """Recognises a checkpoint and works out its configuration without reading weights. Raises CheckpointError."""
+    """Recognises a checkpoint and works out its configuration without reading weights.
+
+    as_start: a PaliGemma, which training can begin with but which is no policy, is opened too (`start.start_from`).
+    Raises: CheckpointError.
+    """
     with naming(path):
-        return _open(Path(path), sizes, origin, lerobot_version, base)
+        opened = _open(Path(path), sizes, origin, lerobot_version, base)
+        if opened.origin == "paligemma" and not as_start:
+            raise CheckpointError(
+                "a PaliGemma, the vision-language model that policies are trained from; it gives no actions. Train "
+                f"one from it: pi0 train --init {path} --model pi05 --dataset FOLDER --out FOLDER"
+            )
+        return opened
 
 
 @contextmanager
@@ -177,6 +189,8 @@ def _open(
     if orbax is None and settings.get("format") == FORMAT:
         return _open_own(path, folder, settings)
     source: Source = OrbaxSource(orbax) if orbax else open_source(path, base)
+    if isinstance(source, ShardSource) and source.names.bare:
+        return _open_paligemma(TrunkSource(source, settings), folder, merged, settings)
     if isinstance(source, OrbaxSource):
         merged = _merge(merged, source.head_sizes())
     origin = origin or ("openpi_jax" if orbax else _detect_origin(source, settings))
@@ -185,6 +199,13 @@ def _open(
     conventions = conventions_for(origin, config.kind, settings, lerobot_version)
     notes, assumed = _notes(source, origin, lerobot_version), () if records_horizon(merged, settings) else ("horizon",)
     return Opened(source, origin, config, folder, conventions, settings, notes, assumed)
+
+
+def _open_paligemma(source: TrunkSource, folder: Path, sizes: Mapping[str, Any], settings: Mapping[str, Any]) -> Opened:
+    numerics = numerics_for("pi0_ros", source.kind)
+    config = infer(source.kind, source.shapes, _merge(source.sizes, sizes), {}, numerics)
+    conventions = conventions_for("pi0_ros", config.kind, {})
+    return Opened(source, "paligemma", config, folder, conventions, settings, (), ("horizon",))
 
 
 def _folder(path: Path, orbax: Path | None) -> Path:
@@ -290,31 +311,36 @@ def finite(piece: Tensor) -> bool:
     return not piece.numel() or all(bool(value.isfinite()) for value in torch.aminmax(piece))
 
 
-def _stored(dtype: torch.dtype, name: str) -> torch.dtype:
+def stored_type(dtype: torch.dtype, name: str) -> torch.dtype:
+    """The type in which a weight is kept. Raises CheckpointError where it is no floating point number."""
     if not dtype.is_floating_point:
         raise CheckpointError(f"{name!r} is stored as {dtype}; weights must be floating point")
     return dtype if dtype in (torch.bfloat16, torch.float32) else torch.float32
 
 
-def _fill(
+def fill(
     model: nn.Module,
     source: Source,
     plan: Mapping[str, str],
     dtype: torch.dtype | None,
     device: torch.device,
-    progress: Progress,
+    progress: Progress | None = None,
 ) -> None:
-    """Allocates and fills one parameter after the other; nothing else of the model's size is ever held."""
+    """Allocates and fills the parameters `plan` names, one after the other; nothing else of the model's size is held.
+
+    plan: name in the source -> parameter. Raises: CheckpointError for weights that are not finite.
+    """
     shapes, done = source.shapes, 0
     total = sum(p.numel() for p in model.parameters())
     for name in source.order(list(plan)):
-        stored = _stored(source.dtype_of(name), name)
+        stored = stored_type(source.dtype_of(name), name)
         out = torch.empty(shapes[name], dtype=dtype or stored, device=device)
         if not source.copy_into(name, out, finite):
             raise CheckpointError(f"{source.key(name)!r} holds NaN or infinite weights; the checkpoint is damaged")
         _assign(model, plan[name], out)
         done += out.numel()
-        progress(done, total)
+        if progress is not None:
+            progress(done, total)
 
 
 def _assign(model: nn.Module, name: str, value: Tensor) -> None:

@@ -22,6 +22,8 @@ EXPERT = "gemma_expert.model."
 # Wrappers that training frameworks leave in front of every key.
 WRAPPERS = ("module.", "_orig_mod.", "model.")
 # And those that torch.compile, FSDP and activation checkpointing of a part leave in the middle of one.
+# A plain PaliGemma's parts, of transformers before 4.52 and since (`model.` is a wrapper): no `paligemma.` in front.
+BARE = re.compile(r"^(language_model|vision_tower|multi_modal_projector|lm_head)\.")
 INNER_WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 LEGACY = (
     (re.compile(r"^paligemma\.language_model\.lm_head\."), "paligemma.lm_head."),
@@ -43,23 +45,31 @@ JUNK = (
 
 @dataclass(frozen=True)
 class Names:
-    """`sources[canonical] = key in the file`, the keys `skipped` as junk, and whether every key began with `model.`."""
+    """`sources[canonical] = key in the file`, the keys `skipped` as junk, and whether every key began with `model.`.
+
+    bare: whether they are a PaliGemma's own names, without a policy around them.
+    """
 
     sources: dict[str, str]
     skipped: tuple[str, ...]
     wrapped: bool
     legacy: bool
+    bare: bool = False
 
 
 def strip(key: str) -> str:
-    """The key without wrappers and without `paligemma_with_expert.`: `model.`, `module.`, `_orig_mod.` in any order."""
+    """The key without wrappers and without `paligemma_with_expert.`: `model.`, `module.`, `_orig_mod.` in any order.
+
+    A PaliGemma's own keys get the `paligemma.` that they have in a policy.
+    """
     key, done = ".".join(part for part in key.split(".") if part not in INNER_WRAPPERS), False
     while not done:
         done = True
         for wrapper in WRAPPERS:
             if key.startswith(wrapper):
                 key, done = key[len(wrapper) :], False
-    return key.removeprefix("paligemma_with_expert.")
+    key = key.removeprefix("paligemma_with_expert.")
+    return "paligemma." + key if BARE.match(key) else key
 
 
 def modernise(key: str) -> str:
@@ -123,7 +133,8 @@ def canonical(keys: Iterable[str]) -> tuple[str, Names]:
         else:
             sources[final] = key
     wrapped = bool(keys) and all(key.startswith("model.") for key in keys)
-    return kind, Names(sources, tuple(sorted(skipped)), wrapped, modern != stripped)
+    bare = kind == "pi0_fast" and not any("paligemma." in key for key in keys)
+    return kind, Names(sources, tuple(sorted(skipped)), wrapped, modern != stripped, bare)
 
 
 # Where the network keeps what the canonical names begin with; the heads have the same names in both.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -99,3 +99,64 @@ class OwnSource:
 
     def copy_into(self, name: str, out: Tensor, check: Callable[[Tensor], bool]) -> bool:
         return self.shards.file(name).copy_into(name, out, check)
+
+
+IMAGE_TOKEN = ("image_token_index", "image_token_id")  # of Hugging Face's config.json: old and new name
+PALIGEMMA_ROWS = 257152  # PaliGemma's vocabulary; Hugging Face's `<image>` and its padding rows come behind it
+
+
+class TrunkSource:
+    """A PaliGemma of Hugging Face: the embedding without the rows behind the vocabulary, which no token of text has.
+
+    Sources: transformers src/transformers/models/paligemma/convert_paligemma_weights_to_hf.py (64 rows are appended);
+    openpi src/openpi/models/gemma.py (PALIGEMMA_VOCAB_SIZE).
+    """
+
+    def __init__(self, base: ShardSource, settings: Mapping[str, Any]) -> None:
+        self.base, self.kind, self.names = base, base.kind, base.names
+        marked = next((settings[key] for key in IMAGE_TOKEN if isinstance(settings.get(key), int)), PALIGEMMA_ROWS)
+        stored = base.shapes.get(EMBEDDING, (0,))[0]
+        self.rows = min(stored, marked) if marked > 0 else stored
+        self.sizes = _paligemma_sizes(settings)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        shapes = {name: shape for name, shape in self.base.shapes.items() if name != LM_HEAD}
+        if EMBEDDING in shapes:
+            shapes[EMBEDDING] = (self.rows, *shapes[EMBEDDING][1:])
+        return shapes
+
+    @property
+    def nbytes(self) -> int:
+        return self.base.nbytes
+
+    def key(self, name: str) -> str:
+        """The tensor's key in the file, for messages."""
+        return self.base.key(name)
+
+    def dtype_of(self, name: str) -> torch.dtype:
+        return self.base.dtype_of(name)
+
+    def order(self, names: list[str]) -> list[str]:
+        return self.base.order(names)
+
+    def copy_into(self, name: str, out: Tensor, check: Callable[[Tensor], bool]) -> bool:
+        stored = self.base.shapes[name]
+        if tuple(out.shape) == stored:
+            return self.base.copy_into(name, out, check)
+        whole = torch.empty(stored, dtype=out.dtype)
+        sound = self.base.copy_into(name, whole, check)
+        out.copy_(whole[: len(out)])
+        return sound
+
+
+def _paligemma_sizes(settings: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+    """Head counts that Hugging Face's config.json records, in the form of a sizes.json."""
+    text, vision = (settings.get(key) for key in ("text_config", "vision_config"))
+    text, vision = (part if isinstance(part, Mapping) else {} for part in (text, vision))
+    names = {"heads": "num_attention_heads", "kv_heads": "num_key_value_heads", "head_dim": "head_dim"}
+    gemma = {ours: text[theirs] for ours, theirs in names.items() if theirs in text}
+    return {
+        "gemma": gemma,
+        "vision": {"heads": vision["num_attention_heads"]} if "num_attention_heads" in vision else {},
+    }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import fields
+from collections.abc import Iterator
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ _HELP = {
     "prefix_chance": "share of steps with training-time real-time chunking",
     "prefix_rows": "most rows given then",
     "insulate": "knowledge insulation: the flow loss does not reach the trunk",
+    "recipe": "pi0_ros, openpi or lerobot: schedule, decay, averages and losses as there (default: as --init's project)",
+    "device": "where the network is: cpu, cuda, cuda:1",
     "precision": "float32, or bfloat16 computation on float32 weights",
     "gradient_checkpointing": "less memory, more computation",
     "lora_trunk": "LoRA rank in the language trunk (16 is usual), 0: train it whole",
@@ -37,10 +40,8 @@ _HELP = {
     "brightness": "largest change of brightness",
     "contrast": "largest change of contrast",
     "picture_noise": "noise on pictures",
-    "symmetry": "also train on scenes mirrored left to right and recoloured",
-    "grounding_weight": "weight of the places the text head names",
+    "answer_weight": "weight of what is said beside the actions (places, FAST tokens), and of pi0-FAST's actions",
     "word_weight": "weight of subtasks",
-    "patch_weight": "weight of what patches say of the objects, and of where the named one is",
     "still_weight": "chance to draw a frame whose chunk stands still, against one that moves; 1: all alike",
     "validate_every": "steps between validations",
     "validation_share": "of the episodes, kept for validation",
@@ -82,12 +83,44 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default="",
         help="checkpoint, data, or a norm_stats.json (default: those of --init where they are of the same channels)",
     )
-    start.add_argument("--prompt-length", type=int, default=0, help="tokens of the prompt, without --init (0: 64)")
+    start.add_argument(
+        "--model",
+        default="",
+        help="pi0, pi05 or pi0_fast grown from --init (a PaliGemma too); without --init a preset: tiny, pi0_small, "
+        "pi0, pi05, pi0_fast (default: the kind of --init, or tiny)",
+    )
+    start.add_argument(
+        "--fast-tokenizer",
+        default="",
+        help="folder of the FAST tokenizer: for pi0_fast, and for others to predict the chunk as text too",
+    )
+    start.add_argument(
+        "--horizon", type=int, default=0, help="rows of a chunk (default: the policy YAML's, or --init's)"
+    )
+    start.add_argument("--prompt-length", type=int, default=0, help="tokens of the prompt (default: --init's, or 64)")
     start.add_argument("--mlp", type=int, default=384, help="MLP width of the tiny network, without --init")
     start.add_argument(
         "--policy", default="mobile_bimanual", help="policy YAML: how vectors and cameras map to a robot"
     )
     start.add_argument("--robot", default="mobile_bimanual", help="robot YAML or name, for --sim-episodes")
+    touch = parser.add_argument_group(
+        "experiment", "what a small network without pre-training needs to touch coloured blocks; of no use elsewhere"
+    )
+    touch.add_argument(
+        "--experiment",
+        choices=("auto", "touch", "none"),
+        default="auto",
+        help="auto: touch for the tiny network over the project's own tokenizer, else none",
+    )
+    touch.add_argument(
+        "--symmetry", action="store_true", help="also train on scenes mirrored left to right and recoloured"
+    )
+    touch.add_argument(
+        "--patch-weight",
+        type=float,
+        default=1.0,
+        help="weight of what patches say of the objects, and of where the named one is",
+    )
     run = parser.add_argument_group("run")
     run.add_argument(
         "--accept-changes",
@@ -96,7 +129,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     for f in fields(TrainSettings):
         name = "--" + f.name.replace("_", "-")
-        if isinstance(f.default, bool):
+        if f.name == "answer_weight":
+            run.add_argument(name, "--grounding-weight", type=float, default=f.default, help=_HELP[f.name])
+        elif isinstance(f.default, bool):
             run.add_argument(name, action="store_true", help=_HELP[f.name])
         else:
             run.add_argument(name, type=type(f.default), default=f.default, help=_HELP[f.name])
@@ -105,11 +140,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run_command(args: argparse.Namespace) -> int:
     """Make frames where asked, then train; 0 once the last checkpoint is written."""
-    from pi0_ros.policy.adapter import load_adapter
     from pi0_ros.robot.resources import checkpoint_folder
     from pi0_ros.train.errors import TrainError
     from pi0_ros.train.run_folder import check_continues, locked, write_settings
-    from pi0_ros.train.session import Plan, run
+    from pi0_ros.train.session import run
     from pi0_ros.train.settings import TrainSettings
 
     if not (args.dataset or args.frames or args.sim_episodes):
@@ -122,25 +156,53 @@ def run_command(args: argparse.Namespace) -> int:
         )
     with locked(args.out):
         begun = (args.out / "state.safetensors").is_file()
-        model, tokenizer = _network(args)
-        asked = _asked(args, model)
+        plan = _plan(args, settings)
+        asked = _asked(args, plan.model)
         for change in check_continues(args.out, asked, begun, args.accept_changes):
             print(f"changed since the run began: {change}", flush=True)
         write_settings(args.out, asked)
-        frames = [str(f) for f in args.frames]
-        if args.sim_episodes:
-            frames.append(str(_simulated(args, model.horizon, model.vision.image_size)))
-        for dataset in args.dataset:
-            frames.append(str(_read(dataset, args, load_adapter(args.policy), model)))
-        plan = Plan(
-            tuple(frames), args.policy, model, settings, str(args.out), args.init,
-            tokenizer=tokenizer, statistics=args.statistics,
-        )  # fmt: skip
-        ended_by = run(plan)
+        ended_by = run(replace(plan, frames=tuple(str(folder) for folder in _frames(args, plan.model))))
     if ended_by:
         return 128 + ended_by
     print(f"{args.out / 'checkpoint'}: ready to load")
     return 0
+
+
+run = run_command
+
+
+def _plan(args: argparse.Namespace, settings) -> Any:
+    """The run without its frames: network, tokenizers, what the experiment adds."""
+    from functools import partial
+
+    from pi0_ros.touch.hooks import TouchSettings, touch_hooks
+    from pi0_ros.train.hooks import no_hooks
+    from pi0_ros.train.session import Plan
+
+    network = _network(args)
+    if _touches(args):
+        hooks = partial(touch_hooks, settings=TouchSettings(args.symmetry, args.patch_weight))
+    else:
+        hooks = no_hooks
+    return Plan(
+        (), args.policy, network.model, settings, str(args.out), args.init, network.tokenizer, args.statistics,
+        args.fast_tokenizer or network.fast, network.origin, network.conventions, hooks,
+    )  # fmt: skip
+
+
+def _touches(args: argparse.Namespace) -> bool:
+    """Whether the experiment's hooks are used."""
+    own = not args.init and not args.tokenizer and args.model in ("", "tiny")
+    from_own = bool(args.init) and not args.model and _is_own_tiny(Path(args.init))
+    return args.experiment == "touch" or (args.experiment == "auto" and (own or from_own))
+
+
+def _is_own_tiny(folder: Path) -> bool:
+    """Whether a checkpoint speaks with the project's own tokenizer."""
+    from pi0_ros.policy import tiny_tokenizer
+
+    file = folder / "tokenizer.json"
+    return file.is_file() and file.read_text(encoding="utf-8") == tiny_tokenizer.to_json()
 
 
 def _asked(args: argparse.Namespace, model) -> dict[str, Any]:
@@ -149,32 +211,47 @@ def _asked(args: argparse.Namespace, model) -> dict[str, Any]:
     from pi0_ros.train.frame_cache import made_of
 
     options = {k: v for k, v in vars(args).items() if k not in ("run", "command", "debug", "accept_changes", "func")}
-    adapter = load_adapter(args.policy)
-    read = [made_of(d, adapter, model.vision.image_size, model.horizon, args.skip_bad) for d in args.dataset]
+    adapter, facts = load_adapter(args.policy), _facts(args)
+    size, horizon = model.vision.image_size, model.horizon
+    read = [made_of(d, adapter, size, horizon, args.skip_bad, facts.__name__) for d in args.dataset]
     return json.loads(json.dumps(options | {"data": read}, default=str))
 
 
-run = run_command
+def _facts(args: argparse.Namespace):
+    """What is read of each row of a dataset beside what every dataset has."""
+    from pi0_ros.touch.localised import localised
+    from pi0_ros.train.from_dataset import no_facts
+
+    return localised if _touches(args) else no_facts
 
 
 def _network(args: argparse.Namespace):
-    """Sizes and tokenizer: those of --init, or the tiny network over the project's own tokenizer."""
-    from pi0_ros.model.checkpoints import open_checkpoint
-    from pi0_ros.policy.tokenizer import find_tokenizer
-    from pi0_ros.train.errors import TrainError
-    from pi0_ros.train.session import tiny_model
+    """Sizes, tokenizers and habits: those of --init grown to --model, or a preset over the tokenizer that is given."""
+    from pi0_ros.policy.adapter import load_adapter
+    from pi0_ros.train.network import fresh_network, grown_network
 
-    if not args.init:
-        more = {"prompt_length": args.prompt_length} if args.prompt_length else {}
-        return tiny_model(args.mlp, **more), args.tokenizer
-    if args.prompt_length:
-        raise TrainError("--prompt-length is for a network without --init; a checkpoint keeps its own")
-    return open_checkpoint(args.init).config, args.tokenizer or str(find_tokenizer(Path(args.init)))
+    adapter = load_adapter(args.policy)
+    wanted = {"horizon": args.horizon, "prompt_length": args.prompt_length}
+    changes = {key: value for key, value in wanted.items() if value}
+    if args.init:
+        return grown_network(args.init, args.model, adapter, changes, args.tokenizer)
+    return fresh_network(args.model, adapter, changes, args.tokenizer, args.mlp)
+
+
+def _frames(args: argparse.Namespace, model) -> Iterator[Path]:
+    """Folders of frames: those given, made in simulation, and of the datasets."""
+    from pi0_ros.policy.adapter import load_adapter
+
+    yield from args.frames
+    if args.sim_episodes:
+        yield _simulated(args, model.horizon, model.vision.image_size)
+    for dataset in args.dataset:
+        yield _read(dataset, args, load_adapter(args.policy), model)
 
 
 def _simulated(args: argparse.Namespace, horizon: int, size: int) -> Path:
-    from pi0_ros.commands._sim_frames import SimFrameSettings, write_frames
     from pi0_ros.robot import load_robot
+    from pi0_ros.touch.frames import SimFrameSettings, write_frames
 
     folder = args.out / "frames" / "sim"
     settings = SimFrameSettings(horizon=horizon, size=size)
@@ -187,10 +264,10 @@ def _read(dataset: Path, args: argparse.Namespace, adapter, model) -> Path:
     from pi0_ros.train.frame_cache import cache_folder, made_of, refreshed
     from pi0_ros.train.from_dataset import write_dataset_frames
 
-    size, horizon = model.vision.image_size, model.horizon
-    wanted = made_of(dataset, adapter, size, horizon, args.skip_bad)
+    size, horizon, facts = model.vision.image_size, model.horizon, _facts(args)
+    wanted = made_of(dataset, adapter, size, horizon, args.skip_bad, facts.__name__)
     folder = refreshed(cache_folder(args.out / "frames", dataset), wanted, _say)
-    count = write_dataset_frames(dataset, folder, adapter, size, horizon, args.skip_bad, _say)
+    count = write_dataset_frames(dataset, folder, adapter, size, horizon, args.skip_bad, _say, facts)
     print(f"{dataset}: {count} frames", flush=True)
     return folder
 

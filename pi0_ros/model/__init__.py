@@ -15,7 +15,7 @@ from pi0_ros.model.ema import Ema
 from pi0_ros.model.fast import FastSampler
 from pi0_ros.model.inputs import FAST, PROMPT, TEXT, InputError, Inputs
 from pi0_ros.model.lora import LoraConfig, add_lora, merge_lora
-from pi0_ros.model.losses import FlowTargets, Losses, combined_loss, delayed_times, flow_mean, flow_times, text_loss
+from pi0_ros.model.losses import FlowTargets, delayed_times, flow_mean, flow_times
 from pi0_ros.model.network import Pi0, Prefix, initialise
 from pi0_ros.model.rtc import Rtc, RtcError
 from pi0_ros.model.sampling import sample_actions
@@ -35,7 +35,6 @@ __all__ = [
     "Inputs",
     "Loaded",
     "LoraConfig",
-    "Losses",
     "ModelConfig",
     "Numerics",
     "Pi0",
@@ -44,7 +43,6 @@ __all__ = [
     "RtcError",
     "VisionConfig",
     "add_lora",
-    "combined_loss",
     "delayed_times",
     "flow_mean",
     "flow_times",
@@ -57,5 +55,4 @@ __all__ = [
     "preset",
     "sample_actions",
     "save",
-    "text_loss",
 ]

@@ -57,11 +57,11 @@ class Checkpoint(Protocol):
 class Overrides:
     """What a person may say over the checkpoint's files; empty fields leave it to them.
 
-    statistics: a norm_stats.json (or its folder) to use. asset: which of several statistics. pad_state_to: lerobot 0.4
-    padded the state before binning; its config does not say so.
+    statistics: a norm_stats.json (or its folder) to use, or the statistics themselves by "state" and "actions". asset:
+    which of several statistics. pad_state_to: lerobot 0.4 padded the state before binning; its config does not say so.
     """
 
-    statistics: str | Path = ""
+    statistics: str | Path | Mapping[str, Statistics] = ""
     asset: str = ""
     pad_state_to: int = 0
 
@@ -269,6 +269,8 @@ def _misnamed(adapter: Adapter, slots: Sequence[str], there: Sequence[str], more
 
 def _statistics(checkpoint: Checkpoint, adapter: Adapter | None, overrides: Overrides) -> tuple[Statistics, Statistics]:
     """State and action statistics: the override, the adapter's asset if the checkpoint has it, else its only ones."""
+    if isinstance(overrides.statistics, Mapping):
+        return _pair(overrides.statistics, "the statistics given")
     if overrides.statistics:
         file: Path = Path(overrides.statistics)
     else:
@@ -278,10 +280,13 @@ def _statistics(checkpoint: Checkpoint, adapter: Adapter | None, overrides: Over
 
 def _both(file: str | Path) -> tuple[Statistics, Statistics]:
     """State and actions of a norm_stats.json. Raises PolicyError where one is missing."""
-    found = read_norm_stats(file)
+    return _pair(read_norm_stats(file), str(file))
+
+
+def _pair(found: Mapping[str, Statistics], source: str) -> tuple[Statistics, Statistics]:
     lost = [key for key in ("state", "actions") if key not in found]
     if lost:
-        raise PolicyError(f"{file}: statistics of {' and '.join(lost)} are missing; both are needed to move a robot")
+        raise PolicyError(f"{source}: statistics of {' and '.join(lost)} are missing; both are needed to move a robot")
     return found["state"], found["actions"]
 
 
@@ -422,7 +427,8 @@ def _processors(checkpoint: Checkpoint, overrides: Overrides) -> tuple[Processor
         return read_processors(folder), True
     if not overrides.statistics and not (folder / "norm_stats.json").is_file():
         raise PolicyError(missing_statistics(str(folder)))
-    state, actions = _both(overrides.statistics or folder)
+    given = overrides.statistics
+    state, actions = _pair(given, "the statistics given") if isinstance(given, Mapping) else _both(given or folder)
     return Processors(Normalizer(habits.state_norm, state), Normalizer(habits.action_norm, actions), {}), False
 
 

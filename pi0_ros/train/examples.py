@@ -1,14 +1,16 @@
-"""From frames to what the network is trained on: pictures, prompts, grounding answers, subtasks, normalised chunks.
+"""From frames to what the network is trained on: pictures, prompts, answers, subtasks, normalised chunks, FAST tokens.
 
-Action examples: the low-level prompt, then, hidden from the action expert, where things are (`grounding`), which is
-the localisation co-training of pi0.5 (arXiv 2504.16054, section V) folded into the same row.
+Action examples: the low-level prompt, for π0 the state as a vector, and behind the prompt what is predicted as text. For
+π0-FAST that is the chunk (openpi src/openpi/models/tokenizer.py, FASTTokenizer); for a network with an action expert an
+experiment's answer and, where asked for, the chunk too, both hidden from the expert (π0.5, arXiv 2504.16054, section IV).
 High-level examples: `Task: ... Subtask: ` and its answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,162 +18,211 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pi0_ros.model import FAST, PROMPT, TEXT, Inputs
+from pi0_ros.policy import transforms
+from pi0_ros.policy.fast import FastTokenizer, answer_ids
 from pi0_ros.policy.pipeline import Pipeline
 from pi0_ros.policy.prompts import encode_prompt, encode_subtask_prompt
 from pi0_ros.policy.tokenizer import Tokenizer
+from pi0_ros.train.errors import TrainError
 from pi0_ros.train.frames import Frames
+from pi0_ros.train.hooks import Hooks, Purpose, Row
 from pi0_ros.train.settings import TrainSettings
-from pi0_ros.train.symmetry import (
-    Change,
-    changed_grounding,
-    changed_labels,
-    changed_pictures,
-    changed_text,
-    changed_vector,
-    draw_change,
-    ordered_target,
-)
-from pi0_ros.train.vision import HEAD, Labels, Objects
 
 Index = Sequence[int] | NDArray[np.integer]
+Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Examples:
     """Examples drawn together.
 
-    counts: [B, L] tokens with a loss. actions: normalised [B, H, D], None for words. objects: None where nothing is
-    known of them. valid: [B] rows of the actions that were shown, the first ones; the others carry no loss.
+    counts: [B, L] tokens with a loss. actions: normalised [B, H, D], None for words and for π0-FAST. valid: [B] rows of
+    the actions that were shown, the first ones; the others carry no loss. rows: where they come from, for an experiment.
+    dims: how many leading action dimensions are the robot's.
     """
 
     inputs: Inputs
     counts: Tensor
     actions: Tensor | None = None
-    objects: Objects | None = None
     valid: Tensor | None = None
+    rows: tuple[Row, ...] = ()
+    dims: int = 0
+
+    def to(self, device: torch.device | str) -> Examples:
+        """The same examples on another device; rows stay where they are."""
+        moved = {n: getattr(self, n).to(device) for n in ("actions", "valid") if getattr(self, n) is not None}
+        return replace(self, inputs=self.inputs.to(device), counts=self.counts.to(device), **moved)
+
+
+@dataclass(frozen=True)
+class Said:
+    """One text that follows a prompt: ids, and which of them are learned [n]."""
+
+    ids: Ids
+    learned: NDArray[np.bool_]
+
+    def __add__(self, other: Said) -> Said:
+        return Said(np.concatenate([self.ids, other.ids]), np.concatenate([self.learned, other.learned]))
+
+
+NOTHING = Said(np.zeros(0, np.int64), np.zeros(0, bool))
 
 
 @dataclass(frozen=True)
 class ExampleMaker:
-    """Makes examples of frames for one model; with `generator` None nothing is disturbed (validation)."""
+    """Makes examples of frames for one model; without a generator nothing is disturbed (validation).
+
+    fast: the action tokenizer; π0-FAST needs it, another network predicts the chunk as text too where it is given.
+    """
 
     frames: Frames
     pipeline: Pipeline
     tokenizer: Tokenizer
     settings: TrainSettings
-    labels: Labels | None = None
+    hooks: Hooks = field(default_factory=Hooks)
+    fast: FastTokenizer | None = None
+
+    def __post_init__(self) -> None:
+        if self.says_actions_only and self.fast is None:
+            raise TrainError(
+                "a π0-FAST network is trained on FAST tokens; give the tokenizer's folder with --fast-tokenizer (the "
+                "published one is physical-intelligence/fast), or fit one: pi0 data fit-fast"
+            )
 
     @property
-    def first_place(self) -> int:
-        """Id of <loc0000>; the next 1023 ids follow it."""
-        return self.tokenizer.encode("<loc0000>")[0]
+    def says_actions_only(self) -> bool:
+        """Whether the network has no action expert: its actions are text."""
+        return self.pipeline.style.kind == "pi0_fast"
 
     def actions(self, index: Index, rng: np.random.Generator | None = None) -> Examples:
-        """Action examples of these frames; with a generator mirrored, recoloured and disturbed."""
-        frames, rows = self.frames, np.asarray(index)
-        changes = self._changes(len(rows), rng)
-        state = self._changed(frames.state[rows], changes)
-        chunk = self._changed(frames.chunk[rows], changes)
+        """Action examples of these frames; with a generator changed by the augmentations, and disturbed."""
+        numbers = np.asarray(index)
+        rows = self.rows(numbers, Purpose.ACT, rng)
+        state = np.stack([row.state for row in rows])
         normal = self.pipeline.normalised_state(state)
         noisy = normal if rng is None else normal + rng.normal(0.0, self.settings.state_noise, normal.shape)
-        texts = [changed_text(frames.texts[t], c) for t, c in zip(frames.task[rows], changes, strict=True)]
         prompts = [
-            encode_prompt(self.tokenizer, self.pipeline.style, text, s).ids
-            for text, s in zip(texts, noisy, strict=True)
+            encode_prompt(self.tokenizer, self.pipeline.style, row.task, s).ids
+            for row, s in zip(rows, noisy, strict=True)
         ]
-        answers = [
-            self._places(changed_grounding(g, c)[:HEAD]) for g, c in zip(frames.grounding[rows], changes, strict=True)
-        ]
-        targets = self.pipeline.normalised_actions(chunk, state)
-        inputs, counts = self._joined(rows, prompts, answers, FAST, rng, changes)
-        objects = self._objects(rows, changes)
-        valid = torch.from_numpy(frames.valid[rows].astype(np.int64))
-        return Examples(inputs, counts, torch.from_numpy(targets.astype(np.float32)), objects, valid)
-
-    def _changes(self, count: int, rng: np.random.Generator | None) -> list[Change]:
-        if rng is None or not self.settings.symmetry:
-            return [Change()] * count
-        return [draw_change(rng) for _ in range(count)]
-
-    def _changed(self, values: NDArray, changes: Sequence[Change]) -> NDArray[np.float64]:
-        channels = self.frames.channels
-        pairs = zip(values.astype(np.float64), changes, strict=True)
-        return np.stack([changed_vector(v, channels, c) for v, c in pairs])
-
-    def _objects(self, rows: NDArray[np.integer], changes: Sequence[Change]) -> Objects | None:
-        if self.labels is None:
-            return None
-        cameras = self.frames.cameras
-        known = [changed_labels(self.labels, row, cameras, c) for row, c in zip(rows, changes, strict=True)]
-        return Objects(*(torch.from_numpy(np.stack([getattr(k, f.name) for k in known])) for f in fields(Objects)))
+        targets = self.pipeline.normalised_actions(np.stack([row.chunk for row in rows]), state)
+        valid = np.asarray(self.frames.valid[numbers], np.int64)
+        answers = [self._answer(*part) for part in zip(rows, targets, valid, strict=True)]
+        role = TEXT if self.says_actions_only else FAST
+        inputs, counts = self._joined(rows, prompts, answers, role, rng)
+        if self.pipeline.state_input:
+            padded = transforms.pad(noisy, self.pipeline.state_input).astype(np.float32)
+            inputs = replace(inputs, state=torch.from_numpy(padded))
+        flow = None if self.says_actions_only else torch.from_numpy(targets.astype(np.float32))
+        return Examples(inputs, counts, flow, torch.from_numpy(valid), tuple(rows), len(self.frames.channels))
 
     def words(self, index: Index, rng: np.random.Generator | None = None) -> Examples:
-        """High-level examples of these frames, which must have a high-level task; with a generator mirrored."""
-        frames, rows = self.frames, np.asarray(index)
-        drawn = self._changes(len(rows), rng)
-        known = [self._exchangeable(row, c) for row, c in zip(rows, drawn, strict=True)]
-        changes = [c if ok else replace(c, colours=None) for c, ok in zip(drawn, known, strict=True)]
+        """High-level examples of these frames, which must have a high-level task; with a generator changed."""
+        rows = self.rows(np.asarray(index), Purpose.TELL, rng)
         length = self.pipeline.style.length
-        prompts = [encode_subtask_prompt(self.tokenizer, frames.texts[t], length).ids for t in frames.high_task[rows]]
-        targets = [self._target(row, c) for row, c in zip(rows, changes, strict=True)]
-        answers = [np.array([*self.tokenizer.encode(text), self.tokenizer.eos]) for text in targets]
-        inputs, counts = self._joined(rows, prompts, answers, TEXT, rng, changes)
-        return Examples(inputs, counts)
+        prompts = [encode_subtask_prompt(self.tokenizer, row.high_task, length).ids for row in rows]
+        answers = [self._told(row.high_target) for row in rows]
+        inputs, counts = self._joined(rows, prompts, answers, TEXT, rng)
+        if self.pipeline.state_input:  # the question is asked without the state
+            inputs = replace(inputs, state=torch.zeros(len(rows), self.pipeline.state_input))
+        return Examples(inputs, counts, rows=tuple(rows))
 
-    def _exchangeable(self, row: int, change: Change) -> bool:
-        """Whether the target after exchanging colours is known, as it is where the rule gives the recorded one."""
+    def rows(self, numbers: NDArray[np.integer], purpose: Purpose, rng: np.random.Generator | None) -> list[Row]:
+        """The frames as rows; with a generator changed by the augmentations, one after the other."""
         frames = self.frames
-        numbers, told = frames.grounding[row], frames.texts[frames.high_target[row]]
-        return ordered_target(numbers) == told and ordered_target(numbers, change.colours) is not None
+        word = lambda index: frames.texts[index] if index >= 0 else ""
+        rows = [
+            Row(
+                pictures,
+                frames.cameras,
+                frames.state[n].astype(np.float64),
+                frames.chunk[n].astype(np.float64),
+                frames.channels,
+                word(frames.task[n]),
+                word(frames.high_task[n]),
+                word(frames.high_target[n]),
+                np.asarray(frames.facts[n]),
+            )
+            for n, pictures in zip(numbers, frames.images[numbers], strict=True)
+        ]
+        if rng is None:
+            return rows
+        for augmentation in self.hooks.augmentations:
+            rows = [augmentation(row, purpose, rng) for row in rows]
+        return rows
 
-    def _target(self, row: int, change: Change) -> str:
-        frames = self.frames
-        if change.colours is None:
-            return changed_text(frames.texts[frames.high_target[row]], change)
-        target = ordered_target(frames.grounding[row], change.colours) or ""
-        return changed_text(target, Change(change.mirrored))
+    def _told(self, text: str) -> Said:
+        ids = np.array([*self.tokenizer.encode(text), self.tokenizer.eos], np.int64)
+        return Said(ids, np.ones(len(ids), bool))
 
-    def pictures(
-        self, index: Index, rng: np.random.Generator | None = None, changes: Sequence[Change] = ()
-    ) -> list[Tensor]:
-        """Pictures of these frames, a camera each [B, 3, S, S] in [-1, 1]; changed, and disturbed with a generator."""
-        raw = self.frames.images[np.asarray(index)]
-        if changes:
-            raw = np.stack([changed_pictures(p, self.frames.cameras, c) for p, c in zip(raw, changes, strict=True)])
-        x = torch.from_numpy(np.ascontiguousarray(raw.transpose(1, 0, 4, 2, 3))).float() / 127.5 - 1.0
-        if rng is not None:
-            x = _disturbed(x, self.settings, rng)
-        return list(x)
+    def _answer(self, row: Row, target: NDArray[np.floating], valid: int) -> Said:
+        """What an action example says behind its prompt."""
+        said = NOTHING
+        if self.hooks.answer is not None and not self.says_actions_only:
+            ids = self.hooks.answer(row)
+            said = Said(np.maximum(ids, 0), ids >= 0)
+        return said if self.fast is None else said + self._spoken_chunk(target, valid)
 
-    def _places(self, numbers: NDArray[np.int16]) -> NDArray[np.int64]:
-        """Location tokens; -1 where there is none."""
-        wide = numbers.astype(np.int64)
-        return np.where(wide >= 0, wide + self.first_place, -1)
+    def _spoken_chunk(self, target: NDArray[np.floating], valid: int) -> Said:
+        """The chunk as FAST tokens. One that was not shown to its end is not learned: its tokens speak of all its rows.
+
+        LeRobot's second BOS, before the answer, is not learned either: it stands there at run time.
+        """
+        assert self.fast is not None
+        bos = self.says_actions_only and self.pipeline.style.dialect == "lerobot"
+        chunk = target[:, : len(self.frames.channels)]
+        ids = np.array(answer_ids(self.tokenizer, self.fast, chunk, bos=bos), np.int64)
+        if self.says_actions_only:
+            ids = ids[: max(0, self.pipeline.style.length)] if bos else ids
+        learned = np.full(len(ids), valid >= len(target))
+        learned[: int(bos)] = False
+        return Said(ids, learned)
 
     def _joined(
         self,
-        rows: Index,
-        prompts: Sequence,
-        answers: Sequence,
+        rows: Sequence[Row],
+        prompts: Sequence[Any],
+        answers: Sequence[Said],
         role: int,
         rng: np.random.Generator | None,
-        changes: Sequence[Change],
     ) -> tuple[Inputs, Tensor]:
-        """Inputs of prompts followed by answers; answer tokens of -1 stand as padding that is seen but not learned."""
-        length = max(len(p) + len(a) for p, a in zip(prompts, answers, strict=True))
+        """Inputs of prompts followed by answers, and which tokens are learned."""
+        length = max(len(p) + len(a.ids) for p, a in zip(prompts, answers, strict=True))
         tokens = np.zeros((len(prompts), length), np.int64)
         mask, counts = np.zeros(tokens.shape, bool), np.zeros(tokens.shape, bool)
         roles = np.full(tokens.shape, PROMPT)
         for i, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
-            start, stop = len(prompt), len(prompt) + len(answer)
-            tokens[i, :start], tokens[i, start:stop] = prompt, np.maximum(answer, 0)
+            start, stop = len(prompt), len(prompt) + len(answer.ids)
+            tokens[i, :start], tokens[i, start:stop] = prompt, answer.ids
             mask[i, :stop], roles[i, start:stop] = True, role
-            counts[i, start:stop] = np.asarray(answer) >= 0
-        images = self.pictures(rows, rng, changes)
-        present = torch.ones(len(prompts), dtype=torch.bool)
-        tensors = (torch.from_numpy(a) for a in (tokens, mask, roles))
-        ids, valid, kinds = tensors
-        return Inputs(images, [present] * len(images), ids, valid, roles=kinds), torch.from_numpy(counts)
+            counts[i, start:stop] = answer.learned
+        images, present = self._pictures(rows, rng)
+        ids, valid, kinds = (torch.from_numpy(a) for a in (tokens, mask, roles))
+        return Inputs(images, present, ids, valid, roles=kinds), torch.from_numpy(counts)
+
+    def _pictures(
+        self, rows: Sequence[Row], rng: np.random.Generator | None
+    ) -> tuple[list[Tensor | None], list[Tensor]]:
+        """A picture and a mask for each of the network's slots; one that no camera fills is absent, or black."""
+        taken = dict(zip(self.slots(), self.pictures([row.pictures for row in rows], rng), strict=True))
+        images: list[Tensor | None] = []
+        for slot in self.pipeline.cameras:
+            absent = None if self.pipeline.missing == "masked" else self._black(len(rows))
+            images.append(taken.get(slot, absent))
+        return images, [torch.full((len(rows),), image is not None) for image in images]
+
+    def slots(self) -> tuple[str, ...]:
+        """The network's slot of each of the frames' cameras."""
+        return tuple(self.pipeline.rename.get(camera, camera) for camera in self.frames.cameras)
+
+    def _black(self, count: int) -> Tensor:
+        return torch.full((count, 3, *self.pipeline.image_size), -1.0)
+
+    def pictures(self, pictures: Sequence[NDArray[np.uint8]], rng: np.random.Generator | None = None) -> list[Tensor]:
+        """Pictures [C, S, S, 3] of rows, a camera each [B, 3, S, S] in [-1, 1]; disturbed with a generator."""
+        raw = np.stack(pictures)
+        x = torch.from_numpy(np.ascontiguousarray(raw.transpose(1, 0, 4, 2, 3))).float() / 127.5 - 1.0
+        return list(x if rng is None else _disturbed(x, self.settings, rng))
 
 
 def _disturbed(x: Tensor, settings: TrainSettings, rng: np.random.Generator) -> Tensor:

@@ -9,14 +9,16 @@ from pathlib import Path
 import torch
 
 from pi0_ros.model import Pi0, save
+from pi0_ros.model.checkpoints import Conventions
 from pi0_ros.model.checkpoints.save import put_in_place
 from pi0_ros.policy import tiny_tokenizer
 from pi0_ros.policy.adapter import Adapter, adapter_to_dict
 from pi0_ros.policy.normalize import Statistics, write_norm_stats
 
+FAST_FOLDER = "fast_tokenizer"  # where `load_policy` looks for it
 _README = """# {name}
 
-A small π0.5 policy ({parameters:.1f} million parameters) trained from {origin} by `pi0 train`.
+A {kind} policy ({parameters:.1f} million parameters) trained from {origin} by `pi0 train`.
 {note}
 Files: model.safetensors (weights, bfloat16), config.json (sizes, and how the vectors map to the robot),
 norm_stats.json (statistics, openpi's layout), tokenizer.json (`tokenizers` format).
@@ -32,10 +34,13 @@ def export(
     tokenizer_file: Path | None = None,
     dtype: torch.dtype | None = torch.bfloat16,
     origin: str = "random weights",
+    fast_folder: Path | None = None,
+    conventions: Conventions | None = None,
 ) -> Path:
     """Write weights, configuration, statistics, tokenizer and a README beside `target` and put them in its place.
 
-    origin: what the weights were before training. Returns the folder, ready to load. Raises OSError, and leaves what was
+    origin: what the weights were before training. fast_folder: of the action tokenizer. conventions: habits of the project
+    that the start came from, None for ours. Returns the folder, ready to load. Raises OSError, and leaves what was
     there.
     """
     folder = target.with_name(target.name + ".partial")
@@ -47,8 +52,11 @@ def export(
         (folder / tokenizer_file.name).write_bytes(tokenizer_file.read_bytes())
     write_norm_stats(folder, statistics)
     count = sum(p.numel() for p in model.parameters()) / 1e6
-    text = _README.format(name=target.name, parameters=count, note=note, origin=origin)
+    kind = {"pi0": "π0", "pi05": "π0.5", "pi0_fast": "π0-FAST"}[model.config.kind]
+    text = _README.format(name=target.name, parameters=count, note=note, origin=origin, kind=kind)
     (folder / "README.md").write_text(text, encoding="utf-8")
-    save(model, folder, policy=adapter_to_dict(adapter), dtype=dtype)
+    if fast_folder is not None:
+        shutil.copytree(fast_folder, folder / FAST_FOLDER)
+    save(model, folder, policy=adapter_to_dict(adapter), dtype=dtype, conventions=conventions)
     put_in_place(folder, target)
     return target

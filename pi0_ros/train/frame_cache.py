@@ -15,14 +15,19 @@ from pi0_ros.train.errors import TrainError
 FILE = "made_of.json"
 
 
-def made_of(dataset: Path, adapter: Adapter, size: int, horizon: int, skip_bad: bool) -> dict[str, Any]:
-    """What frames depend on, as plain values: the dataset's files (names, sizes, times of change) and how it is read."""
+def made_of(
+    dataset: Path, adapter: Adapter, size: int, horizon: int, skip_bad: bool, facts: str = ""
+) -> dict[str, Any]:
+    """What frames depend on, as plain values: the dataset's files (names, sizes, times of change) and how it is read.
+
+    facts: name of what an experiment reads of each row, "" without one.
+    """
     files = hashlib.sha256()
     for part in ("meta", "data", "videos"):
         for file in sorted((dataset / part).rglob("*")):
             if file.is_file():
-                facts = file.stat()
-                files.update(f"{file.relative_to(dataset)} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+                seen = file.stat()
+                files.update(f"{file.relative_to(dataset)} {seen.st_size} {seen.st_mtime_ns}\n".encode())
     return {
         "dataset": str(dataset.resolve()),
         "files": files.hexdigest(),
@@ -30,6 +35,7 @@ def made_of(dataset: Path, adapter: Adapter, size: int, horizon: int, skip_bad: 
         "picture_size": size,
         "horizon": horizon,
         "skip_bad": skip_bad,
+        "facts": facts,
     }
 
 
@@ -48,6 +54,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         "picture_size": "the picture size",
         "horizon": "the horizon",
         "skip_bad": "--skip-bad",
+        "facts": "--experiment",
     }
     return [what for key, what in words.items() if before.get(key) != now.get(key)]
 

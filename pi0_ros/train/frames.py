@@ -12,15 +12,6 @@ from numpy.typing import NDArray
 
 from pi0_ros.train.errors import TrainError
 
-PLACES = 1024  # location tokens (PaliGemma)
-STEP = 8  # places are taught in 128 steps
-
-
-def place_number(fraction: float) -> int:
-    """A fraction in 0..1 as the location number in the middle of its step; what is outside goes to the nearest step."""
-    steps = PLACES // STEP
-    return int(np.clip(fraction * steps, 0, steps - 1)) * STEP + STEP // 2
-
 
 class Stacked:
     """Arrays on disk behind one another, read row by row: [i, j, ...] gives copies of those rows in that order."""
@@ -39,7 +30,7 @@ class Stacked:
         return np.stack([self._parts[p][r - self._starts[p]] for p, r in zip(part, rows, strict=True)])
 
 
-_ARRAYS = ("images", "state", "chunk", "task", "high_task", "high_target", "grounding", "episode", "valid")
+_ARRAYS = ("images", "state", "chunk", "task", "high_task", "high_target", "facts", "episode", "valid")
 
 
 @dataclass(frozen=True)
@@ -50,8 +41,7 @@ class Frames:
     state: float32 [N, D] in robot units. chunk: float32 [N, H, D] absolute actions, row k for k periods after the picture.
     task: int32 [N], index into `texts`: the low-level instruction that `chunk` follows.
     high_task, high_target: int32 [N], indices into `texts`: a task and what to do next for it; -1 where not known.
-    grounding: int16 [N, G]: numbers in 0..1023 that the text head learns to say (places in pictures, PaliGemma's
-        location tokens), -1 where none. episode: int32 [N].
+    facts: int16 [N, G]: numbers that an experiment's hooks read; G is 0 without one. episode: int32 [N].
     valid: int32 [N]: how many rows of `chunk` were shown; the rest lies behind the episode's end and carries no loss.
     """
 
@@ -65,7 +55,7 @@ class Frames:
     task: NDArray[np.int32]
     high_task: NDArray[np.int32]
     high_target: NDArray[np.int32]
-    grounding: NDArray[np.int16]
+    facts: NDArray[np.int16]
     episode: NDArray[np.int32]
     valid: NDArray[np.int32]
 
@@ -123,7 +113,7 @@ def join(parts: Sequence[Frames]) -> Frames:
         table = np.array([*(at[t] for t in part.texts), -1], np.int32)  # the last entry answers index -1
         return table[getattr(part, name)]
 
-    plain = {n: np.concatenate([getattr(p, n) for p in parts]) for n in ("state", "chunk", "grounding", "valid")}
+    plain = {n: np.concatenate([getattr(p, n) for p in parts]) for n in ("state", "chunk", "facts", "valid")}
     plain["images"] = Stacked([p.images for p in parts])
     indexed = {n: np.concatenate([renumbered(p, n) for p in parts]) for n in ("task", "high_task", "high_target")}
     episode = np.concatenate([p.episode + o for p, o in zip(parts, offsets, strict=True)]).astype(np.int32)

@@ -12,17 +12,33 @@ from pi0_ros.data.dataset import Dataset
 from pi0_ros.policy.adapter import Adapter
 from pi0_ros.policy.resize import pil_bilinear
 from pi0_ros.train.errors import TrainError
-from pi0_ros.train.frames import Frames, load_frames, place_number, save_frames
+from pi0_ros.train.frames import Frames, load_frames, save_frames
 from pi0_ros.train.recorded_motion import check_motion, planned_rows
 from pi0_ros.train.recorded_vectors import model_vectors, unusable
 
 SHARD = 4000  # frames a folder
 
 
+FactsOf = Callable[[Dataset, int], NDArray[np.int16]]
+
+
+def no_facts(dataset: Dataset, row: int) -> NDArray[np.int16]:
+    """Nothing but what every dataset has."""
+    return np.zeros(0, np.int16)
+
+
 def frames_of(
-    dataset: Dataset, adapter: Adapter, size: int, horizon: int, episodes: Sequence[int], skip_bad: bool = False
+    dataset: Dataset,
+    adapter: Adapter,
+    size: int,
+    horizon: int,
+    episodes: Sequence[int],
+    skip_bad: bool = False,
+    facts: FactsOf = no_facts,
 ) -> Frames:
     """Frames of the episodes at these positions, states and chunks in the model's order and units.
+
+    facts: what an experiment reads of a row.
 
     Left out are frames without an instruction, and those whose chunk would run over a disturbance (`perturbed`) or a
     hole in time; with `skip_bad` also those with a value that is no number. Raises TrainError where the dataset lacks a
@@ -62,7 +78,7 @@ def frames_of(
         task=task,
         high_task=asked[:, 0],
         high_target=asked[:, 1],
-        grounding=np.stack([_grounding(dataset, r) for r in rows]),
+        facts=np.stack([facts(dataset, r) for r in rows]),
         episode=np.array(positions, np.int32),
         valid=valid,
     )
@@ -82,7 +98,7 @@ def empty_frames(cameras: Sequence[tuple[str, str]], adapter: Adapter, size: int
         task=none,
         high_task=none,
         high_target=none,
-        grounding=np.zeros((0, 0), np.int16),
+        facts=np.zeros((0, 0), np.int16),
         episode=none,
         valid=none,
     )
@@ -109,6 +125,7 @@ def write_dataset_frames(
     horizon: int,
     skip_bad: bool = False,
     say: Callable[[str], None] = lambda text: None,
+    facts: FactsOf = no_facts,
 ) -> int:
     """Write a dataset's frames in shards below `out`; shards that are there already are kept. Frames that can be used.
 
@@ -122,7 +139,7 @@ def write_dataset_frames(
     for number, episodes in enumerate(_shards(dataset)):
         shard = out / f"shard-{number:05d}"
         if not shard.is_dir():
-            save_frames(frames_of(dataset, adapter, size, horizon, episodes, skip_bad), shard)
+            save_frames(frames_of(dataset, adapter, size, horizon, episodes, skip_bad, facts), shard)
         total += len(load_frames(shard))
         say(f"{folder}: {total} frames of {sum(e.length for e in dataset.episodes[: episodes[-1] + 1])} read")
     if not total:
@@ -220,31 +237,3 @@ def _high(dataset: Dataset, row: int) -> tuple[str, str]:
     if "high_level_task" not in dataset.features:
         return "", ""
     return str(dataset.column("high_level_task")[row]), str(dataset.column("high_level_target")[row])
-
-
-def _grounding(dataset: Dataset, row: int) -> NDArray[np.int16]:
-    """`Frames.grounding` from `localisation`; the way to the target and lamps are not known here."""
-    if "localisation" not in dataset.features:
-        return np.full(0, -1, np.int16)
-    names = [n.split(".") for n in dataset.features["localisation"]["names"]]
-    values = dataset.column("localisation")[row]
-    seen = {(camera, thing, kind): float(v) for (camera, thing, kind), v in zip(names, values, strict=True)}
-    things = list(dict.fromkeys(thing for _, thing, _ in names))
-    text = dataset.task_of(row).split()
-    target = next((t for t in things if t in text), None)
-    wrist = next((c for c, _, _ in names if c.endswith("_wrist") and c.split("_")[0] in text), None)
-    numbers = [*_spot(seen, "base", target), *_spot(seen, wrist, target), -1, -1, -1]
-    for thing in things:
-        numbers += _spot(seen, "base", thing)
-    numbers += [-1] * len(things)
-    for camera in list(dict.fromkeys(camera for camera, _, _ in names))[1:]:
-        for thing in things:
-            numbers += _spot(seen, camera, thing)
-    return np.array(numbers, np.int16)
-
-
-def _spot(seen: dict[tuple[str, str, str], float], camera: str | None, thing: str | None) -> list[int]:
-    """Row and column of a thing in a picture in 1024ths, -1 where it is not seen."""
-    if camera is None or thing is None or seen.get((camera, thing, "visible"), 0.0) < 0.5:
-        return [-1, -1]
-    return [place_number(seen[(camera, thing, kind)]) for kind in ("y", "x")]

@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pi0_ros.model import LoraConfig, ModelConfig, Pi0, add_lora, initialise, load, preset
+from pi0_ros.model import LoraConfig, ModelConfig, Pi0, add_lora, initialise
+from pi0_ros.model.checkpoints import Conventions, start_from
+from pi0_ros.model.checkpoints.conventions import conventions_for
 from pi0_ros.policy import tiny_tokenizer
 from pi0_ros.policy.adapter import Adapter, load_adapter
-from pi0_ros.policy.normalize import Normalizer, Statistics, read_norm_stats, write_norm_stats
+from pi0_ros.policy.checkpoint import Overrides, build_pipeline
+from pi0_ros.policy.fast import load_fast
+from pi0_ros.policy.normalize import Statistics, read_norm_stats, write_norm_stats
 from pi0_ros.policy.pipeline import Pipeline
-from pi0_ros.policy.prompts import PromptStyle
 from pi0_ros.policy.tokenizer import Tokenizer, find_tokenizer, load_tokenizer
 from pi0_ros.train.draw import draw_chances, shares
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.examples import ExampleMaker
 from pi0_ros.train.frames import Frames, join, load_frames
+from pi0_ros.train.hooks import MakeHooks, no_hooks
 from pi0_ros.train.interruption import Interruption
-from pi0_ros.train.optim import warmup_steps
-from pi0_ros.train.ordinal import order_embeddings
 from pi0_ros.train.prompt_check import check_prompts
+from pi0_ros.train.recipe import recipe_for, warmup_steps
 from pi0_ros.train.run_folder import check_room
 from pi0_ros.train.settings import TrainSettings
 from pi0_ros.train.start_statistics import choose, remarks
-from pi0_ros.train.symmetry import check_two_sided
 from pi0_ros.train.trainer import Job, Trainer, split_episodes
-from pi0_ros.train.vision import labels_of
 from pi0_ros.train.workers import run_workers
 
 
@@ -39,8 +41,9 @@ class Plan:
     """A run in plain values, as processes receive it.
 
     frames: folders of frames; several are a mixture with weights n^0.43. adapter: name or file. init: a checkpoint
-    folder to start from, "" for random weights. tokenizer: its file or folder, "" for the project's own. objects: words
-    of the things that `Frames.grounding` is about. statistics: "checkpoint", "data", a file, or "" for what fits.
+    folder to start from, "" for random weights. tokenizer: its file or folder, "" for the project's own. statistics:
+    "checkpoint", "data", a file, or "" for what fits. fast: folder of the action tokenizer, "" without one.
+    conventions: habits of the project the start comes from, None for ours; origin: its name. hooks: an experiment's.
     """
 
     frames: tuple[str, ...]
@@ -49,40 +52,32 @@ class Plan:
     settings: TrainSettings
     folder: str
     init: str = ""
-    objects: tuple[str, ...] = ("red", "green", "blue", "yellow")
     tokenizer: str = ""
     statistics: str = ""
+    fast: str = ""
+    origin: str = "pi0_ros"
+    conventions: Conventions | None = None
+    hooks: MakeHooks = no_hooks
 
 
-def tiny_model(mlp: int = 512, **changes) -> ModelConfig:
-    """The network of pi05_reach_tiny: the `tiny` preset over the project's own tokenizer."""
-    config = preset("tiny", vocab=tiny_tokenizer.build().vocab_size, **changes)
-    narrowed = {n: replace(getattr(config, n), mlp=mlp) for n in ("vision", "language", "expert")}
-    return replace(config, **narrowed)
+@dataclass(frozen=True)
+class ToBe:
+    """The checkpoint that a run will write, as `build_pipeline` sees it."""
+
+    config: ModelConfig
+    conventions: Conventions
+    folder: Path = Path("checkpoint")
+    origin: str = "pi0_ros"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    assumed: tuple[str, ...] = ()
 
 
-def pipeline_for(adapter: Adapter, model: ModelConfig, statistics: dict[str, Statistics]) -> Pipeline:
-    """The pipeline that `load_policy` builds for the exported checkpoint."""
-    style = PromptStyle(model.kind, length=model.prompt_length, **{"state": True, **_prompt(adapter)})
-    method = {"quantile": "openpi_quantile", "zscore": "openpi_zscore"}[adapter.normalisation or "quantile"]
-    return Pipeline(
-        origin="pi0_ros",
-        style=style,
-        cameras=tuple(model.cameras),
-        image_size=(model.vision.image_size,) * 2,
-        resampler=adapter.resampler or "pil",
-        state_norm=Normalizer(method, statistics["state"]),
-        action_norm=Normalizer(method, statistics["actions"]),
-        action_width=model.action_dim,
-        horizon=model.horizon,
-        action_size=len(adapter.action_channels),
-        delta=adapter.delta_mask,
-        steps=adapter.step_shares,
-    )
-
-
-def _prompt(adapter: Adapter) -> dict:
-    return {k: v for k, v in (adapter.prompt or {}).items() if k != "kind"}
+def pipeline_for(
+    adapter: Adapter, model: ModelConfig, statistics: Mapping[str, Statistics], conventions: Conventions | None = None
+) -> Pipeline:
+    """The pipeline that `load_policy` builds for the exported checkpoint: the same function makes both."""
+    habits = conventions or conventions_for("pi0_ros", model.kind, {})
+    return build_pipeline(ToBe(model, habits), adapter, Overrides(statistics=statistics))
 
 
 def run(plan: Plan) -> int:
@@ -110,10 +105,10 @@ def run(plan: Plan) -> int:
 def prepare(plan: Plan, adapter: Adapter, frames: Frames, statistics: dict[str, Statistics]) -> None:
     """Everything that can be known to fail, before anything is trained. Raises TrainError."""
     settings = plan.settings
-    if settings.symmetry:
-        check_two_sided(frames.channels, frames.cameras)
     tokenizer = load_tokenizer(plan.tokenizer) if plan.tokenizer else tiny_tokenizer.build()
-    check_prompts(frames, pipeline_for(adapter, plan.model, statistics), tokenizer)
+    for augmentation in plan.hooks(tokenizer).augmentations:
+        augmentation.check(frames.channels, frames.cameras)
+    check_prompts(frames, pipeline_for(adapter, plan.model, statistics, plan.conventions), tokenizer)
     check_room(Path(plan.folder), 20 * parameter_count(plan.model))
     if warmup_steps(settings) != settings.warmup:
         print(
@@ -147,14 +142,26 @@ def make_job(rank: int, plan: Plan) -> Job:
     tokenizer = load_tokenizer(plan.tokenizer) if plan.tokenizer else tiny_tokenizer.build()
     model = make_model(plan, tokenizer)
     frames = _frames(plan)
-    pipeline = pipeline_for(adapter, plan.model, statistics)
-    maker = ExampleMaker(frames, pipeline, tokenizer, plan.settings, labels_of(frames, plan.objects))
-    words = find_tokenizer(Path(plan.tokenizer)) if plan.tokenizer else None
-    objects = tuple(int(tokenizer.encode(f" {name}")[0]) for name in plan.objects)
-    lively = moving(frames.chunk, adapter.offset_mask)
-    sources = sources_of(plan.frames)
-    origin = f"the checkpoint {plan.init}" if plan.init else "random weights"
-    return Job(model, maker, adapter, statistics, folder, plan.settings, rank, sources, lively, words, objects, origin)
+    pipeline = pipeline_for(adapter, plan.model, statistics, plan.conventions)
+    hooks = plan.hooks(tokenizer)
+    fast = load_fast(plan.fast) if plan.fast else None
+    return Job(
+        model,
+        ExampleMaker(frames, pipeline, tokenizer, plan.settings, hooks, fast),
+        adapter,
+        statistics,
+        folder,
+        plan.settings,
+        rank,
+        sources_of(plan.frames),
+        moving(frames.chunk, adapter.offset_mask),
+        find_tokenizer(Path(plan.tokenizer)) if plan.tokenizer else None,
+        Path(plan.fast) if plan.fast else None,
+        f"the checkpoint {plan.init}" if plan.init else "random weights",
+        plan.conventions,
+        recipe_for(plan.settings.recipe, plan.origin),
+        hooks,
+    )
 
 
 def sources_of(roots: Sequence[str]) -> NDArray[np.int64]:
@@ -178,14 +185,16 @@ def make_model(plan: Plan, tokenizer: Tokenizer) -> Pi0:
     settings = plan.settings
     generator = torch.Generator().manual_seed(settings.seed)
     if plan.init:
-        model = load(plan.init).model.float()
-        if model.config != plan.model:
-            raise TrainError(
-                f"{plan.init}: its sizes are not those of this run; start from a checkpoint of the same sizes"
-            )
+        start = start_from(plan.init, plan.model, generator=generator)
+        model = start.model
+        for what, parts in (("drawn anew", start.drawn), ("left out", start.left)):
+            if parts:
+                print(f"{plan.init}: {what}: {', '.join(parts)}", flush=True)
     else:
         model = initialise(Pi0(plan.model), generator)
-        order_embeddings(model, tokenizer, generator)
+        prepare_start = plan.hooks(tokenizer).prepare
+        if prepare_start is not None:
+            prepare_start(model, tokenizer, generator)
     for stack in (model.siglip, model.gemma, getattr(model, "expert", None)):
         if stack is not None:
             stack.gradient_checkpointing = settings.gradient_checkpointing

@@ -13,7 +13,7 @@ RANGES: tuple[tuple[tuple[str, ...], float, float], ...] = (
     (("steps", "batch", "draws", "workers", "validate_every"), 1, 10**9),
     (("word_batch", "warmup", "language_steps", "prefix_rows", "lora_trunk", "lora_expert", "seed"), 0, 2**31),
     (("minutes", "weight_decay", "clip", "alpha", "save_every"), 0.0, 1e9),
-    (("grounding_weight", "word_weight", "patch_weight", "state_noise", "picture_noise"), 0.0, 1e9),
+    (("answer_weight", "word_weight", "state_noise", "picture_noise"), 0.0, 1e9),
     (("brightness", "contrast"), 0.0, 1.0),
     (("peak_rate", "final_rate"), 0.0, 1e9),
     (("prefix_chance", "still_weight"), 0.0, 1.0),
@@ -30,7 +30,9 @@ class TrainSettings:
     draws: noise draws on one prefix. workers: processes that share the batch (data parallel).
     alpha: weight of the flow loss (pi0.5: 10). language_steps: first steps with alpha = 0 (pi0.5's first stage).
     prefix_chance, prefix_rows: training-time real-time chunking, chance a step and most rows given clean.
-    insulate: knowledge insulation. precision: "bfloat16" computes in bfloat16 on float32 weights, or "float32".
+    recipe: "pi0_ros", "openpi" or "lerobot", "" for that of the project the start comes from (`train.recipe`).
+    answer_weight: of what is said beside the actions, and of pi0-FAST's actions.
+    insulate: knowledge insulation. device: where the network is. precision: "bfloat16" computes in bfloat16 on float32 weights, or "float32".
     lora: ranks for trunk and expert, 0 for full training.
     clip: largest norm of the gradient, 0: it is not clipped.
     still_weight: chance of a frame whose chunk stands still, against one that moves.
@@ -55,6 +57,8 @@ class TrainSettings:
     prefix_chance: float = 0.25
     prefix_rows: int = 6
     insulate: bool = False
+    recipe: str = ""
+    device: str = "cpu"
     precision: str = "bfloat16"
     gradient_checkpointing: bool = False
     lora_trunk: int = 0
@@ -63,10 +67,8 @@ class TrainSettings:
     brightness: float = 0.08
     contrast: float = 0.08
     picture_noise: float = 0.02
-    symmetry: bool = False
-    grounding_weight: float = 1.0
+    answer_weight: float = 1.0
     word_weight: float = 4.0
-    patch_weight: float = 1.0
     still_weight: float = 0.25
     validate_every: int = 250
     validation_share: float = 0.02

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pi0_ros.policy.adapter import Adapter, adapter_of_checkpoint
 from pi0_ros.policy.errors import PolicyError
-from pi0_ros.policy.normalize import Normalizer, Statistics, read_norm_stats
+from pi0_ros.policy.normalize import Statistics, read_norm_stats
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.frames import Frames
 from pi0_ros.train.statistics import frame_statistics
@@ -50,17 +50,15 @@ def _of_checkpoint(folder: Path, adapter: Adapter) -> Table:
     from pi0_ros.model.checkpoints import open_checkpoint
     from pi0_ros.policy.checkpoint import build_pipeline
 
-    opened = open_checkpoint(folder)
+    opened = open_checkpoint(folder, as_start=True)
+    if opened.origin == "paligemma":
+        raise TrainError("a PaliGemma has none")
     own = adapter_of_checkpoint(opened.folder / "config.json") if opened.origin == "pi0_ros" else None
     same = own is None or (own.state, own.actions) == (adapter.state, adapter.actions)
     if not same:
         raise TrainError("the checkpoint's are of other channels, signs or offsets than this policy YAML's")
     pipeline = build_pipeline(opened, adapter)
-    table = {"state": pipeline.state_norm.statistics, "actions": pipeline.action_norm.statistics}
-    method = {"quantile": "openpi_quantile", "zscore": "openpi_zscore"}[adapter.normalisation or "quantile"]
-    for values in table.values():
-        Normalizer(method, values)  # raises where the kind that the run needs is not there
-    return table
+    return {"state": pipeline.state_norm.statistics, "actions": pipeline.action_norm.statistics}
 
 
 def remarks(frames: Frames, adapter: Adapter, table: Table) -> list[str]:

@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch.distributed
 from torch.func import functional_call
 
 from pi0_ros.model import Pi0, merge_lora
+from pi0_ros.model.checkpoints import Conventions
 from pi0_ros.model.ema import Ema
 from pi0_ros.model.losses import FlowTargets, delayed_times, flow_times
 from pi0_ros.policy.adapter import Adapter
@@ -27,16 +28,18 @@ from pi0_ros.train.examples import ExampleMaker, Examples
 from pi0_ros.train.export import export
 from pi0_ros.train.frames import Frames
 from pi0_ros.train.health import Health
+from pi0_ros.train.hooks import Hooks
 from pi0_ros.train.interruption import Interruption
-from pi0_ros.train.objective import Objective, StepLoss
+from pi0_ros.train.objective import Objective, StepLoss, Weights
 from pi0_ros.train.precision import Float32Attention
+from pi0_ros.train.recipe import OURS, Recipe
 from pi0_ros.train.record import cut_back, draw_curves, read_lines, write_line
 from pi0_ros.train.settings import TrainSettings
 from pi0_ros.train.state import SoFar, load_state, save_state
 from pi0_ros.train.ticker import Ticker
-from pi0_ros.train.validate import chunk_error, subtask_accuracy
+from pi0_ros.train.validate import measured, subtask_accuracy
 
-CURVES = ("flow", "places", "words", "chunk_near")
+CURVES = ("flow", "answer", "words", "chunk_near")
 VALIDATED = 96  # frames a validation
 
 
@@ -45,7 +48,8 @@ class Job:
     """What is trained, from what, to where.
 
     sources: number of the dataset of each frame, and how lively each is, 0..1. tokenizer_file: None for the project's
-    own. objects: tokens of the words for what the frames' grounding is about. origin: what the weights were before.
+    own. fast_folder: of the action tokenizer, None without one. origin: what the weights were before. conventions: habits
+    of the project the start comes from, None for ours.
     """
 
     model: Pi0
@@ -58,8 +62,11 @@ class Job:
     sources: np.ndarray | None = None
     lively: np.ndarray | None = None
     tokenizer_file: Path | None = None
-    objects: tuple[int, ...] = ()
+    fast_folder: Path | None = None
     origin: str = "random weights"
+    conventions: Conventions | None = None
+    recipe: Recipe = OURS
+    hooks: Hooks = field(default_factory=Hooks)
 
 
 def split_episodes(frames: Frames, share: float, sources: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -90,11 +97,12 @@ class Trainer:
         self.chances = draw_chances(sources[self.train], lively, s.still_weight)
         told = job.maker.frames.high_task >= 0
         self.told = self.train[told[self.train]]
-        objects = job.objects if job.maker.labels is not None else ()
-        weights = (s.alpha, s.grounding_weight, s.word_weight, s.insulate, objects, s.patch_weight)
+        self.device = torch.device(s.device)
         torch.manual_seed(s.seed)
-        self.objective = Objective(job.model, job.maker.first_place, *weights)
-        self.optimizer = optim.make_optimizer(self.objective, s)
+        auxiliary = job.hooks.loss(job.model) if job.hooks.loss is not None else None
+        weights = Weights(s.alpha, s.answer_weight, s.word_weight, s.insulate, job.recipe.by_row)
+        self.objective = Objective(job.model, weights, auxiliary, job.hooks.token_loss).to(self.device)
+        self.optimizer = optim.make_optimizer(self.objective, s, job.recipe)
         self.ema = Ema(job.model, s.ema)
         self.so_far = load_state(job.folder, self.objective, self.optimizer, self.ema) or SoFar()
         self.started = time.monotonic()
@@ -153,26 +161,17 @@ class Trainer:
     def _one_step(self) -> tuple[StepLoss, bool]:
         """One optimiser step; its loss, and whether the gradient was finite (the step is left out where not)."""
         s, job = self.settings, self.job
-        rate = optim.learning_rate(s, self.step, self.progress())
+        rate = job.recipe.rate(s, self.step, self.progress())
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         rng, generator = step_streams(s.seed, job.rank, self.step)
         acting = job.maker.actions(rng.choice(self.train, s.batch, p=self.chances), rng)
         words = job.maker.words(rng.choice(self.told, s.word_batch), rng) if self._has_words() else None
-        flow = flow_targets(acting, s, rng, generator) if self.step >= s.language_steps else None
-        with Float32Attention():
-            loss = self._loss(acting, words, flow)
-        loss.total.backward()
-        parameters = [p for p in self.objective.parameters() if p.requires_grad]
-        for p in parameters:
-            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
-        optim.share_gradients(parameters)
-        norm = torch.nn.utils.clip_grad_norm_(parameters, s.clip or math.inf)
-        finite = bool(torch.isfinite(norm))
-        if finite:
-            self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.ema.decay = optim.ema_decay(s.ema, self.step)
+        flow = flow_targets(acting, s, rng, generator, job.recipe) if self.step >= s.language_steps else None
+        moved = (part if part is None else part.to(self.device) for part in (acting, words, flow))
+        loss = self._loss(*moved)
+        _, finite = optim.advance(loss.total, self.objective, self.optimizer, s.clip)
+        self.ema.decay = job.recipe.ema_decay(s.ema, self.step)
         self.ema.update(job.model)
         return loss, finite
 
@@ -182,11 +181,13 @@ class Trainer:
     def _loss(self, *batch: Any) -> StepLoss:
         if self.settings.precision == "float32":
             return self.objective(*batch)
-        if self.settings.gradient_checkpointing:  # layers run again in the backward pass, when no weights are swapped
-            with torch.autocast("cpu", dtype=torch.bfloat16):
+        on_cpu = self.device.type == "cpu"
+        if not on_cpu or self.settings.gradient_checkpointing:  # layers may run again when no weights are swapped
+            with torch.autocast(self.device.type, dtype=torch.bfloat16):
                 return self.objective(*batch)
         weights = optim.rounded(self.objective.named_parameters())
-        return functional_call(self.objective, weights, batch)
+        with Float32Attention():
+            return functional_call(self.objective, weights, batch)
 
     def _check(self, loss: float) -> None:
         """End a run that has diverged. Raises TrainError."""
@@ -226,6 +227,8 @@ class Trainer:
                 self._note(),
                 job.tokenizer_file,
                 origin=job.origin,
+                fast_folder=job.fast_folder,
+                conventions=job.conventions,
             )
         except OSError as problem:
             sentence = f"{job.folder}: state and checkpoint could not be written ({problem.strerror or problem})"
@@ -240,22 +243,29 @@ class Trainer:
 
 
 def flow_targets(
-    acting: Examples, settings: TrainSettings, rng: np.random.Generator, generator: torch.Generator
-) -> FlowTargets:
+    acting: Examples,
+    settings: TrainSettings,
+    rng: np.random.Generator,
+    generator: torch.Generator,
+    recipe: Recipe = OURS,
+) -> FlowTargets | None:
     """Noise and times of a step; with `prefix_chance` the first rows of each chunk are given (real-time chunking).
 
-    Rows behind an episode's end count nowhere: they were not shown.
+    Rows behind an episode's end count nowhere: they were not shown. None where the actions are text alone.
     """
     actions, s = acting.actions, settings
+    if actions is None or acting.valid is None:
+        return None
     batch, horizon, width = actions.shape
     noise = torch.randn((batch, s.draws, horizon, width), generator=generator)
     t = flow_times(torch.rand((batch, s.draws), generator=generator))
     shown = (torch.arange(horizon) < acting.valid[:, None]).float()[:, None].expand(-1, s.draws, -1)
+    dims = acting.dims if recipe.real_dims else None
     if rng.random() >= s.prefix_chance or s.prefix_rows < 1:
-        return FlowTargets(actions, noise, t, shown)
+        return FlowTargets(actions, noise, t, shown, dims)
     delay = torch.randint(0, s.prefix_rows + 1, t.shape, generator=generator)
     times, weight = delayed_times(t, delay, horizon)
-    return FlowTargets(actions, noise, times, weight * shown)
+    return FlowTargets(actions, noise, times, weight * shown, dims)
 
 
 class Reporter:
@@ -270,11 +280,11 @@ class Reporter:
 
     def note(self, loss: StepLoss, step: int, progress: float) -> None:
         """One step's losses."""
-        values = {f.name: float(getattr(loss, f.name).detach()) for f in fields(loss)}
+        values = {name: float(value.detach()) for name, value in loss.items().items()}
         for name, value in (values | {"count": 1.0}).items():
             self.sums[name] = self.sums.get(name, 0.0) + value
         if not self.job.rank:
-            rate = optim.learning_rate(self.job.settings, step, progress)
+            rate = self.job.recipe.rate(self.job.settings, step, progress)
             self.ticker.tick(time.monotonic(), step, values["total"], rate, progress)
 
     def report(self, now: SoFar, progress: float, skipped: int, averaged: Callable[[], Pi0]) -> float | None:
@@ -293,7 +303,7 @@ class Reporter:
             "step": now.step,
             "seconds": round(now.seconds, 1),
             "examples": now.examples,
-            "rate": optim.learning_rate(self.job.settings, now.step, progress),
+            "rate": self.job.recipe.rate(self.job.settings, now.step, progress),
             **{k: round(v / count, 5) for k, v in sums.items()},
             **({"skipped": skipped} if skipped else {}),
         }
@@ -309,7 +319,7 @@ class Reporter:
             return {}
         index = np.random.default_rng(1).choice(self.held, min(VALIDATED, len(self.held)), replace=False)
         model = averaged()
-        values = chunk_error(model, self.job.maker, index)
+        values = dict(measured(model, self.job.maker, index))
         told = index[self.job.maker.frames.high_task[index] >= 0]
         if len(told):
             values["subtasks"] = subtask_accuracy(model, self.job.maker, told)

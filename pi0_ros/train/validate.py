@@ -1,4 +1,4 @@
-"""How good the network is on frames it never saw: chunk error in robot units, places, subtasks."""
+"""How good the network is on frames it never saw: chunk error in robot units, tokens, subtasks."""
 
 from __future__ import annotations
 
@@ -11,33 +11,49 @@ from pi0_ros.model import PROMPT, Inputs, Pi0, Prefix
 from pi0_ros.model.sampling import integrate, time_grid
 from pi0_ros.model.text import generate_text
 from pi0_ros.train.examples import ExampleMaker, Examples, Index
-from pi0_ros.train.frames import PLACES
 
 
 @torch.no_grad()
-def chunk_error(model: Pi0, maker: ExampleMaker, index: Index, seed: int = 0) -> dict[str, float]:
+def measured(model: Pi0, maker: ExampleMaker, index: Index, seed: int = 0) -> dict[str, float]:
+    """What tells how good the network is on these frames: its chunks where it has an action expert, else its tokens,
+    and what an experiment measures."""
+    device = next(model.parameters()).device
+    examples = maker.actions(index).to(device)
+    prefix = model.prefix(examples.inputs)
+    more = maker.hooks.measure(model, prefix, examples) if maker.hooks.measure is not None else {}
+    if examples.actions is None:
+        return {"tokens": token_accuracy(model, prefix, examples), **more}
+    return {**chunk_error(model, maker, examples, np.asarray(index), seed), **more}
+
+
+def token_accuracy(model: Pi0, prefix: Prefix, examples: Examples) -> float:
+    """Share of the counted tokens that are the likeliest, each after the true ones before it; NaN where none counts."""
+    tokens, counts = examples.inputs.tokens, examples.counts
+    right = model.text_logits(prefix, tokens.shape[1]).argmax(-1) == tokens
+    return float(right[counts].float().mean()) if bool(counts.any()) else float("nan")
+
+
+def chunk_error(
+    model: Pi0, maker: ExampleMaker, examples: Examples, rows: np.ndarray, seed: int = 0
+) -> dict[str, float]:
     """Root mean square error of sampled chunks over all offset (arm) dimensions, first and second half of the rows.
 
-    Rows behind an episode's end do not count.
-
-    Also the share of named places that are right within 3/128 of the picture. Keys chunk_near, chunk_far [rad], placed.
+    Rows behind an episode's end do not count. Keys chunk_near, chunk_far [rad].
     """
-    examples = maker.actions(index)
-    prefix = model.prefix(examples.inputs)
-    correct = _places(model, prefix, examples, maker.first_place)
-    shape = (len(index), maker.pipeline.horizon, maker.pipeline.action_width)
-    noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    pipeline, device = maker.pipeline, next(model.parameters()).device
+    shape = (len(rows), pipeline.horizon, pipeline.action_width)
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(device)
     grid = time_grid(10, model.config.numerics.time_grid)
-    seen = model.prefix(prompt_only(examples.inputs))
-    sampled = integrate(lambda x, t: model.velocity(x, t, seen), noise, grid)
-    state = maker.frames.state[np.asarray(index)].astype(np.float64)
-    found = maker.pipeline.actions(sampled.numpy().astype(np.float64), state)
-    mask = np.array(maker.pipeline.delta) if any(maker.pipeline.delta) else np.ones(found.shape[-1], bool)
-    error = (found - maker.frames.chunk[np.asarray(index)])[..., mask]
-    shown = np.arange(error.shape[1]) < maker.frames.valid[np.asarray(index)][:, None]
+    seen, vector = model.prefix(prompt_only(examples.inputs)), examples.inputs.state
+    sampled = integrate(lambda x, t: model.velocity(x, t, seen, vector), noise, grid)
+    state = maker.frames.state[rows].astype(np.float64)
+    found = pipeline.actions(sampled.cpu().numpy().astype(np.float64), state)
+    mask = np.array(pipeline.delta) if any(pipeline.delta) else np.ones(found.shape[-1], bool)
+    error = (found - maker.frames.chunk[rows])[..., mask[: found.shape[-1]]]
+    shown = np.arange(error.shape[1]) < maker.frames.valid[rows][:, None]
     half = error.shape[1] // 2
     near, far = (error[:, part][shown[:, part]] for part in (slice(0, half), slice(half, None)))
-    return {"chunk_near": _rms(near), "chunk_far": _rms(far), "placed": correct}
+    return {"chunk_near": _rms(near), "chunk_far": _rms(far)}
 
 
 def prompt_only(inputs: Inputs) -> Inputs:
@@ -51,18 +67,11 @@ def _rms(values: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(values)))) if values.size else float("nan")
 
 
-def _places(model: Pi0, prefix: Prefix, examples: Examples, first: int) -> float:
-    tokens = examples.inputs.tokens
-    logits = model.text_logits(prefix, tokens.shape[1])[..., first : first + PLACES]
-    off = (logits.argmax(-1) + first - tokens).abs()[examples.counts]
-    return float((off <= 24).float().mean()) if len(off) else float("nan")
-
-
 @torch.no_grad()
 def subtask_accuracy(model: Pi0, maker: ExampleMaker, index: Index, longest: int = 16) -> float:
     """Share of frames whose generated subtask is the one wanted, word for word."""
     frames, rows = maker.frames, np.asarray(index)
-    asked = prompt_only(maker.words(rows).inputs)
+    asked = prompt_only(maker.words(rows).inputs).to(next(model.parameters()).device)
     said = [maker.tokenizer.decode(ids).strip() for ids in generate_text(model, asked, longest)]
     wanted = [frames.texts[t] for t in frames.high_target[rows]]
     return sum(a == b for a, b in zip(said, wanted, strict=True)) / max(len(rows), 1)

@@ -9,6 +9,7 @@ import pytest
 
 from pi0_ros.data.dataset import Dataset, DatasetWriter
 from pi0_ros.policy.adapter import load_adapter
+from pi0_ros.touch.localised import localised
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.from_dataset import frames_of
 
@@ -46,9 +47,9 @@ def test_chunks_hold_the_last_action_at_the_end_and_never_run_over_a_push(tmp_pa
 
 
 def test_places_and_words_come_along(tmp_path):
-    frames = frames_of(write(tmp_path / "d"), ADAPTER, size=16, horizon=4, episodes=[0])
+    frames = frames_of(write(tmp_path / "d"), ADAPTER, size=16, horizon=4, episodes=[0], facts=localised)
     assert frames.texts == ("touch the red block with the left arm",) and (frames.high_task == -1).all()
-    assert frames.grounding[0].tolist() == [516, 260, -1, -1, -1, -1, -1, 516, 260, -1, -1, -1, -1, -1]
+    assert frames.facts[0].tolist() == [516, 260, -1, -1, -1, -1, -1, 516, 260, -1, -1, -1, -1, -1]
 
 
 def test_a_missing_camera_is_named(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,29 +14,21 @@ import torch
 from pi0_ros.model import GemmaConfig, VisionConfig, flow_mean
 from pi0_ros.policy.adapter import load_adapter
 from pi0_ros.policy.tiny_tokenizer import build
-from pi0_ros.train import optim
+from pi0_ros.touch.hooks import TouchSettings, touch_hooks
 from pi0_ros.train.draw import draw_chances, step_streams
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.examples import ExampleMaker
 from pi0_ros.train.frames import Frames, join, load_frames, save_frames
-from pi0_ros.train.ordinal import number_ids, ordered_rows, place_ids
+from pi0_ros.train.hooks import no_hooks
+from pi0_ros.train.network import tiny_model
+from pi0_ros.train.recipe import OURS
 from pi0_ros.train.record import read_lines
-from pi0_ros.train.session import Plan, make_job, moving, pipeline_for, run, sources_of, tiny_model
+from pi0_ros.train.session import Plan, make_job, moving, pipeline_for, run, sources_of
 from pi0_ros.train.settings import TrainSettings
 from pi0_ros.train.statistics import frame_statistics, statistics_of
 from pi0_ros.train.trainer import Trainer, flow_targets, split_episodes
-from pi0_ros.train.vision import (
-    UNKNOWN,
-    held_patches,
-    labels_of,
-    looking_loss,
-    matching_loss,
-    pointing_loss,
-    reading_loss,
-)
 
 SIZE, HORIZON, COUNT = 32, 16, 24
-OBJECTS = ("red", "green", "blue", "yellow")
 STACK = GemmaConfig(width=32, depth=2, heads=2, kv_heads=1, head_dim=16, mlp=32)
 MODEL = replace(
     tiny_model(), vision=VisionConfig(32, 1, 2, 32, image_size=SIZE, patch=16), language=STACK, expert=STACK
@@ -59,7 +52,7 @@ def some_frames(seed: int = 0, count: int = COUNT) -> Frames:
         task=np.zeros(count, np.int32),
         high_task=np.ones(count, np.int32),
         high_target=rng.choice([0, 2], count).astype(np.int32),
-        grounding=rng.integers(0, 1024, (count, 19)).astype(np.int16),
+        facts=rng.integers(0, 1024, (count, 19)).astype(np.int16),
         episode=np.repeat(np.arange(4), count // 4).astype(np.int32),
         valid=rng.integers(HORIZON // 2, HORIZON + 1, count).astype(np.int32),
     )
@@ -75,12 +68,15 @@ def folder(tmp_path: Path) -> Path:
 def maker() -> ExampleMaker:
     frames, adapter = some_frames(), load_adapter("mobile_bimanual")
     pipeline = pipeline_for(adapter, MODEL, frame_statistics(frames, adapter.delta_mask))
-    return ExampleMaker(frames, pipeline, build(), SETTINGS, labels_of(frames, OBJECTS))
+    return ExampleMaker(frames, pipeline, build(), SETTINGS, touch_hooks(build(), TouchSettings()))
 
 
-def plan(folder: Path, **changes) -> Plan:
+TOUCH = partial(touch_hooks, settings=TouchSettings())
+
+
+def plan(folder: Path, hooks=TOUCH, **changes) -> Plan:
     settings = replace(SETTINGS, **changes)
-    return Plan((str(folder / "frames"),), "mobile_bimanual", MODEL, settings, str(folder / "run"))
+    return Plan((str(folder / "frames"),), "mobile_bimanual", MODEL, settings, str(folder / "run"), hooks=hooks)
 
 
 def test_frames_read_back_as_they_were_saved(folder):
@@ -127,15 +123,8 @@ def test_dimensions_that_hardly_move_are_not_blown_up():
     assert np.allclose(stats["q99"] - stats["q01"], 0.1)
 
 
-def test_numbers_start_with_neighbours_alike():
-    rows = ordered_rows(257, 64, torch.Generator().manual_seed(0))
-    near, far = (rows[100] * rows[101]).mean(), (rows[100] * rows[180]).mean()
-    assert near > 0.9 and abs(far) < 0.6
-    assert len(number_ids(build())) == 257 and len(place_ids(build())) == 1024
-
-
 def test_the_rate_warms_up_and_falls_to_its_end():
-    rates = [optim.learning_rate(SETTINGS, step, progress) for step, progress in ((0, 0.0), (1, 0.0), (5, 1.0))]
+    rates = [OURS.rate(SETTINGS, step, progress) for step, progress in ((0, 0.0), (1, 0.0), (5, 1.0))]
     assert rates[0] == SETTINGS.peak_rate / 2 and rates[1] == SETTINGS.peak_rate
     assert np.isclose(rates[2], SETTINGS.final_rate)
 
@@ -143,76 +132,6 @@ def test_the_rate_warms_up_and_falls_to_its_end():
 def test_validation_episodes_are_never_trained_on():
     train, held = split_episodes(some_frames(), 0.25)
     assert not set(some_frames().episode[train]) & set(some_frames().episode[held]) and len(held) == COUNT // 4
-
-
-def test_objects_are_labelled_only_where_something_is_known():
-    labels = labels_of(some_frames(), OBJECTS)
-    assert labels.known[:, 0].all() and labels.known[:, 1, 0].all() and not labels.known[:, 2].any()
-    assert not np.isnan(labels.place[labels.known]).any() and (labels.lit != UNKNOWN).all()
-    assert labels_of(replace(some_frames(), grounding=np.zeros((COUNT, 0), np.int16)), OBJECTS) is None
-
-
-def test_reading_loss_falls_to_almost_nothing_when_patches_say_the_truth():
-    place = torch.tensor([[[0.25, 0.75], [0.75, 0.25]]])
-    said, alike = torch.zeros(1, 4, 4), torch.zeros(1, 4, 2)
-    said[..., 0] = -20.0
-    said[0, 1], said[0, 2] = torch.tensor([20.0, 0.25, 0.75, 20.0]), torch.tensor([20.0, 0.75, 0.25, -20.0])
-    alike[0, 1, 0] = alike[0, 2, 1] = 20.0
-    known, lit = torch.ones(1, 2, dtype=torch.bool), torch.tensor([[1, 0]])
-    assert reading_loss(said, alike, place, known, lit) < 1e-3
-    assert reading_loss(said.flip(1), alike, place, known, lit) > 1
-    assert reading_loss(said, alike.flip(2), place, known, lit) > 1
-
-
-def test_every_camera_is_labelled_where_the_frames_say_so():
-    frames = some_frames()
-    told = np.random.default_rng(0).integers(0, 1024, (COUNT, 35)).astype(np.int16)
-    labels = labels_of(replace(frames, grounding=told), OBJECTS)
-    assert labels.known.all() and np.allclose(labels.place[:, 2, 3], told[:, 33:35] / 1024)
-    words = [frames.texts[t] for t in frames.task]
-    assert [OBJECTS[k] in text for k, text in zip(labels.named, words, strict=True) if k != UNKNOWN].count(False) == 0
-    assert np.allclose(labels.way, told[:, 4:7] / 1024)
-
-
-def test_matching_loss_falls_to_almost_nothing_when_only_the_named_patch_looks_at_its_word():
-    place, named = torch.tensor([[[0.25, 0.75], [0.75, 0.25]]]), torch.tensor([1])
-    looked = torch.full((1, 4), -9.0)
-    looked[0, 2] = 0.0
-    assert matching_loss(looked, place, named) < 1e-3
-    assert matching_loss(looked, place, 1 - named) > 1
-
-
-def test_looking_loss_counts_only_rows_that_have_a_patch_to_look_at():
-    place = torch.full((2, 2, 3, 2), torch.nan)
-    place[0, 1, 2] = torch.tensor([0.75, 0.25])
-    held = held_patches(place, torch.tensor([2, UNKNOWN]), 4)
-    assert held.nonzero().tolist() == [[0, 6]]
-    shares = torch.full((2, 3, 10), -9.0)
-    shares[0, :, 6] = 0.0
-    assert looking_loss(shares, held) == 0 < looking_loss(shares.roll(1, 2), held)
-    assert looking_loss(shares, held & False) == 0
-
-
-def test_the_trunk_learns_which_object_the_prompt_names(folder):
-    """A few steps on two frames are enough to see that the gradient reaches queries and keys of the early layer."""
-    run(plan(folder, steps=1))
-    trainer = Trainer(make_job(0, plan(folder)))
-    acting = trainer.job.maker.actions([0, 1])
-    trainer._loss(acting, None, None).matching.backward()
-    attention = trainer.job.model.gemma.layers[0].self_attn
-    assert attention.q_proj.weight.grad.abs().sum() > 0 and attention.k_proj.weight.grad.abs().sum() > 0
-
-
-def test_pointing_loss_falls_to_almost_nothing_when_the_named_patch_is_told():
-    place, way = torch.tensor([[0.25, 0.75]]), torch.tensor([[0.5, 0.6, 0.4]])
-    said = torch.zeros(1, 4, 4)
-    said[..., 0] = -20.0
-    said[0, 1] = torch.tensor([20.0, 0.0, 0.1, -0.1])
-    truth = pointing_loss(said, place, torch.ones(1, dtype=torch.bool), way)
-    wrong = pointing_loss(said.flip(1), place, torch.ones(1, dtype=torch.bool), way)
-    assert truth < 1e-3 < wrong
-    unseen = torch.full_like(place, torch.nan)
-    assert pointing_loss(said * 0 - 20, unseen, torch.ones(1, dtype=torch.bool), way) < 1e-3
 
 
 def test_a_run_writes_a_checkpoint_that_the_policy_loads(folder):
@@ -275,7 +194,7 @@ def flow_of(trainer, acting):
 
 def test_insulation_keeps_the_flow_loss_from_the_trunk(folder):
     run(plan(folder, steps=1))
-    trainer = Trainer(make_job(0, plan(folder, insulate=True, grounding_weight=0.0, patch_weight=0.0)))
+    trainer = Trainer(make_job(0, plan(folder, no_hooks, insulate=True, answer_weight=0.0)))
     acting = trainer.job.maker.actions([0, 1])
     loss = trainer._loss(acting, None, flow_of(trainer, acting))
     loss.flow.backward()

@@ -22,13 +22,13 @@ from pi0_ros.model.ema import Ema
 from pi0_ros.policy.adapter import load_adapter
 from pi0_ros.policy.normalize import Statistics, read_norm_stats, write_norm_stats
 from pi0_ros.sim.intervals import wilson
-from pi0_ros.train import optim
 from pi0_ros.train.draw import step_streams
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.frames import save_frames
 from pi0_ros.train.health import MOST_IN_A_ROW, Health
 from pi0_ros.train.interruption import Interruption
 from pi0_ros.train.prompt_check import check_prompts
+from pi0_ros.train.recipe import OURS, warmup_steps
 from pi0_ros.train.record import cut_back, draw_curves, read_lines, write_line
 from pi0_ros.train.run_folder import changed_settings, check_continues, locked, write_settings
 from pi0_ros.train.session import make_job, run
@@ -36,7 +36,6 @@ from pi0_ros.train.settings import TrainSettings
 from pi0_ros.train.start_statistics import choose, remarks
 from pi0_ros.train.state import SoFar, load_state, save_state
 from pi0_ros.train.statistics import frame_statistics, statistics_of
-from pi0_ros.train.symmetry import Change, changed_grounding, changed_text, check_two_sided
 from pi0_ros.train.ticker import Ticker, clock
 from pi0_ros.train.trainer import Trainer
 
@@ -252,13 +251,13 @@ def test_the_rate_is_openpis_warm_up_and_cosine_for_runs_of_any_length(steps):
             expected = first + (1e-3 - first) * step / 50
         else:
             expected = 3e-5 + (1e-3 - 3e-5) * 0.5 * (1 + math.cos(math.pi * (step - 50) / (steps - 50)))
-        assert optim.learning_rate(settings, step, step / steps) == pytest.approx(expected, rel=1e-9)
+        assert OURS.rate(settings, step, step / steps) == pytest.approx(expected, rel=1e-9)
 
 
 def test_a_warm_up_that_does_not_fit_is_shortened():
     short = replace(SETTINGS, steps=100, warmup=150)
-    assert optim.warmup_steps(short) == 10
-    rates = [optim.learning_rate(short, k, k / 100) for k in range(101)]
+    assert warmup_steps(short) == 10
+    rates = [OURS.rate(short, k, k / 100) for k in range(101)]
     assert max(rates) == pytest.approx(short.peak_rate) and rates[-1] == pytest.approx(short.final_rate)
     assert all(b <= a for a, b in itertools.pairwise(rates[10:]))
 
@@ -327,7 +326,7 @@ def test_a_channel_that_stood_still_is_not_blown_up_when_it_moves():
     assert abs(2 * (0.251 - stats["q01"][0]) / (stats["q99"][0] - stats["q01"][0]) - 1) < 0.1
 
 
-# Prompts, words, sides
+# Prompts
 
 
 def test_prompts_that_would_be_cut_are_refused_with_their_tasks(folder):
@@ -340,25 +339,6 @@ def test_prompts_that_would_be_cut_are_refused_with_their_tasks(folder):
         TrainError, match="24 of 24 frames have prompts of up to .* tokens, the network takes .*'pick up"
     ):
         check_prompts(frames, job.maker.pipeline, job.maker.tokenizer)
-
-
-def test_a_mirror_exchanges_whole_words_in_any_spelling():
-    mirror = Change(mirrored=True)
-    assert (
-        changed_text("Left arm: take the leftmost, left. LEFT!", mirror)
-        == "Right arm: take the rightmost, right. RIGHT!"
-    )
-    assert changed_text("the leftover", mirror) == "the leftover"
-    assert changed_text("touch the Red block.", Change(colours=(1, 0, 2, 3))) == "touch the Green block."
-
-
-def test_symmetry_works_without_places_and_refuses_robots_it_does_not_know():
-    empty = np.zeros(0, np.int16)
-    assert changed_grounding(empty, Change(True, (1, 0, 2, 3))).size == 0
-    check_two_sided(ADAPTER.action_channels, ("base", "left_wrist", "right_wrist"))
-    for channels in (("shoulder", "elbow"), ("left_waist", "right_waist"), ("left_joint1", "left_joint2")):
-        with pytest.raises(TrainError, match="--symmetry: how this robot looks in a mirror is not known"):
-            check_two_sided(channels, ("base",))
 
 
 # For the person who waits

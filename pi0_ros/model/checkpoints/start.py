@@ -57,6 +57,7 @@ def start_config(opened: Opened, kind: str = "", changes: Mapping[str, Any] | No
         raise CheckpointError(f"model {wanted!r} is not known; choose one of {', '.join(get_args(Kind))}")
     grown = opened.origin == "paligemma" or wanted != own.kind
     free = {"prompt_length", "horizon"} | ({"cameras", "action_dim"} if grown else set())
+    free |= {"action_dim"} if wanted == "pi0_fast" else set()
     fixed = sorted(set(changes) - free)
     if fixed:
         raise CheckpointError(f"{fixed[0].replace('_', ' ')} is the checkpoint's own ({getattr(own, fixed[0])})")

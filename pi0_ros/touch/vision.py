@@ -19,7 +19,7 @@ have to find both through the sentences of its text head, which takes an order o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -27,21 +27,21 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pi0_ros.train.frames import Frames
+from pi0_ros.touch.grounding import fractions, goal_of, grounding_of
+from pi0_ros.touch.symmetry import with_lamps
+from pi0_ros.train.hooks import Row
 
 UNKNOWN = -1
 PRESENCE_WEIGHT = 20.0  # of a patch that holds an object: most hold none
-HEAD = 7  # numbers of `Frames.grounding` before all objects: the target twice, and the way to it
-WAY = slice(4, HEAD)
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What is known about N frames of C cameras and K objects.
+    """What is known about one frame of C cameras and K objects.
 
-    place: float32 [N, C, K, 2] row and column in 0..1, NaN where the object is not seen there.
-    known: bool [N, C, K], whether `place` says all about that camera and object. lit: int8 [N, K]: 1, 0 or UNKNOWN.
-    named: int8 [N], the object of the instruction, or UNKNOWN. way: float32 [N, 3] in 0..1 (0.5: none), NaN: unknown.
+    place: float32 [C, K, 2] row and column in 0..1, NaN where the object is not seen there.
+    known: bool [C, K], whether `place` says all about that camera and object. lit: int8 [K]: 1, 0 or UNKNOWN.
+    named: int8, the object of the instruction, or UNKNOWN. way: float32 [3] in 0..1 (0.5: none), NaN: unknown.
     """
 
     place: NDArray[np.float32]
@@ -62,61 +62,45 @@ class Objects:
     way: Tensor
 
 
-def labels_of(frames: Frames, objects: Sequence[str]) -> Labels | None:
-    """Labels from the frames' own grounding and words; None where the frames have none.
+def labels_of(row: Row, objects: Sequence[str]) -> Labels | None:
+    """Labels of a row from its grounding and words; None where it has none.
 
-    `grounding` holds the target in the base picture, in the working wrist's, the way to it, all objects in the base
-    picture, whether their lamps are lit, and all objects in the other cameras. Where it says nothing of lamps,
-    high-level targets do: objects before the next one are lit, the next one is not. Where it says nothing of the other
-    cameras, the target alone is known there.
+    Where the grounding says nothing of lamps, the high-level target does: objects before the next one are lit, the next
+    one is not. Where it says nothing of the other cameras, the target alone is known there.
     """
-    count, kinds = len(frames), len(objects)
-    if not kinds or frames.grounding.shape[1] < HEAD + 2 * kinds:
-        return None
-    place = np.full((count, len(frames.cameras), kinds, 2), np.nan, np.float32)
-    known = np.zeros(place.shape[:3], bool)
-    place[:, 0] = _fractions(frames.grounding[:, HEAD : HEAD + 2 * kinds].reshape(count, kinds, 2))
-    known[:, 0] = True
-    goals = [_goal(text, objects, frames.cameras) for text in frames.texts]
-    others = frames.grounding[:, HEAD + 3 * kinds :]
-    if others.shape[1] == 2 * kinds * (len(frames.cameras) - 1):
-        place[:, 1:] = _fractions(others.reshape(count, -1, kinds, 2))
-        known[:] = True
-    else:
-        wrist = _fractions(frames.grounding[:, 2:4])
-        for index, goal in enumerate(goals):
-            told = np.flatnonzero(frames.task == index)
-            if goal is not None and len(told):
-                place[told, goal[1], goal[0]] = wrist[told]
-                known[told, goal[1], goal[0]] = True
-    named = np.array([UNKNOWN if goal is None else goal[0] for goal in goals], np.int8)[frames.task]
-    return Labels(place, known, _lamps(frames, objects), named, _fractions(frames.grounding[:, WAY]))
-
-
-def _lamps(frames: Frames, objects: Sequence[str]) -> NDArray[np.int8]:
     kinds = len(objects)
-    said = frames.grounding[:, HEAD + 2 * kinds : HEAD + 3 * kinds]
-    if said.shape[1] == kinds:
-        return np.where(said < 0, UNKNOWN, said > 512).astype(np.int8)
-    lit = np.full((len(frames), kinds), UNKNOWN, np.int8)
-    for index, text in enumerate(frames.texts):
-        asked = np.flatnonzero(frames.high_target == index)
-        next_one = next((k for k, name in enumerate(objects) if name in text.split()), kinds)
-        lit[np.ix_(asked, range(next_one))] = 1
-        lit[asked, next_one : next_one + 1] = 0
-    return lit
+    told = grounding_of(row.facts, kinds)
+    if told is None:
+        return None
+    told = with_lamps(told, row.high_target)
+    goal = goal_of(row.task, objects, row.cameras)
+    place = np.full((len(row.cameras), kinds, 2), np.nan, np.float32)
+    known = np.zeros(place.shape[:2], bool)
+    place[0], known[0] = fractions(told.blocks), True
+    if len(told.others) == len(row.cameras) - 1:
+        place[1:], known[:] = fractions(told.others), True
+    elif goal is not None:
+        place[goal[1], goal[0]], known[goal[1], goal[0]] = fractions(told.wrist), True
+    lit = np.where(told.lamps < 0, UNKNOWN, told.lamps > 512).astype(np.int8)
+    return Labels(place, known, lit, np.int8(UNKNOWN if goal is None else goal[0]), fractions(told.way))
 
 
-def _goal(text: str, objects: Sequence[str], cameras: Sequence[str]) -> tuple[int, int] | None:
-    """Object and wrist camera that an instruction names, as indices."""
-    words = text.split()
-    named = [k for k, name in enumerate(objects) if name in words]
-    wrists = [c for c, name in enumerate(cameras) if name.endswith("_wrist") and name.split("_")[0] in words]
-    return (named[0], wrists[0]) if named and wrists else None
+def unknown_labels(cameras: int, kinds: int) -> Labels:
+    """Labels of a row of which nothing is known."""
+    place = np.full((cameras, kinds, 2), np.nan, np.float32)
+    lit, way = np.full(kinds, UNKNOWN, np.int8), np.full(3, np.nan, np.float32)
+    return Labels(place, np.zeros((cameras, kinds), bool), lit, np.int8(UNKNOWN), way)
 
 
-def _fractions(places: NDArray[np.int16]) -> NDArray[np.float32]:
-    return np.where(places < 0, np.nan, places / 1024.0).astype(np.float32)
+def objects_of(rows: Sequence[Row], objects: Sequence[str]) -> Objects | None:
+    """Labels of a batch; None where nothing is known of any row."""
+    labels = [labels_of(row, objects) for row in rows]
+    if not any(labels):
+        return None
+    nothing = unknown_labels(len(rows[0].cameras), len(objects))
+    whole = [nothing if one is None else one for one in labels]
+    stacked = {f.name: np.stack([getattr(one, f.name) for one in whole]) for f in fields(Objects)}
+    return Objects(**{name: torch.from_numpy(values) for name, values in stacked.items()})
 
 
 def reading_loss(said: Tensor, alike: Tensor, place: Tensor, known: Tensor, lit: Tensor) -> Tensor:

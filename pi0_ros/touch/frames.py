@@ -25,13 +25,14 @@ from pi0_ros.sim.robot import SimRobot, state_vector
 from pi0_ros.sim.scene import Scene, sample_scene
 from pi0_ros.sim.tasks import DONE, TOUCH_ALL, next_subtask, parse_subtask, subtask_text
 from pi0_ros.sim.world import BLOCK_TOP, COLOURS, SIDES
-from pi0_ros.train.frames import Frames, place_number, save_frames
+from pi0_ros.touch.grounding import NONE, Grounding, place_number
+from pi0_ros.touch.symmetry import LIT, UNLIT
+from pi0_ros.train.frames import Frames, save_frames
 
 CAMERAS = ("base", "left_wrist", "right_wrist")
 TASK_CAMERA = "base"
 WRISTS = tuple(f"{side}_wrist" for side in SIDES)
 REACH = 0.8  # m: displacements of -REACH..REACH fill the location tokens
-LIT, UNLIT = 1020, 4
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class Recorder:
             "task": self.texts.index(text),
             "high_task": self.texts.index(TOUCH_ALL),
             "high_target": self.texts.index(next_subtask(self.sim)),
-            "grounding": grounding(self.sim, text),
+            "facts": grounding(self.sim, text).numbers(),
         }
 
 
@@ -132,27 +133,22 @@ def _scene(rng: np.random.Generator) -> Scene:
     return sample_scene(rng, lit_chance=float(rng.choice([0.0, 0.3, 0.6, 0.9])))
 
 
-def grounding(sim: SimRobot, text: str) -> NDArray[np.int16]:
-    """Where things are, in 1024ths [35]: target in the base picture (row, column), target in the working wrist's
-    picture, way from fingertip to target (forward, left, up in the robot's frame), all blocks in the base picture, then
-    their lamps: LIT or UNLIT where the block is in the base picture, then all blocks in each wrist's picture.
-
-    -1 where it cannot be said: out of the picture, or no target.
-    """
+def grounding(sim: SimRobot, text: str) -> Grounding:
+    """Where things are. NONE where it cannot be said: out of the picture, or no target."""
     goal = parse_subtask(text)
     tops = sim.block_positions
-    blocks = [place(sim, TASK_CAMERA, tops[c]) for c in COLOURS]
-    if goal is None:
-        head = [(-1, -1), (-1, -1), (-1, -1, -1)]
-    else:
+    blocks = np.array([place(sim, TASK_CAMERA, tops[c]) for c in COLOURS], np.int16)
+    target, wrist, way = (NONE, NONE), (NONE, NONE), (NONE, NONE, NONE)
+    if goal is not None:
         colour, side = goal
-        seen = (place(sim, TASK_CAMERA, tops[colour]), place(sim, f"{side}_wrist", tops[colour]))
+        target, wrist = place(sim, TASK_CAMERA, tops[colour]), place(sim, f"{side}_wrist", tops[colour])
         turn = sim.data.body("base_link").xmat.reshape(3, 3)
-        way = turn.T @ (tops[colour] - sim.data.body(f"{side}_tip").xpos)
-        head = [*seen, tuple(place_number(v / (2 * REACH) + 0.5) for v in way)]
-    lamps = [(-1 if spot[0] < 0 else LIT if c in sim.lit else UNLIT,) for c, spot in zip(COLOURS, blocks, strict=True)]
-    wrists = [place(sim, camera, tops[c]) for camera in WRISTS for c in COLOURS]
-    return np.array([n for part in (*head, *blocks, *lamps, *wrists) for n in part], np.int16)
+        away = turn.T @ (tops[colour] - sim.data.body(f"{side}_tip").xpos)
+        way = tuple(place_number(v / (2 * REACH) + 0.5) for v in away)
+    lamps = [NONE if spot[0] < 0 else LIT if c in sim.lit else UNLIT for c, spot in zip(COLOURS, blocks, strict=True)]
+    others = [[place(sim, camera, tops[c]) for c in COLOURS] for camera in WRISTS]
+    arrays = (np.array(v, np.int16) for v in (target, wrist, way, blocks, lamps, others))
+    return Grounding(*arrays)
 
 
 def place(sim: SimRobot, camera: str, point: NDArray[np.float64]) -> tuple[int, int]:

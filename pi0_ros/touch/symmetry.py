@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pi0_ros.touch.grounding import NONE, PLACES, Grounding, grounding_of
 from pi0_ros.train.errors import TrainError
-from pi0_ros.train.vision import Labels
+from pi0_ros.train.hooks import Purpose, Row
 
 COLOURS = {
     "red": (0.85, 0.06, 0.06),
@@ -23,6 +24,7 @@ COLOURS = {
     "yellow": (0.98, 0.82, 0.05),
 }
 _TURNED = ("joint1", "joint4", "joint6", "base_vy", "base_wz")  # axes in the mirror plane: their angle changes sign
+LIT, UNLIT = 1020, 4  # of a lamp, as the grounding keeps it
 _BASE = np.array(list(COLOURS.values()), np.float32)
 
 
@@ -111,37 +113,73 @@ def changed_vector(values: NDArray, channels: Sequence[str], change: Change) -> 
     return values[..., _other(channels)] * signs
 
 
-def changed_grounding(numbers: NDArray[np.int16], change: Change) -> NDArray[np.int16]:
-    """The first 19 numbers of `Frames.grounding` in the changed scene."""
-    numbers = numbers[:19]
-    if len(numbers) < 19:  # nothing is known of the places
-        return numbers
-    result = numbers.copy()
-    kinds = len(COLOURS)
-    if change.colours is not None:
-        for k, j in enumerate(change.colours):
-            result[7 + 2 * j : 9 + 2 * j] = numbers[7 + 2 * k : 9 + 2 * k]
-            result[7 + 2 * kinds + j] = numbers[7 + 2 * kinds + k]
-    if change.mirrored:
-        across = [1, 3, 5, *range(8, 7 + 2 * kinds, 2)]
-        result[across] = np.where(result[across] < 0, -1, 1024 - result[across])
-    return result
-
-
-def changed_labels(labels: Labels, row: int, cameras: Sequence[str], change: Change) -> Labels:
-    """One row of the labels in the changed scene, without the leading dimension."""
-    place, known, lit = labels.place[row], labels.known[row], labels.lit[row]
-    named, way = int(labels.named[row]), labels.way[row]
+def changed_grounding(known: Grounding, cameras: Sequence[str], change: Change) -> Grounding:
+    """Where things are in the changed scene. Columns and the way to the left change sides, colours their places."""
     if change.colours is not None:
         source = np.argsort(change.colours)
-        place, known, lit = place[:, source], known[:, source], lit[source]
-        named = change.colours[named] if named >= 0 else named
-    if change.mirrored:
-        order = _other(cameras)
-        place, known = place[order].copy(), known[order]
-        place[..., 1] = 1.0 - place[..., 1]
-        way = np.array([way[0], 1.0 - way[1], way[2]], np.float32)
-    return Labels(place, known, lit, np.asarray(named), way)
+        known = replace(known, blocks=known.blocks[source], lamps=known.lamps[source], others=known.others[:, source])
+    if not change.mirrored:
+        return known
+    others = known.others
+    if len(others) == len(cameras) - 1:
+        others = others[[k - 1 for k in _other(cameras)[1:]]]
+    left = known.way[1:2]
+    return replace(
+        known,
+        target=_across(known.target),
+        wrist=_across(known.wrist),
+        way=np.concatenate([known.way[:1], np.where(left < 0, left, PLACES - left), known.way[2:]]),
+        blocks=_across(known.blocks),
+        others=_across(others),
+    )
+
+
+def _across(places: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Places [..., 2] in the mirrored picture: the column from the other side."""
+    rows, columns = places[..., :1], places[..., 1:]
+    return np.concatenate([rows, np.where(columns < 0, columns, PLACES - columns)], axis=-1)
+
+
+def changed_row(row: Row, change: Change, purpose: Purpose) -> Row:
+    """The row in the changed scene. Lamps that only the words told are written down first: the words change.
+
+    Colours are not exchanged in what is told next, where the rule does not say what would be told then.
+    """
+    known = grounding_of(row.facts)
+    if purpose is Purpose.TELL and (known is None or not exchangeable(known, row.high_target, change)):
+        change = replace(change, colours=None)
+    target = changed_text(row.high_target, change)
+    facts = row.facts
+    if known is not None:
+        if purpose is Purpose.TELL and change.colours is not None:
+            target = changed_text(ordered_target(known, change.colours) or "", Change(change.mirrored))
+        facts = changed_grounding(with_lamps(known, row.high_target), row.cameras, change).numbers()
+    return replace(
+        row,
+        pictures=changed_pictures(row.pictures, row.cameras, change),
+        state=changed_vector(row.state, row.channels, change),
+        chunk=changed_vector(row.chunk, row.channels, change),
+        task=changed_text(row.task, change),
+        high_target=target,
+        facts=facts,
+    )
+
+
+def exchangeable(known: Grounding, target: str, change: Change) -> bool:
+    """Whether what is told next is known after exchanging colours: where the rule gives what was recorded."""
+    return ordered_target(known) == target and ordered_target(known, change.colours) is not None
+
+
+@dataclass(frozen=True)
+class Symmetry:
+    """The augmentation: a change drawn for every row."""
+
+    def check(self, channels: Sequence[str], cameras: Sequence[str]) -> None:
+        """Raises TrainError where mirroring is not known for a robot."""
+        check_two_sided(channels, cameras)
+
+    def __call__(self, row: Row, purpose: Purpose, rng: np.random.Generator) -> Row:
+        return changed_row(row, draw_change(rng), purpose)
 
 
 def _other(names: Sequence[str]) -> list[int]:
@@ -158,16 +196,17 @@ def _other(names: Sequence[str]) -> list[int]:
 NEAR_MIDDLE = 40  # 1024ths of the base picture in which it is not clear on whose side an object lies
 
 
-def ordered_target(numbers: NDArray[np.int16], colours: Sequence[int] | None = None) -> str | None:
-    """What "touch every block" asks for next in a frame's `grounding`: the first colour whose lamp is off, with the arm on
-    whose side it lies. None where a lamp is hidden or the side is not clear. `colours`: exchanged before."""
+def ordered_target(known: Grounding, colours: Sequence[int] | None = None) -> str | None:
+    """What "touch every block" asks for next: the first colour whose lamp is off, with the arm on whose side it lies.
+
+    None where a lamp is hidden or the side is not clear. `colours`: exchanged before.
+    """
     kinds = len(COLOURS)
-    lamps = numbers[7 + 2 * kinds : 7 + 3 * kinds]
-    if len(lamps) < kinds or (lamps < 0).any():
+    if (known.lamps < 0).any():
         return None
     for colour, k in enumerate(np.argsort(range(kinds) if colours is None else colours)):
-        if lamps[k] < 512:
-            column = int(numbers[8 + 2 * k])
+        if known.lamps[k] < 512:
+            column = int(known.blocks[k, 1])
             side = "left" if column < 512 else "right"
             return (
                 None
@@ -175,3 +214,15 @@ def ordered_target(numbers: NDArray[np.int16], colours: Sequence[int] | None = N
                 else f"touch the {list(COLOURS)[colour]} block with the {side} arm"
             )
     return "done"
+
+
+def with_lamps(known: Grounding, target: str) -> Grounding:
+    """With the lamps that what is asked for next tells, where none is told: those before it are lit, it is not."""
+    if (known.lamps >= 0).any() or not target:
+        return known
+    names = list(COLOURS)
+    following = next((k for k, name in enumerate(names) if name in target.split()), len(names))
+    lamps = np.full(len(names), NONE, np.int16)
+    lamps[:following] = LIT
+    lamps[following : following + 1] = UNLIT
+    return replace(known, lamps=lamps)

@@ -1,0 +1,6 @@
+"""The experiment of touching coloured blocks: what a small network without pre-training needs beside the common recipe.
+
+Mirrored and recoloured scenes (`symmetry`), answers that say where things are (`grounding`), losses that teach patches
+to tell (`vision`), embeddings of numbers in order (`ordinal`), and frames straight from the simulator (`frames`).
+`hooks.touch_hooks` hands all of it to the trainer, which knows none of it.
+"""

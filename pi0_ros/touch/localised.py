@@ -1,0 +1,40 @@
+"""Where things are in a recorded dataset, from its `localisation` column."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pi0_ros.data.dataset import Dataset
+from pi0_ros.touch.grounding import NONE, Grounding, place_number
+
+
+def localised(dataset: Dataset, row: int) -> NDArray[np.int16]:
+    """`Frames.facts` from a dataset's `localisation`; the way to the target and lamps are not known there."""
+    if "localisation" not in dataset.features:
+        return np.zeros(0, np.int16)
+    names = [n.split(".") for n in dataset.features["localisation"]["names"]]
+    values = dataset.column("localisation")[row]
+    seen = {(camera, thing, kind): float(v) for (camera, thing, kind), v in zip(names, values, strict=True)}
+    things = list(dict.fromkeys(thing for _, thing, _ in names))
+    text = dataset.task_of(row).split()
+    target = next((t for t in things if t in text), None)
+    wrist = next((c for c, _, _ in names if c.endswith("_wrist") and c.split("_")[0] in text), None)
+    cameras = list(dict.fromkeys(camera for camera, _, _ in names))
+    places = lambda camera: [_spot(seen, camera, thing) for thing in things]
+    known = Grounding(
+        target=np.array(_spot(seen, "base", target), np.int16),
+        wrist=np.array(_spot(seen, wrist, target), np.int16),
+        way=np.full(3, NONE, np.int16),
+        blocks=np.array(places("base"), np.int16),
+        lamps=np.full(len(things), NONE, np.int16),
+        others=np.array([places(camera) for camera in cameras[1:]], np.int16),
+    )
+    return known.numbers()
+
+
+def _spot(seen: dict[tuple[str, str, str], float], camera: str | None, thing: str | None) -> list[int]:
+    """Row and column of a thing in a picture in 1024ths, -1 where it is not seen."""
+    if camera is None or thing is None or seen.get((camera, thing, "visible"), 0.0) < 0.5:
+        return [-1, -1]
+    return [place_number(seen[(camera, thing, kind)]) for kind in ("y", "x")]

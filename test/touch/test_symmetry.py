@@ -1,0 +1,173 @@
+"""Mirroring and exchanging colours: applied to the simulator's own pictures they give what the simulator draws."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pi0_ros.policy.adapter import load_adapter
+from pi0_ros.touch.grounding import grounding_of
+from pi0_ros.touch.symmetry import (
+    COLOURS,
+    Change,
+    changed_grounding,
+    changed_pictures,
+    changed_row,
+    changed_text,
+    changed_vector,
+    check_two_sided,
+    ordered_target,
+)
+from pi0_ros.touch.vision import labels_of
+from pi0_ros.train.errors import TrainError
+from pi0_ros.train.hooks import Purpose, Row
+
+CAMERAS = ("base", "left_wrist", "right_wrist")
+EXCHANGE = (1, 2, 3, 0)
+
+
+@pytest.fixture(scope="module")
+def sim():
+    pytest.importorskip("mujoco", reason="the simulator is not installed")
+    from pi0_ros.robot import load_robot
+    from pi0_ros.sim.robot import SimRobot
+
+    robot = SimRobot(load_robot("mobile_bimanual"))
+    yield robot
+    robot.close()
+
+
+@pytest.fixture(scope="module")
+def scene(sim):
+    from pi0_ros.sim.scene import sample_scene
+
+    return sample_scene(np.random.default_rng(3), 0.4)
+
+
+def drawn(sim, scene) -> np.ndarray:
+    sim.load(scene)
+    return np.stack([sim.render(c, 96) for c in CAMERAS])
+
+
+def test_a_mirrored_picture_is_the_picture_of_the_mirrored_scene(sim, scene):
+    names = sim.robot.channel_names
+    start = changed_vector(np.array([scene.start.get(c, 0.0) for c in names]), names, Change(True))
+    blocks = {c: (x, -y, -yaw) for c, (x, y, yaw) in scene.blocks.items()}
+    there = {c: float(v) for c, v in zip(names, start, strict=True) if c in scene.start}
+    mirrored = type(scene)(blocks, scene.lit, (scene.base[0], -scene.base[1], -scene.base[2]), there)
+    made = changed_pictures(drawn(sim, scene), CAMERAS, Change(True)).astype(int)
+    assert np.abs(made - drawn(sim, mirrored)).mean() < 1.0
+
+
+def test_an_exchange_of_colours_is_the_picture_of_the_exchanged_scene(sim, scene):
+    names = list(COLOURS)
+    blocks = {names[EXCHANGE[k]]: scene.blocks[names[k]] for k in range(4)}
+    lit = frozenset(names[EXCHANGE[names.index(c)]] for c in scene.lit)
+    wanted = drawn(sim, type(scene)(blocks, lit, scene.base, scene.start))
+    made = changed_pictures(drawn(sim, scene), CAMERAS, Change(False, EXCHANGE)).astype(int)
+    assert np.abs(made - wanted).mean() < 0.2
+
+
+def test_words_follow_the_picture():
+    text = "touch the red block with the left arm"
+    assert changed_text(text, Change(True, EXCHANGE)) == "touch the green block with the right arm"
+    assert changed_text(text, Change()) == text
+
+
+def test_mirroring_twice_changes_nothing():
+    channels = ("left_joint1", "left_joint2", "right_joint1", "right_joint2", "base_vx", "base_wz", "lift")
+    values = np.arange(7.0) + 1
+    once = changed_vector(values, channels, Change(True))
+    assert once.tolist() == [-3, 4, -1, 2, 5, -6, 7]
+    assert np.array_equal(changed_vector(once, channels, Change(True)), values)
+    known = grounding_of(np.arange(4, 4 + 35 * 8, 8))
+    twice = changed_grounding(changed_grounding(known, CAMERAS, Change(True)), CAMERAS, Change(True))
+    assert np.array_equal(twice.numbers(), known.numbers())
+
+
+def row(numbers, task="touch the red block with the left arm", target="") -> Row:
+    """A moment of which only words and places matter."""
+    channels = load_adapter("mobile_bimanual").action_channels
+    values = np.arange(len(channels), dtype=float)
+    pictures = np.zeros((3, 8, 8, 3), np.uint8)
+    facts = np.asarray(numbers, np.int16)
+    return Row(pictures, CAMERAS, values, values[None], channels, task, "touch every block", target, facts)
+
+
+def test_places_and_lamps_move_to_the_new_colour():
+    numbers = np.arange(19)
+    changed = changed_grounding(grounding_of(numbers), CAMERAS, Change(False, EXCHANGE)).numbers()
+    assert changed[9:11].tolist() == [7, 8] and changed[16] == 15
+
+
+def test_labels_of_a_changed_scene_are_where_its_objects_are():
+    numbers = np.r_[100, 200, 300, 400, 614, 717, 410, [80, 90, 160, 170, 240, 250, 320, 330], 1020, 4, 4, 4]
+    before = labels_of(row(numbers), tuple(COLOURS))
+    moved = changed_row(row(numbers), Change(True, EXCHANGE), Purpose.ACT)  # red, at the left, is green, at the right
+    after = labels_of(moved, tuple(COLOURS))
+    assert moved.task == "touch the green block with the right arm"
+    assert (before.named, after.named) == (0, 1) and after.lit.tolist() == [0, 1, 0, 0]
+    assert before.known[1].tolist() == [True, False, False, False] and before.known[1:].sum() == 1
+    assert after.known[2].tolist() == [False, True, False, False] and after.known[1:].sum() == 1
+    assert np.allclose(after.place[2, 1], (300 / 1024, 1 - 400 / 1024))
+    assert np.allclose(after.place[0, 1], (80 / 1024, 1 - 90 / 1024))
+    assert np.allclose(after.way, (614 / 1024, 1 - 717 / 1024, 410 / 1024))
+
+
+def test_places_in_the_wrists_pictures_change_sides_with_the_pictures():
+    numbers = np.r_[np.full(19, 100), np.arange(200, 208), np.arange(300, 308)]
+    after = labels_of(changed_row(row(numbers), Change(True), Purpose.ACT), tuple(COLOURS))
+    assert np.allclose(after.place[1, 0], (300 / 1024, 1 - 301 / 1024))
+    assert np.allclose(after.place[2, 3], (206 / 1024, 1 - 207 / 1024)) and after.known.all()
+
+
+def test_what_is_told_next_changes_its_colours_only_where_the_rule_knows_it():
+    numbers = np.full(19, 100)
+    numbers[15:19] = (1020, 4, 1020, 4)  # red and blue are lit
+    told = row(numbers, target="touch the green block with the left arm")
+    assert (
+        changed_row(told, Change(False, (3, 0, 1, 2)), Purpose.TELL).high_target
+        == "touch the red block with the left arm"
+    )
+    other = row(numbers, target="touch the yellow block with the left arm")  # not what the rule says
+    assert (
+        changed_row(other, Change(True, (3, 0, 1, 2)), Purpose.TELL).high_target
+        == "touch the yellow block with the right arm"
+    )
+
+
+def test_lamps_that_only_words_told_keep_their_objects_when_colours_are_exchanged():
+    numbers = np.r_[np.full(15, 100), [-1, -1, -1, -1]]
+    told = row(numbers, target="touch the green block with the left arm")  # red is lit, green is not
+    lit = labels_of(changed_row(told, Change(False, EXCHANGE), Purpose.ACT), tuple(COLOURS)).lit
+    assert labels_of(told, tuple(COLOURS)).lit.tolist() == [1, 0, -1, -1] and lit.tolist() == [-1, 1, 0, -1]
+
+
+def test_the_next_target_is_the_first_colour_unlit_with_the_arm_of_its_side():
+    numbers = np.full(19, 100, np.int16)
+    numbers[15:19] = (1020, 4, 1020, 4)
+    numbers[10] = 900  # green lies on the right
+    assert ordered_target(grounding_of(numbers)) == "touch the green block with the right arm"
+    assert ordered_target(grounding_of(numbers), (3, 0, 1, 2)) == "touch the red block with the right arm"
+    numbers[10] = 520
+    assert ordered_target(grounding_of(numbers)) is None
+    numbers[15:19] = 1020
+    assert ordered_target(grounding_of(numbers)) == "done"
+
+
+def test_a_mirror_exchanges_whole_words_in_any_spelling():
+    mirror = Change(mirrored=True)
+    assert (
+        changed_text("Left arm: take the leftmost, left. LEFT!", mirror)
+        == "Right arm: take the rightmost, right. RIGHT!"
+    )
+    assert changed_text("the leftover", mirror) == "the leftover"
+    assert changed_text("touch the Red block.", Change(colours=(1, 0, 2, 3))) == "touch the Green block."
+
+
+def test_symmetry_works_without_places_and_refuses_robots_it_does_not_know():
+    assert changed_row(row([]), Change(True, (1, 0, 2, 3)), Purpose.ACT).facts.size == 0
+    check_two_sided(load_adapter("mobile_bimanual").action_channels, CAMERAS)
+    for channels in (("shoulder", "elbow"), ("left_waist", "right_waist"), ("left_joint1", "left_joint2")):
+        with pytest.raises(TrainError, match="--symmetry: how this robot looks in a mirror is not known"):
+            check_two_sided(channels, ("base",))

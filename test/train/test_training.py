@@ -193,7 +193,7 @@ def flow_of(trainer, acting):
 
 
 def test_insulation_keeps_the_flow_loss_from_the_trunk(folder):
-    run(plan(folder, steps=1))
+    run(plan(folder, no_hooks, steps=1))
     trainer = Trainer(make_job(0, plan(folder, no_hooks, insulate=True, answer_weight=0.0)))
     acting = trainer.job.maker.actions([0, 1])
     loss = trainer._loss(acting, None, flow_of(trainer, acting))

@@ -56,3 +56,69 @@ def test_an_end_that_is_kept_stays_the_same_while_the_executor_tells_of_the_plan
     for other in ((there, False, 10.0), (there, True, 0.1), (Situation(0.0, "hold", 7, 1, 1.0), True, 10.0)):
         assert planning.finished(chunk(2, [0.4, 0.1]), kept, *other) is None
     assert planning.finished(chunk(2, [0.4, 0.1]), kept, Situation(0.0, "autonomy", 8, 1, 1.0), True, 10.0) is None
+
+
+def running(period=0.2, rows=6, start=50.0):
+    """Channel a rises by 0.1 a row from 0.5 on, b by -0.3 from 0: row k is for 50 + 0.2 k."""
+    k = np.arange(rows)
+    return Chunk(start, period, ("a", "b"), np.stack([0.5 + 0.1 * k, -0.3 * k], axis=1), 4, 7, "policy")
+
+
+def test_rows_of_the_running_plan_are_looked_up_at_the_next_plans_period():
+    found = planning.running_rows(running(), 50.25, 0.1, 5)
+    at = np.array([0.25, 0.35, 0.45, 0.55, 0.65]) / 0.2
+    np.testing.assert_allclose(found, np.stack([0.5 + 0.1 * at, -0.3 * at], axis=1))
+    # Only while it lasts: its last row is for 51.0.
+    assert len(planning.running_rows(running(), 50.75, 0.1, 9)) == 3
+    np.testing.assert_allclose(planning.running_rows(running(), 51.0, 0.1, 9), [[1.0, -1.5]])
+    # And only from its start on.
+    np.testing.assert_allclose(planning.running_rows(running(), 49.95, 0.1, 2), [[0.525, -0.075]])
+
+
+def told(same=True, latency=0.25, replan=0.45, stamp=50.2, horizon=10, period=0.1):
+    return planning.prefix(running(), stamp, period, horizon, latency, replan, same)
+
+
+def test_rows_that_pass_before_the_next_plan_can_be_used_are_certain_and_the_rest_is_guidance():
+    found = told()
+    assert (found.delay_rows, found.execution_rows, found.names) == (3, 5, ("a", "b"))
+    at = 1.0 + 0.5 * np.arange(9)  # 50.2 .. 51.0
+    np.testing.assert_allclose(found.values, np.stack([0.5 + 0.1 * at, -0.3 * at], axis=1))
+
+
+def test_of_another_prompts_plan_only_the_certain_rows_are_told():
+    np.testing.assert_allclose(told(same=False).values, told().values[:3])
+
+
+def test_a_slow_policy_runs_its_plan_for_at_least_its_delay():
+    assert told(latency=0.42, replan=0.2).execution_rows == 5
+
+
+def test_nothing_is_told_before_the_plan_begins_or_when_it_ends_too_soon_or_the_delay_is_half_a_plan():
+    assert told(stamp=49.9) is None
+    assert told(stamp=50.75) is None and told(stamp=50.65) is not None  # 3 rows are left, then 4
+    assert told(latency=0.45, horizon=9) is None and told(latency=0.45, horizon=10) is not None
+    assert told(latency=0.0) is None
+
+
+def test_a_share_of_latencies_is_not_exceeded():
+    kept = planning.Latency()
+    assert kept.quantile(0.95) == 0.0
+    for k in range(60):
+        kept.add(1.0 if k < 10 else 0.01 * (k - 9))  # the first ten are forgotten: 0.01 .. 0.50 stay
+    assert kept.quantile(0.0) == pytest.approx(0.01) and kept.quantile(0.5) == pytest.approx(0.26)
+    assert kept.quantile(0.95) == pytest.approx(0.48) and kept.quantile(1.0) == pytest.approx(0.50)
+
+
+def test_a_plan_is_renewed_no_sooner_than_it_takes_to_make_and_its_age_counts():
+    assert not asked(since=0.04, left=0.01) and asked(since=0.06, left=0.01)
+    now = Situation(heard=19.8, mode="autonomy", epoch=3, plan_sequence=1, plan_left=0.45)  # 0.2 s ago, 0.25 s are left
+    assert not due(TABLE, now, 20.0, 19.9, 3, False, 0.05)
+    assert due(TABLE, now, 20.0, 19.79, 3, False, 0.2)
+    assert not due(TABLE, Situation(20.1, "autonomy", 3, 1, 0.2), 20.0, 19.7, 3, False, 0.05)
+
+
+def test_what_is_kept_rests_where_the_plan_ends_and_a_base_stands():
+    kept = planning.stay(running(), 60.0, np.array([False, True]))
+    assert kept.start == 60.0 and kept.values.shape == (6, 2)
+    np.testing.assert_allclose(kept.values, [[1.0, 0.0]] * 6)

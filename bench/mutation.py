@@ -1,0 +1,393 @@
+"""Plants small slips in a package, one at a time, and counts which the tests notice.
+
+`python -m bench mutation --package control --n 200 --seed 1` draws slips, plants each in a copy of the checkout (never in
+the checkout itself), and runs the tests that execute the changed function, quickest first, until one fails. It prints
+`killed` or `survived` with file:line and the changed line, and writes everything to --json. `--planted` plants the faults
+of planted_faults.toml instead: slips that once went unnoticed, which a named test must notice. Slips that change nothing
+stand in equivalent_mutants.toml with the reason, and are left out.
+
+Which test runs which function is recorded first, and again where a test file has changed. A module's top level, and what
+runs in another process, counts for the tests that name the module. Tests that fail or are skipped unchanged are left out.
+mutmut and cosmic-ray were tried: neither samples, neither finds the built messages, which share the package's name, and
+both run everything for each slip.
+"""
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench._mutants import Mutant, mutants, sample
+
+ROOT = Path(__file__).resolve().parent.parent
+HERE = Path(__file__).resolve().parent
+# Where the tests of a package lie that are not in the folder of its name.
+OTHER_FOLDERS = {"data": ("datasets",)}
+HEAVY = {
+    "model": ("torch",), "policy": ("torch",), "train": ("torch",), "data": ("pyarrow", "av"), "sim": ("mujoco",),
+    "ros": ("rclpy",), "nodes": ("rclpy", "torch"),
+}  # fmt: skip
+SLOWEST = 60.0  # [s of work] the tests of one slip together; what they do not notice in that time has survived
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one slip; `by` is the test that noticed it."""
+
+    file: str
+    line: int
+    kind: str
+    before: str
+    after: str
+    result: str  # killed, survived, no test, timeout
+    by: str
+    tests: int
+    seconds: float
+    name: str = ""
+
+
+# ---------------------------------------------------------------- which tests
+
+
+def package_files(package: str, modules: Sequence[str]) -> list[Path]:
+    """The modules of a package that slips are planted in; Triton kernels run on no CPU."""
+    found = [f for f in (ROOT / "pi0_ros" / package).rglob("*.py") if f.name != "triton_kernels.py"]
+    return [f for f in found if not modules or any(str(f.relative_to(ROOT)).endswith(m) for m in modules)]
+
+
+def test_files(package: str, wide: bool) -> list[Path]:
+    """The mirror tests of a package and, `wide`, those elsewhere that import it (those with nodes only for ros and nodes)."""
+    folders = (package, *OTHER_FOLDERS.get(package, ()))
+    found = {f for folder in folders for f in (ROOT / "test" / folder).rglob("test_*.py")}
+    for file in (ROOT / "test").rglob("test_*.py") if wide else ():
+        slow = file.parent.name == "nodes" or file.parent == ROOT / "test"
+        if not slow and re.search(rf"\bpi0_ros\.{package}\b", file.read_text()):
+            found.add(file)
+    return sorted(found)
+
+
+def digest(*files: Path) -> str:
+    return hashlib.sha256(b"\0".join(f.read_bytes() for f in files)).hexdigest()[:16]
+
+
+def helpers(file: Path) -> list[Path]:
+    """What a test file shares with others: conftests and plain modules beside it."""
+    return sorted({*file.parent.glob("conftest.py"), *(f for f in file.parent.glob("*.py") if not f.name.startswith("test_"))})
+
+
+def recorded(files: Sequence[Path], copy: Path, cache: Path) -> dict[str, dict]:
+    """Test id -> its work [s] and the functions it runs; test files that have changed are run once more."""
+    known = json.loads(cache.read_text()) if cache.is_file() else {}
+    wanted = {str(f.relative_to(ROOT)): digest(f, *helpers(f)) for f in files}
+    stale = [name for name, mark in wanted.items() if known.get(name, {}).get("digest") != mark]
+    for name in stale:  # each in a process of its own, so that an interrupted recording goes on where it was
+        report = copy / "tested.json"
+        report.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "bench._mutation_tests", "-p", "no:cacheprovider", name]
+        environment = environment_of(copy) | {"PI0_ROS_TESTED": str(report)}
+        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
+        if not report.is_file():
+            say(f"{name}: {done.stdout[-300:]}")
+            continue
+        tests = json.loads(report.read_text())
+        known[name] = {"digest": wanted[name], "tests": {t: v for t, v in tests.items() if v["ok"] and "work" in v}}
+        say(f"recorded {name}: {len(known[name]['tests'])} of {len(tests)} tests")
+        cache.write_text(json.dumps(known))
+    return {t: v for name in wanted if name in known for t, v in known[name]["tests"].items()}
+
+
+def tests_of(mutant: Mutant, tests: dict[str, dict], names_module: dict[str, list[str]]) -> list[str]:
+    """The tests that run the changed function, those that run little else first, within SLOWEST seconds of work."""
+    where = f"{mutant.file}:{mutant.function.removesuffix('()')}"
+    chosen = [t for t, v in tests.items() if where in v["functions"]] if mutant.function.endswith("()") else []
+    if not chosen:
+        touched = [t for t, v in tests.items() if any(f.startswith(mutant.file + ":") for f in v["functions"])]
+        chosen = list(dict.fromkeys([*touched, *names_module.get(mutant.file, ())]))
+    chosen.sort(key=lambda t: (tests[t]["work"] + 0.2) * (len(tests[t]["functions"]) + 20))
+    total, within = 0.0, []
+    for test in chosen:
+        total += tests[test]["work"]
+        if total > SLOWEST and within:
+            break
+        within.append(test)
+    return within
+
+
+def naming(tests: dict[str, dict], files: Iterable[Path]) -> dict[str, list[str]]:
+    """Module -> the tests whose file has its name or imports it."""
+    texts = {f: (ROOT / f).read_text() for f in {t.split("::")[0] for t in tests}}
+    found: dict[str, list[str]] = {}
+    for file in files:
+        dotted = ".".join(file.relative_to(ROOT).with_suffix("").parts)
+        hits = {n for n, text in texts.items() if re.search(rf"\b{re.escape(dotted)}\b", text) or f"test_{file.stem}" in n}
+        found[str(file.relative_to(ROOT))] = [t for t in tests if t.split("::")[0] in hits]
+    return found
+
+
+# ---------------------------------------------------------------- the copy
+
+
+def make_copy(folder: Path) -> Path:
+    """The tracked and new files of the checkout, with bytecode that is checked against its source."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
+    )
+    for name in listed.stdout.decode().split("\0"):
+        if name and (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    compiled = ["-m", "compileall", "-q", "--invalidation-mode", "checked-hash", "pi0_ros"]
+    subprocess.run([sys.executable, *compiled], cwd=folder, check=True)
+    return folder
+
+
+def environment_of(copy: Path) -> dict[str, str]:
+    path = [str(copy), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(path), "HYPOTHESIS_STORAGE_DIRECTORY": str(copy / "hypothesis")}
+
+
+# ---------------------------------------------------------------- the worker
+
+
+class FirstFailure:
+    """A pytest plugin: the first test that failed."""
+
+    def __init__(self) -> None:
+        self.by = ""
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed and not self.by:
+            self.by = report.nodeid
+
+    def pytest_collectreport(self, report):
+        if report.failed and not self.by:
+            self.by = f"{report.nodeid} (import)"
+
+
+def run_tests(copy: Path, tests: Sequence[str], limit: float) -> tuple[str, str]:
+    """Fork, run the tests in `copy` until one fails; returns the result and the test that failed."""
+    answer, child_end = multiprocessing.Pipe(duplex=False)
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        storage = tempfile.mkdtemp(prefix="hypothesis_")
+        os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = storage
+        log = os.open(copy / "pytest.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        code = 1
+        try:
+            import pytest
+
+            seen = FirstFailure()
+            code = int(pytest.main(["-x", "-q", "--tb=line", "-p", "no:cacheprovider", "--hypothesis-seed=0", *tests], [seen]))
+            child_end.send((code, seen.by))
+        finally:
+            shutil.rmtree(storage, ignore_errors=True)
+            os._exit(code)
+    child_end.close()
+    result = ("timeout", "")
+    try:
+        if answer.poll(limit):
+            code, by = answer.recv()
+            result = ("survived", "") if code == 0 else ("no test", "") if code in (4, 5) and not by else ("killed", by)
+    except EOFError:
+        result = ("killed", "(the process died)")
+    with suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return result
+
+
+def work(copy: str, heavy: Sequence[str], jobs, results, niceness: int, cpu: int) -> None:
+    """One worker: a warm process that forks for every slip."""
+    os.nice(niceness)
+    os.chdir(copy)
+    sys.path[:] = [copy, *(p for p in sys.path if p not in ("", str(ROOT)))]
+    os.environ.update(environment_of(Path(copy)), PYTHONDONTWRITEBYTECODE="1")
+    if "ROS_DOMAIN_ID" in os.environ:
+        os.environ["ROS_DOMAIN_ID"] = str((int(os.environ["ROS_DOMAIN_ID"]) + 50 * cpu) % 101)
+    sys.dont_write_bytecode = True
+    for name in ("numpy", "yaml", "hypothesis", "pytest", "daqp", "ruckig", *heavy):
+        with suppress(ImportError):
+            __import__(name)
+    for mutant, tests, limit in iter(jobs.get, None):
+        file = Path(copy) / mutant.file
+        source = file.read_bytes()
+        began = time.monotonic()
+        file.write_bytes(mutant.apply(source))
+        try:
+            result, by = run_tests(Path(copy), tests, limit) if tests else ("no test", "")
+        finally:
+            file.write_bytes(source)
+        before, after = mutant.lines(source)
+        seconds = round(time.monotonic() - began, 1)
+        results.put(asdict(Outcome(mutant.file, mutant.line, mutant.kind, before, after, result, by, len(tests), seconds)))
+    results.put(None)
+
+
+def plant(
+    chosen: Sequence[Mutant], tests: dict[str, dict], files: Sequence[Path], package: str, copies: list[Path], nice: int
+) -> Iterator[Outcome]:
+    """Every slip planted in one of the copies; the outcomes in the order in which they end."""
+    names = naming(tests, files)
+    context = multiprocessing.get_context("spawn")
+    jobs, results = context.Queue(), context.Queue()
+    heavy = HEAVY.get(package, ())
+    workers = [
+        context.Process(target=work, args=(str(copy), heavy, jobs, results, nice, i)) for i, copy in enumerate(copies)
+    ]
+    for worker in workers:
+        worker.start()
+    for mutant in chosen:
+        these = tests_of(mutant, tests, names)
+        wall = sum(tests[t]["wall"] for t in these)
+        jobs.put((mutant, these, 60.0 + 10.0 * wall))
+    for _ in workers:
+        jobs.put(None)
+    running = len(workers)
+    while running:
+        found = results.get()
+        if found is None:
+            running -= 1
+        else:
+            yield Outcome(**found)
+    for worker in workers:
+        worker.join()
+
+
+# ---------------------------------------------------------------- data
+
+
+def equivalent() -> dict[tuple[str, str, str], str]:
+    """(file, line before, line after) -> why the slip changes nothing."""
+    entries = tomllib.loads((HERE / "equivalent_mutants.toml").read_text()).get("mutant", [])
+    return {(e["file"], e["before"], e["after"]): e["why"] for e in entries}
+
+
+def planted(package: str) -> list[tuple[str, Mutant]]:
+    """The faults of planted_faults.toml in one package, with their names."""
+    found = []
+    for entry in tomllib.loads((HERE / "planted_faults.toml").read_text())["fault"]:
+        if "gone" in entry or not entry["file"].startswith(f"pi0_ros/{package}/"):
+            continue
+        source = (ROOT / entry["file"]).read_bytes()
+        old = entry["old"].encode()
+        if source.count(old) != 1:
+            raise SystemExit(f"planted_faults.toml: {entry['name']!r}: old text is {source.count(old)} times in {entry['file']}")
+        start = source.index(old)
+        line = source.count(b"\n", 0, start) + 1
+        function = enclosing(ROOT / entry["file"], line + entry["old"].count("\n", 0, len(entry["old"]) // 2))
+        found.append(
+            (entry["name"], Mutant(entry["file"], line, "planted", start, start + len(old), entry["new"], function))
+        )
+    return found
+
+
+def enclosing(file: Path, line: int) -> str:
+    """The function that a line is in, as `_mutants` names it; '' for the top level."""
+    import ast
+
+    def walk(node: ast.AST, prefix: str) -> str:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                if child.lineno <= line <= (child.end_lineno or 0):
+                    name = f"{prefix}.{child.name}".lstrip(".")
+                    return walk(child, name) if isinstance(child, ast.ClassDef) else name + "()"
+        return prefix
+
+    return walk(ast.parse(file.read_text()), "")
+
+
+def again(file: Path, root: Path) -> list[Mutant]:
+    """The survivors of an earlier run, where their line is still there."""
+    wanted = {(o["file"], o["before"], o["after"]) for o in json.loads(file.read_text()) if o["result"] != "killed"}
+    found = []
+    for name in sorted({w[0] for w in wanted}):
+        source = (root / name).read_bytes()
+        unique = {(name, *m.lines(source)): m for m in mutants(root, root / name)}
+        found += [m for place, m in unique.items() if place in wanted]
+    return found
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def arguments(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench mutation", description=__doc__)
+    parser.add_argument("--package", required=True, help="control, robot, policy, train, data, ros, model, nodes, sim")
+    parser.add_argument("--module", action="append", default=[], help="only this module (its file's end); may be repeated")
+    parser.add_argument("--n", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--nice", type=int, default=10)
+    parser.add_argument("--narrow", action="store_true", help="only the tests in the package's own test folder")
+    parser.add_argument("--planted", action="store_true", help="the faults of planted_faults.toml instead of a sample")
+    parser.add_argument("--again", type=Path, help="the survivors of an earlier --json")
+    parser.add_argument("--json", type=Path, help="where the outcomes go (default: mutation-PACKAGE.json in the temporary folder)")
+    parser.add_argument("--list", action="store_true", help="print the slips and plant none")
+    return parser.parse_args(list(argv))
+
+
+def draw(args: argparse.Namespace, files: list[Path]) -> tuple[list[Mutant], dict[Mutant, str], int]:
+    """The slips of this run without the equivalent ones, the names of planted ones, and how many were equivalent."""
+    if args.planted:
+        named = planted(args.package)
+        return [m for _, m in named], {m: name for name, m in named}, 0
+    chosen = again(args.again, ROOT) if args.again else sample(ROOT, files, args.n, args.seed)
+    same = equivalent()
+    sources = {name: (ROOT / name).read_bytes() for name in {m.file for m in chosen}}
+    real = [m for m in chosen if (m.file, *m.lines(sources[m.file])) not in same]
+    return real, {}, len(chosen) - len(real)
+
+
+def main(argv: Sequence[str]) -> int:
+    """0 where everything that was planted on purpose was killed, or a sample ran to its end."""
+    args = arguments(argv)
+    files = package_files(args.package, args.module)
+    chosen, names, same = draw(args, files)
+    if args.list:
+        for m in chosen:
+            before, after = m.lines((ROOT / m.file).read_bytes())
+            say(f"{m.file}:{m.line} [{m.kind}] {before}  ->  {after}")
+        return 0
+    outcomes: list[Outcome] = []
+    target = args.json or Path(tempfile.gettempdir()) / f"mutation-{args.package}.json"
+    with tempfile.TemporaryDirectory(prefix="mutation_") as scratch:
+        copies = [make_copy(Path(scratch) / str(i)) for i in range(args.workers)]
+        tests = recorded(test_files(args.package, not args.narrow), copies[0], cache_file())
+        for outcome in plant(chosen, tests, files, args.package, copies, args.nice):
+            outcomes.append(outcome)
+            say(
+                f"{len(outcomes)}/{len(chosen)} {outcome.result:8} {outcome.file}:{outcome.line} [{outcome.kind}] "
+                f"{outcome.before}  ->  {outcome.after}  {outcome.by} ({outcome.seconds} s)"
+            )
+            target.write_text(json.dumps([asdict(o) for o in outcomes], indent=1))
+    noticed = sum(o.result in ("killed", "timeout") for o in outcomes)
+    share = round(100.0 * noticed / max(len(outcomes), 1), 1)
+    for outcome in outcomes:
+        if outcome.result not in ("killed", "timeout"):
+            say(f"SURVIVED {outcome.file}:{outcome.line} [{outcome.kind}] {outcome.before}  ->  {outcome.after}")
+    result = {"bench": "mutation", "metric": f"{args.package}_killed", "value": share, "unit": "%"}
+    details = {"planted": len(outcomes), "killed": noticed, "equivalent": same, "seed": args.seed, "json": str(target)}
+    print(json.dumps(result | details), flush=True)
+    return int(args.planted and noticed < len(outcomes))
+
+
+def cache_file() -> Path:
+    """Where it is kept which test of this checkout runs what."""
+    return Path(tempfile.gettempdir()) / f"mutation-tests-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}.json"

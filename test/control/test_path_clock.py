@@ -1,0 +1,119 @@
+"""How fast a path may be run, against speeds, accelerations and jerks of a sine that are known in closed form."""
+
+import numpy as np
+import pytest
+
+from pi0_ros.control.path_clock import CATCH_UP, PathDemand, PathLimits, demand, path_times, smoother, starting_rate
+from pi0_ros.control.row_path import make_path
+from pi0_ros.robot.spec import Kind
+
+STEP = 0.02
+
+
+def sine(size, omega, kind=Kind.POSITION, other=0.0):
+    """Two channels: a sine over 4 s, and a constant."""
+    times = np.arange(0.0, 4.01, 0.05)
+    rows = np.stack([size * np.sin(omega * times), np.full(len(times), other)], axis=1)
+    return make_path(0.0, 0.05, rows, (kind, kind), np.array([9.0, 9.0]), np.array([9.0, 9.0]))
+
+
+def limits(speed, acceleration, jerk, driven=False):
+    both = [np.array([each, 3.0 * each]) for each in (speed, acceleration, jerk)]
+    return PathLimits(*both, np.array([driven, driven]))
+
+
+def measured(path, bounds):
+    return demand(path, 1.0, 100, STEP, 0.03, bounds)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_worst_quantity_is_named_with_how_many_times_its_limit_it_is(sign):
+    path = sine(sign * 0.5, 3.0)  # 1.5 rad/s, 4.5 rad/s^2, 13.5 rad/s^3
+    for bounds, quantity, excess in (
+        (limits(1.0, 40.0, 900.0), "velocity", 1.5),
+        (limits(9.0, 2.0, 900.0), "acceleration", 4.5 / 2.0),
+        (limits(9.0, 40.0, 5.0), "jerk", 13.5 / 5.0),
+    ):
+        found = measured(path, bounds)
+        assert (found.channel, found.quantity) == (0, quantity)
+        assert found.excess == pytest.approx(excess, rel=0.05)
+
+
+def test_a_velocity_channel_is_bounded_one_derivative_higher():
+    path = sine(0.5, 3.0, Kind.VELOCITY)  # its value is 0.5, its acceleration 1.5, its jerk 4.5
+    for bounds, quantity, excess in (
+        (limits(0.25, 40.0, 900.0, True), "velocity", 2.0),
+        (limits(9.0, 0.5, 900.0, True), "acceleration", 3.0),
+        (limits(9.0, 40.0, 1.5, True), "jerk", 3.0),
+    ):
+        found = measured(path, bounds)
+        assert found.quantity == quantity and found.excess == pytest.approx(excess, rel=0.06)
+
+
+def test_at_rate_r_a_velocity_is_r_an_acceleration_r2_and_a_jerk_r3_times_the_rows():
+    path = sine(0.5, 3.0)
+    assert measured(path, limits(1.0, 40.0, 900.0)).speed.min() == pytest.approx(0.98 / 1.5, rel=0.05)
+    assert measured(path, limits(9.0, 2.0, 900.0)).rate.min() == pytest.approx((0.95 * 2.0 / 4.5) ** 0.5, rel=0.05)
+    assert measured(path, limits(9.0, 40.0, 5.0)).rate.min() == pytest.approx((0.95 * 5.0 / 13.5) ** (1 / 3), rel=0.05)
+
+
+def test_noise_asks_for_nothing_and_slow_motion_is_kept():
+    low_pass = smoother(80, STEP, 0.043)
+    slow = np.sin(2.0 * np.pi * 0.5 * STEP * np.arange(80))
+    np.testing.assert_allclose((low_pass @ slow)[10:-10], slow[10:-10], atol=2e-3)
+    noise = 0.01 * (-1.0) ** np.arange(80)
+    assert np.abs(low_pass @ noise)[20:-20].max() < 1e-4
+    line = 0.3 + 0.02 * np.arange(80)
+    np.testing.assert_allclose(low_pass @ line, line, atol=1e-8)
+
+
+def asked(speed=9.0, rate=9.0, climb=9.0, count=200, start=10.0):
+    each = [np.full(count, float(v)) for v in (speed, rate, climb)]
+    return PathDemand(start, STEP, *each, np.zeros((count, 1)), 0, "velocity", 1.0)
+
+
+def test_a_path_that_asks_for_little_runs_with_the_clock():
+    found = path_times(asked(), 10.0, 0.0, 1.0, 1.0, np.ones(50))
+    np.testing.assert_allclose(found.times, 10.0 + STEP * np.arange(51))
+    np.testing.assert_allclose(path_times(asked(), 10.0, 0.0, 1.0, 0.5, np.ones(50)).rates, 0.5)
+    assert found.factor == pytest.approx(1.0)
+
+
+def test_a_path_that_is_late_runs_up_to_1_3_times_as_fast_until_it_is_in_time_and_an_early_one_slower():
+    late = path_times(asked(), 10.0, 0.2, 1.0, 1.0, np.ones(150))
+    assert late.rates.max() == pytest.approx(CATCH_UP) and late.rates[0] > 1.1
+    assert late.times[-1] == pytest.approx(10.0 + 150 * STEP + 0.2, abs=0.01)
+    early = path_times(asked(), 10.0, -0.2, 1.0, 1.0, np.ones(150))
+    assert early.rates.min() == pytest.approx(2.0 - CATCH_UP)
+    assert early.times[-1] == pytest.approx(10.0 + 150 * STEP - 0.2, abs=0.01)
+
+
+def test_the_rate_keeps_limits_and_scales_and_rises_no_faster_than_it_may():
+    slowed = path_times(asked(speed=0.8), 10.0, 0.0, 1.0, 1.0, np.full(40, 0.25))
+    np.testing.assert_allclose(slowed.rates, 0.2)
+    np.testing.assert_allclose(path_times(asked(rate=0.4), 10.0, 0.0, 0.4, 1.0, np.full(40, 0.9)).rates, 0.4)
+    rising = path_times(asked(climb=2.0), 10.0, 0.0, 0.0, 1.0, np.ones(60)).rates
+    np.testing.assert_allclose(rising[:5], 2.0 * STEP * np.arange(1, 6))
+    assert path_times(asked(rate=0.5), 10.0, 0.0, 0.5, 1.0, np.ones(9)).factor == pytest.approx(2.0)
+
+
+def test_a_narrow_place_is_slow_where_it_is_and_not_where_the_clock_is():
+    place = asked()
+    place.speed[100:110] = 0.5
+    found = path_times(place, 11.0, 0.0, 1.0, 1.0, np.ones(100))  # starts 50 samples before it
+    slow = found.times[:-1][found.rates < 0.75]
+    assert slow.min() == pytest.approx(10.0 + 100 * STEP, abs=1.5 * STEP)
+    assert slow.max() == pytest.approx(10.0 + 110 * STEP, abs=1.5 * STEP)
+
+
+def test_a_path_is_joined_at_the_rate_at_which_the_robot_moves_along_it():
+    bounds = limits(2.0, 9.0, 90.0)
+    moving = np.array([[0.0, 0.0], [0.3, 0.0], [0.0, 0.0]])
+    assert starting_rate(np.array([0.6, 0.0]), moving, bounds) == pytest.approx(0.5)
+    assert starting_rate(np.array([-0.6, 0.0]), moving, bounds) == 0.0
+    assert starting_rate(np.array([0.1, 0.0]), moving, bounds) == CATCH_UP
+    assert starting_rate(np.array([0.0, 0.001]), moving, bounds) == 1.0
+    assert starting_rate(np.array([0.6, 0.0]), 0.0 * moving, bounds) == 0.0
+    # A velocity channel says nothing: the other one alone counts.
+    mixed = PathLimits(bounds.speed, bounds.acceleration, bounds.jerk, np.array([False, True]))
+    assert starting_rate(np.array([0.6, 5.0]), np.array([[0, 0], [0.3, -4.0], [0, 0]]), mixed) == pytest.approx(0.5)

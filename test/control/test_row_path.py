@@ -1,0 +1,110 @@
+"""What rows ask for between, before and after them, against formulas and scipy."""
+
+import numpy as np
+import pytest
+
+from pi0_ros.control.row_path import Joint, make_path
+from pi0_ros.robot.spec import Kind
+
+ARM, BASE, GRIP = Kind.POSITION, Kind.VELOCITY, Kind.GRIPPER
+FAST = np.array([2.0, 1.5, 4.0])
+BRAKE = np.array([5.0, 3.0, 8.0])
+
+
+def path(rows, kinds=(ARM, BASE, GRIP), start=7.0, period=0.2):
+    return make_path(start, period, np.array(rows, dtype=float), kinds, FAST[: len(kinds)], BRAKE[: len(kinds)])
+
+
+def test_a_position_passes_its_rows_smoothly_a_velocity_linearly_and_a_gripper_holds():
+    interpolate = pytest.importorskip("scipy.interpolate")
+    times = 7.0 + 0.2 * np.arange(12)
+    arm, base, grip = 0.3 * np.sin(1.7 * times), 0.2 * np.cos(times), (np.arange(12) // 5 % 2).astype(float)
+    made = path(np.stack([arm, base, grip], axis=1))
+    at = np.linspace(7.0, 9.2, 111)[:-1]
+    spline = interpolate.CubicSpline(times, arm, bc_type="natural")(at)
+    # The ends of a natural spline may leave the row's range by less than the curve is allowed to.
+    np.testing.assert_allclose(made.at(at)[:, 0], spline, atol=2e-4)
+    np.testing.assert_allclose(made.at(at)[:, 1], np.interp(at, times, base), atol=1e-12)
+    np.testing.assert_array_equal(made.at(at)[:, 2], grip[np.floor((at - 7.0) / 0.2 + 1e-9).astype(int)])
+    np.testing.assert_allclose(made.at(times[:-1]), np.stack([arm, base, grip], axis=1)[:-1], atol=1e-12)
+
+
+def test_a_step_between_rows_at_rest_is_not_overshot_up_or_down():
+    for step in (0.4, -0.4):
+        rows = np.array([0.1, 0.1, 0.1, 0.1 + step, 0.1 + step, 0.1 + step])[:, None]
+        values = path(rows, (ARM,)).at(np.linspace(7.0, 8.0, 401))[:, 0]
+        assert values.min() >= min(0.1, 0.1 + step) - 1e-12 and values.max() <= max(0.1, 0.1 + step) + 1e-12
+
+
+def test_a_rounded_corner_may_leave_its_rows_by_a_sixth_of_the_bend():
+    rows = 0.2 - 0.1 * (np.arange(5) - 1.5) ** 2  # its top lies between rows 1 and 2, second differences are -0.2
+    values = path(rows[:, None], (ARM,)).at(np.linspace(7.2, 7.4, 201))[:, 0]
+    assert 0.2 - 1e-3 < values.max() <= rows[1] + 0.2 / 6.0 + 1e-12
+    mirrored = path(-rows[:, None], (ARM,)).at(np.linspace(7.2, 7.4, 201))[:, 0]
+    np.testing.assert_allclose(mirrored, -values, atol=1e-12)
+
+
+def test_before_the_first_row_it_is_held_and_a_velocity_is_zero_on_either_side():
+    made = path([[0.3, 0.4, 1.0], [0.3, -0.1, 0.0], [0.3, 0.2, 1.0]])
+    np.testing.assert_allclose(made.at(np.array([5.0])), [[0.3, 0.0, 1.0]])
+    np.testing.assert_allclose(made.at(np.array([7.0])), [[0.3, 0.4, 1.0]])
+    np.testing.assert_allclose(made.at(np.array([7.4])), [[0.3, 0.2, 1.0]])
+    np.testing.assert_allclose(made.at(np.array([7.6])), [[0.3, 0.0, 1.0]])
+    assert made.end == pytest.approx(7.4)
+
+
+@pytest.mark.parametrize("direction", [1.0, -1.0])
+def test_a_motion_that_has_not_ended_comes_to_rest_behind_the_last_row(direction):
+    speed, deceleration = 0.8 * direction, 5.0
+    rows = 0.1 + speed * 0.2 * np.arange(6)
+    made = path(rows[:, None], (ARM,))
+    after = np.array([0.0, 0.05, 0.1, 0.16, 0.5])
+    gone = np.minimum(after, abs(speed) / deceleration)
+    expected = rows[-1] + speed * gone - 0.5 * np.sign(speed) * deceleration * gone**2
+    np.testing.assert_allclose(made.at(8.0 + after)[:, 0], expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("last", [0.09, -0.3, 0.0])
+def test_a_last_row_that_jumps_or_hardly_moves_is_where_the_path_ends(last):
+    rows = np.array([0.0, 0.0, 0.0, 0.0, last])[:, None]
+    made = path(rows, (ARM,))
+    np.testing.assert_allclose(made.at(np.array([7.8, 8.0, 12.0]))[:, 0], last, atol=1e-12)
+
+
+def test_it_ends_no_faster_than_the_rows_before_and_no_faster_than_the_limit():
+    slowing = path(np.array([0.0, 0.1, 0.2, 0.3, 0.34])[:, None], (ARM,))
+    assert slowing.coast[0] == pytest.approx(0.04 / 0.2)
+    speeding = path(np.array([0.0, 0.1, 0.2, 0.3, 0.5])[:, None], (ARM,))
+    assert speeding.coast[0] == pytest.approx(0.1 / 0.2)
+    racing = path(np.array([0.0, -1.0, -2.0, -3.0, -4.0])[:, None], (ARM,))
+    assert racing.coast[0] == pytest.approx(-2.0)
+
+
+def test_with_dense_rows_the_speed_at_the_end_is_that_of_the_last_60_ms():
+    rows = np.array([0.0, 0.02, 0.04, 0.06, 0.075, 0.09, 0.105])[:, None]  # 1 rad/s, then 0.75
+    made = make_path(0.0, 0.02, rows, (ARM,), FAST[:1], BRAKE[:1])
+    assert made.coast[0] == pytest.approx(0.75)
+
+
+def test_a_single_row_lasts_one_period():
+    made = path([[0.5, 0.3, 1.0]])
+    assert made.end == pytest.approx(7.2)
+    np.testing.assert_allclose(made.at(np.array([7.1])), [[0.5, 0.3, 1.0]])
+
+
+def test_more_rows_than_a_matrix_is_made_for_still_pass_through_all_of_them():
+    rows = 0.3 * np.sin(np.arange(600) * 0.05)[:, None]
+    made = make_path(0.0, 0.02, rows, (ARM,), FAST[:1], BRAKE[:1])
+    between = np.arange(599) * 0.02 + 0.01
+    np.testing.assert_allclose(made.at(between)[:, 0], 0.3 * np.sin(between * 2.5), atol=1e-4)
+
+
+def test_a_joint_counts_until_it_ends_and_grippers_only_before_the_rows_begin():
+    from dataclasses import replace
+
+    made = path([[0.0, 0.1, 1.0], [0.2, 0.1, 0.0], [0.4, 0.1, 1.0]])
+    joined = replace(made, joint=Joint(6.9, 0.1, np.array([[1.0, 1.0, 0.5], [1.2, 1.0, 0.5], [1.4, 1.0, 0.5]])))
+    assert joined.joint.end == pytest.approx(7.1)
+    np.testing.assert_allclose(joined.at(np.array([6.95])), [[1.1, 1.0, 0.5]])
+    np.testing.assert_allclose(joined.at(np.array([7.05])), [[1.3, 1.0, 1.0]])
+    np.testing.assert_allclose(joined.at(np.array([7.2])), made.at(np.array([7.2])))

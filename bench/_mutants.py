@@ -49,7 +49,20 @@ OPPOSITES = [
     ("first", "last"), ("zeros", "ones"), ("zeros_like", "ones_like"), ("steady", "ros"), ("isfinite", "isnan"),
 ]  # fmt: skip
 OPPOSITE = {a: b for pair in OPPOSITES for a, b in (pair, pair[::-1])}
-DROPPED_CALLS = {"abs", "clip", "sqrt", "square", "wrap", "copy", "sorted", "reversed", "round", "strip", "lower", "cumsum"}
+DROPPED_CALLS = {
+    "abs",
+    "clip",
+    "sqrt",
+    "square",
+    "wrap",
+    "copy",
+    "sorted",
+    "reversed",
+    "round",
+    "strip",
+    "lower",
+    "cumsum",
+}
 # Keywords whose value changes no result, or only how something is said.
 SILENT_KEYWORDS = {"strict", "daemon", "help", "metavar", "description", "stacklevel", "indent", "flush", "encoding"}
 SILENT_CALLS = {"debug", "info", "print", "warn", "filterwarnings", "simplefilter", "add_argument"}
@@ -172,7 +185,12 @@ def _is_text(node: ast.AST) -> bool:
 
 
 def _arithmetic(node: ast.AST) -> Iterator[ast.AST]:
-    if isinstance(node, ast.BinOp) and type(node.op) in ARITHMETIC and not _is_text(node.left) and not _is_text(node.right):
+    if (
+        isinstance(node, ast.BinOp)
+        and type(node.op) in ARITHMETIC
+        and not _is_text(node.left)
+        and not _is_text(node.right)
+    ):
         yield _with(node, op=ARITHMETIC[type(node.op)]())
     if isinstance(node, ast.AugAssign) and type(node.op) in ARITHMETIC and not _is_text(node.value):
         yield _with(node, op=ARITHMETIC[type(node.op)]())
@@ -208,11 +226,14 @@ def _branch(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _dropped_statement(node: ast.AST) -> Iterator[ast.AST]:
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and _name(node.value.func) not in SILENT_CALLS:
-        yield ast.Pass()
-    elif isinstance(node, ast.AugAssign | ast.Raise | ast.Continue | ast.Break | ast.Delete):
-        yield ast.Pass()
-    elif isinstance(node, ast.Assign) and all(isinstance(t, ast.Attribute | ast.Subscript) for t in node.targets):
+    if (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Call)
+        and _name(node.value.func) not in SILENT_CALLS
+        or isinstance(node, ast.AugAssign | ast.Raise | ast.Continue | ast.Break | ast.Delete)
+        or isinstance(node, ast.Assign)
+        and all(isinstance(t, ast.Attribute | ast.Subscript) for t in node.targets)
+    ):
         yield ast.Pass()
 
 
@@ -223,7 +244,11 @@ def _dropped_guard(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _exchanged_arguments(node: ast.AST) -> Iterator[ast.AST]:
-    if isinstance(node, ast.Call) and len(node.args) >= 2 and not any(isinstance(a, ast.Starred) for a in node.args[:2]):
+    if (
+        isinstance(node, ast.Call)
+        and len(node.args) >= 2
+        and not any(isinstance(a, ast.Starred) for a in node.args[:2])
+    ):
         a, b = node.args[:2]
         symmetric = {"min", "max", "minimum", "maximum", "isclose", "allclose", "array_equal", "hypot"}
         if ast.dump(a) != ast.dump(b) and not _is_text(a) and not _is_text(b) and _name(node.func) not in symmetric:

@@ -56,7 +56,6 @@ class Outcome:
     by: str
     tests: int
     seconds: float
-    name: str = ""
 
 
 # ---------------------------------------------------------------- which tests
@@ -85,7 +84,9 @@ def digest(*files: Path) -> str:
 
 def helpers(file: Path) -> list[Path]:
     """What a test file shares with others: conftests and plain modules beside it."""
-    return sorted({*file.parent.glob("conftest.py"), *(f for f in file.parent.glob("*.py") if not f.name.startswith("test_"))})
+    return sorted(
+        {*file.parent.glob("conftest.py"), *(f for f in file.parent.glob("*.py") if not f.name.startswith("test_"))}
+    )
 
 
 def recorded(files: Sequence[Path], copy: Path, cache: Path) -> dict[str, dict]:
@@ -98,7 +99,7 @@ def recorded(files: Sequence[Path], copy: Path, cache: Path) -> dict[str, dict]:
         report.unlink(missing_ok=True)
         command = [sys.executable, "-m", "pytest", "-q", "-p", "bench._mutation_tests", "-p", "no:cacheprovider", name]
         environment = environment_of(copy) | {"PI0_ROS_TESTED": str(report)}
-        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
         if not report.is_file():
             say(f"{name}: {done.stdout[-300:]}")
             continue
@@ -132,7 +133,9 @@ def naming(tests: dict[str, dict], files: Iterable[Path]) -> dict[str, list[str]
     found: dict[str, list[str]] = {}
     for file in files:
         dotted = ".".join(file.relative_to(ROOT).with_suffix("").parts)
-        hits = {n for n, text in texts.items() if re.search(rf"\b{re.escape(dotted)}\b", text) or f"test_{file.stem}" in n}
+        hits = {
+            n for n, text in texts.items() if re.search(rf"\b{re.escape(dotted)}\b", text) or f"test_{file.stem}" in n
+        }
         found[str(file.relative_to(ROOT))] = [t for t in tests if t.split("::")[0] in hits]
     return found
 
@@ -143,7 +146,10 @@ def naming(tests: dict[str, dict], files: Iterable[Path]) -> dict[str, list[str]
 def make_copy(folder: Path) -> Path:
     """The tracked and new files of the checkout, with bytecode that is checked against its source."""
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
     )
     for name in listed.stdout.decode().split("\0"):
         if name and (ROOT / name).is_file():
@@ -193,7 +199,9 @@ def run_tests(copy: Path, tests: Sequence[str], limit: float) -> tuple[str, str]
             import pytest
 
             seen = FirstFailure()
-            code = int(pytest.main(["-x", "-q", "--tb=line", "-p", "no:cacheprovider", "--hypothesis-seed=0", *tests], [seen]))
+            code = int(
+                pytest.main(["-x", "-q", "--tb=line", "-p", "no:cacheprovider", "--hypothesis-seed=0", *tests], [seen])
+            )
             child_end.send((code, seen.by))
         finally:
             shutil.rmtree(storage, ignore_errors=True)
@@ -235,7 +243,9 @@ def work(copy: str, heavy: Sequence[str], jobs, results, niceness: int, cpu: int
             file.write_bytes(source)
         before, after = mutant.lines(source)
         seconds = round(time.monotonic() - began, 1)
-        results.put(asdict(Outcome(mutant.file, mutant.line, mutant.kind, before, after, result, by, len(tests), seconds)))
+        results.put(
+            asdict(Outcome(mutant.file, mutant.line, mutant.kind, before, after, result, by, len(tests), seconds))
+        )
     results.put(None)
 
 
@@ -287,7 +297,9 @@ def planted(package: str) -> list[tuple[str, Mutant]]:
         source = (ROOT / entry["file"]).read_bytes()
         old = entry["old"].encode()
         if source.count(old) != 1:
-            raise SystemExit(f"planted_faults.toml: {entry['name']!r}: old text is {source.count(old)} times in {entry['file']}")
+            raise SystemExit(
+                f"planted_faults.toml: {entry['name']!r}: old text is {source.count(old)} times in {entry['file']}"
+            )
         start = source.index(old)
         line = source.count(b"\n", 0, start) + 1
         function = enclosing(ROOT / entry["file"], line + entry["old"].count("\n", 0, len(entry["old"]) // 2))
@@ -303,10 +315,10 @@ def enclosing(file: Path, line: int) -> str:
 
     def walk(node: ast.AST, prefix: str) -> str:
         for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                if child.lineno <= line <= (child.end_lineno or 0):
-                    name = f"{prefix}.{child.name}".lstrip(".")
-                    return walk(child, name) if isinstance(child, ast.ClassDef) else name + "()"
+            named = isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            if named and child.lineno <= line <= child.end_lineno:
+                name = f"{prefix}.{child.name}".lstrip(".")
+                return walk(child, name) if isinstance(child, ast.ClassDef) else name + "()"
         return prefix
 
     return walk(ast.parse(file.read_text()), "")
@@ -330,7 +342,9 @@ def say(text: str) -> None:
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench mutation", description=__doc__)
     parser.add_argument("--package", required=True, help="control, robot, policy, train, data, ros, model, nodes, sim")
-    parser.add_argument("--module", action="append", default=[], help="only this module (its file's end); may be repeated")
+    parser.add_argument(
+        "--module", action="append", default=[], help="only this module (its file's end); may be repeated"
+    )
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
@@ -338,28 +352,29 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--narrow", action="store_true", help="only the tests in the package's own test folder")
     parser.add_argument("--planted", action="store_true", help="the faults of planted_faults.toml instead of a sample")
     parser.add_argument("--again", type=Path, help="the survivors of an earlier --json")
-    parser.add_argument("--json", type=Path, help="where the outcomes go (default: mutation-PACKAGE.json in the temporary folder)")
+    parser.add_argument(
+        "--json", type=Path, help="where the outcomes go (default: mutation-PACKAGE.json in the temporary folder)"
+    )
     parser.add_argument("--list", action="store_true", help="print the slips and plant none")
     return parser.parse_args(list(argv))
 
 
-def draw(args: argparse.Namespace, files: list[Path]) -> tuple[list[Mutant], dict[Mutant, str], int]:
-    """The slips of this run without the equivalent ones, the names of planted ones, and how many were equivalent."""
+def draw(args: argparse.Namespace, files: list[Path]) -> tuple[list[Mutant], int]:
+    """The slips of this run without the equivalent ones, and how many those were."""
     if args.planted:
-        named = planted(args.package)
-        return [m for _, m in named], {m: name for name, m in named}, 0
+        return [mutant for _, mutant in planted(args.package)], 0
     chosen = again(args.again, ROOT) if args.again else sample(ROOT, files, args.n, args.seed)
     same = equivalent()
     sources = {name: (ROOT / name).read_bytes() for name in {m.file for m in chosen}}
     real = [m for m in chosen if (m.file, *m.lines(sources[m.file])) not in same]
-    return real, {}, len(chosen) - len(real)
+    return real, len(chosen) - len(real)
 
 
 def main(argv: Sequence[str]) -> int:
     """0 where everything that was planted on purpose was killed, or a sample ran to its end."""
     args = arguments(argv)
     files = package_files(args.package, args.module)
-    chosen, names, same = draw(args, files)
+    chosen, same = draw(args, files)
     if args.list:
         for m in chosen:
             before, after = m.lines((ROOT / m.file).read_bytes())

@@ -254,7 +254,9 @@ def test_a_clock_out_of_step_is_named_as_such_in_the_state_and_in_every_answer(s
     assert live(0.02, 1.1, 0.0).command is not None
     reasons = {live(1.1 + 0.02 * k, 1.12 + 0.02 * k, behind).reason for k in range(120)}
     step = live(3.5, 3.6, behind)
-    assert step.mode.value == "stopped" and "joint_states arrives, but is stamped" in step.reason and cure in step.reason
+    assert (
+        step.mode.value == "stopped" and "joint_states arrives, but is stamped" in step.reason and cure in step.reason
+    )
     assert len(reasons) < 8, "the sentence changes with every message"
     answer = core.request(3.6, now + 3.6, "autonomy")
     assert not answer.ok and cure in answer.message

@@ -90,3 +90,27 @@ def test_two_topics_that_disagree_are_both_named():
         hear(agreement, (0.02 * k, 1.2), topic="arm/joint_states")
         hear(agreement, (0.02 * k + 0.01, 0.3), topic="joint_states")
     assert set(agreement.contradiction(0.4).topics) == {"arm/joint_states", "joint_states"}
+
+
+def test_both_values_are_told_the_larger_first_whichever_came_first():
+    for said in ([(0.0, 1.2), (0.003, 0.0), (0.02, 1.2)], [(0.0, 0.0), (0.003, 1.2), (0.02, 0.0)]):
+        found = hear(Agreement(), *said, sure=True).contradiction(0.02)
+        assert "as 1.20 and as 0.00" in found.sentence()
+        assert found.sentence() == "j1 is said twice on joint_states, as 1.20 and as 0.00; stop one of them"
+
+
+def test_two_jumps_the_same_way_are_no_return():
+    assert hear(Agreement(), (0.0, 0.0), (0.02, 1.0), (0.04, 2.0), (0.06, 3.0), sure=True).contradiction(0.06) is None
+
+
+def test_a_return_to_somewhere_else_is_none():
+    """Away to 1.2 and back only half the way: an arm that was moved by hand while nobody measured."""
+    assert hear(Agreement(), (0.0, 0.0), (0.02, 1.2), (0.04, 0.6), sure=True).contradiction(0.04) is None
+
+
+def test_what_is_forgotten_is_not_compared_with_what_comes():
+    agreement = hear(Agreement(), *two_publishers(0.4))
+    agreement.forget()
+    assert agreement.contradiction(0.4) is None and agreement.restless(0.4) == ""
+    hear(agreement, (0.42, -0.9))
+    assert agreement.restless(0.42) == ""

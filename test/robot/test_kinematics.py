@@ -185,3 +185,18 @@ def test_a_urdf_that_is_no_tree_is_refused_when_it_is_loaded(tmp_path, urdf, wor
 def test_a_broken_joint_that_no_arm_needs_is_no_error(tmp_path):
     urdf = joint("a", "base", "l1") + joint("b", "l1", "l2") + joint("wheel", "base", "w", '<origin xyz="none"/>')
     assert robot_of(tmp_path, urdf).channel_names == ("a", "b")
+
+
+def test_a_joint_that_nobody_measures_is_at_zero_and_so_is_what_follows_it(tmp_path):
+    mimic = '<axis xyz="0 1 0"/><origin xyz="0 0 1"/><mimic joint="a" multiplier="-2" offset="0.3"/>'
+    urdf = joint("a", "base", "l1", '<axis xyz="0 1 0"/>') + joint("follows", "l1", "l2", mimic)
+    urdf += joint("b", "l2", "l3", '<origin xyz="0 0 1"/>')
+    ours = chains(robot_of(tmp_path, urdf))["arm"].points({"b": np.zeros(2)})
+    np.testing.assert_allclose(ours, [(np.sin(0.3), 0.0, 1.0 + np.cos(0.3))] * 2, atol=1e-12)
+
+
+def test_an_axis_that_slides_moves_along_its_direction_whatever_its_length(tmp_path):
+    urdf = joint("a", "base", "l1", '<origin xyz="0.1 0 0"/><axis xyz="0 3 4"/>', "prismatic")
+    urdf += joint("b", "l1", "l2", '<axis xyz="0 0 1"/>')
+    ours = chains(robot_of(tmp_path, urdf))["arm"].points({"a": np.array([0.5]), "b": np.ones(1)})[0]
+    np.testing.assert_allclose(ours, (0.1, 0.3, 0.4), atol=1e-12)

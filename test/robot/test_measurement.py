@@ -14,6 +14,7 @@ from pi0_ros.robot.measurement import (
     base_velocity,
     joint_value,
     nearest_turn,
+    observable,
     readings_of,
     unit_guess,
     unwrap_rows,
@@ -132,3 +133,72 @@ def test_base_velocities_are_read_from_odometry_and_positions_from_joints_of_the
 def test_a_value_in_another_unit_is_guessed(value, bounds, unit, words):
     assert unit_guess(value, *bounds, unit).startswith(words)
     assert bool(unit_guess(value, *bounds, unit)) == bool(words)
+
+
+def test_what_is_believed_of_a_reading_lies_between_its_limits_and_a_gripper_may_be_a_stroke_off():
+    robot = load_robot("mobile_bimanual")
+    found = dict(zip(robot.channel_names, readings_of(robot), strict=True))
+    for name in ("left_joint2", "lift"):
+        limits = robot.channels[robot.index[name]].limits
+        reading = found[name]
+        assert (reading.lower, reading.upper, reading.speed) == (limits.lower, limits.upper, limits.velocity)
+        assert reading.lower < reading.upper and reading.measured and reading.needed and not reading.commanded
+    grip = found["left_gripper"]
+    assert (grip.lower, grip.upper) == (-1.0, 2.0) and not grip.rate
+    base = found["base_vy"]
+    assert base.rate and base.needed and base.measured and (base.lower, base.upper) == (-math.inf, math.inf)
+
+
+def test_a_base_without_odometry_and_a_gripper_that_nobody_reports_stand_where_they_were_commanded(small_robot):
+    robot = small_robot(
+        """
+        arm: {kind: position, channels: [j1], command: {topic: arm, type: joint_state},
+              limits: {source: urdf, acceleration: 5.0}}
+        hand: {kind: gripper, channels: [grip], joint: {name: finger, closed: 0.0, open: 0.04, measured: false},
+               command: {topic: hand, type: float64_multi_array}}
+        base: {kind: velocity, channels: [vx], measured: false, command: {topic: cmd_vel, type: twist},
+               limits: {velocity: [0.5], acceleration: 1.0}}
+        """
+    )
+    j1, grip, base = readings_of(robot)
+    assert j1.measured and j1.needed and not j1.commanded
+    for reading in (grip, base):
+        assert not reading.measured and not reading.needed and reading.commanded
+
+
+def test_a_policy_may_measure_the_joints_behind_grippers_that_are_measured_and_each_once(small_robot):
+    hands = """
+        arm: {kind: position, channels: [j1], command: {topic: arm, type: joint_state},
+              limits: {source: urdf, acceleration: 5.0}}
+        hand: {kind: gripper, channels: [grip], joint: {name: finger, closed: 0.0, open: 0.04 MEASURED},
+               command: {topic: hand, type: float64_multi_array}}
+        """
+    names = [reading.name for reading in observable(small_robot(hands.replace("MEASURED", "")))]
+    assert names == ["j1", "grip", "finger"]
+    finger = observable(small_robot(hands.replace("MEASURED", "")))[-1]
+    assert (finger.joint, finger.needed, finger.value(0.03)) == ("finger", False, 0.03)
+    unmeasured = small_robot(hands.replace("MEASURED", ", measured: false"))
+    assert [reading.name for reading in observable(unmeasured)] == ["j1", "grip"]
+
+
+def test_a_quaternion_of_no_length_turns_nothing_and_a_tilted_base_is_turned_about_all_axes():
+    assert base_velocity((0.4, 0.1, 0.2), (0.3, 0.5, 0.7), 0.0, 0.0, 0.0, 0.0) == pytest.approx((0.4, 0.1, 0.7))
+    roll, pitch, yaw = 0.3, -0.5, 1.1
+    c, s = np.cos, np.sin
+    rx = np.array([[1, 0, 0], [0, c(roll), -s(roll)], [0, s(roll), c(roll)]])
+    ry = np.array([[c(pitch), 0, s(pitch)], [0, 1, 0], [-s(pitch), 0, c(pitch)]])
+    rz = np.array([[c(yaw), -s(yaw), 0], [s(yaw), c(yaw), 0], [0, 0, 1]])
+    turned = rz @ ry @ rx
+    w = 0.5 * math.sqrt(1.0 + np.trace(turned))
+    x, y, z = (turned[a, b] - turned[b, a] for a, b in ((2, 1), (0, 2), (1, 0)))
+    quaternion = (x / (4 * w), y / (4 * w), z / (4 * w), w)
+    linear, angular = np.array([0.4, -0.2, 0.1]), np.array([0.3, 0.5, -0.7])
+    expected = (*(turned.T @ linear)[:2], (turned.T @ angular)[2])
+    assert base_velocity(tuple(linear), tuple(angular), *quaternion) == pytest.approx(expected)
+
+
+def test_a_guess_of_the_unit_needs_the_value_inside_both_limits_and_ticks_below_4096():
+    assert unit_guess(-57.3, -2.0, 0.5, "rad").startswith("degrees") and unit_guess(57.3, -2.0, 0.5, "rad") == ""
+    assert unit_guess(-350.0, 0.0, 0.4, "m") == "" and unit_guess(500.0, 0.0, 0.4, "m") == ""
+    assert unit_guess(4095.0, -1.0, 1.0, "rad").startswith("ticks") and unit_guess(4096.0, -1.0, 1.0, "rad") == ""
+    assert unit_guess(0.0, 1.0, 2.0, "rad").startswith("ticks") and unit_guess(-60.0, 1.0, 2.0, "rad") == ""

@@ -100,3 +100,16 @@ def test_the_command_exits_with_1_and_one_line_for_a_robot_that_cannot_be_brough
     assert main(["check", "--robot", str(robot.file)]) == 1
     err = capsys.readouterr().err
     assert err.startswith(f"pi0: {robot.file}:") and "j9 is not a movable joint" in err and err.count("\n") == 1
+
+
+def test_the_units_of_speeds_and_ranges_are_those_of_the_kind_and_unmeasured_channels_say_nobody(small_robot):
+    groups = GROUPS.replace("open: 0.04}", "open: 0.04, measured: false}")
+    robot = small_robot(groups, state=STATE)
+    lines = {line.split()[0]: line for line in report_lines(robot) if line.startswith("  ")}
+    assert "2.5 rad/s" in lines["j1"] and "0.3 m/s" in lines["slide"] and "5 strokes/s" in lines["gripper"]
+    assert "0 .. 0.04" in lines["gripper"] and "0.5 m/s" in lines["vx"] and "1 rad/s" in lines["wz"]
+    assert lines["j1"].split()[-3:] == ["joint_states", "0.1", "s"] and lines["vx"].split()[-3:] == ["odom", "0.3", "s"]
+    assert lines["gripper"].split()[-2:] == ["nobody", "-"]
+    assert "-51.6 .. 108.9" in lines["j1"] and "0.1 .. 0.3 m" in lines["slide"]
+    rows = {row.channel: row for row in channel_rows(robot)}
+    assert rows["gripper"].measured_on == () and rows["gripper"].max_age is None

@@ -1,5 +1,7 @@
 """The robots that come with the package."""
 
+import pytest
+
 from pi0_ros.robot import Kind, load_robot
 
 
@@ -18,3 +20,12 @@ def test_the_mobile_manipulator_has_the_eighteen_channels_of_the_paper():
     assert list(robot.channel_names) == expected
     assert [c.name for c in robot.channels if c.kind is Kind.VELOCITY] == ["base_vx", "base_vy", "base_wz"]
     assert {c.name for c in robot.cameras} == {"base", "back", "left_wrist", "right_wrist"}
+
+
+def test_a_group_that_does_not_exist_is_told_with_those_that_do():
+    with pytest.raises(KeyError, match="aloha has no group 'tail'; it has left_arm, left_gripper"):
+        load_robot("aloha").group("tail")
+
+
+def test_a_robot_can_be_a_key_though_its_xacro_arguments_are_a_mapping():
+    assert len({load_robot("aloha"), load_robot("aloha")}) == 1

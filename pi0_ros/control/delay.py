@@ -1,4 +1,4 @@
-"""How long a policy takes, and when it should therefore be asked again."""
+"""How long a policy takes."""
 
 from __future__ import annotations
 
@@ -38,8 +38,3 @@ class DelayEstimator:
     def p95(self) -> float:
         """95th percentile [s], 0 while nothing has been measured."""
         return self._p95
-
-
-def ask_in(plan_left: float, delay: float, margin: float) -> float:
-    """Seconds until the next observation should be taken so that its chunk arrives before the plan runs out."""
-    return max(0.0, plan_left - delay - margin)

@@ -1,4 +1,4 @@
-"""Joints that are moved by velocities: braked before their position limits, and watched for measurements that stand still.
+"""Joints that are moved by velocities: braked before their position limits.
 
 A position command cannot leave its limits; a velocity can lead anywhere. What is asked for is therefore bounded by what can
 still be stopped inside the joint's reach, from where the joint was measured.
@@ -40,7 +40,6 @@ class JointGuard:
         self._period = period
         self._sent: deque[Array] = deque(maxlen=math.ceil(delay / period) + 2)
         self._joints = [(i, c) for i, c in enumerate(robot.channels) if c.joint]
-        self._travel = [0.0] * len(self._joints)
 
     def bounded(self, goal: Array, command: Array, measured: Measured) -> Array:
         """The goal [3, D] with velocities from which each joint can still be stopped inside its reach.
@@ -64,9 +63,3 @@ class JointGuard:
                 slowing = BRAKING * limits.acceleration if fastest > 0.0 else 0.0
                 bounded[:, i] = towards * fastest, -towards * slowing, 0.0
         return bounded
-
-    def travelled(self, command: Array, standing: bool) -> float:
-        """How far [rad or m] joints were commanded to move since their measurements stand still; 0 where they do not."""
-        for k, (i, _) in enumerate(self._joints):
-            self._travel[k] = self._travel[k] + abs(float(command[i])) * self._period if standing else 0.0
-        return max(self._travel, default=0.0)

@@ -46,7 +46,6 @@ class ExecutorSettings:
     wait_max_age: float = 30.0  # observation stamp to receipt, where the robot has not moved since
     ensemble_decay: float = 0.01  # w_i = exp(-m i), oldest first (ACT, arXiv 2304.13705, section 4)
     ensemble_depth: int = 4  # how many plans are averaged
-    ask_margin: float = 0.04  # spare time before a plan runs out
 
     def __post_init__(self) -> None:
         if self.strategy not in STRATEGIES:

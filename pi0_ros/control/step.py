@@ -74,7 +74,6 @@ class Step(NamedTuple):
     plan_left: float
     splice_delay: float
     delay_p95: float
-    ask_in: float
     strategy: str
     seam: Seam
     plan_rate: float  # path seconds per second: 1 as the rows say, less where limits or the first second slow them

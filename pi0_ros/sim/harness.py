@@ -101,9 +101,7 @@ class Harness:
     def run(self, task: Task, seed: int, blackbox: BlackBox | None = None) -> Episode:
         """One episode of a task. The same seed gives the same episode to the bit. `blackbox` takes down what passes."""
         instruction = task.reset(self.sim, seed)
-        episode = _Run(self, task, seed, self.trial.instruction or instruction)
-        episode.executor.blackbox = episode.executor.blackbox if blackbox is None else blackbox
-        return episode.episode()
+        return _Run(self, task, seed, self.trial.instruction or instruction, blackbox).episode()
 
     def close(self) -> None:
         """Free the drawing context."""
@@ -113,12 +111,14 @@ class Harness:
 class _Run:
     """The state of one episode."""
 
-    def __init__(self, harness: Harness, task: Task, seed: int, instruction: str) -> None:
+    def __init__(
+        self, harness: Harness, task: Task, seed: int, instruction: str, blackbox: BlackBox | None = None
+    ) -> None:
         self.robot, self.sim, self.trial = harness.robot, harness.sim, harness.trial
         self.planner, self.task = harness.planner, task
         self.seed, self.instruction = seed, instruction
         self.rng = np.random.default_rng((seed, 1))
-        self.executor = Executor(self.robot, self.trial.executor)
+        self.executor = Executor(self.robot, self.trial.executor, blackbox=blackbox)
         self.subtask = "" if self.trial.high_level else instruction
         self.subtasks: list[str] = []
         self.pending: list[_Pending] = []

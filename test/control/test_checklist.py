@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from story import Story, make_robot, middle
 
-from pi0_ros.control import BlackBox, Chunk, Executor, ExecutorSettings, Mode
-from pi0_ros.control.limiter import GroupLimiter
+from pi0_ros.control import BlackBox, Chunk, ExecutorSettings, Mode
+from pi0_ros.control.limiter import GroupLimiter, Limiter
 from pi0_ros.control.limits import bounds_of
 from pi0_ros.control.modes import ModeState, Trigger, advance
 from pi0_ros.robot.spec import Kind, Takeover
@@ -610,8 +610,7 @@ def test_43_the_black_box_is_bounded_in_records_and_bytes():
 
 def test_the_core_refuses_a_goal_that_is_not_finite_as_a_whole():
     robot = make_robot()
-    executor = Executor(robot)
-    limiter = executor._limiter
+    limiter = Limiter(robot, 1.0 / robot.control_rate, ExecutorSettings().recovery_velocity)
     limiter.reset(np.where([c.kind is Kind.VELOCITY for c in robot.channels], 0.0, middle(robot)))
     before = limiter.state
     goal, groups = np.zeros((3, len(robot.channels))), len(robot.groups)

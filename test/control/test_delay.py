@@ -2,7 +2,7 @@
 
 import pytest
 
-from pi0_ros.control.delay import DelayEstimator, ask_in
+from pi0_ros.control.delay import DelayEstimator
 
 
 def estimator(*delays, every=0.1, cold=0.9):
@@ -35,7 +35,3 @@ def test_delays_older_than_twenty_seconds_say_nothing_and_no_more_than_thirty_tw
     found.add(121.0, 0.1)
     assert found.p95 == 0.1
     assert estimator(*[0.9] * 40, *[0.1] * 32).p95 == 0.1
-
-
-def test_the_next_observation_is_taken_a_delay_and_a_margin_before_the_plan_ends():
-    assert ask_in(1.5, 0.4, 0.3) == pytest.approx(0.8) and ask_in(0.5, 0.4, 0.3) == 0.0

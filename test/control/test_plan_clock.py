@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pi0_ros.control.watchdogs import PlanClock
+from pi0_ros.control.plan_clock import PlanClock
 
 PERIOD = 0.02
 

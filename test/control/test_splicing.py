@@ -5,7 +5,7 @@ import pytest
 from story import Story, make_robot, middle
 
 from pi0_ros.control import STRATEGIES, ExecutorSettings
-from pi0_ros.control.delay import DelayEstimator, ask_in
+from pi0_ros.control.delay import DelayEstimator
 from pi0_ros.control.row_path import make_path
 from pi0_ros.control.splice import RTC_STREAK, Choice, blended, choose, ensemble_rows, row_times
 from pi0_ros.robot.spec import Kind
@@ -123,11 +123,6 @@ def test_the_first_delay_is_no_measure_of_the_others():
     delays.cold_start()
     delays.add(0.0, 9.0)
     assert delays.p95 == pytest.approx(0.1)
-
-
-@pytest.mark.parametrize(("left", "delay", "expected"), [(1.0, 0.3, 0.66), (0.2, 0.3, 0.0), (0.0, 0.0, 0.0)])
-def test_the_next_chunk_is_asked_for_before_the_plan_runs_out(left, delay, expected):
-    assert ask_in(left, delay, 0.04) == pytest.approx(expected)
 
 
 def test_the_rest_of_the_plan_is_what_will_be_commanded():

@@ -93,7 +93,6 @@ def test_a_standing_clock_ends_autonomy_and_the_base_comes_to_rest(late, stamped
     story = jittery(late)
     if not stamped:
         story.stamp_of = lambda _: 0.0
-        story.executor._measured._limit = story.executor._measured._odometry_limit = 60.0  # patient drivers
     story.run(0.1)
     assert story.ask("autonomy").ok
     story.tick()

@@ -1,0 +1,50 @@
+"""What a control period tells the world."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pi0_ros.control.journal import Now
+from pi0_ros.control.modes import Mode
+from pi0_ros.control.parts import Parts
+from pi0_ros.control.step import Command, Step
+
+
+def reason(parts: Parts, steady: float) -> str:
+    """Why the robot is in its mode, or what it waits for."""
+    if parts.start_up.waiting:
+        return parts.start_up.waiting
+    mode, teleop = parts.modes.mode, parts.inputs.teleop
+    if mode is Mode.AUTONOMY:
+        if parts.plans.running is None:
+            return parts.inputs.policy.waiting(parts.gate.refusal)
+        if parts.failsafe.starved:
+            return parts.inputs.policy.underrun()
+    if mode is Mode.TELEOP and not teleop.enabled(steady):
+        return "waiting for the deadman button"
+    if mode is Mode.TELEOP and not teleop.alive(steady):
+        return "waiting for teleop input"
+    return parts.modes.state.reason
+
+
+def report(parts: Parts, now: Now, command: Command | None, owner: str) -> Step:
+    """The result of a period in which `owner` moved the robot to `command`."""
+    plans, plan = parts.plans, parts.plans.running
+    return Step(
+        command=command,
+        mode=parts.modes.mode,
+        reason=reason(parts, now.steady),
+        owner=owner,
+        epoch=parts.modes.epoch,
+        plan_sequence=plan.chunk.sequence if plan is not None else 0,
+        plan_left=plan.left if plan is not None else 0.0,
+        splice_delay=plans.splice_delay,
+        delay_p95=plans.delays.p95,
+        strategy=plan.chunk.strategy if plan is not None else "",
+        seam=plans.seam,
+        plan_rate=plans.rate,
+        tracking_error=parts.failsafe.tracking.error,
+        measured=np.array(parts.inputs.measured.values),
+        counters=parts.journal.counters,
+        events=parts.journal.take(now),
+    )

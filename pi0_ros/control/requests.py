@@ -1,0 +1,23 @@
+"""Whether what a person asks for can be granted now."""
+
+from __future__ import annotations
+
+from pi0_ros.control.journal import Now
+from pi0_ros.control.modes import Mode, Trigger, allowed
+from pi0_ros.control.parts import Parts
+
+
+def objection(parts: Parts, steady: float, trigger: Trigger) -> str:
+    """Why a request cannot be granted now, "" where it can."""
+    state, inputs = parts.modes.state, parts.inputs
+    if not allowed(state.mode, trigger):
+        way_out = f" ({state.reason}); reset first" if state.mode is Mode.STOPPED else ""
+        return f"{trigger.value} is not possible in {state.mode.value}{way_out}"
+    if trigger is Trigger.ASK_RESET:
+        return inputs.estop.active(steady, parts.settings.estop_heartbeat) or inputs.measured.outside
+    if trigger in (Trigger.ASK_AUTONOMY, Trigger.ASK_TELEOP) and inputs.second_publisher:
+        return inputs.second_publisher
+    if trigger is Trigger.ASK_AUTONOMY:
+        clock = parts.pace.fault(Now(steady, parts.pace.ros))
+        return clock[1] if clock is not None else inputs.measured.stale(steady) or inputs.policy.objection()
+    return ""

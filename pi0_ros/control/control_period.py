@@ -92,7 +92,6 @@ def conditions(parts: Parts, now: Now, quiet: str) -> Conditions:
         waiting=plans.waiting,
         dry=plans.dry,
         delay=plans.delays.p95,
-        entered=parts.engage.entered,
         refusal=gate.refusal,
         other=gate.sources.other,
         policy=inputs.policy,

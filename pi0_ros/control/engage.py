@@ -19,13 +19,11 @@ class Engage:
     def __init__(self, settings: ExecutorSettings, period: float) -> None:
         """`period` [s] between commands."""
         self._settings, self._period = settings, period
-        self.entered = 0.0
-        """When the owner changed."""
         self._since = 0.0
 
     def change_owner(self, steady: float) -> None:
         """Somebody else drives from now on."""
-        self.entered = self._since = steady
+        self._since = steady
 
     def begin(self, steady: float) -> None:
         """The slow time begins (again) now."""

@@ -36,13 +36,12 @@ class StateCondition(NamedTuple):
 
 
 class PlanCondition(NamedTuple):
-    """The policy and its plans: none yet (`waiting`), run out (`dry`), the typical `delay` [s] of a chunk, when autonomy was
-    `entered` [steady s], why the newest chunk was refused, who else publishes, and what is known of the policy."""
+    """The policy and its plans: none yet (`waiting`), run out (`dry`), the typical `delay` [s] of a chunk, why the
+    newest chunk was refused, who else publishes, and what is known of the policy."""
 
     waiting: bool
     dry: bool
     delay: float
-    entered: float
     refusal: str
     other: str
     policy: PolicyWatch
@@ -68,7 +67,7 @@ class Failsafe:
         """`period` [s] between two updates."""
         self._settings = settings
         self.tracking, self._standstill = Tracking(robot, settings), Standstill(robot, settings, period)
-        self._stale, self._starved = Since(), Since()
+        self._stale, self._starved, self._planless = Since(), Since(), Since()
         self._teleop_seen = False
         self.late = False
         """Measurements are late by so little yet that it costs speed and not the mode."""
@@ -111,7 +110,7 @@ class Failsafe:
     def _follow_mode(self, mode: ModeState) -> None:
         """Forget what is known of an owner that has gone."""
         if mode.epoch != self._mode.epoch:
-            self._teleop_seen, self._starved = False, Since()
+            self._teleop_seen, self._starved, self._planless = False, Since(), Since()
             self.tracking.restart()
         self._mode = mode
 
@@ -147,8 +146,9 @@ class Failsafe:
         self._teleop_seen = alive
 
     def _watch_policy(self, steady: float, plan: PlanCondition) -> None:
-        limit = self._settings.engage_timeout
-        if plan.waiting and limit and steady - plan.entered > limit:
+        # Counted from when there was no plan: measurements that were late for a moment end a plan, not ten good seconds.
+        self._planless = self._planless.update(steady, plan.waiting)
+        if (limit := self._settings.engage_timeout) and self._planless.lasts(steady, limit):
             self._ask(Trigger.POLICY_LOST, plan.policy.lost(limit, plan.refusal))
         self._starved = self._starved.update(steady, plan.dry)
         lost = self._settings.policy_lost

@@ -287,6 +287,25 @@ def test_18_measurements_that_are_late_cost_speed_at_once_and_the_mode_only_afte
     story.sound()
 
 
+def test_18_a_moment_without_measurements_after_long_autonomy_does_not_count_as_a_policy_that_never_came():
+    settings = ExecutorSettings()
+    story = Story(settings=settings).autonomy(goal={ARM: 0.6}, rows=30)
+    for _ in range(round(settings.engage_timeout) + 3):
+        assert story.send(story.chunk(rows=60)).accepted
+        story.run(1.0)
+    story.joints = False
+    story.run(0.1 + 0.5 * settings.state_grace)
+    story.joints = True
+    story.run(0.1)
+    assert story.last.mode is Mode.AUTONOMY, story.last.reason
+    assert story.last.reason.startswith("waiting for a fresh chunk")
+    assert story.send(story.chunk(rows=60)).accepted
+    story.run(0.2)
+    assert story.last.owner == "policy"
+    story.run(60 * 0.1 + settings.policy_lost + 2.0)
+    assert story.last.mode is Mode.HOLD and "policy silent" in story.last.reason
+
+
 @pytest.mark.parametrize("mode", ["autonomy", "teleop"])
 def test_18_without_a_grace_late_measurements_end_the_mode_at_once(mode):
     story = Story(settings=ExecutorSettings(state_grace=0.0))

@@ -1,4 +1,4 @@
-"""The 44 faults of docs/safety.md with their outcome, and what any input whatsoever does to the control core.
+"""The 44 faults of docs/faults.md with their outcome, and what any input whatsoever does to the control core.
 
 `python -m bench faults [--quick] [--inputs N] [--seed S]`
 
@@ -35,8 +35,8 @@ ODD = (0.0, 1.0, -1.0, math.nan, math.inf, -math.inf, 1e308, 5e-324)
 
 
 def rows() -> dict[int, list[str]]:
-    """Number of each fault and the tests that hold it, from docs/safety.md."""
-    table = re.findall(r"^\| (\d+) \| [^|]+ \| ([^|]*) \|$", (ROOT / "docs" / "safety.md").read_text(), re.MULTILINE)
+    """Number of each fault and the tests that hold it, from docs/faults.md."""
+    table = re.findall(r"^\| (\d+) \| [^|]+ \| ([^|]*) \|$", (ROOT / "docs" / "faults.md").read_text(), re.MULTILINE)
     return {int(number): [t.strip() for t in tests.split("<br>") if t.strip()] for number, tests in table}
 
 

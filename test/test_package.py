@@ -28,23 +28,6 @@ def load_script(name):
 setup_env = load_script("setup_env")
 
 
-def interface_blocks():
-    """Message name -> definition, from docs/interface.md."""
-    text = (ROOT / "docs" / "interface.md").read_text(encoding="utf-8")
-    return dict(re.findall(r"^`(\w+)\.msg`\n```\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL))
-
-
-def fields(definition):
-    lines = (line.partition("#")[0].split() for line in definition.splitlines())
-    return [words for words in lines if words]
-
-
-@pytest.mark.parametrize("message", ["ActionChunk", "ExecutorState"])
-def test_the_messages_are_those_of_the_interface(message):
-    definition = (ROOT / "msg" / f"{message}.msg").read_text(encoding="utf-8")
-    assert fields(definition) == fields(interface_blocks()[message])
-
-
 def test_every_ros_package_that_is_imported_is_declared():
     declared = {element.text for element in xml.parse(ROOT / "package.xml").getroot() if "depend" in element.tag}
     for file in (ROOT / "pi0_ros").rglob("*.py"):

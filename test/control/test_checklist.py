@@ -1,6 +1,6 @@
 """The fault checklist, one row after the other: what goes wrong is the test's name, what must happen its body.
 
-Rows of which nothing is pure are in test/nodes, test/ros, test/policy and test/robot; docs/safety.md has the table.
+Rows of which nothing is pure are in test/nodes, test/ros, test/policy and test/robot; docs/faults.md has the table.
 """
 
 import math

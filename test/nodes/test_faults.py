@@ -1,4 +1,4 @@
-"""Faults of docs/safety.md that need a ROS graph; the pure ones are in test/control."""
+"""Faults of docs/faults.md that need a ROS graph; the pure ones are in test/control."""
 
 import math
 import re

@@ -232,7 +232,7 @@ def diagnostics() -> str:
         (
             "One status per node on `/diagnostics`, once per second, under the node's full name. OK: it works. WARN: it waits for something, "
             "its plans come late, it was asked to stop, it misses more than a tenth of its periods, or the ROS clock was set. ERROR: it is "
-            "stopped, or holds because of a fault; the message says which."
+            "stopped, or holds because of a fault; the message says which. [Why does my robot not move?](../howto/why_not_moving.md) has the messages."
         )
     ]
     for node, values in interface.DIAGNOSTICS.items():

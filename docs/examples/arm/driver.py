@@ -1,5 +1,7 @@
 """A robot that is not there: takes commands, and moves towards them as a servo would."""
 
+import contextlib
+
 import rclpy
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
@@ -46,10 +48,8 @@ class Driver(Node):
 def main() -> None:
     """Run until Ctrl-C."""
     rclpy.init()
-    try:
+    with contextlib.suppress(KeyboardInterrupt, rclpy.executors.ExternalShutdownException):
         rclpy.spin(Driver())
-    except (KeyboardInterrupt, rclpy.executors.ExternalShutdownException):
-        pass
 
 
 if __name__ == "__main__":

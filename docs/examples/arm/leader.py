@@ -1,5 +1,6 @@
 """A person's device: waves the shoulder of the arm slowly. Yours reads a leader arm, a joystick or a tracker instead."""
 
+import contextlib
 import math
 
 import rclpy
@@ -43,10 +44,8 @@ class Leader(Node):
 def main() -> None:
     """Run until Ctrl-C."""
     rclpy.init()
-    try:
+    with contextlib.suppress(KeyboardInterrupt, rclpy.executors.ExternalShutdownException):
         rclpy.spin(Leader())
-    except (KeyboardInterrupt, rclpy.executors.ExternalShutdownException):
-        pass
 
 
 if __name__ == "__main__":

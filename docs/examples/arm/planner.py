@@ -1,13 +1,13 @@
 """The smallest policy: no network, plans that turn the wrist to and fro. See docs/writing_a_policy.md for the rules."""
 
+import contextlib
 import math
 
 import numpy as np
 import rclpy
+from pi0_ros.msg import ActionChunk, ExecutorState
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
-
-from pi0_ros.msg import ActionChunk, ExecutorState
 
 PERIOD, ROWS = 0.05, 30  # a plan of 1.5 s
 AMPLITUDE, SPEED = 0.4, 0.8  # [rad], [rad/s]
@@ -55,10 +55,8 @@ class Planner(Node):
 def main() -> None:
     """Run until Ctrl-C."""
     rclpy.init()
-    try:
+    with contextlib.suppress(KeyboardInterrupt, rclpy.executors.ExternalShutdownException):
         rclpy.spin(Planner())
-    except (KeyboardInterrupt, rclpy.executors.ExternalShutdownException):
-        pass
 
 
 if __name__ == "__main__":

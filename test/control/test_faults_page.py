@@ -1,4 +1,4 @@
-"""docs/safety.md says which test holds which promise; here it is held to that."""
+"""docs/faults.md says which test holds which promise; here it is held to that."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ROWS = re.findall(r"^\| (\d+) \| ([^|]+) \| ([^|]*) \|$", (ROOT / "docs" / "safety.md").read_text(), re.MULTILINE)
+ROWS = re.findall(r"^\| (\d+) \| ([^|]+) \| ([^|]*) \|$", (ROOT / "docs" / "faults.md").read_text(), re.MULTILINE)
 
 
 def test_all_forty_four_faults_have_a_row():

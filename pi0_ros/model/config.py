@@ -54,7 +54,8 @@ class Numerics:
     time_grid: "accumulate" adds dt in float32 step by step (openpi), "multiply" rounds 1 + i*dt (LeRobot).
     time_embedding: precision of the sine and cosine angles.
     rope: "float32", or "activation" to round cos/sin to the activation type first (Hugging Face).
-    embedding_scale: sqrt(width) as "float32" number, or rounded to the "activation" type (JAX, LeRobot >= 0.6).
+    embedding_scale: sqrt(width) as "float32" number, or rounded to the "activation" type (JAX, LeRobot >= 0.6), or to
+        "bfloat16" whatever that is (openpi's LoRA training, whose frozen table is stored so).
     text_positions: pi0-FAST training positions, "cumsum" over valid tokens or "arange" over the padded row (openpi).
     decode_offset: extra positions a generated token is moved by (openpi's pi0-FAST skips one).
     decode_start: token ids put after the prompt before generating (LeRobot's pi0-FAST starts with BOS).
@@ -64,7 +65,7 @@ class Numerics:
     time_grid: Literal["accumulate", "multiply"] = "multiply"
     time_embedding: Literal["float64", "float32"] = "float64"
     rope: Literal["float32", "activation"] = "float32"
-    embedding_scale: Literal["float32", "activation"] = "float32"
+    embedding_scale: Literal["float32", "activation", "bfloat16"] = "float32"
     text_positions: Literal["cumsum", "arange"] = "cumsum"
     decode_offset: int = 0
     decode_start: tuple[int, ...] = ()

@@ -1,7 +1,8 @@
-"""Low-rank adaptation (Hu et al. 2021) as openpi trains it: every linear of the Gemma stacks becomes w + a b.
+"""Low-rank adaptation (Hu et al. 2021) of the Gemma stacks: every linear becomes w + a b.
 
-Ranks of openpi's presets: trunk 16 with alpha 16, expert 32 with alpha 32. a and b are both drawn from N(0, 0.01);
-attention is scaled by alpha / rank, the MLP is not.
+As openpi trains it (src/openpi/models/lora.py): ranks of its presets are 16 with alpha 16 in the trunk, 32 with alpha 32
+in the expert; a and b are both drawn from N(0, 0.01); attention is scaled by alpha / rank, the MLP is not. Its attention
+has a pair for every head; without `per_head` a layer has one, as PEFT keeps it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pi0_ros.model.config import GemmaConfig
 from pi0_ros.model.network import Pi0
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -20,33 +22,49 @@ MLP = ("gate_proj", "up_proj", "down_proj")
 
 @dataclass(frozen=True)
 class LoraConfig:
-    """Ranks per stack; 0 leaves a stack as it is."""
+    """Ranks per stack; 0 leaves a stack as it is. per_head: a pair for every attention head (openpi)."""
 
     gemma_rank: int = 16
     gemma_alpha: float = 16.0
     expert_rank: int = 32
     expert_alpha: float = 32.0
+    per_head: bool = False
 
 
 class LoraLinear(nn.Module):
-    """A linear layer without bias plus scale * (x a) b. Keys: `weight` (as before), `lora_a`, `lora_b`."""
+    """A linear layer without bias plus scale * (x a) b. Keys: `weight` (as before), `lora_a`, `lora_b`.
 
-    def __init__(self, linear: nn.Linear, rank: int, scale: float, generator: torch.Generator):
+    a [in, rank], b [rank, out]; with heads that come out a [heads, in, rank], b [heads, rank, out / heads]; with heads
+    that go in a [heads, in / heads, rank], b [heads, rank, out], where each sums over the heads by itself (openpi).
+    """
+
+    def __init__(
+        self, linear: nn.Linear, rank: int, scale: float, generator: torch.Generator, out: int = 0, into: int = 0
+    ):
         super().__init__()
         self.weight = linear.weight
-        self.scale = scale
+        self.scale, self.out, self.into = scale, out, into
+        heads = (out or into,) if out or into else ()
+        shapes = ((*heads, linear.in_features // (into or 1), rank), (*heads, rank, linear.out_features // (out or 1)))
         like = {"device": linear.weight.device, "dtype": torch.float32}
-        self.lora_a = nn.Parameter(torch.randn(linear.in_features, rank, generator=generator).mul_(0.01).to(**like))
-        self.lora_b = nn.Parameter(torch.randn(rank, linear.out_features, generator=generator).mul_(0.01).to(**like))
+        drawn = [torch.randn(shape, generator=generator).mul_(0.01).to(**like) for shape in shapes]
+        self.lora_a, self.lora_b = (nn.Parameter(value) for value in drawn)
 
     def forward(self, x: Tensor) -> Tensor:
-        low = x.to(self.lora_a.dtype) @ self.lora_a @ self.lora_b
-        return F.linear(x, self.weight) + (self.scale * low).to(x.dtype)
+        return F.linear(x, self.weight) + (self.scale * self._low(x.to(self.lora_a.dtype))).to(x.dtype)
+
+    def _low(self, x: Tensor) -> Tensor:
+        if self.out:
+            return (x[..., None, None, :] @ self.lora_a @ self.lora_b).flatten(-3)
+        if self.into:
+            return x @ self.lora_a.flatten(0, 1) @ self.lora_b.sum(0)
+        return x @ self.lora_a @ self.lora_b
 
     def merged(self) -> nn.Linear:
         """The plain linear layer with the same output."""
         linear = nn.Linear(*reversed(self.weight.shape), bias=False, device="meta")
-        change = self.scale * (self.lora_a @ self.lora_b).T
+        width = self.weight.shape[1]
+        change = self.scale * self._low(torch.eye(width, device=self.lora_a.device)).T
         linear.weight = nn.Parameter((self.weight.float() + change).detach().to(self.weight.dtype))
         return linear
 
@@ -62,9 +80,19 @@ def add_lora(model: Pi0, config: LoraConfig, generator: torch.Generator) -> Pi0:
         if rank and hasattr(model, name):
             stack = getattr(model, name).requires_grad_(False)
             for layer in stack.layers:
-                _adapt(layer.self_attn, ATTENTION, rank, alpha / rank, generator)
-                _adapt(layer.mlp, MLP, rank, 1.0, generator)
+                for part in ATTENTION:
+                    heads = _heads(stack.config, part) if config.per_head else {}
+                    _adapt(layer.self_attn, part, rank, alpha / rank, generator, **heads)
+                for part in MLP:
+                    _adapt(layer.mlp, part, rank, 1.0, generator)
     return model
+
+
+def _heads(stack: GemmaConfig, name: str) -> dict[str, int]:
+    """How many heads come out of an attention layer, or go into it."""
+    if name == "o_proj":
+        return {"into": stack.heads}
+    return {"out": stack.heads if name == "q_proj" else stack.kv_heads}
 
 
 def merge_lora(model: Pi0) -> Pi0:
@@ -76,6 +104,5 @@ def merge_lora(model: Pi0) -> Pi0:
     return model
 
 
-def _adapt(module: nn.Module, names: tuple[str, ...], rank: int, scale: float, generator: torch.Generator) -> None:
-    for name in names:
-        setattr(module, name, LoraLinear(getattr(module, name), rank, scale, generator))
+def _adapt(module: nn.Module, name: str, rank: int, scale: float, generator: torch.Generator, **heads: int) -> None:
+    setattr(module, name, LoraLinear(getattr(module, name), rank, scale, generator, **heads))

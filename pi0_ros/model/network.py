@@ -117,9 +117,11 @@ class Pi0(nn.Module):
         """Token ids [B, L] to [B, L, language width], scaled by sqrt(width)."""
         rows = self.gemma.embed_tokens(tokens.long())
         scale = math.sqrt(self.config.language.width)
-        if self.config.numerics.embedding_scale == "activation":
-            return rows * torch.tensor(scale, dtype=rows.dtype, device=rows.device)
-        return rows * scale
+        kind = self.config.numerics.embedding_scale
+        if kind == "float32":
+            return rows * scale
+        rounded = torch.tensor(scale, dtype=torch.bfloat16 if kind == "bfloat16" else rows.dtype, device=rows.device)
+        return rows * rounded.to(rows.dtype)
 
     def embed_prefix(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
         """Embeddings [B, P, width], valid [B, P] and roles [B, P] of pictures then text."""

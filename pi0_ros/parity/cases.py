@@ -14,15 +14,18 @@ from pi0_ros.parity.prompt_case import prompt_rows
 from pi0_ros.parity.report import ParityError, Row
 from pi0_ros.parity.resize_case import resize_rows
 from pi0_ros.parity.rtc_case import rtc_rows
+from pi0_ros.parity.train_case import is_train_case, train_rows
 from pi0_ros.parity.transforms_case import transforms_rows
 
-KINDS = ("model", "rtc", "fast", "resize", "transforms", "state_prompt", "dataset")
+KINDS = ("model", "train", "rtc", "fast", "resize", "transforms", "state_prompt", "dataset")
 
 
 def case_kind(folder: Path) -> str:
     """One of `KINDS`. Raises ParityError where the folder is none of them."""
     if not folder.is_dir():
         raise ParityError(f"{folder}: no such folder")
+    if is_train_case(folder):
+        return "train"
     if (folder / "expected.safetensors").is_file():
         return "dataset"
     if (folder / "state_prompt.json").is_file():
@@ -66,5 +69,11 @@ def _rows(folder: Path, tokenizer: str | Path | None) -> Iterator[Row]:
 
         yield from dataset_rows(folder)
     else:
-        simple = {"rtc": rtc_rows, "fast": fast_rows, "resize": resize_rows, "transforms": transforms_rows}
+        simple = {
+            "train": train_rows,
+            "rtc": rtc_rows,
+            "fast": fast_rows,
+            "resize": resize_rows,
+            "transforms": transforms_rows,
+        }
         yield from simple[kind](folder)

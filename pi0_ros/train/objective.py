@@ -95,7 +95,7 @@ class Objective(nn.Module):
         """Mean loss of the counted tokens, each predicted from the one before it."""
         tokens, counts = examples.inputs.tokens, examples.counts
         if not bool(counts.any()):
-            return prefix.hidden.float().sum() * 0.0
+            return prefix.hidden.new_zeros((), dtype=torch.float32)
         hidden = prefix.hidden[:, -tokens.shape[1] - 1 : -1][counts]
         losses = self.token_loss(F.log_softmax(self.model.logits(hidden), dim=-1), tokens[counts].long())
         return by_rows(losses, counts) if self.weights.by_row else losses.mean()

@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from pi0_ros.model import Pi0
 from pi0_ros.train.recipe import OURS, Recipe
 from pi0_ros.train.settings import TrainSettings
 
@@ -24,14 +25,24 @@ def make_optimizer(model: nn.Module, settings: TrainSettings, recipe: Recipe = O
     return torch.optim.AdamW(groups, lr=settings.peak_rate, betas=(0.9, 0.95), eps=1e-8, fused=True)
 
 
-def advance(loss: Tensor, model: nn.Module, optimizer: torch.optim.Optimizer, clip: float) -> tuple[Tensor, bool]:
+def idle_parameters(model: Pi0, recipe: Recipe) -> tuple[nn.Parameter, ...]:
+    """What decays although nothing depends on it (`Recipe.idle_decays`)."""
+    acts = model.config.expert is not None
+    return (model.gemma.layers[-1].self_attn.q_proj.weight,) if recipe.idle_decays and acts else ()
+
+
+def advance(
+    loss: Tensor, model: nn.Module, optimizer: torch.optim.Optimizer, clip: float, idle: Iterable[nn.Parameter] = ()
+) -> tuple[Tensor, bool]:
     """One step down the gradient of `loss`, clipped to the norm `clip` (0: it is not).
 
-    Weights without a gradient stay as they are, decay included. Returns the norm before clipping, and whether it was
+    Weights without a gradient stay as they are, decay included, but those of `idle`, which count as of gradient zero. Returns the norm before clipping, and whether it was
     finite: the step is left out where not.
     """
     loss.backward()
     parameters = [p for p in model.parameters() if p.requires_grad]
+    for p in idle:
+        p.grad = torch.zeros_like(p) if p.grad is None and p.requires_grad else p.grad
     share_gradients(parameters)
     norm = torch.nn.utils.clip_grad_norm_(parameters, clip or math.inf)
     finite = bool(torch.isfinite(norm))
@@ -44,19 +55,20 @@ def advance(loss: Tensor, model: nn.Module, optimizer: torch.optim.Optimizer, cl
 def share_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Average the gradients of all processes in place; nothing to do in one process.
 
-    A weight that had a gradient in some processes alone (a batch without words) counts as 0 in the others.
+    A weight that had a gradient in some processes alone (a batch without words) counts as 0 in the others; one that had
+    none anywhere keeps none, and is left alone by the optimiser.
     """
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return
     wanted = list(parameters)
-    for p in wanted:
-        p.grad = torch.zeros_like(p) if p.grad is None else p.grad
-    grads = [p.grad for p in wanted if p.grad is not None]
-    flat = torch.cat([g.flatten() for g in grads])
+    known = torch.tensor([float(p.grad is not None) for p in wanted], device=wanted[0].device)
+    dist.all_reduce(known)
+    shared = [p for p, count in zip(wanted, known.tolist(), strict=True) if count]
+    flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in shared])
     dist.all_reduce(flat)
     flat /= dist.get_world_size()
-    for grad, part in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
-        grad.copy_(part.view_as(grad))
+    for p, part in zip(shared, flat.split([p.numel() for p in shared]), strict=True):
+        p.grad = part.view_as(p)
 
 
 def rounded(parameters: Iterable[tuple[str, nn.Parameter]], prefix: str = "") -> dict[str, Tensor]:

@@ -27,7 +27,9 @@ class Recipe:
 
     decay_all: weight decay on every trainable tensor, not on matrices alone. real_dims: the flow loss counts the robot's
     action dimensions, not the padded ones. by_row: the token loss is a mean over rows. ema_from_start: the average keeps
-    its decay from the first step on, where ours begins short so that it forgets random weights.
+    its decay from the first step on, where ours begins short so that it forgets random weights. idle_decays: the last
+    trunk layer's queries, of which nothing depends without a text loss, decay (LeRobot's joint attention gives them a
+    gradient of zero); otherwise they stay as they are.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Recipe:
     real_dims: bool = False
     by_row: bool = False
     ema_from_start: bool = False
+    idle_decays: bool = False
 
     def rate(self, settings: TrainSettings, step: int, progress: float) -> float:
         """Learning rate of a step; `progress` is how far the whole run is, 0..1."""
@@ -56,7 +59,9 @@ OURS = Recipe("pi0_ros")
 RECIPES = {
     "pi0_ros": OURS,
     "openpi": Recipe("openpi", decay_all=True, by_row=True, ema_from_start=True),
-    "lerobot": Recipe("lerobot", Schedule.FROM_START, decay_all=True, real_dims=True, ema_from_start=True),
+    "lerobot": Recipe(
+        "lerobot", Schedule.FROM_START, decay_all=True, real_dims=True, ema_from_start=True, idle_decays=True
+    ),
 }
 
 

@@ -200,7 +200,8 @@ def make_model(plan: Plan, tokenizer: Tokenizer) -> Pi0:
             stack.gradient_checkpointing = settings.gradient_checkpointing
     if settings.lora_trunk or settings.lora_expert:
         trunk, expert = settings.lora_trunk, settings.lora_expert
-        add_lora(model, LoraConfig(trunk, float(trunk), expert, float(expert)), generator)
+        per_head = recipe_for(settings.recipe, plan.origin).name == "openpi"
+        add_lora(model, LoraConfig(trunk, float(trunk), expert, float(expert), per_head), generator)
     return model
 
 

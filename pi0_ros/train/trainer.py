@@ -103,6 +103,7 @@ class Trainer:
         weights = Weights(s.alpha, s.answer_weight, s.word_weight, s.insulate, job.recipe.by_row)
         self.objective = Objective(job.model, weights, auxiliary, job.hooks.token_loss).to(self.device)
         self.optimizer = optim.make_optimizer(self.objective, s, job.recipe)
+        self.idle = optim.idle_parameters(job.model, job.recipe)
         self.ema = Ema(job.model, s.ema)
         self.so_far = load_state(job.folder, self.objective, self.optimizer, self.ema) or SoFar()
         self.started = time.monotonic()
@@ -170,7 +171,7 @@ class Trainer:
         flow = flow_targets(acting, s, rng, generator, job.recipe) if self.step >= s.language_steps else None
         moved = (part if part is None else part.to(self.device) for part in (acting, words, flow))
         loss = self._loss(*moved)
-        _, finite = optim.advance(loss.total, self.objective, self.optimizer, s.clip)
+        _, finite = optim.advance(loss.total, self.objective, self.optimizer, s.clip, self.idle)
         self.ema.decay = job.recipe.ema_decay(s.ema, self.step)
         self.ema.update(job.model)
         return loss, finite

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ import torch
 
 from pi0_ros.cli import main
 from pi0_ros.model.checkpoints.tensorfile import read_all, write
+from pi0_ros.parity import train_case
 from pi0_ros.parity.cases import case_kind, rows
 from pi0_ros.parity.report import ParityError, Row, close, equal, line
+from pi0_ros.parity.train_case import read_train_case
 from pi0_ros.policy.statistics import running
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
@@ -29,6 +32,15 @@ KINDS = {
     "transforms": "transforms",
     "state_prompt": "state_prompt",
     "dataset": "dataset",
+}
+TRAINED = {
+    "train_lerobot_pi0": 5,
+    "train_lerobot_pi05": 5,
+    "train_lerobot_pi0_fast": 3,
+    "train_openpi_jax_pi0": 5,
+    "train_openpi_jax_pi05": 5,
+    "train_openpi_jax_lora": 5,
+    "train_pi0_fast": 3,
 }
 STAGES = ("image_features", "prefix_last_hidden", "prefix_keys", "velocity", "loss", "sampled_actions_10")
 
@@ -59,6 +71,45 @@ def assert_same_numbers(found: list[Row]) -> None:
 @pytest.mark.parametrize("case", KINDS)
 def test_a_recorded_case_gives_the_same_numbers(measured, case):
     assert_same_numbers(measured(case))
+
+
+@pytest.mark.parametrize("case", TRAINED)
+def test_recorded_optimiser_steps_are_taken_the_same_way(case):
+    """Losses, norms, rates, the first gradient, weights and averages; tolerances of the recording's own README."""
+    if "lerobot" not in case:
+        pytest.importorskip("tensorstore", reason="reading JAX folders needs the optional tensorstore package")
+    assert case_kind(GOLDEN / case) == "train"
+    found = {row.name: row for row in rows(GOLDEN / case)}
+    assert [row for row in found.values() if not row.passes(1e-4)] == []
+    last = TRAINED[case]
+    for name in (
+        f"s{last - 1}.loss",
+        f"s{last - 1}.lr",
+        f"s{last - 1}.grad_norm",
+        "grad.s0",
+        f"params.after_step{last} overall",
+    ):
+        assert name in found
+    exact = [row for row in found.values() if row.name.endswith((".loss", ".lr", ".grad_norm"))]
+    assert len(exact) == 3 * last and all(row.passes(1e-5) for row in exact)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"weight_decay": 0.01}, "weight decay"),
+        ({"clip": 0.0}, "no clipping"),
+        ({"warmup": 3}, "a longer warm-up"),
+        ({"ema": 0.99}, "a slower average"),
+    ],
+)
+def test_a_slip_in_the_recipe_shows_far_above_the_tolerance(change, what, monkeypatch):
+    pytest.importorskip("tensorstore", reason="reading JAX folders needs the optional tensorstore package")
+    case = read_train_case(GOLDEN / "train_openpi_jax_pi0")
+    slip = replace(case, settings=replace(case.settings, **change))
+    monkeypatch.setattr(train_case, "read_train_case", lambda folder: slip)
+    worst = max(row.difference for row in train_case.train_rows(GOLDEN / "train_openpi_jax_pi0"))
+    assert worst > 1e-3, what
 
 
 @pytest.mark.parametrize("case", ["lerobot_pi05_odd", "lerobot_pi05_odd_rtc0", "lerobot_pi0_odd"])

@@ -191,3 +191,27 @@ def merge_lora(leaf: str, w: Tensor, a: Tensor, b: Tensor) -> Tensor:
     if "attn_vec_einsum" in leaf:
         b = b.sum(dim=-3, keepdim=True)
     return (w.float() + a @ b).to(w.dtype)
+
+
+# LoRA leaves by what stands before `lora_a`; the index is what follows the layer axis, as above.
+LORA_LAYER: tuple[tuple[str, tuple[int, ...], str], ...] = (
+    ("attn/q_einsum{x}/", (), "self_attn.q_proj"),
+    ("attn/kv_einsum{x}/", (0,), "self_attn.k_proj"),
+    ("attn/kv_einsum{x}/", (1,), "self_attn.v_proj"),
+    ("attn/attn_vec_einsum{x}/", (), "self_attn.o_proj"),
+    ("mlp{x}/gating_einsum_", (0,), "mlp.gate_proj"),
+    ("mlp{x}/gating_einsum_", (1,), "mlp.up_proj"),
+    ("mlp{x}/linear_", (), "mlp.down_proj"),
+)
+
+
+def lora_parts(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Part]:
+    """Canonical name -> part for the LoRA pairs of a tree: `….q_proj.lora_a`, a pair for every head (`model.lora`)."""
+    found: dict[str, Part] = {}
+    for suffix, prefix in (("", LANGUAGE), ("_1", EXPERT)):
+        for pattern, index, name in LORA_LAYER:
+            for pair in ("lora_a", "lora_b"):
+                leaf = "PaliGemma/llm/layers/" + pattern.format(x=suffix) + pair
+                layers = range(shapes[leaf][0]) if leaf in shapes else ()
+                found.update({f"{prefix}layers.{i}.{name}.{pair}": Part(leaf, (i, *index), same) for i in layers})
+    return found

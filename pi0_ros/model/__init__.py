@@ -19,7 +19,7 @@ from pi0_ros.model.losses import FlowTargets, delayed_times, flow_mean, flow_tim
 from pi0_ros.model.network import Pi0, Prefix, initialise
 from pi0_ros.model.rtc import Rtc, RtcError
 from pi0_ros.model.sampling import sample_actions
-from pi0_ros.model.text import generate_text
+from pi0_ros.model.text import generate_scored, generate_text
 
 __all__ = [
     "FAST",
@@ -46,6 +46,7 @@ __all__ = [
     "delayed_times",
     "flow_mean",
     "flow_times",
+    "generate_scored",
     "generate_text",
     "gradient_checkpointing",
     "initialise",

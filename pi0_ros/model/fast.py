@@ -32,7 +32,7 @@ from pi0_ros.model.network import Pi0, Prefix, check_inputs
 from pi0_ros.model.packed import Heads, Stack, Style, Vision, give_up, keep
 from pi0_ros.model.rtc import Rtc, guidance_weight, identity
 from pi0_ros.model.sampling import integrate, time_grid
-from pi0_ros.model.text import EOS, choose, until, with_start
+from pi0_ros.model.text import EOS, answers, choose, log_probability, with_start
 
 if TYPE_CHECKING:
     from pi0_ros.model.fused.narrow import Scales
@@ -188,15 +188,27 @@ class FastSampler:
         stop: Sequence[int] = (EOS,),
     ) -> list[list[int]]:
         """Token ids behind the prompt, a list a row; arguments as `pi0_ros.model.text.generate_text`."""
+        return self.generate_scored(inputs, max_tokens, temperature, noise, stop)[0]
+
+    def generate_scored(
+        self,
+        inputs: Inputs,
+        max_tokens: int,
+        temperature: float = 0.0,
+        noise: Tensor | None = None,
+        stop: Sequence[int] = (EOS,),
+    ) -> tuple[list[list[int]], list[float]]:
+        """As `generate_text`, with the mean log-probability of each row's tokens, the one that ends it included."""
         inputs = with_start(inputs, self.config.numerics.decode_start)
         check_inputs(self.config, inputs)
-        answers: list[list[int]] = [[] for _ in range(inputs.batch)]
+        said: list[list[int]] = [[] for _ in range(inputs.batch)]
+        scores = [0.0] * inputs.batch
         for rows, layout in group_rows(inputs):
             uniform = None if noise is None else noise[rows]
             found = self._text(inputs.rows(rows), layout, max_tokens, temperature, uniform, stop)
-            for row, ids in zip(rows, found, strict=True):
-                answers[row] = ids
-        return answers
+            for row, ids, score in zip(rows, *found, strict=True):
+                said[row], scores[row] = ids, score
+        return said, scores
 
     def stages(self, inputs: Inputs, noise: Tensor, steps: int = 10) -> dict[str, Callable[[], object]]:
         """The parts of a call on their own, for measuring: "vision", "prefix" (vision included) and "steps".
@@ -520,7 +532,7 @@ class FastSampler:
         temperature: float,
         noise: Tensor | None,
         stop: Sequence[int],
-    ) -> list[list[int]]:
+    ) -> tuple[list[list[int]], list[float]]:
         plan = self.plans.get((layout, "text", max_tokens), lambda: self._plan(layout, max_tokens))
         if not plan.prefix:
             raise InputError("text needs a prompt or a picture to follow; a row has neither")
@@ -529,14 +541,17 @@ class FastSampler:
         hidden = self._run_prefix(pictures, tokens, plan.rope[: plan.prefix], plan.cache, True)
         ended = torch.zeros(layout.batch, dtype=torch.bool, device=self.to.device)
         ids: list[Tensor] = []
+        scores: list[Tensor] = []
         while len(ids) < max_tokens:
             uniform = None if noise is None else noise[:, len(ids)]
-            ids.append(choose(self._logits(hidden[:, -1]), temperature, uniform))
+            logits = self._logits(hidden[:, -1])
+            ids.append(choose(logits, temperature, uniform))
+            scores.append(log_probability(logits, ids[-1]))
             ended |= torch.isin(ids[-1], ids[-1].new_tensor(list(stop)))
             if len(ids) == max_tokens or bool(ended.all()):
                 break
             hidden = self._decode(ids[-1], plan, plan.prefix + len(ids) - 1)
-        return [until(row, stop) for row in torch.stack(ids, dim=1).tolist()] if ids else [[]] * layout.batch
+        return answers(ids, scores, stop, layout.batch)
 
     def _decode(self, ids: Tensor, plan: Plan, start: int) -> Tensor:
         """One more token [B] behind `start` cached ones -> trunk output [B, 1, width] before the final norm."""

@@ -46,20 +46,52 @@ def generate_text(
     temperature 0 is greedy; above it `noise` holds uniform numbers in [0, 1) [B, max_tokens]. Generated text is causal
     and stands at the positions the configuration's `decode_offset` says. Roles are ignored: all given text is prompt.
     """
+    return generate_scored(model, inputs, max_tokens, temperature, noise, stop)[0]
+
+
+@torch.no_grad()
+def generate_scored(
+    model: Pi0,
+    inputs: Inputs,
+    max_tokens: int,
+    temperature: float = 0.0,
+    noise: Tensor | None = None,
+    stop: Sequence[int] = (EOS,),
+) -> tuple[list[list[int]], list[float]]:
+    """As `generate_text`, with the mean log-probability of each row's tokens, the one that ends it included."""
     numerics = model.config.numerics
     prefix = model.prefix(with_start(replace(inputs, roles=None), numerics.decode_start))
     length = prefix.valid.sum(dim=1, keepdim=True)
     logits, cache, visible = _last_logits(model, prefix), list(prefix.cache), prefix.valid
     ended = torch.zeros(inputs.batch, dtype=torch.bool, device=logits.device)
     ids: list[Tensor] = []
+    scores: list[Tensor] = []
     while len(ids) < max_tokens:
         ids.append(choose(logits, temperature, None if noise is None else noise[:, len(ids)]))
+        scores.append(log_probability(logits, ids[-1]))
         ended |= torch.isin(ids[-1], ids[-1].new_tensor(list(stop)))
         if len(ids) == max_tokens or bool(ended.all()):
             break
         position = length + len(ids) - 1 + numerics.decode_offset
         logits, cache, visible = decode_step(model, ids[-1], position, cache, visible)
-    return [until(row, stop) for row in torch.stack(ids, dim=1).tolist()] if ids else [[] for _ in range(inputs.batch)]
+    return answers(ids, scores, stop, inputs.batch)
+
+
+def log_probability(logits: Tensor, ids: Tensor) -> Tensor:
+    """Of the tokens [B], from logits [B, vocab]."""
+    chosen = logits.gather(-1, ids[:, None])[:, 0].float()
+    return chosen - logits.float().logsumexp(dim=-1)
+
+
+def answers(
+    ids: Sequence[Tensor], scores: Sequence[Tensor], stop: Sequence[int], batch: int
+) -> tuple[list[list[int]], list[float]]:
+    """Tokens [B] and their log-probabilities [B], step by step, as answers and their mean log-probabilities (0 of none)."""
+    if not ids:
+        return [[] for _ in range(batch)], [0.0] * batch
+    rows = [until(row, stop) for row in torch.stack(list(ids), dim=1).tolist()]
+    said = torch.stack(list(scores), dim=1).tolist()
+    return rows, [sum(s[: len(r) + 1]) / len(s[: len(r) + 1]) for r, s in zip(rows, said, strict=True)]
 
 
 def decode_step(

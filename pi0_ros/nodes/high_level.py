@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 import traceback
@@ -14,6 +15,7 @@ from std_msgs.msg import String
 from pi0_ros.nodes.policy import LONGEST_PROMPT
 from pi0_ros.nodes.weights import MODEL_PARAMETERS, Weights
 from pi0_ros.policy import Observation, PolicyError
+from pi0_ros.policy.engine import Answer
 from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.ros.any_publisher import subscribe_to_any
 from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Health
@@ -49,15 +51,22 @@ class Decision:
         return text == self.subtask
 
 
-def refusal(text: str, pattern: str = ".+") -> str:
-    """Why a decoded text is no subtask, "" where it is one: it has to match `pattern` as a whole."""
+def refusal(text: str, pattern: str = ".+", log_probability: float = 0.0, least: float = -math.inf) -> str:
+    """Why a decoded text is no subtask, "" where it is one.
+
+    It has to match `pattern` as a whole, and its tokens' mean log-probability has to be `least` or more.
+    """
     if not text.strip():
         return "empty text"
     if len(text) > LONGEST_SUBTASK:
         return f"text of {len(text)} characters, at most {LONGEST_SUBTASK}"
     if not text.isprintable():
         return "text with unprintable characters"
-    return "" if re.fullmatch(pattern, text) else f"text that does not match {pattern}"
+    if not re.fullmatch(pattern, text):
+        return f"text that does not match {pattern}"
+    if not log_probability >= least:
+        return f"the network is not sure (mean log-probability {log_probability:.2g}, {least:g} is asked for)"
+    return ""
 
 
 class HighLevelNode(ManagedNode):
@@ -100,7 +109,7 @@ class HighLevelNode(ManagedNode):
         self._task, self._new, self._reason, self._failure = "", False, "waiting for a task", ""
         self._decision = Decision(self.values.agree)
         self._answers = self._refused = self._failures = 0
-        self._last_refused, self._seconds, self._unfit = "", 0.0, ""
+        self._last_refused, self._seconds, self._unfit, self._log_probability = "", 0.0, "", math.nan
         if self._partner() is None:
             self._own_senses = Senses(self, self.robot, self.clocks, self.values.picture_frozen)
         self._publisher = self.own(self.create_publisher(String, "subtask", LATCHED))
@@ -202,7 +211,7 @@ class HighLevelNode(ManagedNode):
             self._reason = "; ".join(view.missing)
             return False
         try:
-            text = self._question(view, task)
+            answer = self._question(view, task)
         except BaseException as error:  # noqa: BLE001 - one failed question must not end the thread, nor a panic of Rust
             if ending.is_set():
                 return False
@@ -214,18 +223,19 @@ class HighLevelNode(ManagedNode):
             if ending.is_set() or task != self._task or self._override:
                 return False  # nobody wants to know any more
             self._failure = self._reason = ""
-            return self._take(text)
+            return self._take(answer)
 
-    def _question(self, view: View, task: str) -> str:
+    def _question(self, view: View, task: str) -> Answer:
         observation = Observation(stamp=view.stamp, images=view.pictures, state=view.state, prompt=task)
         began = self.clocks.steady()
-        text = self._weights.run(self._policy.subtask, observation, task, max_tokens=self.values.max_tokens)
+        answer = self._weights.run(self._policy.answer, observation, task, max_tokens=self.values.max_tokens)
         self._seconds = self.clocks.steady() - began
-        return text.strip()
+        return answer
 
-    def _take(self, text: str) -> bool:
-        self._answers += 1
-        why = refusal(text, self._policy.contract.subtasks)
+    def _take(self, answer: Answer) -> bool:
+        self._answers, text, contract = self._answers + 1, answer.text.strip(), self._policy.contract
+        self._log_probability = answer.log_probability
+        why = refusal(text, contract.subtasks, answer.log_probability, contract.subtask_log_probability)
         self._unfit = f"high_level's answers are no subtasks: {why}: {text[:40]!r}" if why else ""
         if why:
             self._refused += 1
@@ -245,6 +255,7 @@ class HighLevelNode(ManagedNode):
             "task": self._task,
             "subtask": self._decision.subtask,
             "answers": self._answers,
+            "log_probability": self._log_probability,
             "refused": self._refused,
             "last_refused": self._last_refused,
             "failures": self._failures,

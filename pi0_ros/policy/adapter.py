@@ -52,6 +52,10 @@ CONVERSIONS: Mapping[str, Conversion] = {
 }
 
 
+SURE_ENOUGH = -1.0
+"""Least mean log-probability of a text head's tokens, unless a policy YAML says another: each is more likely than 1 in e."""
+
+
 class Delta(StrEnum):
     """What an action is counted from."""
 
@@ -156,6 +160,7 @@ class Adapter:
     `horizons` says it by the network's kind, where released checkpoints of one robot differ.
     `noise` is the size of the noise that plans start from: 1 as trained; less makes plans agree with one another.
     `subtasks` is the pattern that an answer of the text head has to match whole; None: it was not trained to give any.
+    `subtask_log_probability` is the mean log-probability of its tokens below which an answer is not believed.
     `finished` are subtasks by which the network says that nothing is left to do.
     `dataset` says how recorded data call these vectors and cameras, for training.
     """
@@ -179,6 +184,7 @@ class Adapter:
     noise: float = 1.0
     finished: tuple[str, ...] = ()
     subtasks: str | None = None
+    subtask_log_probability: float = SURE_ENOUGH
     dataset: RecordedKeys | None = None
 
     def rows(self, kind: str) -> int:
@@ -368,6 +374,9 @@ def adapter_from(root: YamlNode) -> Adapter:
         noise=_optional(section, "noise", _noise, 1.0),
         finished=_optional(section, "finished", YamlNode.texts, ()),
         subtasks=_optional(section, "subtasks", _pattern, None if high is None else ANY_SUBTASK),
+        subtask_log_probability=_optional(
+            section, "subtask_log_probability", lambda n: n.number(below=1e-9), SURE_ENOUGH
+        ),
         dataset=_optional(section, "dataset", _recorded_keys, None),
     )
     _check_channels(root, section, adapter)
@@ -614,6 +623,8 @@ def adapter_to_dict(adapter: Adapter) -> dict[str, Any]:
         "dataset": adapter.dataset and {k: v for k, v in _plain(asdict(adapter.dataset)).items() if v},
     }
     calm = {} if adapter.noise == 1.0 else {"noise": adapter.noise}
+    if adapter.subtask_log_probability != SURE_ENOUGH:
+        calm["subtask_log_probability"] = adapter.subtask_log_probability
     return values | {k: v for k, v in optional.items() if v} | calm
 
 

@@ -53,6 +53,12 @@ ADAPTER: Keys = (
         "none",
     ),
     Key(
+        "subtask_log_probability",
+        "number, at most 0",
+        "mean log-probability of its tokens below which an answer is refused",
+        "-1.0",
+    ),
+    Key(
         "dataset", "dataset section", "how recorded data call these vectors and cameras, for training", "LeRobot's way"
     ),
 )

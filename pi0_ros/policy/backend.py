@@ -24,8 +24,16 @@ class NormalisedPrefix:
     method: str
 
 
+@dataclass(frozen=True)
+class Words:
+    """Token ids without the stop id, and the mean log-probability of the tokens with it: 0 is certain."""
+
+    ids: list[int]
+    log_probability: float
+
+
 class Backend(Protocol):
-    """Runs one observation at a time. `actions` gives float [H, D]; `text` gives ids without the stop id."""
+    """Runs one observation at a time. `actions` gives float [H, D]; `text` gives the words behind the prompt."""
 
     def actions(self, inputs: ModelInputs, noise: Array, prefix: NormalisedPrefix | None) -> Array: ...
-    def text(self, inputs: ModelInputs, max_tokens: int, stop: Sequence[int]) -> list[int]: ...
+    def text(self, inputs: ModelInputs, max_tokens: int, stop: Sequence[int]) -> Words: ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pi0_ros.policy.adapter import Adapter
+from pi0_ros.policy.adapter import SURE_ENOUGH, Adapter
 from pi0_ros.policy.pipeline import Pipeline
 from pi0_ros.robot.measurement import observable, readings_of
 from pi0_ros.robot.spec import Kind, Robot
@@ -19,7 +19,8 @@ class Contract:
     model's picture slot; high_level_cameras the same for subtasks; empty_slots: slots no robot camera fills. horizon
     rows, period s. prompt: kind, with the dialect. delta_channels: planned as offsets from the state at chunk start.
     continues: whether `infer` takes a plan prefix; where not, it is ignored and the plan has no frozen rows. finished:
-    subtasks that say that nothing is left to do.
+    subtasks that say that nothing is left to do. subtasks: the form of an answer of the text head, None where it was not
+    trained to give any; subtask_log_probability: the least that its tokens have on average for it to be believed.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Contract:
     normalisation: str
     finished: tuple[str, ...] = ()
     subtasks: str | None = None
+    subtask_log_probability: float = SURE_ENOUGH
 
     @property
     def gives_subtasks(self) -> bool:
@@ -118,6 +120,7 @@ def contract_of(adapter: Adapter, pipeline: Pipeline, robot: Robot) -> Contract:
         normalisation=pipeline.action_norm.method,
         finished=adapter.finished,
         subtasks=adapter.subtasks,
+        subtask_log_probability=adapter.subtask_log_probability,
     )
 
 
@@ -145,7 +148,8 @@ def check_fit(robot: Robot, contract: Contract) -> Fit:
     facts = (
         f"ok  {contract.kind} from {contract.origin}, adapter {contract.name}",
         f"ok  {contract.horizon} rows of {contract.period:g} s, normalised by {contract.normalisation}",
-        f"ok  subtasks by the network, of the form {contract.subtasks}"
+        f"ok  subtasks by the network, of the form {contract.subtasks}, with a mean log-probability of "
+        f"{contract.subtask_log_probability:g} or more"
         if contract.gives_subtasks
         else "ok  no subtasks: not trained to give any, so the task goes to the policy as it is (high_level passes it on)",
     )

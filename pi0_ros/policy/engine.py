@@ -91,6 +91,14 @@ class Plan:
     inference_seconds: float = 0.0
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What the text head said, and the mean log-probability of its tokens: 0 is certain, -0.7 is one in two."""
+
+    text: str
+    log_probability: float
+
+
 class Policy:
     """One checkpoint on one robot. Not thread-safe; the contract never changes."""
 
@@ -147,6 +155,10 @@ class Policy:
         )
 
     def subtask(self, obs: Observation, task: str, max_tokens: int = 32) -> str:
+        """The words of `answer`."""
+        return self.answer(obs, task, max_tokens).text
+
+    def answer(self, obs: Observation, task: str, max_tokens: int = 32) -> Answer:
         """What to do next towards `task`, in words, from the pictures (π0.5, arXiv 2504.16054, section IV-B).
 
         Raises: PolicyError where the checkpoint has no text head, the task is empty, or no picture is there.
@@ -156,8 +168,8 @@ class Policy:
         cameras = self.adapter.high_level_cameras
         images = self._slots(obs.images, self.adapter.cameras if cameras is None else cameras)
         inputs = self.pipeline.subtask_inputs(images, task, self._tokenizer)
-        ids = self._backend.text(inputs, max_tokens, (self._tokenizer.eos,))
-        return self._tokenizer.decode(ids).strip()
+        words = self._backend.text(inputs, max_tokens, (self._tokenizer.eos,))
+        return Answer(self._tokenizer.decode(words.ids).strip(), words.log_probability)
 
     def rehearse(self, obs: Observation, progress: Callable[[str], None]) -> None:
         """Plan once before anything moves: the first inference is the slowest, and what is broken shows here.
@@ -194,7 +206,7 @@ class Policy:
     def _from_tokens(self, inputs: ModelInputs, fast: FastTokenizer) -> NDArray[np.floating]:
         """π0-FAST: generated ids to a chunk."""
         stop = (self._tokenizer.eos, self._tokenizer.encode("|")[-1])
-        ids = self._backend.text(inputs, FAST_TOKENS, stop)
+        ids = self._backend.text(inputs, FAST_TOKENS, stop).ids
         return extract_actions(self._tokenizer, fast, ids, self.pipeline.horizon, self.pipeline.action_size)
 
     def _prefix(self, prefix: PlanPrefix | None, state: NDArray[np.floating]) -> NormalisedPrefix | None:

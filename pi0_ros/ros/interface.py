@@ -230,6 +230,7 @@ DIAGNOSTICS: dict[str, tuple[Value, ...]] = {
         Value("subtask", "", "the subtask that stands"),
         Value("answers", "", "answers of the network"),
         Value("refused", "", "answers that were no subtask"),
+        Value("log_probability", "", "mean log-probability of the newest answer's tokens"),
         Value("last_refused", "", "the newest of these, and why"),
         Value("failures", "", "questions that failed"),
         Value("seconds", "s", "time of the newest answer"),

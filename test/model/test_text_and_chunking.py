@@ -18,6 +18,7 @@ from pi0_ros.model import (
     Pi0,
     Rtc,
     RtcError,
+    generate_scored,
     generate_text,
     load,
     sample_actions,
@@ -54,6 +55,34 @@ def test_cached_decoding_equals_running_everything_again(kind: str) -> None:
         config = small_config(kind)
         model, inputs = random_model(config, generator), random_inputs(config, 1, generator)
         assert generate_text(model, inputs, 6, stop=()) == [written_out(model, inputs, 6)]
+
+
+@torch.no_grad()
+def test_an_answers_score_is_the_mean_log_probability_of_its_tokens_and_of_the_one_that_ends_it() -> None:
+    generator = seeded(11)
+    config = small_config("pi05")
+    model, inputs = random_model(config, generator), random_inputs(config, 1, generator)
+    (ids,) = generate_text(model, inputs, 6, stop=())
+    stop = ids[4]
+    asked = ids[: ids.index(stop) + 1]
+    tokens, roles = (
+        inputs.tokens[inputs.token_mask][None],
+        torch.zeros(1, int(inputs.token_mask.sum()), dtype=torch.long),
+    )
+    expected = []
+    for token in asked:
+        own = Inputs(inputs.images, inputs.image_masks, tokens, torch.ones_like(tokens, dtype=torch.bool), None, roles)
+        chances = torch.softmax(model.logits(model.prefix(own).hidden[:, -1]).double(), dim=-1)[0]
+        expected.append(float(chances[token].log()))
+        tokens = torch.cat([tokens, torch.tensor([[token]])], dim=1)
+        roles = torch.cat([roles, torch.tensor([[TEXT]])], dim=1)
+    assert len(set(expected)) > 1
+    for found in (
+        generate_scored(model, inputs, 6, stop=(stop,)),
+        FastSampler(model).generate_scored(inputs, 6, stop=(stop,)),
+    ):
+        assert found[0] == [asked[:-1]]
+        assert found[1] == pytest.approx([sum(expected) / len(expected)], abs=1e-4)
 
 
 @pytest.mark.parametrize("layout", ["recorded", "ours", "lerobot"])

@@ -18,6 +18,7 @@ from pi0_ros.nodes.executor import ExecutorNode
 from pi0_ros.nodes.high_level import Decision, HighLevelNode, refusal
 from pi0_ros.nodes.policy import PolicyNode
 from pi0_ros.nodes.weights import Weights
+from pi0_ros.policy.engine import Answer
 from pi0_ros.robot.spec import Kind
 from pi0_ros.ros.clock import seconds
 from pi0_ros.ros.qos import LATCHED
@@ -298,9 +299,9 @@ class Thinking:
         self._think()
         return self._real.infer(*args, **kwargs)
 
-    def subtask(self, *_, **__):
+    def answer(self, *_, **__):
         self._think()
-        return "touch the red block with the left arm"
+        return Answer("touch the red block with the left arm", 0.0)
 
 
 def test_a_policy_goes_quiet_while_its_network_is_still_at_work_and_that_plan_is_never_published(stage, graph):
@@ -365,10 +366,11 @@ class Scripted:
     """A network whose text is given."""
 
     def __init__(self, real):
-        self.contract, self.infer, self.answer = real.contract, real.infer, "touch the red block with the left arm"
+        self.contract, self.infer, self.new_episode = real.contract, real.infer, real.new_episode
+        self.words, self.log_probability = "touch the red block with the left arm", -0.01
 
-    def subtask(self, *_, **__):
-        return self.answer
+    def answer(self, *_, **__):
+        return Answer(self.words, self.log_probability)
 
 
 def test_what_the_network_says_becomes_the_subtask_and_the_policy_follows_it(
@@ -382,12 +384,36 @@ def test_what_the_network_says_becomes_the_subtask_and_the_policy_follows_it(
     node._policy = network = Scripted(node._policy)
     graph.add(node)
     person.say("touch every block")
-    graph.wait(lambda: person.chunks and person.chunks[-1].subtask == network.answer, "a plan for the subtask", ENOUGH)
-    network.answer = ""
+    graph.wait(lambda: person.chunks and person.chunks[-1].subtask == network.words, "a plan for the subtask", ENOUGH)
+    network.words = ""
     graph.wait(lambda: _refused(person) > 1, "refusals of empty text", ENOUGH)
     assert set(person.subtasks) == {"touch the red block with the left arm"}
-    network.answer = "done"
+    network.words = "done"
     graph.wait(lambda: person.subtasks[-1] == "done", "the next subtask", ENOUGH)
+    node.shut_down("done")
+
+
+def test_an_answer_the_network_is_not_sure_of_is_refused_and_the_last_good_one_stands_for_its_time(
+    stage, graph, mobile, mobile_checkpoint, weights
+):
+    _, person, play = stage
+    policy = play(prompt="subtask", prompt_max_age=1.0)
+    given = _given(robot=mobile[1], checkpoint=mobile_checkpoint, period=0.2)
+    node = HighLevelNode(weights=weights, partner=lambda: policy.senses, parameter_overrides=given)
+    assert node.bring_up(), node.stop_reason
+    node._policy = network = Scripted(node._policy)
+    graph.add(node)
+    person.say("touch every block")
+    graph.wait(lambda: person.chunks and person.chunks[-1].subtask == network.words, "a plan for the subtask", ENOUGH)
+    network.log_probability, good, network.words = -2.5, network.words, "touch the blue block with the right arm"
+    graph.wait(lambda: _refused(person) > 1, "refusals of unsure answers", ENOUGH)
+    assert "not sure (mean log-probability -2.5" in person.health["high_level"][2]["last_refused"]
+    says(
+        graph, person, "high_level's answers are no subtasks: the network is not sure"
+    )  # the policy's own reason, no plans
+    assert set(person.subtasks) == {good} == {c.subtask for c in person.chunks}
+    network.log_probability = -0.01
+    graph.wait(lambda: person.chunks[-1].subtask == network.words, "a plan for the sure answer", ENOUGH)
     node.shut_down("done")
 
 
@@ -434,7 +460,7 @@ def test_an_operators_word_wins_pauses_the_network_and_gives_way_when_it_is_take
     node._policy = network = Scripted(node._policy)
     graph.add(node)
     person.say("touch every block")
-    graph.wait(lambda: person.chunks and person.chunks[-1].subtask == network.answer, "a plan for the subtask", ENOUGH)
+    graph.wait(lambda: person.chunks and person.chunks[-1].subtask == network.words, "a plan for the subtask", ENOUGH)
     override = person.create_publisher(String, "subtask_override", LATCHED)
     override.publish(String(data="wave the right arm"))
     graph.wait(lambda: person.chunks[-1].subtask == "wave the right arm", "a plan for the operator's word", ENOUGH)
@@ -443,7 +469,7 @@ def test_an_operators_word_wins_pauses_the_network_and_gives_way_when_it_is_take
     assert person.health["policy"][2]["prompt_source"] == "subtask_override"
     assert len(person.subtasks) <= said + 1
     override.publish(String(data=""))
-    graph.wait(lambda: person.chunks[-1].subtask == network.answer, "the network's subtask again", ENOUGH)
+    graph.wait(lambda: person.chunks[-1].subtask == network.words, "the network's subtask again", ENOUGH)
     node.shut_down("done")
 
 
@@ -461,7 +487,7 @@ def test_a_checkpoint_that_was_not_trained_to_give_subtasks_passes_the_task_on_a
             super().__init__(one)
             self.contract = replace(one.contract, subtasks=None)
 
-        def subtask(self, *_, **__):
+        def answer(self, *_, **__):
             raise AssertionError("it was asked")
 
     node._weights = SimpleNamespace(get=lambda *a: Untrained(real(*a)), run=weights.run, drop=lambda: None)

@@ -14,6 +14,7 @@ from pi0_ros.policy import (
     load_policy,
     tiny_tokenizer,
 )
+from pi0_ros.policy.backend import Words
 from pi0_ros.policy.contract import contract_of
 from pi0_ros.policy.engine import read_policy
 from pi0_ros.policy.transforms import absolute
@@ -51,7 +52,7 @@ class Scripted:
 
     def text(self, inputs, max_tokens, stop):
         self.given.append((inputs, max_tokens, stop))
-        return self.ids[:max_tokens]
+        return Words(self.ids[:max_tokens], -0.25)
 
 
 def scripted(checkpoint, robot, backend):
@@ -207,7 +208,9 @@ def test_subtasks_are_decoded_text_from_pictures_and_task_without_the_state(chec
 
 
 def test_the_text_head_of_a_real_network_answers(policy, robot):
-    assert isinstance(policy.subtask(observation(robot), "touch every block", max_tokens=3), str)
+    found = policy.answer(observation(robot), "touch every block", max_tokens=3)
+    assert found.text == policy.subtask(observation(robot), "touch every block", max_tokens=3)
+    assert -20.0 < found.log_probability < 0.0
 
 
 def test_a_checkpoint_for_another_robot_is_refused_with_both_lists(checkpoint):

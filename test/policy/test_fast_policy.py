@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pi0_ros.policy import Observation, PlanPrefix, Policy, PolicyError, fast, load_policy, tiny_tokenizer
+from pi0_ros.policy.backend import Words
 from pi0_ros.policy.engine import load_words, read_policy
 from pi0_ros.robot import load_robot
 
@@ -21,7 +22,7 @@ class Speaker:
     def text(self, inputs, max_tokens, stop):
         self.prompt = inputs.prompt.text
         ends = [i for i, token in enumerate(self.ids) if token in stop]
-        return self.ids[: ends[0]] if ends else self.ids
+        return Words(self.ids[: ends[0]] if ends else self.ids, 0.0)
 
 
 @pytest.fixture(scope="module")

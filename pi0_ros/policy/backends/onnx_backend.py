@@ -12,7 +12,7 @@ import torch
 
 from pi0_ros.model import Rtc
 from pi0_ros.model.sampling import integrate, time_grid
-from pi0_ros.policy.backend import Array, NormalisedPrefix
+from pi0_ros.policy.backend import Array, NormalisedPrefix, Words
 from pi0_ros.policy.backends.onnx_export import GRAPHS
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.pipeline import ModelInputs
@@ -51,23 +51,25 @@ class OnnxBackend:
         start = torch.from_numpy(np.asarray(noise, np.float32))[None]
         return integrate(velocity, start, self._grid, _rtc(prefix))[0].numpy()
 
-    def text(self, inputs: ModelInputs, max_tokens: int, stop: Sequence[int]) -> list[int]:
-        """Greedy token ids after the prompt, up to the first of `stop`. Raises PolicyError for an empty prompt."""
+    def text(self, inputs: ModelInputs, max_tokens: int, stop: Sequence[int]) -> Words:
+        """Greedy tokens after the prompt, up to the first of `stop`. Raises PolicyError for an empty prompt."""
         prompt = [*inputs.prompt.ids, *self._numerics.decode_start]
         if not prompt:
             raise PolicyError("text needs a prompt to follow; this one is empty")
         keys, values = self._seen(inputs, prompt)
-        length, answer = keys.shape[3], list[int]()
+        length, answer, scores = keys.shape[3], list[int](), list[float]()
         logits, _, _ = self._word(prompt[-1], length - 1, keys[..., :-1, :], values[..., :-1, :])
         while len(answer) < max_tokens:
             word = int(np.argmax(logits[0]))
+            shifted = logits[0].astype(np.float64) - float(logits[0][word])
+            scores.append(-float(np.log(np.exp(shifted).sum())))
             if word in stop:
                 break
             answer.append(word)
             position = length + len(answer) - 1 + self._numerics.decode_offset
             logits, key, value = self._word(word, position, keys, values)
             keys, values = np.concatenate([keys, key], axis=3), np.concatenate([values, value], axis=3)
-        return answer
+        return Words(answer, float(np.mean(scores)) if scores else 0.0)
 
     def _seen(self, inputs: ModelInputs, prompt: Sequence[int]) -> tuple[Array, Array]:
         """Keys and values of pictures and prompt."""

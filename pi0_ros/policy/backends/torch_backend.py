@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pi0_ros.model import FastSampler, InputError, Inputs, Pi0, Rtc, generate_text, sample_actions
+from pi0_ros.model import FastSampler, InputError, Inputs, Pi0, Rtc, generate_scored, sample_actions
 from pi0_ros.model.fast import check_mode as check_mode_there
 from pi0_ros.model.fast import has_triton, suits_kernels
-from pi0_ros.policy.backend import Array, NormalisedPrefix
+from pi0_ros.policy.backend import Array, NormalisedPrefix, Words
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.pipeline import ModelInputs
 
@@ -60,12 +60,14 @@ class TorchBackend:
         moved = rtc and Rtc(rtc.previous.to(device), rtc.delay, rtc.execution_horizon, rtc.method)
         return sample_actions(self._model, batch.to(device), start.to(device), self._steps, moved)[0].cpu().numpy()
 
-    def text(self, inputs: ModelInputs, max_tokens: int, stop: Sequence[int]) -> list[int]:
-        """Greedy token ids after the prompt, up to the first of `stop`."""
+    def text(self, inputs: ModelInputs, max_tokens: int, stop: Sequence[int]) -> Words:
+        """Greedy tokens after the prompt, up to the first of `stop`."""
         batch = tensors(inputs)
         if self._sampler is not None:
-            return self._sampler.generate_text(batch, max_tokens, stop=stop)[0]
-        return generate_text(self._model, batch.to(self._device), max_tokens, stop=stop)[0]
+            ids, scores = self._sampler.generate_scored(batch, max_tokens, stop=stop)
+        else:
+            ids, scores = generate_scored(self._model, batch.to(self._device), max_tokens, stop=stop)
+        return Words(ids[0], scores[0])
 
 
 def tensors(inputs: ModelInputs) -> Inputs:

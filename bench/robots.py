@@ -53,6 +53,7 @@ class PublicRobot:
     name: str
     urdf: str
     arms: dict[str, tuple[str, ...]]
+    speed: float = math.inf  # [rad/s] what the YAML says, where the URDF says 100, which no joint of an arm can mean
 
 
 def _numbered(pattern: str, last: int) -> tuple[str, ...]:
@@ -97,7 +98,7 @@ ROBOTS = (
         "g1", "g1_description/urdf/g1_29dof_rev_1_0.urdf", _sides("{side}_{joint}_joint", _G1, ("left", "right"))
     ),
     PublicRobot("pr2", "pr2_description/urdf/pr2.urdf", _sides("{side}_{joint}_joint", _PR2, ("l", "r"))),
-    PublicRobot("icub", "icub_description/robots/icub.urdf", _sides("{side}_{joint}", _ICUB, ("l", "r"))),
+    PublicRobot("icub", "icub_description/robots/icub.urdf", _sides("{side}_{joint}", _ICUB, ("l", "r")), 1.7),
     PublicRobot("romeo", "romeo_description/urdf/romeo.urdf", _sides("{side}{joint}", _ROMEO, ("L", "R"))),
     PublicRobot(
         "centauro",
@@ -110,7 +111,7 @@ ROBOTS = (
         {side: _numbered(f"arm_{side}_{{}}_joint", 7) for side in ("left", "right")},
     ),
     PublicRobot(
-        "alex", "alex_description/urdf/alex_sake_hands.urdf", _sides("{side}{joint}", _ALEX, ("Left", "Right"))
+        "alex", "alex_description/urdf/alex_sake_hands.urdf", _sides("{side}{joint}", _ALEX, ("Left", "Right")), 2.0
     ),
 )
 
@@ -119,9 +120,10 @@ def yaml_of(public: PublicRobot, urdf: Path) -> str:
     """A robot YAML as a user writes it: one group for each arm, limits from the URDF."""
     lines = [f"robot: {public.name}", f"urdf: {urdf}", "cameras: {}", "state:"]
     lines += ["  - {topic: joint_states, type: joint_state, max_age: 1.0}", "groups:"]
+    limits = LIMITS if math.isinf(public.speed) else LIMITS.replace("}", f", velocity: {public.speed}}}")
     for group, joints in public.arms.items():
         lines += [f"  {group}:", "    kind: position", f"    channels: [{', '.join(joints)}]"]
-        lines += [f"    command: {{topic: {group}/commands, type: joint_state}}", f"    limits: {LIMITS}"]
+        lines += [f"    command: {{topic: {group}/commands, type: joint_state}}", f"    limits: {limits}"]
     return "\n".join(lines) + "\n"
 
 
@@ -134,8 +136,8 @@ class Independent:
     velocity: float
 
 
-def independent_limits(urdf: Path) -> dict[str, Independent]:
-    """Every movable joint of a URDF, by urdf_parser_py; soft limits narrow the bounds, as docs/robots.md says."""
+def independent_limits(urdf: Path, speed: float = math.inf) -> dict[str, Independent]:
+    """Every movable joint of a URDF, by urdf_parser_py, no faster than `speed`; soft limits narrow the bounds, as docs/robots.md says."""
     from urdf_parser_py.urdf import URDF
 
     root, found = ElementTree.parse(urdf).getroot(), {}
@@ -154,7 +156,7 @@ def independent_limits(urdf: Path) -> dict[str, Independent]:
             lower, upper = max(lower, soft.soft_lower_limit), min(upper, soft.soft_upper_limit)
         if joint.type == "continuous":
             lower, upper = -math.inf, math.inf
-        found[joint.name] = Independent(lower, upper, joint.limit.velocity)
+        found[joint.name] = Independent(lower, upper, min(joint.limit.velocity, speed))
     return found
 
 
@@ -294,7 +296,7 @@ def run_one(public: PublicRobot, data: Path, folder: Path) -> bool:
     """Load, compare and drive one robot; whether all was well."""
     urdf, file = data / public.urdf, folder / f"{public.name}.yaml"
     file.write_text(yaml_of(public, urdf))
-    robot, other = load_robot(file), independent_limits(urdf)
+    robot, other = load_robot(file), independent_limits(urdf, public.speed)
     difference = worst_difference(robot, other)
     tell(public.name, "joints", len(robot.channels), "count")
     tell(public.name, "limit_difference", difference, "rad, m, rad/s, m/s", goal=0)

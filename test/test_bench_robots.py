@@ -74,7 +74,7 @@ def test_public_robots_load_with_the_limits_of_another_reader(tmp_path):
     for public in ROBOTS:
         (tmp_path / "r.yaml").write_text(yaml_of(public, data / public.urdf))
         robot = load_robot(tmp_path / "r.yaml")
-        assert worst_difference(robot, independent_limits(data / public.urdf)) < 1e-9, public.name
+        assert worst_difference(robot, independent_limits(data / public.urdf, public.speed)) < 1e-9, public.name
 
 
 def test_a_folder_that_is_not_there_is_an_error_and_no_folder_is_a_sentence(tmp_path, capsys):

@@ -19,6 +19,8 @@ GRIPPER_RAMP = 10.0  # [1/s] acceleration over velocity of a gripper without lim
 ROUNDING = 1e-3  # [rad, m or share] by which a YAML may be wider than the URDF because somebody rounded
 FULL_TURN = 6.5  # [rad] a bound beyond this and beyond the URDF's is in degrees
 LONG_WAY = 3.0  # [m] a bound beyond this and beyond the URDF's is in millimetres
+MOST = {"rad": 13.0, "m": 10.0}  # [rad, m] a bound beyond this is in degrees or millimetres, whoever says it
+FASTEST = {"rad": 40.0, "m": 10.0}  # [rad/s, m/s] the same of a speed
 TIMES_FASTER = 10.0  # a speed this many times the URDF's is in another unit
 VELOCITY_KEYS = ("velocity", "acceleration", "jerk")
 POSITION_KEYS = key_names(LIMITS)
@@ -229,7 +231,8 @@ def _bounds(given: _Given, joint: Joint, at: YamlNode | None) -> tuple[float, fl
     beyond = joint.bounded and (low < joint.lower - ROUNDING or high > joint.upper + ROUNDING)
     own = f"the URDF's {joint.lower:g} .. {joint.upper:g} {_unit(joint)}"
     guess = _other_unit(joint, low, high)
-    if guess and not given.override and (beyond or not joint.bounded):
+    far = max(abs(low), abs(high)) > MOST[_unit(joint)]
+    if guess and not given.override and (beyond or far or not joint.bounded):
         says = f"is outside of {own}" if beyond else f"is more than joint {joint.name} can mean"
         raise at.error(f"{low:g} .. {high:g} {says}: {guess}? Write {_unit(joint)}, or override: true if it is right")
     if not joint.bounded:
@@ -259,6 +262,9 @@ def _urdf_bounds(given: _Given, joint: Joint) -> tuple[float, float, str]:
         return -ENDLESS, ENDLESS, "continuous"
     if joint.problem or not joint.bounded:
         raise given.at.error(_no_bounds(joint))
+    far, unit = max(abs(joint.lower), abs(joint.upper)), _unit(joint)
+    if far > MOST[unit]:
+        _distrust(given, joint, f"{joint.lower:g} .. {joint.upper:g} {unit}", "position", "[lower, upper]")
     return joint.lower, joint.upper, given.urdf.file.name
 
 
@@ -309,7 +315,13 @@ def _speeds(
 def _speed(given: _Given, joint: Joint, at: YamlNode | None) -> tuple[float, str]:
     own = joint.velocity if joint.has_speed else math.nan
     if at is not None:
-        return _narrower_speed(given, at, at.number(0.0), own, f"{_unit(joint)}/s")
+        speed, origin = _narrower_speed(given, at, at.number(0.0), own, f"{_unit(joint)}/s")
+        if speed > FASTEST[_unit(joint)] and not given.override:
+            guess = "degrees" if _unit(joint) == "rad" else "millimetres"
+            raise at.error(
+                f"{speed:g} {_unit(joint)}/s: {guess}? Write {_unit(joint)}/s, or override: true if it is right"
+            )
+        return speed, origin
     if not given.from_urdf:
         raise given.at.error("key velocity is missing; give it, or source: urdf")
     if not math.isfinite(own):
@@ -318,7 +330,18 @@ def _speed(given: _Given, joint: Joint, at: YamlNode | None) -> tuple[float, str
             f"joint {joint.name} has no velocity limit in the URDF; give limits.velocity ({{{joint.name}: {_unit(joint)}/s}}; "
             f"joints not named keep the URDF's{why and '; '}{why})"
         )
+    if own > FASTEST[_unit(joint)]:
+        _distrust(given, joint, f"{own:g} {_unit(joint)}/s", "velocity", f"{_unit(joint)}/s")
     return own, given.urdf.file.name
+
+
+def _distrust(given: _Given, joint: Joint, says: str, key: str, value: str) -> None:
+    """Refuse what a URDF says of a joint in another unit than rad and m; with `override: true` only warn."""
+    guess = "millimetres" if joint.type == "prismatic" else "degrees"
+    text = f"joint {joint.name} has {says} in {given.urdf.file.name}: {guess}?"
+    if not given.override:
+        raise given.at.error(f"{text} Give limits.{key}: {{{joint.name}: {value}}}, or override: true if it is right")
+    given.warn(given.at, f"{text} It counts (override: true)")
 
 
 def _narrower_speed(given: _Given, at: YamlNode, speed: float, own: float, unit: str) -> tuple[float, str]:

@@ -135,6 +135,59 @@ def test_limits_that_cannot_be_meant_are_refused_with_a_guess(tmp_path, limits, 
     assert words in message
 
 
+@pytest.mark.parametrize(
+    ("parts", "limits", "words"),
+    [
+        (
+            {"J1": '<limit lower="-180" upper="170" velocity="3" effort="1"/>'},
+            "",
+            "joint j1 has -180 .. 170 rad in r.urdf: degrees? Give limits.position: {j1: [lower, upper]}",
+        ),
+        (
+            {"J1": '<limit lower="-2.5" upper="2.0" velocity="225" effort="1"/>'},
+            "",
+            "joint j1 has 225 rad/s in r.urdf: degrees? Give limits.velocity: {j1: rad/s}",
+        ),
+        (
+            {'lower="0" upper="0.4" velocity="0.1"': 'lower="0" upper="450" velocity="0.1"'},
+            "",
+            "joint lift has 0 .. 450 m in r.urdf: millimetres? Give limits.position: {lift: [lower, upper]}",
+        ),
+        (
+            {'lower="0" upper="0.4" velocity="0.1"': 'lower="0" upper="0.4" velocity="250"'},
+            "",
+            "joint lift has 250 m/s in r.urdf: millimetres? Give limits.velocity: {lift: m/s}",
+        ),
+        (  # and the YAML repeats what the URDF says
+            {"J1": '<limit lower="-180" upper="170" velocity="225" effort="1"/>'},
+            ", position: {j1: [-180, 170]}",
+            "-180 .. 170 is more than joint j1 can mean: degrees?",
+        ),
+        (
+            {"J1": '<limit lower="-2.5" upper="2.0" velocity="225" effort="1"/>'},
+            ", velocity: {j1: 225}",
+            "225 rad/s: degrees? Write rad/s",
+        ),
+    ],
+)
+def test_what_a_urdf_says_in_degrees_or_millimetres_is_refused_unless_it_is_meant(tmp_path, parts, limits, words):
+    source = "source: urdf, acceleration: 1.0" + limits
+    assert words in refusal(tmp_path, source, **parts)
+    assert robot(tmp_path, source + ", override: true", **parts).channels[0].name == "j1"
+
+
+def test_what_a_urdf_says_in_degrees_is_replaced_by_what_the_yaml_says_in_radians(tmp_path):
+    parts = {"J1": '<limit lower="-180" upper="170" velocity="225" effort="1"/>'}
+    limits = "source: urdf, acceleration: 1.0, position: {j1: [-3.1, 2.9]}, velocity: {j1: 3.9}"
+    found = robot(tmp_path, limits, **parts)
+    assert ranges(found)[:2] == [(-3.1, 2.9), (-1.5, 1.6)] and speeds(found)[:2] == [3.9, 1.0]
+
+
+def test_two_turns_and_a_fast_ankle_are_believed(tmp_path):
+    found = robot(tmp_path, J1='<limit lower="-12.5" upper="12.5" velocity="37" effort="1"/>')
+    assert ranges(found)[0] == (-12.5, 12.5) and speeds(found)[0] == 37.0
+
+
 def test_one_continuous_joint_may_have_a_range_of_its_own_and_the_others_keep_theirs(tmp_path):
     parts = {"J1TYPE": "continuous", "J1": '<limit lower="-6.28" upper="6.28" velocity="2" effort="1"/>'}
     endless = robot(tmp_path, **parts)

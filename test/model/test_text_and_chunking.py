@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -63,26 +64,23 @@ def test_an_answers_score_is_the_mean_log_probability_of_its_tokens_and_of_the_o
     config = small_config("pi05")
     model, inputs = random_model(config, generator), random_inputs(config, 1, generator)
     (ids,) = generate_text(model, inputs, 6, stop=())
-    stop = ids[4]
-    asked = ids[: ids.index(stop) + 1]
     tokens, roles = (
         inputs.tokens[inputs.token_mask][None],
         torch.zeros(1, int(inputs.token_mask.sum()), dtype=torch.long),
     )
-    expected = []
-    for token in asked:
+    logs = []
+    for token in ids:
         own = Inputs(inputs.images, inputs.image_masks, tokens, torch.ones_like(tokens, dtype=torch.bool), None, roles)
         chances = torch.softmax(model.logits(model.prefix(own).hidden[:, -1]).double(), dim=-1)[0]
-        expected.append(float(chances[token].log()))
+        logs.append(float(chances[token].log()))
         tokens = torch.cat([tokens, torch.tensor([[token]])], dim=1)
         roles = torch.cat([roles, torch.tensor([[TEXT]])], dim=1)
-    assert len(set(expected)) > 1
-    for found in (
-        generate_scored(model, inputs, 6, stop=(stop,)),
-        FastSampler(model).generate_scored(inputs, 6, stop=(stop,)),
-    ):
-        assert found[0] == [asked[:-1]]
-        assert found[1] == pytest.approx([sum(expected) / len(expected)], abs=1e-4)
+    assert len({round(log, 4) for log in logs}) > 1
+    for generate in (partial(generate_scored, model), FastSampler(model).generate_scored):
+        for stop, said in (((), 6), ((ids[0],), 0)):
+            found, scores = generate(inputs, 6, stop=stop)
+            assert found == [ids[:said]]
+            assert scores == pytest.approx([sum(logs[: said + 1]) / len(logs[: said + 1])], abs=1e-4)
 
 
 @pytest.mark.parametrize("layout", ["recorded", "ours", "lerobot"])

@@ -75,9 +75,11 @@ class HighLevelNode(ManagedNode):
     table = (
         *MODEL_PARAMETERS,
         PICTURE_FROZEN,
-        Parameter("period", 1.0, "seconds between questions", low=0.05, high=60.0, live=True),
-        Parameter("max_tokens", 32, "longest answer in tokens", low=1, high=256),
-        Parameter("agree", 2, "equal answers before a subtask is replaced", low=1, high=10),
+        Parameter(
+            "period", 1.0, "seconds between two questions to the network for a subtask", low=0.05, high=60.0, live=True
+        ),
+        Parameter("max_tokens", 32, "longest answer of the network, in tokens", low=1, high=256),
+        Parameter("agree", 2, "how many equal answers in a row replace the subtask that stands", low=1, high=10),
     )
     expected = (ParameterError, RobotError, PolicyError)
 

@@ -54,11 +54,31 @@ class PolicyNode(ManagedNode):
         Parameter(
             "prompt_max_age", 5.0, "a subtask older than this [s] is not followed; 0: any age", low=0.0, high=3600.0
         ),
-        Parameter("replan_period", 0.4, "seconds between plans in autonomy", low=0.02, high=60.0, live=True),
+        Parameter(
+            "replan_period",
+            0.4,
+            "seconds between plans in autonomy; earlier where the running plan would end before",
+            low=0.02,
+            high=60.0,
+            live=True,
+        ),
         Parameter("idle_period", 1.0, "seconds between plans while a person drives", low=0.02, high=60.0, live=True),
         PICTURE_FROZEN,
-        Parameter("margin", 0.1, "spare time [s] before the plan runs out", low=0.0, high=5.0, live=True),
-        Parameter("rtc", "identity", "real-time chunking", choices=("none", "identity", "vjp", "prefix"), live=True),
+        Parameter(
+            "margin",
+            0.1,
+            "how long before the running plan ends [s] the next one is to arrive",
+            low=0.0,
+            high=5.0,
+            live=True,
+        ),
+        Parameter(
+            "rtc",
+            "identity",
+            "what the network is told of the running plan: none, identity (guided), vjp (guided, exact gradients), prefix (trained for it)",
+            choices=("none", "identity", "vjp", "prefix"),
+            live=True,
+        ),
     )
     expected = (ParameterError, RobotError, PolicyError)
 

@@ -23,11 +23,16 @@ MODEL_PARAMETERS = (
     Parameter("adapter", "", "policy YAML: a file, or a name under config/policies; empty: the checkpoint's own"),
     Parameter("device", "cpu", "where the network runs: cpu, cuda, cuda:1", required=True),
     Parameter("threads", 1, "processor threads for inference; 0 leaves the choice to the library", low=0, high=256),
-    Parameter("backend", "torch", "torch, or onnx: the graphs that `pi0 export` writes", choices=("torch", "onnx")),
+    Parameter(
+        "backend",
+        "torch",
+        "library that runs the network: torch, or onnx for the graphs that `pi0 export` writes",
+        choices=("torch", "onnx"),
+    ),
     Parameter(
         "mode",
         "auto",
-        "how torch runs it; compile takes a C++ compiler and its time; auto: kernels or graphs on a GPU, else eager",
+        "how torch runs the network: eager; compile (needs a C++ compiler); graph, compile_graph (CUDA graphs); kernels (fused, 16-bit weights); auto: kernels or graphs on a GPU, else eager",
         choices=("auto", "eager", "compile", "graph", "compile_graph", "kernels"),
     ),
     Parameter("steps", 0, "flow steps of a plan; 0: as many as the checkpoint says, else 10", low=0, high=100),

@@ -26,7 +26,7 @@ def pictures() -> dict[str, str]:
 
 # Picture to command
 
-PLACES = {"high_level": (330.0, 90.0), "policy": (330.0, 250.0), "executor": (660.0, 250.0)}
+PLACES = {"high_level": (380.0, 90.0), "policy": (380.0, 250.0), "executor": (730.0, 250.0)}
 """Where the nodes of a bring-up stand."""
 
 
@@ -34,24 +34,24 @@ def picture_to_command() -> str:
     """The nodes of a bring-up and the topics between them; the robot's own topics are those of a real robot YAML."""
     robot = load_robot(ROBOT)
     nodes = {name: Box(*PLACES[name], (name, *_does(name))) for name in running()}
-    person = Box(330.0, 400.0, ("person",), PERSON)
+    person = Box(380.0, 420.0, ("person",), PERSON)
     sensors = Box(90.0, 250.0, ("robot: sensors", *(f"{len(robot.cameras)} cameras",), *_topics(robot)), OUTSIDE)
-    motors = Box(950.0, 250.0, ("robot: controllers", *(g.command.topic for g in robot.groups)), OUTSIDE)
+    motors = Box(1130.0, 250.0, ("robot: controllers", *(g.command.topic for g in robot.groups)), OUTSIDE)
     arrows = [
         Arrow(sensors, nodes["policy"], ("pictures, state",)),
-        Arrow(sensors, nodes["high_level"], ("pictures, state",), bend=20.0),
-        Arrow(sensors, nodes["executor"], ("state",), bend=-190.0, at=0.55),
+        Arrow(sensors, nodes["high_level"]),
+        Arrow(sensors, nodes["executor"], ("state",), bend=-170.0, at=0.4),
         Arrow(nodes["executor"], motors, (f"commands, {robot.control_rate:g} Hz",)),
-        Arrow(person, nodes["executor"], ("hold, teleop, autonomy,", "stop, reset; teleop inputs"), bend=-40.0, at=0.6),
+        Arrow(person, nodes["executor"], ("hold, teleop, autonomy,", "stop, reset; teleop inputs"), bend=-50.0, at=0.5),
         Arrow(Box(90.0, 90.0, ("person",), PERSON), nodes["high_level"], ("task",)),
     ]
-    bends = {"action_chunk": -26.0, "executor_state": -26.0, "policy_state": 90.0}
+    bends = {"action_chunk": -24.0, "executor_state": -24.0, "policy_state": 110.0}
     for topic in between(nodes):
         begin, end = nodes[topic.publisher], nodes[next(r for r in _names(topic.readers) if r in nodes)]
         if topic.name != "high_level_state":
             arrows.append(Arrow(begin, end, (topic.name,), bends.get(topic.name, 0.0)))
     boxes = [*nodes.values(), person, Box(90.0, 90.0, ("person",), PERSON), sensors, motors]
-    return drawing(1060.0, 450.0, boxes, arrows, "From a picture to a command: nodes and topics")
+    return drawing(1280.0, 460.0, boxes, arrows, "From a picture to a command: nodes and topics")
 
 
 def running() -> list[str]:
@@ -114,8 +114,8 @@ def urdf_to_network() -> str:
             boxes.append(box)
             for name in dict.fromkeys(group_of[c] for c in block.channels):
                 middle = groups[name][1]
-                arrows.append(Arrow(box, middle) if begins else Arrow(middle, box))
-            arrows.append(Arrow(network, box) if begins else Arrow(box, network))
+                arrows.append(Arrow(box, middle, dashed=True) if begins else Arrow(middle, box))
+            arrows.append(Arrow(network, box, dashed=True) if begins else Arrow(box, network))
             y += box.height + 10.0
             start = stop
         y += 12.0
@@ -148,10 +148,10 @@ def _block(block: Block) -> str:
 # Modes
 
 CENTRES = {
-    Mode.HOLD: (430.0, 250.0),
-    Mode.TELEOP: (760.0, 80.0),
-    Mode.AUTONOMY: (760.0, 420.0),
-    Mode.STOPPED: (110.0, 250.0),
+    Mode.HOLD: (400.0, 280.0),
+    Mode.TELEOP: (840.0, 90.0),
+    Mode.AUTONOMY: (840.0, 470.0),
+    Mode.STOPPED: (110.0, 280.0),
 }
 
 
@@ -163,16 +163,16 @@ def modes() -> str:
         for end in Mode:
             labels = transitions(begin, end)
             if labels and end is not Mode.STOPPED:
-                arrows.append(Arrow(boxes[begin], boxes[end], tuple(labels), bend=46.0, at=0.5))
+                arrows.append(Arrow(boxes[begin], boxes[end], tuple(labels), bend=60.0))
     stops = transitions(Mode.HOLD, Mode.STOPPED)
     arrows.append(Arrow(boxes[Mode.HOLD], boxes[Mode.STOPPED], tuple(stops), bend=60.0))
     note = ("from every mode:", *stops)
     boxes_drawn = [
         *boxes.values(),
-        Box(110.0, 80.0, note, "white", 150.0),
-        Box(480.0, 20.0 + LINE / 2, LEGEND, "white"),
+        Box(110.0, 90.0, note, "white", 150.0),
+        Box(430.0, 20.0 + LINE / 2, LEGEND, "white"),
     ]
-    return drawing(920.0, 500.0, boxes_drawn, arrows, "Modes and what changes them")
+    return drawing(1010.0, 590.0, boxes_drawn, arrows, "Modes and what changes them")
 
 
 LEGEND = ("a person asks for what ends in ( ); the rest is noticed",)

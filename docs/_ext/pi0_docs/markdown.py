@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+NAMES = ("torch", "local", "checkpoint:")
+"""Words that stand for themselves at the beginning of a description."""
+
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table; cells are Markdown."""
@@ -34,8 +37,9 @@ def words(text: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """The text with a capital letter at its beginning."""
-    return text[:1].upper() + text[1:]
+    """The text with a capital letter at its beginning, unless it begins with the name of a file, a library or a value."""
+    first = text.partition(" ")[0].strip(",;:")
+    return text[:1].upper() + text[1:] if first.isalpha() and first not in NAMES else text
 
 
 def anchor(name: str) -> str:

@@ -26,7 +26,18 @@ FILES = (
     "robot/agreement.py",
 )
 """Where sentences about a robot that does not move are made."""
-CALLS = ("Verdict", "Answer", "Health", "InferenceFailure", "_fire", "fire", "_withhold", "_off_course", "_ask", "_ask_off_course")
+CALLS = (
+    "Verdict",
+    "Answer",
+    "Health",
+    "InferenceFailure",
+    "_fire",
+    "fire",
+    "_withhold",
+    "_off_course",
+    "_ask",
+    "_ask_off_course",
+)
 NAMES = ("text", "why", "told", "reason", "unfound", "waits", "clamped", "slowed", "_refusal")
 """Variables and attributes that hold such a sentence."""
 SHORTEST = 10

@@ -87,8 +87,12 @@ def _range(parameter: Any) -> str:
     if isinstance(parameter.default, bool):
         return "true, false"
     if parameter.low is not None:
-        return f"{parameter.low:g} .. {parameter.high:g}"
+        return f"{_number(parameter.low)} .. {_number(parameter.high)}"
     return "text; required" if parameter.required else "text"
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else f"{value:g}"
 
 
 def _described(parameter: Any) -> str:

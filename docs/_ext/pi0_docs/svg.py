@@ -24,7 +24,7 @@ class Box:
     @property
     def width(self) -> float:
         """Wide enough for the text, or as asked for."""
-        return self.wide or max(len(line) for line in self.lines) * LETTER + 22.0
+        return self.wide or max(len(line) for line in self.lines) * LETTER + 30.0
 
     @property
     def height(self) -> float:
@@ -104,9 +104,14 @@ def _arrow(arrow: Arrow) -> str:
     t = arrow.at
     x = (1 - t) ** 2 * x0 + 2 * t * (1 - t) * mx + t * t * x1
     y = (1 - t) ** 2 * y0 + 2 * t * (1 - t) * my + t * t * y1
-    top, width = y - len(arrow.lines) * LINE / 2, max(len(line) for line in arrow.lines) * LETTER
+    width, height = max(len(line) for line in arrow.lines) * LETTER, len(arrow.lines) * LINE
+    if arrow.bend:  # beside the curve, on the side to which it is bent
+        side = math.copysign(1.0, arrow.bend)
+        x += side * (abs(dy) / length * width / 2 + 6.0) * math.copysign(1.0, dy) if abs(dy) > 1.0 else 0.0
+        y -= side * (abs(dx) / length * height / 2 + 2.0) * math.copysign(1.0, dx) if abs(dx) > 1.0 else 0.0
+    top = y - height / 2
     back = (
-        f'<rect x="{x - width / 2:.1f}" y="{top:.1f}" width="{width:.1f}" height="{len(arrow.lines) * LINE:.1f}" fill="white" '
+        f'<rect x="{x - width / 2:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height:.1f}" fill="white" '
         'fill-opacity="0.85"/>'
     )
     return path + back + _text(x, top, arrow.lines, MUTED, bold=False)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import secrets
 import threading
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -17,14 +16,14 @@ from std_msgs.msg import String
 
 from pi0_ros.control import Chunk
 from pi0_ros.control.plan_cover import standing_time
-from pi0_ros.control.planning import Latency, Prefix, Situation, Timetable, due, finished, prefix, stay
+from pi0_ros.control.planning import Latency, Prefix, Situation, Timetable
+from pi0_ros.control.planning_session import PlanningSession
 from pi0_ros.msg import ActionChunk, ExecutorState
 from pi0_ros.nodes.inference_failure import InferenceFailure, failure_of, log_failure
 from pi0_ros.nodes.weights import MODEL_PARAMETERS, Weights
-from pi0_ros.policy import Observation, Plan, PlanPrefix, PolicyError
+from pi0_ros.policy import Observation, PlanPrefix, PolicyError
 from pi0_ros.policy.rehearsal import empty_scene
 from pi0_ros.robot import RobotError, load_robot
-from pi0_ros.robot.spec import Kind
 from pi0_ros.ros.any_publisher import subscribe_to_any
 from pi0_ros.ros.bounded import listen
 from pi0_ros.ros.conversions import MODE_NAMES, chunk_message
@@ -39,7 +38,6 @@ from pi0_ros.ros.senses import PICTURE_FROZEN, Senses, View
 
 EXECUTOR_SILENT = 0.5
 LONGEST_PROMPT = 400
-SENT_KEPT = 16
 SLOW_ANSWER = 0.8
 """Seconds after which a plan that has not come is worth a word."""
 
@@ -100,18 +98,14 @@ class PolicyNode(ManagedNode):
         self._cameras = tuple(self.contract.cameras)
         self._state = self.contract.needed_state(self.robot)
         self._words = PromptSource(self.values.prompt)
-        self._told_prompt, self._prompt_since, self._high_level = "", 0.0, ""
-        self._situation, self._last, self._last_epoch = Situation(), -np.inf, -1
-        self._sequence, self._failures, self._withheld = 0, 0, 0
-        # Names of nodes are not unique, and sequences begin anew: whoever plans now is nobody who has planned before.
-        self._source = f"{self.get_fully_qualified_name().lstrip('/')}#{secrets.token_hex(3)}"
+        self._high_level, self._failures, self._withheld = "", 0, 0
         self._reason, self._taken = "waiting for the first observation", 0
         self._failure: InferenceFailure | None = None
         self._asked = np.inf
-        self._latency, self._inference, self._rate = Latency(), Latency(), Rate(10.0)
-        self._sent: dict[int, Chunk] = {}
+        self._inference, self._rate = Latency(), Rate(10.0)
         self._noise = np.random.default_rng(self.values.seed)
         self._rehearse()
+        self.session = self._new_session()
         self.senses = Senses(self, self.robot, self.clocks, self.values.picture_frozen)
         self._publisher = self.own(self.create_publisher(ActionChunk, "action_chunk", RELIABLE))
         self._state_publisher = self.own(self.create_publisher(String, "policy_state", LATCHED))
@@ -132,6 +126,12 @@ class PolicyNode(ManagedNode):
         observation = empty_scene(self.robot, self._cameras)
         self._weights.run(self._policy.rehearse, observation, self.report_progress)
         self.contract = self._policy.contract  # a server says only now how many rows it gives
+
+    def _new_session(self) -> PlanningSession:
+        # Names of nodes are not unique, and sequences begin anew: whoever plans now is nobody who has planned before.
+        source = f"{self.get_fully_qualified_name().lstrip('/')}#{secrets.token_hex(3)}"
+        contract = self.contract
+        return PlanningSession(self.robot, source, contract.horizon, contract.period, contract.finished)
 
     def start(self) -> None:
         """Start planning."""
@@ -192,15 +192,15 @@ class PolicyNode(ManagedNode):
     def _on_executor(self, message: ExecutorState) -> None:
         if self.senses is not None:
             self.senses.hear_command(message)
-        before = self._situation
-        self._situation = Situation(
+        before = self.session.situation
+        now = self.session.situation = Situation(
             self.clocks.steady(),
             MODE_NAMES.get(message.mode, "stopped"),
             message.epoch,
             message.plan_sequence,
             message.plan_left,
         )
-        if (before.mode, before.epoch) != (self._situation.mode, self._situation.epoch):
+        if (before.mode, before.epoch) != (now.mode, now.epoch):
             self.senses.wake()
 
     # --- the inference thread ---
@@ -211,9 +211,9 @@ class PolicyNode(ManagedNode):
             senses.wait(0.05)
             if ending.is_set() or not self._wanted():
                 continue
-            kept = self._finished()
+            kept = self.session.keep_end(self._prompt, self.clocks.steady(), self.clocks.ros())
             if kept is not None:
-                self._rest(kept, ending)
+                self._publish(kept, 0.0, ending)
                 continue
             view = senses.view(self._cameras, self._state)
             if view.missing:
@@ -223,7 +223,7 @@ class PolicyNode(ManagedNode):
 
     def _wanted(self) -> bool:
         """Whether it is time to plan; notes why not."""
-        steady, now = self.clocks.steady(), self._situation
+        steady, now = self.clocks.steady(), self.session.situation
         if not self._prompt:
             return self._withhold(f"no {self.values.prompt} yet; publish one on {self.values.prompt}")
         age = self._words.age(steady)
@@ -235,8 +235,7 @@ class PolicyNode(ManagedNode):
         if now.mode == "stopped":
             return self._withhold("the executor is stopped")
         table = Timetable(self._live("replan_period"), self._live("idle_period"), self._live("margin"))
-        changed = self._prompt != self._told_prompt
-        return due(table, now, steady, self._last, self._last_epoch, changed, self._latency.quantile(0.95))
+        return self.session.due(table, self._prompt, steady)
 
     def _live(self, name: str) -> float:
         return self.get_parameter(name).value
@@ -255,22 +254,6 @@ class PolicyNode(ManagedNode):
             self._told_state = reason
             self._state_publisher.publish(String(data=reason))
 
-    def _finished(self) -> Chunk | None:
-        """The plan whose end is to be kept: nothing is left to do, and there was time to do that."""
-        now, running = self._situation, self._sent.get(self._situation.plan_sequence)
-        if self._prompt not in self.contract.finished:
-            return None
-        same = (self._prompt, now.epoch) == (self._told_prompt, self._last_epoch)
-        newest = self._sent.get(self._sequence)
-        return finished(running, newest, now, same, self.clocks.steady() - self._prompt_since)
-
-    def _rest(self, running: Chunk, ending: threading.Event) -> None:
-        self._last = self.clocks.steady()
-        velocities = np.array([self.robot.channels[self.robot.index[n]].kind is Kind.VELOCITY for n in running.names])
-        with self._speaking:
-            if not ending.is_set():
-                self._publish(replace(stay(running, self.clocks.ros(), velocities), sequence=self._sequence + 1), 0.0)
-
     def _try_to_plan(self, view: View, ending: threading.Event) -> None:
         try:
             self._plan(view, ending)
@@ -283,76 +266,43 @@ class PolicyNode(ManagedNode):
             self._failure = failure_of(error)
             log_failure(self.get_logger(), self._failure)
             self._tell(self._failure.sentence)
-            self._last = self.clocks.steady() + self._failure.retry - self._live("replan_period")
+            self.session.postpone(self.clocks.steady() + self._failure.retry - self._live("replan_period"))
         finally:
             self._asked = np.inf
 
     def _plan(self, view: View, ending: threading.Event) -> None:
-        prompt, now, began = self._prompt, self._situation, self.clocks.steady()
-        same = prompt == self._told_prompt
-        told = self._running(now, view.stamp, same)
-        if not same or now.epoch != self._last_epoch:
-            self._prompt_since = began
-        if now.epoch != self._last_epoch:
+        began = self.clocks.steady()
+        task = self.session.begin(self._prompt, began, view.stamp, self._live("replan_period"))
+        if task.new_epoch:
             self._policy.new_episode()
-        self._last, self._last_epoch, self._told_prompt = began, now.epoch, prompt
-        command = self.senses.command()
-        observation = Observation(view.stamp, view.pictures, view.state, prompt, command)
+        observation = Observation(view.stamp, view.pictures, view.state, task.prompt, self.senses.command())
         self._asked = began
+        told = self._told(task.prefix)
         plan = self._weights.run(self._policy.infer, observation, prefix=told, seed=self._noise)
         if not np.all(np.isfinite(plan.values)):
             bad = [n for n, ok in zip(plan.names, np.all(np.isfinite(plan.values), axis=0), strict=True) if not ok]
             raise PolicyError(f"the plan for {', '.join(bad)} is not finite")
-        with self._speaking:
-            if not ending.is_set():
-                self._publish(self._chunk(plan, view.stamp, now.epoch, prompt), plan.inference_seconds)
-                self._latency.add(self.clocks.ros() - view.stamp)
-                self._inference.add(plan.inference_seconds)
+        chunk = self.session.chunk(task, view.stamp, plan.period, plan.names, plan.values, plan.frozen_rows)
+        if self._publish(chunk, plan.inference_seconds, ending):
+            self.session.latency.add(self.clocks.ros() - view.stamp)
+            self._inference.add(plan.inference_seconds)
 
-    def _running(self, now: Situation, stamp: float, same_prompt: bool) -> PlanPrefix | None:
-        """The rest of the plan that the executor is following, where it is one of ours and of this epoch."""
+    def _told(self, rest: Prefix | None) -> PlanPrefix | None:
+        """What the policy is told of the running plan."""
         method = self._live("rtc")
-        running = self._sent.get(now.plan_sequence)
-        if method == "none" or now.mode != "autonomy" or running is None or running.epoch != now.epoch:
+        if method == "none" or rest is None:
             return None
-        rest: Prefix | None = prefix(
-            running,
-            stamp,
-            self.contract.period,
-            self.contract.horizon,
-            self._latency.quantile(0.95),
-            self._live("replan_period"),
-            same_prompt,
-        )
-        if rest is None:
-            return None
-        return PlanPrefix(
-            values=rest.values,
-            names=rest.names,
-            delay_rows=rest.delay_rows,
-            execution_rows=rest.execution_rows,
-            method=method,
-        )
+        return PlanPrefix(rest.values, rest.names, rest.delay_rows, rest.execution_rows, method)
 
-    def _chunk(self, plan: Plan, stamp: float, epoch: int, prompt: str) -> Chunk:
-        return Chunk(
-            start=stamp,
-            period=plan.period,
-            names=tuple(plan.names),
-            values=plan.values,
-            sequence=self._sequence + 1,
-            epoch=epoch,
-            source=self._source,
-            frozen_rows=plan.frozen_rows,
-            subtask=prompt,
-        )
-
-    def _publish(self, chunk: Chunk, inference_seconds: float) -> None:
-        self._sequence = chunk.sequence
-        self._sent[self._sequence] = chunk
-        self._sent.pop(self._sequence - SENT_KEPT, None)
-        self._publisher.publish(chunk_message(chunk, inference_seconds))
-        self._rate.tick(self.clocks.steady())
+    def _publish(self, chunk: Chunk, inference_seconds: float, ending: threading.Event) -> bool:
+        """Send a chunk, unless the node was deactivated meanwhile; whether it went out."""
+        with self._speaking:
+            if ending.is_set():
+                return False
+            self.session.note_sent(chunk)
+            self._publisher.publish(chunk_message(chunk, inference_seconds))
+            self._rate.tick(self.clocks.steady())
+            return True
 
     # --- diagnostics ---
 
@@ -362,12 +312,12 @@ class PolicyNode(ManagedNode):
         values = {
             "prompt": self._prompt,
             "prompt_source": self._words.topic,
-            "chunks": self._sequence,
+            "chunks": self.session.sequence,
             "chunks_hz": self._rate.hz(steady),
             "inference_ms_p50": self._inference.quantile(0.5) * 1e3,
             "inference_ms_p99": self._inference.quantile(0.99) * 1e3,
-            "observation_to_chunk_ms_p50": self._latency.quantile(0.5) * 1e3,
-            "observation_to_chunk_ms_p95": self._latency.quantile(0.95) * 1e3,
+            "observation_to_chunk_ms_p50": self.session.latency.quantile(0.5) * 1e3,
+            "observation_to_chunk_ms_p95": self.session.latency.quantile(0.95) * 1e3,
             "failures": self._failures,
             "withheld": self._withheld,
             **self.senses.values(self._cameras),
@@ -390,7 +340,7 @@ class PolicyNode(ManagedNode):
         return Health(OK, f"planning: {self._prompt}", values)
 
     def _slowness(self, steady: float) -> str:
-        waited, latency = steady - self._asked, self._latency.quantile(0.5)
+        waited, latency = steady - self._asked, self.session.latency.quantile(0.5)
         if waited > SLOW_ANSWER:
             return f"waiting for a plan of {self.contract.origin} for {waited:.1f} s"
         lasts = (self.contract.horizon - 1) * self.contract.period

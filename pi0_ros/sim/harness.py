@@ -7,18 +7,17 @@ time wherever the policy is.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pi0_ros.control import BlackBox, Chunk, Executor, ExecutorSettings, Step
-from pi0_ros.control.planning import Latency as Heard
-from pi0_ros.control.planning import Situation, Timetable, due, finished, prefix, stay
+from pi0_ros.control.planning import Prefix, Situation, Timetable
+from pi0_ros.control.planning_session import PlanningSession
 from pi0_ros.policy import Observation, Plan, PlanPrefix
 from pi0_ros.robot import Robot
-from pi0_ros.robot.spec import Kind
 from pi0_ros.sim.latency import Latency
 from pi0_ros.sim.robot import SimRobot
 from pi0_ros.sim.tasks import Task
@@ -122,9 +121,8 @@ class _Run:
         self.subtask = "" if self.trial.high_level else instruction
         self.subtasks: list[str] = []
         self.pending: list[_Pending] = []
-        self.sent: dict[int, Chunk] = {}
-        self.heard, self.situation, self.sequence = Heard(), Situation(), 0
-        self.asked, self.asked_epoch, self.told_prompt, self.prompt_since = -np.inf, -1, "", 0.0
+        planner = self.planner
+        self.session = PlanningSession(self.robot, SOURCE, planner.horizon, planner.period, planner.finished)
         self.thought = -np.inf
         self.refusal = ""
         self.steps: list[Step] = []
@@ -156,13 +154,13 @@ class _Run:
         """Sense, deliver, engage, step, command, and think about the next plan, all at time `now` [s]."""
         self._sense(now)
         self._deliver(now)
-        if now >= SETTLE and self.situation.mode == "hold":
+        if now >= SETTLE and self.session.situation.mode == "hold":
             self.executor.request(now, now, "autonomy")
         step = self.executor.step(now, now)
         self.steps.append(step)
         if step.command is not None:
             self.sim.set_command(step.command.names, step.command.values)
-        self.situation = Situation(now, step.mode.value, step.epoch, step.plan_sequence, step.plan_left)
+        self.session.situation = Situation(now, step.mode.value, step.epoch, step.plan_sequence, step.plan_left)
         self._think(now)
 
     def _sense(self, now: float) -> None:
@@ -177,7 +175,7 @@ class _Run:
             self.pending.remove(pending)
             verdict = self.executor.on_chunk(now, now, pending.chunk)
             self.refusal = self.refusal if verdict.accepted else verdict.reason
-            self.heard.add(now - pending.chunk.start)
+            self.session.latency.add(now - pending.chunk.start)
 
     def _think(self, now: float) -> None:
         """One inference at a time, as in the policy node."""
@@ -186,15 +184,13 @@ class _Run:
         if self.trial.high_level and now - self.thought >= self.trial.high_level:
             self.thought = now
             self._choose_subtask(now)
-        changed = self.subtask != self.told_prompt
-        late = self.heard.quantile(0.95)
-        due_now = due(self.trial.timetable, self.situation, now, self.asked, self.asked_epoch, changed, late)
-        if due_now and self.subtask:
-            kept = self._finished(now)
-            if kept is None:
-                self._plan(now)
-            else:
-                self._rest(kept, now)
+        if not self.subtask or not self.session.due(self.trial.timetable, self.subtask, now):
+            return
+        kept = self.session.keep_end(self.subtask, now, now)
+        if kept is None:
+            self._plan(now)
+        else:
+            self._send(kept, now)
 
     def _choose_subtask(self, now: float) -> None:
         observation = self._observe(now, self.instruction, self.planner.high_level_cameras)
@@ -212,61 +208,20 @@ class _Run:
         return Observation(now, images, self.sim.measured(), prompt, commanded)
 
     def _plan(self, now: float) -> None:
-        told = self._told(now)
-        if (self.subtask, self.situation.epoch) != (self.told_prompt, self.asked_epoch):
-            self.prompt_since = now
-        self.asked, self.asked_epoch, self.told_prompt = now, self.situation.epoch, self.subtask
+        session = self.session
+        task = session.begin(self.subtask, now, now, self.trial.timetable.replan)
         observation = self._observe(now, self.subtask, self.planner.cameras)
-        plan = self.planner.plan(observation, self.seed * 100_003 + self.sequence + 1, told)
-        chunk = Chunk(
-            start=now,
-            period=plan.period,
-            names=tuple(plan.names),
-            values=plan.values,
-            sequence=self.sequence + 1,
-            epoch=self.situation.epoch,
-            source=SOURCE,
-            frozen_rows=plan.frozen_rows,
-            subtask=self.subtask,
-        )
-        self._send(chunk, now)
-
-    def _finished(self, now: float) -> Chunk | None:
-        """The plan whose end is to be kept, as in the policy node."""
-        running = self.sent.get(self.situation.plan_sequence)
-        if self.subtask not in self.planner.finished:
-            return None
-        same = (self.subtask, self.situation.epoch) == (self.told_prompt, self.asked_epoch)
-        newest = self.sent.get(self.sequence)
-        return finished(running, newest, self.situation, same, now - self.prompt_since)
-
-    def _rest(self, running: Chunk, now: float) -> None:
-        self.asked = now
-        velocities = np.array([self.robot.channels[self.robot.index[n]].kind is Kind.VELOCITY for n in running.names])
-        self._send(replace(stay(running, now, velocities), sequence=self.sequence + 1), now)
+        plan = self.planner.plan(observation, self.seed * 100_003 + session.sequence + 1, self._told(task.prefix))
+        self._send(session.chunk(task, now, plan.period, plan.names, plan.values, plan.frozen_rows), now)
 
     def _send(self, chunk: Chunk, now: float) -> None:
-        self.sequence = chunk.sequence
-        self.sent[self.sequence] = chunk
+        self.session.note_sent(chunk)
         arrives = self.trial.latency.draw(self.rng, now)
         if arrives is not None:
             self.pending.append(_Pending(arrives, chunk))
 
-    def _told(self, now: float) -> PlanPrefix | None:
-        running = self.sent.get(self.situation.plan_sequence)
-        driving = self.situation.mode == "autonomy" and running is not None and running.epoch == self.situation.epoch
-        if self.trial.rtc == "none" or running is None or not driving:
-            return None
-        rest = prefix(
-            running,
-            now,
-            self.planner.period,
-            self.planner.horizon,
-            self.heard.quantile(0.95),
-            self.trial.timetable.replan,
-            self.subtask == self.told_prompt,
-        )
-        if rest is None:
+    def _told(self, rest: Prefix | None) -> PlanPrefix | None:
+        if self.trial.rtc == "none" or rest is None:
             return None
         return PlanPrefix(rest.values, rest.names, rest.delay_rows, rest.execution_rows, self.trial.rtc)
 

@@ -310,7 +310,7 @@ def test_a_policy_goes_quiet_while_its_network_is_still_at_work_and_that_plan_is
     real, policy._policy = policy._policy, Thinking(policy._policy)
     person.say("go")
     assert policy._policy.asked.wait(ENOUGH)
-    before, old = policy._sequence, policy._thread
+    before, old = policy.session.sequence, policy._thread
     policy.trigger_deactivate()
     # Activated again meanwhile, it has a new thread, and the old one does not come back to life.
     policy.trigger_activate()
@@ -323,9 +323,9 @@ def test_a_policy_goes_quiet_while_its_network_is_still_at_work_and_that_plan_is
     assert [c.sequence for c in person.chunks] == sorted({c.sequence for c in person.chunks})
     newer = policy._thread
     policy.trigger_deactivate()
-    planned = policy._sequence
+    planned = policy.session.sequence
     newer.stop(ENOUGH)
-    assert not newer.alive and policy._sequence == planned
+    assert not newer.alive and policy.session.sequence == planned
 
 
 def test_a_high_level_goes_quiet_while_its_network_is_still_at_work_and_that_text_is_never_published(

@@ -138,8 +138,8 @@ def beyond_limits(group: Group, seen: Sequence[tuple[float, tuple[float, ...]]],
     for at, values in seen:
         witness = GroupWitness(group, period) if at - last > SILENCE * period else witness
         last = at
-        if not witness.see(at, values):
-            return f"a command of {group.name} broke a limit"
+        if broken := witness.see(at, values):
+            return f"a command of {group.name} broke a limit: {broken}"
     return ""
 
 

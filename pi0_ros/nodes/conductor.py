@@ -141,8 +141,8 @@ class Conductor(Node):
         except ConversionError as error:
             self._fault(f"command on {group.command.topic}: {error}")
             return
-        if not self._witness.see(group.name, at, values):
-            self._fault(f"a command of {group.name} broke a limit")
+        if broken := self._witness.see(group.name, at, values):
+            self._fault(f"a command of {group.name} broke a limit: {broken}")
 
     def _on_state(self, message: ExecutorState) -> None:
         self._state = message

@@ -1,18 +1,13 @@
-"""What a robot sees of its commands: how regular they come, and whether one breaks a limit. Pure; times are passed in."""
+"""What a robot sees of its commands: how regular they come, and whether one breaks a promise of `control.audit`. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pi0_ros.robot.spec import Group, Kind, Robot
-
-TOLERANCE = 1e-3
-"""Share by which a step may exceed its limit: commands are read back from messages, and periods are rounded."""
-
-Vector = NDArray[np.float64]
+from pi0_ros.control.audit import GroupAudit
+from pi0_ros.robot.spec import Group, Robot
 
 
 def summary(values: Sequence[float], *shares: float) -> list[float]:
@@ -21,48 +16,26 @@ def summary(values: Sequence[float], *shares: float) -> list[float]:
 
 
 class GroupWitness:
-    """Commands of one group, judged one after the other against the one before."""
+    """Commands of one group, and when they came."""
 
     def __init__(self, group: Group, period: float) -> None:
-        limits = [c.limits for c in group.channels]
-        self._lower, self._upper = (np.array([getattr(m, n) for m in limits]) for n in ("lower", "upper"))
-        driven = group.kind is Kind.VELOCITY
-        # The value of a velocity channel is a velocity, so what bounds its step is an acceleration.
-        self._rate = np.array([m.acceleration if driven else m.velocity for m in limits])
-        self._period = period
-        self._last: Vector | None = None
+        self._audit, self._period = GroupAudit(group, period), period
         self.times: list[float] = []
         self.violations = 0
         self.missed = 0
-        self.largest_step = 0.0
 
-    def see(self, at: float, values: Sequence[float]) -> bool:
-        """A command arrived at `at` [s]; False where it breaks a position limit or is too far from the one before."""
-        now = np.asarray(values, np.float64)
-        periods = 1
-        if self.times:
-            periods = max(1, round((at - self.times[-1]) / self._period))
-            self.missed += periods - 1
-        good = self._inside(now) and self._near(now, periods)
-        self.violations += not good
+    def see(self, at: float, values: Sequence[float]) -> str:
+        """A command arrived at `at` [s]; which limit it breaks, "" for none."""
+        periods = max(1, round((at - self.times[-1]) / self._period)) if self.times else 1
+        self.missed += periods - 1
+        broken = self._audit.judge(values, periods)
+        self.violations += bool(broken)
         self.times.append(at)
-        self._last = now
-        return good
-
-    def _inside(self, now: Vector) -> bool:
-        slack = TOLERANCE * (self._upper - self._lower)
-        return bool(np.all(np.isfinite(now)) and np.all((now >= self._lower - slack) & (now <= self._upper + slack)))
-
-    def _near(self, now: Vector, periods: int) -> bool:
-        if self._last is None:
-            return True
-        share = np.abs(now - self._last) / (self._rate * self._period * periods)
-        self.largest_step = max(self.largest_step, float(np.max(share)))
-        return bool(np.all(share <= 1.0 + TOLERANCE))
+        return broken
 
     def restart(self) -> None:
         """Begin to count anew; the last command stays what the next one is compared with."""
-        self.times, self.violations, self.missed, self.largest_step = self.times[-1:], 0, 0, 0.0
+        self.times, self.violations, self.missed = self.times[-1:], 0, 0
 
 
 class Witness:
@@ -72,8 +45,8 @@ class Witness:
         self.period = 1.0 / robot.control_rate
         self.groups = {g.name: GroupWitness(g, self.period) for g in robot.groups}
 
-    def see(self, group: str, at: float, values: Sequence[float]) -> bool:
-        """A command for `group` arrived at `at` [s]; False where it breaks a limit."""
+    def see(self, group: str, at: float, values: Sequence[float]) -> str:
+        """A command for `group` arrived at `at` [s]; which limit it breaks, "" for none."""
         return self.groups[group].see(at, values)
 
     def restart(self) -> None:

@@ -16,27 +16,47 @@ def witness():
 
 
 def test_steps_at_the_limit_are_allowed_and_steps_above_it_are_counted(witness):
-    assert witness.see("left_arm", 1.00, HOME)
-    assert witness.see("left_arm", 1.02, HOME + FAST)
-    assert not witness.see("left_arm", 1.04, HOME + 2.01 * FAST)
+    assert witness.see("left_arm", 1.00, HOME) == ""
+    assert witness.see("left_arm", 1.02, HOME + FAST) == ""
+    assert witness.see("left_arm", 1.04, HOME + 2.01 * FAST)
     assert witness.violations == 1
 
 
 def test_a_step_after_a_missed_period_may_be_twice_as_long(witness):
     witness.see("left_arm", 1.00, HOME)
-    assert witness.see("left_arm", 1.04, HOME + 2.0 * FAST)
+    assert witness.see("left_arm", 1.04, HOME + 2.0 * FAST) == ""
     assert witness.groups["left_arm"].missed == 1
 
 
 def test_a_position_outside_its_limits_or_not_finite_is_a_violation(witness):
-    assert not witness.see("left_arm", 1.0, [c.limits.upper + 0.1 for c in ARM.channels])
-    assert not witness.see("left_arm", 1.02, np.full(6, np.nan))
+    edge = np.array([c.limits.upper for c in ARM.channels])
+    assert witness.see("left_arm", 1.0, edge) == ""
+    assert "position 0.001 beyond" in witness.see("left_arm", 1.02, edge + 1e-3)
+    assert "not finite" in witness.see("left_arm", 1.04, np.full(6, np.nan))
+
+
+def test_a_robot_that_starts_outside_its_limits_may_come_inward_and_no_further_out(witness):
+    outside = np.array([c.limits.upper + 0.1 for c in ARM.channels])
+    assert witness.see("left_arm", 1.0, outside) == ""
+    assert witness.see("left_arm", 1.02, outside - 1e-4) == ""
+    assert "position" in witness.see("left_arm", 1.04, outside + 1e-4)
+
+
+@pytest.mark.parametrize(("steps", "broken"), [((0.0, 0.0, 0.0), ""), ((0.0, 0.0, 0.9), "acceleration"),
+                                               ((0.0, 0.0, 0.03), "jerk"), ((0.9, 0.9, 0.9), "")])  # fmt: skip
+def test_a_promise_is_all_of_velocity_acceleration_and_jerk(witness, steps, broken):
+    place, told = HOME.copy(), []
+    for k, share in enumerate((0.0, *steps)):
+        place = place + share * FAST
+        told.append(witness.see("left_arm", 1.0 + 0.02 * k, place))
+    assert broken in told[-1] if broken else not any(told[1:]), told
+    assert witness.violations == bool(broken)
 
 
 def test_the_base_may_change_its_velocity_by_its_acceleration_only(witness):
     witness.see("base", 1.00, [0.0, 0.0, 0.0])
-    assert witness.see("base", 1.02, [0.02, 0.0, 0.0])
-    assert not witness.see("base", 1.04, [0.05, 0.0, 0.0])
+    assert witness.see("base", 1.02, [0.02, 0.0, 0.0]) == ""
+    assert witness.see("base", 1.04, [0.05, 0.0, 0.0])
 
 
 def test_the_report_counts_what_the_slowest_group_got(witness):
@@ -57,7 +77,7 @@ def test_after_a_restart_only_what_follows_counts(witness):
     witness.see("left_arm", 1.02, HOME + 5 * FAST)
     witness.restart()
     assert witness.violations == 0
-    assert not witness.see("left_arm", 1.04, HOME)
+    assert witness.see("left_arm", 1.04, HOME)
 
 
 def test_nothing_seen_is_no_error(witness):

@@ -297,7 +297,7 @@ def test_a_required_process_that_fails_ends_the_launch_with_exit_code_1(code, en
     actions = importlib.import_module("launch.actions")
     react = launch_module().end_all("executor")
     failing = actions.ExecuteProcess(cmd=[sys.executable, "-c", f"raise SystemExit({code})"], on_exit=react)
-    other = actions.ExecuteProcess(cmd=[sys.executable, "-c", "import time; time.sleep(600)"])
+    other = actions.ExecuteProcess(cmd=[sys.executable, "-c", "import signal; signal.pause()"])
     service = launch.LaunchService()
     service.include_launch_description(launch.LaunchDescription([failing, other]))
     assert service.run() == ends

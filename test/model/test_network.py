@@ -280,3 +280,20 @@ def test_inputs_that_do_not_fit_are_named() -> None:
         model.prefix(replace(inputs, images=[torch.zeros(1, 3, 9, 9), *inputs.images[1:]]))
     with pytest.raises(InputError, match="mask"):
         model.prefix(replace(inputs, token_mask=inputs.token_mask[:, :3]))
+
+
+def test_what_writes_to_a_residual_stream_starts_smaller_by_the_root_of_twice_the_depth() -> None:
+    """GPT-2 (Radford et al. 2019, section 2.3): the sum of 2 * depth contributions keeps its size."""
+    config = small_config("pi05")
+    model = initialise(Pi0(config), seeded(4))
+    sizes = {
+        name: float(module.weight.detach().std() * module.weight[0].numel() ** 0.5)
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and not name.endswith("norm.dense") and module.weight.numel() > 200
+    }
+    assert len(sizes) > 10
+    for name, size in sizes.items():
+        depth = config.vision.depth if name.startswith("siglip") else config.language.depth
+        writes = name.split(".")[-1] in ("o_proj", "out_proj", "down_proj", "fc2")
+        assert size == pytest.approx((2.0 * depth) ** -0.5 if writes else 1.0, rel=0.25), name
+    assert float(model.gemma.embed_tokens.weight.detach().std()) == pytest.approx(config.language.width**-0.5, rel=0.1)

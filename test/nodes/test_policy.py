@@ -222,6 +222,33 @@ def test_an_inference_that_raises_is_told_and_the_next_one_works(stage, graph):
     graph.wait(lambda: person.chunks, "plans again", ENOUGH)
 
 
+class Spoilt:
+    """A network that says NaN for one channel, three times."""
+
+    def __init__(self, real):
+        self.contract, self.new_episode, self._real, self.left = real.contract, real.new_episode, real, 3
+
+    def infer(self, *args, **kwargs):
+        plan = self._real.infer(*args, **kwargs)
+        if self.left == 0:
+            return plan
+        self.left -= 1
+        values = np.array(plan.values)
+        values[-1, 3] = np.nan
+        return replace(plan, values=values)
+
+
+def test_a_plan_that_is_not_finite_is_told_by_channel_and_never_published(stage, graph):
+    _, person, play = stage
+    policy = play()
+    policy._policy = spoilt = Spoilt(policy._policy)
+    person.say("go")
+    says(graph, person, f"the plan for {policy.robot.channel_names[3]} is not finite")
+    graph.wait(lambda: spoilt.left == 0 and len(person.chunks) > 2, "plans again", ENOUGH)
+    assert all(np.isfinite(chunk.values).all() for chunk in person.chunks)
+    assert person.chunks[0].sequence <= person.chunks[1].sequence - 1
+
+
 def test_a_checkpoint_for_another_robot_is_refused_with_both_sides_named(graph, mobile, make_checkpoint, tmp_path):
     node = PolicyNode()
     other = str(make_checkpoint(tmp_path, adapter="aloha", horizon=50))

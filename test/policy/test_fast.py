@@ -116,3 +116,13 @@ def test_a_broken_folder_is_named(tmp_path):
     (tmp_path / "processor_config.json").write_text(json.dumps({"scale": 10, "min_token": 0, "vocab_size": 9}))
     with pytest.raises(PolicyError, match="tokenizer.json"):
         fast.load_fast(tmp_path)
+
+
+def test_an_answer_ends_with_its_bar_or_with_the_end_of_text_whichever_is_first():
+    tokens = tiny_tokenizer.build()
+    head, bar = tokens.encode("Action: "), tokens.encode("|")[-1]
+    ids = [11, 7, 300, 5]
+    said = fast.to_vocabulary(np.array(ids), tokens.vocab_size).tolist()
+    for tail in ([bar], [tokens.eos], [tokens.eos, *said], [bar, *said], [bar, tokens.eos], []):
+        assert fast.extract_ids(tokens, [tokens.bos, *head, *said, *tail]) == ids
+    assert fast.extract_ids(tokens, said) is None

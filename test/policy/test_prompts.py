@@ -125,3 +125,16 @@ def test_bins_lie_between_minus_one_and_255_and_rise_with_the_value(values):
 def test_a_checkpoint_of_plain_words_is_not_given_capitals_and_full_stops():
     style = PromptStyle("pi05", length=99, state=True, lowercase=True)
     assert prompt_text(style, " Touch the_RED block. ", [0.0]) == "Task: touch the red block, State: 128;\nAction: "
+
+
+@pytest.mark.parametrize(
+    ("task", "pi0", "fast"),
+    [
+        (" pick_up\nthe cup ", "pick up the cup", "pick up\nthe cup"),
+        # What is stripped is decided before "_" and newlines become spaces (openpi models/tokenizer.py).
+        ("_go ", " go", " go"),
+        ("\n_Go_", " Go ", " go "),
+    ],
+)
+def test_a_task_is_stripped_before_its_underscores_become_spaces(task, pi0, fast):
+    assert prompts.clean(task) == pi0 and prompts.clean_fast(task) == fast

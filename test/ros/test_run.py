@@ -166,7 +166,7 @@ def test_both_nodes_of_a_brain_end_within_what_a_supervisor_gives_them():
     assert ESCALATION[0][1] > 2 * HALT + 2 * FAREWELL
 
 
-LAUNCHER = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', sys.argv[1]]); time.sleep(3600)"
+LAUNCHER = "import signal, subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[1]]); signal.pause()"
 
 
 def launched(bring_up, **more):

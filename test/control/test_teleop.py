@@ -1,0 +1,126 @@
+"""A person's devices: what is taken, what is refused, where a moving hand is met."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from story import make_robot
+
+from pi0_ros.control import ExecutorSettings
+from pi0_ros.control.teleop import Teleop
+from pi0_ros.robot.spec import Takeover
+
+NAMES = tuple(f"left_joint{i}" for i in range(1, 7))
+HOME = np.array([0.1, 0.6, 0.5, -0.2, 0.3, 0.4])
+
+
+@pytest.fixture
+def robot():
+    return make_robot()
+
+
+def heard(robot, *inputs, group="left_arm", names=NAMES, settings=None):
+    """Teleop after inputs (time, values)."""
+    teleop = Teleop(robot, settings or ExecutorSettings())
+    for at, values in inputs:
+        assert teleop.hear(at, group, names, values) == ""
+    return teleop
+
+
+def test_values_come_by_name_in_any_order_and_other_names_are_skipped(robot):
+    teleop = heard(robot, (1.0, (9.0, *HOME[::-1])), names=("gadget", *NAMES[::-1]))
+    np.testing.assert_array_equal(teleop.devices["left_arm"].goal, [HOME, np.zeros(6), np.zeros(6)])
+
+
+@pytest.mark.parametrize(
+    ("group", "names", "values", "words"),
+    [
+        ("tail", NAMES, HOME, "'tail', which is no group"),
+        ("left_arm", NAMES, HOME[:5], "6 names and 5 values"),
+        ("left_arm", NAMES[1:], HOME[1:], "lacks left_joint1"),
+        ("left_arm", NAMES, [*HOME[:5], math.nan], "is not finite"),
+        ("left_arm", NAMES, [*HOME[:5], "x"], "left_arm"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_and_the_last_good_input_stays(robot, group, names, values, words):
+    teleop = heard(robot, (1.0, HOME))
+    assert words in teleop.hear(1.1, group, names, values)
+    device = teleop.devices["left_arm"]
+    np.testing.assert_array_equal(device.goal[0], HOME)
+    assert device.heard == 1.0
+
+
+def test_an_input_is_fresh_for_its_own_max_age_and_any_fresh_one_keeps_a_person_alive(robot):
+    age = robot.group("left_arm").teleop.max_age
+    teleop = heard(robot, (1.0, HOME))
+    assert teleop.devices["left_arm"].fresh(1.0 + 0.99 * age) and not teleop.devices["left_arm"].fresh(1.001 + age)
+    assert not teleop.devices["right_arm"].fresh(1.0)
+    assert teleop.alive(1.0 + 0.99 * age) and not teleop.alive(1.001 + age)
+
+
+def test_a_steady_hand_is_met_a_little_behind_where_it_has_moved_on_to(robot):
+    """A joint at 0.5 rad/s, said every 20 ms: 10 ms later it is met at 20 ms behind, with its velocity."""
+    speed = np.array([0.5, -0.3, 0.2, 0.0, 0.1, -0.4])
+    teleop = heard(robot, *[(1.0 + 0.02 * k, HOME + speed * 0.02 * k) for k in range(6)])
+    goal = teleop.devices["left_arm"].aim(1.11)
+    np.testing.assert_allclose(goal[1], speed, atol=1e-9)
+    np.testing.assert_allclose(goal[0], HOME + speed * (0.11 - 0.02), atol=1e-9)
+    # No further ahead than the stretch from which its velocity is known (40 ms).
+    later = teleop.devices["left_arm"].aim(1.19)
+    np.testing.assert_allclose(later[0], HOME + speed * (0.10 + 0.04 - 0.02), atol=1e-9)
+
+
+@pytest.mark.parametrize("times", [[1.0], [1.0, 1.02], [1.0, 1.16]])
+def test_of_a_hand_that_was_hardly_heard_no_velocity_is_known(robot, times):
+    teleop = heard(robot, *[(at, HOME + 0.02 * k) for k, at in enumerate(times)])
+    goal = teleop.devices["left_arm"].aim(times[-1] + 0.01)
+    np.testing.assert_array_equal(goal, [HOME + 0.02 * (len(times) - 1), np.zeros(6), np.zeros(6)])
+
+
+def test_a_joystick_is_followed_as_it_says(robot):
+    names = tuple(c.name for c in robot.group("base").channels)
+    teleop = heard(robot, (1.0, (0.1, 0.0, -0.2)), (1.05, (0.2, 0.05, -0.1)), group="base", names=names)
+    np.testing.assert_array_equal(teleop.devices["base"].aim(1.06), [[0.2, 0.05, -0.1], np.zeros(3), np.zeros(3)])
+    assert teleop.devices["base"].travel(1.06) == 0.0
+
+
+def test_a_deadman_button_counts_while_it_is_held_and_heard(robot):
+    needs = replace(robot, takeover=Takeover(deadman_topic="joy", deadman_button=1))
+    teleop, age = Teleop(needs, ExecutorSettings()), ExecutorSettings().teleop_stale
+    assert not teleop.enabled(0.0) and Teleop(robot, ExecutorSettings()).enabled(0.0)
+    teleop.hear_button(5.0, True)
+    assert teleop.enabled(5.0 + 0.99 * age) and not teleop.enabled(5.01 + age)
+    teleop.hear_button(5.1, False)
+    assert not teleop.enabled(5.1)
+
+
+def test_a_leader_takes_over_once_it_has_moved_within_its_max_age_and_only_where_the_robot_says_so(robot):
+    inputs = [(1.0, HOME), (1.1, HOME + np.array([0.0, 0.0, -0.06, 0.0, 0.02, 0.0]))]
+    wants = replace(robot, takeover=Takeover(leader_motion=0.05))
+    assert heard(wants, *inputs).leader_moved(1.1, "left_arm")
+    assert not heard(robot, *inputs).leader_moved(1.1, "left_arm")
+    assert not heard(replace(robot, takeover=Takeover(leader_motion=0.07)), *inputs).leader_moved(1.1, "left_arm")
+    age = robot.group("left_arm").teleop.max_age
+    teleop = heard(wants, *inputs)
+    assert teleop.devices["left_arm"].travel(1.0 + 0.99 * age) == pytest.approx(0.06)
+    assert teleop.devices["left_arm"].travel(1.01 + age) == 0.0
+    assert not teleop.leader_moved(1.01 + age, "left_arm")
+
+
+def test_a_device_that_was_silent_or_whose_robot_somebody_else_drove_has_to_be_reached_first(robot):
+    teleop = heard(robot, (1.0, HOME))
+    device = teleop.devices["left_arm"]
+    assert device.lead.approaching
+    device.lead.reached(HOME.tolist(), HOME.tolist())
+    assert not device.lead.approaching
+    teleop.hear(1.1, "left_arm", NAMES, HOME)
+    assert not device.lead.approaching and teleop.jumped("left_arm") == ""
+    teleop.hear(9.0, "left_arm", NAMES, HOME)
+    assert device.lead.approaching
+    device.lead.reached(HOME.tolist(), HOME.tolist())
+    teleop.restart()
+    assert device.lead.approaching
+    device.lead.reached(HOME.tolist(), HOME.tolist())
+    teleop.hear(9.1, "left_arm", NAMES, HOME - np.array([0.0, 0.0, 0.0, 1.9, 0.0, 0.0]))
+    assert device.lead.approaching and "jumped; it is approached slowly" in teleop.jumped("left_arm")

@@ -287,7 +287,7 @@ class ExecutorNode(ManagedNode):
         period, timing, inputs, steady = reporter.latest, control.timing(), self._inputs, self.clocks.steady()
         values = executor_values(period, timing, 1.0 / self.period, control.seam_worst)
         values |= {"messages_refused": inputs.refused, "last_rejection": inputs.last_rejection}
-        values |= {f"{topic} hz": rate.hz(steady) for topic, rate in list(inputs.rates.items())}
+        values |= inputs.sources.values(steady)
         values["black_box_mb"] = control.core.blackbox.size / 1e6
         values["black_box_pictures"] = self._snapshots.taken if self._snapshots is not None else 0
         if self._snapshots is not None:
@@ -295,11 +295,11 @@ class ExecutorNode(ManagedNode):
         box = self._writer
         values |= {} if box is None else {"black_box_files": box.files, "black_box_failures": box.failures}
         values["jerk_rms"], values["jerk_max"] = reporter.jerk()
-        silent = [source.topic for source in self.robot.state if source.topic not in inputs.rates]
+        silent, clocks = inputs.sources.silent, inputs.sources.sentences(steady)
         missed = timing.overruns / max(timing.ticks, 1)
         failure = self._no_black_box or (box.last_failure if box is not None else "")
         unheard = self._matching.sentences
-        told = executor_health(period, reporter.trouble, unheard, silent, missed, values, failure)
+        told = executor_health(period, reporter.trouble, unheard, silent, missed, values, failure, clocks)
         return with_second_publisher(told, self._second.sentence, self.values.second_publisher == "stop")
 
 

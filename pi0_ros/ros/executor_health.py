@@ -49,22 +49,26 @@ def executor_health(
     missed_share: float,
     values: Mapping[str, object],
     black_box: str = "",
+    clocks: Sequence[str] = (),
 ) -> Health:
     """Level and sentence.
 
     `trouble`: what ended a motion; `unheard`: sentences about who cannot be connected; `silent`: state topics never heard;
-    `missed_share` of periods; `black_box`: why the newest one was not written.
+    `missed_share` of periods; `black_box`: why the newest one was not written; `clocks`: sentences about stamps of state that are off.
     """
     if period.fault:
         return Health(ERROR, f"fault in the executor, braking: {period.fault}", values)
     if period.mode == "stopped":
         return Health(ERROR, f"stopped: {period.reason}", values)
     if trouble is not None:
-        return Health(ERROR if trouble.level == "error" else WARN, f"{period.mode}: {period.reason}", values)
+        why = "; ".join((period.reason, *clocks))
+        return Health(ERROR if trouble.level == "error" else WARN, f"{period.mode}: {why}", values)
     if unheard:
         return Health(ERROR, f"{period.mode}: {'; '.join(unheard)}", values)
     if silent:
         return Health(WARN, f"waiting for the first message on {', '.join(silent)}", values)
+    if clocks:
+        return Health(WARN, f"{period.mode}: {'; '.join(clocks)}", values)
     if missed_share > MISSED_SHARE:
         return Health(WARN, f"{missed_share:.0%} of the control periods are missed", values)
     if black_box:

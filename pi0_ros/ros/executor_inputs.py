@@ -17,10 +17,10 @@ from pi0_ros.robot.quoting import escape
 from pi0_ros.robot.spec import Group, Robot, StateSource
 from pi0_ros.ros.any_publisher import subscribe_to_any
 from pi0_ros.ros.conversions import ConversionError, channel_values, chunk_from_message
-from pi0_ros.ros.diagnostics import Rate
 from pi0_ros.ros.inlets import Inlets
 from pi0_ros.ros.lifecycle import ManagedNode
 from pi0_ros.ros.qos import SENSOR
+from pi0_ros.ros.source_clocks import SourceClocks
 from pi0_ros.ros.subscribe import TELEOP_TYPES, subscribe_state
 
 CHUNKS = 2  # of each subscription that are judged in one period; a policy sends a few a second
@@ -48,7 +48,7 @@ class ExecutorInputs:
         self.refused, self.last_rejection = 0, ""
         self._events: deque[Event] = deque(maxlen=256)
         self._complained: dict[str, float] = {}
-        self.rates: dict[str, Rate] = {}
+        self.sources = SourceClocks(self._robot)
         self._routine.drain()
         self._urgent.drain()
         self._estop.drain(deliver_last=True)  # a button that was pressed before is pressed
@@ -126,12 +126,12 @@ class ExecutorInputs:
 
     def _on_joints(self, source: StateSource, stamp: float, positions: dict, velocities: dict) -> None:
         received, ros = self._received(self._routine)
-        self.rates.setdefault(source.topic, Rate()).tick(received)
+        self.sources.update(source.topic, received, stamp, ros)
         self._core.on_state(received, ros, stamp, positions, velocities, source.topic)
 
     def _on_odometry(self, source: StateSource, stamp: float, velocity: tuple[float, float, float]) -> None:
         received, ros = self._received(self._routine)
-        self.rates.setdefault(source.topic, Rate()).tick(received)
+        self.sources.update(source.topic, received, stamp, ros)
         self._core.on_odometry(received, ros, stamp, *velocity, source.topic)
 
     def _on_chunk(self, message: ActionChunk) -> None:

@@ -206,6 +206,7 @@ DIAGNOSTICS: dict[str, tuple[Value, ...]] = {
         Value("jerk_max", "rad/s³ or m/s³", "the same, largest"),
         Value("tracking_error", "rad or m", "furthest position channel from its command, less the lag"),
         Value("<topic> hz", "Hz", "measurements that arrived"),
+        Value("<topic> offset_ms", "ms", "least age of its stamps on this computer's clock; negative: stamped ahead"),
         Value("camera <name> refused", "", "why pictures of this camera are not in the black box"),
         Value("black_box_mb", "MB", "size of what is kept in memory"),
         Value("black_box_pictures", "", "pictures taken for it"),

@@ -1,6 +1,5 @@
 """What of the environment keeps ROS from starting."""
 
-
 import pytest
 
 from pi0_ros.ros import environment

@@ -39,6 +39,7 @@ from pi0_ros.ros.run import Signals, run
 from pi0_ros.ros.subscribe import PICTURE_TYPES, subscribe_camera
 from pi0_ros.ros.video import VideoWriter, compose
 from pi0_ros.ros.witness import Witness, summary
+from pi0_ros.sim.tasks import DONE
 
 # An observer must not be the reason that a command is missing from the count.
 OBSERVED = QoSProfile(depth=500, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE)
@@ -46,6 +47,8 @@ OBSERVED = QoSProfile(depth=500, reliability=ReliabilityPolicy.RELIABLE, durabil
 TICK = 0.02
 START_TIMEOUT = 120.0
 SCENE_TIMEOUT = 45.0
+GIVEN_UP = 6.0
+"""Seconds after which a network that says that nothing is left to do is believed; its last plan runs that long."""
 SHORTEST_SCENE = 10.0
 TAKEOVER = 4.0
 TAKEOVER_SWING = 0.12
@@ -94,6 +97,7 @@ class Conductor(Node):
         self._began = math.inf
         self._chunks, self._inference, self._delays = 0, [], []
         self._subtasks, self._takeovers, self._faults = [], 0, []
+        self._finished_since = math.inf  # steady time since which the network says that nothing is left to do
         self._fault_kinds: set[str] = set()
         self._scene, self._executor_health = {}, {}
         self._worst = {"jerk_rms": 0.0, "tracking_error": 0.0}
@@ -162,6 +166,10 @@ class Conductor(Node):
     def _on_subtask(self, message: String) -> None:
         if message.data and (not self._subtasks or self._subtasks[-1] != message.data):
             self._subtasks.append(message.data)
+        if message.data != DONE:
+            self._finished_since = math.inf
+        elif math.isinf(self._finished_since):
+            self._finished_since = self.clocks.steady()
             self.get_logger().info(f"subtask: {quote(message.data)}")
 
     def _on_health(self, message: DiagnosticArray) -> None:
@@ -267,7 +275,7 @@ class Conductor(Node):
             yield from self._wait(0.5)
         answer = yield from self._ask("sim_robot/reset")
         self._task = answer.message if answer is not None else ""
-        self._scene = {}
+        self._scene, self._finished_since = {}, math.inf
         # The arms were put elsewhere; the executor notices and holds where they are now.
         yield from self._wait(SETTLE)
         self._task_publisher.publish(String(data=self._task))
@@ -303,7 +311,14 @@ class Conductor(Node):
             yield from self._take_over()
             until += TAKEOVER
         while self.clocks.steady() < until and not self._succeeded_scene and self._left > 0.0:
-            yield lambda: self._succeeded_scene or self._mode == "hold", max(0.1, until - self.clocks.steady())
+            waited_for = lambda: self._succeeded_scene or self._mode == "hold" or self._given_up
+            yield waited_for, max(0.1, until - self.clocks.steady())
+            if self._given_up and not self._succeeded_scene:
+                total = self._scene.get("total", "?")
+                self.get_logger().warning(
+                    f"the network says {DONE!r} after {self._done} of {total}; the scene is given up"
+                )
+                return
             if self._mode in ("hold", "stopped") and self._left > 0.0 and not self._succeeded_scene:
                 self._fault(f"autonomy ended: {self._state.reason}")
                 # Where an arm met something, the executor first goes back to where the arm is.
@@ -330,6 +345,11 @@ class Conductor(Node):
         yield from self._ask("executor/teleop")
         yield lead, TAKEOVER + 1.0
         yield from self._engage()
+
+    @property
+    def _given_up(self) -> bool:
+        """Whether the network has said for a while that nothing is left to do."""
+        return self.clocks.steady() - self._finished_since > GIVEN_UP
 
     @property
     def _done(self) -> int:

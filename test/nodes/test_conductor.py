@@ -119,3 +119,25 @@ def test_only_its_own_executor_is_listened_to(conductor):
     conductor._on_health(status("executor", jerk_rms=2.5))
     report = conductor.report()
     assert report["motion"]["jerk_rms"] == 2.5 and not report["faults"]
+
+
+def test_a_network_that_says_done_too_early_ends_the_scene_and_not_the_demo(conductor):
+    measuring(conductor)
+    conductor._mode, conductor._scene = "autonomy", {"done": "3", "total": "4", "success": "False"}
+    waiting = conductor._let_it_work(False)
+    condition, _ = next(waiting)
+    conductor._on_subtask(String(data="touch the yellow block with the left arm"))
+    conductor._on_subtask(String(data="done"))
+    assert not condition()
+    since = conductor._finished_since
+    conductor._on_subtask(String(data="done"))  # said again, it is no later
+    assert conductor._finished_since == since
+    conductor._finished_since -= 10.0
+    assert condition()
+    with pytest.raises(StopIteration):
+        next(waiting)
+    conductor._count_scene()
+    report = conductor.report()
+    assert report["tasks"] == {"attempted": 4, "succeeded": 3}
+    conductor._on_subtask(String(data="touch the yellow block with the left arm"))
+    assert conductor._finished_since == float("inf")

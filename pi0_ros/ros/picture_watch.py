@@ -13,6 +13,12 @@ DARK = 25
 """Pixels of a dark picture are at most this bright [of 255]: an exposed one has at least some highlights."""
 UNIFORM = 8
 """Range [of 255] within which all pixels of a uniform picture lie, sensor noise included."""
+COLOURFUL = 4.0
+"""Standard deviation [of 255] of both colour differences from which on they are compared."""
+TOGETHER = 0.9
+"""Correlation of both colour differences from which on they are the brightness of neighbouring pixels."""
+FOUR_TWO_TWO = {"yuv422": "yuyv", "uyvy": "yuyv", "yuv422_yuy2": "uyvy", "yuyv": "uyvy"}
+"""Encodings with two bytes a pixel, and the one with the bytes exchanged."""
 SAMPLE = 64
 """Rows and columns of a picture that are looked at, at the least, where it has as many."""
 
@@ -70,3 +76,21 @@ def blank_sentence(picture: NDArray[np.uint8]) -> str:
     if np.ptp(sample.reshape(-1, 3).astype(int), axis=0).max() <= UNIFORM:
         return "the whole picture has one colour: is the lens covered?"
     return ""
+
+
+def exchanged_sentence(picture: NDArray[np.uint8], encoding: str) -> str:
+    """What is wrong with an RGB picture [H, W, 3] of a 4:2:2 `encoding` if brightness and colour changed places, else "".
+
+    Some drivers say yuv422 (UYVY) whatever the camera sends (usb_cam, issue 263). Then the two colour differences are the
+    brightness of neighbouring pixels, and equal nearly everywhere; in a scene they are not.
+    """
+    if encoding not in FOUR_TWO_TWO:
+        return ""
+    stride = max(1, min(picture.shape[:2]) // SAMPLE)
+    sample = picture[::stride, ::stride].astype(np.float64)
+    bright = sample @ (0.299, 0.587, 0.114)
+    blue, red = 0.564 * (sample[..., 2] - bright), 0.713 * (sample[..., 0] - bright)  # ITU-R BT.601
+    if min(blue.std(), red.std()) < COLOURFUL or np.corrcoef(blue.ravel(), red.ravel())[0, 1] < TOGETHER:
+        return ""
+    other = FOUR_TWO_TWO[encoding]
+    return f"brightness and colour seem to have changed places: if the camera sends {other} as {encoding}, say encoding: {other}"

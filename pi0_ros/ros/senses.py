@@ -20,7 +20,7 @@ from pi0_ros.ros.diagnostics import Rate
 from pi0_ros.ros.images import PictureError, decode_picture
 from pi0_ros.ros.observation import Snapshot, Synchroniser
 from pi0_ros.ros.parameters import Parameter
-from pi0_ros.ros.picture_watch import PictureWatch, blank_sentence
+from pi0_ros.ros.picture_watch import PictureWatch, blank_sentence, exchanged_sentence
 from pi0_ros.ros.subscribe import PICTURE_TYPES, subscribe_camera, subscribe_state, wanted_topics
 from pi0_ros.ros.topic_check import SequenceWatch, TopicCheck, TopicFault
 
@@ -164,7 +164,9 @@ class Senses:
             try:
                 message = parse_message(picture.message, PICTURE_TYPES[camera.type])
                 pictures[name] = decode_picture(message, camera.options)
-                self._watches[name].blank = blank_sentence(pictures[name])
+                encoding = camera.options.encoding or getattr(message, "encoding", "")
+                suspicion = blank_sentence(pictures[name]) or exchanged_sentence(pictures[name], encoding)
+                self._watches[name].blank = suspicion
             except (PictureError, MessageRefusedError) as error:
                 self._on_bad(camera.topic, error)
                 if camera.required:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pi0_ros.ros.picture_watch import PictureWatch, blank_sentence, same_bytes
+from pi0_ros.ros.picture_watch import PictureWatch, blank_sentence, exchanged_sentence, same_bytes
 
 DRAW = np.random.default_rng(0)
 STILL = {"j1": 0.5, "base_vx": 0.0}
@@ -62,3 +62,58 @@ def test_a_picture_that_shows_something_is_fine():
     wall = noisy((120, 120, 120), 3)
     wall += np.linspace(0, 40, 64).astype(np.uint8)[None, :, None]
     assert blank_sentence(wall) == "" and blank_sentence(DRAW.integers(0, 255, (5, 7, 3)).astype(np.uint8)) == ""
+
+
+def table(colours=((150, 110, 70), (220, 40, 30), (40, 60, 200), (245, 245, 245), (25, 25, 25))):
+    """A scene [96, 128, 3]: a wooden table with things of several colours, sensor noise and a shadow."""
+    scene = np.empty((96, 128, 3))
+    scene[:] = colours[0]
+    for k, colour in enumerate(colours[1:]):
+        scene[12 + 18 * k : 28 + 18 * k, 10 + 26 * k : 36 + 26 * k] = colour
+    scene *= np.linspace(1.0, 0.55, 128)[None, :, None]
+    return np.clip(scene + DRAW.normal(0.0, 3.0, scene.shape), 0, 255).astype(np.uint8)
+
+
+def packed(scene, order):
+    """A scene as 4:2:2 bytes [H, W, 2], ITU-R BT.601: brightness in every first byte (yuyv) or every second (uyvy)."""
+    r, g, b = np.moveaxis(scene.astype(float), -1, 0)
+    bright = 0.299 * r + 0.587 * g + 0.114 * b
+    colour = np.where(np.arange(scene.shape[1]) % 2 == 0, 0.564 * (b - bright), 0.713 * (r - bright))
+    parts = 16 + bright * 219 / 255, 128 + colour * 224 / 255
+    return np.stack(parts if order == "yuyv" else parts[::-1], axis=-1).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("said", "sent", "cure"), [("yuv422", "yuyv", "yuyv"), ("uyvy", "yuyv", "yuyv"), ("yuv422_yuy2", "uyvy", "uyvy")]
+)
+def test_a_driver_that_says_the_wrong_order_of_brightness_and_colour_is_told_and_the_cure_works(said, sent, cure):
+    pytest.importorskip("rclpy", reason="needs ROS's messages")
+    from array import array
+
+    from sensor_msgs.msg import Image
+
+    from pi0_ros.robot.pictures import PictureOptions
+    from pi0_ros.ros.images import decode_image
+
+    scene = table()
+    message = Image(height=96, width=128, encoding=said, step=256)
+    message.data = array("B", packed(scene, sent).tobytes())
+    wrong = decode_image(message)
+    assert f"say encoding: {cure}" in exchanged_sentence(wrong, said)
+    right = decode_image(message, PictureOptions(encoding=cure))
+    assert np.abs(right.astype(int) - scene).mean() < 6.0
+    assert np.abs(wrong.astype(int) - scene).mean() > 30.0
+    assert exchanged_sentence(right, cure) == ""
+
+
+@pytest.mark.parametrize(
+    "colours", [((200, 30, 30), (30, 160, 40), (30, 40, 200), (240, 220, 40), (0, 0, 0)), ((90, 90, 90),) * 5]
+)
+def test_a_colourful_scene_and_a_grey_one_are_not_suspected(colours):
+    assert exchanged_sentence(table(colours), "uyvy") == ""
+
+
+def test_other_encodings_have_nothing_to_exchange():
+    flat = np.full((96, 128, 3), 120, np.uint8)
+    flat[40:, :, 1], flat[:20, :, 1] = 220, 20
+    assert exchanged_sentence(flat, "yuyv") and not exchanged_sentence(flat, "rgb8")

@@ -38,6 +38,7 @@ def report(parts: Parts, now: Now, command: Command | None, owner: str) -> Step:
         epoch=parts.modes.epoch,
         plan_sequence=plan.chunk.sequence if plan is not None else 0,
         plan_left=plan.left if plan is not None else 0.0,
+        starved=parts.modes.mode is Mode.AUTONOMY and plan is not None and parts.failsafe.starved,
         splice_delay=plans.splice_delay,
         delay_p95=plans.delays.p95,
         strategy=plan.chunk.strategy if plan is not None else "",

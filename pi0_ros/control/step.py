@@ -72,6 +72,7 @@ class Step(NamedTuple):
     epoch: int
     plan_sequence: int
     plan_left: float
+    starved: bool  # in autonomy, its plan has run out and the next chunk is waited for
     splice_delay: float
     delay_p95: float
     strategy: str

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
@@ -34,15 +33,12 @@ from pi0_ros.ros.conversions import ConversionError, channel_values
 from pi0_ros.ros.diagnostics import ERROR
 from pi0_ros.ros.images import PictureError, decode_picture
 from pi0_ros.ros.parameters import Parameter, ParameterError, Parameters
-from pi0_ros.ros.qos import EVENTS, LATCHED, RELIABLE, SENSOR
+from pi0_ros.ros.qos import EVENTS, LATCHED, OBSERVED, RELIABLE, SENSOR
 from pi0_ros.ros.run import Signals, run
 from pi0_ros.ros.subscribe import PICTURE_TYPES, subscribe_camera
 from pi0_ros.ros.video import VideoWriter, compose
 from pi0_ros.ros.witness import Witness, summary
 from pi0_ros.sim.tasks import DONE
-
-# An observer must not be the reason that a command is missing from the count.
-OBSERVED = QoSProfile(depth=500, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE)
 
 TICK = 0.02
 START_TIMEOUT = 120.0
@@ -410,14 +406,9 @@ class Conductor(Node):
             file.write_text(told + "\n", encoding="utf-8")
 
 
-def make(signals: Signals) -> list[Node]:
-    """The node of this process."""
-    return [Conductor(signals)]
-
-
 def main() -> int:
     """Run the node."""
-    return run(make)
+    return run(lambda signals: [Conductor(signals)])
 
 
 if __name__ == "__main__":

@@ -11,8 +11,6 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from rclpy.node import Node
-
 from pi0_ros.control import STRATEGIES, Chunk, ExecutorSettings
 from pi0_ros.control.jerk import JerkMeter
 from pi0_ros.control.limits import stop_time
@@ -31,7 +29,7 @@ from pi0_ros.ros.notify import extend_timeout
 from pi0_ros.ros.parameters import Parameter, ParameterError
 from pi0_ros.ros.request_services import RequestServices
 from pi0_ros.ros.robot_lock import RobotLock, RobotLockError
-from pi0_ros.ros.run import Signals, never_wait_for_output, never_wait_for_readers, run
+from pi0_ros.ros.run import never_wait_for_output, never_wait_for_readers, run
 from pi0_ros.ros.second_publishers import SecondPublishers
 from pi0_ros.ros.snapshots import Snapshots
 
@@ -303,16 +301,11 @@ class ExecutorNode(ManagedNode):
         return with_second_publisher(told, self._second.sentence, self.values.second_publisher == "stop")
 
 
-def make(_: Signals) -> list[Node]:
-    """The node of this process."""
-    return [ExecutorNode()]
-
-
 def main() -> int:
     """Run the node."""
     never_wait_for_output()
     never_wait_for_readers()
-    return run(make)
+    return run(lambda _: [ExecutorNode()])
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 
-from rclpy.node import Node
 from std_msgs.msg import String
 
 from pi0_ros.nodes.policy import LONGEST_PROMPT
@@ -24,7 +23,7 @@ from pi0_ros.ros.lifecycle import HALT, ManagedNode
 from pi0_ros.ros.parameters import Parameter, ParameterError
 from pi0_ros.ros.prompt_source import OVERRIDE, one_line
 from pi0_ros.ros.qos import LATCHED
-from pi0_ros.ros.run import Signals, run
+from pi0_ros.ros.run import run
 from pi0_ros.ros.senses import PICTURE_FROZEN, Senses, View
 
 LONGEST_SUBTASK = 120
@@ -276,14 +275,9 @@ class HighLevelNode(ManagedNode):
         return Health(OK, f"subtask: {self._decision.subtask}", values)
 
 
-def make(_: Signals) -> list[Node]:
-    """The node of this process."""
-    return [HighLevelNode()]
-
-
 def main() -> int:
     """Run the node."""
-    return run(make)
+    return run(lambda _: [HighLevelNode()])
 
 
 if __name__ == "__main__":

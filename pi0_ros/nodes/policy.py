@@ -11,7 +11,6 @@ import threading
 from functools import partial
 
 import numpy as np
-from rclpy.node import Node
 from std_msgs.msg import String
 
 from pi0_ros.control import Chunk
@@ -33,7 +32,7 @@ from pi0_ros.ros.lifecycle import HALT, ManagedNode
 from pi0_ros.ros.parameters import Parameter, ParameterError
 from pi0_ros.ros.prompt_source import OVERRIDE, PromptSource, one_line
 from pi0_ros.ros.qos import LATCHED, RELIABLE
-from pi0_ros.ros.run import Signals, run
+from pi0_ros.ros.run import run
 from pi0_ros.ros.senses import PICTURE_FROZEN, Senses, View
 
 EXECUTOR_SILENT = 0.5
@@ -355,14 +354,9 @@ class PolicyNode(ManagedNode):
         return any(c.name == name and c.required for c in self.robot.cameras)
 
 
-def make(_: Signals) -> list[Node]:
-    """The node of this process."""
-    return [PolicyNode()]
-
-
 def main() -> int:
     """Run the node."""
-    return run(make)
+    return run(lambda _: [PolicyNode()])
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rclpy.node import Node
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
@@ -29,7 +28,7 @@ from pi0_ros.ros.loop import Loop, give_way
 from pi0_ros.ros.parameters import Parameter, ParameterError
 from pi0_ros.ros.prompt_source import OVERRIDE, one_line
 from pi0_ros.ros.qos import RELIABLE
-from pi0_ros.ros.run import Signals, run
+from pi0_ros.ros.run import run
 from pi0_ros.ros.senses import PICTURE_FROZEN, Senses, View
 
 COMMAND_MAX_AGE = 0.5
@@ -211,14 +210,9 @@ class RecorderNode(ManagedNode):
         return Health(OK, f"recording episode {kept.episodes}" if kept.recording else "ready", values)
 
 
-def make(_: Signals) -> list[Node]:
-    """The node of this process."""
-    return [RecorderNode()]
-
-
 def main() -> int:
     """Run the node."""
-    return run(make)
+    return run(lambda _: [RecorderNode()])
 
 
 if __name__ == "__main__":

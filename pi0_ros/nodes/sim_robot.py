@@ -32,7 +32,7 @@ from pi0_ros.ros.loop import Loop
 from pi0_ros.ros.parameters import Parameter, ParameterError, Parameters
 from pi0_ros.ros.qos import RELIABLE, SENSOR
 from pi0_ros.ros.rotations import orientation_of_yaw
-from pi0_ros.ros.run import Signals, never_wait_for_readers, run
+from pi0_ros.ros.run import never_wait_for_readers, run
 from pi0_ros.ros.subscribe import PICTURE_TYPES
 from pi0_ros.sim.render import Renderer
 from pi0_ros.sim.robot import SimRobot
@@ -270,15 +270,10 @@ def odometry_message(stamp: object, x: float, y: float, yaw: float, vx: float, v
     return message
 
 
-def make(_: Signals) -> list[Node]:
-    """The node of this process."""
-    return [SimRobotNode()]
-
-
 def main() -> int:
     """Run the node."""
     never_wait_for_readers()
-    return run(make)
+    return run(lambda _: [SimRobotNode()])
 
 
 if __name__ == "__main__":

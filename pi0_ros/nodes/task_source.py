@@ -13,7 +13,7 @@ from std_msgs.msg import String
 
 from pi0_ros.ros.parameters import Parameter, Parameters
 from pi0_ros.ros.qos import LATCHED
-from pi0_ros.ros.run import Signals, run
+from pi0_ros.ros.run import run
 
 ECHO = 1.0
 """Seconds in which the task before, heard again, is the echo of another node like this one, and not a person."""
@@ -50,14 +50,9 @@ class TaskSourceNode(Node):
         self.get_logger().info(f"ends: {reason}")
 
 
-def make(_: Signals) -> list[Node]:
-    """The node of this process."""
-    return [TaskSourceNode()]
-
-
 def main() -> int:
     """Run the node."""
-    return run(make)
+    return run(lambda _: [TaskSourceNode()])
 
 
 if __name__ == "__main__":

@@ -37,6 +37,12 @@ def _too_many(ids: int, vocab: int) -> PolicyError:
     return PolicyError(f"the tokenizer has {ids} ids, the network {vocab}; they do not belong together")
 
 
+def _content(tokenizer: Tokenizer, ids: Sequence[int]) -> list[int]:
+    """`ids` without padding, BOS and EOS."""
+    skip = {tokenizer.pad, tokenizer.bos, tokenizer.eos}
+    return [int(i) for i in ids if int(i) not in skip]
+
+
 class JsonTokenizer:
     """A `tokenizers` tokenizer.json. Its own padding, truncation and templates are switched off."""
 
@@ -102,8 +108,7 @@ class JsonTokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`; padding, BOS and EOS are left out."""
-        skip = {self.pad, self.bos, self.eos}
-        return self._backend.decode([int(i) for i in ids if int(i) not in skip], skip_special_tokens=False)
+        return self._backend.decode(_content(self, ids), skip_special_tokens=False)
 
     def add_paligemma_tokens(self) -> None:
         """Append <loc0000>..<loc1023>, <seg000>..<seg127>: Gemma's 256000 entries become PaliGemma's 257152."""
@@ -142,20 +147,9 @@ class SentencePieceTokenizer:
         """Ids of `text`, without BOS."""
         return list(self._backend.encode(text))
 
-    def _ids(self, text: str) -> list[int]:
-        try:
-            return list(self._backend.encode(text, add_special_tokens=False).ids)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # a panic of the Rust library is no Exception
-            raise PolicyError(
-                f"{self._name}: cannot encode the text {quote(text)} ({escape(error)}); is its pre-tokenizer's pattern sound?"
-            ) from error
-
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`; padding, BOS and EOS are left out."""
-        skip = {self.pad, self.bos, self.eos}
-        return self._backend.decode([int(i) for i in ids if int(i) not in skip])
+        return self._backend.decode(_content(self, ids))
 
 
 def load_tokenizer(path: str | Path) -> JsonTokenizer | SentencePieceTokenizer:

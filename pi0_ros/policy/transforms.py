@@ -5,7 +5,7 @@ Sources: openpi transforms.py (delta masks, padding) and policies/aloha_policy.p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,9 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 from pi0_ros.policy.errors import PolicyError
 
 Array = NDArray[np.floating]
-
-ALOHA_FLIP = (1, -1, -1, 1, 1, 1, 1, 1, -1, -1, 1, 1, 1, 1)
-ALOHA_GRIPPERS = (6, 13)
 
 
 def mask_of(*runs: int) -> tuple[bool, ...]:
@@ -97,19 +94,6 @@ def pad(values: ArrayLike, size: int) -> Array:
     return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, extra)])
 
 
-def flip_signs(values: ArrayLike, signs: Sequence[int]) -> Array:
-    """Each dimension times +1 or -1; the joint directions of two models of one robot."""
-    return np.asarray(values) * np.asarray(signs)
-
-
-def invert_grippers(values: ArrayLike, dimensions: Iterable[int]) -> Array:
-    """Swap 0 = closed, 1 = open and 0 = open, 1 = closed in these dimensions; its own inverse."""
-    array = np.array(values)
-    index = list(dimensions)
-    array[..., index] = 1 - array[..., index]
-    return array
-
-
 def unit_from(x: ArrayLike, low: float, high: float) -> Array:
     """Map [low, high] to [0, 1]."""
     return (np.asarray(x) - low) / (high - low)
@@ -139,27 +123,3 @@ def aloha_gripper_from_model(x: ArrayLike) -> Array:
 def aloha_gripper_action_to_model(x: ArrayLike) -> Array:
     """The inverse of `aloha_gripper_from_model`, used on recorded actions."""
     return unit_to(x, -0.6213, 1.4910) - 0.5476
-
-
-def at_dimensions(values: ArrayLike, dimensions: Iterable[int], function: object) -> Array:
-    """`function` applied to these dimensions only."""
-    array, index = np.array(values), list(dimensions)
-    array[..., index] = function(array[..., index])  # type: ignore[operator]
-    return array
-
-
-def aloha_state_to_model(state: ArrayLike) -> Array:
-    """A 14-dimensional Aloha state to π0's joint directions and gripper scale."""
-    return at_dimensions(flip_signs(state, ALOHA_FLIP), ALOHA_GRIPPERS, aloha_gripper_to_model)
-
-
-def aloha_actions_to_model(actions: ArrayLike) -> Array:
-    """Recorded Aloha actions [..., 14] to π0's space."""
-    return at_dimensions(flip_signs(actions, ALOHA_FLIP), ALOHA_GRIPPERS, aloha_gripper_action_to_model)
-
-
-def aloha_actions_from_model(actions: ArrayLike) -> Array:
-    """π0's actions [..., >= 14] to Aloha commands [..., 14]."""
-    return at_dimensions(
-        flip_signs(np.asarray(actions)[..., :14], ALOHA_FLIP), ALOHA_GRIPPERS, aloha_gripper_from_model
-    )

@@ -113,11 +113,6 @@ def read_urdf(file: Path, arguments: Mapping[str, str] = NO_ARGUMENTS) -> Urdf:
     return Urdf(file, root, {joint.name: joint for joint in joints}, types)
 
 
-def read_joints(file: Path, arguments: Mapping[str, str] = NO_ARGUMENTS) -> Mapping[str, Joint]:
-    """All movable joints by name. Raises RobotError for a bad file."""
-    return read_urdf(file, arguments).joints
-
-
 def _parse(file: Path, text: str) -> ElementTree.Element:
     if "<!ENTITY" in text:
         raise RobotError(f"{file}: declares XML entities, which are not read; write their text instead")

@@ -47,11 +47,6 @@ class CommandType:
     build: Callable[[Groups, Sequence[Number]], object]
 
 
-def command_message(group: Group, motion: GroupCommand) -> object:
-    """The driver's message for a group that has a topic of its own."""
-    return shared_message((group,), (motion,))
-
-
 def shared_message(groups: Groups, motions: Motions) -> object:
     """The driver's one message for the groups of a topic."""
     kind = COMMAND_TYPES[groups[0].command.type]

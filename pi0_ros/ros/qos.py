@@ -7,52 +7,36 @@ import math
 from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
-SENSOR = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST,
-    depth=5,
-    reliability=ReliabilityPolicy.BEST_EFFORT,
-    durability=DurabilityPolicy.VOLATILE,
-)
+
+def _newest(depth: int, reliability: ReliabilityPolicy, durability: DurabilityPolicy) -> QoSProfile:
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=reliability, durability=durability)
+
+
+_BEST, _SURE = ReliabilityPolicy.BEST_EFFORT, ReliabilityPolicy.RELIABLE
+_NOW, _KEPT = DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIENT_LOCAL
+
+SENSOR = _newest(5, _BEST, _NOW)
 """Measurements: the newest counts, a lost one is not sent again."""
 
-MEASURED = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST,
-    depth=64,
-    reliability=ReliabilityPolicy.BEST_EFFORT,
-    durability=DurabilityPolicy.VOLATILE,
-)
+NEWEST = _newest(1, _BEST, _NOW)
+"""The reading end of SENSOR where only the newest is ever looked at: small pictures for the black box."""
+
+MEASURED = _newest(64, _BEST, _NOW)
 """The reading end of SENSOR where it is read once a period: a fast publisher does not push out a slow one."""
 
-RELIABLE = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST,
-    depth=1,
-    reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.VOLATILE,
-)
+RELIABLE = _newest(1, _SURE, _NOW)
 """Commands and plans: every one arrives, an old one is worth nothing."""
 
-LATCHED = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST,
-    depth=1,
-    reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.TRANSIENT_LOCAL,
-)
+LATCHED = _newest(1, _SURE, _KEPT)
 """What is true until the next message: mode, task, subtask. A late joiner gets it too."""
 
-EVENTS = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST,
-    depth=50,
-    reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.VOLATILE,
-)
-"""Many writers on one topic (/diagnostics), and observers that must not miss a command."""
+EVENTS = _newest(50, _SURE, _NOW)
+"""Many writers on one topic (/diagnostics), and observers that must not miss one."""
 
-READ = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST,
-    depth=16,
-    reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.VOLATILE,
-)
+OBSERVED = _newest(500, _SURE, _NOW)
+"""Commands, for an observer that counts them: it must not be the reason that one is missing."""
+
+READ = _newest(16, _SURE, _NOW)
 """The reading end of RELIABLE where it is read once a period: nothing that came meanwhile is lost."""
 
 COMMAND_LIFE = 0.1

@@ -8,25 +8,14 @@ from __future__ import annotations
 from geometry_msgs.msg import Quaternion
 
 try:
-    from tf_transformations import euler_from_quaternion, quaternion_from_euler
+    from tf_transformations import quaternion_from_euler
 except ImportError:
-    from transforms3d.euler import euler2quat, quat2euler
-
-    def euler_from_quaternion(xyzw: list[float]) -> tuple[float, float, float]:
-        """Roll, pitch, yaw [rad] about fixed axes of the quaternion (x, y, z, w)."""
-        x, y, z, w = xyzw
-        roll, pitch, yaw = quat2euler([w, x, y, z], "sxyz")
-        return roll, pitch, yaw
+    from transforms3d.euler import euler2quat
 
     def quaternion_from_euler(roll: float, pitch: float, yaw: float) -> tuple[float, float, float, float]:
         """Quaternion (x, y, z, w) of roll, pitch, yaw [rad] about fixed axes."""
         w, x, y, z = euler2quat(roll, pitch, yaw, "sxyz")
         return x, y, z, w
-
-
-def yaw_of(orientation: Quaternion) -> float:
-    """Heading [rad] of a ROS orientation about the z axis."""
-    return float(euler_from_quaternion([orientation.x, orientation.y, orientation.z, orientation.w])[2])
 
 
 def orientation_of_yaw(yaw: float) -> Quaternion:

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Sequence
 
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 
 from pi0_ros.robot.spec import Camera
@@ -18,14 +17,8 @@ from pi0_ros.ros.clock import seconds
 from pi0_ros.ros.guarded_thread import GuardedThread
 from pi0_ros.ros.images import PictureError, thumbnail
 from pi0_ros.ros.inlets import Unspun
+from pi0_ros.ros.qos import NEWEST
 from pi0_ros.ros.subscribe import PICTURE_TYPES
-
-NEWEST = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST,
-    depth=1,
-    reliability=ReliabilityPolicy.BEST_EFFORT,
-    durability=DurabilityPolicy.VOLATILE,
-)
 
 Keep = Callable[[str, float, bytes], None]
 """What is done with a picture: `keep(camera, stamp [ROS s], JPEG)`."""

@@ -46,7 +46,7 @@ def motion_of(robot: Robot, episodes: Sequence[Episode]) -> Motion:
         seam_position=max(step.seam.position for step in steps),
         seam_velocity=max(step.seam.velocity for step in steps),
         seam_share=max(step.seam.velocity_share for step in steps),
-        holding=period * sum(step.reason.startswith("UNDERRUN") for step in steps),
+        holding=period * sum(step.starved for step in steps),
         underruns=sum(e.steps[-1].counters.underruns for e in episodes),
         tracking=float(np.sqrt(np.mean(errors**2))),
         delay=max(step.delay_p95 for step in steps),

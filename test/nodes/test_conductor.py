@@ -13,7 +13,7 @@ from std_msgs.msg import String
 
 from pi0_ros.nodes.conductor import Conductor
 from pi0_ros.ros.clock import duration_message, time_parts
-from pi0_ros.ros.commands import GroupCommand, command_message
+from pi0_ros.ros.commands import GroupCommand, shared_message
 
 PAGE = Path(__file__).parents[2] / "docs" / "interface.md"
 PERIOD = 0.02
@@ -58,7 +58,9 @@ def command(conductor, at, step=0.0):
     for group in conductor.robot.groups:
         values = np.array([0.5 * (c.limits.lower + c.limits.upper) for c in group.channels])
         values += step if group.name.endswith("_arm") else 0.0
-        message = command_message(group, GroupCommand(time_parts(at), values.tolist(), [0.0] * len(values), PERIOD))
+        message = shared_message(
+            (group,), (GroupCommand(time_parts(at), values.tolist(), [0.0] * len(values), PERIOD),)
+        )
         conductor._on_command(group, message, {"received_timestamp": int(at * 1e9)})
 
 

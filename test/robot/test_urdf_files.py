@@ -5,14 +5,14 @@ import math
 import pytest
 
 from pi0_ros.robot import RobotError
-from pi0_ros.robot.urdf import Mimic, read_joints, read_urdf, urdf_text
+from pi0_ros.robot.urdf import Mimic, read_urdf, urdf_text
 
 JOINT = '<joint name="j" type="revolute"><limit lower="-1" upper="2" velocity="3" effort="4"/></joint>'
 
 
 def read(folder, body, name="r.urdf", encoding="utf-8", head=""):
     (folder / name).write_bytes(f'{head}<robot name="r">{body}</robot>'.encode(encoding))
-    return read_joints(folder / name)
+    return read_urdf(folder / name).joints
 
 
 def one(folder, limit, kind="revolute", more=""):

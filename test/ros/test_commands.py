@@ -19,7 +19,6 @@ from pi0_ros.ros.commands import (
     COMMAND_TYPES,
     CommandStencil,
     GroupCommand,
-    command_message,
     groups_by_topic,
     shared_message,
     stopping_distance,
@@ -34,7 +33,7 @@ NUMBER = st.floats(-10.0, 10.0)
 
 def sent(group, values, rates=None):
     rates = [0.0] * len(values) if rates is None else list(rates)
-    return command_message(group, GroupCommand(time_parts(12.5), list(values), rates, 0.02))
+    return shared_message((group,), (GroupCommand(time_parts(12.5), list(values), rates, 0.02),))
 
 
 @pytest.mark.parametrize("group", [g.name for g in MOBILE.groups])
@@ -85,7 +84,7 @@ def test_a_trajectory_goes_on_for_a_period_and_then_to_a_stop_in_case_nothing_mo
 def test_at_two_hundred_hertz_a_trajectory_may_be_late_by_twenty_milliseconds_all_the_same():
     group = ALOHA.group("left_arm")
     motion = GroupCommand((0, 0), SIX, [0.5] * 6, 0.005)
-    times = [seconds(p.time_from_start) for p in command_message(group, motion).points]
+    times = [seconds(p.time_from_start) for p in shared_message((group,), (motion,)).points]
     assert times[:2] == pytest.approx([0.005, 0.025])
 
 
@@ -140,14 +139,14 @@ def test_the_bytes_of_a_stencil_are_those_of_the_message(kind, data):
         motion = GroupCommand(
             time_parts(data.draw(st.floats(0.0, 2e9))), values, rates, data.draw(st.floats(0.005, 1.0))
         )
-        assert deserialize_message(stencil(motion), COMMAND_TYPES[kind].message) == command_message(group, motion)
+        assert deserialize_message(stencil(motion), COMMAND_TYPES[kind].message) == shared_message((group,), (motion,))
 
 
 @pytest.mark.parametrize("group", [*MOBILE.groups, *ALOHA.groups], ids=lambda g: g.name)
 def test_every_group_that_ships_has_a_stencil(group):
     values = [0.3] * len(group.channels)
     motion = GroupCommand(time_parts(1_795_272_800.25), values, values, 0.02)
-    message = command_message(group, motion)
+    message = shared_message((group,), (motion,))
     assert deserialize_message(CommandStencil(group)(motion), type(message)) == message
 
 

@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from geometry_msgs.msg import Quaternion, Twist
+from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry
 from pi0_ros.msg import ActionChunk
 from sensor_msgs.msg import JointState
@@ -16,7 +16,7 @@ from pi0_ros.control import Chunk, ExecutorSettings
 from pi0_ros.control.teleop import Teleop
 from pi0_ros.robot import load_robot
 from pi0_ros.ros.clock import duration_message, seconds, time_message
-from pi0_ros.ros.commands import GroupCommand, command_message
+from pi0_ros.ros.commands import GroupCommand, shared_message
 from pi0_ros.ros.conversions import (
     ConversionError,
     channel_values,
@@ -25,7 +25,7 @@ from pi0_ros.ros.conversions import (
     joint_state_values,
     odometry_values,
 )
-from pi0_ros.ros.rotations import orientation_of_yaw, yaw_of
+from pi0_ros.ros.rotations import orientation_of_yaw
 
 MOBILE, ALOHA = load_robot("mobile_bimanual"), load_robot("aloha")
 ARM, BASE = MOBILE.group("left_arm"), MOBILE.group("base")
@@ -36,17 +36,6 @@ SIX = np.linspace(0.1, 0.6, 6)
 def test_stamps_and_durations_survive(at):
     assert seconds(time_message(at)) == pytest.approx(at, abs=1e-6)
     assert seconds(duration_message(0.02)) == pytest.approx(0.02)
-
-
-@pytest.mark.parametrize("yaw", [-3.0, -0.5, 0.0, 1.0, 3.1])
-def test_a_heading_survives_as_a_quaternion_of_length_one(yaw):
-    made = orientation_of_yaw(yaw)
-    assert yaw_of(made) == pytest.approx(yaw)
-    assert np.hypot(made.z, made.w) == pytest.approx(1.0) and made.x == made.y == 0.0
-
-
-def test_a_quarter_turn_is_what_ros_says_it_is():
-    assert yaw_of(Quaternion(z=np.sqrt(0.5), w=np.sqrt(0.5))) == pytest.approx(np.pi / 2)
 
 
 def test_joints_are_matched_by_name_whatever_their_order():
@@ -134,7 +123,7 @@ def test_the_names_of_a_leader_are_mapped_once_even_where_they_are_other_channel
 def test_a_driver_that_counts_from_zero_is_commanded_in_its_names(small_robot, kind):
     text = TWICE.replace("JOINTS", "a, b, c").replace("type: joint_trajectory", f"type: {kind}")
     group = small_robot(text).group("arm")
-    message = command_message(group, GroupCommand((0, 0), [0.1, 0.2, 0.3], [0.0] * 3, 0.02))
+    message = shared_message((group,), (GroupCommand((0, 0), [0.1, 0.2, 0.3], [0.0] * 3, 0.02),))
     names, values = (
         (message.name, message.position)
         if kind == "joint_state"

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pi0_ros.robot.urdf import read_joints
+from pi0_ros.robot.urdf import read_urdf
 from pi0_ros.sim.errors import SimError
 from pi0_ros.sim.robot import WATCHDOG, SimRobot
 from pi0_ros.sim.scene import REGION_X, REGION_Y, SPACING, Scene, sample_scene
@@ -62,7 +62,7 @@ def test_every_colour_turns_up_on_both_sides():
 
 
 def test_joints_stay_inside_the_urdf_limits_whatever_is_commanded(sim):
-    joints = read_joints(sim.robot.urdf)
+    joints = read_urdf(sim.robot.urdf).joints
     sim.load(APART)
     for _ in wild_drive(sim, 3, 3.0):
         names, positions, velocities = sim.joint_state()

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from pi0_ros.robot.urdf import read_joints, urdf_text
+from pi0_ros.robot.urdf import read_urdf, urdf_text
 
 ARM = [f"{side}_joint{i}" for side in ("left", "right") for i in range(1, 7)]
 
@@ -37,7 +37,7 @@ def test_every_link_that_moves_by_itself_has_a_mass(root):
 
 
 def test_every_movable_joint_is_limited_in_position_speed_and_effort(bimanual):
-    joints = read_joints(bimanual.urdf)
+    joints = read_urdf(bimanual.urdf).joints
     assert set(ARM) <= set(joints)
     for joint in joints.values():
         assert np.isfinite([joint.lower, joint.upper, joint.velocity, joint.effort]).all(), joint.name

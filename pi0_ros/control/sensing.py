@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from pi0_ros.control.other_clocks import ClocksBehind
+from pi0_ros.control.outside import OutsideWatch
 from pi0_ros.control.settings import ExecutorSettings
 from pi0_ros.control.silence import silence
 from pi0_ros.robot.agreement import SETTLE, Agreement
-from pi0_ros.robot.measurement import Reading, nearest_turn, readings_of, unit_guess
-from pi0_ros.robot.spec import Axis, Channel, Kind, Robot
+from pi0_ros.robot.measurement import Reading, nearest_turn, readings_of
+from pi0_ros.robot.spec import Axis, Robot
 
 Array = npt.NDArray[np.float64]
-OTHER_UNIT = 1.0  # [rad or m] outside its limits; nearer than this, a joint rests there rather than speaks another unit
 NEVER = -math.inf
 AXES = tuple(Axis)
 SAME = {"rad": 0.05, "m": 0.01}  # two publishers' values nearer than this are one measurement
@@ -26,69 +26,122 @@ LATELY = 1.0  # [s] a message of a topic that arrived within this time says why 
 OTHERS = 32  # joints that are nobody's business, of each topic, that are remembered for a sentence
 
 
-class _Outside(NamedTuple):
-    """A measurement far outside the limits: by how much, and what was reported."""
+@dataclass
+class Latest:
+    """When a reading was heard last: its source's topic and `limit` [s] of age, steady and stamp time [s]."""
 
-    excess: float
-    reported: float
+    topic: str
+    limit: float
+    heard: float = NEVER
+    stamp: float = NEVER
+
+    def update(self, steady: float, stamp: float, topic: str, limit: float | None) -> None:
+        """A measurement of `stamp` came at `steady` [s], from `topic` where that is known."""
+        self.heard, self.stamp = steady, stamp
+        self.topic, self.limit = topic or self.topic, self.limit if limit is None else limit
 
 
-def outside_sentence(channel: Channel, value: float, guess: str) -> str:
-    """Where a joint is, how far it may go, who says so, and the way out; `guess` is another unit it may be in."""
-    limits, origin = channel.limits, channel.origin
-    margin = f", margin {origin.margin:g}" if origin.margin else ""
-    source = f" ({origin.position}{margin})" if origin.position else ""
-    where = f" in {origin.where}" if origin.where else ""
-    says = f"{channel.name} is measured at {value:.3f}, its limits are {limits.lower:.3f} .. {limits.upper:.3f}{source}"
-    return f"{says}: {guess or f'move it by hand, or give limits.position with override: true{where}'}"
+@dataclass(frozen=True)
+class ReadingTable:
+    """All readings of a robot: those of its `channels` first, in the order of the action vector, then those beside them.
+
+    `joints` and `axes` say which readings a joint or an axis of the base gives, `same` how near two publishers' values are
+    one measurement, `ages` the max_age [s] of each source, `needed` what has to be fresh.
+    """
+
+    readings: tuple[Reading, ...]
+    channels: int
+    joints: Mapping[str, tuple[tuple[int, Reading], ...]]
+    axes: tuple[tuple[int, int], ...]
+    same: tuple[float, ...]
+    ages: Mapping[str, float]
+    needed: tuple[int, ...]
+
+
+def table_of(robot: Robot) -> ReadingTable:
+    """The readings of a robot."""
+    readings = tuple(readings_of(robot))
+    joints: dict[str, tuple[tuple[int, Reading], ...]] = {}
+    for i, reading in enumerate(readings):
+        if reading.joint:
+            joints[reading.joint] = (*joints.get(reading.joint, ()), (i, reading))
+    beside = len(readings) - len(robot.channels)
+    return ReadingTable(
+        readings=readings,
+        channels=len(robot.channels),
+        joints=joints,
+        axes=tuple((i, AXES.index(r.axis)) for i, r in enumerate(readings) if r.axis is not None),
+        same=(*(SAME.get(c.unit, SAME_STROKE) for c in robot.channels), *[SAME["rad"]] * beside),
+        ages={s.topic: s.max_age for s in robot.state},
+        needed=tuple(i for i, r in enumerate(readings) if r.needed),
+    )
+
+
+def first_source(robot: Robot, reading: Reading, settings: ExecutorSettings) -> tuple[str, float]:
+    """Topic and max_age [s] of the first source that could give a reading; once it was heard, its own source's count."""
+    kind = "odometry" if reading.axis is not None else "joint_state"
+    found = ((s.topic, s.max_age) for s in robot.state if s.type == kind)
+    return next(found, ("", settings.state_stale))
+
+
+def believable(stamp: float, ros: float, tolerance: float) -> tuple[float, str]:
+    """The `stamp` [ROS s] to go by at `ros`, and what was wrong with it: a sentence, or "old" for one that is refused.
+
+    A stamp of zero, or further than `tolerance` [s] in the future, is replaced by the receive time.
+    """
+    if ros <= 0.0:
+        return ros, ""  # there is no time yet (use_sim_time without /clock), so no stamp is early or late
+    if not math.isfinite(stamp) or stamp <= 0.0:
+        return ros, "state without a stamp: the receive time is used"
+    if stamp > ros + tolerance:
+        return ros, f"state stamped {stamp - ros:.2f} s in the future: the receive time is used"
+    return stamp, "old" if stamp < ros - tolerance else ""
+
+
+class OtherJoints:
+    """Joints that are nobody's business, by topic: remembered for a sentence."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, dict[str, None]] = {}
+
+    def note(self, topic: str, joint: str) -> None:
+        """`topic` has a joint that the robot does not name."""
+        others = self._names.setdefault(topic, {})
+        if len(others) < OTHERS:
+            others[joint] = None
+
+    def instead_of(self, never: list[str]) -> str:
+        """What is there instead of joints that `never` came: other names, mostly; "" where nothing is to be said."""
+        for topic, others in self._names.items():
+            if never and others:
+                there = ", ".join(list(others)[:8])
+                return f"; {topic or 'a joint state'} has {there} and not {', '.join(never[:8])}: see state: joints"
+        return ""
 
 
 class Measured:
     """Newest measurement per channel, in the order of the action vector, and of the joints beside them."""
 
-    command: Array | None = None
-    """The newest command [D], which says on which turn a joint without ends is; None before the first one."""
-
     def __init__(self, robot: Robot, settings: ExecutorSettings) -> None:
-        self._robot, self._settings, self._readings = robot, settings, readings_of(robot)
-        count, self._count = len(self._readings), len(robot.channels)
-        self._values, self._heard, self._stamps = [math.nan] * count, [NEVER] * count, [NEVER] * count
-        self._joints: dict[str, list[tuple[int, Reading]]] = {}
-        for i, reading in enumerate(self._readings):
-            if reading.joint:
-                self._joints.setdefault(reading.joint, []).append((i, reading))
-        self._axes = [(i, AXES.index(r.axis)) for i, r in enumerate(self._readings) if r.axis is not None]
-        self._same = [SAME.get(c.unit, SAME_STROKE) for c in robot.channels] + [SAME["rad"]] * (count - self._count)
-        self._ages = {s.topic: s.max_age for s in robot.state}
-        self._limits = [self._first_age(r) for r in self._readings]
-        self._topics = [self._first_source(r) for r in self._readings]
-        self._needed = [i for i, r in enumerate(self._readings) if r.needed]
-        self._positions = {i for i, c in enumerate(robot.channels) if c.kind is Kind.POSITION}
-        self._out: dict[int, _Outside] = {}
-        self._others: dict[str, dict[str, None]] = {}
+        self._settings, self._table = settings, table_of(robot)
+        self._values = [math.nan] * len(self._table.readings)
+        self._latest = [Latest(*first_source(robot, r, settings)) for r in self._table.readings]
+        self._outside, self._others = OutsideWatch(robot, settings.outside_fault), OtherJoints()
         self._changed, self._began = NEVER, math.inf
         self._agreement, self._behind = Agreement(), ClocksBehind()
         self.publishers: Mapping[str, tuple[str, ...]] = {}
         """Names of the nodes that publish on each topic of state, where that is known."""
-
-    def _first_source(self, reading: Reading) -> str:
-        """The topic of the first source that could give a reading; once it was heard, its own source's counts."""
-        kind = "odometry" if reading.axis is not None else "joint_state"
-        return next((s.topic for s in self._robot.state if s.type == kind), "")
-
-    def _first_age(self, reading: Reading) -> float:
-        """The max_age of the first source that could give a reading; once it was heard, its own source's counts."""
-        kind = "odometry" if reading.axis is not None else "joint_state"
-        return next((s.max_age for s in self._robot.state if s.type == kind), self._settings.state_stale)
+        self.command: Array | None = None
+        """The newest command [D], which says on which turn a joint without ends is; None before the first one."""
 
     @property
     def values(self) -> list[float]:
         """Per channel, in robot units; NaN while never measured."""
-        return self._values[: self._count]
+        return self._values[: self._table.channels]
 
     def joint(self, name: str) -> float:
         """The newest value of one of the robot's `state_joints`; NaN while never measured."""
-        for i, reading in self._joints.get(name, ()):
+        for i, reading in self._table.joints.get(name, ()):
             if not reading.rate:
                 return self._values[i]
         return math.nan
@@ -112,16 +165,16 @@ class Measured:
         A stamp of zero or of the future is replaced by the receive time; a repeated or older stamp, or one far in the
         past, is not new information and changes nothing.
         """
-        stamp, problem = self._believable(stamp, ros)
+        stamp, problem = believable(stamp, ros, self._settings.state_stamp_tolerance)
         if problem == "old":
             self._behind.note(topic, steady, ros - stamp)
             return f"joint states are stamped {ros - stamp:.2f} s in the past"
-        moved, age = False, self._ages.get(topic)
-        self._began = min(self._began, steady)
+        moved, table = False, self._table
+        age, self._began = table.ages.get(topic), min(self._began, steady)
         for joint, reported in positions.items():
-            known = self._joints.get(joint)
+            known = table.joints.get(joint)
             if known is None:
-                self._note_other(topic, joint)
+                self._others.note(topic, joint)
                 continue
             for i, reading in known:
                 value = (velocities or {}).get(joint, math.nan) if reading.rate else reported
@@ -130,23 +183,17 @@ class Measured:
                 if not isinstance(value, int | float) or not math.isfinite(value):
                     problem = f"{joint} is {value}"
                     continue
-                if stamp <= self._stamps[i]:
+                latest = self._latest[i]
+                if stamp <= latest.stamp:
                     problem = problem or "repeated or older stamp"
                     continue
                 value = value if reading.rate else self._reading(i, reading, (steady, stamp), value, topic)
                 moved = moved or value != self._values[i]
-                self._values[i], self._heard[i], self._stamps[i] = value, steady, stamp
-                self._topics[i] = topic or self._topics[i]
-                if age is not None:
-                    self._limits[i] = age
+                self._values[i] = value
+                latest.update(steady, stamp, topic, age)
         if moved:
             self._changed = steady
         return problem
-
-    def _note_other(self, topic: str, joint: str) -> None:
-        others = self._others.setdefault(topic, {})
-        if len(others) < OTHERS:
-            others[joint] = None
 
     def _reading(self, i: int, reading: Reading, when: tuple[float, float], reported: float, topic: str) -> float:
         """The channel's value for a joint's, on the right turn; notes where it contradicts another or is far outside."""
@@ -154,17 +201,13 @@ class Measured:
         if reading.continuous:
             value = self._on_its_turn(i, reading, value)
         sure = len(self.publishers.get(topic, ())) > 1
-        self._agreement.hear(reading.joint, topic, when[0], value, self._same[i], reading.speed, sure, when[1])
-        far = self._settings.outside_fault if i in self._positions else 0.0
-        if not reading.lower - far <= value <= reading.upper + far:
-            self._out[i] = _Outside(max(reading.lower - value, value - reading.upper), reported)
-        elif self._out:
-            self._out.pop(i, None)
+        self._agreement.hear(reading.joint, topic, when[0], value, self._table.same[i], reading.speed, sure, when[1])
+        self._outside.note(i, reading, value, reported)
         return value
 
     def _on_its_turn(self, i: int, reading: Reading, value: float) -> float:
         """An angle of a joint without ends, on the turn nearest to its command; before the first, inside its limits."""
-        if self.command is not None and i < self._count:
+        if self.command is not None and i < self._table.channels:
             return nearest_turn(value, float(self.command[i]))
         if math.isfinite(self._values[i]):
             return nearest_turn(value, self._values[i])
@@ -177,56 +220,38 @@ class Measured:
         self, steady: float, ros: float, stamp: float, velocities: tuple[float, float, float], topic: str = ""
     ) -> str:
         """Take base velocities (vx, vy [m/s], wz [rad/s]) in the base frame; as `hear_joints`."""
-        stamp, problem = self._believable(stamp, ros)
+        stamp, problem = believable(stamp, ros, self._settings.state_stamp_tolerance)
         if problem == "old":
             self._behind.note(topic, steady, ros - stamp)
             return f"odometry is stamped {ros - stamp:.2f} s in the past"
         if not all(math.isfinite(v) for v in velocities):
             return "odometry is not finite"
-        age = self._ages.get(topic)
-        for i, axis in self._axes:
-            if stamp > self._stamps[i]:
-                self._values[i], self._heard[i], self._stamps[i] = velocities[axis], steady, stamp
-                self._topics[i] = topic or self._topics[i]
-                self._limits[i] = self._limits[i] if age is None else age
+        age = self._table.ages.get(topic)
+        for i, axis in self._table.axes:
+            if stamp > self._latest[i].stamp:
+                self._values[i] = velocities[axis]
+                self._latest[i].update(steady, stamp, topic, age)
         return problem
-
-    def _believable(self, stamp: float, ros: float) -> tuple[float, str]:
-        if ros <= 0.0:
-            return ros, ""  # there is no time yet (use_sim_time without /clock), so no stamp is early or late
-        if not math.isfinite(stamp) or stamp <= 0.0:
-            return ros, "state without a stamp: the receive time is used"
-        if stamp > ros + self._settings.state_stamp_tolerance:
-            return ros, f"state stamped {stamp - ros:.2f} s in the future: the receive time is used"
-        return stamp, "old" if stamp < ros - self._settings.state_stamp_tolerance else ""
 
     def forget_stamps(self) -> None:
         """The clock has jumped: stamps before it say nothing about stamps after it."""
-        self._stamps = [NEVER] * len(self._stamps)
+        for latest in self._latest:
+            latest.stamp = NEVER
 
     def stale(self, steady: float) -> str:
         """Why the channels cannot be said to be measured, as a reason; "" where all are fresh and nobody disagrees."""
         if (contradiction := self.contradicted(steady)) != "":
             return contradiction
-        quiet = [i for i in self._needed if steady - self._heard[i] > self._limits[i]]
+        quiet = [i for i in self._table.needed if steady - self._latest[i].heard > self._latest[i].limit]
         if not quiet:
             return ""
-        first = self._readings[quiet[0]]
+        first, latest = self._table.readings[quiet[0]], self._latest[quiet[0]]
         source = f" (joint {first.joint})" if first.joint not in ("", first.name) else ""
         more = f" and {len(quiet) - 1} more" if quiet[1:] else ""
-        topic, heard, limit = self._topics[quiet[0]], self._heard[quiet[0]], self._limits[quiet[0]]
-        told = self._behind.sentence(topic, steady, max(limit, LATELY))
-        told = told or silence(topic, steady - heard if heard > NEVER else math.inf, limit)
-        return f"no fresh measurement of {first.name}{source}{more}: {told}{self._never(quiet)}"
-
-    def _never(self, quiet: list[int]) -> str:
-        """What is there instead of joints that never came: other names, mostly."""
-        never = [self._readings[i].joint for i in quiet if self._heard[i] == NEVER and self._readings[i].joint]
-        for topic, others in self._others.items():
-            if never and others:
-                there = ", ".join(list(others)[:8])
-                return f"; {topic or 'a joint state'} has {there} and not {', '.join(never[:8])}: see state: joints"
-        return ""
+        told = self._behind.sentence(latest.topic, steady, max(latest.limit, LATELY))
+        told = told or silence(latest.topic, steady - latest.heard if latest.heard > NEVER else math.inf, latest.limit)
+        never = [r.joint for i in quiet if self._latest[i].heard == NEVER and (r := self._table.readings[i]).joint]
+        return f"no fresh measurement of {first.name}{source}{more}: {told}{self._others.instead_of(never)}"
 
     def contradicted(self, steady: float) -> str:
         """Which joint two publishers disagree on, with their names where they are known; "" where none."""
@@ -247,21 +272,7 @@ class Measured:
     @property
     def outside(self) -> str:
         """Which position was last measured far outside its limits, "" where none was."""
-        if not self._out:
-            return ""
-        worst = max(self._out, key=lambda i: self._out[i].excess)
-        reading, found = self._readings[worst], self._out[worst]
-        grip = next((g.gripper for g in self._robot.groups if g.gripper and g.gripper.joint == reading.joint), None)
-        if grip is not None:
-            low, high = sorted((grip.closed, grip.open))
-            guess = unit_guess(found.reported, low, high, "m") or unit_guess(found.reported, low, high, "rad")
-            text = f"gripper joint {reading.joint} is {found.reported:.4g}, far outside of {low:g} .. {high:g}"
-        else:
-            channel = self._robot.channels[worst]
-            guess = unit_guess(found.reported, reading.lower, reading.upper, channel.unit)
-            guess = guess if found.excess > OTHER_UNIT else ""
-            return outside_sentence(channel, found.reported, guess)
-        return f"{text}; it reports {found.reported:.4g}: {guess}" if guess else text
+        return self._outside.sentence()
 
     def frozen(self, steady: float) -> bool:
         """Whether no measured joint has changed at all for the time set (the caller knows whether it should have)."""

@@ -61,18 +61,18 @@ class Outcome:
 # ---------------------------------------------------------------- which tests
 
 
-def package_files(package: str, modules: Sequence[str]) -> list[Path]:
+def package_files(root: Path, package: str, modules: Sequence[str]) -> list[Path]:
     """The modules of a package that slips are planted in; Triton kernels run on no CPU."""
-    found = [f for f in (ROOT / "pi0_ros" / package).rglob("*.py") if f.name != "triton_kernels.py"]
-    return [f for f in found if not modules or any(str(f.relative_to(ROOT)).endswith(m) for m in modules)]
+    found = [f for f in (root / "pi0_ros" / package).rglob("*.py") if f.name != "triton_kernels.py"]
+    return [f for f in found if not modules or any(str(f.relative_to(root)).endswith(m) for m in modules)]
 
 
-def test_files(package: str, wide: bool) -> list[Path]:
+def test_files(root: Path, package: str, wide: bool) -> list[Path]:
     """The mirror tests of a package and, `wide`, those elsewhere that import it (those with nodes only for ros and nodes)."""
     folders = (package, *OTHER_FOLDERS.get(package, ()))
-    found = {f for folder in folders for f in (ROOT / "test" / folder).rglob("test_*.py")}
-    for file in (ROOT / "test").rglob("test_*.py") if wide else ():
-        slow = file.parent.name == "nodes" or file.parent == ROOT / "test"
+    found = {f for folder in folders for f in (root / "test" / folder).rglob("test_*.py")}
+    for file in (root / "test").rglob("test_*.py") if wide else ():
+        slow = file.parent.name == "nodes" or file.parent == root / "test"
         if not slow and re.search(rf"\bpi0_ros\.{package}\b", file.read_text()):
             found.add(file)
     return sorted(found)
@@ -89,11 +89,11 @@ def helpers(file: Path) -> list[Path]:
     )
 
 
-def recorded(files: Sequence[Path], copy: Path, cache: Path) -> dict[str, dict]:
-    """Test id -> its work [s] and the functions it runs; test files that have changed are run once more."""
+def recorded(files: Sequence[Path], copy: Path, cache: Path, changed_too: bool) -> dict[str, dict]:
+    """Test id -> its work [s] and the functions it runs; test files that are new, or have changed, are run once more."""
     known = json.loads(cache.read_text()) if cache.is_file() else {}
-    wanted = {str(f.relative_to(ROOT)): digest(f, *helpers(f)) for f in files}
-    stale = [name for name, mark in wanted.items() if known.get(name, {}).get("digest") != mark]
+    wanted = {str(f.relative_to(copy)): digest(f, *helpers(f)) for f in files}
+    stale = [n for n, mark in wanted.items() if n not in known or (changed_too and known[n]["digest"] != mark)]
     for name in stale:  # each in a process of its own, so that an interrupted recording goes on where it was
         report = copy / "tested.json"
         report.unlink(missing_ok=True)
@@ -127,16 +127,21 @@ def tests_of(mutant: Mutant, tests: dict[str, dict], names_module: dict[str, lis
     return within
 
 
-def naming(tests: dict[str, dict], files: Iterable[Path]) -> dict[str, list[str]]:
-    """Module -> the tests whose file has its name or imports it."""
-    texts = {f: (ROOT / f).read_text() for f in {t.split("::")[0] for t in tests}}
+def naming(root: Path, tests: dict[str, dict], files: Iterable[Path]) -> dict[str, list[str]]:
+    """Module -> the tests whose file has its name or imports it; where there are none, those that run a module that
+    mentions it (a program of its own)."""
+    texts = {f: (root / f).read_text() for f in {t.split("::")[0] for t in tests}}
+    sources = {str(f.relative_to(root)): f.read_text() for f in files}
     found: dict[str, list[str]] = {}
     for file in files:
-        dotted = ".".join(file.relative_to(ROOT).with_suffix("").parts)
+        dotted, name = ".".join(file.relative_to(root).with_suffix("").parts), str(file.relative_to(root))
         hits = {
             n for n, text in texts.items() if re.search(rf"\b{re.escape(dotted)}\b", text) or f"test_{file.stem}" in n
         }
-        found[str(file.relative_to(ROOT))] = [t for t in tests if t.split("::")[0] in hits]
+        found[name] = [t for t in tests if t.split("::")[0] in hits]
+        if not found[name]:
+            users = {n for n, text in sources.items() if n != name and re.search(rf"\b{file.stem}\b", text)}
+            found[name] = [t for t, v in tests.items() if any(f.split(":")[0] in users for f in v["functions"])]
     return found
 
 
@@ -253,7 +258,7 @@ def plant(
     chosen: Sequence[Mutant], tests: dict[str, dict], files: Sequence[Path], package: str, copies: list[Path], nice: int
 ) -> Iterator[Outcome]:
     """Every slip planted in one of the copies; the outcomes in the order in which they end."""
-    names = naming(tests, files)
+    names = naming(copies[0], tests, files)
     context = multiprocessing.get_context("spawn")
     jobs, results = context.Queue(), context.Queue()
     heavy = HEAVY.get(package, ())
@@ -288,13 +293,13 @@ def equivalent() -> dict[tuple[str, str, str], str]:
     return {(e["file"], e["before"], e["after"]): e["why"] for e in entries}
 
 
-def planted(package: str) -> list[tuple[str, Mutant]]:
+def planted(root: Path, package: str) -> list[tuple[str, Mutant]]:
     """The faults of planted_faults.toml in one package, with their names."""
     found = []
     for entry in tomllib.loads((HERE / "planted_faults.toml").read_text())["fault"]:
         if "gone" in entry or not entry["file"].startswith(f"pi0_ros/{package}/"):
             continue
-        source = (ROOT / entry["file"]).read_bytes()
+        source = (root / entry["file"]).read_bytes()
         old = entry["old"].encode()
         if source.count(old) != 1:
             raise SystemExit(
@@ -302,7 +307,7 @@ def planted(package: str) -> list[tuple[str, Mutant]]:
             )
         start = source.index(old)
         line = source.count(b"\n", 0, start) + 1
-        function = enclosing(ROOT / entry["file"], line + entry["old"].count("\n", 0, len(entry["old"]) // 2))
+        function = enclosing(root / entry["file"], line + entry["old"].count("\n", 0, len(entry["old"]) // 2))
         found.append(
             (entry["name"], Mutant(entry["file"], line, "planted", start, start + len(old), entry["new"], function))
         )
@@ -350,6 +355,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--nice", type=int, default=10)
     parser.add_argument("--narrow", action="store_true", help="only the tests in the package's own test folder")
+    parser.add_argument("--quick", action="store_true", help="do not run changed test files again to see what they run")
     parser.add_argument("--planted", action="store_true", help="the faults of planted_faults.toml instead of a sample")
     parser.add_argument("--again", type=Path, help="the survivors of an earlier --json")
     parser.add_argument(
@@ -359,32 +365,37 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(list(argv))
 
 
-def draw(args: argparse.Namespace, files: list[Path]) -> tuple[list[Mutant], int]:
+def draw(args: argparse.Namespace, root: Path, files: list[Path]) -> tuple[list[Mutant], int]:
     """The slips of this run without the equivalent ones, and how many those were."""
     if args.planted:
-        return [mutant for _, mutant in planted(args.package)], 0
-    chosen = again(args.again, ROOT) if args.again else sample(ROOT, files, args.n, args.seed)
+        return [mutant for _, mutant in planted(root, args.package)], 0
+    chosen = again(args.again, root) if args.again else sample(root, files, args.n, args.seed)
     same = equivalent()
-    sources = {name: (ROOT / name).read_bytes() for name in {m.file for m in chosen}}
+    sources = {name: (root / name).read_bytes() for name in {m.file for m in chosen}}
     real = [m for m in chosen if (m.file, *m.lines(sources[m.file])) not in same]
     return real, len(chosen) - len(real)
+
+
+def print_slips(chosen: Iterable[Mutant], root: Path) -> None:
+    for mutant in chosen:
+        before, after = mutant.lines((root / mutant.file).read_bytes())
+        say(f"{mutant.file}:{mutant.line} [{mutant.kind}] {before}  ->  {after}")
 
 
 def main(argv: Sequence[str]) -> int:
     """0 where everything that was planted on purpose was killed, or a sample ran to its end."""
     args = arguments(argv)
-    files = package_files(args.package, args.module)
-    chosen, same = draw(args, files)
-    if args.list:
-        for m in chosen:
-            before, after = m.lines((ROOT / m.file).read_bytes())
-            say(f"{m.file}:{m.line} [{m.kind}] {before}  ->  {after}")
-        return 0
     outcomes: list[Outcome] = []
     target = args.json or Path(tempfile.gettempdir()) / f"mutation-{args.package}.json"
     with tempfile.TemporaryDirectory(prefix="mutation_") as scratch:
+        # Everything is read from a copy from here on: the checkout may change meanwhile.
         copies = [make_copy(Path(scratch) / str(i)) for i in range(args.workers)]
-        tests = recorded(test_files(args.package, not args.narrow), copies[0], cache_file())
+        files = package_files(copies[0], args.package, args.module)
+        chosen, same = draw(args, copies[0], files)
+        if args.list:
+            print_slips(chosen, copies[0])
+            return 0
+        tests = recorded(test_files(copies[0], args.package, not args.narrow), copies[0], cache_file(), not args.quick)
         for outcome in plant(chosen, tests, files, args.package, copies, args.nice):
             outcomes.append(outcome)
             say(

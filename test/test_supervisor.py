@@ -207,10 +207,14 @@ def test_programs_do_not_outlive_a_supervisor_that_is_killed():
     assert ended
 
 
+STEP = 1.0  # [s] of patience with a program that asked for no more
 BRAKES_FOR_LONG = (
-    "import signal, sys, time\n"
+    "import signal, sys\n"
     "from pi0_ros.ros.notify import extend_timeout\n"
-    "def stop(*_):\n    extend_timeout(30.0)\n    time.sleep(0.6)\n    print('at rest', flush=True)\n    sys.exit()\n"
+    "def stop(*_):\n    extend_timeout(30.0)\n"
+    f"    hurried = signal.sigtimedwait([signal.SIGTERM], {1.5 * STEP})\n"
+    "    print('hurried' if hurried else 'at rest', flush=True)\n    sys.exit()\n"
+    "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])\n"
     "signal.signal(signal.SIGINT, stop)\nprint('ready', flush=True)\nwhile True: signal.pause()"
 )
 
@@ -220,13 +224,14 @@ def test_a_program_whose_robot_needs_longer_to_stop_asks_for_it_and_has_it(runni
     monkeypatch.setattr(
         supervisor,
         "ESCALATION",
-        tuple((number, 0.2 if number != signal.SIGKILL else PATIENCE) for number, _ in supervisor.ESCALATION),
+        tuple((number, STEP if number != signal.SIGKILL else PATIENCE) for number, _ in supervisor.ESCALATION),
     )
     one, out = running(program("base", BRAKES_FOR_LONG), program("deaf", DEAF))
     out.wait_for("ready", times=2)
     # The deaf one gets no more than its share once the other has ended.
     assert [p.name for p in one.stop()] == ["deaf"]
     assert any("at rest" in line for line in out.getvalue().splitlines())
+    assert "hurried" not in out.getvalue()
 
 
 def test_a_program_that_asks_for_it_is_started_again_and_the_others_go_on(monkeypatch):

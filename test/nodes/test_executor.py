@@ -1,11 +1,15 @@
 import math
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
+from rclpy.node import Node
+from sensor_msgs.msg import JointState, Joy
 from stand_in import Driver, Person, Planner
 
 from pi0_ros.nodes.executor import ExecutorNode
+from pi0_ros.ros.qos import SENSOR
 
 
 def sway(t):
@@ -171,3 +175,65 @@ def test_a_signal_while_moving_sends_the_stop_before_the_process_ends_well(graph
     assert graph.end(process, how) == 0
     graph.wait(lambda: not driver.steps("left_arm")[-1].any(), "standstill")
     within_limits(driver, "left_arm")
+
+
+def test_an_executor_that_is_activated_again_holds_and_knows_nothing_of_what_came_before_or_meanwhile(start, graph):
+    driver, person, _, executor = start()
+    graph.wait(lambda: driver.commands["lift"], "hold")
+    person.insist("autonomy", lambda: driving(driver) or np.ptp(driver.steps("left_arm")) > 0.0, "motion")
+    epoch = person.state.epoch
+    executor.trigger_deactivate()
+    heard = []
+    watch = executor.create_subscription(
+        JointState, executor.robot.group("left_arm").teleop.topic, lambda m: heard.append(m) or graph.notify(), SENSOR
+    )
+    home = person.measured("left_arm")
+    person.lead("left_arm", lambda t: home + 0.5)
+    graph.wait(lambda: len(heard) > 5, "what a person says meanwhile")
+    person.lead("left_arm", None)
+    executor.destroy_subscription(watch)
+    person.state = None
+    executor.trigger_activate()
+    graph.wait(lambda: person.state is not None and person.state.mode == 0, "hold")
+    sent = len(driver.commands["left_arm"])
+    graph.wait(lambda: len(driver.commands["left_arm"]) > sent + 20, "commands")
+    state = person.state
+    assert (state.mode, state.plan_sequence, state.chunks_accepted) == (0, 0, 0)
+    assert state.epoch != epoch
+    graph.wait(lambda: "ignored" in person.health["executor"][2], "diagnostics")
+    assert person.health["executor"][2]["ignored"] == "0"
+    assert not driver.steps("left_arm")[-20:].any()
+
+
+def test_only_the_button_that_the_robot_names_lets_a_person_drive(graph, mobile, tmp_path):
+    robot, file = mobile
+    button = tmp_path / "mobile_bimanual.yaml"
+    button.write_text(Path(file).read_text() + "\ntakeover: {deadman: {topic: joy, button: 2}}\n")
+    driver, person = graph.node(Driver, robot), graph.node(Person, robot)
+    graph.managed(ExecutorNode, robot=str(button), realtime_priority=0, black_box="", tracking_error=1.0)
+    joy = Pad(graph)
+    graph.add(joy)
+    graph.wait(lambda: driver.commands["lift"] and person.state is not None, "hold")
+    home = person.measured("left_arm")
+    person.lead("left_arm", lambda t: home + 0.3)
+    for pressed in ([1, 1, 0, 1], [1, 1]):
+        joy.pressed = pressed
+        person.insist("teleop", lambda: person.state.reason == "waiting for the deadman button", "the reason")
+        sent = len(driver.commands["left_arm"])
+        graph.wait(lambda n=sent: len(driver.commands["left_arm"]) > n + 30, "commands")
+        np.testing.assert_allclose(driver.commands["left_arm"][-1][1], home, atol=1e-6)
+    joy.pressed = [0, 0, 1, 0]
+    person.insist("teleop", lambda: driver.commands["left_arm"][-1][1][1] > home[1] + 0.1, "motion")
+
+
+class Pad(Node):
+    """A gamepad at 50 Hz."""
+
+    def __init__(self, graph):
+        super().__init__("pad")
+        self.pressed, self._graph = [], graph
+        self._joy = self.create_publisher(Joy, "joy", SENSOR)
+        self.create_timer(0.02, self._say)
+
+    def _say(self):
+        self._joy.publish(Joy(buttons=self.pressed))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pi0_ros.robot import RobotError
+from pi0_ros.robot import RobotError, load_robot
 
 ARM = """
 arm:
@@ -58,3 +58,18 @@ def test_a_robot_whose_only_joint_nobody_reports_needs_no_joint_states(small_rob
     """
     robot = small_robot(text, state="state: []\n")
     assert not robot.groups[0].gripper.measured
+
+
+@pytest.mark.parametrize(("button", "good"), [(0, True), (1, True), (7, True), (-1, False), (1.5, False)])
+def test_a_deadman_button_is_counted_from_zero(small_robot, button, good):
+    text = "arm: {kind: position, channels: [j1], command: {topic: arm, type: joint_state}, limits: {source: urdf, acceleration: 5.0}}"
+    file = small_robot(text).file
+    file.write_text(
+        file.read_text() + f"takeover: {{deadman: {{topic: joy, button: {button}}}, leader_motion: 0.03}}\n"
+    )
+    if not good:
+        with pytest.raises(RobotError, match="button"):
+            load_robot(file)
+        return
+    takeover = load_robot(file).takeover
+    assert (takeover.deadman_topic, takeover.deadman_button, takeover.leader_motion) == ("joy", button, 0.03)

@@ -54,3 +54,12 @@ def test_a_good_name_is_taken(name):
 
 def test_a_relative_and_an_absolute_name_are_one_topic_without_a_namespace():
     assert same_topic("/cmd_vel") == same_topic("cmd_vel")
+
+
+def test_odd_characters_are_told_once_each_and_in_order():
+    assert topic_problem("z?b-a?c-") == "letters, digits, _ and / only, and it has '-' '?'"
+
+
+@pytest.mark.parametrize("length", [1, 200, 201])
+def test_a_name_may_be_long_but_not_endless(length):
+    assert topic_problem("a" * length) == ("" if length <= 200 else "more than 200 characters")

@@ -153,3 +153,22 @@ def test_groups_that_speak_by_name_may_share_a_topic(small_robot):
     assert [g.command.topic for g in small_robot(text + hand).groups] == ["joint_command"] * 2
     with pytest.raises(RobotError, match="already carries j2 of group arm"):
         small_robot(text + hand.replace("joint_state}", "joint_state, joints: [j2]}"))
+
+
+@pytest.mark.parametrize("joints", ["[a, b]", "[a, b, c, d]"])
+def test_names_on_the_topic_are_as_many_as_channels(small_robot, joints):
+    text = ARM.replace("float64_multi_array}", f"joint_state, joints: {joints}}}")
+    with pytest.raises(RobotError, match=r"needs 3 names, one a channel \(j1, j2, j3\), and has"):
+        small_robot(text)
+
+
+@pytest.mark.parametrize(
+    ("continuous", "words"),
+    [("[slide]", "slide is prismatic in the URDF"), ("[j9]", "j9 is no channel of this group, which has j1, slide")],
+)
+def test_only_a_joint_of_the_group_that_turns_is_continuous(small_robot, continuous, words):
+    text = ARM.replace("[j1, j2, j3]", "[j1, slide]") + f"  continuous: {continuous}\n"
+    with pytest.raises(RobotError, match=words):
+        small_robot(text)
+    turning = small_robot(ARM.replace("[j1, j2, j3]", "[j1, slide]") + "  continuous: [j1]\n")
+    assert [c.continuous for c in turning.channels] == [True, False]

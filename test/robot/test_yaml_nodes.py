@@ -141,3 +141,16 @@ def test_only_regular_files_of_bounded_size_are_read(tmp_path):
             read_yaml(file)
     with pytest.raises(RobotError, match="cannot be read"):
         read_yaml(tmp_path / ("x" * 300))
+
+
+@pytest.mark.parametrize(("levels", "good"), [(39, True), (40, False)])
+def test_what_is_nested_side_by_side_is_not_deep(levels, good):
+    """The mapping is one level, and its brackets are one each; what was closed before does not count."""
+    from pi0_ros.robot.yaml_compose import ComposeError, compose
+
+    text = "".join(f"k{i}: [[[[]]]]\n" for i in range(50)) + "deep: " + "[" * levels + "]" * levels
+    if good:
+        assert compose(text) is not None
+    else:
+        with pytest.raises(ComposeError, match="nested more than 40 deep"):
+            compose(text)

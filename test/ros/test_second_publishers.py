@@ -2,7 +2,6 @@
 
 import os
 import threading
-import time
 
 import pytest
 
@@ -51,8 +50,11 @@ def watch():
 
 
 def test_own_publishers_are_nobody_else_even_two_on_one_topic(watch):
-    time.sleep(0.5)  # nothing can be waited for where nothing is to happen; two looks fit in
-    assert watch.said == [""]
+    stranger = watch.others[1].create_publisher(String, "/left/base", 1)
+    expected = "/left/base is also published by /joystick; end one of the two"
+    watch(lambda sentence: sentence == expected)
+    assert watch.said == ["", expected]  # nothing was said before it came
+    watch.others[1].destroy_publisher(stranger)
 
 
 def test_a_namesake_and_a_stranger_are_told_apart_and_gone_when_they_go(watch):

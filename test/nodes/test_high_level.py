@@ -10,6 +10,7 @@ from stand_in import Driver, Person
 from pi0_ros.nodes.high_level import HighLevelNode
 from pi0_ros.nodes.policy import PolicyNode
 from pi0_ros.nodes.weights import Weights
+from pi0_ros.policy.engine import Answer
 
 ENOUGH = 60.0
 RED, BLUE, GREEN = (f"touch the {colour} block with the left arm" for colour in ("red", "blue", "green"))
@@ -22,13 +23,13 @@ class Asked:
         self.contract, self.infer = real.contract, real.infer
         self.tasks, self._answers, self._changed = [], [], threading.Condition()
 
-    def subtask(self, observation, task, **_):
+    def answer(self, observation, task, **_):
         with self._changed:
             self.tasks.append(task)
             number = len(self.tasks)
             self._changed.notify_all()
             assert self._changed.wait_for(lambda: len(self._answers) >= number, ENOUGH)
-            return self._answers[number - 1]
+            return Answer(self._answers[number - 1], 0.0)
 
     def wait_for_question(self, number):
         with self._changed:

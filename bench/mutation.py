@@ -355,6 +355,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--nice", type=int, default=10)
     parser.add_argument("--narrow", action="store_true", help="only the tests in the package's own test folder")
+    parser.add_argument("--tests", action="append", default=[], help="only this test file; may be repeated")
     parser.add_argument("--quick", action="store_true", help="do not run changed test files again to see what they run")
     parser.add_argument("--planted", action="store_true", help="the faults of planted_faults.toml instead of a sample")
     parser.add_argument("--again", type=Path, help="the survivors of an earlier --json")
@@ -395,7 +396,8 @@ def main(argv: Sequence[str]) -> int:
         if args.list:
             print_slips(chosen, copies[0])
             return 0
-        tests = recorded(test_files(copies[0], args.package, not args.narrow), copies[0], cache_file(), not args.quick)
+        wanted = [copies[0] / name for name in args.tests] or test_files(copies[0], args.package, not args.narrow)
+        tests = recorded(wanted, copies[0], cache_file(), not args.quick)
         for outcome in plant(chosen, tests, files, args.package, copies, args.nice):
             outcomes.append(outcome)
             say(

@@ -346,7 +346,9 @@ def say(text: str) -> None:
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench mutation", description=__doc__)
-    parser.add_argument("--package", required=True, help="control, robot, policy, train, data, ros, model, nodes, sim")
+    parser.add_argument(
+        "--package", default="robot", help="a folder of pi0_ros: control, robot, policy, train, data, ros, ..."
+    )
     parser.add_argument(
         "--module", action="append", default=[], help="only this module (its file's end); may be repeated"
     )
@@ -356,14 +358,20 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--nice", type=int, default=10)
     parser.add_argument("--narrow", action="store_true", help="only the tests in the package's own test folder")
     parser.add_argument("--tests", action="append", default=[], help="only this test file; may be repeated")
-    parser.add_argument("--quick", action="store_true", help="do not run changed test files again to see what they run")
+    parser.add_argument(
+        "--recorded", action="store_true", help="do not run changed test files again to see what they run"
+    )
+    parser.add_argument("--quick", action="store_true", help="three slips, noticed by the tests of kinematics or not")
     parser.add_argument("--planted", action="store_true", help="the faults of planted_faults.toml instead of a sample")
     parser.add_argument("--again", type=Path, help="the survivors of an earlier --json")
     parser.add_argument(
         "--json", type=Path, help="where the outcomes go (default: mutation-PACKAGE.json in the temporary folder)"
     )
     parser.add_argument("--list", action="store_true", help="print the slips and plant none")
-    return parser.parse_args(list(argv))
+    args = parser.parse_args(list(argv))
+    if args.quick:
+        args.package, args.module, args.tests, args.n = "robot", ["kinematics.py"], ["test/robot/test_kinematics.py"], 3
+    return args
 
 
 def draw(args: argparse.Namespace, root: Path, files: list[Path]) -> tuple[list[Mutant], int]:
@@ -397,7 +405,7 @@ def main(argv: Sequence[str]) -> int:
             print_slips(chosen, copies[0])
             return 0
         wanted = [copies[0] / name for name in args.tests] or test_files(copies[0], args.package, not args.narrow)
-        tests = recorded(wanted, copies[0], cache_file(), not args.quick)
+        tests = recorded(wanted, copies[0], cache_file(), not args.recorded)
         for outcome in plant(chosen, tests, files, args.package, copies, args.nice):
             outcomes.append(outcome)
             say(

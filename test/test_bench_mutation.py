@@ -1,0 +1,106 @@
+"""The slips that the mutation bench plants, and what it knows of them."""
+
+import ast
+import importlib
+
+import pytest
+
+slips = importlib.import_module("bench._mutants")
+bench = importlib.import_module("bench.mutation")
+
+SOURCE = '''"""A module."""
+
+import math
+
+LIMIT = 3
+
+
+class Arm:
+    """An arm."""
+
+    def reach(self, x, low, high=2.0):
+        """Where x is kept: min(low) is no code here."""
+        if not x > low and len(x) < LIMIT:
+            return -low
+        self.last = x * 2
+        print(f"at {x + 1}")
+        return max(low, abs(x)) if x else math.sin(high)
+'''
+
+
+@pytest.fixture
+def module(tmp_path):
+    file = tmp_path / "arm.py"
+    file.write_text(SOURCE)
+    return file
+
+
+def after(module):
+    """(kind, function, line before, line after) of every slip."""
+    source = module.read_bytes()
+    return {(m.kind, m.function, *m.lines(source)) for m in slips.mutants(module.parent, module)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "function", "before", "line"),
+    [
+        ("constant", "", "LIMIT = 3", "LIMIT = 4"),
+        ("constant", "Arm.reach()", "def reach(self, x, low, high=2.0):", "def reach(self, x, low, high=4.0):"),
+        ("arithmetic", "Arm.reach()", "self.last = x * 2", "self.last = (x / 2)"),
+        ("statement dropped", "Arm.reach()", "self.last = x * 2", "pass"),
+        ("opposite name", "Arm.reach()", "return max(low, abs(x)) if x else math.sin(high)",
+         "return min(low, abs(x)) if x else math.sin(high)"),
+        ("call dropped", "Arm.reach()", "return max(low, abs(x)) if x else math.sin(high)",
+         "return max(low, x) if x else math.sin(high)"),
+        ("branches exchanged", "Arm.reach()", "return max(low, abs(x)) if x else math.sin(high)",
+         "return (math.sin(high) if x else max(low, abs(x)))"),
+        ("sign or not", "Arm.reach()", "return -low", "return low"),
+        ("comparison", "Arm.reach()", "if not x > low and len(x) < LIMIT:", "if not x > low and (len(x) <= LIMIT):"),
+        ("and / or", "Arm.reach()", "if not x > low and len(x) < LIMIT:", "if (not x > low or len(x) < LIMIT):"),
+    ],
+)  # fmt: skip
+def test_what_can_go_wrong_in_a_line_is_planted_there(module, kind, function, before, line):
+    assert (kind, function, before, line) in after(module)
+
+
+def test_text_and_what_is_only_said_are_left_alone(module):
+    assert not {before for _, _, before, _ in after(module) if "print" in before or "no code here" in before}
+
+
+def test_a_comparison_of_floats_has_no_slip_that_only_equality_shows(module):
+    assert not any("x >= low" in line for *_, line in after(module))
+
+
+def test_every_slip_is_python_and_differs_from_what_was_there(module):
+    source = module.read_bytes()
+    for slip in slips.mutants(module.parent, module):
+        assert slip.apply(source) != source
+        ast.parse(slip.apply(source))
+
+
+def test_the_same_seed_draws_the_same_slips_and_no_place_twice(module):
+    first, again = (slips.sample(module.parent, [module], 8, 5) for _ in range(2))
+    assert first == again and len({(m.line, m.start) for m in first}) == 8
+    assert first != slips.sample(module.parent, [module], 8, 6)
+
+
+def test_a_line_is_known_by_the_function_around_it(module):
+    assert [bench.enclosing(module, line) for line in (5, 9, 13)] == ["", "Arm", "Arm.reach()"]
+
+
+def test_the_tests_that_run_a_function_are_chosen_and_those_that_run_little_else_come_first():
+    slip = slips.Mutant("pi0_ros/a.py", 3, "constant", 0, 1, "2", "f()")
+    ran = {"work": 1.0, "wall": 1.0}
+    tests = {
+        "test_wide": ran | {"functions": ["pi0_ros/a.py:f", *(f"pi0_ros/b.py:{k}" for k in range(90))]},
+        "test_narrow": ran | {"functions": ["pi0_ros/a.py:f"]},
+        "test_other": ran | {"functions": ["pi0_ros/a.py:g"]},
+        "test_long": ran | {"functions": ["pi0_ros/a.py:f"], "work": 2.0 * bench.SLOWEST},
+    }
+    assert bench.tests_of(slip, tests, {}) == ["test_narrow", "test_wide"]
+    unknown = slips.Mutant("pi0_ros/a.py", 3, "constant", 0, 1, "2", "h()")
+    assert set(bench.tests_of(unknown, tests, {})) == {"test_narrow", "test_wide", "test_other"}
+
+
+def test_every_equivalent_slip_has_a_reason():
+    assert all(len(why) > 10 for why in bench.equivalent().values())

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from story import Story, make_robot
+from story import Story, make_robot, middle
 
 from pi0_ros.control import ExecutorSettings
 from pi0_ros.control.acceptance import History, accept_rows, reach_of
@@ -231,3 +231,59 @@ def test_a_joystick_that_says_more_than_the_base_can_is_clamped(teleoperated):
     story = teleoperated
     story.run(2.0, each=lambda s: s.teleop("base", (2.0, 0.0, 0.0)))
     assert story.at("base_vx") == pytest.approx(0.5, abs=1e-6)
+
+
+def test_the_past_is_the_last_moment_at_or_before_and_the_oldest_where_all_are_later():
+    past = History(1.0)
+    assert past.at(5.0) is None
+    for time, command in ((5.0, 0.1), (5.2, 0.2), (5.4, 0.3)):
+        past.add(time, np.array([command]), [command - 0.05])
+    found = [float(past.at(t).commanded[0]) for t in (4.0, 5.0, 5.19, 5.2, 9.0)]
+    assert found == [0.1, 0.1, 0.1, 0.2, 0.3]
+    assert past.at(5.3).measured == pytest.approx([0.15]) and past.at(5.3).time == 5.2
+    past.add(5.4004, np.array([9.0]), [9.0])  # nearer than a thousandth of the whole: not another moment
+    assert past.at(9.0).commanded[0] == 0.3
+    past.clear()
+    assert past.at(5.0) is None
+
+
+@pytest.mark.parametrize("direction", [1.0, -1.0])
+def test_a_plan_may_start_a_gap_and_some_motion_away_and_not_a_little_more(direction):
+    """start_gap 0.2 rad and 0.1 s at the joint's velocity limit."""
+    robot, settings = make_robot(), ExecutorSettings()
+    reach, i = reach_of(robot, settings), robot.index["left_joint2"]
+    allowed = 0.2 + 0.1 * robot.channels[i].limits.velocity
+    rows = np.tile(middle(robot), (4, 1))
+    here = rows[0].copy()
+    times = 100.0 + 0.1 * np.arange(4)
+    for share, good in ((0.99, True), (1.01, False)):
+        rows[:, i] = here[i] + direction * share * allowed
+        verdict = accept_rows(rows, times, reach, [(100.0, here)])
+        assert verdict.accepted is good
+        assert good or (
+            verdict.cause is Cause.FAR_START and "left_joint2" in verdict.reason and "in row 0" in verdict.reason
+        )
+    # Half a second after the robot was seen it may have moved on by three times its velocity limit.
+    rows[:, i] = here[i] + direction * (allowed + 0.49 * 3.0 * robot.channels[i].limits.velocity * 0.5)
+    rows = np.clip(rows, reach.lower, reach.upper)
+    assert accept_rows(rows, times, reach, [(99.5, here)]).accepted
+
+
+@pytest.mark.parametrize("direction", [1.0, -1.0])
+def test_between_two_rows_a_joint_may_go_a_gap_and_three_times_its_velocity(direction):
+    robot = make_robot()
+    reach, i = reach_of(robot, ExecutorSettings()), robot.index["left_joint2"]
+    velocity = robot.channels[i].limits.velocity
+    allowed = 0.2 + 0.1 * velocity + 3.0 * velocity * 0.05
+    rows = np.tile(middle(robot), (5, 1))
+    times = 100.0 + 0.05 * np.arange(5)
+    for share, good in ((0.99, True), (1.01, False)):
+        jumping = rows.copy()
+        jumping[3:, i] += direction * share * allowed
+        verdict = accept_rows(jumping, times, reach, [])
+        assert verdict.accepted is good
+        assert good or (
+            verdict.cause is Cause.TOO_FAST
+            and "left_joint2 jumps to" in verdict.reason
+            and "in row 3" in verdict.reason
+        )

@@ -5,7 +5,7 @@ import pytest
 from story import Story
 
 from pi0_ros.control import ExecutorSettings, Mode
-from pi0_ros.control.watchdogs import CLOCK_JITTER, ClockFault, ClockWatch
+from pi0_ros.control.watchdogs import CLOCK_JITTER, ClockFault, ClockWatch, Estop, Since, silent
 
 ARM = "left_joint1"
 LIMIT, PERIOD = 0.5, 0.02
@@ -143,3 +143,28 @@ def test_repeated_stamps_count_as_stale_in_spite_of_jitter(late):
 
 def test_what_counts_as_jitter_is_far_below_what_counts_as_a_stop():
     assert ExecutorSettings().clock_jump > 20 * CLOCK_JITTER
+
+
+def test_silence_begins_after_the_limit_and_what_was_never_heard_is_silent():
+    assert silent(None, 5.0, 1.0) and silent(5.0, 6.01, 1.0) and not silent(5.0, 6.0, 1.0) and not silent(5.0, 4.0, 1.0)
+
+
+def test_a_button_that_was_never_heard_stops_nothing_and_then_its_silence_does():
+    button = Estop()
+    assert button.active(100.0, 0.5) == ""
+    button = button.hear(100.0, False)
+    assert button.active(100.5, 0.5) == "" and button.active(100.51, 0.5) == "e-stop silent for more than 0.5 s"
+    assert button.hear(100.2, True).active(100.3, 0.5) == "e-stop pressed"
+    assert button.hear(100.2, True).active(109.0, 0.5) == "e-stop pressed"
+    assert button.hear(100.2, True).hear(100.4, False).active(100.8, 0.5) == ""
+
+
+def test_a_condition_lasts_from_when_it_began_without_a_break():
+    condition = Since()
+    assert not condition.lasts(9.0, 0.0)
+    for now in (1.0, 1.5, 2.5):
+        condition = condition.update(now, True)
+    assert condition.start == 1.0 and condition.lasts(2.51, 1.5) and not condition.lasts(2.5, 1.5)
+    condition = condition.update(2.6, False)
+    assert condition == Since() and condition.update(2.7, False) == Since()
+    assert condition.update(3.0, True).start == 3.0

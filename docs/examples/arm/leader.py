@@ -6,6 +6,7 @@ import math
 import rclpy
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import JointState
 
 
@@ -43,8 +44,8 @@ class Leader(Node):
 
 def main() -> None:
     """Run until Ctrl-C."""
-    rclpy.init()
-    with contextlib.suppress(KeyboardInterrupt, rclpy.executors.ExternalShutdownException):
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    with contextlib.suppress(KeyboardInterrupt):
         rclpy.spin(Leader())
 
 

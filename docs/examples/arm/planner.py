@@ -7,6 +7,7 @@ import numpy as np
 import rclpy
 from pi0_ros.msg import ActionChunk, ExecutorState
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import JointState
 
 PERIOD, ROWS = 0.05, 30  # a plan of 1.5 s
@@ -54,8 +55,8 @@ class Planner(Node):
 
 def main() -> None:
     """Run until Ctrl-C."""
-    rclpy.init()
-    with contextlib.suppress(KeyboardInterrupt, rclpy.executors.ExternalShutdownException):
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    with contextlib.suppress(KeyboardInterrupt):
         rclpy.spin(Planner())
 
 

@@ -157,7 +157,7 @@ def known_keys(node):
 @pytest.mark.parametrize(
     ("node", "files"),
     [
-        ("executor", ("nodes/executor.py", "ros/executor_health.py")),
+        ("executor", ("nodes/executor.py", "ros/executor_health.py", "ros/source_clocks.py")),
         ("policy", ("nodes/policy.py", "ros/senses.py")),
         ("recorder", ("nodes/recorder.py", "ros/senses.py")),
         ("high_level", ("nodes/high_level.py",)),

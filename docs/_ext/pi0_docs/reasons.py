@@ -26,6 +26,8 @@ FILES = (
     "robot/agreement.py",
 )
 """Where sentences about a robot that does not move are made."""
+JUDGES = ("audit.py",)
+"""Modules that judge finished commands: what they say keeps nothing from moving."""
 CALLS = (
     "Verdict",
     "Answer",
@@ -66,7 +68,7 @@ def reasons(package: Path) -> list[Reason]:
     """All reasons in the source of the package."""
     found: dict[str, Reason] = {}
     for pattern in FILES:
-        for file in sorted(package.glob(pattern)):
+        for file in sorted(set(package.glob(pattern)) - {package / "control" / name for name in JUDGES}):
             for node in _sentences(ast.parse(file.read_text(encoding="utf-8"))):
                 reason = Reason(f"{file.relative_to(package)}:{node.lineno}", tuple(_parts(node)))
                 if len(reason.fragment) >= SHORTEST and " " in reason.fragment:

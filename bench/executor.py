@@ -148,6 +148,9 @@ def report(part: str, seen: Timekeeper, period: float, floor: Floor) -> None:
     tell(part, "periods_while_the_machine_stood_still", int(np.sum(~own)), "count")
     spread(part, "own_period_error", np.abs(gaps[1:][own] - period))
     spread(part, "machine_late", floor.late)
+    began = {s.plan_sequence: s.splice_delay for at, s in seen.states if at > seen.began and s.plan_sequence}
+    if began:
+        spread(part, "chunk_to_command" if part == "alone" else "observation_to_command", list(began.values()))
     minutes = list(seen.minutes())
     tell(part, "minutes", len(minutes), "count")
     for name in ("period_late_ms_p50", "period_late_ms_p99", "period_late_ms_max"):
@@ -248,9 +251,10 @@ class Feed:
         self._home, self._sequence, self._epoch = dict(self._at), 0, -1
         self._publishers = [(s, self._publisher(s.type, s.topic)) for s in robot.state]
         self._chunks = seen.create_publisher(ActionChunk, "action_chunk", RELIABLE)
+        self._phase, self._due = np.random.default_rng(0), 0.0
         self._timers = [
             seen.create_timer(1.0 / STATE_RATE, self._speak),
-            seen.create_timer(1.0 / CHUNK_RATE, self._plan),
+            seen.create_timer(0.002, self._plan),
         ]
 
     def _publisher(self, kind: str, topic: str):  # type: ignore[no-untyped-def]
@@ -287,9 +291,11 @@ class Feed:
         return {name: value for name, value in found.items() if name.startswith(prefix)}
 
     def _plan(self) -> None:
+        """A chunk now and then, at no particular moment of the executor's period."""
         state = self._seen.state
-        if state is None:
+        if state is None or time.monotonic() < self._due:
             return
+        self._due = time.monotonic() + self._phase.uniform(0.9, 1.1) / CHUNK_RATE
         if state.epoch != self._epoch:
             self._epoch, self._home = state.epoch, dict(self._at)
         self._sequence += 1

@@ -15,7 +15,7 @@ from pi0_ros.control.journal import Now
 from pi0_ros.control.mode_keeper import ModeEvent
 from pi0_ros.control.modes import REQUESTS, Mode, Trigger
 from pi0_ros.control.parts import assemble
-from pi0_ros.control.plans import Submit, at_once
+from pi0_ros.control.plan_making import AtOnce, Planner
 from pi0_ros.control.policy_watch import PolicyWatch
 from pi0_ros.control.report import reason
 from pi0_ros.control.requests import objection
@@ -38,13 +38,13 @@ class Executor:
         robot: Robot,
         settings: ExecutorSettings | None = None,
         epoch: int = 0,
-        submit: Submit = at_once,
+        planner: Planner | None = None,
         blackbox: BlackBox | None = None,
     ) -> None:
         """`epoch`: the first one. A late chunk of an executor that ran before must not meet its number again.
-        `submit` makes plans; a node does that in another thread. `blackbox` takes down what passes; one of its own else."""
+        `planner` makes plans; a node does that in another thread. `blackbox` takes down what passes; one of its own else."""
         self.robot, self.blackbox = robot, BlackBox() if blackbox is None else blackbox
-        self._parts = assemble(robot, settings or ExecutorSettings(), epoch, submit, self.blackbox)
+        self._parts = assemble(robot, settings or ExecutorSettings(), epoch, planner or AtOnce(), self.blackbox)
 
     @property
     def epoch(self) -> int:

@@ -12,6 +12,8 @@ active-set solver (Arnstrom, Bemporad, Axehill, IEEE Trans. Automatic Control, 2
 
 from __future__ import annotations
 
+import math
+import threading
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -28,14 +30,18 @@ SLACK = 1e-7  # relative, when the answer is checked
 
 
 class ChannelLimits(NamedTuple):
-    """Bounds of one channel over the N knots: velocity up and down [N], acceleration, jerk, lowest and highest value [N]."""
+    """Bounds of C channels over N knots: velocity up and down [N, C], acceleration and jerk [C], lowest and highest value [N, C]."""
 
     velocity: Array
     backward: Array
-    acceleration: float
-    jerk: float
+    acceleration: Array
+    jerk: Array
     low: Array
     high: Array
+
+    def channel(self, i: int) -> ChannelLimits:
+        """The bounds of channel `i` alone, as a column of one."""
+        return ChannelLimits(*(np.ascontiguousarray(bound[..., i : i + 1]) for bound in self))
 
 
 class Problem(NamedTuple):
@@ -100,38 +106,84 @@ def states_of(problem: Problem, y: Array, state: Array) -> Array:
     return moved
 
 
-def keeps(states: Array, y: Array, limits: ChannelLimits, step: float, slack: float = 0.0) -> bool:
-    """Whether one channel's `states` [3, N] and `y` [N] are inside its limits, up to a share `slack` of each."""
+def keeps(states: Array, y: Array, limits: ChannelLimits, step: float, slack: float = 0.0) -> npt.NDArray[np.bool_]:
+    """Which channels' `states` [3, N, C] and `y` [N, C] are inside their limits, up to a share `slack` of each [C]."""
     x, v, a = states
     more = 1.0 + slack
     room = 0.1 * slack
-    return bool(
-        (v <= limits.velocity * more).all()
-        and (v >= -limits.backward * more - 1e-9).all()
-        and np.abs(a).max() <= limits.acceleration * more
-        and np.abs(y).max() <= limits.jerk * step**3 * more
-        and (x <= limits.high + room).all()
-        and (x >= limits.low - room).all()
+    inside = (
+        (v <= limits.velocity * more)
+        & (v >= -limits.backward * more - 1e-9)
+        & (np.abs(a) <= limits.acceleration * more)
+        & (np.abs(y) <= limits.jerk * (step**3 * more))
+        & (x <= limits.high + room)
+        & (x >= limits.low - room)
     )
+    kept: npt.NDArray[np.bool_] = inside.all(axis=0)
+    return kept
+
+
+class Solver:
+    """Solves problems of one shape for one channel after the other, in one thread.
+
+    What depends on the shape alone (the factors of the Hessian, the constraints in their terms) is computed once, which is
+    four fifths of the work.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem, self._model = problem, daqp.Model()
+        count, rows = len(problem.hessian), len(problem.table)
+        self._size = count + rows
+        self._sense = np.zeros(self._size, dtype=np.int32)
+        self._sense[-len(REST) :] = EQUAL
+        self._model.settings = {**self._model.settings, "primal_tol": 1e-10}
+        self._given = (np.zeros(count), np.full(self._size, 1.0), np.full(self._size, -1.0))
+        self._given[2][-len(REST) :] = 1.0
+        hessian, table = problem.hessian.copy(), problem.table.copy()
+        linear, upper, lower = self._given
+        self._model.setup(hessian, linear, table, upper, lower, self._sense)
+
+    def solve(self, linear: Array, upper: Array, lower: Array) -> Array | None:
+        """y [N] for a linear term [N] within bounds on y and on the rows of the table; None where there is none."""
+        self._given = (linear, upper, lower)  # the solver looks at these while it works
+        if self._model.update(f=linear, bupper=upper, blower=lower, sense=self._sense) < 0:
+            return None
+        y, _, flag, _ = self._model.solve()
+        found = np.array(y, dtype=np.float64)
+        return found if flag > 0 else None
+
+
+class Solvers(threading.local):
+    """The solvers of each thread: a solver keeps what it works on."""
+
+    def __init__(self) -> None:
+        self._made: list[tuple[Problem, Solver]] = []
+
+    def of(self, problem: Problem) -> Solver:
+        """This thread's solver for a problem."""
+        for known, solver in self._made:
+            if known is problem:
+                return solver
+        self._made = [*self._made[-15:], (problem, Solver(problem))]
+        return self._made[-1][1]
+
+
+_SOLVERS = Solvers()
 
 
 def within_limits(problem: Problem, target: Array, state: Array, limits: ChannelLimits, step: float) -> Array | None:
-    """y [N] of the best motion on `target` [N] from `state` [3] within `limits`; None where there is none."""
+    """y [N, 1] of the best motion on `target` [N, 1] from `state` [3, 1] within `limits` of one channel; None where there is none."""
+    given = float(target.sum() + state.sum()) + sum(float(bound.sum()) for bound in limits)
+    if not math.isfinite(given):
+        return None
     count = len(target)
     moved = problem.free @ state
     linear = problem.targets @ target + problem.start @ state
-    jerk = np.full(count, limits.jerk * step**3)
+    jerk, turn = (np.full((count, 1), b[0] * step**n) for b, n in ((limits.jerk, 3), (limits.acceleration, 2)))
     speed, back = limits.velocity * step, limits.backward * step
-    turn = np.full(count, limits.acceleration * step * step)
-    ends = -np.array([moved[i, -1] * step**i for i in REST])
+    ends = np.array([-moved[i, -1] * step**i for i in REST])
     v, a = moved[1] * step, moved[2] * step * step
-    upper = np.concatenate([jerk, speed - v, turn - a, limits.high - moved[0], ends])
-    lower = np.concatenate([-jerk, -back - v, -turn - a, limits.low - moved[0], ends])
-    sense = np.zeros(len(upper), dtype=np.int32)
-    sense[-len(ends) :] = EQUAL
-    y, _, flag, _ = daqp.solve(
-        problem.hessian.copy(), linear, problem.table.copy(), upper, lower, sense, primal_tol=1e-10
-    )
-    found = np.asarray(y, dtype=np.float64)
-    good = flag > 0 and bool(np.isfinite(found).all())
-    return found if good else None
+    upper = np.concatenate([jerk, speed - v, turn - a, limits.high - moved[0], ends])[:, 0]
+    lower = np.concatenate([-jerk, -back - v, -turn - a, limits.low - moved[0], ends])[:, 0]
+    found = _SOLVERS.of(problem).solve(linear[:, 0], upper, lower)
+    return None if found is None or not np.isfinite(found).all() else found[:, None]

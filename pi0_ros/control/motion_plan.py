@@ -193,82 +193,81 @@ def solve(request: PlanRequest, grid: Grid, limits: PlanLimits) -> MotionPlan | 
     wanted, start = np.ascontiguousarray(targets[:, columns]), request.state[:, columns]
     best = without_limits(problem, wanted, start)
     states = states_of(problem, best, start)
-    for i, column in enumerate(columns.tolist()):
-        bounds = _channel_limits(column, wanted[:weighted, i], start[:, i], request.scales, grid.step, limits)
-        if not keeps(states[:, :, i], best[:, i], bounds, grid.step):
-            found = _nearest(problem, wanted[:, i], start[:, i], bounds, grid.step, column, limits)
-            if found is None:
-                return None
-            best[:, i] = found
-            off = np.abs(_one(problem, found, start[:, i])[0] - wanted[:, i])
-            short[:weighted] |= off[:weighted] > LEFT_PATH
+    bounds = _channel_limits(columns, wanted[:weighted], start, request.scales, grid.step, limits)
+    for i in np.flatnonzero(~keeps(states, best, bounds, grid.step)).tolist():
+        target, begin = wanted[:, i : i + 1], start[:, i : i + 1]
+        found = _nearest(problem, target, begin, bounds.channel(i), grid.step, int(columns[i]), limits)
+        if found is None:
+            return None
+        best[:, i] = found[:, 0]
+        off = np.abs(_one(problem, found, begin)[0] - target)[:, 0]
+        short[:weighted] |= off[:weighted] > LEFT_PATH
     y[:, columns] = best
     return _sampled(request, y, short, grid, limits)
 
 
 def _channel_limits(
-    column: int, target: Array, start: Array, scales: Array, step: float, limits: PlanLimits
+    columns: npt.NDArray[np.intp], target: Array, start: Array, scales: Array, step: float, limits: PlanLimits
 ) -> ChannelLimits:
-    """What a channel may do on `target` from `start` [3]: never past the range of its targets, save to stop."""
+    """What channels `columns` [C] may do on `target` [N, C] from `start` [3, C]: never past their range, save to stop."""
     b = limits.bounds
-    most, turn, jerk = (getattr(b, n)[column] for n in ("velocity", "acceleration", "jerk"))
-    x, v, a = start.tolist()
-    lowest, highest = min(b.lower[column] + INSIDE_BY, x), max(b.upper[column] - INSIDE_BY, x)
-    driven = limits.kinds[column] is Kind.VELOCITY
-    low = max(lowest, min(float(target.min()), x) - OVERSHOOT)
-    high = min(highest, max(float(target.max()), x) + OVERSHOOT)
-    if driven:
-        velocity, share = np.full(len(scales), most * MARGIN), scales * b.upper[column]
-        high_now, low_now = (
-            np.minimum(max(high, 0.0), np.maximum(share, x)),
-            np.maximum(min(low, 0.0), np.minimum(-share, x)),
-        )
-        return ChannelLimits(velocity, velocity, turn * MARGIN, jerk * MARGIN, low_now, high_now)
-    rows = float(np.abs(np.diff(target)).max(initial=0.0)) / step
-    fastest = min(most, max(FASTER * rows, REJOIN * most))
-    if x < b.lower[column] or x > b.upper[column]:
-        fastest = min(most, limits.recovery)
-    moving = abs(v) + a * a / (2.0 * jerk * MARGIN)
-    velocity = np.maximum(
-        np.minimum(fastest, scales * most) * MARGIN, _stopping(moving, turn * MARGIN, step, len(scales))
+    most, turn, jerk, lower, upper = (
+        np.array(getattr(b, n))[columns] for n in ("velocity", "acceleration", "jerk", "lower", "upper")
     )
-    velocity = np.minimum(velocity, max(most * MARGIN, moving))
-    turned = a * a / (2.0 * jerk * MARGIN)
+    x, v, a = start
+    low = np.maximum(np.minimum(lower + INSIDE_BY, x), np.minimum(target.min(axis=0), x) - OVERSHOOT)
+    high = np.minimum(np.maximum(upper - INSIDE_BY, x), np.maximum(target.max(axis=0), x) + OVERSHOOT)
+    count, turned, share = len(scales), a * a / (2.0 * jerk * MARGIN), scales[:, None]
+    fastest = _fastest(target, x, step, columns, limits)
+    moving = np.abs(v) + turned
+    velocity = np.maximum(np.minimum(fastest, share * most) * MARGIN, _stopping(moving, turn * MARGIN, step, count))
+    velocity = np.minimum(velocity, np.maximum(most * MARGIN, moving))
     rising, falling = (
-        np.minimum(velocity, np.maximum(_stopping(s * v + turned, turn * MARGIN, step, len(scales)), AGAINST * most))
+        np.minimum(velocity, np.maximum(_stopping(s * v + turned, turn * MARGIN, step, count), AGAINST * most))
         for s in (1.0, -1.0)
     )
-    up, down = _directions(target, x)
-    ahead, back = velocity if up else rising, velocity if down else falling
-    lows, highs = np.full(len(scales), low), np.full(len(scales), high)
+    steps, left = np.diff(target, axis=0), target[-1] - x
+    up = (left > OVERSHOOT) | (steps > OVERSHOOT).any(axis=0)
+    down = (left < -OVERSHOOT) | (steps < -OVERSHOOT).any(axis=0)
+    driven = limits.path.driven[columns]
+    ahead = np.where(driven, most * MARGIN, np.where(up, velocity, rising))
+    back = np.where(driven, most * MARGIN, np.where(down, velocity, falling))
+    # A velocity is bounded by a share of its limit, and may always come back to zero.
+    highs = np.where(driven, np.minimum(np.maximum(high, 0.0), np.maximum(share * upper, x)), high)
+    lows = np.where(driven, np.maximum(np.minimum(low, 0.0), np.minimum(-share * upper, x)), low)
     return ChannelLimits(ahead, back, turn * MARGIN, jerk * MARGIN, lows, highs)
 
 
-def _directions(target: Array, x: float) -> tuple[bool, bool]:
-    """Whether a motion on `target` from `x` ever has to go up, and down."""
-    steps, left = np.diff(target), float(target[-1]) - x
-    return (
-        left > OVERSHOOT or bool((steps > OVERSHOOT).any()),
-        left < -OVERSHOOT or bool((steps < -OVERSHOOT).any()),
-    )
+def _fastest(target: Array, x: Array, step: float, columns: npt.NDArray[np.intp], limits: PlanLimits) -> Array:
+    """The speed [C] at which channels may follow `target` [N, C] from `x` [C]."""
+    b = limits.bounds
+    most, lower, upper = (np.array(getattr(b, n))[columns] for n in ("velocity", "lower", "upper"))
+    rows = np.abs(np.diff(target, axis=0)).max(axis=0, initial=0.0) / step
+    fastest: Array = np.minimum(most, np.maximum(FASTER * rows, REJOIN * most))
+    outside = (x < lower) | (x > upper)
+    return np.where(outside, np.minimum(most, limits.recovery), fastest)
 
 
-def _stopping(moving: float, turn: float, step: float, count: int) -> Array:
-    """The speed [count] that a channel which is already too fast may still have: a gentle way down."""
-    allowed: Array = moving * (1.0 + SETTLED) - 0.5 * turn * step * np.arange(-5.0, count - 5.0)
-    return np.minimum(allowed, moving * (1.0 + SETTLED))
+def _stopping(moving: Array, turn: Array, step: float, count: int) -> Array:
+    """The speed [count, C] that channels which are already too fast may still have: a gentle way down."""
+    now = moving * (1.0 + SETTLED)
+    allowed: Array = now - np.outer(np.arange(-5.0, count - 5.0), 0.5 * turn * step)
+    return np.minimum(allowed, now)
 
 
 def _nearest(
     problem: Problem, target: Array, start: Array, bounds: ChannelLimits, step: float, column: int, limits: PlanLimits
 ) -> Array | None:
-    """The best motion within `bounds`, with room for a stop where those leave none, else within the channel's own limits.
+    """The best motion [N, 1] within one channel's `bounds`, with room for a stop where those leave none, else within its limits.
 
     None where there is none at all.
     """
-    b, (x, v, a) = limits.bounds, start.tolist()
+    b, (x, v, a) = limits.bounds, start[:, 0].tolist()
     low, high = min(b.lower[column] + INSIDE_BY, x), max(b.upper[column] - INSIDE_BY, x)
-    up, down = (stop_reach(s * v, s * a, bounds.acceleration, bounds.jerk) for s in (1.0, -1.0))
+    found = _kept(problem, target, start, bounds, step)
+    if found is not None:
+        return found
+    up, down = (stop_reach(s * v, s * a, float(bounds.acceleration[0]), float(bounds.jerk[0])) for s in (1.0, -1.0))
     most = np.full_like(bounds.velocity, max(b.velocity[column] * MARGIN, float(bounds.velocity.max())))
     fast = np.maximum(bounds.velocity, bounds.backward)
     lows, highs = np.full_like(fast, low), np.full_like(fast, high)
@@ -278,11 +277,18 @@ def _nearest(
         low=np.maximum(lows, np.minimum(bounds.low, x - down)),
         high=np.minimum(highs, np.maximum(bounds.high, x + up)),
     )
-    for limit in (bounds, stopping, bounds._replace(velocity=most, backward=most, low=lows, high=highs)):
-        found = within_limits(problem, target, start, limit, step)
-        if found is not None and keeps(_one(problem, found, start), found, limit, step, 1e-6):
-            return found
-    return None
+    found = _kept(problem, target, start, stopping, step)
+    if found is not None:
+        return found
+    return _kept(problem, target, start, bounds._replace(velocity=most, backward=most, low=lows, high=highs), step)
+
+
+def _kept(problem: Problem, target: Array, start: Array, bounds: ChannelLimits, step: float) -> Array | None:
+    """The best motion [N, 1] within `bounds`, checked."""
+    found = within_limits(problem, target, start, bounds, step)
+    if found is None or not keeps(_one(problem, found, start), found, bounds, step, 1e-6)[0]:
+        return None
+    return found
 
 
 def _one(problem: Problem, y: Array, start: Array) -> Array:

@@ -67,7 +67,7 @@ def smoother(count: int, step: float, smoothing: float) -> Array:
 
 def _least_around(values: Array, reach: int) -> Array:
     """The least of `values` [n] within `reach` samples, then its mean over as many: smooth, and never above `values`."""
-    padded = np.pad(values, 2 * reach, mode="edge")
+    padded = np.concatenate([np.full(2 * reach, values[0]), values, np.full(2 * reach, values[-1])])
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1)
     least = windows.min(axis=1)
     smooth: Array = np.convolve(least, np.full(2 * reach + 1, 1.0 / (2 * reach + 1)), mode="valid")

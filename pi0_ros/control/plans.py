@@ -6,7 +6,6 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +24,7 @@ from pi0_ros.control.motion_plan import (
     solve_once,
 )
 from pi0_ros.control.path_clock import PathDemand
+from pi0_ros.control.plan_making import AtOnce, Pending, Planner
 from pi0_ros.control.progress import Progress
 from pi0_ros.control.row_path import RowPath, make_path
 from pi0_ros.control.settings import ExecutorSettings
@@ -41,39 +41,6 @@ SAME_PLACE = 0.02  # [rad, m] within which a row is as near to the robot as the 
 DRIFT = 1.5  # periods by which a plan may be off its clock before it is made again
 PLAYBACK = 0.5  # how much better a playback must explain a chunk than a policy that looks at the robot
 SLOWED = 1.05  # a path that takes this much longer than its rows is said to be slowed
-
-
-class Pending(Protocol):
-    """A plan that is being made, like `concurrent.futures.Future`."""
-
-    def done(self) -> bool:
-        """Whether the result is there."""
-
-    def result(self) -> MotionPlan | None:
-        """The plan, None where there is none."""
-
-
-class Made(NamedTuple):
-    """A plan that was made at once."""
-
-    plan: MotionPlan | None
-
-    def done(self) -> bool:
-        """It is."""
-        return True
-
-    def result(self) -> MotionPlan | None:
-        """The plan."""
-        return self.plan
-
-
-CALM_AGAIN = 25  # plans in time, one after the other, before they are asked for a period later again
-Submit = Callable[[Callable[[], MotionPlan | None]], Pending]
-
-
-def at_once(make: Callable[[], MotionPlan | None]) -> Pending:
-    """Make a plan here and now: tests, harness and replay, whose clock stands meanwhile."""
-    return Made(make())
 
 
 @dataclass(frozen=True)
@@ -100,6 +67,7 @@ class Coming:
     work: Pending
     join: int  # index in the running plan of the state it starts from; -1 at a standstill
     ready_at: float
+    late: int = 0  # how often it was asked for again because it was not ready in time
 
 
 @dataclass
@@ -143,9 +111,10 @@ class Plans:
     coming: Coming | None
     _history: deque[RowPath]
 
-    def __init__(self, robot: Robot, settings: ExecutorSettings, period: float, submit: Submit = at_once) -> None:
-        """`period` [s] between two commands; `submit` makes plans, in another thread where time matters."""
-        self._robot, self._settings, self._period, self._submit = robot, settings, period, submit
+    def __init__(self, robot: Robot, settings: ExecutorSettings, period: float, planner: Planner | None = None) -> None:
+        """`period` [s] between two commands; `planner` makes plans, in another thread where time matters."""
+        self._robot, self._settings, self._period = robot, settings, period
+        self._planner = planner or AtOnce()
         self.delays = DelayEstimator()
         kinds, limits = [c.kind for c in robot.channels], [c.limits for c in robot.channels]
         self._kinds = tuple(kinds)
@@ -160,8 +129,6 @@ class Plans:
         self._grid = make_grid([planning_bounds(g, period) for g in robot.groups if g.kind is not Kind.GRIPPER], period)
         self._limits = plan_limits(robot, period, settings.recovery_velocity)
         solve_once(self._grid)
-        # Periods that plans are asked for ahead because making them took longer, and plans in a row that were in time.
-        self._lateness = self._on_time = 0
         self.forget()
 
     def forget(self) -> None:
@@ -229,13 +196,8 @@ class Plans:
             self.unfound = f"chunk {coming.chunk.sequence}: no motion within the robot's limits follows it"
         if plan is None or not self._meets(plan, state):
             if plan is not None:
-                over = round((time - coming.request.time) / self._period)
-                self._lateness, self._on_time = self._lateness + max(1, over), 0
                 self._again(coming, time, state)
             return
-        self._on_time += 1
-        if self._on_time >= CALM_AGAIN:
-            self._lateness, self._on_time = max(0, self._lateness - 1), 0
         if running is not None and running.chunk.sequence != coming.chunk.sequence:
             self._judge_seam(running, plan)
         if running is None or running.chunk is not coming.chunk:
@@ -249,7 +211,7 @@ class Plans:
     def _again(self, late: Coming, time: float, state: Array) -> None:
         """Ask anew for a plan that was not ready in time, from where the robot is now."""
         last = time - self._period  # the newest command was sent a period ago
-        join, begin, start = self._start(last, last, state)
+        join, begin, start = self._start(last, state, self._planner.periods() + late.late + 1)
         lost = max(0.0, start[1] - late.request.time)
         moved = self.progress.since(late.request.time) if self.running is not None else 0.0
         self._submit_plan(
@@ -262,6 +224,8 @@ class Plans:
             late.request.scales,
             join,
         )
+        if self.coming is not None:
+            self.coming = replace(self.coming, late=late.late + 1)
 
     def _renew(self, time: float, scales: Scales) -> None:
         """Make the running path's plan anew where its end is near or its clock is off."""
@@ -307,7 +271,7 @@ class Plans:
         strategy, refusal = self._strategy(ros, chunk, old)
         if refusal:
             return Verdict(False, refusal, Cause.DELAY)
-        join, ready_at, start = self._start(now, ros, commanded)
+        join, ready_at, start = self._start(now, commanded, self._planner.periods())
         path = self._path(chunk, self._mix(strategy, chunk, rows))
         if old is not None:
             path, begin, behind = self._joined(path, old, join, start[1], strategy)
@@ -331,13 +295,15 @@ class Plans:
         refusal = self._submit_plan(accepted, path, begin, behind, ready_at, start, scales, join)
         return Verdict(not refusal, refusal or strategy, Cause.TOO_FAST if refusal else Cause.NONE)
 
-    def _start(self, now: float, ros: float, commanded: Array) -> tuple[int, float, tuple[Array, float]]:
-        """Where a plan asked for at `ros` can begin, one period later: index in the running plan, time, state with its time."""
+    def _start(self, now: float, commanded: Array, lead: int) -> tuple[int, float, tuple[Array, float]]:
+        """Where a plan can begin that takes `lead` periods longer to make than to the next command.
+
+        Index in the running plan, time of its first command, the state before that with its time. `now`: the plan clock at the last command.
+        """
         running = self.running
-        lead = max(0, math.ceil((ros - now) / self._period - 0.5))
         if running is None or running.index >= len(running.plan.states) - 1:
             return -1, now + (lead + 1) * self._period, (commanded, now + lead * self._period)
-        join = min(running.index + lead + self._lateness, len(running.plan.states) - 1)
+        join = min(running.index + lead, len(running.plan.states) - 1)
         ahead = (join - running.index) * self._period
         state = running.plan.states[join] if join >= 0 else running.plan.request.state
         return join, now + ahead + self._period, (state, now + ahead)
@@ -364,7 +330,7 @@ class Plans:
             return f"too fast for the robot: {self._demand(asked)}; it would have to be slowed {factor:.1f} times"
         self.slowed = f"slowed {factor:.2f} times: {self._demand(asked)}" if factor > SLOWED else ""
         limits = self._limits
-        work = self._submit(lambda: solve(request, grid, limits))
+        work = self._planner.submit(lambda: solve(request, grid, limits))
         self.coming = Coming(chunk, behind, request, work, join, ready_at)
         return ""
 

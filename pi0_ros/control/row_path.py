@@ -51,6 +51,12 @@ def _overshoot(values: Array) -> tuple[Array, Array]:
     return below, above
 
 
+@lru_cache(maxsize=32)
+def kinds_of(kinds: tuple[Kind, ...]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Which channels [D] are grippers, and which velocities."""
+    return np.array([k is Kind.GRIPPER for k in kinds]), np.array([k is Kind.VELOCITY for k in kinds])
+
+
 @dataclass(frozen=True)
 class Joint:
     """The first moments of a path, where it comes from the path before: `values` [n, D] from `start` on, `period` apart."""
@@ -104,8 +110,7 @@ class RowPath:
             if bool(early.any()):
                 joined = self.joint.at(times[early])
                 begun = (times[early] >= self.start - 1e-9)[:, None]
-                held = np.array([k is Kind.GRIPPER for k in self.kinds])
-                result[early] = np.where(begun & held, result[early], joined)
+                result[early] = np.where(begun & kinds_of(self.kinds)[0], result[early], joined)
         return result
 
     def rows_at(self, times: Array) -> Array:
@@ -123,10 +128,9 @@ class RowPath:
         if bool(after.any()):
             after = np.minimum(after, np.abs(self.coast) / self.brake)
             result += (self.coast - 0.5 * np.sign(self.coast) * self.brake * after) * after
-        held = np.array([k is Kind.GRIPPER for k in self.kinds])
+        held, driven = kinds_of(self.kinds)
         if held.any():
             result[:, held] = np.where(s >= 1.0, b[:, held], a[:, held])
-        driven = np.array([k is Kind.VELOCITY for k in self.kinds])
         if driven.any():
             outside = (place < -1e-9) | (place > last + 1e-9)
             result[np.ix_(outside, driven)] = 0.0

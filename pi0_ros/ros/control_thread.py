@@ -10,17 +10,18 @@ import secrets
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from pi0_ros.control import Answer, Command, Event, Executor, ExecutorSettings, Step
 from pi0_ros.control.fallback_stop import FallbackStop
+from pi0_ros.control.modes import Mode
 from pi0_ros.control.step import Seam
 from pi0_ros.robot.spec import Robot
 from pi0_ros.ros.clock import Clocks
 from pi0_ros.ros.command_writer import CommandWriter
 from pi0_ros.ros.executor_inputs import ExecutorInputs
 from pi0_ros.ros.loop import Loop, Timing
+from pi0_ros.ros.plan_thread import PlanThread
 from pi0_ros.ros.request_services import RequestServices
 
 INBOX = 1024  # notes from other threads that wait for the next period
@@ -82,8 +83,8 @@ class ControlThread:
         self._inputs, self._writer, self._requests, self._report = inputs, writer, requests, report
         self._period = 1.0 / robot.control_rate
         self._fallback = FallbackStop(robot)
-        self._planner = ThreadPoolExecutor(1, "plan")  # makes plans beside the loop; numpy and the solver do the work
-        self.core = Executor(robot, settings, first_epoch(), self._planner.submit)
+        self._planner = PlanThread(self._period)
+        self.core = Executor(robot, settings, first_epoch(), self._planner)
         writer.include_unmeasured(False)
         inputs.deliver_to(self.core)
         self._inbox: deque[Note] = deque(maxlen=INBOX)
@@ -91,8 +92,9 @@ class ControlThread:
         self._fault = self._trace = ""
         self._resting, self._rested = threading.Event(), 0
         self._seam = self.seam_worst = Seam()
-        self._loop = Loop(self._period, self._tick, self._failed, first=True, prepare=self._prepare)
+        self._loop = Loop(self._period, self._tick, self._failed, first=True, prepare=self._prepare, look=self._look)
 
+    _looked: bool = False  # whether a chunk has been read since the last command
     _last: Command | None
     _step: Step | None
     _events: tuple[Event, ...]
@@ -111,7 +113,7 @@ class ControlThread:
         self.post(self._hold_to_rest)
         rested = self._resting.wait(timeout)
         self._loop.stop()
-        self._planner.shutdown(wait=False, cancel_futures=True)
+        self._planner.stop()
         self._requests.poll(False)
         return rested
 
@@ -125,8 +127,15 @@ class ControlThread:
 
     # --- the thread itself ---
 
+    def _look(self) -> None:
+        """Between two commands: the earlier a chunk is judged, the earlier its plan is ready."""
+        if self._step is not None and self._step.mode is Mode.AUTONOMY and not self._looked:
+            self._looked = self._inputs.read_chunks()
+
     def _prepare(self) -> None:
         self._inputs.read_routine()
+        if not self._looked:
+            self._inputs.read_chunks()
 
     def _tick(self, deadline: float, late: float) -> None:
         ros = self._clocks.ros() - max(late, 0.0)
@@ -141,6 +150,7 @@ class ControlThread:
         self._watch_rest(command)
         self._hand_over(command is not None)
         self._requests.reply()
+        self._planner.due, self._looked = deadline + self._period, False
 
     def _core_command(self, steady: float, ros: float) -> Command | None:
         self._step = self.core.step(steady, ros)
@@ -165,7 +175,7 @@ class ControlThread:
             return self.core.request(steady, ros, request)
         if request != "reset":
             return Answer(False, f"stopped after a fault in the executor, reset first: {self._fault}")
-        self.core = Executor(self._robot, self._settings, first_epoch(), self._planner.submit)
+        self.core = Executor(self._robot, self._settings, first_epoch(), self._planner)
         self._fault = self._trace = ""
         self._inputs.replace_core(self.core)
         return Answer(True, "the control core was started anew; it waits for state in hold")

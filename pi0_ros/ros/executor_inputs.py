@@ -39,7 +39,9 @@ class ExecutorInputs:
         """`period` [s]: how often it is read."""
         self._node, self._robot, self._clocks = node, robot, node.clocks
         self._longest, self._budget = 2.0 * period, BUDGET * period
-        self._routine, self._urgent, self._estop, self._words = (Inlets(node, self._refuse) for _ in range(4))
+        self._routine, self._chunks, self._urgent, self._estop, self._words = (
+            Inlets(node, self._refuse) for _ in range(5)
+        )
         self._subscribe()
 
     def deliver_to(self, core: Executor) -> None:
@@ -50,6 +52,7 @@ class ExecutorInputs:
         self._complained: dict[str, float] = {}
         self.sources = SourceClocks(self._robot)
         self._routine.drain()
+        self._chunks.drain()
         self._urgent.drain()
         self._estop.drain(deliver_last=True)  # a button that was pressed before is pressed
         self._words.drain(deliver_last=True)
@@ -59,11 +62,15 @@ class ExecutorInputs:
         self._core = core
 
     def read_routine(self) -> None:
-        """Measurements and chunks: some time before the deadline, because their handling takes long at times."""
+        """Measurements: some time before the deadline, because their handling takes long at times."""
         if self._routine.recount():
             self._core.on_publishers({topic: self._routine.publishers(s) for topic, s in self._states})
         self._words.take(self._longest)
         self._routine.take(self._longest, self._budget)
+
+    def read_chunks(self) -> bool:
+        """Chunks; whether there was one."""
+        return self._chunks.take(self._longest, self._budget) > 0
 
     def read_urgent(self) -> None:
         """E-stop, teleop and deadman: at the deadline."""
@@ -83,7 +90,7 @@ class ExecutorInputs:
     @property
     def subscriptions(self) -> list[Subscription]:
         """All of them."""
-        every = (self._routine, self._urgent, self._estop, self._words)
+        every = (self._routine, self._chunks, self._urgent, self._estop, self._words)
         return [subscription for inlets in every for subscription in inlets.subscriptions]
 
     def _subscribe(self) -> None:
@@ -99,13 +106,13 @@ class ExecutorInputs:
                 kind = TELEOP_TYPES[group.teleop.type]
                 own(urgent.add(kind, group.teleop.topic, partial(self._on_teleop, group), SENSOR))
         node, depth = self._node, CHUNKS_WAITING
-        chunks = subscribe_to_any(node, ActionChunk, "action_chunk", self._on_chunk, depth, False, routine.group)
+        chunks = subscribe_to_any(node, ActionChunk, "action_chunk", self._on_chunk, depth, False, self._chunks.group)
         words = subscribe_to_any(node, String, "policy_state", self._on_policy_state, 2, True, self._words.group)
         largest = 4 * MAX_ROWS * len(self._robot.channels) + CHUNK_HEAD
         buttons = subscribe_to_any(node, Bool, "estop", self._on_estop, ESTOPS_WAITING, True, self._estop.group)
         for each in (
             *self._words.keep_together(words, most=2, largest=TEXT_BYTES),
-            *routine.keep_together(chunks, most=CHUNKS, largest=largest),
+            *self._chunks.keep_together(chunks, most=CHUNKS, largest=largest),
             *self._estop.keep_together(buttons, most=ESTOPS_WAITING, largest=ESTOP_BYTES),
         ):
             own(each)
@@ -140,7 +147,7 @@ class ExecutorInputs:
         except ConversionError as error:
             self._refuse("action_chunk", error)
             return
-        verdict = self._core.on_chunk(*self._received(self._routine), chunk)
+        verdict = self._core.on_chunk(*self._received(self._chunks), chunk)
         if not verdict.accepted and verdict.cause is not Cause.NOT_DRIVING:
             self.last_rejection = f"chunk {chunk.sequence}: {verdict.reason}"
 

@@ -132,12 +132,12 @@ class Inlets:
         """Names of the nodes that publish what a subscription reads, as they were at the last `recount`."""
         return next((inlet.publishers for inlet in self._inlets if inlet.subscription is subscription), ())
 
-    def take(self, longest: float, budget: float = math.inf) -> None:
-        """Call the callbacks with what has come; none is taken to be older than `longest` [s].
+    def take(self, longest: float, budget: float = math.inf) -> int:
+        """Call the callbacks with what has come and return how often; no message is taken to be older than `longest` [s].
 
         After `budget` [s] the others wait for the next call, which begins with them.
         """
-        until, first, count = time.monotonic() + budget, self._first, len(self._inlets)
+        until, first, count, taken = time.monotonic() + budget, self._first, len(self._inlets), 0
         self._first = 0
         for k in range(count):
             inlet = self._inlets[(first + k) % count]
@@ -145,9 +145,11 @@ class Inlets:
                 # A step of the system clock in between must not make a message younger than now, or old.
                 self.age = min(max(time.time() - info["received_timestamp"] * 1e-9, 0.0), longest)
                 inlet.subscription.callback(message)
+                taken += 1
             if time.monotonic() > until:
                 self._first = (first + k + 1) % count
-                return
+                break
+        return taken
 
     def drain(self, deliver_last: bool = False) -> None:
         """Forget what has come so far; with `deliver_last` the callbacks get the last message of each subscription."""

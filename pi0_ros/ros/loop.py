@@ -20,6 +20,8 @@ WINDOW = 60.0  # [s] that `Timing` is about
 YIELDING, WORKING = 0.0001, 0.005
 # How long before a deadline what is prepared for it begins [s], at most this share of a period.
 AHEAD, AHEAD_SHARE = 0.003, 0.3
+LOOK = 0.0025  # [s] between two looks at what may have come, while there is time
+LOOK_TIME = 0.004  # [s] that handling what has come may take
 LINUX = sys.platform == "linux"
 
 
@@ -113,6 +115,7 @@ class Loop:
 
     `prepare()` is called a little before each deadline: what takes now more, now less time is done there, so that what
     `work` sends goes out at the same moment of every period.
+    `look()` is called every `LOOK` seconds of the time that is left: what it finds should take no longer than `LOOK_TIME`.
     `first`: this loop goes before every other thread of the process (one loop of a process at most).
     """
 
@@ -124,9 +127,10 @@ class Loop:
         name: str = "control",
         first: bool = False,
         prepare: Callable[[], None] | None = None,
+        look: Callable[[], None] | None = None,
     ) -> None:
         self._period, self._work, self._failed, self._name, self._first = period, work, failed, name, first
-        self._prepare = prepare
+        self._prepare, self._look = prepare, look
         self._ending = False
         self._thread: threading.Thread | None = None
         self._all_spent = Tally()
@@ -183,6 +187,9 @@ class Loop:
             self.ticks += 1
             due = pacer.next(time.monotonic())
             self.overruns = pacer.skipped
+            while self._look is not None and time.monotonic() + LOOK + LOOK_TIME < due - ahead and not self._ending:
+                self._sleep_until(time.monotonic() + LOOK, yielding)
+                self._guard(self._look)
             self._sleep_until(due - ahead, yielding)
         if self._first:
             sys.setswitchinterval(usual)

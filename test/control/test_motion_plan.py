@@ -7,7 +7,7 @@ import pytest
 
 from pi0_ros.control import Chunk, Executor
 from pi0_ros.control.motion_plan import LONGEST_STOP, planning_bounds
-from pi0_ros.control.plans import at_once
+from pi0_ros.control.plan_making import AtOnce, Made, MakingTimes
 from pi0_ros.robot import load_robot
 from pi0_ros.robot.spec import Kind
 
@@ -68,9 +68,16 @@ def test_plans_are_never_so_fast_that_a_stop_takes_long():
                 assert v <= 100.0 and v / a + a / j <= LONGEST_STOP + 1e-9
 
 
+class NoPlans(AtOnce):
+    """Finds none."""
+
+    def submit(self, make):
+        return Made(None)
+
+
 def test_where_no_plan_is_found_the_robot_stays_and_that_is_said():
     robot = load_robot("mobile_bimanual")
-    executor = Executor(robot, submit=lambda make: at_once(lambda: None))
+    executor = Executor(robot, planner=NoPlans())
     rows = np.zeros((25, len(robot.channels)))
     rows[:, 0] = np.linspace(0.0, 0.2, 25)
     steps = drive(executor, robot, rows, 1.0)
@@ -84,18 +91,22 @@ def test_where_no_plan_is_found_the_robot_stays_and_that_is_said():
 class Slow:
     """Plans that are ready some periods after they were asked for, as in a process that has little time for them."""
 
-    def __init__(self, periods):
-        self.periods, self.asked, self.waiting = periods, 0, []
+    def __init__(self, periods, period):
+        self.took, self.period, self.times, self.asked, self.waiting = periods, period, MakingTimes(), 0, []
 
-    def __call__(self, make):
+    def submit(self, make):
         self.asked += 1
-        work = SlowWork(at_once(make), self.periods)
-        self.waiting.append(work)
-        return work
+        self.waiting.append(SlowWork(AtOnce().submit(make), self.took))
+        return self.waiting[-1]
 
-    def period(self):
+    def periods(self):
+        return self.times.periods(0.0, self.period)  # asked in the moment in which a command is due
+
+    def advance(self):
         for work in self.waiting:
             work.left -= 1
+            if work.left == 0:
+                self.times.add(self.took * self.period)
 
 
 class SlowWork:
@@ -110,13 +121,15 @@ class SlowWork:
 
 
 def test_plans_that_take_several_periods_to_make_are_asked_for_as_much_earlier_and_not_made_again_and_again():
-    robot, slow = load_robot("mobile_bimanual"), Slow(4)
-    executor, period = Executor(robot, submit=slow), 1.0 / load_robot("mobile_bimanual").control_rate
+    robot = load_robot("mobile_bimanual")
+    period = 1.0 / robot.control_rate
+    slow = Slow(4, period)
+    executor = Executor(robot, planner=slow)
     arm, state = robot.channel_names.index("left_joint2"), dict.fromkeys(robot.joint_of_channel.values(), 0.0)
     refused, asked = 0, []
     for k in range(600):
         now = 10.0 + k * period
-        slow.period()
+        slow.advance()
         executor.on_state(now, now, now, state)
         executor.on_odometry(now, now, now, 0.0, 0.0, 0.0)
         if k == 10:

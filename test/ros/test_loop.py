@@ -137,3 +137,39 @@ def test_the_other_threads_of_a_process_are_urged_and_calmed_again(monkeypatch):
     finally:
         over.set()
         thread.join()
+
+
+def test_between_two_deadlines_the_loop_looks_for_what_has_come_and_what_fails_in_it_is_handed_over_too():
+    order, failures, enough = [], [], threading.Event()
+
+    def look():
+        order.append("look")
+        if len(failures) == 0:
+            raise RuntimeError("unreadable")
+
+    def work(deadline, late):
+        order.append("work")
+        if order.count("work") > 2 and "look" in order:
+            enough.set()
+
+    loop = Loop(0.1, work, failures.append, prepare=lambda: order.append("prepare"), look=look)
+    loop.start()
+    assert enough.wait(20.0)
+    loop.stop()
+    first = order.index("look")
+    assert order[first - 1] == "work" and order[order.index("work", first) - 1] == "prepare"
+    assert "unreadable" in failures[0]
+
+
+def test_a_period_too_short_to_look_in_has_no_looks():
+    order, enough = [], threading.Event()
+    loop = Loop(
+        0.004,
+        lambda *_: order.append("work") or len(order) > 20 and enough.set(),
+        print,
+        look=lambda: order.append("look"),
+    )
+    loop.start()
+    assert enough.wait(20.0)
+    loop.stop()
+    assert "look" not in order

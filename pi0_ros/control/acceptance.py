@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pi0_ros.control.chunk import ACCEPTED, Cause, Verdict
+from pi0_ros.control.engage import engage_scale
 from pi0_ros.control.settings import ExecutorSettings
 from pi0_ros.robot.spec import Channel, Kind, Robot
 
@@ -166,8 +167,8 @@ def _far_from_start(row: int, values: Array, highest: float, lowest: float, way:
 
 
 class Lead:
-    """Whether a person's input for one group may be followed at once. A value that jumps, or that begins far from the
-    robot, is approached slowly until it is reached: refusing it would lock the person out."""
+    """How fast a person's input for one group may be followed. What begins, or begins again, is followed slowly for the engage
+    time; a value that jumps is approached slowly until it is reached: refusing it would lock the person out."""
 
     def __init__(self, channels: Sequence[Channel], settings: ExecutorSettings) -> None:
         limits = [c.limits for c in channels]
@@ -177,8 +178,9 @@ class Lead:
         self._gap = [settings.start_gap + settings.reach_time * m.velocity for m in limits]
         self._speed = [settings.reach_speed * m.velocity for m in limits]
         self._jumps = bool(channels) and channels[0].kind is Kind.POSITION
-        self.approaching = self._jumps
-        """Whether the input has yet to be reached, slowly."""
+        self._settings, self._begun = settings, -math.inf
+        self.approaching = False
+        """Whether the input has jumped and has yet to be reached, slowly."""
 
     def objection(self, values: Sequence[float]) -> str:
         """Why no person can mean these values, "" where one can."""
@@ -187,9 +189,15 @@ class Lead:
                 return f"{name} is {value:.4g}, far beyond its limit {lower if value < lower else upper:.4g}"
         return ""
 
-    def restart(self) -> None:
-        """Somebody else drove, or the device was silent: the input has to be reached first."""
-        self.approaching = self._jumps
+    def restart(self, steady: float) -> None:
+        """At `steady` [s] somebody else drove, or the device was silent: the input is followed slowly at first."""
+        self._begun, self.approaching = steady, False
+
+    def scale(self, steady: float) -> float:
+        """Share of the velocity limits with which the input is followed at `steady` [s]."""
+        if self.approaching:
+            return self._settings.engage_scale
+        return engage_scale(self._settings, steady - self._begun) if self._jumps else 1.0
 
     def jumped(self, before: Sequence[float], after: Sequence[float], seconds: float) -> bool:
         """Note the next input, `seconds` after the last; whether nobody could move that fast."""

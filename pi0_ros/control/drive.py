@@ -135,5 +135,5 @@ class Drive:
         return goal, moves
 
     def _teleop_scales(self, steady: float) -> list[float]:
-        slow, scale = self._settings.engage_scale, self._engage.scale(steady)
-        return [min(scale, slow) if d.lead.approaching else scale for d in self._inputs.teleop.devices.values()]
+        scale = self._engage.scale(steady)
+        return [min(scale, d.lead.scale(steady)) for d in self._inputs.teleop.devices.values()]

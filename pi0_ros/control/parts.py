@@ -50,7 +50,7 @@ def assemble(robot: Robot, settings: ExecutorSettings, epoch: int, planner: Plan
     gate = ChunkGate(robot, settings, inputs, modes, plans, drive, engage, journal)
     modes.on_change = (
         lambda _: plans.forget(),
-        lambda _: inputs.teleop.restart(),
+        inputs.teleop.restart,
         engage.change_owner,
         drive.change_owner,
         gate.change_owner,

@@ -27,13 +27,14 @@ class Timetable:
 
 @dataclass(frozen=True)
 class Situation:
-    """What the executor last said, and what is wanted: `heard` is the steady time of its message."""
+    """What the executor last said, and what is wanted: `heard` is the steady time of its message, `stamp` the ROS time that it is about."""
 
     heard: float = -math.inf
     mode: str = "hold"
     epoch: int = 0
     plan_sequence: int = 0
     plan_left: float = 0.0
+    stamp: float = math.nan
 
 
 class Latency:
@@ -104,6 +105,15 @@ class Prefix:
     execution_rows: int
 
 
+def behind(running: Chunk, now: Situation) -> float:
+    """Seconds by which the executor is late on the running plan, whose rows say when they were to be executed; 0 if it does not say.
+
+    A plan that asked for more than the limits allow, or that began in the slow first second, is executed later than its rows say.
+    """
+    executed = running.end - now.plan_left
+    return now.stamp - executed if math.isfinite(now.stamp) and now.plan_left > 0.0 else 0.0
+
+
 def running_rows(running: Chunk, stamp: float, period: float, horizon: int) -> NDArray[np.float64]:
     """The running plan at `stamp`, `stamp` + period, ... while it lasts [P <= horizon, D], linear between its rows."""
     rows = running.values
@@ -117,15 +127,23 @@ def running_rows(running: Chunk, stamp: float, period: float, horizon: int) -> N
 
 
 def prefix(
-    running: Chunk, stamp: float, period: float, horizon: int, latency: float, replan: float, same_prompt: bool
+    running: Chunk,
+    stamp: float,
+    period: float,
+    horizon: int,
+    latency: float,
+    replan: float,
+    same_prompt: bool,
+    late: float = 0.0,
 ) -> Prefix | None:
     """What the next plan, observed at `stamp`, should agree with; None where there is nothing or it comes too late.
 
-    The rows that pass before the new chunk can be used are certain. With another prompt only those are kept.
+    The rows that pass before the new chunk can be used are certain. With another prompt only those are kept. `late` [s]: how
+    much later than its rows say the running plan is executed (`behind`).
     """
-    if stamp < running.start:
+    if stamp - late < running.start:
         return None
-    rows = running_rows(running, stamp, period, horizon)
+    rows = running_rows(running, stamp - late, period, horizon)
     delay = math.ceil(latency / period)
     if delay == 0 or len(rows) <= delay or delay > horizon // 2:
         return None

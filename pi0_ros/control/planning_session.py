@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pi0_ros.control.chunk import Chunk
-from pi0_ros.control.planning import Latency, Prefix, Situation, Timetable, due, finished, prefix, stay
+from pi0_ros.control.planning import Latency, Prefix, Situation, Timetable, behind, due, finished, prefix, stay
 from pi0_ros.robot.spec import Kind, Robot
 
 CHUNKS_KEPT = 16
@@ -125,4 +125,4 @@ class PlanningSession:
         if now.mode != "autonomy" or running is None or running.epoch != now.epoch:
             return None
         late = self.latency.quantile(0.95)
-        return prefix(running, stamp, self._period, self._horizon, late, replan, same_prompt)
+        return prefix(running, stamp, self._period, self._horizon, late, replan, same_prompt, behind(running, now))

@@ -52,7 +52,7 @@ class Device:
         if objection := self.lead.objection(ordered):
             return f"teleop for {self.group.name}: {objection}"
         if self.heard is None or silent(self.heard, steady, self.max_age):
-            self.lead.restart()
+            self.lead.restart(steady)
         else:
             self.fresh_jump = self.lead.jumped(tuple(self.goal[0]), ordered, steady - self.heard)
         self.goal[0], self.heard = ordered, steady
@@ -132,10 +132,10 @@ class Teleop:
         """What is to be said if the newest input of `group` jumped, "" if it did not."""
         return f"the input for {group} jumped; it is approached slowly" if self.devices[group].fresh_jump else ""
 
-    def restart(self) -> None:
-        """Somebody else drove: every input has to be reached, slowly, before it is followed."""
+    def restart(self, steady: float) -> None:
+        """Somebody else drove: every input is followed slowly at first."""
         for device in self.devices.values():
-            device.lead.restart()
+            device.lead.restart(steady)
 
     def alive(self, steady: float) -> bool:
         """Whether any device can be followed."""

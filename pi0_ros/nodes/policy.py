@@ -25,6 +25,7 @@ from pi0_ros.policy.rehearsal import empty_scene
 from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.ros.any_publisher import subscribe_to_any
 from pi0_ros.ros.bounded import listen
+from pi0_ros.ros.clock import seconds
 from pi0_ros.ros.conversions import MODE_NAMES, chunk_message
 from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Health, Rate
 from pi0_ros.ros.guarded_thread import GuardedThread
@@ -198,6 +199,7 @@ class PolicyNode(ManagedNode):
             message.epoch,
             message.plan_sequence,
             message.plan_left,
+            seconds(message.header.stamp),
         )
         if (before.mode, before.epoch) != (now.mode, now.epoch):
             self.senses.wake()

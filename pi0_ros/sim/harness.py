@@ -160,7 +160,7 @@ class _Run:
         self.steps.append(step)
         if step.command is not None:
             self.sim.set_command(step.command.names, step.command.values)
-        self.session.situation = Situation(now, step.mode.value, step.epoch, step.plan_sequence, step.plan_left)
+        self.session.situation = Situation(now, step.mode.value, step.epoch, step.plan_sequence, step.plan_left, now)
         self._think(now)
 
     def _sense(self, now: float) -> None:

@@ -200,12 +200,35 @@ def test_a_leader_that_jumps_is_approached_slowly_and_then_followed_at_full_spee
     story.sound()
 
 
-def test_a_leader_that_is_far_away_when_the_person_takes_over_is_approached_slowly():
+@pytest.mark.parametrize("noise", [0.0, 1e-6])
+def test_a_far_leader_that_stands_still_is_approached_at_20_percent_for_a_second_and_at_normal_speed_after_it(noise):
     story = Story(make_robot()).run(0.1)
-    away = story.values[:6] + np.array([0.0, 1.2, 0.0, 0.0, 0.0, 0.0])
-    story.run(0.2, each=lambda s: s.teleop("left_arm", away))
+    home = story.values[:6].copy()
+    away = lambda t: home + np.array([1.7 + noise * (round(t * 50) % 2), 0.0, 0.0, 0.0, 0.0, 0.0])
+    story.run(0.2, each=lambda s: s.teleop("left_arm", away(0.0)))
     assert story.ask("teleop").ok
-    assert led(story, 1.4, lambda _: away) <= 0.2 * 2.5 + 1e-6
+    assert led(story, 1.0, away) == pytest.approx(0.2 * 2.5, rel=0.01)
+    # 0.5 rad in that second, 0.75 in the half second in which the share rises, the rest at 2.5 rad/s and the stop.
+    assert led(story, 1.4, away) > 0.8 * 2.5
+    moved = np.array(story.runs[-1])[:, 0] - home[0]
+    assert moved[-1] == pytest.approx(1.7, abs=1e-4) and moved.max() <= 1.7 + 1e-4
+    story.sound()
+
+
+@pytest.mark.parametrize("before", ["never spoke", "was silent"])
+def test_a_device_that_joins_later_is_followed_slowly_at_first_too(teleoperated, before):
+    story, home = teleoperated, teleoperated.values[7:13].copy()
+    left = story.values[:6].copy()
+    still = lambda s: s.teleop("left_arm", left)
+    if before == "was silent":
+        story.run(2.0, each=lambda s: still(s) or s.teleop("right_arm", home))
+        story.run(1.0, each=still)
+    away, first = home + np.array([0.0, 0.0, 0.9, 0.0, 0.0, 0.0]), len(story.steps)
+    story.run(1.0, each=lambda s: still(s) or s.teleop("right_arm", away))
+    moved = np.array([s.command.values[7:13] for s in story.steps[first - 1 :]])
+    assert np.abs(np.diff(moved, axis=0)).max() / story.period == pytest.approx(0.2 * 2.5, rel=0.01)
+    story.run(1.5, each=lambda s: still(s) or s.teleop("right_arm", away))
+    np.testing.assert_allclose(story.values[7:13], away, atol=1e-3)
 
 
 def test_a_fast_hand_is_followed_although_the_robot_lags_behind_it(teleoperated):

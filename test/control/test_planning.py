@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from story import Story
 
 from pi0_ros.control import Chunk, planning
 from pi0_ros.control.plan_cover import standing_time
-from pi0_ros.control.planning import Situation, Timetable, due
+from pi0_ros.control.planning import Situation, Timetable, behind, due, prefix
 
 TABLE = Timetable(replan=0.4, idle=1.0, margin=0.1)
 
@@ -122,3 +123,40 @@ def test_what_is_kept_rests_where_the_plan_ends_and_a_base_stands():
     kept = planning.stay(running(), 60.0, np.array([False, True]))
     assert kept.start == 60.0 and kept.values.shape == (6, 2)
     np.testing.assert_allclose(kept.values, [[1.0, 0.0]] * 6)
+
+
+RAMP = Chunk(100.0, 0.1, ("a", "b"), np.outer(np.arange(16), [0.1, -0.03]), 1, 7, "policy")
+
+
+@pytest.mark.parametrize(("left", "first"), [(1.0, 0.55), (1.2, 0.35), (0.9, 0.65)])
+def test_the_next_plan_is_told_the_rows_that_are_executed_and_not_those_that_were_to_be(left, first):
+    """The plan ends at 101.5, so at 100.5 a second of it should be left; row k is for 100 + 0.1 k."""
+    now = Situation(0.0, "autonomy", 7, 1, left, 100.5)
+    rest = prefix(RAMP, 100.55, 0.1, 16, 0.12, 0.4, True, behind(RAMP, now))
+    assert rest.values[0] == pytest.approx([first, -0.3 * first]) and rest.values[1] == pytest.approx(
+        [first + 0.1, -0.3 * (first + 0.1)]
+    )
+    assert rest.delay_rows == 2 and len(rest.values) == int((1.5 - first) / 0.1 + 1e-6) + 1
+
+
+def test_a_plan_of_which_nothing_is_left_or_whose_executor_says_no_time_is_told_as_its_rows_say():
+    assert behind(RAMP, Situation(0.0, "autonomy", 7, 1, 0.0, 103.0)) == 0.0
+    assert behind(RAMP, Situation(0.0, "autonomy", 7, 1, 1.2)) == 0.0
+    assert prefix(RAMP, 100.1, 0.1, 16, 0.12, 0.4, True, late=0.2) is None, "the robot has not begun it"
+
+
+def test_in_the_slow_first_second_the_first_row_that_is_told_is_where_the_robot_is():
+    story = Story().run(0.1)
+    assert story.ask("autonomy").ok
+    story.tick()
+    joint, rows = story.robot.index["left_joint1"], np.tile(story.values, (16, 1))
+    rows[:, joint] += 0.15 * np.arange(16)  # 1.5 rad/s, of which 0.5 are allowed
+    chunk = story.chunk(start=story.ros, values=rows, rows=16)
+    assert story.send(chunk).accepted
+    story.run(0.6)
+    now = Situation(story.steady, "autonomy", story.last.epoch, 1, story.last.plan_left, story.ros)
+    assert behind(chunk, now) > 0.3
+    told = prefix(chunk, story.ros, 0.1, 16, 0.05, 0.4, True, behind(chunk, now))
+    assert told.values[0, joint] == pytest.approx(story.values[joint], abs=0.03)
+    on_time = prefix(chunk, story.ros, 0.1, 16, 0.05, 0.4, True)
+    assert on_time.values[0, joint] - story.values[joint] > 0.4

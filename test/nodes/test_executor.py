@@ -125,7 +125,7 @@ def test_an_exception_in_the_core_brakes_and_reset_starts_anew(start, graph):
 
     executor.control.core.step = broken
     person.wait_mode("stopped")
-    assert "broken core" in person.state.reason
+    graph.wait(lambda: "broken core" in person.state.reason, "the reason")
     graph.wait(lambda: not driver.steps("left_arm")[-1].any(), "standstill")
     assert not person.ask("autonomy")[0]
     ok, _ = person.ask("reset")

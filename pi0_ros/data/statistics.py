@@ -69,11 +69,11 @@ class PictureStatistics:
 
     def add(self, picture: NDArray[np.uint8]) -> None:
         """One more picture [H, W, 3]."""
-        longest = max(picture.shape[:2])
-        step = longest // THINNED if longest >= LARGE_PICTURE else 1
-        for channel in range(3):
-            levels = picture[::step, ::step, channel].reshape(-1)
-            self.counts[channel] += np.bincount(levels, minlength=256)
+        self.add_levels(levels_of(picture))
+
+    def add_levels(self, counts: NDArray[np.int64]) -> None:
+        """One more picture, of which `levels_of` is known."""
+        self.counts += counts
         self.frames += 1
 
     def result(self) -> Stats:
@@ -81,6 +81,14 @@ class PictureStatistics:
         found = [_level_statistics(counts) for counts in self.counts]
         stacked = {k: np.array([f[k] for f in found]).reshape(3, 1, 1) for k in found[0]}
         return _ordered(stacked, self.frames)
+
+
+def levels_of(picture: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """How many pixels of each channel of a picture [H, W, 3] have each level [3, 256], large pictures thinned out."""
+    longest = max(picture.shape[:2])
+    step = longest // THINNED if longest >= LARGE_PICTURE else 1
+    thin = picture[::step, ::step]
+    return np.stack([np.bincount(thin[..., channel].reshape(-1), minlength=256) for channel in range(3)])
 
 
 def _level_statistics(counts: NDArray[np.int64]) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -59,27 +60,104 @@ class VideoWriter:
             self._container.close()
 
 
-def concatenate(parts: Sequence[Path], target: Path, fps: int) -> None:
-    """Put videos of one encoder and rate behind one another, frame n of all at n / fps seconds."""
+class StreamEncoder:
+    """Encodes pictures one by one into a raw H.264 stream: every `add` gives the bytes of its picture.
+
+    The stream can be cut behind any picture, and begins anew at every key frame, whose bytes say how it is encoded.
+    """
+
+    def __init__(self, fps: int, shape: Sequence[int]) -> None:
+        """shape: height, width, 3; height and width even."""
+        self._context: Any = av.CodecContext.create(ENCODER, "w")
+        self._context.width, self._context.height, self._context.pix_fmt = int(shape[1]), int(shape[0]), PIXELS
+        self._context.time_base, self._context.framerate = Fraction(1, fps), fps
+        self._context.options, self._context.thread_count = OPTIONS, 1
+        self._fps, self._frames = fps, 0
+
+    def add(self, picture: Picture) -> bytes:
+        """The bytes of the next picture, uint8 [H, W, 3] RGB."""
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), "rgb24")
+        frame.pts, frame.time_base = self._frames, Fraction(1, self._fps)
+        self._frames += 1
+        return b"".join(bytes(packet) for packet in self._context.encode(frame))
+
+
+@dataclass(frozen=True)
+class Part:
+    """Pictures `start` .. `start + frames - 1` of a video file; `start` is a key frame."""
+
+    file: Path
+    frames: int
+    start: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self.file.stat().st_size
+
+
+def concatenate(parts: Sequence[Part], target: Path, fps: int | float) -> None:
+    """Put pictures of one encoder behind one another without encoding them again, picture n of all at n / fps seconds.
+
+    Packets stand in the order of their pictures in all videos that are written here (no B-frames); others keep the
+    distances of their time stamps. Raises DataError where a file has fewer pictures.
+    """
+    rate = Fraction(fps).limit_denominator(100_000)
     with av.open(str(target), "w") as out:
         stream, frames = None, 0
         for part in parts:
-            with av.open(str(part)) as source:
+            places, _ = _order(part.file, rate)
+            inside = [part.start <= place < part.start + part.frames for place in places]
+            if sum(inside) != part.frames:
+                raise DataError(f"{part.file}: has {len(places)} pictures, and not the {part.start + part.frames} needed")
+            with _opened(part.file, rate) as source:
                 track = source.streams.video[0]
                 stream = stream or out.add_stream_from_template(track, opaque=True)
-                tick = round(1 / (fps * track.time_base))
                 count = 0
-                for packet in source.demux(track):
-                    if packet.dts is None:
+                for place, wanted, packet in zip(places, inside, _packets(source, track), strict=True):
+                    if not wanted:
                         continue
-                    packet.pts, packet.dts = packet.pts + frames * tick, packet.dts + frames * tick
+                    shown = place - part.start
+                    packet.time_base = 1 / rate
+                    packet.pts, packet.dts, packet.duration = frames + shown, frames + min(count, shown), 1
                     packet.stream = stream
                     out.mux(packet)
                     count += 1
-                frames += count
+                frames += part.frames
 
 
-def describe(shape: Sequence[int], fps: int) -> dict[str, Any]:
+def _opened(file: Path, rate: Fraction) -> Any:
+    """A video file; a raw stream is read at `rate`."""
+    if file.suffix == ".h264":
+        return av.open(str(file), format="h264", options={"framerate": str(rate)})
+    return av.open(str(file))
+
+
+def _packets(source: Any, track: Any) -> Iterator[Any]:
+    """The packets of a video; the empty one that ends it is left out."""
+    return (packet for packet in source.demux(track) if packet.size)
+
+
+def _order(file: Path, rate: Fraction) -> tuple[list[int], list[bool]]:
+    """Which picture of a file, by its time, each packet holds, and whether it is a key frame."""
+    with _opened(file, rate) as source:
+        found = [(packet.pts, packet.is_keyframe) for packet in _packets(source, source.streams.video[0])]
+    times, keys = [pts for pts, _ in found], [key for _, key in found]
+    if None in times or times == sorted(times):
+        return list(range(len(found))), keys
+    places = [0] * len(found)
+    for place, packet in enumerate(sorted(range(len(found)), key=times.__getitem__)):
+        places[packet] = place
+    return places, keys
+
+
+def key_pictures(file: Path) -> set[int]:
+    """The numbers of the pictures of a video at which it may be cut."""
+    places, keys = _order(file, Fraction(30))
+    return {place for place, key in zip(places, keys, strict=True) if key}
+
+
+def describe(shape: Sequence[int], fps: int | float) -> dict[str, Any]:
     """The "info" of a video feature in info.json."""
     return {
         "video.height": int(shape[0]),

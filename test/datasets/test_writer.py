@@ -163,29 +163,34 @@ def test_a_writer_that_vanishes_leaves_its_episodes_readable(tmp_path):
 
 
 @pytest.mark.parametrize("broken", ["_save_video", "_save_data", "_save_meta", "_write_info"])
-def test_an_episode_that_cannot_be_written_whole_does_not_count(tmp_path, monkeypatch, broken):
+def test_an_episode_that_cannot_be_written_whole_does_not_count_and_can_be_saved_later(tmp_path, monkeypatch, broken):
     features = {**NUMBERS, "observation.images.eye": PICTURE}
     writer = DatasetWriter(tmp_path / "set", 10, features)
     for i in range(3):
         writer.add_frame(seen(i))
     writer.save_episode()
-    whole = getattr(writer, broken)
+    whole = getattr(writer.files, broken)
 
     def full(*args):
         if broken != "_write_info":
             whole(*args)
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(writer, broken, full)
-    writer.add_frame(seen(3))
+    monkeypatch.setattr(writer.files, broken, full)
+    for i in (3, 4):
+        writer.add_frame(seen(i))
     with pytest.raises(OSError, match="No space"):
         writer.save_episode()
-    with pytest.raises(DataError, match="new folder"):
-        writer.save_episode()
-    writer.close()
     read = Dataset(tmp_path / "set")
     assert len(read) == 3 and read.column("count").tolist() == [0, 1, 2]
     assert abs(int(read.picture("eye", 2).mean()) - level(2)) <= 3
+    monkeypatch.setattr(writer.files, broken, whole)
+    assert writer.save_episode() == 1
+    read = Dataset(tmp_path / "set")
+    assert read.column("count").tolist() == [0, 1, 2, 3, 4]
+    assert [abs(int(read.picture("eye", i).mean()) - level(i)) <= 3 for i in range(5)] == [True] * 5
+    rows = [n for f in (tmp_path / "set/data").rglob("*.parquet") for n in pq.read_table(f)["count"].to_pylist()]
+    assert sorted(rows) == [0, 1, 2, 3, 4]  # LeRobot reads every row of every file
 
 
 def test_joined_videos_keep_an_even_rate_and_frequent_key_frames(copied):

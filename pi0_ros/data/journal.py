@@ -1,0 +1,153 @@
+"""An episode while it is recorded: files that only grow, so that whatever ends the process, what was written counts.
+
+`header.json` says what the episode is of, `rows.jsonl` has a line a frame with the number of bytes of its pictures, and
+`<feature>.h264` has the pictures. A frame counts where its line is whole and its pictures' bytes are there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pi0_ros.data.errors import DataError
+from pi0_ros.data.features import Features, columns_of, video_keys
+from pi0_ros.data.tables import read_json, write_json
+
+HEADER, ROWS, END = "header.json", "rows.jsonl", "end.json"
+
+
+@dataclass(frozen=True)
+class EncodedFrame:
+    """A frame whose pictures are encoded. levels: by feature, how many pixels have which level [3, 256]."""
+
+    row: Mapping[str, Any]
+    pictures: Mapping[str, bytes]
+    levels: Mapping[str, np.ndarray]
+
+
+class JournalWriter:
+    """The files of one running episode."""
+
+    def __init__(self, folder: Path, features: Features, fps: int, note: Mapping[str, Any]) -> None:
+        """Begin one in a new folder. `note`: what meta/pi0_episodes.json is to say of the episode. Raises OSError."""
+        folder.mkdir(parents=True)
+        self.folder, self.frames, self.bytes = folder, 0, 0
+        write_json(folder / HEADER, {"features": features, "fps": fps, "note": dict(note)})
+        self._files = {key: (folder / f"{key}.h264").open("ab", buffering=0) for key in video_keys(features)}
+        self._rows = (folder / ROWS).open("ab", buffering=0)
+
+    def add(self, frame: EncodedFrame) -> None:
+        """Append a frame. Raises OSError where the disk is full: then this frame does not count."""
+        for key, file in self._files.items():
+            _write_all(file, frame.pictures[key])
+        row = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in frame.row.items()}
+        line = json.dumps({"row": row, "bytes": {key: len(data) for key, data in frame.pictures.items()}})
+        _write_all(self._rows, f"{line}\n".encode())
+        self.frames += 1
+        self.bytes += len(line) + sum(map(len, frame.pictures.values()))
+
+    def sync(self) -> None:
+        """Have everything on the disk itself, so that a power failure loses nothing of it."""
+        for file in (*self._files.values(), self._rows):
+            if not file.closed:
+                os.fdatasync(file.fileno())
+
+    def close(self) -> None:
+        """No more frames."""
+        for file in (*self._files.values(), self._rows):
+            file.close()
+
+
+def _write_all(file: Any, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
+@dataclass(frozen=True)
+class Journal:
+    """What is whole of a recorded episode: frames with "task", and the videos of their pictures, cut to fit."""
+
+    folder: Path
+    features: Features
+    fps: int
+    note: Mapping[str, Any]
+    rows: tuple[dict[str, Any], ...]
+
+    @property
+    def tasks(self) -> list[str]:
+        """The instruction of each frame."""
+        return [row["task"] for row in self.rows]
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """The rows as arrays [N, ...] by feature."""
+        return columns_of(list(self.rows), self.features)
+
+    def video(self, key: str) -> Path:
+        """The stream of a feature's pictures."""
+        return self.folder / f"{key}.h264"
+
+
+def read_journal(folder: Path) -> Journal:
+    """The whole frames of an episode; what is behind them is cut off. Raises DataError for a folder that holds none."""
+    header = read_json(folder / HEADER)
+    features, left = header["features"], {}
+    for key in video_keys(features):
+        file = folder / f"{key}.h264"
+        left[key] = file.stat().st_size if file.is_file() else 0
+    sizes, rows = dict.fromkeys(left, 0), []
+    for line in _lines(folder / ROWS):
+        if any(sizes[key] + line["bytes"][key] > left[key] for key in left):
+            break
+        sizes = {key: sizes[key] + line["bytes"][key] for key in sizes}
+        rows.append({key: _narrow(value, features.get(key, {})) for key, value in line["row"].items()})
+    for key, size in sizes.items():
+        if left[key] > size:
+            os.truncate(folder / f"{key}.h264", size)
+    note = dict(header.get("note") or {})
+    if (folder / END).is_file():
+        note |= read_json(folder / END)
+    else:
+        note["recovered"] = True
+    return Journal(folder, features, int(header["fps"]), note, tuple(rows))
+
+
+def _narrow(value: Any, feature: Mapping[str, Any]) -> Any:
+    """A value of a row as it takes least memory: numbers as arrays, text as it is."""
+    return value if feature.get("dtype", "string") == "string" else np.array(value, feature["dtype"])
+
+
+def _lines(file: Path) -> list[dict[str, Any]]:
+    """The whole lines of a file of JSON objects."""
+    found = []
+    for line in file.read_bytes().split(b"\n")[:-1] if file.is_file() else ():
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            break
+    return found
+
+
+def end_journal(folder: Path, note: Mapping[str, Any]) -> None:
+    """Note how the episode ended. Raises OSError."""
+    write_json(folder / END, dict(note))
+
+
+def drop_journal(folder: Path) -> None:
+    """Remove an episode's files."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def checked_journal(folder: Path, features: Features, fps: int) -> Journal:
+    """A journal that fits a dataset. Raises DataError where it was of other features."""
+    journal = read_journal(folder)
+    if journal.fps != fps or journal.features != features:
+        raise DataError(f"{folder}: was recorded with other features or another rate than this dataset's")
+    return journal

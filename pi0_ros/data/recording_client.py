@@ -1,0 +1,154 @@
+"""A recorder's end of the process that encodes and writes: it never waits for it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pi0_ros.data.episode_saver import Problem, Saved
+from pi0_ros.data.errors import DataError
+from pi0_ros.data.features import checked_frame, video_keys
+from pi0_ros.data.frame_slots import FrameSlots
+from pi0_ros.data.recording_process import Begin, Close, Discard, Ended, Frame, Freed, Label, RecordingSettings, Report
+
+START = 30.0  # [s] until the process has opened its dataset
+MODULE = "pi0_ros.data.recording_process"
+
+
+class RecordingClient:
+    """Starts the process and sends it frames; what it tells is kept in `report`, `saved`, `problem`."""
+
+    def __init__(self, settings: RecordingSettings, changed: Callable[[], None] = lambda: None) -> None:
+        """`changed` is called, in a thread of this client, whenever something was told.
+
+        Raises DataError where the folder cannot be used.
+        """
+        self.settings, self._changed = settings, changed
+        self._numbers = {k: f for k, f in settings.features.items() if k not in video_keys(settings.features)}
+        self._slots = FrameSlots(settings.features, settings.slots)
+        ours, theirs = socket.socketpair()
+        words = [sys.executable, "-m", MODULE, str(theirs.fileno()), str(self._slots.fd)]
+        with theirs:
+            # In a session of its own: Ctrl-C in a terminal goes to the recorder, which then closes its end.
+            self._process = subprocess.Popen(words, pass_fds=(theirs.fileno(), self._slots.fd), start_new_session=True)
+        self._connection = Connection(ours.detach())
+        self._lock = threading.Lock()
+        self.report, self.problem, self.ended = Report(), "", ""
+        self.saved: list[Saved] = []
+        self._open()
+        self._thread = threading.Thread(target=self._listen, name="recording", daemon=True)
+        self._thread.start()
+
+    def _open(self) -> None:
+        self._connection.send(self.settings)
+        answer: object = None
+        with contextlib.suppress(EOFError, OSError):
+            answer = self._connection.recv() if self._connection.poll(START) else None
+        if not isinstance(answer, Report):
+            self._process.kill()
+            self._process.wait()
+            raise answer if isinstance(answer, DataError) else DataError(f"{self.settings.folder}: the process that writes did not start")
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.poll() is None
+
+    @property
+    def backlog(self) -> int:
+        """Frames on their way to the encoder."""
+        return self._slots.used
+
+    def begin(self, note: Mapping[str, Any]) -> None:
+        """The next frame begins an episode, of which `note` is known."""
+        self.ended = ""
+        self._send(Begin(dict(note)))
+
+    def frame(self, row: Mapping[str, Any], pictures: Mapping[str, NDArray[np.uint8]] | None, write: bool = True) -> bool:
+        """Send a frame (`row` with "task"); None holds the pictures of the one before. False where the encoder is behind.
+
+        Raises DataError where a value does not fit the dataset.
+        """
+        checked = checked_frame(str(self.settings.folder), self._numbers, row)
+        slot = None
+        if pictures is not None:
+            with self._lock:
+                slot = self._slots.put(pictures)
+            if slot is None:
+                return False
+        self._send(Frame(checked, slot, write))
+        return True
+
+    def close_episode(self, note: Mapping[str, Any]) -> None:
+        """The running episode ends and is saved."""
+        self._send(Close(dict(note)))
+
+    def discard(self) -> None:
+        """The running episode is dropped."""
+        self._send(Discard())
+
+    def label(self, label: Mapping[str, Any], episode: int | None = None) -> None:
+        """Add to the note of an episode; None is the newest that has ended."""
+        self._send(Label(dict(label), episode))
+
+    def _send(self, what: object) -> None:
+        try:
+            self._connection.send(what)
+        except OSError:
+            self.problem = "the process that writes has ended; what it had is recovered at the next start"
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                told = self._connection.recv()
+            except (EOFError, OSError):
+                self._changed()
+                return
+            if isinstance(told, Freed):
+                with self._lock:
+                    for slot in told.slots:
+                        self._slots.free(slot)
+            elif isinstance(told, Report):
+                self.report = told
+            elif isinstance(told, Saved):
+                self.saved.append(told)
+            elif isinstance(told, Ended):
+                self.ended = told.why
+            elif isinstance(told, Problem):
+                self.problem = told.text
+            self._changed()
+
+    def close(self, patience: float) -> bool:
+        """Let the process save and end; False where it is still at it after `patience` seconds. It goes on by itself."""
+        with contextlib.suppress(OSError):
+            self._socket_end()
+        try:
+            self._process.wait(patience)
+        except subprocess.TimeoutExpired:
+            return False
+        self._thread.join(1.0)
+        self._connection.close()
+        self._slots.close()
+        return True
+
+    def _socket_end(self) -> None:
+        """Say that nothing more comes, and still hear what is told."""
+        with socket.socket(fileno=self._connection.fileno()) as end:
+            try:
+                end.shutdown(socket.SHUT_WR)
+            finally:
+                end.detach()

@@ -13,6 +13,7 @@ CORE = ["daqp", "numpy>=1.26", "pillow", "pyyaml", "ruckig", "simplejpeg", "xacr
 ROBOT = ["mcap", "mcap-ros2-support", "msgpack", "websockets>=15"]
 LOCAL = ["safetensors", "scipy", "sentencepiece", "tokenizers", "torch>=2.5"]
 RECORD = ["av", "mcap", "mcap-ros2-support", "pyarrow"]
+IMPORT = ["google-crc32c", "h5py", "rosbags"]
 SIM = ["mujoco"]
 PLOT = ["matplotlib"]
 JAX = ["tensorstore"]
@@ -50,6 +51,7 @@ setup(
         "robot": ROBOT,
         "local": LOCAL,
         "record": RECORD,
+        "import": RECORD + IMPORT,
         "train": TRAIN,
         "sim": SIM,
         "plot": PLOT,
@@ -57,7 +59,7 @@ setup(
         "onnx": ONNX,
         "gpu": ["onnxruntime-gpu"],
         "docs": DOCS,
-        "test": TEST + ROBOT + TRAIN + JAX + ONNX,
+        "test": TEST + IMPORT + ROBOT + TRAIN + JAX + ONNX,
     },
     entry_points={"console_scripts": ["pi0 = pi0_ros.cli:main"]},
 )

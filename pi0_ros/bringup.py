@@ -59,6 +59,8 @@ ARGUMENTS = (
     Argument("task", "", "what to do, in words; empty: wait for one on the topic task"),
     Argument("policy", "local", "local: plan on this computer; none: somebody else publishes action_chunk", ("local", "none")),
     Argument("high_level", "true", "let the network choose subtasks; otherwise the task itself is the prompt", BOOLEANS),
+    Argument("record", "", "folder of a dataset to record into: a new one, or one that goes on; empty: nothing is recorded"),
+    Argument("record_mode", "everything", "what is recorded: everything between recorder/start and stop, what a person corrects, or what the policy drives", ("everything", "corrections", "policy")),
     Argument("namespace", "", "put all nodes and topics under this name"),
     Argument("use_sim_time", "false", "take the time from /clock; the simulated robot publishes it then", BOOLEANS),
     Argument("respawn", "false", "start policy and high level again when they end; the executor never", BOOLEANS),
@@ -86,7 +88,7 @@ class Node:
 
 
 REQUIRED = ("sim_robot", "executor")
-RESPAWNED = ("policy", "brain")
+RESPAWNED = ("policy", "brain", "recorder")
 """What may be started again by itself: it moves nothing, and autonomy has to be asked for anew."""
 SIMULATED = {"robot": "mobile_bimanual", "checkpoint": "pi05_reach_tiny"}
 """Robot and checkpoint of a simulation that names none. A robot of metal has no default."""
@@ -167,6 +169,7 @@ def nodes(given: Mapping[str, str]) -> tuple[Node, ...]:
         # One process for the two that share the weights.
         (local and thinking, "brain", {**planning, "prompt": "subtask", **managed}),
         (local and not thinking, "policy", {**planning, "prompt": "task", **managed}),
+        (bool(values["record"]), "recorder", {**recording(values, chosen, simulated), **managed}),
         (bool(values["task"]), "task_source", {"task": values["task"], **switches}),
     ]
     place = {"namespace": namespace, "log_level": values["log_level"], "params_file": params_file}
@@ -181,6 +184,18 @@ def nodes(given: Mapping[str, str]) -> tuple[Node, ...]:
         for wanted, executable, parameters in listed
         if wanted
     )
+
+
+def recording(
+    values: Mapping[str, str], chosen: Mapping[str, str], simulated: bool
+) -> dict[str, bool | int | float | str]:
+    """Parameters of the recorder."""
+    found: dict[str, bool | int | float | str] = {
+        **chosen,
+        "folder": str(Path(values["record"]).expanduser().absolute()),
+        "mode": values["record_mode"],
+    }
+    return {**found, "picture_frozen": 0.0} if simulated else found
 
 
 def has_high_level(values: Mapping[str, str], checkpoint: str) -> bool:
@@ -210,6 +225,8 @@ def summary(given: Mapping[str, str]) -> str:
     else:
         parts.append("no policy of its own")
     parts.append(f"task {values['task']!r}" if values["task"] else "task from the topic")
+    if values["record"]:
+        parts.append(f"recording {values['record_mode']} into {values['record']}")
     parts.append(f"parameters of {file}" if file else "no parameter file")
     return ", ".join(parts)
 

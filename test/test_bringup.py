@@ -19,6 +19,7 @@ SETTINGS = (
     OURS,
     {"sim": "true", "task": "touch every block"},
     {"policy": "none", "robot": "aloha"},
+    {**OURS, "record": "somewhere", "record_mode": "policy"},
     {**OURS, "device": "cuda:1", "respawn": "true"},
     {
         **OURS,
@@ -51,6 +52,16 @@ def test_simulation_adds_the_robot_and_a_task_adds_who_says_it():
 
 def test_without_a_policy_of_its_own_only_the_executor_runs():
     assert executables(policy="none", high_level="true") == ["executor"]
+
+
+def test_a_folder_to_record_into_adds_the_recorder_with_robot_checkpoint_and_mode(tmp_path):
+    listed = bringup.nodes({**OURS, "record": str(tmp_path / "set"), "record_mode": "corrections"})
+    recorder = next(node for node in listed if node.executable == "recorder")
+    wanted = {"robot": "aloha", "checkpoint": "/data/mine", "folder": str(tmp_path / "set"), "mode": "corrections"}
+    assert wanted.items() <= recorder.parameters.items() and not recorder.required
+    assert "picture_frozen" not in recorder.parameters
+    simulated = bringup.nodes({"sim": "true", "record": "set"})[-1].parameters
+    assert simulated["picture_frozen"] == 0.0 and simulated["folder"].endswith("/set")
 
 
 def test_without_a_high_level_the_task_itself_is_the_prompt():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -10,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.layout import Episode, Layout, behind, read_layout
 from pi0_ros.data.rows import Rows, read_rows
 from pi0_ros.data.stills import Stills
+from pi0_ros.data.tables import read_table
 from pi0_ros.data.video import TOLERANCE, Picture, VideoReader
 from pi0_ros.data.writer import DatasetWriter, FileLimits
 
@@ -177,6 +180,15 @@ class Dataset:
             raise DataError(f"{self.folder}: deltas of {key!r} fall between frames; give multiples of 1/{self.fps} s")
         return steps
 
+    def rows_of(self, frames: Sequence[int] | NDArray) -> pa.Table:
+        """The rows of these frames as they stand in the files, pictures that lie in tables among them."""
+        wanted = np.asarray(frames, np.int64)
+        numbers, parts = self._rows.file[wanted], []
+        for start, stop in _runs(numbers):
+            table = read_table(self._rows.files[int(numbers[start])])
+            parts.append(table.take(pa.array(self._rows.place[wanted[start:stop]])))
+        return pa.concat_tables(parts, promote_options="permissive")
+
     @property
     def broken(self) -> NDArray[np.bool_]:
         """[N] True where the next frame of the episode does not follow one period later: a hole in time."""
@@ -196,6 +208,12 @@ class Dataset:
                 f"{'s are' if len(rows.problems) > 1 else ' is'} so. --skip-bad leaves them out"
             )
         return rows
+
+
+def _runs(numbers: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """First and behind-last position of each stretch of equal numbers."""
+    cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
+    return list(itertools.pairwise(cuts))
 
 
 def without_bad(layout: Layout) -> tuple[Layout, tuple[str, ...]]:

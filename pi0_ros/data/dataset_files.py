@@ -99,7 +99,12 @@ class DatasetFiles:
     """One dataset folder that episodes are put into, one after the other."""
 
     def __init__(
-        self, folder: Path, fps: int | float, features: Features, robot_type: str = "unknown", limits: FileLimits | None = None
+        self,
+        folder: Path,
+        fps: float,
+        features: Features,
+        robot_type: str = "unknown",
+        limits: FileLimits | None = None,
     ) -> None:
         """`features`: as `with_standard` gives them, or as an info.json has them. A new folder is begun; a dataset of the
         same features and rate goes on.
@@ -127,7 +132,9 @@ class DatasetFiles:
         """Take up a dataset where its info.json says that it ends. Raises DataError for another kind of dataset."""
         info = checked_info(self.folder / INFO)
         if info.get("codebase_version") != VERSION:
-            raise DataError(f"{self.folder / INFO}: version {info.get('codebase_version')!r} cannot go on; give a new folder")
+            raise DataError(
+                f"{self.folder / INFO}: version {info.get('codebase_version')!r} cannot go on; give a new folder"
+            )
         differs = difference(self.features, info["features"])
         if differs or float(info["fps"]) != float(self.fps):
             what = differs or f"fps is {self.fps}, and {info['fps']} in the dataset"
@@ -181,7 +188,9 @@ class DatasetFiles:
             table = read_table(file, columns)
             for key in self._videos_of:
                 pairs = (table.column(f"videos/{key}/{name}").to_pylist() for name in ("chunk_index", "file_index"))
-                used |= {VIDEO_PATH.format(video_key=key, chunk_index=c, file_index=f) for c, f in zip(*pairs, strict=True)}
+                used |= {
+                    VIDEO_PATH.format(video_key=key, chunk_index=c, file_index=f) for c, f in zip(*pairs, strict=True)
+                }
         return used
 
     # --- one more episode ---

@@ -99,7 +99,9 @@ class EpisodeSaver:
         try:
             job()
         except OSError as error:
-            self._tell(Problem(f"an episode is not in the dataset yet: {error.strerror or error}; it is kept and tried again"))
+            self._tell(
+                Problem(f"an episode is not in the dataset yet: {error.strerror or error}; it is kept and tried again")
+            )
             return False
         except Exception as error:  # noqa: BLE001 - one odd episode must not keep the next ones from being saved
             self._next = self._files.episodes + self._jobs.qsize()

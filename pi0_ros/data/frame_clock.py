@@ -17,8 +17,8 @@ class FrameClock:
 
     @property
     def begun(self) -> bool:
-        """Whether there is a first frame, so that the times of the next ones are fixed."""
-        return self.frames > 0
+        """Whether the time of the first frame is fixed, and with it those of the next ones."""
+        return math.isfinite(self._begin)
 
     @property
     def moment(self) -> float:

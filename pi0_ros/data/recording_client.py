@@ -21,7 +21,7 @@ from pi0_ros.data.frame_slots import FrameSlots
 from pi0_ros.data.recording_process import Begin, Close, Discard, Ended, Frame, Freed, Label, RecordingSettings, Report
 
 START = 30.0  # [s] until the process has opened its dataset
-MODULE = "pi0_ros.data.recording_process"
+MODULE = "pi0_ros.data.recording_program"
 
 
 class RecordingClient:
@@ -56,7 +56,11 @@ class RecordingClient:
         if not isinstance(answer, Report):
             self._process.kill()
             self._process.wait()
-            raise answer if isinstance(answer, DataError) else DataError(f"{self.settings.folder}: the process that writes did not start")
+            raise (
+                answer
+                if isinstance(answer, DataError)
+                else DataError(f"{self.settings.folder}: the process that writes did not start")
+            )
 
     @property
     def pid(self) -> int:
@@ -78,7 +82,9 @@ class RecordingClient:
         self.ended = ""
         self._send(Begin(dict(note)))
 
-    def frame(self, row: Mapping[str, Any], pictures: Mapping[str, NDArray[np.uint8]] | None, write: bool = True) -> bool:
+    def frame(
+        self, row: Mapping[str, Any], pictures: Mapping[str, NDArray[np.uint8]] | None, write: bool = True
+    ) -> bool:
         """Send a frame (`row` with "task"); None holds the pictures of the one before. False where the encoder is behind.
 
         Raises DataError where a value does not fit the dataset.

@@ -1,4 +1,4 @@
-"""The process that encodes and writes what a recorder records: `python -m pi0_ros.data.recording_process`.
+"""The process that encodes and writes what a recorder records: `python -m pi0_ros.data.recording_program`.
 
 It gets frames through shared memory and requests through a socket, and tells what became of them. Where the recorder ends,
 however it ends, the running episode is saved and the process goes. Signals do not end it: it has something to finish.
@@ -11,7 +11,6 @@ import os
 import shutil
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -246,7 +245,7 @@ def _memory() -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """`recording_process SOCKET MEMORY`: descriptors that were inherited; the settings come through the socket."""
+    """`recording_program SOCKET MEMORY`: descriptors that were inherited; the settings come through the socket."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(OSError):
@@ -262,10 +261,3 @@ def main(arguments: list[str]) -> int:
     connection.send(Report())
     process.run()
     return 0
-
-
-if __name__ == "__main__":
-    # Under its own name, so that what is sent has the same classes on both sides.
-    from pi0_ros.data import recording_process
-
-    sys.exit(recording_process.main(sys.argv[1:]))

@@ -96,7 +96,7 @@ class Part:
         return self.file.stat().st_size
 
 
-def concatenate(parts: Sequence[Part], target: Path, fps: int | float) -> None:
+def concatenate(parts: Sequence[Part], target: Path, fps: float) -> None:
     """Put pictures of one encoder behind one another without encoding them again, picture n of all at n / fps seconds.
 
     Packets stand in the order of their pictures in all videos that are written here (no B-frames); others keep the
@@ -109,7 +109,9 @@ def concatenate(parts: Sequence[Part], target: Path, fps: int | float) -> None:
             places, _ = _order(part.file, rate)
             inside = [part.start <= place < part.start + part.frames for place in places]
             if sum(inside) != part.frames:
-                raise DataError(f"{part.file}: has {len(places)} pictures, and not the {part.start + part.frames} needed")
+                raise DataError(
+                    f"{part.file}: has {len(places)} pictures, and not the {part.start + part.frames} needed"
+                )
             with _opened(part.file, rate) as source:
                 track = source.streams.video[0]
                 stream = stream or out.add_stream_from_template(track, opaque=True)
@@ -157,7 +159,7 @@ def key_pictures(file: Path) -> set[int]:
     return {place for place, key in zip(places, keys, strict=True) if key}
 
 
-def describe(shape: Sequence[int], fps: int | float) -> dict[str, Any]:
+def describe(shape: Sequence[int], fps: float) -> dict[str, Any]:
     """The "info" of a video feature in info.json."""
     return {
         "video.height": int(shape[0]),

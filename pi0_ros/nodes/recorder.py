@@ -1,67 +1,43 @@
 """recorder: writes what happened, with who was driving, as a LeRobot dataset that `pi0 train` reads.
 
-`~/start` begins an episode, `~/stop` keeps it, `~/discard` drops it. Frames are taken at a fixed rate: the newest
-synchronised observation, the command that the executor sent, the words that were followed, and the mode.
+`~/start` begins an episode, `~/stop` keeps it (`~/success` and `~/failure` say how it went), `~/discard` drops it; `~/score`
+and `~/note` say more about it. Frames are of fixed times: what was seen and measured then, as the policy has it, the command
+that the executor sent, the words that were followed, and who drove. A process of its own encodes and writes them.
 """
 
 from __future__ import annotations
 
+import json
 import threading
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from std_msgs.msg import String
+from std_msgs.msg import Float32, String
 from std_srvs.srv import Trigger
 
-from pi0_ros.data.episodes import EpisodeRecording, next_folder
+from pi0_ros.data.episode_log import checked_label
 from pi0_ros.data.errors import DataError
+from pi0_ros.data.frame_selection import RecordMode
 from pi0_ros.msg import ExecutorState
-from pi0_ros.robot import Robot, RobotError, load_robot
+from pi0_ros.policy.errors import PolicyError
+from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.ros.any_publisher import subscribe_to_any
 from pi0_ros.ros.bounded import listen
-from pi0_ros.ros.conversions import MODE_NAMES
-from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Health
+from pi0_ros.ros.diagnostics import Health
+from pi0_ros.ros.frame_source import TOPICS, FrameSource
 from pi0_ros.ros.lifecycle import ManagedNode
 from pi0_ros.ros.loop import Loop, give_way
 from pi0_ros.ros.parameters import Parameter, ParameterError
-from pi0_ros.ros.prompt_source import OVERRIDE, one_line
-from pi0_ros.ros.qos import RELIABLE
+from pi0_ros.ros.qos import LATCHED, READ, RELIABLE
+from pi0_ros.ros.recording_health import health, values
+from pi0_ros.ros.recording_opening import RecordingOpening, adapter_for, check_writable, note_of, rows_a_second
+from pi0_ros.ros.recording_session import OnGap, RecordingSession, SessionSettings
 from pi0_ros.ros.run import run
-from pi0_ros.ros.senses import PICTURE_FROZEN, Senses, View
+from pi0_ros.ros.senses import PICTURE_FROZEN, Senses
 
-COMMAND_MAX_AGE = 0.5
-
-
-def features(robot: Robot, shapes: dict[str, tuple[int, int, int]]) -> dict[str, dict[str, Any]]:
-    """Features of the dataset for pictures of these shapes [H, W, 3] by camera."""
-    names = list(robot.channel_names)
-    state = [*names, *robot.state_joints]
-    vector = {"dtype": "float32", "shape": (len(names),), "names": names}
-    video = {"dtype": "video", "names": ["height", "width", "channels"]}
-    return {
-        **{f"observation.images.{camera}": {**video, "shape": shape} for camera, shape in shapes.items()},
-        "observation.state": {"dtype": "float32", "shape": (len(state),), "names": state},
-        "action": dict(vector),
-        "driver": {"dtype": "string", "shape": (1,), "names": None},
-        "high_level_task": {"dtype": "string", "shape": (1,), "names": None},
-        "high_level_target": {"dtype": "string", "shape": (1,), "names": None},
-    }
-
-
-def frame(robot: Robot, view: View, state: ExecutorState, task: str, subtask: str) -> dict[str, Any]:
-    """One row: what was seen and measured, what was commanded, by whom, and the words."""
-    command = dict(zip(state.channels, state.command, strict=True))
-    return {
-        **{f"observation.images.{camera}": picture for camera, picture in view.pictures.items()},
-        "observation.state": np.array([view.state[n] for n in (*robot.channel_names, *robot.state_joints)], np.float32),
-        "action": np.array([command[n] for n in robot.channel_names], np.float32),
-        "driver": MODE_NAMES[state.mode],
-        "high_level_task": task,
-        "high_level_target": subtask,
-        "task": subtask or task,
-    }
+REQUESTS = ("start", "stop", "success", "failure", "discard")
+GOODBYE = 1.0
+"""Seconds that a clean-up waits for what is being saved; it is saved all the same."""
 
 
 class RecorderNode(ManagedNode):
@@ -69,48 +45,69 @@ class RecorderNode(ManagedNode):
 
     table = (
         Parameter("robot", "", "robot YAML: a file, or a name under config/robots", required=True),
-        Parameter("folder", "", "new folder for the dataset", required=True),
+        Parameter("folder", "", "folder of the dataset: a new one, or one that goes on", required=True),
+        Parameter("checkpoint", "", "checkpoint whose policy drives: it is noted, and says the rate of its rows"),
+        Parameter("adapter", "", "policy YAML in place of the checkpoint's own"),
         PICTURE_FROZEN,
-        Parameter("fps", 10, "frames a second", low=1, high=100),
+        Parameter("fps", 0, "frames a second; 0: as many as the policy has rows, else 10", low=0, high=100),
+        Parameter("mode", "everything", "what is recorded, by who drives", choices=tuple(RecordMode)),
+        Parameter("before", 2.0, "seconds before a correction that are recorded too", low=0.0, high=30.0),
+        Parameter(
+            "on_gap", "split", "more than one missing frame ends an episode: split begins another", choices=tuple(OnGap)
+        ),
+        Parameter("min_free", 500, "megabytes of the disk that are left alone", low=1, high=10_000_000),
+        Parameter("begin", False, "record at once, without being asked to start"),
     )
-    expected = (ParameterError, RobotError, DataError)
+    expected = (ParameterError, RobotError, DataError, PolicyError)
 
     def __init__(self, name: str = "recorder", **kwargs: object) -> None:
         super().__init__(name, **kwargs)
         self.senses: Senses | None = None
-        self._episodes: EpisodeRecording | None = None
-        self._datasets: set[Path] = set()
+        self.session: RecordingSession | None = None
         self._loop: Loop | None = None
-        for request in ("start", "stop", "discard"):  # answered in every state: nobody waits for a service in vain
+        self._lock = threading.Lock()
+        for request in REQUESTS:  # answered in every state: nobody waits for a service in vain
             self.create_service(Trigger, f"~/{request}", partial(self._on_request, request))
 
     def setup(self) -> None:
-        """Subscribe; the dataset is begun with the first frame, whose pictures say how large they are."""
+        """Subscribe, and open the dataset as far as it is known; a new one waits for the size of the pictures."""
         self.robot = load_robot(self.values.robot)
-        self._lock = threading.Lock()
-        self._episodes = self._new_dataset()
-        self._state, self._state_heard, self._why = None, 0.0, ""
-        self._said: dict[str, str] = {}
+        adapter = adapter_for(self.values.checkpoint, self.values.adapter)
+        self._folder = Path(self.values.folder).expanduser()
+        self._fps = self.values.fps or rows_a_second(adapter)
         self.senses = Senses(self, self.robot, self.clocks, self.values.picture_frozen)
-        self.own(listen(self, ExecutorState, "executor_state", self._on_state, RELIABLE))
-        for topic in ("task", "subtask", OVERRIDE):
+        self.source = FrameSource(self.robot, self.senses, self.clocks)
+        lead, free = round(self.values.before * self._fps), self.values.min_free * 10**6
+        self._opening = RecordingOpening(self._folder, self._fps, self.robot, self.source.sizes, lead, free)
+        note = note_of(self.robot, self.values.checkpoint, adapter, self.values.mode)
+        settings = SessionSettings(self._fps, RecordMode(self.values.mode), OnGap(self.values.on_gap), note)
+        self.session = RecordingSession(settings, self.source, lambda text: self.get_logger().warning(text))
+        self._problem = ""
+        self._offer()
+
+    def _offer(self) -> None:
+        """The topics of the node."""
+        self.own(listen(self, ExecutorState, "executor_state", self.source.hear_state, READ))
+        for topic in TOPICS:
             for subscription in subscribe_to_any(self, String, topic, partial(self._on_words, topic)):
                 self.own(subscription)
+        self.own(listen(self, String, "~/note", lambda m: self._on_label(note=m.data), RELIABLE))
+        self.own(listen(self, Float32, "~/score", lambda m: self._on_label(score=float(m.data)), RELIABLE))
+        self._state = self.own(self.create_publisher(String, "~/state", LATCHED))
+        self._told = ""
 
-    def _new_dataset(self) -> EpisodeRecording:
-        folder = Path(self.values.folder).expanduser()
-        if folder in self._datasets:  # ours, of an earlier life
-            folder = next_folder(folder)
-            self.get_logger().info(f"the dataset goes on in {folder}")
-        if folder.exists() and any(folder.iterdir()):
-            raise DataError(f"{folder}: is not empty; give a new folder")
-        return EpisodeRecording(folder, self.values.fps, partial(features, self.robot), self.robot.name)
+    def _on_words(self, topic: str, message: String) -> None:
+        self.source.hear_words(topic, message.data)
 
     def start(self) -> None:
-        """Begin to take frames; they are kept only between `~/start` and `~/stop`."""
-        self._episodes.check_writable()
+        """Begin to look for frames; they are kept only while an episode is recorded."""
+        check_writable(self._folder)
+        if self._opening.known and self.session.client is None:
+            self._open()  # refuse here what cannot go on
         give_way()
-        self._loop = Loop(1.0 / self.values.fps, self._take, self._failed, name="frames")
+        if self.values.begin or self.values.mode != RecordMode.EVERYTHING:
+            self.session.start()
+        self._loop = Loop(1.0 / self._fps, self._work, self._failed, name="frames")
         self._loop.start()
 
     def halt(self) -> None:
@@ -119,100 +116,102 @@ class RecorderNode(ManagedNode):
             self._loop.stop()
             self._loop = None
         with self._lock:
-            if self._episodes.frames:
-                self._keep()
+            if self.session.recording:
+                try:
+                    self.get_logger().info(self.session.stop())
+                except DataError as nothing:
+                    self.get_logger().info(str(nothing))
 
     def teardown(self) -> None:
-        """Let go of the dataset and of the subscriptions."""
-        if self._episodes is not None:
-            if self._episodes.begun:
-                self._datasets.add(Path(self.values.folder).expanduser())
-            self._episodes.close()
-            self._episodes = None
+        """Let go of the dataset and of the subscriptions. What is not saved yet is saved by the process that writes."""
+        if self.session is not None and self.session.client is not None:
+            if not self.session.client.close(GOODBYE):
+                self.get_logger().info(f"{self._folder}: is still being written, by process {self.session.client.pid}")
+            self.session.client = None
+        self.session = None
         if self.senses is not None:
             self.senses.close()
             self.senses = None
 
-    def _on_state(self, message: ExecutorState) -> None:
-        self._state, self._state_heard = message, self.clocks.steady()
-        self.senses.hear_command(message)
-
-    def _on_words(self, name: str, message: String) -> None:
-        self._said[name] = one_line(message.data)
-
-    @property
-    def _task(self) -> str:
-        return self._said.get("task", "")
-
-    @property
-    def _subtask(self) -> str:
-        return self._said.get(OVERRIDE, "") or self._said.get("subtask", "")
+    # --- requests ---
 
     def _on_request(self, request: str, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if not self.active:
             response.success, response.message = False, "the recorder is not active"
             return response
-        answers = {"start": self._episodes.start, "stop": self._keep, "discard": self._episodes.discard}
         with self._lock:
             try:
-                response.success, response.message = True, answers[request]()
+                response.success, response.message = True, self._answer(request)
             except DataError as error:
                 response.success, response.message = False, str(error)
+        self._tell()
         return response
 
-    def _keep(self) -> str:
-        return self._episodes.keep(self._why)
+    def _answer(self, request: str) -> str:
+        """Do what is asked for; what is told about it. Raises DataError."""
+        session = self.session
+        if request in ("start", "stop", "discard"):
+            return {"start": session.start, "stop": session.stop, "discard": session.discard}[request]()
+        label = checked_label(outcome=request)
+        return session.stop(label) if session.recording else session.label(label)
 
-    def _take(self, deadline: float, late: float) -> None:
-        if not self._episodes.recording:
-            return
-        view, state = self.senses.view(c.name for c in self.robot.cameras), self._state
-        why = self._objection(view)
+    def _on_label(self, **label: object) -> None:
         with self._lock:
-            if not self._episodes.recording:
-                return
-            self._why = why or self._episodes.take(frame(self.robot, view, state, self._task, self._subtask))
-            self._episodes.skipped += bool(self._why)
+            try:
+                self.get_logger().info(self.session.label(checked_label(**label)))
+            except DataError as error:
+                self.get_logger().warning(str(error))
 
-    def _objection(self, view: View) -> str:
-        """Why there is no frame to take now, "" where there is."""
-        if view.missing:
-            return "; ".join(view.missing)
-        if self._state is None or self.clocks.steady() - self._state_heard > COMMAND_MAX_AGE:
-            return "no executor_state"
-        if not np.all(np.isfinite(self._state.command)):
-            return "the executor has commanded nothing yet"
-        return "" if self._task or self._subtask else "no words on task or subtask say what is being done"
+    # --- work ---
+
+    def _work(self, deadline: float, late: float) -> None:
+        if self.session.client is None:
+            self._open()
+        with self._lock:
+            self.session.tick(self.clocks.ros())
+        self._tell()
+
+    def _open(self) -> None:
+        """Start the process that writes, once the size of the pictures is known."""
+        try:
+            client = self._opening.open(self.clocks.steady())
+        except DataError as error:
+            self._problem = str(error)
+            raise
+        if isinstance(client, str):
+            self.session.why = client
+            return
+        self._problem = ""
+        self.get_logger().info(self._opening.told(client))
+        with self._lock:
+            self.session.attach(client)
 
     def _failed(self, trace: str) -> None:
-        self._why = trace.strip().splitlines()[-1]
-        self.get_logger().error(f"a frame could not be taken:\n{trace}", throttle_duration_sec=5.0)
+        self._problem = trace.strip().splitlines()[-1].removeprefix("pi0_ros.data.errors.DataError: ")
+        self.get_logger().error(f"recording fails:\n{trace}", throttle_duration_sec=5.0)
+
+    # --- what is told ---
+
+    def _tell(self) -> None:
+        """Say on `~/state`, as JSON, what is recorded, where that has changed."""
+        session = self.session
+        saved = len(session.client.saved) if session.client is not None else 0
+        told = {"recording": session.recording, "folder": str(self._folder), "episodes": session.episode}
+        text = json.dumps({**told, "saved": saved, "mode": self.values.mode, "why": session.why})
+        if text != self._told:
+            self._told = text
+            self._state.publish(String(data=text))
 
     def health(self) -> Health:
-        """Episodes and frames."""
-        kept = self._episodes
-        values = {
-            "recording": kept.recording,
-            "folder": kept.folder,
-            "episodes": kept.episodes,
-            "frames": len(kept.frames),
-            "frames that could not be taken": kept.skipped,
-            **self.senses.values(c.name for c in self.robot.cameras),
-        }
-        if kept.frames and not kept.recording:
-            return Health(
-                ERROR, f"episode {kept.episodes} is not on disk: stop again to save it, or discard it", values
-            )
-        if kept.recording and self._why:
-            return Health(WARN, f"no frame: {self._why}", values)
-        if odd := self.senses.warnings(c.name for c in self.robot.cameras):
-            return Health(WARN, "; ".join(odd), values)
-        return Health(OK, f"recording episode {kept.episodes}" if kept.recording else "ready", values)
+        """Episodes, frames, disk."""
+        cameras = tuple(c.name for c in self.robot.cameras)
+        numbers = {**values(self.session, self._folder), **self.senses.values(cameras)}
+        return health(self.session, self._folder, self._problem, self.senses.warnings(cameras), numbers)
 
 
 def main() -> int:
     """Run the node."""
-    return run(lambda _: [RecorderNode()])
+    return run(RecorderNode)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from bisect import bisect_left
 from collections import deque
@@ -11,6 +12,8 @@ from pi0_ros.robot.measurement import nearest_turn
 
 MAX_SAMPLES = 8192
 """Samples of one number: 4 s at 2 kHz. A faster source is kept for a shorter time."""
+BRIDGE = 0.5
+"""Seconds between two samples up to which what was between them is taken to be on the line between them."""
 MAX_PICTURE_BYTES = 2**27
 """Bytes of the pictures of one camera. A larger stream is kept for a shorter time."""
 
@@ -52,18 +55,28 @@ class Track:
         return True
 
     @property
+    def reached(self) -> float:
+        """The stamp of the newest sample, minus infinity where there is none."""
+        return self._times[-1] if self._times else -math.inf
+
+    @property
     def newest(self) -> float:
         """The newest value, NaN where there is none."""
         return self._values[-1] if self._values else math.nan
 
     def at(self, stamp: float, reach: float) -> float | None:
-        """Value at `stamp`, linear between samples, held up to `reach` seconds beyond the ends."""
+        """Value at `stamp`, linear between samples, held up to `reach` seconds beyond the ends.
+
+        None, too, in an outage of more than BRIDGE seconds, further than `reach` from the samples beside it.
+        """
         times, values = self._times, self._values
         if not times or stamp < times[0] - reach or stamp > times[-1] + reach:
             return None
         k = bisect_left(times, stamp)
         if k == 0 or k == len(times):
             return values[min(k, len(times) - 1)]
+        if times[k] - times[k - 1] > BRIDGE and min(stamp - times[k - 1], times[k] - stamp) > reach:
+            return None
         share = (stamp - times[k - 1]) / (times[k] - times[k - 1])
         return values[k - 1] + share * (values[k] - values[k - 1])
 
@@ -102,9 +115,9 @@ class PictureHistory:
 
     @property
     def period(self) -> float:
-        """Seconds from one picture to the next, on average; 0 where fewer than two are kept."""
-        count = len(self._pictures)
-        return (self._pictures[-1].stamp - self._pictures[0].stamp) / (count - 1) if count > 1 else 0.0
+        """Seconds from one picture to the next, usually (the median: an outage counts little); 0 with fewer than two."""
+        steps = sorted(b.stamp - a.stamp for a, b in itertools.pairwise(self._pictures))
+        return steps[(len(steps) - 1) // 2] if steps else 0.0
 
     def clear(self) -> None:
         """Forget everything."""

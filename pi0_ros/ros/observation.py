@@ -192,14 +192,26 @@ class Synchroniser:
         said = tuple(clock_sentence(t, clock, steady, self._ages[t]) for t, clock in behind.items())
         return said or (self._state.missing_sentence(missing),)
 
+    def reaches(self, moment: float, steady: float, ros: float, cameras: Iterable[str]) -> bool:
+        """Whether every one of the cameras that is fresh, and the state, have come as far as ROS time `moment` [s]."""
+        names = tuple(cameras)
+        stale = self.stale(names, steady, ros)
+        newest = [self._pictures[n].newest for n in names if n not in stale]
+        return all(p is not None and p.stamp >= moment for p in newest) and self._state.reached >= moment
+
     def take(
-        self, steady: float, ros: float, cameras: Iterable[str] | None = None, state: Iterable[str] | None = None
+        self,
+        steady: float,
+        ros: float,
+        cameras: Iterable[str] | None = None,
+        state: Iterable[str] | None = None,
+        moment: float | None = None,
     ) -> Snapshot:
         """The newest synchronised snapshot of the cameras (default: all) at steady time `steady` and ROS time `ros`.
 
-        Its time is the newest at which every fresh camera has a picture; each camera gives the picture nearest to it.
-        A camera that the robot YAML requires must be fresh; others are left out when they are not. `state`: the channels
-        and joints that have to be known (default: all); others are left out where they are not.
+        Its time is the newest at which every fresh camera has a picture, or `moment` [ROS s]; each camera gives the picture
+        nearest to it. A camera that the robot YAML requires must be fresh; others are left out when they are not. `state`:
+        the channels and joints that have to be known (default: all); others are left out where they are not.
         """
         self.watch_clock(steady, ros)
         if self._clock_stands:
@@ -212,7 +224,8 @@ class Synchroniser:
             return Snapshot(missing=tuple(missing or stale.values()))
         if (contradiction := self.contradiction(steady)) is not None:
             return Snapshot(missing=(contradiction.sentence(),))
-        stamp = min((self._pictures[n].newest.stamp for n in fresh), default=ros)  # type: ignore[union-attr]
+        common = min((self._pictures[n].newest.stamp for n in fresh), default=ros)  # type: ignore[union-attr]
+        stamp = common if moment is None else moment
         pictures = {n: self._pictures[n].nearest(stamp) for n in fresh}
         apart = {n: abs(p.stamp - stamp) for n, p in pictures.items() if abs(p.stamp - stamp) > self._skew_limit(n)}
         self.skew = max((abs(p.stamp - stamp) for p in pictures.values()), default=0.0)

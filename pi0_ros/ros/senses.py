@@ -39,12 +39,16 @@ PICTURE_FROZEN = Parameter(
 
 @dataclass(frozen=True)
 class View:
-    """One observation: RGB pictures uint8 [H, W, 3] by camera and state by channel at ROS time `stamp` [s]."""
+    """One observation: RGB pictures uint8 [H, W, 3] by camera and state by channel at ROS time `stamp` [s].
+
+    stamps: when each picture was taken [ROS s].
+    """
 
     stamp: float = 0.0
     pictures: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     state: Mapping[str, float] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    stamps: Mapping[str, float] = field(default_factory=dict)
 
 
 class CameraWatch:
@@ -102,8 +106,14 @@ class Senses:
 
     # --- what is seen ---
 
-    def view(self, cameras: Iterable[str], state: Iterable[str] | None = None) -> View:
-        """The newest observation of these cameras, decoded; or only `missing`, sentences that name what is not there.
+    def reaches(self, moment: float, cameras: Iterable[str]) -> bool:
+        """Whether the pictures of those of the cameras that are fresh, and the state, have come as far as ROS time `moment`."""
+        with self._changed:
+            return self._memory.reaches(moment, self._clocks.steady(), self._clocks.ros(), cameras)
+
+    def view(self, cameras: Iterable[str], state: Iterable[str] | None = None, moment: float | None = None) -> View:
+        """The newest observation of these cameras, or that at ROS time `moment` [s], decoded; or only `missing`, sentences
+        that name what is not there.
 
         `state`: the channels and joints that have to be known; None: all that the robot has.
         """
@@ -115,7 +125,7 @@ class Senses:
             return View(missing=tuple(missing or unusable.values()))
         with self._changed:
             contradiction = self._memory.contradiction(self._clocks.steady())
-            snapshot = self._memory.take(self._clocks.steady(), self._clocks.ros(), fresh, state)
+            snapshot = self._memory.take(self._clocks.steady(), self._clocks.ros(), fresh, state, moment)
             events = self._memory.clock_events()
         for event in events:
             self._node.get_logger().warning(event)
@@ -171,7 +181,10 @@ class Senses:
                 self._on_bad(camera.topic, error)
                 if camera.required:
                     missing.append(f"camera {name} on {camera.topic}: {escape(error)}")
-        return View(missing=tuple(missing)) if missing else View(snapshot.stamp, pictures, snapshot.state)
+        stamps = {name: snapshot.pictures[name].stamp for name in pictures}
+        return (
+            View(missing=tuple(missing)) if missing else View(snapshot.stamp, pictures, snapshot.state, stamps=stamps)
+        )
 
     # --- what is said about it ---
 

@@ -68,6 +68,11 @@ class StateHistory:
         """The newest value of everything that was measured, by name."""
         return {name: track.newest for name, track in self._tracks.items() if math.isfinite(track.newest)}
 
+    @property
+    def reached(self) -> float:
+        """The ROS time [s] up to which everything that is measured is known, of what came at all; infinity without any."""
+        return min((t.reached for t in self._tracks.values() if math.isfinite(t.reached)), default=math.inf)
+
     def at(self, stamp: float, steady: float) -> dict[str, float]:
         """What is known at ROS time `stamp`, by name: measured lately, or commanded where nobody measures."""
         state = {}

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,6 @@ from std_srvs.srv import Trigger
 from pi0_ros import bringup
 from pi0_ros.data import columns
 from pi0_ros.data.layout import STANDARD
-from pi0_ros.nodes import recorder
 from pi0_ros.nodes.executor import ExecutorNode
 from pi0_ros.nodes.high_level import HighLevelNode
 from pi0_ros.nodes.parameter_tables import NODE_NAMES, tables
@@ -27,6 +27,7 @@ from pi0_ros.nodes.sim_robot import SimRobotNode
 from pi0_ros.policy import adapter_keys
 from pi0_ros.robot import load_robot, yaml_keys
 from pi0_ros.ros import interface
+from pi0_ros.ros.frame_source import features_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "pi0_ros"
@@ -159,7 +160,7 @@ def known_keys(node):
     [
         ("executor", ("nodes/executor.py", "ros/executor_health.py", "ros/source_clocks.py")),
         ("policy", ("nodes/policy.py", "ros/senses.py")),
-        ("recorder", ("nodes/recorder.py", "ros/senses.py")),
+        ("recorder", ("ros/recording_health.py", "ros/senses.py")),
         ("high_level", ("nodes/high_level.py",)),
         ("sim_robot", ("nodes/sim_robot.py",)),
     ],
@@ -181,7 +182,9 @@ def test_every_option_of_every_command_is_described():
 
 
 def test_the_columns_of_a_recorded_dataset_are_declared():
-    made = {*recorder.features(load_robot("mobile_bimanual"), {"base": (4, 4, 3)}), *STANDARD}
+    robot = load_robot("mobile_bimanual")
+    one_camera = replace(robot, cameras=robot.cameras[:1])
+    made = {*features_of(one_camera, {"base": (4, 4)}), *STANDARD}
     declared = {column.name.replace("<camera>", "base"): column for column in columns.COLUMNS}
     assert made == set(declared)
 

@@ -18,7 +18,8 @@ def test_a_track_is_held_only_so_far_beyond_its_ends():
     track = Track()
     track.add(0.0, 1.0, 5.0)
     track.add(0.0, 2.0, 7.0)
-    assert track.at(1.5, 0.0) == 6.0 and track.at(2.1, 0.1) == 7.0
+    assert track.at(1.5, 0.5) == 6.0 and track.at(2.1, 0.1) == 7.0
+    assert track.at(1.5, 0.1) is None  # an outage of a second is not bridged
     assert track.at(2.2, 0.1) is None and track.at(0.8, 0.1) is None
 
 

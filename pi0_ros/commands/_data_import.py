@@ -1,0 +1,64 @@
+"""`pi0 data import`: a dataset of other recordings."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+
+from pi0_ros.data.errors import DataError
+from pi0_ros.data.imports.episodes import write_episodes
+
+
+def run(args: argparse.Namespace) -> int:
+    """Import; 0 once the dataset is complete on disk."""
+    for source in args.source:
+        if not source.exists():
+            raise DataError(f"{source}: is not there")
+    if args.out.exists() and any(args.out.iterdir()):
+        raise DataError(f"{args.out}: is there already; give a new folder for the dataset")
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr)
+
+    fps, robot, episodes = {"aloha": _aloha, "rlds": _rlds, "rosbag": _rosbag}[args.kind](args, say)
+    count = write_episodes(episodes, args.out, fps, robot, say)
+    print(f"{args.out}: {count} episodes at {fps} frames a second; look at them with pi0 data check and pi0 data show")
+    return 0
+
+
+def _aloha(args, say):
+    from pi0_ros.data.imports.aloha import FPS, aloha_episodes
+
+    return args.fps or FPS, args.robot or "aloha", aloha_episodes(args.source, args.task)
+
+
+def _rlds(args, say):
+    from pi0_ros.data.imports.rlds import PRESETS, rlds_episodes
+
+    preset = args.preset or ""
+    if preset not in PRESETS:
+        raise DataError(f"--preset {preset}: there are {', '.join(filter(None, PRESETS))}")
+    keys = PRESETS[preset]
+    for pair in args.map:
+        name, sign, value = pair.partition("=")
+        if not sign or not value:
+            raise DataError(f"--map {pair}: say NAME=KEY, such as state=observation/joint_position,observation/gripper")
+        if name in ("state", "action", "task"):
+            keys = replace(keys, **{name: tuple(value.split(","))}, names={})
+        else:
+            keys = replace(keys, cameras={**keys.cameras, name: value})
+    fps = args.fps or keys.fps
+    if not fps:
+        raise DataError("RLDS does not say how many steps a second has; give --fps (Bridge 5, DROID 15, or a --preset)")
+    return fps, args.robot or preset or "unknown", rlds_episodes(args.source, keys, args.task)
+
+
+def _rosbag(args, say):
+    from pi0_ros.robot import load_robot
+    from pi0_ros.ros.bag_import import bag_episodes
+
+    if not args.robot or not args.fps:
+        raise DataError("a bag needs --robot, whose YAML says which topic is what, and --fps")
+    robot = load_robot(args.robot)
+    return args.fps, robot.name, bag_episodes(args.source, robot, args.fps, args.task, say)

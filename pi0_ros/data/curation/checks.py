@@ -1,0 +1,282 @@
+"""What may be wrong with a dataset, episode by episode: what a training would learn of it, and should not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pi0_ros.data.dataset import Dataset
+from pi0_ros.data.errors import DataError
+from pi0_ros.data.layout import STANDARD, Episode
+
+SAMPLED = 120
+"""Pictures of an episode and camera that are looked at."""
+DARK, UNIFORM = 25, 8
+"""As for live cameras: the brightest pixel of a black picture, the range of levels of one without content."""
+SAME = 0.05
+"""Mean difference of two pictures [levels] below which they are the same: a video's own noise."""
+FROZEN = 1.0
+"""Seconds without a change, while the robot moves, that are no picture of it."""
+MOVES = 0.02
+"""Motion, as a share of a channel's range over the dataset, that a picture cannot miss."""
+IDLE = 1.0
+"""Seconds at an end of an episode in which nothing moves that are worth a word."""
+JUMP = 8.0
+"""Times the 99.9th percentile of a channel's steps that a jump is."""
+
+
+class Level(StrEnum):
+    """How bad it is."""
+
+    ERROR = "error"  # a training would learn something false
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is odd. episode: its number, None for the whole dataset."""
+
+    level: Level
+    kind: str
+    episode: int | None
+    sentence: str
+
+    def line(self) -> str:
+        """For people."""
+        where = "" if self.episode is None else f"episode {self.episode}: "
+        return f"{self.level}: {where}{self.sentence}"
+
+
+def check(dataset: Dataset) -> list[Finding]:
+    """Everything that is odd about a dataset whose files can be read."""
+    found = [Finding(Level.ERROR, "rows", None, problem) for problem in dataset.left_out]
+    found += _names(dataset)
+    found += _numbers(dataset)
+    found += _times(dataset)
+    found += _words(dataset)
+    found += _motion(dataset)
+    found += _statistics(dataset)
+    found += _pictures(dataset)
+    order = tuple(Level)
+    return sorted(found, key=lambda f: (order.index(f.level), -1 if f.episode is None else f.episode))
+
+
+def _numeric(dataset: Dataset) -> dict[str, NDArray[np.float64]]:
+    """The recorded numbers [N, n] by feature."""
+    found = {}
+    for key, feature in dataset.features.items():
+        if key in STANDARD or feature["dtype"] in ("string", "video", "image"):
+            continue
+        values = np.asarray(dataset.column(key))
+        if values.dtype.kind in "fiub":
+            found[key] = values.reshape(len(dataset), -1).astype(np.float64)
+    return found
+
+
+def _labels(dataset: Dataset, key: str, width: int) -> list[str]:
+    names = dataset.features[key].get("names")
+    if isinstance(names, dict):
+        names = next(iter(names.values()), None)
+    return [f"{key} {n}" for n in names] if names and len(names) == width else [f"{key}[{i}]" for i in range(width)]
+
+
+def _names(dataset: Dataset) -> Iterator[Finding]:
+    for key, feature in dataset.features.items():
+        names = feature.get("names") or ()
+        for name in sorted({n for n in names if list(names).count(n) > 1}) if isinstance(names, list) else ():
+            places = [i for i, n in enumerate(names) if n == name]
+            yield Finding(
+                Level.ERROR, "names", None, f"names of {key}: {name} stands at {' and '.join(map(str, places))}"
+            )
+
+
+def _numbers(dataset: Dataset) -> Iterator[Finding]:
+    for key, values in _numeric(dataset).items():
+        labels = _labels(dataset, key, values.shape[1])
+        for column in np.flatnonzero(~np.isfinite(values).all(axis=0)):
+            bad = np.flatnonzero(~np.isfinite(values[:, column]))
+            episode = dataset.episode_of(int(bad[0]))
+            yield Finding(
+                Level.ERROR, "nan", episode.index,
+                f"{labels[column]} is no number in frame {bad[0] - episode.start} ({len(bad)} frames in all)",
+            )  # fmt: skip
+
+
+def _times(dataset: Dataset) -> Iterator[Finding]:
+    stamps = np.asarray(dataset.column("stamp")).reshape(-1) if "stamp" in dataset.features else None
+    for episode in dataset.episodes:
+        holes = np.flatnonzero(dataset.broken[episode.start : episode.stop])
+        if len(holes):
+            yield Finding(
+                Level.ERROR, "gap", episode.index,
+                f"{len(holes)} holes in time, the first behind frame {holes[0]}; split it there (pi0 data split)",
+            )  # fmt: skip
+        if stamps is not None and episode.length > 1:
+            own = stamps[episode.start : episode.stop]
+            off = float(np.abs(own - own[0] - np.arange(len(own)) / dataset.fps).max())
+            if off > 0.5 / dataset.fps:
+                yield Finding(
+                    Level.ERROR,
+                    "time",
+                    episode.index,
+                    f"frames are up to {off:.2f} s beside the times they are said to be of",
+                )
+
+
+def _words(dataset: Dataset) -> Iterator[Finding]:
+    for episode in dataset.episodes:
+        without = sum(not dataset.task_of(i).strip() for i in range(episode.start, episode.stop))
+        if without:
+            yield Finding(
+                Level.WARNING,
+                "words",
+                episode.index,
+                f"{without} of {episode.length} frames have no instruction (pi0 data retitle)",
+            )
+
+
+def _motion(dataset: Dataset) -> Iterator[Finding]:
+    numbers = {k: v for k, v in _numeric(dataset).items() if ("state" in k or "action" in k) and np.isfinite(v).all()}
+    for key, values in numbers.items():
+        labels = _labels(dataset, key, values.shape[1])
+        spread = np.ptp(values, axis=0)
+        for column in np.flatnonzero(spread < 1e-6):
+            if "grip" in labels[column].lower():
+                yield Finding(
+                    Level.WARNING, "gripper", None, f"{labels[column]} never moves: is it connected, and recorded?"
+                )
+        yield from _jumps(dataset, key, values, labels)
+    yield from _idle(dataset, numbers)
+
+
+def _jumps(dataset: Dataset, key: str, values: NDArray, labels: list[str]) -> Iterator[Finding]:
+    inside = np.ones(len(values) - 1, bool) if len(values) > 1 else np.zeros(0, bool)
+    inside[[e.stop - 1 for e in dataset.episodes if e.stop < len(values)]] = False
+    steps = np.abs(np.diff(values, axis=0))
+    for column in range(values.shape[1]):
+        own, spread = steps[:, column], float(np.ptp(values[:, column]))
+        if "grip" in labels[column].lower() or spread <= 0.0 or not inside.any():
+            continue
+        turns = np.flatnonzero(inside & (np.abs(own - 2 * np.pi) < 0.5))
+        usual = float(np.quantile(own[inside], 0.99))
+        far = np.flatnonzero(inside & (own > max(JUMP * usual, 0.25 * spread)))
+        if len(turns):
+            at, more = turns, f"{labels[column]} jumps by a whole turn: an endless joint that was not unwrapped"
+        elif len(far):
+            at, more = far, f"{labels[column]} jumps by {own[far[0]]:.3g} (99 % of its steps are below {usual:.3g})"
+        else:
+            continue
+        episode = dataset.episode_of(int(at[0]))
+        yield Finding(
+            Level.WARNING, "jump", episode.index, f"{more}, in frame {at[0] - episode.start} ({len(at)} times in all)"
+        )
+
+
+def idle_ends(numbers: list[NDArray], spreads: list[NDArray], episode: Episode) -> tuple[int, int]:
+    """Frames at the beginning and at the end of an episode in which nothing moves."""
+    moving = np.zeros(episode.length, bool)
+    for values, spread in zip(numbers, spreads, strict=True):
+        own = values[episode.start : episode.stop]
+        used = spread > 1e-6
+        far = np.abs(own[:, used] - own[:1, used]) > 0.005 * spread[used]
+        near = np.abs(own[:, used] - own[-1:, used]) > 0.005 * spread[used]
+        moving |= far.any(axis=1) & near.any(axis=1)
+    inside = np.flatnonzero(moving)
+    return (int(inside[0]), episode.length - 1 - int(inside[-1])) if len(inside) else (episode.length, 0)
+
+
+def vectors(dataset: Dataset) -> tuple[list[NDArray], list[NDArray]]:
+    """States and actions [N, n], and the range of each of their channels over the dataset [n]."""
+    numbers = [v for k, v in _numeric(dataset).items() if k.startswith(("observation.state", "action", "state"))]
+    return numbers, [np.ptp(np.nan_to_num(v), axis=0) for v in numbers]
+
+
+def _idle(dataset: Dataset, numbers: dict[str, NDArray]) -> Iterator[Finding]:
+    if not numbers:
+        return
+    each, spreads = vectors(dataset)
+    for episode in dataset.episodes:
+        before, behind = idle_ends(each, spreads, episode)
+        if before >= episode.length:
+            yield Finding(Level.WARNING, "idle", episode.index, "nothing moves from its beginning to its end")
+        elif max(before, behind) > IDLE * dataset.fps:
+            yield Finding(
+                Level.NOTE, "idle", episode.index,
+                f"nothing moves in its first {before / dataset.fps:.1f} s and last {behind / dataset.fps:.1f} s (pi0 data trim)",
+            )  # fmt: skip
+
+
+def _statistics(dataset: Dataset) -> Iterator[Finding]:
+    """What meta/ says of the numbers, where it is not so."""
+    for key, values in _numeric(dataset).items():
+        said = dataset.stats.get(key, {})
+        if not np.isfinite(values).all() or not {"min", "max"} <= said.keys():
+            continue
+        low, high = values.min(axis=0), values.max(axis=0)
+        if said["min"].size != low.size:
+            yield Finding(
+                Level.WARNING,
+                "statistics",
+                None,
+                f"statistics of {key} are of {said['min'].size} numbers, and it has {low.size} (pi0 data stats)",
+            )
+            continue
+        slack = 1e-3 * np.maximum(high - low, 1e-3)
+        off = (np.abs(said["min"].reshape(-1) - low) > slack) | (np.abs(said["max"].reshape(-1) - high) > slack)
+        if off.any():
+            label = _labels(dataset, key, values.shape[1])[int(np.flatnonzero(off)[0])]
+            yield Finding(
+                Level.WARNING,
+                "statistics",
+                None,
+                f"statistics of {label} are of other frames than these (pi0 data stats --write)",
+            )
+
+
+def _pictures(dataset: Dataset) -> Iterator[Finding]:
+    each, spreads = vectors(dataset)
+    for camera in dataset.cameras:
+        for episode in dataset.episodes:
+            try:
+                yield from _of_camera(dataset, camera, episode, each, spreads)
+            except DataError as problem:
+                yield Finding(Level.ERROR, "pictures", episode.index, str(problem))
+
+
+def _of_camera(
+    dataset: Dataset, camera: str, episode: Episode, each: list[NDArray], spreads: list[NDArray]
+) -> Iterator[Finding]:
+    frames = np.unique(np.linspace(episode.start, episode.stop - 1, min(SAMPLED, episode.length)).astype(int))
+    blank, still_since, longest, before = 0, int(frames[0]), (0, 0), None
+    for i in frames.tolist():
+        picture = dataset.picture(camera, i)[::4, ::4].astype(np.int16)
+        blank += bool(picture.max() <= DARK or np.ptp(picture.reshape(-1, picture.shape[-1]), axis=0).max() <= UNIFORM)
+        if before is None or np.abs(picture - before).mean() > SAME:
+            still_since = i
+        if i - still_since > longest[1] - longest[0] and _moved(each, spreads, still_since, i):
+            longest = (still_since, i)
+        before = picture
+    if blank:
+        yield Finding(
+            Level.ERROR if blank == len(frames) else Level.WARNING, "blank", episode.index,
+            f"{camera}: {blank} of {len(frames)} pictures that were looked at are black or of one colour",
+        )  # fmt: skip
+    seconds = (longest[1] - longest[0]) / dataset.fps
+    if seconds >= FROZEN or (longest[1] - longest[0]) == episode.length - 1 > 3:
+        yield Finding(
+            Level.ERROR, "frozen", episode.index,
+            f"{camera}: the same picture for {seconds:.1f} s from frame {longest[0] - episode.start} on, while the robot moves",
+        )  # fmt: skip
+
+
+def _moved(each: list[NDArray], spreads: list[NDArray], start: int, stop: int) -> bool:
+    """Whether anything moved between two frames."""
+    return any(
+        bool((np.abs(values[stop] - values[start]) > MOVES * np.maximum(spread, 1e-9))[spread > 1e-6].any())
+        for values, spread in zip(each, spreads, strict=True)
+    )

@@ -1,0 +1,144 @@
+"""Copies of chosen episodes, or parts of them, as a new dataset. Pictures are copied as they are encoded where that can be."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pi0_ros.data.dataset import Dataset
+from pi0_ros.data.dataset_files import DatasetFiles, EpisodeContent, FileLimits
+from pi0_ros.data.episode_log import EpisodeLog
+from pi0_ros.data.errors import DataError
+from pi0_ros.data.features import difference
+from pi0_ros.data.layout import STANDARD, Episode
+from pi0_ros.data.statistics import PictureStatistics, Stats
+from pi0_ros.data.video import Part, VideoWriter, key_pictures
+
+SAMPLED = 100  # pictures of an episode that its statistics are of, as lerobot does
+LIMITS = FileLimits(data=100, video=0)
+"""Every episode has video files of its own: those of several datasets may be encoded differently."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Frames `start` .. `stop - 1` of the episode at `position`; stop None is its end.
+
+    task: in place of its own words. renamed: (old, new) words of the frames whose instruction is the old ones.
+    """
+
+    position: int
+    start: int = 0
+    stop: int | None = None
+    task: str | None = None
+    renamed: tuple[str, str] | None = None
+    note: Mapping[str, Any] = field(default_factory=dict)
+
+
+def selected(dataset: Dataset, text: str) -> list[int]:
+    """The positions of the episodes that a text like "0,2-5,9-" names by their numbers. Raises DataError."""
+    numbers = {episode.index: position for position, episode in enumerate(dataset.episodes)}
+    last = max(numbers)
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, end = part.strip().partition("-")
+        try:
+            low = int(first)
+            high = (int(end) if end else last) if dash else low
+        except ValueError:
+            raise DataError(f"episodes {text!r}: {part.strip()!r} is no number or range such as 2-5") from None
+        wanted = [n for n in range(low, high + 1) if n in numbers]
+        if not wanted:
+            raise DataError(f"{dataset.folder}: has no episode {part.strip()}; there are {min(numbers)} to {last}")
+        found += [numbers[n] for n in wanted]
+    return list(dict.fromkeys(found))
+
+
+def write_pieces(
+    sources: Sequence[tuple[Dataset, Sequence[Piece]]], out: Path, say: Callable[[str], None] = lambda _: None
+) -> int:
+    """Write the pieces of all sources behind one another into the new folder `out`; how many episodes that are.
+
+    Raises DataError where `out` is not empty, or datasets differ in features or rate.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(f"{out}: is there already; give a new folder, nothing is changed in place")
+    first = sources[0][0]
+    for dataset, _ in sources[1:]:
+        differs = difference(dataset.features, first.features)
+        if differs or dataset.fps != first.fps:
+            what = differs or f"fps is {dataset.fps}, and {first.fps} in {first.folder}"
+            raise DataError(f"{dataset.folder} and {first.folder} cannot be put together: {what}")
+    if not any(pieces for _, pieces in sources):
+        raise DataError(f"{first.folder}: no episode is left")
+    features = {key: dict(f) for key, f in first.features.items() if key not in STANDARD}
+    files = DatasetFiles(
+        out, first.fps, features | {k: dict(f) for k, f in STANDARD.items()}, first.layout.robot_type, LIMITS
+    )
+    for dataset, pieces in sources:
+        notes = EpisodeLog(dataset.folder).read()
+        for piece in pieces:
+            episode = dataset.episodes[piece.position]
+            with tempfile.TemporaryDirectory(dir=out) as folder:
+                content = _content(
+                    dataset, episode, piece, {**notes.get(episode.index, {}), **piece.note}, Path(folder)
+                )
+                files.append(content)
+            say(f"{dataset.folder}: episode {episode.index} → {files.episodes - 1} ({content.length} frames)")
+    return files.episodes
+
+
+def _content(dataset: Dataset, episode: Episode, piece: Piece, note: Mapping[str, Any], folder: Path) -> EpisodeContent:
+    stop = episode.length if piece.stop is None else min(piece.stop, episode.length)
+    if not 0 <= piece.start < stop:
+        raise DataError(
+            f"{dataset.folder}: episode {episode.index} has frames 0 to {episode.length - 1}, not {piece.start} to {stop - 1}"
+        )
+    frames = np.arange(episode.start + piece.start, episode.start + stop)
+    tasks = [piece.task if piece.task is not None else dataset.task_of(int(i)) for i in frames]
+    if piece.renamed is not None:
+        old, new = piece.renamed
+        tasks = [new if task == old else task for task in tasks]
+    videos = {
+        dataset.layout.cameras[camera]: _part(dataset, camera, piece.start, frames, place, folder)
+        for camera, place in episode.videos.items()
+    }
+    shown = {dataset.layout.cameras[c]: _statistics(dataset, c, frames) for c in dataset.cameras}
+    return EpisodeContent(_table(dataset, frames), tasks, videos, shown, note)
+
+
+def _table(dataset: Dataset, frames: np.ndarray) -> pa.Table:
+    """The rows without what every dataset has, in the types of info.json."""
+    table = dataset.rows_of(frames)
+    return table.select([name for name in table.column_names if name not in STANDARD and name in dataset.features])
+
+
+def _part(
+    dataset: Dataset, camera: str, start: int, frames: np.ndarray, place: tuple[Path, float], folder: Path
+) -> Part:
+    """The pictures of the frames as they are encoded; encoded again where the first is no key frame."""
+    file, begin = place
+    at = round(begin * dataset.fps) + start
+    if at in key_pictures(file):
+        return Part(file, len(frames), at)
+    writer: VideoWriter | None = None
+    for i in frames:
+        picture = dataset.picture(camera, int(i))
+        writer = writer or VideoWriter(folder / f"{camera}.mp4", round(dataset.fps), picture.shape)
+        writer.add(picture)
+    assert writer is not None
+    writer.close()
+    return Part(writer.file, len(frames))
+
+
+def _statistics(dataset: Dataset, camera: str, frames: np.ndarray) -> Stats:
+    """Statistics of at most SAMPLED pictures."""
+    found = PictureStatistics()
+    for i in frames[:: max(1, len(frames) // SAMPLED)]:
+        found.add(dataset.picture(camera, int(i)))
+    return found.result()

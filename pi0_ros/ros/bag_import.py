@@ -1,0 +1,207 @@
+"""Episodes of rosbag2 recordings (sqlite3 or MCAP, compressed, in several files): what the robot YAML says is what.
+
+Frames are put together as the recorder puts them together, by header stamps: each camera's picture nearest to a frame's time,
+the joints interpolated to it, endless ones unwrapped. What was commanded is the executor's command where it was recorded, else
+the robot's command topics, else the state of the next frame.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pi0_ros.data.errors import DataError
+from pi0_ros.data.imports.episodes import Frame, ImportedEpisode
+from pi0_ros.robot import Robot
+from pi0_ros.robot.measurement import SourceMap
+from pi0_ros.ros.bag_messages import BagMessage, open_bag, parsed
+from pi0_ros.ros.clock import seconds
+from pi0_ros.ros.command_history import CommandHistory
+from pi0_ros.ros.conversions import MODE_NAMES, channel_values, joint_state_values, odometry_values
+from pi0_ros.ros.images import decode_picture
+from pi0_ros.ros.observation import Snapshot, Synchroniser
+from pi0_ros.ros.spoken_words import WordHistory, words_of
+
+STATE, TASK, SUBTASK, OVERRIDE = "executor_state", "task", "subtask", "subtask_override"
+LATE = 0.5
+"""Seconds behind the newest message at which a frame is put together."""
+HOLE = 2
+"""Periods without a frame from which on another episode begins."""
+
+
+def bag_episodes(
+    sources: Sequence[Path], robot: Robot, fps: int, task: str | None, say: Callable[[str], None]
+) -> Iterator[ImportedEpisode]:
+    """The episodes of bags; a hole in time ends one and begins another.
+
+    Raises DataError where a bag cannot be read, or holds no picture and no state of the robot.
+    """
+    for source in sources:
+        frames = _BagFrames(robot, source, fps, task)
+        pending = iter(frames)
+        first = next(pending, None)
+        if first is None:
+            raise DataError(f"{source}: {frames.why()}")
+        names = {"observation.state": [*robot.channel_names, *robot.state_joints], "action": list(robot.channel_names)}
+        while first is not None:
+            stretch = _Stretch(first, pending, fps)
+            yield ImportedEpisode(stretch, names, {"source": str(source), "robot": robot.name})
+            first = stretch.behind
+        if frames.missed:
+            say(f"{source}: {frames.missed} moments have no frame: {frames.last_missing}")
+
+
+class _Stretch:
+    """Frames until a hole in time; `behind` is the one after it."""
+
+    def __init__(self, first: Frame, rest: Iterator[Frame], fps: int) -> None:
+        self._first, self._rest, self._fps, self.behind = first, rest, fps, None
+
+    def __iter__(self) -> Iterator[Frame]:
+        before = self._first
+        yield before
+        for frame in self._rest:
+            if float(frame["stamp"][0] - before["stamp"][0]) * self._fps > HOLE - 0.5:
+                self.behind = frame
+                return
+            yield frame
+            before = frame
+
+
+@dataclass
+class _Commands:
+    """The newest value on the robot's command topics, by channel."""
+
+    values: dict[str, float] = field(default_factory=dict)
+    history: CommandHistory = field(default_factory=CommandHistory)
+
+    def add(self, at: float, values: Mapping[str, float], channels: Sequence[str]) -> None:
+        self.values |= values
+        if all(name in self.values for name in channels):
+            self.history.add(at, "", channels, [self.values[name] for name in channels])
+
+
+class _BagFrames:
+    """The frames of one bag, in order."""
+
+    def __init__(self, robot: Robot, source: Path, fps: int, task: str | None) -> None:
+        self._robot, self._source, self._period, self._task = robot, source, 1.0 / fps, task
+        self._memory = Synchroniser(robot)
+        self._cameras = {c.name: c for c in robot.cameras}
+        self._words = {topic: WordHistory() for topic in (TASK, SUBTASK, OVERRIDE)}
+        self._driven, self._commands = CommandHistory(), _Commands()
+        self._heard: set[str] = set()
+        self.missed, self.last_missing = 0, ""
+        self._last, self._behind = 0.0, None
+        self._black: dict[str, np.ndarray] | None = None  # what a camera that may be missing shows then
+
+    def why(self) -> str:
+        """Why there is no frame at all."""
+        wanted = [c.topic for c in self._robot.cameras] + [s.topic for s in self._robot.state]
+        lost = [topic for topic in wanted if topic not in self._heard]
+        if lost:
+            return f"nothing was recorded on {', '.join(lost)}; robot {self._robot.name} needs {', '.join(wanted)}"
+        return self.last_missing or "holds no frame"
+
+    def __iter__(self) -> Iterator[Frame]:
+        moment, held = None, None
+        with open_bag(self._source, self._topics()) as messages:
+            for message in itertools.chain(messages, [None]):
+                heard = parsed(message) if message is not None else None
+                if message is not None:
+                    at, stamp = self._time(message.time, heard)
+                late = LATE if message is not None else 0.0
+                # With what is known before this message: behind an outage what was before it is soon forgotten.
+                while moment is not None and moment + late <= self._last:
+                    frame = self._frame(moment)
+                    if held is not None:
+                        yield self._complete(held, frame)
+                    held, moment = frame, moment + self._period
+                if message is None:
+                    break
+                self._take(message, heard, at, stamp)
+                if moment is None and (snapshot := self._memory.take(self._last, self._last)).complete:
+                    moment = snapshot.stamp
+        if held is not None:
+            yield self._complete(held, None)
+
+    def _time(self, arrival: float, message: Any) -> tuple[float, float]:
+        """When a message counts as heard: when it was stamped, or as long behind that as the last one that was; its stamp.
+
+        Arrival may be of another clock (a simulation recorded by wall time), and later than the recorder's own would be.
+        """
+        header = getattr(message, "header", None)
+        stamp = seconds(header.stamp) if header is not None else 0.0
+        if stamp > 0.0:
+            self._behind, self._last = arrival - stamp, max(self._last, stamp)
+            return stamp, stamp
+        return (arrival - self._behind if self._behind is not None else 0.0), 0.0
+
+    def _topics(self) -> dict[str, tuple[str, Any]]:
+        """What is read, by the robot's topic: what it is, and the part of the robot YAML that says so."""
+        robot = self._robot
+        found: dict[str, tuple[str, Any]] = {c.topic: ("camera", c) for c in robot.cameras}
+        found |= {s.topic: ("state", s) for s in robot.state}
+        found |= {g.command.topic: ("command", g) for g in robot.groups}
+        return found | {t: ("words", t) for t in self._words} | {STATE: ("executor", None)}
+
+    def _take(self, heard: BagMessage, message: Any, at: float, stamp: float) -> None:
+        """Put a message into the memories, by its stamp where it has one."""
+        self._heard.add(heard.topic)
+        steady = ros = at
+        kind, part = heard.role
+        if kind == "camera":
+            self._memory.add_picture(part.name, steady, stamp, ros, message, len(heard.data))
+        elif kind == "state" and part.type == "joint_state":
+            mapped = SourceMap(part)
+            positions, rates = joint_state_values(message)
+            self._memory.add_joints(steady, stamp, ros, mapped.positions(positions), mapped.rates(rates), part.topic)
+        elif kind == "state":
+            self._memory.add_odometry(steady, stamp, ros, odometry_values(message, part.twist), part.topic)
+        elif kind == "words":
+            self._words[part].add(ros, message.data)
+        elif kind == "executor":
+            self._driven.add(stamp or ros, MODE_NAMES.get(message.mode, "hold"), message.channels, message.command)
+            self._memory.add_command(dict(zip(message.channels, message.command, strict=False)))
+        elif kind == "command":
+            values = channel_values(part, message, part.command)
+            named = dict(zip((c.name for c in part.channels), map(float, values), strict=True))
+            self._commands.add(ros, named, self._robot.channel_names)
+
+    def _frame(self, moment: float) -> dict[str, Any] | None:
+        """The frame of a moment, its action still open where none was commanded; None where something is missing."""
+        snapshot = self._memory.take(moment, moment, moment=moment)
+        if not snapshot.complete:
+            self.missed, self.last_missing = self.missed + 1, "; ".join(snapshot.missing)
+            return None
+        driven, sent = self._driven.at(moment), self._commands.history.at(moment)
+        driver = driven.driver if driven is not None else ""
+        words = words_of(driver or "autonomy", *(w.at(moment) for w in self._words.values()))
+        instruction = words.instruction or self._task or ""
+        if not instruction:
+            raise DataError(f"{self._source}: nothing was said on {TASK}; give the instruction with --task")
+        return self._row(moment, snapshot, driven or sent) | {"driver": driver, "task": instruction}
+
+    def _row(self, moment: float, snapshot: Snapshot, commanded: Any) -> dict[str, Any]:
+        robot = self._robot
+        names = (*robot.channel_names, *robot.state_joints)
+        command = commanded.command if commanded is not None else {}
+        action = np.array([command.get(n, np.nan) for n in robot.channel_names], np.float32)
+        shown = {
+            f"observation.images.{name}": decode_picture(p.message, self._cameras[name].options)
+            for name, p in snapshot.pictures.items()
+        }
+        self._black = self._black or {key: np.zeros_like(picture) for key, picture in shown.items()}
+        shown = {key: shown.get(key, black) for key, black in self._black.items()}
+        state = np.array([snapshot.state[n] for n in names], np.float32)
+        return {**shown, "observation.state": state, "action": action, "stamp": np.array([moment])}
+
+    def _complete(self, frame: dict[str, Any], after: dict[str, Any] | None) -> Frame:
+        """The frame with the next frame's state where no command is known."""
+        state = (after or frame)["observation.state"][: len(frame["action"])]
+        return {**frame, "action": np.where(np.isfinite(frame["action"]), frame["action"], state)}

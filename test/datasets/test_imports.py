@@ -1,0 +1,251 @@
+"""Other people's recordings, built small in the layout that each format documents, and what is made of them."""
+
+from __future__ import annotations
+
+import io
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("av")
+h5py = pytest.importorskip("h5py", reason="needs the extra `import`")
+crc = pytest.importorskip("google_crc32c", reason="needs the extra `import`")
+
+from pi0_ros.cli import main
+from pi0_ros.data.dataset import Dataset
+from pi0_ros.data.errors import DataError
+from pi0_ros.data.imports.aloha import NAMES, aloha_episodes
+from pi0_ros.data.imports.rlds import Keys, rlds_episodes
+from pi0_ros.data.imports.tfrecord import parse_example, read_records
+
+H, W = 32, 48
+
+
+def picture(k, channel=0):
+    shown = np.full((H, W, 3), 30, np.uint8)
+    shown[..., channel] = 60 + 8 * k
+    return shown
+
+
+def encoded(pixels, kind="JPEG"):
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, kind, quality=95)
+    return out.getvalue()
+
+
+# --- ALOHA, as act/record_episodes.py writes it ---
+
+
+def aloha_file(file, frames=5, compressed=False, start=0.0):
+    qpos = start + np.arange(frames * 14).reshape(frames, 14) * 0.01
+    with h5py.File(file, "w") as root:
+        root.attrs["sim"] = False
+        observations = root.create_group("observations")
+        images = observations.create_group("images")
+        shown = {
+            "cam_high": [picture(k, 0) for k in range(frames)],
+            "cam_left_wrist": [picture(k, 2) for k in range(frames)],
+        }
+        if compressed:
+            data = {name: [encoded(p) for p in pictures] for name, pictures in shown.items()}
+            longest = max(len(d) for pictures in data.values() for d in pictures)
+            root.attrs["compress"] = True
+            for name, pictures in data.items():
+                images.create_dataset(
+                    name, data=np.stack([np.frombuffer(d.ljust(longest, b"\0"), np.uint8) for d in pictures])
+                )
+            root.create_dataset("compress_len", data=np.array([[len(d) for d in data[n]] for n in images]))
+        else:
+            for name, pictures in shown.items():
+                images.create_dataset(name, data=np.stack(pictures))
+        observations.create_dataset("qpos", data=qpos)
+        observations.create_dataset("qvel", data=qpos * 0)
+        root.create_dataset("action", data=qpos + 0.5)
+    return qpos
+
+
+def frames_of(episodes):
+    return [frame for episode in episodes for frame in episode.frames]
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_aloha_files_become_episodes_in_the_order_of_their_numbers(tmp_path, compressed, capsys):
+    for number in (10, 2):
+        aloha_file(
+            tmp_path / f"episode_{number}.hdf5", frames=5 if number == 2 else 3, compressed=compressed, start=number
+        )
+    words = ["data", "import", "aloha", str(tmp_path), "--task", "insert the peg", "--out", str(tmp_path / "set")]
+    assert main(words) == 0
+    read = Dataset(tmp_path / "set")
+    assert [e.length for e in read.episodes] == [5, 3] and read.fps == 50
+    assert read.features["action"]["names"] == NAMES and NAMES[0] == "left_waist" and NAMES[13] == "right_gripper"
+    np.testing.assert_allclose(read.column("observation.state")[1], 2 + np.arange(14, 28) * 0.01, rtol=1e-6)
+    np.testing.assert_allclose(read.column("action")[5], 10.5 + np.arange(14) * 0.01, rtol=1e-6)
+    shown = read.picture("cam_high", 4).mean(axis=(0, 1))
+    assert abs(shown[0] - 92) < 4 and shown[2] < 40  # red stays red
+    assert read.picture("cam_left_wrist", 4).mean(axis=(0, 1))[2] > 85
+    assert read.task_of(7) == "insert the peg"
+
+
+def test_an_aloha_file_that_lacks_something_is_named_with_what_it_has(tmp_path):
+    with h5py.File(tmp_path / "e.hdf5", "w") as root:
+        root.create_dataset("action", data=np.zeros((3, 14)))
+    with pytest.raises(DataError, match=r"e\.hdf5: lacks /observations/qpos; it has action"):
+        frames_of(aloha_episodes([tmp_path], "x"))
+    (tmp_path / "e.hdf5").write_bytes(b"nothing")
+    with pytest.raises(DataError, match="damaged or no HDF5 file"):
+        next(aloha_episodes([tmp_path], "x"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no .hdf5 file is there"):
+        next(aloha_episodes([tmp_path / "empty"], "x"))
+
+
+def test_an_aloha_file_without_an_instruction_asks_for_one(tmp_path):
+    aloha_file(tmp_path / "e.hdf5")
+    with pytest.raises(DataError, match="give one with --task"):
+        frames_of(aloha_episodes([tmp_path], None))
+
+
+# --- TFRecord, written by hand after record_writer.h and example.proto ---
+
+
+def varint(n):
+    n &= (1 << 64) - 1
+    out = b""
+    while n > 0x7F:
+        out, n = out + bytes([n & 0x7F | 0x80]), n >> 7
+    return out + bytes([n])
+
+
+def chunk(field, data):
+    return varint(field << 3 | 2) + varint(len(data)) + data
+
+
+def feature(value):
+    if isinstance(value[0], bytes):
+        return chunk(1, b"".join(chunk(1, v) for v in value))
+    if isinstance(value[0], float):
+        return chunk(2, chunk(1, struct.pack(f"<{len(value)}f", *value)))
+    return chunk(3, chunk(1, b"".join(varint(v) for v in value)))
+
+
+def example(features):
+    return chunk(1, b"".join(chunk(1, chunk(1, name.encode()) + chunk(2, feature(v))) for name, v in features.items()))
+
+
+def record(data):
+    def masked(part):
+        c = crc.value(part)
+        return ((c >> 15 | c << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+    size = struct.pack("<Q", len(data))
+    return size + struct.pack("<I", masked(size)) + data + struct.pack("<I", masked(data))
+
+
+def bridge(frames, words=b"put the spoon in the pot"):
+    return {
+        "steps/observation/image_0": [encoded(picture(k, 1)) for k in range(frames)],
+        "steps/observation/state": [float(x) for x in np.arange(frames * 7) * 0.5],
+        "steps/action": [float(x) for x in -np.arange(frames * 7)],
+        "steps/is_first": [int(k == 0) for k in range(frames)],
+        "steps/is_last": [int(k == frames - 1) for k in range(frames)],
+        "steps/language_instruction": [words] * frames,
+        "steps/language_embedding": [0.0] * 512 * frames,
+        "episode_metadata/file_path": [b"/nfs/raw/traj_1.pkl"],
+    }
+
+
+def test_an_example_is_read_as_protobuf_has_it():
+    found = parse_example(memoryview(example({"a": [1.5, -2.25], "b": [b"x", b""], "c": [3, -1, 2**40]})))
+    assert found["a"].tolist() == [1.5, -2.25] and found["b"] == [b"x", b""] and found["c"].tolist() == [3, -1, 2**40]
+
+
+def test_bridge_episodes_become_a_dataset(tmp_path):
+    file = tmp_path / "bridge_dataset-train.tfrecord-00000-of-00001"
+    file.write_bytes(record(example(bridge(4))) + record(example(bridge(3, b""))))
+    words = [
+        "data",
+        "import",
+        "rlds",
+        str(tmp_path),
+        "--preset",
+        "bridge",
+        "--task",
+        "tidy",
+        "--out",
+        str(tmp_path / "set"),
+    ]
+    assert main(words) == 0
+    read = Dataset(tmp_path / "set")
+    assert [e.length for e in read.episodes] == [4, 3] and read.fps == 5
+    assert read.task_of(0) == "put the spoon in the pot" and read.task_of(5) == "tidy"
+    np.testing.assert_allclose(read.column("observation.state")[2], np.arange(14, 21) * 0.5)
+    np.testing.assert_allclose(read.column("action")[5], -np.arange(7, 14))
+    assert read.features["observation.state"]["names"][3:] == ["roll", "pitch", "yaw", "gripper"]
+    assert abs(read.picture("image_0", 3).mean(axis=(0, 1))[1] - 84) < 5
+
+
+def test_keys_of_another_set_can_be_named_and_are_listed_where_they_are_wrong(tmp_path):
+    steps = {
+        "steps/observation/wrist": [encoded(picture(k), "PNG") for k in range(3)],
+        "steps/observation/joints": [float(x) for x in range(21)],
+        "steps/observation/gripper": [0.0, 0.5, 1.0],
+        "steps/action": [float(x) for x in range(24)],
+        "steps/is_first": [1, 0, 0],
+    }
+    file = tmp_path / "x.tfrecord-00000-of-00001"
+    file.write_bytes(record(example(steps)))
+    keys = Keys(10, ("observation/joints", "observation/gripper"))
+    frames = list(next(rlds_episodes([file], keys, "go")).frames)
+    assert frames[1]["observation.state"].tolist() == [*range(7, 14), 0.5] and list(frames[0])[2].endswith("wrist")
+    with pytest.raises(
+        DataError, match=r"'observation/state' is not 3 vectors; numbers are under .*observation/joints"
+    ):
+        list(next(rlds_episodes([file], Keys(10), "go")).frames)
+    with pytest.raises(DataError, match="no step has an instruction"):
+        list(next(rlds_episodes([file], keys, None)).frames)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "text"])
+def test_a_damaged_record_is_named(tmp_path, damage):
+    whole = record(example({"a": [1]})) + record(example(bridge(2)))
+    data = {
+        "cut": whole[:-9],
+        "flipped": whole[:60] + bytes([whole[60] ^ 1]) + whole[61:],
+        "text": b"version https://git-lfs",
+    }
+    file = tmp_path / "x.tfrecord"
+    file.write_bytes(data[damage])
+    with pytest.raises(DataError, match=r"x\.tfrecord: record \d is (cut off|damaged)"):
+        list(read_records(file))
+
+
+# --- rosbag2 ---
+
+
+def test_a_bag_becomes_episodes_at_the_times_of_its_stamps(small_robot, tmp_path):
+    pytest.importorskip("rclpy")
+    pytest.importorskip("rosbags", reason="needs the extra `import`")
+    from bags import GROUP, START, write_bag
+
+    robot = small_robot(GROUP)
+    from pi0_ros.ros.bag_import import bag_episodes
+
+    for storage, compression in (("sqlite3", None), ("mcap", None), ("sqlite3", "file"), ("mcap", "message")):
+        bag = tmp_path / f"{storage}_{compression}"
+        log = write_bag(bag, robot, storage, compression, seconds=3.0, outage=(1.0, 2.0), late=0.06)
+        episodes = [list(e.frames) for e in bag_episodes([bag], robot, 10, "wave", lambda _: None)]
+        assert len(episodes) == 2, (storage, compression, [[f["stamp"][0] % 100 for f in e] for e in episodes])
+        for frames in episodes:
+            stamps = np.array([f["stamp"][0] for f in frames])
+            np.testing.assert_allclose(np.diff(stamps), 0.1, atol=1e-6)
+            for frame in frames:
+                held = (
+                    1.0 < frame["stamp"][0] - START < 2.0
+                )  # for max_age behind the last measurement, as for the policy
+                close = 0.06 if held else 1e-3
+                assert frame["observation.state"][0] == pytest.approx(log.position(frame["stamp"][0]), abs=close)
+                assert abs(log.taken(frame["observation.images.front"]) - frame["stamp"][0]) <= 0.5 / 15 + 1e-3
+        assert episodes[1][0]["stamp"][0] - episodes[0][-1]["stamp"][0] > 0.7

@@ -1,0 +1,291 @@
+"""Recording into a dataset by a process of its own: whatever ends it, what was recorded is there."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+pytest.importorskip("av")
+
+from pi0_ros.data.dataset import Dataset
+from pi0_ros.data.episode_log import EpisodeLog
+from pi0_ros.data.episode_stream import EpisodeStream
+from pi0_ros.data.errors import DataError
+from pi0_ros.data.features import checked_features, with_standard
+from pi0_ros.data.frame_clock import FrameClock
+from pi0_ros.data.frame_selection import FrameSelection, Keep, RecordMode
+from pi0_ros.data.journal import read_journal
+from pi0_ros.data.recording_client import RecordingClient
+from pi0_ros.data.recording_process import RUNNING, RecordingSettings
+
+EYE = "observation.images.eye"
+FEATURES = with_standard(
+    checked_features(
+        {
+            EYE: {"dtype": "video", "shape": (48, 64, 3), "names": ["height", "width", "channels"]},
+            "action": {"dtype": "float32", "shape": (2,), "names": ["a", "b"]},
+            "driver": {"dtype": "string", "shape": (1,), "names": None},
+        }
+    )
+)
+FPS = 10
+
+
+def picture(k):
+    return np.full((48, 64, 3), 40 + 3 * (k % 60), np.uint8)
+
+
+def row(k, task="touch"):
+    return {"action": np.array([k, -2 * k], np.float32), "driver": "hold", "task": task}
+
+
+class Recording:
+    """A client whose news can be waited for."""
+
+    def __init__(self, folder, **settings):
+        self.changed = threading.Condition()
+        known = {"slots": 8, "min_free": 1_000_000, "lead": 6, **settings}
+        self.client = RecordingClient(RecordingSettings(folder, FPS, FEATURES, "robot", **known), self.notify)
+
+    def notify(self):
+        with self.changed:
+            self.changed.notify_all()
+
+    def wait(self, condition, timeout=40.0):
+        with self.changed:
+            assert self.changed.wait_for(condition, timeout)
+
+    def send(self, numbers, write=True):
+        for k in numbers:
+            self.wait(lambda: self.client.backlog < self.client.settings.slots)
+            assert self.client.frame(row(k), {EYE: picture(k)}, write)
+
+    def end(self):
+        assert self.client.close(40.0)
+
+
+@pytest.fixture
+def recording(tmp_path):
+    made = []
+
+    def make(**settings):
+        made.append(Recording(tmp_path / "set", **settings))
+        return made[-1]
+
+    yield make
+    for one in made:
+        if one.client.alive:
+            one.end()
+
+
+def numbers(folder, episode):
+    read = Dataset(folder)
+    return read.column("action")[read.column("episode_index") == episode][:, 0].tolist()
+
+
+def test_episodes_are_saved_discarded_and_labelled(recording, tmp_path):
+    one = recording()
+    one.client.begin({"robot": "arm"})
+    one.send(range(7))
+    one.client.close_episode({"outcome": "success"})
+    one.send(range(50, 53))
+    one.client.discard()
+    one.send(range(20, 25))
+    one.client.label({"score": 0.5}, 0)
+    one.end()
+    folder = tmp_path / "set"
+    assert numbers(folder, 0) == list(range(7)) and numbers(folder, 1) == list(range(20, 25))
+    shown = [int(p.mean()) for p in Dataset(folder).pictures("eye", 1)]
+    assert np.abs(np.array(shown) - [100, 103, 106, 109, 112]).max() <= 2
+    notes = EpisodeLog(folder).read()
+    assert notes[0]["outcome"] == "success" and notes[0]["score"] == 0.5 and notes[0]["robot"] == "arm"
+    assert "outcome" not in notes[1]
+    stats = Dataset(folder).stats
+    assert stats["action"]["max"].tolist() == [24.0, 0.0] and stats["action"]["count"].tolist() == [12]
+
+
+def test_where_the_recorder_is_killed_the_running_episode_is_saved(tmp_path):
+    code = (
+        "import os, signal, sys, time; sys.path.insert(0, sys.argv[1]); import test_recording as t; from pathlib import Path\n"
+        "one = t.Recording(Path(sys.argv[2])); one.send(range(9))\n"
+        "one.wait(lambda: one.client.backlog == 0); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    words = [sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path / "set")]
+    assert subprocess.run(words, check=False).returncode == -signal.SIGKILL
+    deadline = time.monotonic() + 40.0
+    while time.monotonic() < deadline and list((tmp_path / "set" / RUNNING).glob("*")):
+        time.sleep(0.05)
+    assert numbers(tmp_path / "set", 0) == list(range(9))
+
+
+def test_where_everything_is_killed_the_episode_is_recovered_at_the_next_start(recording, tmp_path):
+    one = recording()
+    one.send(range(5))
+    one.client.close_episode({})
+    one.wait(lambda: one.client.saved)
+    one.send(range(30, 41))
+    one.wait(lambda: one.client.backlog == 0)
+    os.kill(one.client.pid, signal.SIGKILL)
+    one.client.close(40.0)
+    assert numbers(tmp_path / "set", 0) == list(range(5))  # readable as it lies there
+    two = recording()
+    two.wait(lambda: two.client.saved)
+    assert two.client.saved[0].recovered
+    two.send(range(60, 62))
+    two.end()
+    assert numbers(tmp_path / "set", 1) == list(range(30, 41)) and numbers(tmp_path / "set", 2) == [60, 61]
+    assert len(list(Dataset(tmp_path / "set").pictures("eye", 1))) == 11
+    assert EpisodeLog(tmp_path / "set").read()[1]["recovered"]
+
+
+@pytest.mark.parametrize("cut", ["rows", "half a row", "pictures"])
+def test_a_journal_that_is_cut_anywhere_gives_its_whole_frames(tmp_path, cut):
+    stream = EpisodeStream(tmp_path / "j", FEATURES, FPS, {})
+    for k in range(6):
+        stream.add(row(k) | {"driver": ["hold"]}, {EYE: picture(k)}, True)
+    stream.close()
+    rows, video = tmp_path / "j/rows.jsonl", tmp_path / "j" / f"{EYE}.h264"
+    lines = rows.read_bytes().splitlines(keepends=True)
+    if cut == "rows":
+        rows.write_bytes(b"".join(lines[:4]))
+    elif cut == "half a row":
+        rows.write_bytes(b"".join(lines[:4]) + lines[4][:30])
+    else:
+        os.truncate(video, video.stat().st_size - 1)
+    journal = read_journal(tmp_path / "j")
+    expected = 5 if cut == "pictures" else 4
+    assert [r["action"][0] for r in journal.rows] == list(range(expected))
+    assert video.stat().st_size == sum(json.loads(line)["bytes"][EYE] for line in lines[:expected])
+
+
+def test_a_lead_is_written_before_a_correction_and_nothing_else(recording, tmp_path):
+    one = recording()
+    one.send(range(20), write=False)
+    one.send(range(20, 24))
+    one.client.close_episode({})
+    one.send(range(24, 27), write=False)
+    one.client.close_episode({})
+    one.end()
+    found = numbers(tmp_path / "set", 0)
+    assert found == list(range(int(found[0]), 24)) and 6 <= 20 - found[0] <= 7
+    read = Dataset(tmp_path / "set")
+    assert len(read.episodes) == 1
+    shown = [int(p.mean()) for p in read.pictures("eye", 0)]
+    assert np.abs(np.array(shown) - [40 + 3 * (k % 60) for k in found]).max() <= 2
+
+
+def test_held_pictures_are_those_before(recording, tmp_path):
+    one = recording()
+    one.send([3])
+    assert one.client.frame(row(4), None)
+    one.send([5])
+    one.end()
+    shown = [int(p.mean()) for p in Dataset(tmp_path / "set").pictures("eye", 0)]
+    assert np.abs(np.array(shown) - [49, 49, 55]).max() <= 2
+
+
+def test_a_value_that_does_not_fit_is_refused_before_it_is_sent(recording):
+    one = recording()
+    with pytest.raises(DataError, match="'action' has a value that is no finite number"):
+        one.client.frame({**row(0), "action": np.array([0.0, np.nan])}, {EYE: picture(0)})
+
+
+def test_another_kind_of_dataset_is_refused_with_what_differs(recording, tmp_path):
+    recording().end()
+    other = {**FEATURES, "action": {**FEATURES["action"], "names": ["a", "c"]}}
+    with pytest.raises(
+        DataError, match=r"names of action is \['a', 'c'\], and \['a', 'b'\] in the dataset.*new folder"
+    ):
+        RecordingClient(RecordingSettings(tmp_path / "set", FPS, other, "robot", 8, 1))
+
+
+def test_a_disk_that_becomes_full_ends_the_episode_and_loses_nothing(recording, tmp_path):
+    one = recording()
+    one.send(range(4))
+    one.client.close_episode({})
+    one.wait(lambda: one.client.saved)
+    one.end()
+    everything = recording(min_free=shutil.disk_usage(tmp_path).total * 2)
+    everything.wait(lambda: everything.client.report.disk_full)
+    everything.send(range(3))
+    everything.end()
+    assert numbers(tmp_path / "set", 0) == [0, 1, 2, 3] and len(Dataset(tmp_path / "set").episodes) == 1
+
+
+def test_files_that_cannot_grow_keep_the_frames_until_they_can(tmp_path):
+    """A write that fails half-way, as on a full disk: the journal keeps its whole frames."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import test_recording as t; from pathlib import Path\n"
+        "from pi0_ros.data.journal import JournalWriter\n"
+        "import signal, resource; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "j = JournalWriter(Path(sys.argv[2]), t.FEATURES, 10, {}); s = t.EpisodeStream(Path(sys.argv[2]), t.FEATURES, 10, {})\n"
+        "s.journal = j; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); k = 0\n"
+        "try:\n"
+        "    while True:\n"
+        "        s.add(t.row(k) | {'driver': ['hold']}, {t.EYE: t.picture(k)}, True); k += 1\n"
+        "except OSError: print(k)"
+    )
+    words = [sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path / "j")]
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    taken = int(done.stdout)
+    assert taken > 3 and [r["action"][0] for r in read_journal(tmp_path / "j").rows] == list(range(taken))
+
+
+def test_orphans_of_a_broken_save_are_taken_away_before_the_next_episode(recording, tmp_path):
+    one = recording()
+    one.send(range(4))
+    one.client.close_episode({})
+    one.wait(lambda: one.client.saved)
+    one.end()
+    folder = tmp_path / "set"
+    info = (folder / "meta/info.json").read_text()
+    two = recording()
+    two.send(range(10, 13))
+    two.end()
+    (folder / "meta/info.json").write_text(info)  # as if the power had gone just before it was replaced
+    three = recording()
+    three.send(range(70, 72))
+    three.end()
+    assert numbers(folder, 0) == [0, 1, 2, 3] and numbers(folder, 1) == [70, 71]
+    rows = [v for f in (folder / "data").rglob("*.parquet") for v in pq.read_table(f)["episode_index"].to_pylist()]
+    assert sorted(rows) == [0] * 4 + [1] * 2
+    assert len(list((folder / "videos").rglob("*.mp4"))) == 2
+
+
+# --- the pure parts ---
+
+
+def test_one_missing_frame_is_filled_and_two_end_the_episode():
+    clock = FrameClock(30)
+    clock.begin(100.0)
+    assert clock.take() == 0 and not clock.miss() and clock.take() == 1
+    assert clock.moment == pytest.approx(100.1) and clock.frames == 3
+    assert not clock.miss() and clock.miss()
+
+
+@pytest.mark.parametrize(
+    ("mode", "kept"),
+    [
+        # hold, autonomy x2, teleop x2, hold, teleop, autonomy, stopped
+        (RecordMode.EVERYTHING, "wwwwwwwww"),
+        (RecordMode.CORRECTIONS, "lllwwllll"),
+        (RecordMode.POLICY, "swwssssws"),
+    ],
+)
+def test_what_is_kept_depends_on_who_drives(mode, kept):
+    chosen = FrameSelection(mode)
+    drivers = ["hold", "autonomy", "autonomy", "teleop", "teleop", "hold", "teleop", "autonomy", "stopped"]
+    choices = [chosen.choose(driver) for driver in drivers]
+    assert "".join({Keep.WRITE: "w", Keep.LEAD: "l", Keep.SKIP: "s"}[c.keep] for c in choices) == kept
+    ends = [k for k, c in enumerate(choices) if c.ends]
+    assert ends == {"everything": [], "corrections": [5], "policy": [3, 8]}[mode]
+    assert [c.intervention for c in choices][:5] == [False, False, False, True, True]

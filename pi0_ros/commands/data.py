@@ -55,8 +55,8 @@ def _declare_looking(parts: argparse._SubParsersAction) -> None:
     )
     label.add_argument("--episodes", required=True, help=EPISODES)
     label.add_argument("--outcome", help="success, failure or discarded")
-    label.add_argument("--score", type=float, help="a number")
-    label.add_argument("--note", help="words")
+    label.add_argument("--score", type=float, help="a number that says how well it went")
+    label.add_argument("--note", help="what is to be said of them, in words")
 
 
 def _declare_copying(parts: argparse._SubParsersAction) -> None:

@@ -17,8 +17,8 @@ SAMPLED = 120
 """Pictures of an episode and camera that are looked at."""
 DARK, UNIFORM = 25, 8
 """As for live cameras: the brightest pixel of a black picture, the range of levels of one without content."""
-SAME = 0.05
-"""Mean difference of two pictures [levels] below which they are the same: a video's own noise."""
+SAME = 3
+"""Levels by which 99.9 % of the pixels of two pictures differ at most, where they are the same: a video's own noise."""
 FROZEN = 1.0
 """Seconds without a change, while the robot moves, that are no picture of it."""
 MOVES = 0.02
@@ -26,7 +26,7 @@ MOVES = 0.02
 IDLE = 1.0
 """Seconds at an end of an episode in which nothing moves that are worth a word."""
 JUMP = 8.0
-"""Times the 99.9th percentile of a channel's steps that a jump is."""
+"""Times the 90th percentile of a channel's steps that a jump is."""
 
 
 class Level(StrEnum):
@@ -163,12 +163,12 @@ def _jumps(dataset: Dataset, key: str, values: NDArray, labels: list[str]) -> It
         if "grip" in labels[column].lower() or spread <= 0.0 or not inside.any():
             continue
         turns = np.flatnonzero(inside & (np.abs(own - 2 * np.pi) < 0.5))
-        usual = float(np.quantile(own[inside], 0.99))
+        usual = float(np.quantile(own[inside], 0.9))
         far = np.flatnonzero(inside & (own > max(JUMP * usual, 0.25 * spread)))
         if len(turns):
             at, more = turns, f"{labels[column]} jumps by a whole turn: an endless joint that was not unwrapped"
         elif len(far):
-            at, more = far, f"{labels[column]} jumps by {own[far[0]]:.3g} (99 % of its steps are below {usual:.3g})"
+            at, more = far, f"{labels[column]} jumps by {own[far[0]]:.3g} (90 % of its steps are below {usual:.3g})"
         else:
             continue
         episode = dataset.episode_of(int(at[0]))
@@ -256,11 +256,10 @@ def _of_camera(
     for i in frames.tolist():
         picture = dataset.picture(camera, i)[::4, ::4].astype(np.int16)
         blank += bool(picture.max() <= DARK or np.ptp(picture.reshape(-1, picture.shape[-1]), axis=0).max() <= UNIFORM)
-        if before is None or np.abs(picture - before).mean() > SAME:
-            still_since = i
+        if before is None or np.quantile(np.abs(picture - before), 0.999) > SAME:
+            still_since, before = i, picture
         if i - still_since > longest[1] - longest[0] and _moved(each, spreads, still_since, i):
             longest = (still_since, i)
-        before = picture
     if blank:
         yield Finding(
             Level.ERROR if blank == len(frames) else Level.WARNING, "blank", episode.index,

@@ -1,0 +1,277 @@
+"""Looking at datasets and copying chosen parts of them: what is found, and what the copies hold."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+pytest.importorskip("av")
+
+from pi0_ros.cli import main
+from pi0_ros.data.curation.checks import check
+from pi0_ros.data.curation.exact import exact_statistics
+from pi0_ros.data.curation.pieces import selected
+from pi0_ros.data.dataset import Dataset, DatasetWriter
+from pi0_ros.data.episode_log import EpisodeLog
+from pi0_ros.data.errors import DataError
+
+GOLDEN = Path(__file__).parents[1] / "data" / "golden" / "dataset" / "data_v3"
+FPS, SIDE = 10, 32
+NAMES = ["j1", "j2", "gripper"]
+VECTOR = {"dtype": "float32", "shape": (3,), "names": NAMES}
+VIDEO = {"dtype": "video", "shape": (SIDE, SIDE, 3), "names": ["height", "width", "channels"]}
+FEATURES = {"observation.images.eye": VIDEO, "observation.state": VECTOR, "action": VECTOR}
+LENGTHS = (30, 24, 41)
+
+
+def grey(k):
+    return 40 + 2 * (k % 80)
+
+
+def seen(k):
+    """Something with edges, whose grey tells frames apart."""
+    shown = np.full((SIDE, SIDE, 3), grey(k), np.uint8)
+    shown[:8, :8] = 250
+    return shown
+
+
+def state(k):
+    return np.array([np.sin(0.1 * k), np.cos(0.13 * k), 0.5 + 0.5 * np.sin(0.3 * k)], np.float32)
+
+
+def write(folder, lengths=LENGTHS, state=state, seen=seen, tasks=("wave", "nod", "wave")):
+    with DatasetWriter(folder, FPS, FEATURES, "small") as writer:
+        for episode, length in enumerate(lengths):
+            for k in range(length):
+                writer.add_frame(
+                    {
+                        "observation.images.eye": seen(k),
+                        "observation.state": state(k),
+                        "action": state(k + 1),
+                        "task": tasks[episode % len(tasks)],
+                    }
+                )
+            writer.save_episode({"outcome": ("success", "failure", "success")[episode % 3]})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("sound") / "set")
+
+
+def kinds(folder):
+    return {(f.kind, f.episode) for f in check(Dataset(folder, skip_bad=True))}
+
+
+def pi0(*words):
+    return main(["data", *map(str, words)])
+
+
+def frames(folder, episode):
+    """The grey of each picture and the first joint of each row of an episode."""
+    read = Dataset(folder)
+    found = read.episodes[episode]
+    shown = [float(p[16:, 16:].mean()) for p in read.pictures("eye", episode)]
+    return np.array(shown), read.column("observation.state")[found.start : found.stop, 0]
+
+
+def assert_frames(folder, episode, numbers):
+    shown, joint = frames(folder, episode)
+    np.testing.assert_allclose(shown, [grey(k) for k in numbers], atol=2)
+    np.testing.assert_allclose(joint, [np.sin(0.1 * k) for k in numbers], atol=1e-6)
+
+
+# --- check ---
+
+
+def test_nothing_is_found_in_a_sound_dataset_nor_in_one_that_lerobot_wrote(sound):
+    assert kinds(sound) == set() and kinds(GOLDEN) == set()
+    assert pi0("check", sound) == 0
+
+
+def test_frozen_and_black_pictures_are_found_and_a_robot_that_rests_is_none(tmp_path):
+    write(tmp_path / "frozen", seen=lambda k: seen(min(k, 9)))
+    assert {("frozen", 0), ("frozen", 1), ("frozen", 2)} <= kinds(tmp_path / "frozen")
+    assert pi0("check", tmp_path / "frozen") == 1
+    write(tmp_path / "black", seen=lambda k: seen(k) * (k % 3 > 0))
+    assert ("blank", 0) in kinds(tmp_path / "black")
+    resting = write(tmp_path / "rests", seen=lambda k: seen(min(k, 5)), state=lambda k: state(min(k, 5)))
+    assert {kind for kind, _ in kinds(resting)} == {"idle"}
+
+
+def test_jumps_whole_turns_grippers_and_idle_ends_are_found(tmp_path):
+    def odd(k):
+        values = state(k)
+        values[0] += 2 * np.pi * (k > 20)
+        values[1] += 3.0 * (k == 12)
+        values[2] = 0.3
+        return values
+
+    found = check(Dataset(write(tmp_path / "odd", state=odd)))
+    said = [f.sentence for f in found]
+    assert any("state j1 jumps by a whole turn" in s and "in frame 20" in s for s in said)
+    assert any("state j2 jumps by" in s and "in frame 11" in s for s in said)
+    assert any("state gripper never moves" in s for s in said)
+    idle = write(tmp_path / "idle", lengths=(60,), state=lambda k: state(min(max(k, 15), 40)))
+    assert [f.sentence for f in check(Dataset(idle)) if f.kind == "idle"] == [
+        "nothing moves in its first 1.5 s and last 2.0 s (pi0 data trim)"
+    ]
+
+
+def change(folder, column, values):
+    """Put other values into a column of the one data file."""
+    file = next((folder / "data").rglob("*.parquet"))
+    table = pq.read_table(file)
+    place = table.column_names.index(column)
+    pq.write_table(
+        table.set_column(place, table.schema.field(column), pa.array(values, table.schema.field(column).type)), file
+    )
+
+
+def test_holes_numbers_that_are_none_and_stale_statistics_are_found(tmp_path, sound):
+    holes = shutil.copytree(sound, tmp_path / "holes")
+    times = Dataset(sound).column("timestamp").copy()
+    times[10:30] += 2.0
+    change(holes, "timestamp", times.tolist())
+    assert ("gap", 0) in kinds(holes)
+    nan = shutil.copytree(sound, tmp_path / "nan")
+    values = Dataset(sound).column("action").copy()
+    values[33, 1] = np.nan
+    change(nan, "action", values.tolist())
+    assert next(f.line() for f in check(Dataset(nan))) == (
+        "error: episode 1: action j2 is no number in frame 3 (1 frames in all)"
+    )
+    stale = shutil.copytree(sound, tmp_path / "stale")
+    change(stale, "observation.state", (2 * Dataset(sound).column("observation.state")).tolist())
+    assert ("statistics", None) in kinds(stale)
+    assert pi0("stats", stale, "--write") == 0 and ("statistics", None) not in kinds(stale)
+    assert (stale / "meta/stats.1.json").read_bytes() == (sound / "meta/stats.json").read_bytes()
+
+
+# --- copies ---
+
+
+def test_chosen_episodes_are_copied_with_pictures_words_and_notes(sound, tmp_path):
+    before = {f: f.read_bytes() for f in sound.rglob("*") if f.is_file()}
+    assert pi0("keep", sound, "--episodes", "2,1", "--out", tmp_path / "kept") == 0
+    assert_frames(tmp_path / "kept", 0, range(41))
+    assert_frames(tmp_path / "kept", 1, range(24))
+    read = Dataset(tmp_path / "kept")
+    assert [read.task_of(e.start) for e in read.episodes] == ["wave", "nod"]
+    assert EpisodeLog(tmp_path / "kept").read()[1]["outcome"] == "failure"
+    assert pi0("drop", sound, "--outcome", "failure", "--out", tmp_path / "good") == 0
+    assert [e.length for e in Dataset(tmp_path / "good").episodes] == [30, 41]
+    assert {f: f.read_bytes() for f in sound.rglob("*") if f.is_file()} == before
+
+
+def test_copies_of_a_dataset_of_lerobots_hold_its_pictures_bit_for_bit(tmp_path):
+    assert pi0("keep", GOLDEN, "--episodes", "1", "--out", tmp_path / "kept") == 0
+    old, new = Dataset(GOLDEN), Dataset(tmp_path / "kept")
+    start = old.episodes[1].start
+    for i in (0, 7, 19):
+        np.testing.assert_array_equal(new.picture("top", i), old.picture("top", start + i))
+        np.testing.assert_array_equal(new.column("action")[i], old.column("action")[start + i])
+    assert new.task_of(0) == "fold the towel"
+
+
+@pytest.mark.parametrize(("at", "encoded_again"), [(12, False), (7, True)])
+def test_an_episode_is_cut_anywhere(sound, tmp_path, at, encoded_again):
+    assert pi0("split", sound, "--episode", 1, "--at", at, "--out", tmp_path / "cut") == 0
+    assert [e.length for e in Dataset(tmp_path / "cut").episodes] == [30, at, 24 - at, 41]
+    assert_frames(tmp_path / "cut", 1, range(at))
+    assert_frames(tmp_path / "cut", 2, range(at, 24))
+    times = Dataset(tmp_path / "cut").column("timestamp")
+    assert times[30 + at] == 0.0 and not Dataset(tmp_path / "cut").broken.any()
+
+
+def test_holes_are_cut_out_and_idle_ends_trimmed(sound, tmp_path):
+    holes = shutil.copytree(sound, tmp_path / "holes")
+    times = Dataset(sound).column("timestamp").copy()
+    times[10:30] += 2.0
+    change(holes, "timestamp", times.tolist())
+    assert pi0("split", holes, "--holes", "--out", tmp_path / "whole") == 0
+    assert [e.length for e in Dataset(tmp_path / "whole").episodes] == [10, 20, 24, 41]
+    assert_frames(tmp_path / "whole", 1, range(10, 30))
+    idle = write(tmp_path / "idle", lengths=(60,), state=lambda k: state(min(max(k, 15), 40)))
+    assert pi0("trim", idle, "--margin", 0.5, "--out", tmp_path / "trimmed") == 0
+    shown, _ = frames(tmp_path / "trimmed", 0)
+    np.testing.assert_allclose(shown, [grey(k) for k in range(10, 45)], atol=2)
+    assert pi0("trim", sound, "--start", 1.0, "--end", 0.5, "--out", tmp_path / "shorter") == 0
+    assert_frames(tmp_path / "shorter", 0, range(10, 25))
+
+
+def test_datasets_are_merged_split_and_retitled(sound, tmp_path):
+    other = write(tmp_path / "other", lengths=(5,), tasks=("clap",))
+    assert pi0("merge", other, sound, "--out", tmp_path / "all") == 0
+    assert [e.length for e in Dataset(tmp_path / "all").episodes] == [5, 30, 24, 41]
+    assert_frames(tmp_path / "all", 3, range(41))
+    assert pi0("retitle", tmp_path / "all", "--task", "wave=say hello", "--out", tmp_path / "words") == 0
+    read = Dataset(tmp_path / "words")
+    assert [read.task_of(e.start) for e in read.episodes] == ["clap", "say hello", "nod", "say hello"]
+    assert pi0("split", tmp_path / "all", "--share", 0.5, "--out", tmp_path / "a", "--rest", tmp_path / "b") == 0
+    lengths = sorted(e.length for name in "ab" for e in Dataset(tmp_path / name).episodes)
+    assert lengths == [5, 24, 30, 41] and len(Dataset(tmp_path / "a").episodes) == 2
+
+
+def test_datasets_that_differ_are_not_put_together(sound, tmp_path, capsys):
+    assert pi0("merge", sound, GOLDEN, "--out", tmp_path / "no") == 1
+    assert "cannot be put together" in capsys.readouterr().err
+    assert pi0("keep", sound, "--episodes", "0", "--out", sound) == 1
+    assert "nothing is changed in place" in capsys.readouterr().err
+
+
+def test_episodes_are_named_by_their_numbers(sound):
+    dataset = Dataset(sound)
+    assert selected(dataset, "1-") == [1, 2] and selected(dataset, "2,0-1") == [2, 0, 1]
+    for wrong in ("7", "x", "1-b"):
+        with pytest.raises(DataError, match="episode"):
+            selected(dataset, wrong)
+
+
+# --- statistics, sheets, labels ---
+
+
+def test_quantiles_are_those_of_all_frames_and_not_means_of_the_episodes(tmp_path):
+    def far(k):
+        return state(k) + np.array([10.0 * (k > 20), 0, 0], np.float32)
+
+    dataset = Dataset(write(tmp_path / "set", lengths=(10, 40), state=far))
+    found = exact_statistics(dataset)
+    values = np.concatenate([[far(k) for k in range(n)] for n in (10, 40)]).astype(float)
+    for name, share in (("q01", 0.01), ("q50", 0.5), ("q99", 0.99)):
+        np.testing.assert_allclose(found["observation.state"][name], np.quantile(values, share, axis=0), atol=1e-5)
+    assert abs(dataset.stats["observation.state"]["q50"][0] - np.quantile(values[:, 0], 0.5)) > 0.05
+    greys = np.concatenate([[grey(k) for k in range(n)] for n in (10, 40)])
+    assert abs(found["observation.images.eye"]["q50"][0, 0, 0] * 255 - np.quantile(greys, 0.5)) < 5
+
+
+def test_a_contact_sheet_shows_the_pictures_of_the_episodes(sound, tmp_path):
+    assert pi0("show", sound, "--episodes", "0,2", "--columns", "5", "--out", tmp_path / "sheet.png") == 0
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB")).astype(int)
+    assert sheet.shape[1] > 5 * 120 and sheet.shape[0] > 2 * 200
+    centre = sheet[32 + 90, 110 + 60 :: 124][:5]
+    assert np.abs(centre.mean(axis=1) - [grey(k) for k in (0, 7, 14, 21, 29)]).max() <= 3
+
+
+def test_labels_are_noted_and_the_old_notes_kept(sound, tmp_path):
+    copy = shutil.copytree(sound, tmp_path / "set")
+    assert pi0("label", copy, "--episodes", "1-2", "--outcome", "success", "--note", "good") == 0
+    notes = EpisodeLog(copy).read()
+    assert [notes[k]["outcome"] for k in range(3)] == ["success", "success", "success"] and notes[2]["note"] == "good"
+    assert (copy / "meta/pi0_episodes.1.json").is_file()
+    assert pi0("label", copy, "--episodes", "1", "--outcome", "splendid") == 1
+
+
+def test_info_names_what_is_there(sound, capsys):
+    assert pi0("info", sound) == 0
+    said = capsys.readouterr().out
+    assert (
+        "3 episodes, 95 frames, 9.5 s" in said
+        and "“wave”: 2 episodes" in said
+        and "outcomes: success 2, failure 1" in said
+    )

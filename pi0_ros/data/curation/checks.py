@@ -88,6 +88,10 @@ def _labels(dataset: Dataset, key: str, width: int) -> list[str]:
 def _names(dataset: Dataset) -> Iterator[Finding]:
     for key, feature in dataset.features.items():
         names = feature.get("names") or ()
+        width = feature["shape"][0] if len(feature.get("shape") or ()) == 1 else None
+        if isinstance(names, list) and names and width is not None and len(names) != width:
+            sentence = f"{key} has {width} numbers and {len(names)} names"
+            yield Finding(Level.WARNING, "names", None, sentence)
         for name in sorted({n for n in names if list(names).count(n) > 1}) if isinstance(names, list) else ():
             places = [i for i, n in enumerate(names) if n == name]
             yield Finding(

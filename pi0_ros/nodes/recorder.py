@@ -211,7 +211,7 @@ class RecorderNode(ManagedNode):
 
 def main() -> int:
     """Run the node."""
-    return run(RecorderNode)
+    return run(lambda _: [RecorderNode()])
 
 
 if __name__ == "__main__":

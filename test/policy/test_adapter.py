@@ -44,7 +44,7 @@ def test_every_shipped_adapter_survives_a_checkpoints_config(name, tmp_path):
     adapter = load_adapter(name)
     (tmp_path / "config.json").write_text(json.dumps({"policy": adapter_to_dict(adapter)}, indent=1))
     again = adapter_of_checkpoint(tmp_path / "config.json")
-    for field in fields(adapter):
+    for field in (f for f in fields(adapter) if f.name != "file"):
         assert getattr(again, field.name) == getattr(adapter, field.name), field.name
 
 

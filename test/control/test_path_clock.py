@@ -57,6 +57,19 @@ def test_at_rate_r_a_velocity_is_r_an_acceleration_r2_and_a_jerk_r3_times_the_ro
     assert measured(path, limits(9.0, 40.0, 5.0)).rate.min() == pytest.approx((0.95 * 5.0 / 13.5) ** (1 / 3), rel=0.05)
 
 
+def test_the_rate_may_rise_by_six_tenths_of_what_the_acceleration_allows():
+    """Along a path at 0.5 rad/s the rate rises at a/v: from standing, the joint then accelerates at a."""
+    times = np.arange(0.0, 4.01, 0.05)
+    rows = np.stack([-0.5 * times, 0.1 * times], axis=1)
+    kinds, ones = (Kind.POSITION, Kind.POSITION), np.ones(2)
+    path = make_path(0.0, 0.05, rows, kinds, ones, ones)
+    found = demand(path, 1.0, 50, STEP, 0.03, limits(9.0, 2.0, 900.0))
+    np.testing.assert_allclose(found.climb, 0.6 * 2.0 / 0.5, rtol=1e-6)
+    still = demand(make_path(0.0, 0.05, 0.0 * rows, kinds, ones, ones), 1.0, 50, STEP, 0.03, limits(9.0, 2.0, 900.0))
+    np.testing.assert_allclose(still.climb, 0.6 / 0.02)
+    np.testing.assert_allclose(found.velocity, np.tile([-0.5, 0.1], (50, 1)), atol=1e-9)
+
+
 def test_noise_asks_for_nothing_and_slow_motion_is_kept():
     low_pass = smoother(80, STEP, 0.043)
     slow = np.sin(2.0 * np.pi * 0.5 * STEP * np.arange(80))

@@ -7,7 +7,7 @@ from story import Story, make_robot, middle
 from pi0_ros.control import STRATEGIES, ExecutorSettings
 from pi0_ros.control.delay import DelayEstimator
 from pi0_ros.control.row_path import make_path
-from pi0_ros.control.splice import RTC_STREAK, Choice, blended, choose, ensemble_rows, row_times
+from pi0_ros.control.splice import RTC_STREAK, Choice, blended, choose, closed, ensemble_rows, row_times
 from pi0_ros.robot.spec import Kind
 
 POSITIONS = (Kind.POSITION, Kind.POSITION)
@@ -178,3 +178,16 @@ def test_a_slow_policy_can_start_a_robot_at_rest_though_its_plan_has_moved_on():
     assert story.last.plan_left > 1.5 - 0.7
     story.run(0.5).sound()
     assert story.last.owner == "policy"
+
+
+@pytest.mark.parametrize("window", [0.11, 0.3])
+def test_a_gap_is_closed_when_its_time_is_over_and_not_a_little_opened_again(window):
+    """Also where the samples do not end on the window: what is left then is nothing, and before it begins everything."""
+    path, gap = line(100.0, 0.0, offset=1.0), np.array([0.4, -0.2])
+    found = closed(path, 100.4, gap, window, 0.02)
+    late = np.array([found.joint.end, found.joint.end + 0.1])
+    assert 0.0 <= found.joint.end - (100.4 + window) < 0.02
+    np.testing.assert_allclose(found.at(late), 1.0, atol=1e-6)
+    np.testing.assert_allclose(found.at(np.array([100.3, 100.4])), [1.0 + gap] * 2, atol=1e-9)
+    middle = found.at(np.array([100.4 + window / 2.0]))[0] - 1.0
+    np.testing.assert_allclose(middle, 0.5 * gap, rtol=0.02)

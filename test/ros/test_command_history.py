@@ -1,0 +1,47 @@
+"""What was commanded at a moment: between two commands, and no longer than the newest one counts."""
+
+import math
+
+import pytest
+
+from pi0_ros.ros.command_history import CommandHistory
+
+
+@pytest.fixture
+def history():
+    made = CommandHistory()
+    made.add(10.0, "autonomy", ("a", "b"), (0.1, -0.5))
+    made.add(10.4, "teleop", ("a", "b"), (0.5, -0.3))
+    return made
+
+
+def test_between_two_commands_it_is_linear_and_he_drove_who_drove_before(history):
+    found = history.at(10.1)
+    assert found.driver == "autonomy" and found.command == pytest.approx({"a": 0.2, "b": -0.45})
+    assert history.at(10.0).command == {"a": 0.1, "b": -0.5}
+    assert (history.at(10.4).driver, history.at(10.4).command) == ("teleop", {"a": 0.5, "b": -0.3})
+
+
+def test_the_newest_command_counts_for_a_fifth_of_a_second_and_so_does_the_first_before_it_came(history):
+    assert history.at(10.59).command == {"a": 0.5, "b": -0.3} and history.at(10.61) is None
+    assert history.at(9.81).command == {"a": 0.1, "b": -0.5} and history.at(9.79) is None
+    assert CommandHistory().at(10.0) is None
+
+
+def test_over_a_silence_of_more_than_a_second_nothing_is_known(history):
+    history.add(11.3, "teleop", ("a", "b"), (1.4, 0.6))
+    assert history.at(11.0).command == pytest.approx({"a": 1.1, "b": 0.3})
+    history.add(12.4, "teleop", ("a", "b"), (0.0, 0.0))
+    assert history.at(12.0) is None and history.reached == 12.4
+
+
+def test_what_is_not_finite_on_either_side_is_taken_as_it_was_before(history):
+    history.add(10.6, "hold", ("a", "b"), (math.nan, 0.1))
+    assert history.at(10.5).command == pytest.approx({"a": 0.5, "b": -0.1})
+
+
+def test_a_clock_that_was_set_back_leaves_nothing_of_before(history):
+    history.add(3.0, "hold", ("a", "b"), (0.7, 0.8))
+    assert history.at(10.1) is None and history.at(3.1).command == {"a": 0.7, "b": 0.8} and history.reached == 3.0
+    history.clear()
+    assert history.reached == -math.inf and history.at(3.0) is None

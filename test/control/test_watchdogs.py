@@ -168,3 +168,11 @@ def test_a_condition_lasts_from_when_it_began_without_a_break():
     condition = condition.update(2.6, False)
     assert condition == Since() and condition.update(2.7, False) == Since()
     assert condition.update(3.0, True).start == 3.0
+
+
+def test_the_third_reading_in_a_row_that_is_behind_tells_that_the_clock_was_set_back():
+    watch, told = ClockWatch().update(0.0, 100.0).update(0.02, 100.02), []
+    for k, ros in enumerate((99.9, 99.9, 100.03, 99.9, 99.92, 99.94, 99.96)):
+        told.append(watch.set_back(ros))
+        watch = watch.update(0.04 + 0.02 * k, ros)
+    assert told == [False, False, False, False, False, True, False]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,9 @@ import torch
 
 from pi0_ros.cli import main
 from pi0_ros.model import load
+from pi0_ros.model.checkpoints.tensorfile import read_all
+from pi0_ros.model.sampling import sample_actions
+from pi0_ros.parity.model_case import recorded_inputs
 from pi0_ros.policy.checkpoint import build_pipeline
 from pi0_ros.policy.lerobot_files import read_processors
 from pi0_ros.policy.normalize import read_norm_stats
@@ -86,3 +90,43 @@ def test_shards_are_cut_on_request(golden, tmp_path):
     assert main(["convert", str(golden / "openpi_pi0"), str(tmp_path / "out"), "--shard-gb", "0.0002"]) == 0
     assert len(list((tmp_path / "out").glob("model-*.safetensors"))) > 2
     assert load(tmp_path / "out").config == load(golden / "openpi_pi0").config
+
+
+CASES = ("openpi_pi0", "openpi_pi05", "orbax_pi0", "orbax_pi05", "lerobot_pi0", "lerobot_pi05")
+
+
+def chunk_of(loaded, io, state):
+    """One chunk [H, A] in the robot's units, from a recorded observation and recorded noise."""
+    case = recorded_inputs(loaded, io, loaded.folder)
+    sampled = sample_actions(loaded.model, case, io["noise"], 10)[0].numpy().astype(np.float64)
+    return build_pipeline(loaded).actions(sampled, state)
+
+
+@pytest.mark.parametrize("case", CASES)
+@torch.no_grad()
+def test_ours_and_lerobots_and_back_to_ours_plan_what_the_source_plans(golden, tmp_path, case):
+    """The largest difference of a chunk: nothing but the arithmetic of the project whose layout it is in."""
+    if case.startswith("orbax"):
+        pytest.importorskip("tensorstore", reason="reading JAX folders needs the optional tensorstore package")
+    source = tmp_path / "source"
+    shutil.copytree(golden / case, source)
+    if not case.startswith("lerobot") and not (source / "assets").exists():
+        shutil.copytree(golden / "orbax_pi0" / "assets", source / "assets")
+    words = ["--tokenizer", str(golden / "lerobot_pi05")]
+    assert main(["convert", str(source), str(tmp_path / "ours"), "--dtype", "float32", *words]) == 0
+    assert main(["convert", str(tmp_path / "ours"), str(tmp_path / "lerobot"), "--to", "lerobot", *words]) == 0
+    assert main(["convert", str(tmp_path / "lerobot"), str(tmp_path / "back"), *words]) == 0
+    io = read_all(golden / case / "io.safetensors")
+    first = load(source, dtype=torch.float32)
+    state = np.linspace(-0.5, 0.5, build_pipeline(first).state_norm.statistics.size)
+    wanted = chunk_of(first, io, state)
+    for name in ("ours", "lerobot", "back"):
+        loaded = load(tmp_path / name, dtype=torch.float32)
+        assert loaded.config.horizon == first.config.horizon and loaded.config.action_dim == first.config.action_dim
+        assert all(torch.equal(a, b) for a, b in zip(first.model.parameters(), loaded.model.parameters(), strict=True))
+        sampled = chunk_of(replace(loaded, config=replace(loaded.config, cameras=first.config.cameras)), io, state)
+        size = min(sampled.shape[-1], wanted.shape[-1])
+        same_project = loaded.config.numerics == first.config.numerics
+        np.testing.assert_allclose(sampled[:, :size], wanted[:, :size], atol=1e-5 if same_project else 5e-4)
+    for name in ("ours", "back"):
+        assert load(tmp_path / name).origin == "pi0_ros"

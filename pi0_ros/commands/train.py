@@ -32,6 +32,7 @@ _HELP = {
     "insulate": "knowledge insulation: the flow loss does not reach the trunk",
     "recipe": "pi0_ros, openpi or lerobot: schedule, decay, averages and losses as there (default: as --init's project)",
     "device": "where the network is: cpu, cuda, cuda:1",
+    "ema_device": "where the average is kept: cpu saves memory of the GPU (default: as --device)",
     "precision": "float32, or bfloat16 computation on float32 weights",
     "gradient_checkpointing": "less memory, more computation",
     "lora_trunk": "LoRA rank in the language trunk (16 is usual), 0: train it whole",
@@ -47,6 +48,9 @@ _HELP = {
     "validation_share": "of the episodes, kept for validation",
     "save_every": "minutes between saves",
 }
+
+
+_BY_RECIPE = ("peak_rate", "final_rate", "warmup", "weight_decay", "clip", "ema")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -92,7 +96,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     start.add_argument(
         "--fast-tokenizer",
         default="",
-        help="folder of the FAST tokenizer: for pi0_fast, and for others to predict the chunk as text too",
+        help="folder of the FAST tokenizer, or fit to make one of these data: for pi0_fast, and for others to predict the "
+        "chunk as text too",
     )
     start.add_argument(
         "--horizon", type=int, default=0, help="rows of a chunk (default: the policy YAML's, or --init's)"
@@ -122,6 +127,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="weight of what patches say of the objects, and of where the named one is",
     )
     run = parser.add_argument_group("run")
+    run.add_argument("--plan", action="store_true", help="say what the run needs of memory, and do not train")
     run.add_argument(
         "--accept-changes",
         action="store_true",
@@ -133,6 +139,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
             run.add_argument(name, "--grounding-weight", type=float, default=f.default, help=_HELP[f.name])
         elif isinstance(f.default, bool):
             run.add_argument(name, action="store_true", help=_HELP[f.name])
+        elif f.name in _BY_RECIPE:
+            told = f"{_HELP[f.name]} (default: {f.default:g}, or the recipe's)"
+            run.add_argument(name, type=type(f.default), default=argparse.SUPPRESS, help=told)
         else:
             run.add_argument(name, type=type(f.default), default=f.default, help=_HELP[f.name])
     parser.set_defaults(run=run_command)
@@ -144,19 +153,21 @@ def run_command(args: argparse.Namespace) -> int:
     from pi0_ros.train.errors import TrainError
     from pi0_ros.train.run_folder import check_continues, locked, write_settings
     from pi0_ros.train.session import run
-    from pi0_ros.train.settings import TrainSettings
 
+    if args.plan:
+        return _print_plan(args)
     if not (args.dataset or args.frames or args.sim_episodes):
         raise TrainError("nothing to train on; give --dataset FOLDER, --frames FOLDER or --sim-episodes N")
     args.init = str(checkpoint_folder(args.init)) if args.init else ""
-    settings = TrainSettings(**{f.name: getattr(args, f.name) for f in fields(TrainSettings)})
+    network = _network(args)
+    settings = _settings(args, network)
     if args.sim_episodes and args.sim_seed + args.sim_episodes > FIRST_UNSEEN_SEED:
         raise TrainError(
             f"--sim-seed {args.sim_seed}: scenes from {FIRST_UNSEEN_SEED} on are kept for `pi0 evaluate`; give a smaller one"
         )
     with locked(args.out):
         begun = (args.out / "state.safetensors").is_file()
-        plan = _plan(args, settings)
+        plan = _plan(args, settings, network)
         asked = _asked(args, plan.model)
         for change in check_continues(args.out, asked, begun, args.accept_changes):
             print(f"changed since the run began: {change}", flush=True)
@@ -171,7 +182,37 @@ def run_command(args: argparse.Namespace) -> int:
 run = run_command
 
 
-def _plan(args: argparse.Namespace, settings) -> Any:
+def _print_plan(args: argparse.Namespace) -> int:
+    """Memory by part, from the network's sizes alone; 1 where the device has less."""
+    from pi0_ros.robot.resources import checkpoint_folder
+    from pi0_ros.train.errors import TrainError
+    from pi0_ros.train.memory import check_memory, memory_plan
+
+    args.init = str(checkpoint_folder(args.init)) if args.init else ""
+    network = _network(args)
+    settings = _settings(args, network)
+    plan = memory_plan(network.model, settings)
+    print("\n".join(plan.lines()))
+    try:
+        check_memory(plan, settings.device)
+    except TrainError as problem:
+        print(f"does not fit: {problem}")
+        return 1
+    return 0
+
+
+def _settings(args: argparse.Namespace, network) -> Any:
+    """The numbers of the run; those that nobody gave are the recipe's."""
+    from pi0_ros.train.recipe import USUAL, recipe_for
+    from pi0_ros.train.settings import TrainSettings
+
+    usual = USUAL[recipe_for(args.recipe, network.origin).name]
+    given = {f.name: getattr(args, f.name) for f in fields(TrainSettings) if hasattr(args, f.name)}
+    vars(args).update({name: usual[name] for name in usual if name not in given})
+    return TrainSettings(**{**usual, **given})
+
+
+def _plan(args: argparse.Namespace, settings, network) -> Any:
     """The run without its frames: network, tokenizers, what the experiment adds."""
     from functools import partial
 
@@ -179,7 +220,6 @@ def _plan(args: argparse.Namespace, settings) -> Any:
     from pi0_ros.train.hooks import no_hooks
     from pi0_ros.train.session import Plan
 
-    network = _network(args)
     if _touches(args):
         hooks = partial(touch_hooks, settings=TouchSettings(args.symmetry, args.patch_weight))
     else:
@@ -210,7 +250,9 @@ def _asked(args: argparse.Namespace, model) -> dict[str, Any]:
     from pi0_ros.policy.adapter import load_adapter
     from pi0_ros.train.frame_cache import made_of
 
-    options = {k: v for k, v in vars(args).items() if k not in ("run", "command", "debug", "accept_changes", "func")}
+    options = {
+        k: v for k, v in vars(args).items() if k not in ("run", "command", "debug", "accept_changes", "func", "plan")
+    }
     adapter, facts = load_adapter(args.policy), _facts(args)
     size, horizon = model.vision.image_size, model.horizon
     read = [made_of(d, adapter, size, horizon, args.skip_bad, facts.__name__) for d in args.dataset]

@@ -7,18 +7,20 @@ from torch import Tensor, nn
 
 
 class Ema:
-    """Averages of a model's trainable weights and a copy of the rest, in float32."""
+    """Averages of a model's trainable weights, in float32. device: where they are kept, None for beside the weights."""
 
-    def __init__(self, model: nn.Module, decay: float = 0.99):
+    def __init__(self, model: nn.Module, decay: float = 0.99, device: torch.device | str | None = None):
         self.decay = decay
-        self.average = {name: p.detach().float().clone() for name, p in model.named_parameters() if p.requires_grad}
+        learning = {name: p.detach().float() for name, p in model.named_parameters() if p.requires_grad}
+        self.average = {name: p.to(device or p.device, copy=True) for name, p in learning.items()}
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """average <- decay * average + (1 - decay) * weight."""
         for name, parameter in model.named_parameters():
             if name in self.average:
-                self.average[name].lerp_(parameter.detach().float(), 1.0 - self.decay)
+                average = self.average[name]
+                average.lerp_(parameter.detach().float().to(average.device), 1.0 - self.decay)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The averages by parameter name, to save with a training state."""

@@ -86,7 +86,7 @@ class ExampleMaker:
         if self.says_actions_only and self.fast is None:
             raise TrainError(
                 "a π0-FAST network is trained on FAST tokens; give the tokenizer's folder with --fast-tokenizer (the "
-                "published one is physical-intelligence/fast), or fit one: pi0 data fit-fast"
+                "published one is physical-intelligence/fast), or --fast-tokenizer fit to fit one on these data"
             )
 
     @property

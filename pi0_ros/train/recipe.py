@@ -65,6 +65,29 @@ RECIPES = {
 }
 
 
+# What a run takes where nobody says otherwise. Sources: openpi src/openpi/training/optimizer.py (CosineDecaySchedule, AdamW) and
+# config.py (ema_decay); lerobot v0.6.1 policies/pi0/configuration_pi0.py.
+USUAL: dict[str, dict[str, float]] = {
+    "pi0_ros": {},
+    "openpi": {
+        "peak_rate": 2.5e-5,
+        "final_rate": 2.5e-6,
+        "warmup": 1000,
+        "weight_decay": 1e-10,
+        "clip": 1.0,
+        "ema": 0.99,
+    },
+    "lerobot": {
+        "peak_rate": 2.5e-5,
+        "final_rate": 2.5e-6,
+        "warmup": 1000,
+        "weight_decay": 0.01,
+        "clip": 1.0,
+        "ema": 0.0,
+    },
+}
+
+
 def recipe_for(name: str, origin: str = "") -> Recipe:
     """The recipe called so; "" for that of the project a start comes from. Raises TrainError for an unknown one."""
     if not name:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,18 @@ from pi0_ros.model.checkpoints.conventions import conventions_for
 from pi0_ros.policy import tiny_tokenizer
 from pi0_ros.policy.adapter import Adapter, load_adapter
 from pi0_ros.policy.checkpoint import Overrides, build_pipeline
-from pi0_ros.policy.fast import load_fast
+from pi0_ros.policy.fast import fit_fast, load_fast
 from pi0_ros.policy.normalize import Statistics, read_norm_stats, write_norm_stats
 from pi0_ros.policy.pipeline import Pipeline
 from pi0_ros.policy.tokenizer import Tokenizer, find_tokenizer, load_tokenizer
 from pi0_ros.train.draw import draw_chances, shares
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.examples import ExampleMaker
+from pi0_ros.train.export import FAST_FOLDER
 from pi0_ros.train.frames import Frames, join, load_frames
 from pi0_ros.train.hooks import MakeHooks, no_hooks
 from pi0_ros.train.interruption import Interruption
+from pi0_ros.train.memory import check_memory, memory_plan
 from pi0_ros.train.prompt_check import check_prompts
 from pi0_ros.train.recipe import recipe_for, warmup_steps
 from pi0_ros.train.run_folder import check_room
@@ -35,6 +37,10 @@ from pi0_ros.train.start_statistics import choose, remarks
 from pi0_ros.train.trainer import Job, Trainer, split_episodes
 from pi0_ros.train.workers import run_workers
 
+FIT = "fit"  # in place of an action tokenizer's folder
+FITTED = 20_000  # chunks it is fitted on at most
+OWN_CODES = 512  # of the project's own tokenizer, which has 1024 tokens to spare less those that FAST leaves out
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -42,7 +48,7 @@ class Plan:
 
     frames: folders of frames; several are a mixture with weights n^0.43. adapter: name or file. init: a checkpoint
     folder to start from, "" for random weights. tokenizer: its file or folder, "" for the project's own. statistics:
-    "checkpoint", "data", a file, or "" for what fits. fast: folder of the action tokenizer, "" without one.
+    "checkpoint", "data", a file, or "" for what fits. fast: folder of the action tokenizer, FIT to make one, "" without.
     conventions: habits of the project the start comes from, None for ours; origin: its name. hooks: an experiment's.
     """
 
@@ -98,8 +104,32 @@ def run(plan: Plan) -> int:
     statistics = read_norm_stats(folder)
     for remark in remarks(frames, adapter, statistics):
         print(f"look: {remark}", flush=True)
+    plan = replace(plan, fast=fast_tokenizer(plan, adapter, frames, statistics))
     prepare(plan, adapter, frames, statistics)
     return run_workers(plan.settings.workers, train, plan)
+
+
+def fast_tokenizer(plan: Plan, adapter: Adapter, frames: Frames, statistics: Mapping[str, Statistics]) -> str:
+    """Folder of the action tokenizer; with "fit" it is fitted on this run's normalised chunks, once.
+
+    Raises: TrainError where no chunk is whole, PolicyError where the chunks do not fit into its vocabulary.
+    """
+    if plan.fast != FIT:
+        return plan.fast
+    folder = Path(plan.folder) / FAST_FOLDER
+    if not folder.is_dir():
+        pipeline = pipeline_for(adapter, plan.model, statistics, plan.conventions)
+        whole = np.flatnonzero(frames.valid == frames.chunk.shape[1])
+        if not len(whole):
+            raise TrainError("no chunk is shown to its end, so that no action tokenizer can be fitted")
+        taken = whole[np.unique(np.linspace(0, len(whole) - 1, min(FITTED, len(whole))).astype(int))]
+        chunks = pipeline.normalised_actions(frames.chunk[taken].astype(np.float64), frames.state[taken])
+        fitted = fit_fast(chunks[..., : len(frames.channels)], vocab_size=1024 if plan.tokenizer else OWN_CODES)
+        partial = folder.with_name(folder.name + ".partial")
+        fitted.save(partial)
+        partial.rename(folder)
+        print(f"action tokenizer fitted on {len(taken)} chunks: {folder}", flush=True)
+    return str(folder)
 
 
 def prepare(plan: Plan, adapter: Adapter, frames: Frames, statistics: dict[str, Statistics]) -> None:
@@ -109,6 +139,7 @@ def prepare(plan: Plan, adapter: Adapter, frames: Frames, statistics: dict[str, 
     for augmentation in plan.hooks(tokenizer).augmentations:
         augmentation.check(frames.channels, frames.cameras)
     check_prompts(frames, pipeline_for(adapter, plan.model, statistics, plan.conventions), tokenizer)
+    check_memory(memory_plan(plan.model, settings), settings.device)
     check_room(Path(plan.folder), 20 * parameter_count(plan.model))
     if warmup_steps(settings) != settings.warmup:
         print(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -32,7 +33,8 @@ class TrainSettings:
     prefix_chance, prefix_rows: training-time real-time chunking, chance a step and most rows given clean.
     recipe: "pi0_ros", "openpi" or "lerobot", "" for that of the project the start comes from (`train.recipe`).
     answer_weight: of what is said beside the actions, and of pi0-FAST's actions.
-    insulate: knowledge insulation. device: where the network is. precision: "bfloat16" computes in bfloat16 on float32 weights, or "float32".
+    insulate: knowledge insulation. device: where the network is; ema_device: where the average is kept, "" for there
+    too. precision: "bfloat16" computes in bfloat16 on float32 weights, or "float32".
     lora: ranks for trunk and expert, 0 for full training.
     clip: largest norm of the gradient, 0: it is not clipped.
     still_weight: chance of a frame whose chunk stands still, against one that moves.
@@ -59,6 +61,7 @@ class TrainSettings:
     insulate: bool = False
     recipe: str = ""
     device: str = "cpu"
+    ema_device: str = ""
     precision: str = "bfloat16"
     gradient_checkpointing: bool = False
     lora_trunk: int = 0
@@ -77,6 +80,9 @@ class TrainSettings:
     def __post_init__(self) -> None:
         if self.precision not in ("bfloat16", "float32"):
             raise TrainError(f"precision '{self.precision}' is not known; choose bfloat16 or float32")
+        for option, value in (("--device", self.device), ("--ema-device", self.ema_device or self.device)):
+            if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", value):
+                raise TrainError(f"{option} '{value}' is not known; choose cpu, cuda, cuda:1 or mps")
         for names, least, most in RANGES:
             for name in names:
                 value = getattr(self, name)

@@ -104,7 +104,7 @@ class Trainer:
         self.objective = Objective(job.model, weights, auxiliary, job.hooks.token_loss).to(self.device)
         self.optimizer = optim.make_optimizer(self.objective, s, job.recipe)
         self.idle = optim.idle_parameters(job.model, job.recipe)
-        self.ema = Ema(job.model, s.ema)
+        self.ema = Ema(job.model, s.ema, s.ema_device or None)
         self.so_far = load_state(job.folder, self.objective, self.optimizer, self.ema) or SoFar()
         self.started = time.monotonic()
         self.health = Health()

@@ -318,3 +318,22 @@ def test_statistics_of_a_lerobot_start_go_on_in_its_own_normalisation(tmp_path):
     state = np.linspace(-0.4, 0.9, 8)
     assert np.allclose(pipeline.normalised_state(state), (state - table["mean"]) / (table["std"] + 1e-8), atol=1e-6)
     assert trainer.job.maker.pipeline.resampler == "torch"
+
+
+def test_an_action_tokenizer_is_fitted_on_the_runs_own_chunks_once(tmp_path):
+    adapter = adapter_file(tmp_path, OPENPI)
+    start = small_start(tmp_path / "start", "pi0_fast", adapter)
+    network = grown_network(str(start), "", load_adapter(adapter), {}, "")
+    folder, lines = trained(tmp_path, network, adapter, init=str(start), fast="fit", steps=2, validate_every=2)
+    made = tmp_path / "run" / "fast_tokenizer"
+    written = (made / "tokenizer.json").read_bytes()
+    assert (folder / "fast_tokenizer" / "tokenizer.json").read_bytes() == written and lines[-1]["answer"] > 0
+    settings = replace(SETTINGS, steps=1)
+    plan = Plan(
+        (str(tmp_path / "frames"),), str(adapter), network.model, settings, str(tmp_path / "run"), fast=str(made)
+    )
+    job = make_job(0, plan)
+    chunk = job.maker.pipeline.normalised_actions(job.maker.frames.chunk[3], job.maker.frames.state[3])
+    codes = job.maker.fast
+    back = codes.decode(codes.encode(chunk), 8, 8)
+    assert np.abs(back - chunk).max() < 0.5 / codes.scale * np.sqrt(8)  # rounding to 1/scale, spread by the transform

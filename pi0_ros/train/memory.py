@@ -1,0 +1,144 @@
+"""What a run needs of memory, told before it begins: weights, gradients, moments, average, activations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from pi0_ros.model import GemmaConfig, LoraConfig, ModelConfig, Pi0, VisionConfig, add_lora
+from pi0_ros.train.errors import TrainError
+from pi0_ros.train.settings import TrainSettings
+
+GB = 1e9
+FLOAT, HALF = 4, 2  # bytes
+SPARE = 1.1  # what allocators and libraries take beyond the parts
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Bytes a process needs on the device, and the average where it is kept on the host. parameters, trainable: counts."""
+
+    parameters: int
+    trainable: int
+    weights: int
+    gradients: int
+    moments: int
+    average: int
+    activations: int
+    on_host: bool
+
+    @property
+    def device(self) -> int:
+        """Bytes on the device, all together."""
+        parts = self.weights + self.gradients + self.moments + self.activations
+        return int(SPARE * (parts + (0 if self.on_host else self.average)))
+
+    def lines(self) -> list[str]:
+        """A table for a person."""
+        share = 100 * self.trainable / max(self.parameters, 1)
+        where = "on the host" if self.on_host else "on the device"
+        rows = [
+            ("weights", self.weights, "float32"),
+            ("gradients", self.gradients, "of the trainable ones"),
+            ("moments", self.moments, "two of AdamW, float32"),
+            ("average", self.average, where),
+            ("activations", self.activations, "kept for the backward pass"),
+            ("on the device", self.device, f"all together, and {round(100 * (SPARE - 1))} % to spare"),
+        ]
+        head = f"{self.parameters / 1e6:,.1f} million parameters, {self.trainable / 1e6:,.1f} million trained ({share:.1f} %)"
+        return [head, *(f"  {name:<14} {size / GB:8.2f} GB  {what}" for name, size, what in rows)]
+
+
+def memory_plan(config: ModelConfig, settings: TrainSettings, tokens: int = 0) -> MemoryPlan:
+    """What training this network with these settings needs. tokens: of text a row, 0 for the longest prompt.
+
+    Activations are what the layers keep for the backward pass; attention weights are not among them (the kernels compute
+    them again). With gradient checkpointing the layers' inputs are kept, and one layer at a time is whole.
+    """
+    with torch.device("meta"):
+        model = Pi0(config)
+        if settings.lora_trunk or settings.lora_expert:
+            trunk, expert = settings.lora_trunk, settings.lora_expert
+            add_lora(model, LoraConfig(trunk, float(trunk), expert, float(expert)), torch.Generator())
+    count = sum(p.numel() for p in model.parameters())
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return MemoryPlan(
+        count,
+        trained,
+        FLOAT * count,
+        FLOAT * trained,
+        2 * FLOAT * trained,
+        FLOAT * trained if settings.ema else 0,
+        activation_bytes(config, settings, tokens or config.prompt_length),
+        bool(settings.ema_device) and settings.ema_device != settings.device,
+    )
+
+
+def activation_bytes(config: ModelConfig, settings: TrainSettings, tokens: int) -> int:
+    """Bytes that one step keeps for its backward pass."""
+    size = FLOAT if settings.precision == "float32" else HALF
+    cameras, patches = len(config.cameras), config.vision.tokens
+    prefix = settings.batch * (cameras * patches + tokens)
+    parts = [
+        (settings.batch * cameras * patches, vision_numbers(config.vision), config.vision.width, config.vision.depth),
+        (prefix, gemma_numbers(config.language), config.language.width, config.language.depth),
+    ]
+    if config.expert is not None:
+        rows = settings.batch * settings.draws * config.horizon
+        parts.append((rows, gemma_numbers(config.expert), config.expert.width, config.expert.depth))
+    if settings.gradient_checkpointing:
+        kept = sum(count * width * depth for count, _, width, depth in parts)
+        return size * (kept + max(count * numbers for count, numbers, _, _ in parts))
+    return size * sum(count * numbers * depth for count, numbers, _, depth in parts)
+
+
+def gemma_numbers(stack: GemmaConfig) -> int:
+    """Numbers that a Gemma layer keeps for each of its tokens: both norms, attention, the gated MLP."""
+    attention = 2 * stack.heads * stack.head_dim + 2 * stack.kv_heads * stack.head_dim
+    return 6 * stack.width + attention + stack.heads * stack.head_dim + 4 * stack.mlp
+
+
+def vision_numbers(tower: VisionConfig) -> int:
+    """Numbers that a SigLIP layer keeps for each patch."""
+    return 10 * tower.width + 2 * tower.mlp
+
+
+def check_memory(plan: MemoryPlan, device: str) -> None:
+    """Raises TrainError where the device has less memory than the run needs."""
+    have = free_bytes(device)
+    if have is not None and plan.device > have:
+        raise TrainError(
+            f"the run needs about {plan.device / GB:.1f} GB and {device} has {have / GB:.1f} GB free; a smaller --batch, "
+            "--gradient-checkpointing, --lora-trunk 16 --lora-expert 32, or --ema-device cpu need less (pi0 train --plan)"
+        )
+
+
+def free_bytes(device: str) -> int | None:
+    """Free memory of a device; None where nobody can say."""
+    if device.startswith("cuda") and torch.cuda.is_available():
+        return int(torch.cuda.mem_get_info(torch.device(device))[0])
+    meminfo = Path("/proc/meminfo")
+    if device != "cpu" or not meminfo.is_file():
+        return None
+    lines = dict(line.split(":", 1) for line in meminfo.read_text(encoding="ascii").splitlines() if ":" in line)
+    return int(lines["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in lines else None
+
+
+def saved_bytes(module: nn.Module, run) -> int:
+    """Bytes of distinct tensors that `run()` keeps for its backward pass, weights aside: what `activation_bytes` tells."""
+    weights = {p.untyped_storage().data_ptr() for p in module.parameters()}
+    seen: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            seen[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        kept = run()
+    del kept
+    return sum(seen.values())

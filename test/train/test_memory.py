@@ -1,0 +1,101 @@
+"""What a run is said to need is what it needs."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from pi0_ros.cli import main
+from pi0_ros.model import Ema, FlowTargets, Pi0, preset
+from pi0_ros.train.errors import TrainError
+from pi0_ros.train.examples import Examples
+from pi0_ros.train.memory import activation_bytes, check_memory, memory_plan, saved_bytes
+from pi0_ros.train.objective import Objective
+from pi0_ros.train.settings import TrainSettings
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "model"))
+from model_cases import random_inputs, small_config
+
+SETTINGS = TrainSettings(batch=3, draws=2, precision="float32")
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("depth", [2, 6])
+def test_activations_are_what_the_layers_keep_for_the_backward_pass(depth, checkpointing):
+    config = small_config("pi05", depth=depth)
+    config = replace(config, vision=replace(config.vision, depth=depth))
+    model = Pi0(config).train()
+    for stack in (model.siglip, model.gemma, model.expert):
+        stack.gradient_checkpointing = checkpointing
+    generator = torch.Generator().manual_seed(0)
+    inputs = random_inputs(config, 3, generator)
+    inputs = replace(inputs, image_masks=[torch.ones(3, dtype=torch.bool)] * 3)
+    shape = (3, 2, config.horizon, config.action_dim)
+    flow = FlowTargets(torch.randn(3, config.horizon, config.action_dim), torch.randn(shape), torch.rand(3, 2))
+    examples = Examples(inputs, torch.zeros_like(inputs.token_mask, dtype=torch.bool))
+    measured = saved_bytes(model, lambda: Objective(model)(examples, None, flow).total)
+    tokens = inputs.tokens.shape[1]
+    told = activation_bytes(config, replace(SETTINGS, gradient_checkpointing=checkpointing), tokens)
+    assert 0.5 < told / measured < 2.0, (told, measured)
+
+
+def test_parts_are_four_bytes_a_number_and_the_average_can_be_elsewhere():
+    config = small_config("pi05")
+    count = sum(p.numel() for p in Pi0(config).parameters())
+    plan = memory_plan(config, SETTINGS)
+    assert (plan.parameters, plan.trainable) == (count, count)
+    assert (plan.weights, plan.gradients, plan.moments, plan.average) == (4 * count, 4 * count, 8 * count, 4 * count)
+    away = memory_plan(config, replace(SETTINGS, device="cuda", ema_device="cpu"))
+    assert away.on_host and plan.device - away.device == pytest.approx(1.1 * 4 * count, abs=2)
+    assert memory_plan(config, replace(SETTINGS, ema=0.0)).average == 0
+
+
+def test_the_full_size_fits_where_it_is_said_to():
+    """LoRA with openpi's ranks on a card of 24 GB, and everything on one of 80 GB with the average on the host."""
+    full = preset("pi05")
+    lora = replace(
+        SETTINGS,
+        batch=8,
+        draws=1,
+        lora_trunk=16,
+        lora_expert=32,
+        ema=0.0,
+        precision="bfloat16",
+        gradient_checkpointing=True,
+    )
+    assert memory_plan(full, lora).device < 24e9
+    whole = replace(lora, lora_trunk=0, lora_expert=0, ema=0.99, device="cuda", ema_device="cpu")
+    assert 60e9 < memory_plan(full, whole).device < 80e9
+
+
+def test_what_cannot_fit_is_refused_with_what_needs_less():
+    plan = replace(memory_plan(small_config("pi05"), SETTINGS), weights=10**15)
+    with pytest.raises(TrainError, match=r"needs about .* GB and cpu has .* --ema-device cpu need less"):
+        check_memory(plan, "cpu")
+
+
+def test_the_command_prints_the_plan_and_trains_nothing(tmp_path, capsys):
+    assert main(["train", "--out", str(tmp_path / "run"), "--plan"]) == 0
+    said = capsys.readouterr().out
+    assert "million parameters" in said and "on the device" in said and not (tmp_path / "run").exists()
+
+
+def test_averages_are_the_same_wherever_they_are_kept():
+    model = torch.nn.Linear(2, 1)
+    here, there = Ema(model, 0.5), Ema(model, 0.5, "cpu")
+    start = model.weight.detach().clone()
+    with torch.no_grad():
+        model.weight += 1.0
+    for ema in (here, there):
+        ema.update(model)
+        assert torch.allclose(ema.average["weight"], start + 0.5)
+
+
+@pytest.mark.parametrize(("name", "value"), [("device", "gpu"), ("ema_device", "host")])
+def test_a_device_that_is_none_is_named(name, value):
+    with pytest.raises(TrainError, match=f"--{name.replace('_', '-')} '{value}' is not known"):
+        TrainSettings(**{name: value})

@@ -14,10 +14,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TextIO
 
 from pi0_ros.bringup import RESPAWN_DELAY
 from pi0_ros.process import end_with_parent
+from pi0_ros.ros.guarded_thread import GuardedThread
 from pi0_ros.ros.notify import Extensions
 from pi0_ros.ros.signals import stop_numbers
 
@@ -64,7 +66,7 @@ class Supervisor:
         self._width = max((len(program.name) for program in programs), default=0)
         self._printing = threading.Lock()
         self._processes: dict[str, subprocess.Popen[str]] = {}
-        self._threads: list[threading.Thread] = []
+        self._threads: list[GuardedThread] = []
         self._news: queue.SimpleQueue[Ended | None] = queue.SimpleQueue()
 
     @property
@@ -127,7 +129,7 @@ class Supervisor:
                 break
         deadline = time.monotonic() + LAST_WORDS
         for thread in self._threads:
-            thread.join(timeout=max(0.0, deadline - time.monotonic()))
+            thread.stop(max(0.0, deadline - time.monotonic()))
         return killed if number == signal.SIGKILL else ()
 
     def say(self, name: str, line: str) -> None:
@@ -154,9 +156,8 @@ class Supervisor:
 
     def _watch(self, program: Program) -> None:
         for work in (self._pass_on, self._report_end):
-            thread = threading.Thread(target=work, args=(program,), name=f"{program.name} {work.__name__}", daemon=True)
-            thread.start()
-            self._threads.append(thread)
+            name = f"{program.name} {work.__name__}"
+            self._threads.append(GuardedThread(name, partial(work, program), partial(self.say, "up")).start())
 
     def _pass_on(self, program: Program) -> None:
         for line in self._processes[program.name].stdout or ():

@@ -3,7 +3,35 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
+
+from pi0_ros.control.chunk import Chunk
+
+HEAD_VALUES, HEAD_NAMES, HEAD_TEXT = 8192, 256, 400
+"""Of a refused chunk: numbers, channels, and characters of each text that are kept. An ordinary chunk is kept whole."""
+
+
+def boxed_chunk(chunk: Chunk, accepted: bool) -> tuple[Chunk, int]:
+    """What is kept of a chunk, and its bytes: all of one that was accepted, the head of one that was not.
+
+    A neighbour that sends millions of numbers must not push out what was recorded before.
+    """
+    if not accepted:
+        names = tuple(name[:HEAD_TEXT] for name in chunk.names[:HEAD_NAMES])
+        rows, width = max(1, HEAD_VALUES // max(1, len(names))), len(names) or HEAD_VALUES
+        values = chunk.values[:rows, :width] if chunk.values.ndim == 2 else chunk.values.ravel()[:HEAD_VALUES]
+        chunk = replace(
+            chunk, names=names, values=values, source=chunk.source[:HEAD_TEXT], subtask=chunk.subtask[:HEAD_TEXT]
+        )
+    texts = len(chunk.source) + len(chunk.subtask) + sum(map(len, chunk.names))
+    return chunk, int(chunk.values.nbytes) + 4 * texts
+
+
+def state_bytes(positions: Mapping[str, float]) -> int:
+    """Bytes of a measurement in the box: its numbers and its names."""
+    return 64 * len(positions) + 4 * sum(map(len, positions))
 
 
 class Record(NamedTuple):

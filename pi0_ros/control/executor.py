@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from pi0_ros.control.blackbox import BlackBox
+from pi0_ros.control.blackbox import BlackBox, boxed_chunk, state_bytes
 from pi0_ros.control.chunk import Chunk, Verdict
 from pi0_ros.control.control_period import forget_ros_time, run_period
 from pi0_ros.control.journal import Now
@@ -68,7 +68,7 @@ class Executor:
         problem = measured.hear_joints(steady, ros, stamp, positions, velocities, topic)
         if problem:
             self._parts.journal.note(now, "warn", "joint_state", problem)
-        self._parts.journal.record(now, "state", (stamp, dict(positions), topic), 64 * len(positions))
+        self._parts.journal.record(now, "state", (stamp, dict(positions), topic), state_bytes(positions))
 
     def on_publishers(self, publishers: Mapping[str, tuple[str, ...]]) -> None:
         """Take the names of the nodes that publish on each topic of state."""
@@ -87,8 +87,9 @@ class Executor:
     def on_chunk(self, steady: float, ros: float, chunk: Chunk) -> Verdict:
         """Judge a chunk and, where it is good and autonomy is on, take it up at the next step."""
         now = Now(steady, ros)
-        self._parts.journal.record(now, "chunk", chunk, int(chunk.values.nbytes))
-        return self._parts.gate.take(now, self._parts.pace.plan_time, chunk)
+        verdict = self._parts.gate.take(now, self._parts.pace.plan_time, chunk)
+        self._parts.journal.record(now, "chunk", *boxed_chunk(chunk, verdict.accepted))
+        return verdict
 
     def on_teleop(self, steady: float, group: str, names: Sequence[str], values: Sequence[float]) -> None:
         """Take a person's command for one group, by channel name, in robot units."""

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import struct
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pi0_ros.control import Chunk, Event, Record
+from pi0_ros.data.cdr import (
+    LAST_SECOND,
+    UINT32,
+    UINT64,
+    Cdr,
+    compressed_image,
+    joint_state,
+    log_line,
+    odometry,
+    within,
+)
 from pi0_ros.robot.resources import share
 
 _HEADER = """
@@ -48,141 +62,162 @@ DEFINITIONS: Mapping[str, str] = {
     f"{_SEPARATOR}geometry_msgs/Vector3\nfloat64 x\nfloat64 y\nfloat64 z{_HEADER}{_TIME}",
 }
 LEVELS = {"info": 20, "warn": 30, "error": 40}
-LAST_SECOND = 2.0**31 - 1.0  # [s] that a stamp can hold
-FLOAT32 = float(np.finfo(np.float32).max)
 CHUNK = "pi0_ros/msg/ActionChunk"
-DISK = 512 << 20  # [bytes] of black boxes in one folder
+JOINTS = "sensor_msgs/msg/JointState"
+PIECE = 1 << 20
+"""Bytes that are compressed and written at once; compression does not hold the interpreter."""
+FOLDER_MODE, FILE_MODE = 0o700, 0o600
+
+
+@dataclass(frozen=True)
+class Keep:
+    """How many black boxes stay in a folder: so many files, bytes, and days (0: however old)."""
+
+    files: int = 20
+    bytes: int = 512 << 20
+    days: float = 30.0
+
+
+KEEP = Keep()
 
 
 def write_black_box(
-    folder: Path, records: Iterable[Record], reason: str, channels: Sequence[str], keep: int = 20, budget: int = DISK
+    folder: Path, records: Iterable[Record], reason: str, channels: Sequence[str], keep: Keep = KEEP
 ) -> Path:
-    """Write records as `<ROS time>_<reason>.mcap`; the oldest files go beyond `keep` of them or `budget` bytes.
+    """Write records as `<ROS time>_<reason>.mcap`; the oldest files go beyond what `keep` says.
 
-    Topics: joint_states (in the robot's names, rad and m, with the topic they came on as frame), odom, executor/command, action_chunk, events, and <camera>/image_raw/compressed. The reason
-    stands in the file's metadata record `pi0_ros` too. The name is given when the file is complete. Returns the file.
+    Topics: joint_states (in the robot's names, rad and m, with the topic they came on as frame), odom, executor/command, action_chunk,
+    events, and <camera>/image_raw/compressed. The reason stands in the file's metadata record `pi0_ros` too. The name is given when
+    the file is complete. Only its owner can read it: it holds pictures of people's homes. Returns the file.
     Raises OSError where the folder cannot be written.
     """
-    from mcap_ros2.writer import Writer
+    from mcap.writer import Writer
 
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
     kept = list(records)
-    stamp = kept[-1].ros if kept and math.isfinite(kept[-1].ros) else 0.0
-    file = folder / f"{stamp:.3f}_{re.sub(r'[^a-z0-9]+', '-', reason.lower())[:60].strip('-') or 'fault'}.mcap"
+    file = folder / f"{_nanoseconds(kept[-1].ros if kept else 0.0) * 1e-9:.3f}_{_slug(reason)}.mcap"
     unfinished = file.with_suffix(".part")
-    with unfinished.open("wb") as stream:
-        writer = Writer(stream)
-        schemas = {name: writer.register_msgdef(name, text) for name, text in _definitions().items()}
+    with open(unfinished, "wb", opener=_private) as stream:
+        writer = Writer(stream, chunk_size=PIECE)
+        writer.start(profile="ros2", library="pi0_ros")
+        places = Places(writer)
         left_out: list[str] = []
         for sequence, record in enumerate(kept):
             try:
-                _write(writer, schemas, record, sequence, channels)
-            except (ValueError, TypeError, OverflowError, struct.error) as error:
+                _write(writer, places, record, sequence, channels)
+            except (ValueError, TypeError, OverflowError, AttributeError, struct.error) as error:
                 # What broke the robot may be just what no message holds: the others are written all the same.
                 left_out.append(f"{record.kind} {sequence}: {error}")
         lost = {"records_left_out": str(len(left_out)), "first_left_out": left_out[0]} if left_out else {}
-        writer._writer.add_metadata("pi0_ros", {"reason": reason, **lost})
+        writer.add_metadata("pi0_ros", {"reason": reason, **lost})
         writer.finish()
     unfinished.replace(file)
-    _forget(folder, keep, budget)
+    forget(folder, keep)
     return file
 
 
+def private_folder(folder: Path) -> None:
+    """Make a folder that only its owner can enter, or make it so. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
+    if folder.stat().st_mode & 0o077:
+        folder.chmod(FOLDER_MODE)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, FILE_MODE)
+
+
+def _slug(reason: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", reason[:400].lower())[:60].strip("-") or "fault"
+
+
+class Places:
+    """Schemas and channels of a file, made when the first message of a topic comes."""
+
+    def __init__(self, writer: Any) -> None:
+        self._writer = writer
+        self._schemas: dict[str, int] = {}
+        self._channels: dict[str, int] = {}
+
+    def channel(self, topic: str, kind: str) -> int:
+        """The number of a topic's channel."""
+        if kind not in self._schemas:
+            text = _definitions()[kind].encode()
+            self._schemas[kind] = self._writer.register_schema(name=kind, encoding="ros2msg", data=text)
+        if topic not in self._channels:
+            self._channels[topic] = self._writer.register_channel(
+                topic=topic, message_encoding="cdr", schema_id=self._schemas[kind]
+            )
+        return self._channels[topic]
+
+
+@cache
 def _definitions() -> dict[str, str]:
     chunk = share("msg", "ActionChunk.msg").read_text(encoding="utf-8")
     return {**DEFINITIONS, CHUNK: f"{chunk}{_HEADER}{_TIME}{_DURATION}"}
 
 
-def _write(writer: Any, schemas: Mapping[str, Any], record: Record, sequence: int, channels: Sequence[str]) -> None:
+def _write(writer: Any, places: Places, record: Record, sequence: int, channels: Sequence[str]) -> None:
     made = _message(record, channels)
     if made is None:
         return
-    topic, schema, message = made
-    nanoseconds = int(min(max(record.ros, 0.0), LAST_SECOND) * 1e9) if math.isfinite(record.ros) else 0
-    writer.write_message(topic, schemas[schema], message, nanoseconds, nanoseconds, sequence)
+    topic, kind, data = made
+    moment = _nanoseconds(record.ros)
+    writer.add_message(places.channel(topic, kind), log_time=moment, data=data, publish_time=moment, sequence=sequence)
 
 
-def _message(record: Record, channels: Sequence[str]) -> tuple[str, str, dict[str, Any]] | None:
-    """(topic, type, fields) of a record; None for a kind that has no message."""
-    if record.kind == "state" and isinstance(record.data, tuple):
-        stamp, positions, topic = record.data
-        message = _joint_state(stamp, list(positions), positions.values())
-        return "joint_states", "sensor_msgs/msg/JointState", message | {"header": _header(stamp, topic)}
-    if record.kind == "odometry" and isinstance(record.data, tuple):
-        return "odom", "nav_msgs/msg/Odometry", _odometry(*record.data)
-    if record.kind == "command" and isinstance(record.data, tuple):
-        stamp, values = record.data
-        return "executor/command", "sensor_msgs/msg/JointState", _joint_state(stamp, list(channels), values)
-    if isinstance(record.data, Chunk):
-        return "action_chunk", CHUNK, _chunk(record.data)
-    if isinstance(record.data, Event):
-        event = record.data
-        log = {"level": LEVELS.get(event.level, 20), "name": event.name, "msg": event.text, "file": "", "function": ""}
-        return "events", "rcl_interfaces/msg/Log", {**log, "stamp": _time(event.ros), "line": 0}
-    if record.kind == "picture" and isinstance(record.data, tuple):
-        camera, stamp, jpeg = record.data
+def _nanoseconds(seconds: float) -> int:
+    try:
+        return int(min(max(seconds, 0.0), LAST_SECOND) * 1e9) if math.isfinite(seconds) else 0
+    except OverflowError:  # a whole number that is no float
+        return 0
+
+
+def _message(record: Record, channels: Sequence[str]) -> tuple[str, str, bytes] | None:
+    """(topic, type, bytes) of a record; None for a kind that has no message."""
+    data = record.data
+    if isinstance(data, Chunk):
+        return "action_chunk", CHUNK, _chunk(data)
+    if isinstance(data, Event):
+        return "events", "rcl_interfaces/msg/Log", log_line(data.ros, LEVELS.get(data.level, 20), data.name, data.text)
+    if not isinstance(data, tuple):
+        return None
+    if record.kind == "state":
+        stamp, positions, topic = data
+        return "joint_states", JOINTS, joint_state(stamp, list(positions), positions.values(), topic)
+    if record.kind == "odometry":
+        return "odom", "nav_msgs/msg/Odometry", odometry(*data)
+    if record.kind == "command":
+        stamp, values = data
+        return "executor/command", JOINTS, joint_state(stamp, list(channels), values)
+    if record.kind == "picture":
+        camera, stamp, jpeg = data
         return (
             f"{camera}/image_raw/compressed",
             "sensor_msgs/msg/CompressedImage",
-            {
-                "header": _header(stamp, camera),
-                "format": "jpeg",
-                "data": jpeg,
-            },
+            compressed_image(stamp, camera, jpeg),
         )
     return None
 
 
-def _chunk(chunk: Chunk) -> dict[str, Any]:
-    return {
-        "header": _header(chunk.start),
-        "source": chunk.source,
-        "epoch": min(max(chunk.epoch, 0), 2**32 - 1),
-        "sequence": min(max(chunk.sequence, 0), 2**64 - 1),
-        "period": chunk.period,
-        "channels": list(chunk.names),
-        "values": np.clip(chunk.values.ravel(), -FLOAT32, FLOAT32).tolist(),
-        "frozen_rows": min(max(chunk.frozen_rows, 0), 2**32 - 1),
-        "subtask": chunk.subtask,
-        "inference_time": {"sec": 0, "nanosec": 0},
-    }
+def _chunk(chunk: Chunk) -> bytes:
+    out = Cdr().header(chunk.start).text(chunk.source)
+    out.pack("I", within(chunk.epoch, UINT32)).pack("Q", within(chunk.sequence, UINT64)).pack("d", chunk.period)
+    out.texts(chunk.names).numbers(chunk.values, "<f4").pack("I", within(chunk.frozen_rows, UINT32)).text(chunk.subtask)
+    return bytes(out.pack("i", 0).pack("I", 0))
 
 
-def _joint_state(stamp: float, names: list[str], positions: Iterable[float]) -> dict[str, Any]:
-    values = [float(v) for v in positions]
-    return {"header": _header(stamp), "name": names, "position": values, "velocity": [], "effort": []}
-
-
-def _odometry(stamp: float, twist: tuple[float, float, float]) -> dict[str, Any]:
-    """Only the twist is known."""
-    nothing, none = {"x": 0.0, "y": 0.0, "z": 0.0}, [0.0] * 36
-    linear, angular = {**nothing, "x": twist[0], "y": twist[1]}, {**nothing, "z": twist[2]}
-    pose = {"position": nothing, "orientation": {**nothing, "w": 1.0}}
-    return {
-        "header": _header(stamp, "odom"),
-        "child_frame_id": "base_link",
-        "pose": {"pose": pose, "covariance": none},
-        "twist": {"twist": {"linear": linear, "angular": angular}, "covariance": none},
-    }
-
-
-def _header(stamp: float, frame: str = "") -> dict[str, Any]:
-    return {"stamp": _time(stamp), "frame_id": frame}
-
-
-def _time(seconds: float) -> dict[str, int]:
-    """A stamp; the nearest that there is where `seconds` is none."""
-    inside = min(max(seconds, 0.0), LAST_SECOND) if math.isfinite(seconds) else 0.0
-    whole = int(inside)
-    return {"sec": whole, "nanosec": min(int((inside - whole) * 1e9), 999_999_999)}
-
-
-def _forget(folder: Path, keep: int, budget: int) -> None:
-    """Delete the oldest files beyond `keep` of them and beyond `budget` bytes; the newest stays however large."""
+def forget(folder: Path, keep: Keep = KEEP) -> None:
+    """Delete the oldest files beyond what `keep` says; the newest stays however large or old."""
     files = [*folder.glob("*.mcap"), *folder.glob("*.part")]  # the latter of a process that was killed while it wrote
-    newest_first = sorted(files, key=lambda file: file.stat().st_mtime_ns, reverse=True)
-    total = 0
-    for rank, file in enumerate(newest_first):
-        total += file.stat().st_size
-        if rank >= max(keep, 1) or (rank > 0 and total > budget):
+    found = []
+    for file in files:
+        with suppress(OSError):  # another process may tidy up too
+            found.append((file.stat(), file))
+    found.sort(key=lambda each: each[0].st_mtime_ns, reverse=True)
+    total, now = 0, time.time()
+    for rank, (state, file) in enumerate(found):
+        total += state.st_size
+        old = keep.days and now - state.st_mtime > keep.days * 86400.0
+        if rank > 0 and (rank >= keep.files or total > keep.bytes or old):
             file.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from pi0_ros.control import STRATEGIES, Chunk, ExecutorSettings
 from pi0_ros.control.jerk import JerkMeter
 from pi0_ros.control.limits import stop_time
+from pi0_ros.data.blackbox_file import Keep, private_folder
 from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.ros.black_box_writer import BlackBoxWriter
 from pi0_ros.ros.command_writer import CommandWriter
@@ -72,6 +73,8 @@ class ExecutorNode(ManagedNode):
         Parameter(
             "black_box", "~/.ros/pi0_ros", "folder for the last 30 s before a fault or stop; empty: none is written"
         ),
+        Parameter("black_box_days", 30.0, "days that black boxes are kept; 0: however old", low=0.0, high=36500.0),
+        Parameter("black_box_gb", 0.5, "gigabytes of black boxes that are kept of a robot", low=0.001, high=1000.0),
         Parameter(
             "picture_period", 1.0, "seconds between two pictures of a camera in it; 0: no pictures", low=0.0, high=30.0
         ),
@@ -172,7 +175,8 @@ class ExecutorNode(ManagedNode):
         gc.disable()
         if self.values.black_box:
             folder = self._black_box_folder()
-            self._writer = BlackBoxWriter(folder, self.robot.channel_names, self._boxed, self._not_boxed)
+            keep = Keep(bytes=int(self.values.black_box_gb * 1e9), days=self.values.black_box_days)
+            self._writer = BlackBoxWriter(folder, self.robot.channel_names, self._boxed, self._not_boxed, keep)
         jerk = JerkMeter(self.robot, self.period)
         self._reporter = ExecutorReporter(
             self._publishing, self.get_logger(), jerk, self.period, self._remaining_plan, self._save
@@ -190,9 +194,13 @@ class ExecutorNode(ManagedNode):
             self._snapshots.start()
             self.watch_thread(self._snapshots.thread)
         self._reporter.start()
+        for each in (self._reporter, self._writer):
+            if each is not None:
+                self.watch_thread(each.thread)
         self._on_second_publisher(self._second.look_first())
         priority = self.values.realtime_priority
         refused = self.control.start(priority, self.values.cpu)
+        self.watch_thread(self.control.thread)
         for sentence in refused:
             self.get_logger().warning(sentence)
         if priority and not refused:
@@ -236,7 +244,7 @@ class ExecutorNode(ManagedNode):
         """Why no black box can be written, "" if one can: better known before the fault than after it."""
         folder = self._black_box_folder()
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            private_folder(folder)
             with tempfile.TemporaryFile(dir=folder):
                 return ""
         except OSError as error:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pi0_ros.control import Record
-from pi0_ros.data.blackbox_file import write_black_box
+from pi0_ros.data.blackbox_file import KEEP, Keep, write_black_box
+from pi0_ros.ros.guarded_thread import GuardedThread
 from pi0_ros.ros.loop import calm_down
 from pi0_ros.ros.missing import missing_module
 
@@ -19,17 +20,22 @@ class BlackBoxWriter:
     """Files in `folder`. Of the boxes that wait while one is being written only the newest is kept: it has it all."""
 
     def __init__(
-        self, folder: Path, channels: Sequence[str], written: Callable[[Path], None], failed: Callable[[str], None]
+        self,
+        folder: Path,
+        channels: Sequence[str],
+        written: Callable[[Path], None],
+        failed: Callable[[str], None],
+        keep: Keep = KEEP,
     ) -> None:
         """`written(file)` and `failed(sentence)` are called from the thread."""
         self.files, self.failures, self.last_failure = 0, 0, ""
         """What was written, what was not, and why the newest box was not written, "" if it was."""
+        self._keep = keep
         self._folder, self._channels, self._written, self._failed = folder, channels, written, failed
         self._changed = threading.Condition()
         self._waiting: tuple[Sequence[Record], str] | None = None
         self._ending = False
-        self._thread = threading.Thread(target=self._run, name="black box", daemon=True)
-        self._thread.start()
+        self.thread = GuardedThread("black box", self._run, failed).start()
 
     def save(self, records: Sequence[Record], reason: str) -> None:
         """Write these soon; returns at once."""
@@ -42,8 +48,7 @@ class BlackBoxWriter:
         with self._changed:
             self._ending = True
             self._changed.notify_all()
-        self._thread.join(timeout=patience)
-        return not self._thread.is_alive()
+        return self.thread.stop(patience)
 
     def _run(self) -> None:
         while True:
@@ -57,7 +62,7 @@ class BlackBoxWriter:
 
     def _write(self, records: Sequence[Record], reason: str) -> None:
         try:
-            file = write_black_box(self._folder, records, reason, self._channels)
+            file = write_black_box(self._folder, records, reason, self._channels, self._keep)
         except BaseException as error:  # noqa: BLE001 - whatever is in one box, the next one must be written
             self.failures += 1
             self.last_failure = why_not(error)

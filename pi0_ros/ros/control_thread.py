@@ -20,6 +20,7 @@ from pi0_ros.robot.spec import Robot
 from pi0_ros.ros.clock import Clocks
 from pi0_ros.ros.command_writer import CommandWriter
 from pi0_ros.ros.executor_inputs import ExecutorInputs
+from pi0_ros.ros.guarded_thread import GuardedThread
 from pi0_ros.ros.loop import Loop, Timing
 from pi0_ros.ros.plan_thread import PlanThread
 from pi0_ros.ros.request_services import RequestServices
@@ -120,6 +121,12 @@ class ControlThread:
     def post(self, note: Note) -> None:
         """Have something done at the beginning of the next period."""
         self._inbox.append(note)
+
+    @property
+    def thread(self) -> GuardedThread:
+        """The thread, for the diagnostics."""
+        assert self._loop.thread is not None
+        return self._loop.thread
 
     def timing(self) -> Timing:
         """How well it keeps time."""

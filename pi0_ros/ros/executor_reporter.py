@@ -8,7 +8,6 @@ from __future__ import annotations
 import gc
 import math
 import threading
-import traceback
 from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -25,6 +24,7 @@ from pi0_ros.robot.spec import Robot
 from pi0_ros.ros.clock import time_message
 from pi0_ros.ros.control_thread import Period
 from pi0_ros.ros.conversions import MODE_CODES
+from pi0_ros.ros.guarded_thread import GuardedThread
 from pi0_ros.ros.lifecycle import ManagedNode
 from pi0_ros.ros.preview import Preview
 from pi0_ros.ros.qos import LATCHED, RELIABLE
@@ -105,7 +105,7 @@ class ExecutorReporter:
         self._saved: tuple[object, ...] = ()
         self._shown: tuple[object, ...] = ()
         self._ending = False
-        self._thread = threading.Thread(target=self._run, name="report", daemon=True)
+        self.thread = GuardedThread("report", self._run, logger.error)
 
     def offer(self, period: Period) -> None:
         """Take the snapshot of a period; wakes the thread where there is news or it is time, never waits for it.
@@ -124,14 +124,14 @@ class ExecutorReporter:
 
     def start(self) -> None:
         """Begin to report."""
-        self._thread.start()
+        self.thread.start()
 
     def stop(self) -> None:
         """End."""
         with self._wake:
             self._ending = True
             self._wake.notify_all()
-        self._thread.join(timeout=1.0)
+        self.thread.stop(1.0)
 
     def jerk(self) -> tuple[float, float]:
         """Root mean square and maximum of the position channels' jerk since the last call."""
@@ -145,10 +145,7 @@ class ExecutorReporter:
                 if self._ending:
                     return
                 self._wake.wait(2.0 * STATE_PERIOD)  # the control thread says when, as long as it runs
-            try:
-                self._report(self._take())
-            except BaseException:  # noqa: BLE001 - a report that fails must not end those that follow
-                self._logger.error(f"reporting failed:\n{traceback.format_exc()}", throttle_duration_sec=5.0)
+            self._report(self._take())
             collected += STATE_PERIOD
             if collected > COLLECT_EVERY:
                 collected = 0.0

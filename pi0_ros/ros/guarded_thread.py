@@ -1,13 +1,15 @@
-"""Threads that cannot die silently: whatever their work raises is counted, logged and told, and the work begins again."""
+"""Threads that cannot die silently: whatever their work raises is counted, logged and told, and the work begins again.
+
+Every thread of the package is one of these. Nothing here imports ROS.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import traceback
 from collections.abc import Callable
-
-from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from pi0_ros.robot.quoting import escape
 
@@ -24,9 +26,20 @@ class GuardedThread:
     Rust libraries (tokenizers, safetensors) panic with a BaseException, which `except Exception` lets through.
     """
 
-    def __init__(self, name: str, work: Callable[[], None], logger: RcutilsLogger, restart: float = RESTART) -> None:
-        """`work` must return soon after whatever tells it to end; `restart` [s] is waited after a failure."""
-        self.name, self._work, self._logger, self._restart = name, work, logger, restart
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[], None],
+        log: Callable[[str], None],
+        restart: float = RESTART,
+        died: Callable[[str], None] | None = None,
+    ) -> None:
+        """`work` must return soon after whatever tells it to end; `restart` [s] is waited after a failure.
+
+        log: gets the traceback, at most every 5 s. died: where the work cannot begin again, it is not: this is called, from the
+        thread, with the reason.
+        """
+        self.name, self._work, self._log, self._restart, self._died = name, work, log, restart, died
         self._stopping = threading.Event()
         self._failed_at, self._logged_at, self._reason = -RECOVERED, -LOG_PERIOD, ""
         self.failures = 0
@@ -44,6 +57,8 @@ class GuardedThread:
         Whoever calls has told the work to end before.
         """
         self._stopping.set()
+        if self._thread.ident is None:  # never started
+            return True
         if self._thread is not threading.current_thread():
             self._thread.join(timeout)
         return not self._thread.is_alive()
@@ -68,6 +83,9 @@ class GuardedThread:
                 return
             except BaseException as error:  # noqa: BLE001 - that is what it is for
                 self._note(error)
+            if self._died is not None:
+                self._died(self._reason)
+                return
             self._stopping.wait(self._restart)
 
     def _note(self, error: BaseException) -> None:
@@ -77,4 +95,6 @@ class GuardedThread:
         if now - self._logged_at >= LOG_PERIOD:
             self._logged_at = now
             trace = "".join(traceback.format_exception(error))
-            self._logger.error(f"the thread {self.name} failed and is begun again:\n{trace}")
+            then = "is begun again" if self._died is None else "ends"
+            with contextlib.suppress(Exception):  # a log that cannot be written must not end the thread
+                self._log(f"the thread {self.name} failed and {then}:\n{trace}")

@@ -90,7 +90,7 @@ class ManagedNode(LifecycleNode):
 
     def begin_thread(self, name: str, work: Callable[[], None]) -> GuardedThread:
         """A thread that begins again where its work raises; then the diagnostics say ERROR. One of a name at a time."""
-        thread = GuardedThread(name, work, self.get_logger())
+        thread = GuardedThread(name, work, self.get_logger().error)
         self.watch_thread(thread)
         return thread.start()
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pi0_ros.ros.guarded_thread import GuardedThread
+
 WINDOW = 60.0  # [s] that `Timing` is about
 # How long a thread waits for the interpreter before it asks for it [s]. While the loop's thread sleeps the others give
 # way soon, so that it gets to run when it wakes; while it works nobody may interrupt it, because the interrupter may
@@ -132,7 +134,8 @@ class Loop:
         self._period, self._work, self._failed, self._name, self._first = period, work, failed, name, first
         self._prepare, self._look = prepare, look
         self._ending = False
-        self._thread: threading.Thread | None = None
+        self.thread: GuardedThread | None = None
+        """The thread, from `start` to `stop`."""
         self._all_spent = Tally()
         self._late, self._spent, self._prepared = (Ring(int(WINDOW / period)) for _ in range(3))
         self.overruns = 0
@@ -145,27 +148,27 @@ class Loop:
         ready = threading.Event()
 
         def main() -> None:
-            refused.extend(_schedule(priority, cpu))
-            ready.set()
+            if not ready.is_set():
+                refused.extend(_schedule(priority, cpu))
+                ready.set()
             # Handing on the interpreter takes an ordinary thread until it gets a processor: not to be done often.
             self._run(YIELDING if priority and not refused else sys.getswitchinterval())
 
-        self._thread = threading.Thread(target=main, name=self._name, daemon=True)
-        self._thread.start()
+        self.thread = GuardedThread(self._name, main, self._failed, restart=0.0).start()
         ready.wait()
         return refused
 
     def stop(self) -> None:
         """End after the work in progress."""
         self._ending = True
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout=2.0)
-        self._thread = None
+        if self.thread is not None:
+            self.thread.stop(2.0)
+        self.thread = None
 
     @property
     def running(self) -> bool:
         """Whether the thread is alive and not asked to end."""
-        return self._thread is not None and not self._ending
+        return self.thread is not None and not self._ending
 
     def timing(self) -> Timing:
         """How well it kept time."""

@@ -8,9 +8,10 @@ tell when only the thread ended that started the node. Nothing here imports ROS.
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable
+
+from pi0_ros.ros.guarded_thread import GuardedThread
 
 POLL = 0.2
 """Seconds between two looks."""
@@ -34,5 +35,5 @@ def watch_parent(gone: Callable[[str], None], environment: dict[str, str] | None
             time.sleep(POLL)
         gone(f"the process that started it (number {parent}) is gone; {OUTLIVE}=1 lets a node go on alone")
 
-    threading.Thread(target=watch, name="parent watch", daemon=True).start()
+    GuardedThread("parent watch", watch, gone, died=gone).start()
     return True

@@ -6,7 +6,6 @@ import contextlib
 import os
 import stat
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -17,6 +16,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from pi0_ros.robot.resources import share
 from pi0_ros.ros.environment import UnusableEnvironment, check_environment
+from pi0_ros.ros.guarded_thread import GuardedThread
 from pi0_ros.ros.parameters import ParameterError
 from pi0_ros.ros.parent import watch_parent
 from pi0_ros.ros.signals import Interrupted, Signals, leave
@@ -165,6 +165,8 @@ def _say_goodbye(nodes: Sequence[Node]) -> None:
             node.destroy_node()
         rclpy.try_shutdown()
 
-    thread = threading.Thread(target=goodbye, name="goodbye", daemon=True)
-    thread.start()
-    thread.join(timeout=FAREWELL)
+    GuardedThread("goodbye", goodbye, _print_error, died=lambda _: None).start().stop(FAREWELL)
+
+
+def _print_error(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -45,7 +45,7 @@ class Snapshots:
     def start(self) -> None:
         """Begin to take pictures."""
         self._ending.clear()
-        self.thread = GuardedThread("snapshots", self._run, self._node.get_logger()).start()
+        self.thread = GuardedThread("snapshots", self._run, self._node.get_logger().error).start()
 
     def stop(self) -> None:
         """End."""

@@ -17,6 +17,8 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor, a
 from rclpy.logging import get_logger
 from rclpy.node import Node
 
+from pi0_ros.ros.guarded_thread import GuardedThread
+
 LOG_PERIOD = 1.0
 """Seconds between two log lines about the same callback."""
 MAX_FAILURES = 100
@@ -125,7 +127,7 @@ class Spinner:
         self._executor = GuardedExecutor()
         self._died = died
         self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._spin, name="ros", daemon=True)
+        self._thread = GuardedThread("ros", self._spin, get_logger("ros").fatal, died=self._ended)
 
     @property
     def failures(self) -> int:
@@ -148,24 +150,17 @@ class Spinner:
         self._ending.set()
         with contextlib.suppress(Exception):  # the context may be gone already
             self._executor.wake()
-        if self._thread.is_alive():
-            self._thread.join(timeout=patience)
-        if self._thread.is_alive():
+        if not self._thread.stop(patience):
             return False
         self._executor.shutdown()
         return True
 
     def _spin(self) -> None:
-        reason = "it ended"
-        try:
-            reason = self._work()
-        except BaseException as error:  # noqa: BLE001 - the thread ends; that it did must be known
-            reason = f"{type(error).__name__}: {error}"
-            with contextlib.suppress(Exception):
-                get_logger("ros").fatal("".join(traceback.format_exception(error)))
-        finally:
-            if not self._ending.is_set():
-                self._died(f"the ROS thread ended: {reason}")
+        self._ended(self._work())
+
+    def _ended(self, reason: str) -> None:
+        if not self._ending.is_set():
+            self._died(f"the ROS thread ended: {reason}")
 
     def _work(self) -> str:
         """Spin until asked to end, or until that makes no sense any more, which is the reason returned."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import threading
+import time
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -14,9 +14,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pi0_ros.robot.quoting import escape
+from pi0_ros.ros.guarded_thread import GuardedThread
+
 SIDE = 224
 LINE = 22
 WAITING = 30
+CLOSING = 30.0
+"""Seconds that what is left to encode may take."""
 
 
 def compose(pictures: Mapping[str, NDArray[np.uint8]], order: Sequence[str], lines: Sequence[str]) -> NDArray[np.uint8]:
@@ -39,10 +44,9 @@ class VideoWriter:
     def __init__(self, file: Path, rate: int) -> None:
         self._file, self._rate = file, rate
         self._frames: queue.Queue[NDArray[np.uint8] | None] = queue.Queue(WAITING)
-        self.failure, self._closing = "", False
+        self.failure = ""
         """Why the video cannot be written, "" as long as it can."""
-        self._thread = threading.Thread(target=self._run, name="video", daemon=True)
-        self._thread.start()
+        self._thread = GuardedThread("video", self._run, self._note, died=self._note).start()
 
     def add(self, frame: NDArray[np.uint8]) -> None:
         """Append an RGB frame [H, W, 3]."""
@@ -51,17 +55,21 @@ class VideoWriter:
 
     def close(self) -> None:
         """Finish the file."""
-        self._closing = True
-        self._frames.put(None)
-        self._thread.join(timeout=30.0)
+        until = time.monotonic() + CLOSING
+        while self._thread.alive and time.monotonic() < until:
+            with contextlib.suppress(queue.Full):
+                self._frames.put(None, timeout=0.1)
+                break
+        self._thread.stop(CLOSING)
 
     def _run(self) -> None:
         try:
             self._encode()
-        except BaseException as error:  # noqa: BLE001 - whoever films hears of it, and goes on
-            self.failure = f"{self._file}: the video cannot be written: {error}"
-            while not self._closing and self._frames.get() is not None:
-                continue
+        except Exception as error:  # noqa: BLE001 - whoever films hears of it, and goes on
+            self._note(str(error))
+
+    def _note(self, reason: str) -> None:
+        self.failure = self.failure or f"{self._file}: the video cannot be written: {escape(reason)}"
 
     def _encode(self) -> None:
         frame = self._frames.get()

@@ -1,6 +1,8 @@
 """The black box on disk can be read back, replayed, and does not grow for ever."""
 
 import os
+import stat
+import time
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 
 from pi0_ros.control import BlackBox, Chunk, Event, Record
 from pi0_ros.data.bag import CHUNK, JOINTS, DataError, joint_positions, read_bag, rows_of, stamp_of
-from pi0_ros.data.blackbox_file import write_black_box
+from pi0_ros.data.blackbox_file import Keep, forget, write_black_box
 
 NAMES = ("a", "b")
 
@@ -50,27 +52,48 @@ def test_chunks_and_joint_states_come_back_as_they_were(tmp_path):
 
 
 def test_only_the_newest_files_are_kept(tmp_path):
-    names = [write_black_box(tmp_path, records(), f"fault {i}", NAMES, keep=3).name for i in range(5)]
+    names = [write_black_box(tmp_path, records(), f"fault {i}", NAMES, Keep(files=3)).name for i in range(5)]
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted(names[2:])
 
 
 def test_the_folder_holds_no_more_than_its_share_of_the_disk_and_always_the_newest(tmp_path):
     size = write_black_box(tmp_path, records(), "fault 0", NAMES).stat().st_size
     names = [
-        write_black_box(tmp_path, records(), f"fault {i}", NAMES, budget=2 * size + size // 2).name for i in (1, 2)
+        write_black_box(tmp_path, records(), f"fault {i}", NAMES, Keep(bytes=2 * size + size // 2)).name for i in (1, 2)
     ]
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted(names)
-    newest = write_black_box(tmp_path, records(), "fault 3", NAMES, budget=1)
+    newest = write_black_box(tmp_path, records(), "fault 3", NAMES, Keep(bytes=1))
     assert list(tmp_path.iterdir()) == [newest]
 
 
 def test_what_a_killed_process_left_unfinished_is_no_recording_and_goes_as_the_others_do(tmp_path):
     (tmp_path / "1.000_fault.part").write_bytes(b"half")
-    os.utime(tmp_path / "1.000_fault.part", (0, 0))
-    first = write_black_box(tmp_path, records(), "fault 1", NAMES, keep=2)
+    hour_ago = time.time() - 3600.0
+    os.utime(tmp_path / "1.000_fault.part", (hour_ago, hour_ago))
+    first = write_black_box(tmp_path, records(), "fault 1", NAMES, Keep(files=2))
     assert sorted(file.suffix for file in tmp_path.iterdir()) == [".mcap", ".part"]
-    second = write_black_box(tmp_path, records(), "fault 2", NAMES, keep=2)
+    second = write_black_box(tmp_path, records(), "fault 2", NAMES, Keep(files=2))
     assert set(tmp_path.iterdir()) == {first, second}
+
+
+def test_files_older_than_the_days_that_are_kept_go_and_the_newest_stays(tmp_path):
+    old, older = (write_black_box(tmp_path, records(), f"fault {i}", NAMES) for i in (1, 2))
+    for file, days in ((old, 6.9), (older, 7.1)):
+        moment = time.time() - days * 86400.0
+        os.utime(file, (moment, moment))
+    newest = write_black_box(tmp_path, records(), "fault 3", NAMES, Keep(days=7.0))
+    assert set(tmp_path.iterdir()) == {old, newest}
+    os.utime(newest, (0, 0))
+    forget(tmp_path, Keep(days=0.0))
+    assert set(tmp_path.iterdir()) == {old, newest}, "0 days keep files however old they are"
+
+
+def test_only_the_owner_reads_a_black_box(tmp_path):
+    folder = tmp_path / "open" / "robot"
+    folder.mkdir(parents=True, mode=0o755)
+    folder.chmod(0o755)
+    file = write_black_box(folder, records(), "x", NAMES)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600 and stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 def test_a_picture_comes_back_as_the_jpeg_it_was(tmp_path):

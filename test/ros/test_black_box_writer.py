@@ -46,11 +46,11 @@ def writer(folder, told):
 def test_without_mcap_it_says_what_to_install_and_the_next_box_is_written_once_it_is_there(tmp_path, told, monkeypatch):
     made = writer(tmp_path, told)
     with monkeypatch.context() as without:
-        without.setitem(sys.modules, "mcap_ros2.writer", None)
+        without.setitem(sys.modules, "mcap.writer", None)
         made.save(RECORDS, "first")
         told.wait(lambda: told.failures)
     (failure,) = told.failures
-    assert failure.startswith("the black box could not be written: the Python module mcap_ros2 is missing")
+    assert failure.startswith("the black box could not be written: the Python module mcap is missing")
     assert "pip install mcap mcap-ros2-support" in failure
     assert made.last_failure == told.failures[0] and made.failures == 1
     made.save(RECORDS, "second")

@@ -34,7 +34,7 @@ class Work:
 
 
 def guarded(work):
-    return GuardedThread("inference", work, get_logger("test"), restart=0.001).start()
+    return GuardedThread("inference", work, get_logger("test").error, restart=0.001).start()
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from pi0_ros.robot import load_robot
 ROOT = Path(__file__).resolve().parents[1]
 UNITS = {
     "rate": "Hz", "gap": "s", "step_share": "of the velocity limit", "strayed": "rad", "refused": "count", "stop": "s",
+    "missed": "periods", "missed_writing": "periods", "boxes": "count", "grown": "MB", "held": "s",
 }  # fmt: skip
 ODD = (0.0, 1.0, -1.0, math.nan, math.inf, -math.inf, 1e308, 5e-324)
 
@@ -140,13 +141,26 @@ def any_chunk(stage: Stage, ros: float) -> Chunk:
     return chunk
 
 
+def tell_attacks(names: list[str]) -> None:
+    """Make these attacks and print what became of each."""
+    known = attacks()
+    for name in names:
+        for metric, value in vars(run_attack(name, known[name])).items():
+            line = {"bench": "faults", "metric": f"attack_{name}_{metric}", "value": value, "unit": UNITS[metric]}
+            print(json.dumps(line), flush=True)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Print one JSON object a line; 1 where anything went wrong."""
     parser = argparse.ArgumentParser(prog="python -m bench faults", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the pure core's rows and 5,000 inputs")
     parser.add_argument("--inputs", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--attacks", nargs="*", help=f"only these attacks (none named: all): {', '.join(attacks())}")
     args = parser.parse_args(argv)
+    if args.attacks is not None:
+        tell_attacks(args.attacks or list(attacks()))
+        return 0
     table = rows()
     if args.quick:
         table = {n: [t for t in tests if t.startswith("test/control/test_checklist")] for n, tests in table.items()}
@@ -160,10 +174,7 @@ def main(argv: list[str] | None = None) -> int:
         print(json.dumps(line | {"tests": {t: outcomes.get(t, "missing") for t in tests}}), flush=True)
     result = fuzz(5000 if args.quick else args.inputs, args.seed)
     if not args.quick:
-        for name, attack in attacks().items():
-            for metric, value in vars(run_attack(name, attack)).items():
-                line = {"bench": "faults", "metric": f"attack_{name}_{metric}", "value": value, "unit": UNITS[metric]}
-                print(json.dumps(line), flush=True)
+        tell_attacks(list(attacks()))
     for metric, value in {"rows": len(table), "expected": expected, **result}.items():
         print(json.dumps({"bench": "faults", "metric": metric, "value": value, "unit": "count"}), flush=True)
     return int(expected < len(table) or result["crashes"] + result["violations"] > 0)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pi0_ros.commands._check_server import add_server_arguments, check_server
+from pi0_ros.commands._numbers import number, whole
 
 if TYPE_CHECKING:
     from pi0_ros.robot import Robot
@@ -33,25 +34,18 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--statistics", default="", help="a norm_stats.json to use instead of the checkpoint's")
     parser.add_argument("--fast", help="folder of the FAST tokenizer, where a π0-FAST checkpoint has none")
     parser.add_argument(
-        "--pad-state-to", type=int, default=0, help="numbers of the state in the prompt (LeRobot 0.4 padded it to 32)"
+        "--pad-state-to", type=whole(0, 4096), default=0, help="numbers of the state in the prompt (LeRobot 0.4 padded it to 32)"
     )
     parser.add_argument("--json", action="store_true", help="print the robot, or what --live saw, as JSON")
     live = parser.add_argument_group("on the running graph")
     live.add_argument(
         "--live", action="store_true", help="types, publishers, rates, ages, clocks, ranges of all topics"
     )
-    live.add_argument("--seconds", type=_duration, default=3.0, help="how long --live listens (default: 3)")
+    live.add_argument("--seconds", type=number(0.1, 600), default=3.0, help="how long --live listens (default: 3)")
     live.add_argument("--namespace", default="", help="the robot's namespace, as given to pi0 up")
     live.add_argument("--use-sim-time", action="store_true", help="compare stamps with /clock")
     add_server_arguments(parser)
     parser.set_defaults(run=run)
-
-
-def _duration(text: str) -> float:
-    value = float(text)
-    if not 0.1 <= value <= 600.0:
-        raise argparse.ArgumentTypeError("must be from 0.1 to 600 seconds")
-    return value
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pi0_ros.commands._numbers import number, whole
+
 DTYPES = ("bfloat16", "float32")
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "paligemma_tokenizer.model", "spiece.model")
 
@@ -23,13 +25,13 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--to", choices=("pi0_ros", "lerobot"), default="pi0_ros", help="layout (default pi0_ros)")
     parser.add_argument("--dtype", choices=DTYPES, help="of the stored weights (default: as they are)")
     parser.add_argument("--sizes", type=Path, help="sizes.json for what shapes cannot tell: head counts, horizon, ...")
-    parser.add_argument("--horizon", type=int, help="rows of a chunk, where the checkpoint does not record them")
+    parser.add_argument("--horizon", type=whole(1, 1000), help="rows of a chunk, where the checkpoint does not record them")
     parser.add_argument("--adapter", help="policy YAML (or a name under config/policies) that says the horizon")
     parser.add_argument("--base", type=Path, help="the checkpoint that a LoRA (PEFT) folder belongs to")
     parser.add_argument("--asset", default="", help="which of several statistics under assets/ to take")
     parser.add_argument("--statistics", type=Path, help="norm_stats.json, where the checkpoint brings none")
     parser.add_argument("--tokenizer", type=Path, help="tokenizer file or folder, where the checkpoint brings none")
-    parser.add_argument("--shard-gb", type=float, default=0.0, help="cut the weights into files of this size")
+    parser.add_argument("--shard-gb", type=number(0, 1e6), default=0.0, help="cut the weights into files of this size")
     parser.add_argument("--overwrite", action="store_true", help="replace a folder that is not empty")
     parser.set_defaults(run=run)
 
@@ -42,9 +44,10 @@ def run(args: argparse.Namespace) -> int:
     from pi0_ros.model.checkpoints.tensorfile import dtype_named
     from pi0_ros.robot.resources import checkpoint_folder
 
-    if args.target.exists() and any(args.target.iterdir()) and not args.overwrite:
-        raise CheckpointError(f"{args.target}: is not empty; give another folder or --overwrite")
-    source = checkpoint_folder(args.source)
+    source = Path(checkpoint_folder(args.source))
+    refuse_target(source, args.target, args.overwrite)
+    if args.tokenizer and not tokenizer_in(args.tokenizer):
+        raise CheckpointError(f"--tokenizer {args.tokenizer}: there is none ({', '.join(TOKENIZERS)})")
     sizes = with_horizon(read_json(args.sizes) if args.sizes else {}, args)
     opened = open_checkpoint(source, sizes=sizes, base=args.base)
     refuse_unknown_horizon(source, opened)
@@ -66,6 +69,19 @@ def run(args: argparse.Namespace) -> int:
     for what, found in carried.items():
         print(f"  {what}: {found}")
     return 0
+
+
+def refuse_target(source: Path, target: Path, overwrite: bool) -> None:
+    """Raises CheckpointError for a target that cannot be written without losing something."""
+    from pi0_ros.model.checkpoints import CheckpointError
+
+    if target.exists() and not target.is_dir():
+        raise CheckpointError(f"{target}: is no folder; give another name")
+    if target.exists() and any(target.iterdir()) and not overwrite:
+        raise CheckpointError(f"{target}: is not empty; give another folder or --overwrite")
+    inner, outer = target.resolve(), (source if source.is_dir() else source.parent).resolve()
+    if (source.is_dir() and inner.is_relative_to(outer)) or outer.is_relative_to(inner):
+        raise CheckpointError(f"{target}: lies in the checkpoint that is read ({outer}), or holds it; give another folder")
 
 
 def with_horizon(sizes: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
@@ -208,10 +224,15 @@ def carry(loaded: Any, args: argparse.Namespace, target: Path) -> dict[str, str]
     return carried
 
 
+def tokenizer_in(source: Path) -> Path | None:
+    """The tokenizer file that `source` is, or has in it or in its tokenizer/ folder."""
+    places = [source] if source.is_file() else [f / name for f in (source, source / "tokenizer") for name in TOKENIZERS]
+    return next((place for place in places if place.is_file()), None)
+
+
 def carry_tokenizer(source: Path, target: Path) -> str:
     """Copies the tokenizer file found in `source` (or its tokenizer/ folder); returns its name, "" if there is none."""
-    places = [source] if source.is_file() else [f / name for f in (source, source / "tokenizer") for name in TOKENIZERS]
-    found = next((place for place in places if place.is_file()), None)
+    found = tokenizer_in(source)
     if found is None:
         return ""
     name = found.name if found.name in TOKENIZERS else f"tokenizer{found.suffix}"

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pi0_ros.commands._numbers import SEEDS, number, whole
 from pi0_ros.control.settings import STRATEGIES
 
 FIRST_UNSEEN_SEED = 100_000_000
@@ -20,23 +21,23 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--checkpoint", required=True, help="folder, a name under checkpoints/, or `operator`: the script"
     )
     parser.add_argument("--task", default="reach", help="reach or touch_all (default: reach)")
-    parser.add_argument("--episodes", type=int, default=100, help="how many (default: 100)")
-    parser.add_argument("--seed", type=int, default=0, help="first scene; scenes are disjoint from the training data's")
+    parser.add_argument("--episodes", type=whole(1, 10**6), default=100, help="how many (default: 100)")
+    parser.add_argument("--seed", type=whole(0, SEEDS), default=0, help="first scene; scenes are disjoint from the training data's")
     parser.add_argument("--json", type=Path, help="write the result here")
-    parser.add_argument("--latency", type=float, default=0.1, help="observation to chunk, seconds (default: 0.1)")
-    parser.add_argument("--jitter", type=float, default=0.0, help="share by which the latency varies (default: 0)")
-    parser.add_argument("--drop", type=float, default=0.0, help="share of chunks that never arrive (default: 0)")
+    parser.add_argument("--latency", type=number(0, 59), default=0.1, help="observation to chunk, seconds (default: 0.1)")
+    parser.add_argument("--jitter", type=number(0, 1), default=0.0, help="share by which the latency varies (default: 0)")
+    parser.add_argument("--drop", type=number(0, 1), default=0.0, help="share of chunks that never arrive (default: 0)")
     parser.add_argument("--strategy", default="auto", choices=STRATEGIES, help="how chunks are joined (default: auto)")
     parser.add_argument(
         "--rtc", default="identity", choices=("none", "identity", "vjp", "prefix"), help="real-time chunking"
     )
     parser.add_argument("--robot", default="mobile_bimanual", help="robot YAML or name")
-    parser.add_argument("--high-level", type=float, help="seconds between subtask questions (default: 1 for touch_all)")
+    parser.add_argument("--high-level", type=number(0.01, 3600), help="seconds between subtask questions (default: 1 for touch_all)")
     parser.add_argument("--oracle", action="store_true", help="subtasks come from the scene, not from the network")
     parser.add_argument("--blind", action="store_true", help="black out every camera")
     parser.add_argument("--instruction", default="", help="say this to the policy instead of the task's own words")
     parser.add_argument(
-        "--threads", type=int, default=1, help="of the network (default: 1; more help a large one on idle cores)"
+        "--threads", type=whole(1, 1024), default=1, help="of the network (default: 1; more help a large one on idle cores)"
     )
     parser.add_argument("--device", default="cpu", help="where the network runs (default: cpu)")
 

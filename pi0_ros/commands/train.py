@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from pi0_ros.commands._numbers import SEEDS, any_number, whole
 from pi0_ros.commands.evaluate import FIRST_UNSEEN_SEED
 
 _HELP = {
@@ -73,8 +74,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="leave out damaged episodes and frames, and list them, instead of refusing",
     )
     data.add_argument("--frames", type=Path, action="append", default=[], help="frames that an earlier run cached")
-    data.add_argument("--sim-episodes", type=int, default=0, help="episodes of the scripted operator to make first")
-    data.add_argument("--sim-seed", type=int, default=1_000_000, help="of the first of them")
+    data.add_argument("--sim-episodes", type=whole(0, 10**6), default=0, help="episodes of the scripted operator to make first")
+    data.add_argument("--sim-seed", type=whole(0, SEEDS), default=1_000_000, help="of the first of them")
     start = parser.add_argument_group("network")
     start.add_argument(
         "--init",
@@ -102,8 +103,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     start.add_argument(
         "--horizon", type=int, default=0, help="rows of a chunk (default: the policy YAML's, or --init's)"
     )
-    start.add_argument("--prompt-length", type=int, default=0, help="tokens of the prompt (default: --init's, or 64)")
-    start.add_argument("--mlp", type=int, default=384, help="MLP width of the tiny network, without --init")
+    start.add_argument("--prompt-length", type=whole(0, 4096), default=0, help="tokens of the prompt (default: --init's, or 64)")
+    start.add_argument("--mlp", type=whole(1, 1 << 17), default=384, help="MLP width of the tiny network, without --init")
     start.add_argument(
         "--policy", default="mobile_bimanual", help="policy YAML: how vectors and cameras map to a robot"
     )
@@ -136,14 +137,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     for f in fields(TrainSettings):
         name = "--" + f.name.replace("_", "-")
         if f.name == "answer_weight":
-            run.add_argument(name, "--grounding-weight", type=float, default=f.default, help=_HELP[f.name])
+            run.add_argument(name, "--grounding-weight", type=any_number(f.default), default=f.default, help=_HELP[f.name])
         elif isinstance(f.default, bool):
             run.add_argument(name, action="store_true", help=_HELP[f.name])
         elif f.name in _BY_RECIPE:
             told = f"{_HELP[f.name]} (default: {f.default:g}, or the recipe's)"
             run.add_argument(name, type=type(f.default), default=argparse.SUPPRESS, help=told)
         else:
-            run.add_argument(name, type=type(f.default), default=f.default, help=_HELP[f.name])
+            kind = str if isinstance(f.default, str) else any_number(f.default)
+            run.add_argument(name, type=kind, default=f.default, help=_HELP[f.name])
     parser.set_defaults(run=run_command)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,13 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pi0_ros.data.errors import DataError
+from pi0_ros.data.mcap_records import check_schema, messages_of
+from pi0_ros.robot.quoting import escape, quote
 
 CHUNK, JOINTS, ODOMETRY = "pi0_ros/msg/ActionChunk", "sensor_msgs/msg/JointState", "nav_msgs/msg/Odometry"
 STATE = "pi0_ros/msg/ExecutorState"
 ENDINGS = (".mcap", ".mcap.zstd")
-# What the generated decoders and the decompressors raise for bytes that are none of theirs.
-GARBLED = (ValueError, LookupError, ArithmeticError, AttributeError, TypeError, RuntimeError, struct.error)
 ZSTD = b"\x28\xb5\x2f\xfd"  # how its frames begin
+ROOM = 1 << 30  # [bytes] that any .mcap.zstd may decompress to
+LARGEST_RATIO = 100  # of an .mcap.zstd
+MAX_MESSAGES = 2 << 30  # [bytes] of all messages of one file that are decoded
 MAX_MESSAGE = 64 << 20  # [bytes] of one decompressed message
 
 
@@ -59,38 +61,40 @@ def read_bag(path: Path, types: tuple[str, ...]) -> Bag:
 
 def _read_file(file: Path, plain: Path, types: tuple[str, ...], into: list[Heard]) -> list[str]:
     """Append a file's messages; what is to be said of it. Raises DataError where not one record is whole."""
-    from mcap.exceptions import McapError
-    from mcap.reader import NonSeekingReader
     from mcap_ros2.decoder import DecoderFactory
-    from zstandard import ZstdError
 
     decoders, factory, unpack = {}, DecoderFactory(), _unpacker()
-    before, wrong, last = len(into), "", 0.0
+    before, wrong, last, size = len(into), "", 0.0, 0
     with plain.open("rb") as stream:
         try:
-            # Read from the front, without the index at the end: what was cut off has none.
-            for schema, channel, record in NonSeekingReader(stream).iter_messages(log_time_order=False):
+            for schema, channel, record in messages_of(stream):
                 last = record.log_time * 1e-9
                 if schema is None or schema.name not in types:
                     continue
+                size += len(record.data)
+                if size > MAX_MESSAGES:
+                    raise DataError(f"{file}: more than {MAX_MESSAGES} bytes of messages; cut it: ros2 bag convert")
                 if schema.id not in decoders:
+                    check_schema(schema.data.decode("utf-8"))
                     decoders[schema.id] = factory.decoder_for(channel.message_encoding, schema)
                 decode = decoders[schema.id]
                 if decode is None:
                     raise DataError(
-                        f"{file}: {channel.topic} is {schema.name} as {channel.message_encoding}, which is not read; "
+                        f"{file}: {quote(channel.topic)} is {schema.name} as {quote(channel.message_encoding)}, which is not read; "
                         "record it as ROS 2 does (cdr)"
                     )
-                into.append(Heard(last, channel.topic, schema.name, decode(unpack(record.data))))
+                message = decode(unpack(record.data))
+                _FIELDS.get(schema.name, str)(message)
+                into.append(Heard(last, channel.topic, schema.name, message))
         except DataError:
             raise
-        except (McapError, ZstdError, EOFError, *GARBLED) as problem:
+        except Exception as problem:  # noqa: BLE001 - decoders and decompressors each raise a family of their own
             wrong = str(problem) or type(problem).__name__
     if wrong and len(into) == before:
-        raise DataError(f"{file}: is damaged or no MCAP file ({wrong[:120]}); `mcap recover` may save what is whole")
+        raise DataError(f"{file}: is damaged or no MCAP file ({escape(wrong, 120)}); `mcap recover` may save what is whole")
     if wrong:
         return [
-            f"{file}: cut off or damaged after {last:.1f} s ({wrong[:80]}); what is whole was read, `mcap recover` saves it"
+            f"{file}: cut off or damaged after {last:.1f} s ({escape(wrong, 80)}); what is whole was read, `mcap recover` saves it"
         ]
     return []
 
@@ -115,9 +119,13 @@ def _plain(file: Path) -> Iterator[Path]:
         plain = Path(folder) / file.stem
         try:
             with file.open("rb") as source, plain.open("wb") as target:
-                zstandard.ZstdDecompressor().copy_stream(source, target)
-        except zstandard.ZstdError as problem:
-            raise DataError(f"{file}: cannot be decompressed ({problem}); copy it again") from problem
+                most = LARGEST_RATIO * file.stat().st_size + ROOM
+                for piece in zstandard.ZstdDecompressor().read_to_iter(source):
+                    if target.tell() > most:
+                        raise DataError(f"{file}: stands for more than {most} bytes; it is no recording")
+                    target.write(piece)
+        except (zstandard.ZstdError, OSError) as problem:
+            raise DataError(f"{file}: cannot be decompressed ({problem}); copy it again, make room") from problem
         yield plain
 
 
@@ -155,3 +163,32 @@ def rows_of(message: Any) -> NDArray[np.float64]:
     flat = np.asarray(message.values, dtype=np.float64)
     width = len(message.channels)
     return flat.reshape(-1, width) if width and flat.size % width == 0 else flat.reshape(1, -1)
+
+
+def _chunk_fields(message: Any) -> object:
+    texts = (message.source, message.subtask, *message.channels)
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("a chunk whose names are no text")
+    numbers = float(message.period), int(message.epoch), int(message.sequence), int(message.frozen_rows)
+    return stamp_of(message.header), rows_of(message), numbers
+
+
+def _joint_fields(message: Any) -> object:
+    if not all(isinstance(name, str) for name in message.name):
+        raise TypeError("joints whose names are no text")
+    return stamp_of(message.header), joint_positions(message)
+
+
+def _odometry_fields(message: Any) -> object:
+    twist, q = message.twist.twist, message.pose.pose.orientation
+    axes = (twist.linear, twist.angular)
+    return [float(getattr(axis, name)) for axis in axes for name in "xyz"], float(q.w), str(message.child_frame_id)
+
+
+# A file says itself which fields its messages have: those that are used later are looked at when they are read.
+_FIELDS: Mapping[str, Callable[[Any], object]] = {
+    CHUNK: _chunk_fields,
+    JOINTS: _joint_fields,
+    ODOMETRY: _odometry_fields,
+    STATE: lambda message: (stamp_of(message.header), int(message.mode)),
+}

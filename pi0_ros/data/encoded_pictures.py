@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from PIL import UnidentifiedImageError
 
+from pi0_ros.robot.errors import UserError
+
 MAX_PIXELS = 2**25
 """Largest picture [pixels] that is decoded: 33 megapixels, 100 MB as RGB."""
 
@@ -26,7 +28,7 @@ MAX_EXTRA_BYTES = 16
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 
-class PictureError(ValueError):
+class PictureError(UserError):
     """A picture that cannot be read; the text says why."""
 
 

@@ -14,12 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pi0_ros.data.errors import DataError
-from pi0_ros.data.paths import filled
+from pi0_ros.data.paths import filled, refuse_outside
 from pi0_ros.data.tables import AGAIN, read_json, read_json_lines, read_table
+from pi0_ros.robot.quoting import MAX_QUOTED, escape, quote_value
 
 _log = logging.getLogger(__name__)
 PICTURES = "observation.images."
 VERSION = "v3.0"
+MAX_EPISODES, MAX_FRAMES, MAX_FEATURES = 10**7, 10**7, 1000
+"""Of a dataset, of an episode, of a frame; more are a damaged file."""
 READABLE = ("v2.0", "v2.1", VERSION)
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
@@ -100,11 +103,16 @@ def read_layout(folder: str | Path) -> Layout:
     version = str(info.get("codebase_version", ""))
     if version not in READABLE:
         raise DataError(f"{folder / INFO}: version {version!r} is not read; convert the dataset to {VERSION}")
-    if info.get("total_episodes") == 0:
+    total = info.get("total_episodes")
+    if total == 0:
         raise DataError(f"{folder}: has no episode yet; record one first")
+    if total is not None and (type(total) is not int or not 0 < total <= MAX_EPISODES):
+        raise DataError(f"{folder / INFO}: total_episodes is {quote_value(total)}; it has to be a whole number")
     try:
         words, episodes, stats = (_read_v3 if version == VERSION else _read_v2)(folder, info)
         robot = str(info.get("robot_type") or "unknown")
+    except DataError:
+        raise
     except (KeyError, TypeError, IndexError, AttributeError, ValueError, OverflowError) as problem:
         raise DataError(
             f"{folder / 'meta'}: lacks or garbles {problem}; it is no complete {version} dataset"
@@ -112,6 +120,7 @@ def read_layout(folder: str | Path) -> Layout:
     tasks = {text: index for index, text in words.items()}
     fps = float(info["fps"])
     whole = int(fps) if fps.is_integer() else fps
+    _check_lengths(folder, episodes)
     layout = Layout(folder, version, whole, robot, info["features"], tasks, words, behind(episodes), stats)
     check_videos(layout)
     return layout
@@ -124,17 +133,29 @@ def checked_info(file: Path) -> dict[str, Any]:
         raise DataError(f"{file}: holds no object; {AGAIN}")
     fps, features = info.get("fps"), info.get("features")
     if isinstance(fps, bool) or not isinstance(fps, int | float) or not 0 < fps <= 1000:
-        raise DataError(f"{file}: fps is {fps!r}; it has to be a number of frames a second above 0")
+        raise DataError(f"{file}: fps is {quote_value(fps)}; it has to be a number of frames a second above 0")
     if not isinstance(features, dict):
         raise DataError(f"{file}: features is no object; {AGAIN}")
+    if len(features) > MAX_FEATURES:
+        raise DataError(f"{file}: has {len(features)} features; at most {MAX_FEATURES} are read")
     for key, feature in features.items():
         shape = feature.get("shape") if isinstance(feature, dict) else None
         sizes = shape if isinstance(shape, list | tuple) else ()
         if not isinstance(feature, dict) or not isinstance(feature.get("dtype"), str) or len(sizes) > 4:
-            raise DataError(f"{file}: features.{key} has no dtype and shape; {AGAIN}")
+            raise DataError(f"{file}: features.{escape(key, MAX_QUOTED)} has no dtype and shape; {AGAIN}")
         if shape is not None and not all(isinstance(n, int) and 0 <= n <= 10**6 for n in sizes):
-            raise DataError(f"{file}: features.{key}.shape is {shape!r}; it has to be whole numbers")
+            raise DataError(f"{file}: features.{escape(key, MAX_QUOTED)}.shape is {quote_value(shape)}; it has to be whole numbers")
     return info
+
+
+def _check_lengths(folder: Path, episodes: Sequence[Episode]) -> None:
+    if not episodes:
+        raise DataError(f"{folder}: has no episode yet; record one first")
+    for episode in episodes:
+        if not 0 < episode.length <= MAX_FRAMES or not 0 <= episode.index < 2**62:
+            raise DataError(
+                f"{folder / 'meta'}: episode {episode.index} is said to have {episode.length} frames; no episode has"
+            )
 
 
 def behind(episodes: Sequence[Episode]) -> tuple[Episode, ...]:
@@ -198,7 +219,7 @@ def _episode_rows(folder: Path, info: Mapping[str, Any]) -> list[dict[str, Any]]
         f"videos/{k}/{n}" for k in _cameras(info).values() for n in ("chunk_index", "file_index", "from_timestamp")
     ]
     files = sorted((folder / "meta" / "episodes").glob("chunk-*/file-*.parquet"))
-    rows = [row for file in files for row in read_table(file, wanted).to_pylist()]
+    rows = [row for file in files for row in read_table(refuse_outside(folder, file), wanted).to_pylist()]
     return sorted(rows, key=lambda row: row["episode_index"])
 
 

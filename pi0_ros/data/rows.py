@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.layout import STANDARD, VERSION, Episode, Layout
+from pi0_ros.data.paths import refuse_outside
 from pi0_ros.data.tables import AGAIN, read_table
+from pi0_ros.robot.quoting import quote_value
 
 HOLE = 0.5  # of a frame: a step of time that is further off than this is no step to the next frame
 
@@ -42,6 +44,7 @@ def read_rows(layout: Layout) -> Rows:
     files = _files(layout)
     tables = [_columns_of(layout, file) for file in files]
     names = [n for n in tables[0] if all(n in t for t in tables)]
+    _check_frames(layout, sum(len(next(iter(t.values()), ())) for t in tables))
     joined = {n: np.concatenate([t[n] for t in tables]) for n in names}
     counts = [len(next(iter(t.values()))) for t in tables]
     file, place = np.repeat(np.arange(len(files)), counts), np.concatenate([np.arange(n) for n in counts])
@@ -56,12 +59,20 @@ def read_rows(layout: Layout) -> Rows:
     return Rows(columns, files, file[order], place[order], broken, problems)
 
 
+def _check_frames(layout: Layout, found: int) -> None:
+    """Raises DataError where meta/ tells of so many more frames than there are rows that nothing can be made of them."""
+    if layout.frames > 2 * found + 10_000:
+        raise DataError(
+            f"{layout.folder / 'meta'}: tells of {layout.frames} frames, the tables have {found}; {AGAIN}"
+        )
+
+
 def _files(layout: Layout) -> tuple[Path, ...]:
     """Every data file of version 3, or those of the episodes of version 2, one each."""
     named = tuple(dict.fromkeys(e.data for e in layout.episodes))
     if layout.version != VERSION:
         return named
-    found = tuple(sorted((layout.folder / "data").glob("*/*.parquet")))
+    found = tuple(refuse_outside(layout.folder, f) for f in sorted((layout.folder / "data").glob("*/*.parquet")))
     return found or named
 
 
@@ -73,6 +84,10 @@ def _columns_of(layout: Layout, file: Path) -> dict[str, NDArray]:
     lost = sorted(set(wanted) - set(table.column_names))
     if lost:
         raise DataError(f"{file}: lacks the column {lost[0]!r} of info.json's features; {AGAIN}")
+    for name in table.column_names:
+        said, kind = features.get(name, STANDARD.get(name, {})).get("dtype"), table.schema.field(name).type
+        if said != "string" and (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            raise DataError(f"{file}: {name} holds text, info.json says {quote_value(said)}; {AGAIN}")
     return {n: as_array(file, n, table.column(n), features.get(n, {}).get("shape")) for n in table.column_names}
 
 
@@ -161,7 +176,7 @@ def as_array(file: Path, name: str, column: pa.ChunkedArray, shape: Sequence[int
         raise DataError(f"{file}: {name} of row {row} is empty; write a value, or leave the episode out")
     try:
         if not pa.types.is_nested(values.type):
-            return values.to_numpy(zero_copy_only=False)
+            return _numbers(values)
         flat = _flat(values, count)
     except (ValueError, TypeError, pa.ArrowException) as problem:
         raise DataError(f"{file}: {name} is no table of numbers of one width a row ({problem})") from problem
@@ -184,4 +199,11 @@ def _flat(values: pa.Array, count: int) -> NDArray:
         values = values.flatten()
     if values.null_count:
         raise ValueError("an entry is empty")
-    return values.to_numpy(zero_copy_only=False).reshape(count, -1)
+    return _numbers(values).reshape(count, -1)
+
+
+def _numbers(values: pa.Array) -> NDArray:
+    kind = values.type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+        raise ValueError(f"it holds {kind}")
+    return values.to_numpy(zero_copy_only=False)

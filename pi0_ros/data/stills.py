@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from pi0_ros.data.encoded_pictures import decode_rgb
 from pi0_ros.data.errors import DataError
+from pi0_ros.data.paths import is_inside
 from pi0_ros.data.tables import AGAIN, read_table
 from pi0_ros.data.video import Picture
 from pi0_ros.robot.quoting import quote
@@ -39,7 +40,7 @@ class Stills:
     def _file_of(self, path: str) -> Path:
         """A picture's file; raises ValueError where the path leaves the dataset's folder or is no regular file."""
         file = (self._folder / path).resolve()
-        if not file.is_relative_to(self._folder.resolve()):
+        if not is_inside(self._folder, file):
             raise ValueError(f"{quote(path)} is outside the dataset's folder")
         if not file.is_file():
             raise ValueError(f"{quote(path)} is not there, or no regular file")

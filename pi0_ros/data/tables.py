@@ -13,7 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pi0_ros.data.errors import DataError
+from pi0_ros.data.table_size import check_table, plain_table
+from pi0_ros.robot.errors import UserError
+from pi0_ros.robot.files import MAX_JSON, check_regular, parse_json, read_text
 
+MAX_LINES = 1 << 30
+"""Bytes of a file with one JSON value a line."""
 AGAIN = "copy or download the whole dataset folder again"
 
 
@@ -38,36 +43,39 @@ def write_json(file: Path, value: Any) -> None:
 def read_json(file: Path) -> Any:
     """A JSON file's value. Raises DataError where it is missing or no JSON."""
     with _told(file):
-        return json.loads(file.read_text(encoding="utf-8"))
+        return parse_json(file, read_text(file, MAX_JSON))
 
 
 def read_json_lines(file: Path) -> list[Any]:
     """The values of a file with one JSON value a line."""
     with _told(file):
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [parse_json(file, line) for line in read_text(file, MAX_LINES).split("\n") if line.strip()]
 
 
 def read_table(file: Path, columns: Sequence[str] | None = None, without: Sequence[str] = ()) -> pa.Table:
     """A Parquet file, or those of `columns` that it has, or all `without` some. Raises DataError where it is missing or
     damaged."""
     with _told(file):
-        opened = pq.ParquetFile(file)
-        names = opened.schema_arrow.names
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"the column {twice[0]!r} stands there twice")
-        if without:
-            columns = [name for name in names if name not in without]
-        return opened.read(columns=None if columns is None else [name for name in columns if name in names])
+        check_regular(file)
+        with pq.ParquetFile(file, memory_map=False) as opened:
+            names = opened.schema_arrow.names
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"the column {twice[0]!r} stands there twice")
+            wanted = [name for name in (names if columns is None else columns) if name in names and name not in without]
+            texts = check_table(file, wanted)
+        with pq.ParquetFile(file, memory_map=False, read_dictionary=texts) as opened:
+            return plain_table(opened.read(columns=wanted))
 
 
 @contextmanager
 def _told(file: Path) -> Iterator[None]:
     try:
         yield
-    except FileNotFoundError as problem:
-        raise DataError(f"{file}: this file of the dataset is missing; {AGAIN}") from problem
-    except (OSError, ValueError, RecursionError, pa.ArrowException) as problem:
+    except UserError as problem:  # names the file
+        missing = f"{file}: this file of the dataset is missing; {AGAIN}"
+        raise DataError(f"{problem}; {AGAIN}" if file.exists() else missing) from problem
+    except (OSError, ValueError, RecursionError, MemoryError, pa.ArrowException) as problem:
         raise DataError(pointer(file) or f"{file}: is damaged ({problem}); {AGAIN}") from problem
 
 

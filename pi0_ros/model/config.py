@@ -9,12 +9,30 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
+from pi0_ros.robot.errors import UserError
+from pi0_ros.robot.quoting import quote_value
+
 Kind = Literal["pi0", "pi05", "pi0_fast"]
 KINDS = ("pi0", "pi05", "pi0_fast")
 CAMERAS = ("base_0_rgb", "left_wrist_0_rgb", "right_wrist_0_rgb")
 
 
-class ConfigError(ValueError):
+LARGEST = {"vocab": 1 << 22, "action_dim": 4096, "horizon": 1000, "prompt_length": 4096, "width": 1 << 17, "depth": 512}
+"""Several times the largest of any published model: what is beyond is a damaged file, and would ask for its memory."""
+MAX_CAMERAS = 32
+
+
+HABITS: Mapping[str, tuple[str, ...]] = {
+    "time_grid": ("accumulate", "multiply"),
+    "time_embedding": ("float64", "float32"),
+    "rope": ("float32", "activation"),
+    "embedding_scale": ("float32", "activation", "bfloat16"),
+    "text_positions": ("cumsum", "arange"),
+}
+"""The words of `Numerics`; any other would be taken for one of them."""
+
+
+class ConfigError(UserError):
     """A model configuration that cannot exist; the message names the field and what it has to be."""
 
 
@@ -71,6 +89,21 @@ class Numerics:
     decode_start: tuple[int, ...] = ()
     min_period: float = 4e-3
     max_period: float = 4.0
+
+    def __post_init__(self) -> None:
+        for name, words in HABITS.items():
+            if getattr(self, name) not in words:
+                raise ConfigError(
+                    f"numerics: '{name}' has to be {' or '.join(words)}, got {quote_value(getattr(self, name))}"
+                )
+        periods = (self.min_period, self.max_period)
+        if not all(type(p) in (int, float) for p in periods) or not 1e-9 < periods[0] < periods[1] < 1e9:
+            raise ConfigError(f"numerics: min_period and max_period are {quote_value(periods)}, no two rising times")
+        start, offset = self.decode_start, self.decode_offset
+        if type(offset) is not int or not 0 <= offset <= 1000:
+            raise ConfigError(f"numerics: 'decode_offset' is {quote_value(offset)}, no number of positions")
+        if not isinstance(start, tuple) or len(start) > 16 or not all(type(i) is int and i >= 0 for i in start):
+            raise ConfigError(f"numerics: 'decode_start' has to be a list of ids, got {quote_value(start)}")
 
 
 NUMERICS: Mapping[str, Numerics] = {
@@ -139,6 +172,8 @@ class ModelConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
         """The configuration written by `to_dict`. Raises ConfigError naming a missing, unknown or impossible field."""
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"model configuration: 'model' has to be a mapping, got {quote_value(values)}")
         values = dict(values)
         for name, part in (("vision", VisionConfig), ("language", GemmaConfig), ("numerics", Numerics)):
             if name in values or name != "numerics":
@@ -160,37 +195,54 @@ def _plain(value: Any) -> Any:
 
 def _build(cls: type, values: Any, where: str) -> Any:
     if not isinstance(values, Mapping):
-        raise ConfigError(f"model configuration: '{where}' has to be a mapping, got {values!r}")
+        raise ConfigError(f"model configuration: '{where}' has to be a mapping, got {quote_value(values)}")
     known = {f.name for f in fields(cls)}
     if unknown := sorted(set(values) - known):
         choices = ", ".join(sorted(known))
-        raise ConfigError(f"model configuration: unknown field '{unknown[0]}' in '{where}'; known: {choices}")
+        raise ConfigError(f"model configuration: unknown field {quote_value(unknown[0])} in '{where}'; known: {choices}")
     values = {key: tuple(item) if isinstance(item, list) else item for key, item in values.items()}
     try:
         return cls(**values)
-    except TypeError as error:
+    except ConfigError:
+        raise
+    except (TypeError, ValueError, AttributeError) as error:
         raise ConfigError(f"model configuration: '{where}' is incomplete ({error})") from None
 
 
 def _check_kind(config: ModelConfig) -> None:
-    if config.kind not in KINDS:
-        raise ConfigError(f"model kind '{config.kind}' is not known; choose one of {', '.join(KINDS)}")
+    if not isinstance(config.kind, str) or config.kind not in KINDS:
+        raise ConfigError(f"model kind {quote_value(config.kind)} is not known; choose one of {', '.join(KINDS)}")
     if (config.expert is None) != (config.kind == "pi0_fast"):
         raise ConfigError(f"kind '{config.kind}' {'has no' if config.kind == 'pi0_fast' else 'needs an'} expert")
     for name in ("vocab", "action_dim", "horizon", "prompt_length"):
-        _check_positive(name, getattr(config, name))
+        _check_whole(name, getattr(config, name), LARGEST[name])
+    if type(config.state_dim) is not int or not 0 <= config.state_dim <= LARGEST["action_dim"]:
+        raise ConfigError(f"model configuration: 'state_dim' is {quote_value(config.state_dim)}, no number of dimensions")
+    if type(config.untied) is not bool:
+        raise ConfigError(f"model configuration: 'untied' has to be true or false, got {quote_value(config.untied)}")
+    _check_cameras(config.cameras)
 
 
-def _check_positive(name: str, value: object) -> None:
-    if not isinstance(value, int) or value < 1:
-        raise ConfigError(f"model configuration: '{name}' has to be a positive whole number, got {value!r}")
+def _check_cameras(cameras: object) -> None:
+    named = isinstance(cameras, tuple) and all(isinstance(name, str) and name for name in cameras)
+    if not named or not 1 <= len(cameras) <= MAX_CAMERAS or len(set(cameras)) != len(cameras):  # type: ignore[arg-type]
+        raise ConfigError(
+            f"model configuration: 'cameras' has to be a list of 1 to {MAX_CAMERAS} different names, got {quote_value(cameras)}"
+        )
+
+
+def _check_whole(name: str, value: object, largest: int) -> None:
+    if type(value) is not int or not 0 < value <= largest:
+        raise ConfigError(
+            f"model configuration: '{name}' has to be a whole number from 1 to {largest}, got {quote_value(value)}"
+        )
 
 
 def _check_towers(config: ModelConfig) -> None:
     vision, language, expert = config.vision, config.language, config.expert
     for name, part in (("vision", vision), ("language", language), ("expert", expert)):
         for f in fields(part) if part else ():
-            _check_positive(f"{name}.{f.name}", getattr(part, f.name))
+            _check_whole(f"{name}.{f.name}", getattr(part, f.name), LARGEST["depth" if f.name == "depth" else "width"])
     if vision.image_size % vision.patch:
         raise ConfigError(f"image_size {vision.image_size} is not a multiple of patch {vision.patch}")
     if vision.width % vision.heads:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pi0_ros.robot.errors import UserError
 
-class PolicyError(ValueError):
+
+class PolicyError(UserError):
     """A file, key, camera or value that the policy cannot work with; the sentence names it and the way out."""
 
 

@@ -18,9 +18,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.prompts import Prompt, PromptStyle, encode_prompt, truncated
-from pi0_ros.policy.tokenizer import Tokenizer
+from pi0_ros.policy.tokenizer import MAX_BYTES, Tokenizer, guarded
+from pi0_ros.robot.files import read_json, read_text
 
 PALIGEMMA_VOCAB = 257152
+MAX_NUMBER = 10**7  # ids, and the smallest coefficient
 SKIPPED = 128  # the <seg> tokens at the end of PaliGemma's vocabulary
 _LAST_CODE = 0xD7FF  # the last code point before the surrogates, which no UTF-8 string may hold
 _log = logging.getLogger(__name__)
@@ -106,14 +108,16 @@ def load_fast(folder: str | Path, failure: str = "zeros") -> FastTokenizer:
         if not file.is_file():
             raise PolicyError(f"{file}: missing; a FAST tokenizer is the folder of physical-intelligence/fast")
     try:
-        config = json.loads(config_file.read_text(encoding="utf-8"))
+        config = read_json(config_file, PolicyError)
         numbers = float(config["scale"]), int(config["min_token"]), int(config["vocab_size"])
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        if not 0 < numbers[0] < 1e6 or max(map(abs, numbers[1:])) > MAX_NUMBER:
+            raise ValueError(f"{numbers} make no tokenizer")
+    except PolicyError:
+        raise
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise PolicyError(f"{config_file}: no FAST configuration (scale, min_token, vocab_size): {error!r}") from error
-    try:
-        bpe = Backend.from_str(bpe_file.read_text(encoding="utf-8"))
-    except Exception as error:  # the library raises bare Exception
-        raise PolicyError(f"{bpe_file}: not a tokenizer.json: {error}") from error
+    text = read_text(bpe_file, MAX_BYTES, PolicyError)
+    bpe = guarded(str(bpe_file), "be read as a tokenizer.json", lambda: Backend.from_str(text))
     return FastTokenizer(bpe, *numbers, failure=failure)
 
 

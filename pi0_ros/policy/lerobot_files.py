@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,10 @@ import numpy as np
 
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.normalize import LEROBOT_EPSILON, LEROBOT_METHODS, Normalizer, Statistics, read_norm_stats
+from pi0_ros.robot.files import read_json
+from pi0_ros.robot.quoting import escape, quote_value
 
+MAX_PROMPT = 4096  # tokens
 STATE, ACTION = "observation.state", "action"
 Step = Mapping[str, Any]
 
@@ -63,17 +65,22 @@ def read_processors(folder: Path) -> Processors:
     length = _config(before, "tokenizer_processor").get("max_length", 0)
     rename = _config(before, "rename_observations_processor").get("rename_map") or {}
     relative = [s for s in before if s.get("registry_name") == "relative_actions_processor"]
+    if not isinstance(rename, dict):
+        raise PolicyError(f"{folder / 'policy_preprocessor.json'}: rename_map is {quote_value(rename)}, no map of names")
     return Processors(
         state=_normalizer(folder, normalizer, STATE, "STATE"),
         actions=_normalizer(folder, restorer, ACTION, "ACTION"),
         rename={str(k): str(v) for k, v in rename.items()},
-        prompt_length=length if isinstance(length, int) else 0,
-        delta=_relative(relative[0].get("config") or {}) if relative else None,
+        prompt_length=length if type(length) is int and 0 < length <= MAX_PROMPT else 0,
+        delta=_relative(folder, relative[0].get("config") or {}) if relative else None,
     )
 
 
-def _relative(config: Mapping[str, Any]) -> RelativeActions:
+def _relative(folder: Path, config: Mapping[str, Any]) -> RelativeActions:
     names = config.get("action_names")
+    for key in ("action_names", "exclude_joints"):
+        if config.get(key) is not None and not isinstance(config[key], list):
+            raise PolicyError(f"{folder / 'policy_preprocessor.json'}: {key} is {quote_value(config[key])}, no list of names")
     return RelativeActions(
         bool(config.get("enabled", False)),
         tuple(str(w) for w in config.get("exclude_joints") or ()),
@@ -84,12 +91,13 @@ def _relative(config: Mapping[str, Any]) -> RelativeActions:
 def _steps(file: Path) -> Sequence[Step]:
     if not file.is_file():
         raise PolicyError(f"{file}: missing; LeRobot >= 0.4 writes it beside the weights")
-    try:
-        steps = json.loads(file.read_text(encoding="utf-8"))["steps"]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise PolicyError(f"{file}: no list of processor steps in it: {error!r}") from error
+    content = read_json(file, PolicyError)
+    steps = content.get("steps") if isinstance(content, dict) else None
     if not isinstance(steps, list) or not all(isinstance(s, dict) for s in steps):
-        raise PolicyError(f"{file}: 'steps' is not a list of steps")
+        raise PolicyError(f"{file}: no list of processor steps ('steps') in it")
+    for step in steps:
+        if not isinstance(step.get("config") or {}, dict):
+            raise PolicyError(f"{file}: the config of the step {quote_value(step.get('registry_name'))} is no object")
     return steps
 
 
@@ -107,27 +115,34 @@ def _config(steps: Sequence[Step], name: str) -> Mapping[str, Any]:
 def _normalizer(folder: Path, step: Step, feature: str, kind: str) -> Normalizer:
     config = step.get("config") or {}
     modes = config.get("norm_map") or {}
+    if not isinstance(modes, dict):
+        raise PolicyError(f"{folder}: norm_map is {quote_value(modes)}, no map of modes")
     if modes.get("VISUAL", "IDENTITY") != "IDENTITY":
-        raise PolicyError(f"{folder}: pictures are normalised by {modes['VISUAL']}; π0's pictures go in as they are")
+        raise PolicyError(f"{folder}: pictures are normalised by {quote_value(modes['VISUAL'])}; π0's pictures go in as they are")
     keys = config.get("normalize_observation_keys")
     mode = modes.get(kind, "IDENTITY")
+    if keys is not None and not isinstance(keys, list):
+        raise PolicyError(f"{folder}: normalize_observation_keys is {quote_value(keys)}, no list of names")
     if feature != ACTION and keys is not None and feature not in keys:
         mode = "IDENTITY"
-    if mode not in LEROBOT_METHODS:
-        raise PolicyError(f"{folder}: normalisation mode {mode} of {kind} is unknown")
+    if not isinstance(mode, str) or mode not in LEROBOT_METHODS:
+        raise PolicyError(f"{folder}: normalisation mode {quote_value(mode)} of {kind} is unknown")
     method = LEROBOT_METHODS[mode]
     if method == "identity":
         return Normalizer(method)
     values = _statistics(folder, step.get("state_file"), feature)
-    return Normalizer(method, values, float(config.get("eps", LEROBOT_EPSILON)))
+    epsilon = config.get("eps", LEROBOT_EPSILON)
+    if type(epsilon) not in (int, float) or not 0 <= epsilon < 1:
+        raise PolicyError(f"{folder}: eps of the normalisation is {quote_value(epsilon)}, no small number")
+    return Normalizer(method, values, float(epsilon))
 
 
 def _statistics(folder: Path, name: object, feature: str) -> Statistics:
     """Statistics of a feature from the step's safetensors file, or from a norm_stats.json laid beside it."""
     lost = "no step of it names a file with statistics"
     if isinstance(name, str):
-        if Path(name).name != name:
-            raise PolicyError(f"{folder}: state_file {name!r} points out of the checkpoint's folder")
+        if Path(name).name != name or "\0" in name or len(name) > 255:
+            raise PolicyError(f"{folder}: state_file {quote_value(name)} points out of the checkpoint's folder")
         tensors = _tensors(folder / name)
         values = {k[len(feature) + 1 :]: v for k, v in tensors.items() if k.startswith(f"{feature}.")}
         if values:
@@ -152,7 +167,7 @@ def _lost(file: Path, feature: str, tensors: Mapping[str, np.ndarray]) -> str:
             f"{file.name} keeps them for the datasets {', '.join(heads)} apart (a multi-dataset checkpoint of old LeRobot); "
             f"save those of one dataset as {feature}.mean, {feature}.std, ..."
         )
-    return f"{file.name} has {', '.join(sorted(tensors)[:8]) or 'nothing in it'}"
+    return f"{file.name} has {escape(', '.join(sorted(tensors)[:8])) or 'nothing in it'}"
 
 
 def _tensors(file: Path) -> dict[str, np.ndarray]:

@@ -24,6 +24,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pi0_ros.policy.errors import PolicyError
+from pi0_ros.robot.files import read_json
+from pi0_ros.robot.quoting import MAX_QUOTED, escape
 
 Array = NDArray[np.floating]
 OPENPI_EPSILON = 1e-6
@@ -118,6 +120,10 @@ def _problem(method: str, statistics: Statistics) -> str:
             f"there is no {' and no '.join(lost)}, which the normalisation {method} needs; compute the statistics anew "
             f"(openpi: scripts/compute_norm_stats.py){other}"
         )
+    shapes = {name: statistics[name].shape for name in needs}
+    if len(set(shapes.values())) > 1 or any(len(shape) != 1 or not shape[0] for shape in shapes.values()):
+        listed = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
+        return f"the statistics are no lists of one length ({listed}); compute them anew"
     for name in needs:
         values = statistics[name]
         bad = ~np.isfinite(values) | (np.abs(values) > LARGEST) | ((values < 0) & (name == "std"))
@@ -202,12 +208,9 @@ def read_norm_stats(path: str | Path) -> dict[str, Statistics]:
     Raises: PolicyError naming the file and the key.
     """
     file = Path(path) if Path(path).suffix == ".json" else Path(path) / "norm_stats.json"
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise PolicyError(missing_statistics(str(file.parent))) from error
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise PolicyError(f"{file}: not JSON: {error}") from error
+    if not file.exists():
+        raise PolicyError(missing_statistics(str(file.parent)))
+    content = read_json(file, PolicyError)
     tree = content.get("norm_stats") if isinstance(content, dict) else None
     if not isinstance(tree, dict):
         raise PolicyError(f"{file}: no 'norm_stats' map in it")
@@ -216,20 +219,20 @@ def read_norm_stats(path: str | Path) -> dict[str, Statistics]:
 
 def _statistics(file: Path, key: str, node: object) -> Statistics:
     if not isinstance(node, dict):
-        raise PolicyError(f"{file}: norm_stats.{key} is not a map of statistics")
+        raise PolicyError(f"{file}: norm_stats.{escape(key, MAX_QUOTED)} is not a map of statistics")
     values = {}
     for name, numbers in node.items():
         if numbers is None:  # openpi writes null for quantiles it did not compute
             continue
         try:
             values[name] = np.asarray(numbers, np.float64)
-        except (TypeError, ValueError) as error:
-            raise PolicyError(f"{file}: norm_stats.{key}.{name} is not a list of numbers") from error
-        if values[name].ndim != 1:
-            raise PolicyError(f"{file}: norm_stats.{key}.{name} is not one list of numbers")
+        except (TypeError, ValueError, OverflowError) as error:
+            raise PolicyError(f"{file}: norm_stats.{escape(key, MAX_QUOTED)}.{escape(name, MAX_QUOTED)} is not a list of numbers") from error
+        if values[name].ndim != 1 or not values[name].size:
+            raise PolicyError(f"{file}: norm_stats.{escape(key, MAX_QUOTED)}.{escape(name, MAX_QUOTED)} is not one list of numbers")
     if len({v.shape for v in values.values()}) > 1:
-        raise PolicyError(f"{file}: the statistics of norm_stats.{key} differ in length")
-    return Statistics(values, f"{file}: norm_stats.{key}")
+        raise PolicyError(f"{file}: the statistics of norm_stats.{escape(key, MAX_QUOTED)} differ in length")
+    return Statistics(values, f"{file}: norm_stats.{escape(key, MAX_QUOTED)}")
 
 
 def write_norm_stats(path: str | Path, statistics: Mapping[str, Statistics]) -> None:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from pi0_ros.policy.errors import PolicyError
+from pi0_ros.robot.files import read_bytes, read_text
 from pi0_ros.robot.quoting import escape, quote
 
 FILE_NAMES = ("tokenizer.json", "tokenizer.model", "paligemma_tokenizer.model", "spiece.model")
+MAX_BYTES = 64 << 20
+"""Bytes of a tokenizer's file; Gemma's have from 4 to 33 MB."""
 GEMMA_VOCAB = 256000
 LOC_TOKENS = tuple(f"<loc{i:04d}>" for i in range(1024))
 SEG_TOKENS = tuple(f"<seg{i:03d}>" for i in range(128))
+
+
+Result = TypeVar("Result")
 
 
 class Tokenizer(Protocol):
@@ -43,16 +49,23 @@ def _content(tokenizer: Tokenizer, ids: Sequence[int]) -> list[int]:
     return [int(i) for i in ids if int(i) not in skip]
 
 
+def guarded(name: str, what: str, work: Callable[[], Result]) -> Result:
+    """What `work` returns. Raises PolicyError where a library fails in it, be it a panic that is no Exception."""
+    try:
+        return work()
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        raise PolicyError(f"{name}: cannot {what} ({escape(error)}); is it PaliGemma's, and whole?") from error
+
+
 class JsonTokenizer:
     """A `tokenizers` tokenizer.json. Its own padding, truncation and templates are switched off."""
 
     def __init__(self, text: str, name: str = "tokenizer.json") -> None:
         from tokenizers import Tokenizer as Backend
 
-        try:
-            self._backend = Backend.from_str(text)
-        except Exception as error:  # the library raises bare Exception
-            raise PolicyError(f"{name}: not a tokenizer.json that the tokenizers library can read: {error}") from error
+        self._backend = guarded(name, "be read as a tokenizer.json", lambda: Backend.from_str(text))
         self._name = name
         self._backend.no_padding()
         self._backend.no_truncation()
@@ -97,18 +110,18 @@ class JsonTokenizer:
         return ids
 
     def _ids(self, text: str) -> list[int]:
-        try:
-            return list(self._backend.encode(text, add_special_tokens=False).ids)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # a panic of the Rust library is no Exception
-            raise PolicyError(
-                f"{self._name}: cannot encode the text {quote(text)} ({escape(error)}); is its pre-tokenizer's pattern sound?"
-            ) from error
+        return guarded(
+            self._name,
+            f"encode the text {quote(text)}",
+            lambda: list(self._backend.encode(text, add_special_tokens=False).ids),
+        )
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`; padding, BOS and EOS are left out."""
-        return self._backend.decode(_content(self, ids), skip_special_tokens=False)
+        wanted = _content(self, ids)
+        return guarded(
+            self._name, "decode an answer", lambda: str(self._backend.decode(wanted, skip_special_tokens=False))
+        )
 
     def add_paligemma_tokens(self) -> None:
         """Append <loc0000>..<loc1023>, <seg000>..<seg127>: Gemma's 256000 entries become PaliGemma's 257152."""
@@ -124,10 +137,12 @@ class SentencePieceTokenizer:
     def __init__(self, data: bytes, name: str = "tokenizer.model") -> None:
         from sentencepiece import SentencePieceProcessor
 
-        try:
-            self._backend = SentencePieceProcessor(model_proto=data)
-        except Exception as error:  # the library raises RuntimeError or worse, by version
-            raise PolicyError(f"{name}: not a SentencePiece model: {error}") from error
+        self._name = name
+        self._backend = guarded(
+            name, "be read as a SentencePiece model", lambda: SentencePieceProcessor(model_proto=data)
+        )
+        if not data or not self._backend.vocab_size():
+            raise PolicyError(f"{name}: cannot be read as a SentencePiece model: it has no pieces; copy it again")
         self.pad, self.bos, self.eos = (
             i if i >= 0 else d
             for i, d in ((self._backend.pad_id(), 0), (self._backend.bos_id(), 2), (self._backend.eos_id(), 1))
@@ -144,12 +159,13 @@ class SentencePieceTokenizer:
             raise _too_many(self.vocab_size, vocab)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of `text`, without BOS."""
-        return list(self._backend.encode(text))
+        """Ids of `text`, without BOS. Raises PolicyError where the model cannot."""
+        return guarded(self._name, f"encode the text {quote(text)}", lambda: list(self._backend.encode(text)))
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`; padding, BOS and EOS are left out."""
-        return self._backend.decode(_content(self, ids))
+        wanted = _content(self, ids)
+        return guarded(self._name, "decode an answer", lambda: str(self._backend.decode(wanted)))
 
 
 def load_tokenizer(path: str | Path) -> JsonTokenizer | SentencePieceTokenizer:
@@ -161,8 +177,8 @@ def load_tokenizer(path: str | Path) -> JsonTokenizer | SentencePieceTokenizer:
     """
     file = find_tokenizer(Path(path))
     if file.suffix == ".model":
-        return SentencePieceTokenizer(file.read_bytes(), str(file))
-    tokenizer = JsonTokenizer(_read_text(file), str(file))
+        return SentencePieceTokenizer(read_bytes(file, MAX_BYTES, PolicyError), str(file))
+    tokenizer = JsonTokenizer(read_text(file, MAX_BYTES, PolicyError), str(file))
     if tokenizer.vocab_size == GEMMA_VOCAB:
         tokenizer.add_paligemma_tokens()
     return tokenizer
@@ -180,10 +196,3 @@ def find_tokenizer(path: Path) -> Path:
         f"{path}: no tokenizer there ({', '.join(FILE_NAMES)}); π0 checkpoints come without one: give the path of "
         "PaliGemma's paligemma_tokenizer.model or tokenizer.json"
     )
-
-
-def _read_text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise PolicyError(f"{file}: not a text file, so not a tokenizer.json") from error

@@ -9,6 +9,8 @@ MAX_QUOTED = 80
 MAX_NAMES = 8
 """Names of a quoted list."""
 MAX_SENTENCE = 400
+MAX_ERROR = 1200
+"""Characters of an error's sentence, which may hold a path or two."""
 """Characters of a sentence that may contain text from outside."""
 
 
@@ -22,11 +24,31 @@ def quote(text: object) -> str:
     return f"{shown[: MAX_QUOTED - 2]}…{shown[0]}"
 
 
+def quote_value(value: object) -> str:
+    """`repr` of a value out of a file, at most `MAX_QUOTED` characters: 0, '0', [1, 2]."""
+    return quote(value) if isinstance(value, str) else escape(_repr(value), MAX_QUOTED)
+
+
+def _repr(value: object) -> str:
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):  # a whole number of 5,000 digits has none
+        return f"a {type(value).__name__}"
+
+
 def escape(text: object, limit: int = MAX_SENTENCE) -> str:
     """A sentence that contains text from outside: printable characters as they are, all others escaped, cut at `limit`."""
     whole = str(text)
     shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in whole[:limit])
     return shown if len(shown) <= limit and len(whole) <= limit else f"{shown[: limit - 1]}…"
+
+
+def shorten(text: object, limit: int = MAX_ERROR) -> str:
+    """A sentence as `escape` has it, but the middle is what a long one loses: file and key come first, the way out last."""
+    whole = str(text)
+    if len(whole) > limit:
+        whole = f"{whole[: limit - limit // 3 - 1]}…{whole[-(limit // 3) :]}"
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in whole)
 
 
 def quote_names(names: Iterable[object]) -> str:

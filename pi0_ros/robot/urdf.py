@@ -117,7 +117,8 @@ def _parse(file: Path, text: str) -> ElementTree.Element:
     if "<!ENTITY" in text:
         raise RobotError(f"{file}: declares XML entities, which are not read; write their text instead")
     try:
-        root = ElementTree.fromstring(text.lstrip("\ufeff"))
+        # xacro writes file names into a comment; where the locale is C they may hold what no UTF-8 can.
+        root = ElementTree.fromstring(text.lstrip("\ufeff").encode("utf-8", "replace").decode())
     except ElementTree.ParseError as problem:
         raise RobotError(f"{file}:{problem.position[0]}: is not XML: {problem}") from problem
     except (ValueError, RecursionError, MemoryError) as problem:

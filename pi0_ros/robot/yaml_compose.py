@@ -12,6 +12,8 @@ PLAIN = "plain"
 STRING = "tag:yaml.org,2002:str"
 MERGE = "<<"
 MAX_DEPTH = 40
+MAX_NODES = 100_000
+"""Values and keys of a file, those behind aliases counted wherever they are used: a few aliases of aliases are billions."""
 
 
 class ComposeError(Exception):
@@ -29,6 +31,7 @@ class _Loader(yaml.SafeLoader):
         super().__init__(text)
         self._depth = 0
         self._open: set[str] = set()
+        self._sizes: dict[int, int] = {}
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
         if kind is not yaml.ScalarNode:
@@ -41,8 +44,10 @@ class _Loader(yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
             if event.anchor in self._open:
                 raise ComposeError(line, f"*{event.anchor} stands inside of what it refers to")
-            node: Any = copy.copy(super().compose_node(parent, index))
+            original = super().compose_node(parent, index)
+            node: Any = copy.copy(original)
             node.alias_line = line
+            self._sizes[id(node)] = self._sizes.get(id(original), 1)
             return node
         self._depth += 1
         if self._depth > MAX_DEPTH:
@@ -53,7 +58,19 @@ class _Loader(yaml.SafeLoader):
         node = super().compose_node(parent, index)
         self._open.discard(anchor)
         self._depth -= 1
+        self._measure(node, line)
         return node
+
+    def _measure(self, node: Any, line: int) -> None:
+        """Count what a node stands for. Raises ComposeError where that is too much."""
+        inside = 0
+        if isinstance(node, yaml.SequenceNode):
+            inside = sum(self._sizes.get(id(child), 1) for child in node.value)
+        elif isinstance(node, yaml.MappingNode):
+            inside = sum(self._sizes.get(id(key), 1) + self._sizes.get(id(value), 1) for key, value in node.value)
+        self._sizes[id(node)] = size = 1 + inside
+        if size > MAX_NODES:
+            raise ComposeError(line, f"stands for more than {MAX_NODES} values, counted with its aliases")
 
     def compose_mapping_node(self, anchor: Any) -> Any:
         node = super().compose_mapping_node(anchor)

@@ -23,6 +23,7 @@ from std_msgs.msg import Bool, Float64MultiArray, String
 from trajectory_msgs.msg import JointTrajectory
 
 from pi0_ros.msg import ActionChunk, ExecutorState
+from pi0_ros.robot.errors import UserError
 from pi0_ros.robot.quoting import escape
 
 KIB, MIB = 2**10, 2**20
@@ -53,7 +54,7 @@ MessageInfo = Mapping[str, Any]
 """What rclpy says about a message beside its content: `source_timestamp`, `publication_sequence_number`, …"""
 
 
-class MessageRefusedError(ValueError):
+class MessageRefusedError(UserError):
     """A message that is too large, or whose bytes are none of its type."""
 
 

@@ -19,6 +19,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from pi0_ros.control import Chunk, unflatten
 from pi0_ros.msg import ActionChunk, ExecutorState
+from pi0_ros.robot.errors import UserError
 from pi0_ros.robot.measurement import base_velocity
 from pi0_ros.robot.quoting import quote_names
 from pi0_ros.robot.spec import Group, Kind
@@ -28,7 +29,7 @@ from pi0_ros.ros.clock import duration_message, seconds, time_message
 Vector = NDArray[np.float64]
 
 
-class ConversionError(ValueError):
+class ConversionError(UserError):
     """A message whose content does not fit what was expected; the text names the field."""
 
 

@@ -12,14 +12,15 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
+from pi0_ros.robot.errors import RobotError, UserError
+from pi0_ros.robot.yaml_nodes import YamlNode, read_yaml
 
 MARK = "ros__parameters"
 BUILT_IN = ("use_sim_time", "start_type_description_service")
 BUILT_IN_GROUPS = ("qos_overrides.",)
 
 
-class ParameterFileError(ValueError):
+class ParameterFileError(UserError):
     """A parameter file with something that would have no effect; the text names file, section and parameter."""
 
 
@@ -29,16 +30,19 @@ def sections(file: Path) -> dict[str, dict[str, Any]]:
     Raises ParameterFileError for what is no YAML or no parameter file.
     """
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ParameterFileError(f"{file}: cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise ParameterFileError(f"{file}{line}: is not YAML: {getattr(error, 'problem', None) or error}") from None
+        content = _plain(read_yaml(file))
+    except RobotError as error:
+        raise ParameterFileError(str(error)) from None
     if not isinstance(content, Mapping) or not content:
         raise ParameterFileError(f"{file}: must be a map of node names to {MARK}, as in /**: {{{MARK}: {{…}}}}")
     return dict(_sections(file, content, ""))
+
+
+def _plain(node: YamlNode) -> Any:
+    """A node as maps, lists and plain values."""
+    if node.is_mapping:
+        return {name: _plain(child) for name, child in node.items()}
+    return [_plain(child) for child in node.entries()] if node.is_list else node.value()
 
 
 def _sections(file: Path, content: Mapping[Any, Any], above: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -86,8 +86,8 @@ def test_several_statistics_must_be_chosen_from(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "not JSON"),
-        ("[" * 100_000, "not JSON"),
+        ("{", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
         ("[]", "no 'norm_stats'"),
         (json.dumps({"norm_stats": {"state": {"mean": "x"}}}), "norm_stats.state.mean"),
         (json.dumps({"norm_stats": {"state": {"mean": [1], "std": [1, 2]}}}), "differ in length"),

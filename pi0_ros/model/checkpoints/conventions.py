@@ -10,12 +10,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pi0_ros.robot.quoting import quote_value
+
 LEROBOT_METHODS = {
     "MEAN_STD": "lerobot_mean_std",
     "QUANTILES": "lerobot_quantiles",
     "QUANTILE10": "lerobot_quantile10",
     "MIN_MAX": "lerobot_min_max",
     "IDENTITY": "identity",
+}
+
+METHODS = ("openpi_zscore", "openpi_quantile", *LEROBOT_METHODS.values())
+WORDS: Mapping[str, tuple[str, ...]] = {
+    "resampler": ("pil", "torch"),
+    "dialect": ("openpi", "lerobot"),
+    "state_norm": METHODS,
+    "action_norm": METHODS,
 }
 
 
@@ -39,6 +49,17 @@ class Conventions:
     relative_actions: bool = False
     absolute_joints: tuple[str, ...] = ()
     relative_mask: tuple[bool, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, words in WORDS.items():
+            if getattr(self, name) not in words:
+                raise ValueError(f"{name} is {quote_value(getattr(self, name))}; there are {', '.join(words)}")
+        if type(self.pad_state_to) is not int or not 0 <= self.pad_state_to <= 4096:
+            raise ValueError(f"pad_state_to is {quote_value(self.pad_state_to)}, no number of dimensions")
+        for name, kind in (("absolute_joints", str), ("relative_mask", bool)):
+            found = getattr(self, name)
+            if not isinstance(found, tuple) or len(found) > 4096 or not all(type(value) is kind for value in found):
+                raise ValueError(f"{name} is {quote_value(found)}, no list of {kind.__name__}")
 
 
 def pads_state(version: str | None) -> bool:
@@ -66,7 +87,7 @@ def conventions_for(
         dialect="lerobot",
         state_norm=state or LEROBOT_METHODS[default],
         action_norm=action or LEROBOT_METHODS[default],
-        pad_state_to=int(config.get("max_state_dim", 32)) if kind == "pi05" and pads_state(lerobot_version) else 0,
+        pad_state_to=config.get("max_state_dim", 32) if kind == "pi05" and pads_state(lerobot_version) else 0,
         relative_actions=bool(config.get("use_relative_actions", False)),
         absolute_joints=tuple(str(name) for name in exclude) if isinstance(exclude, list) else ("gripper",),
     )

@@ -237,9 +237,10 @@ def _detect_origin(source: Source, settings: Mapping[str, Any]) -> Origin:
 def _numerics(origin: Origin, kind: str, settings: Mapping[str, Any]) -> Numerics:
     numerics = numerics_for(origin, kind)
     periods = {key: settings[key] for key in ("min_period", "max_period") if key in settings}
-    if not all(isinstance(value, int | float) and value > 0 for value in periods.values()):
-        raise CheckpointError(f"config.json: min_period and max_period must be positive, got {periods}")
-    return replace(numerics, **{key: float(value) for key, value in periods.items()})
+    try:
+        return replace(numerics, **periods)
+    except ConfigError as error:
+        raise CheckpointError(f"config.json: {error}") from None
 
 
 def _notes(source: Source, origin: Origin, lerobot_version: str | None) -> tuple[str, ...]:
@@ -277,7 +278,7 @@ def _own_conventions(saved: Any, kind: str) -> Conventions:
     try:
         values = {key: tuple(value) if isinstance(value, list) else value for key, value in saved.items()}
         return Conventions(**values)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise CheckpointError(f"config.json: 'conventions' is malformed ({error})") from None
 
 

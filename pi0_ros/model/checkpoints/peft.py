@@ -22,7 +22,11 @@ from pi0_ros.model.checkpoints.nearby import has_weights, hub_hint
 from pi0_ros.model.checkpoints.shards import Shards, open_weights, read_json
 from pi0_ros.model.checkpoints.sources import ShardSource, Source
 from pi0_ros.model.checkpoints.tensorfile import TensorFile
+from pi0_ros.robot.quoting import quote_value
 
+PLAIN = re.compile(r"(\w|[.|^$-]|\\\.){1,300}")  # of a pattern without its `.*`
+MAX_STARS = 3
+MAX_RANK, MAX_ALPHA = 65536, 1e6
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
 LORA = re.compile(r"^(?P<module>.+)\.lora_(?P<part>[AB])(\.default)?\.weight$")
@@ -62,21 +66,39 @@ def read_peft(folder: Path) -> PeftConfig:
         "bias": values.get("bias", "none") != "none",
         "fan_in_fan_out": bool(values.get("fan_in_fan_out")),
     }
-    wrong = [f"{key} {values.get(key)!r}" for key, is_wrong in refused.items() if is_wrong]
+    wrong = [f"{key} {quote_value(values.get(key))}" for key, is_wrong in refused.items() if is_wrong]
     if wrong:
         raise CheckpointError(f"{file}: {', '.join(wrong)} is not read; merge it with PEFT's merge_and_unload first")
     try:
-        return PeftConfig(
+        config = PeftConfig(
             file,
             str(values.get("base_model_name_or_path") or ""),
             int(values["r"]),
             float(values["lora_alpha"]),
-            {str(k): int(v) for k, v in (values.get("rank_pattern") or {}).items()},
-            {str(k): float(v) for k, v in (values.get("alpha_pattern") or {}).items()},
+            {_plain_pattern(k): int(v) for k, v in (values.get("rank_pattern") or {}).items()},
+            {_plain_pattern(k): float(v) for k, v in (values.get("alpha_pattern") or {}).items()},
             bool(values.get("use_rslora")),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        _check_numbers(config)
+        return config
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CheckpointError(f"{file}: no LoRA configuration in it: {error!r}") from None
+
+
+def _plain_pattern(pattern: str) -> str:
+    """A pattern of module names, with a few `.*` in it at most: any regular expression might run for ever."""
+    if not PLAIN.fullmatch(pattern.replace(".*", ".", MAX_STARS)):
+        raise ValueError(f"the pattern {quote_value(pattern)} is no name of a module")
+    return pattern
+
+
+def _check_numbers(config: PeftConfig) -> None:
+    for rank in (config.rank, *config.rank_pattern.values()):
+        if not 0 < rank <= MAX_RANK:
+            raise ValueError(f"r is {rank}")
+    for alpha in (config.alpha, *config.alpha_pattern.values()):
+        if not 0.0 < alpha < MAX_ALPHA:
+            raise ValueError(f"lora_alpha is {alpha}")
 
 
 def open_source(path: Path, base: str | Path | None = None) -> Source:

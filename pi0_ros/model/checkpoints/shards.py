@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,21 +9,15 @@ from typing import Any
 from pi0_ros.model.checkpoints.errors import CheckpointError
 from pi0_ros.model.checkpoints.nearby import INDEX, SINGLE, hint
 from pi0_ros.model.checkpoints.tensorfile import TensorFile, TensorInfo
+from pi0_ros.robot import files
+from pi0_ros.robot.quoting import quote, quote_value
 
-MAX_JSON = 64 * 1024 * 1024
 PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file; CheckpointError where it is too large, not JSON or not an object."""
-    try:
-        if path.stat().st_size > MAX_JSON:
-            raise CheckpointError(f"{path}: more than {MAX_JSON} bytes; a checkpoint's JSON files are small")
-        value = json.loads(path.read_bytes())
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: not valid JSON ({error})") from None
+    value = files.read_json(path, CheckpointError)
     if not isinstance(value, dict):
         raise CheckpointError(f"{path}: must hold a JSON object")
     return value
@@ -48,14 +41,14 @@ class Shards:
 
 def _check_shard_name(index: Path, file: Any) -> None:
     """The index may only name files beside it."""
-    if not isinstance(file, str) or file in {"", ".", ".."} or "/" in file or "\\" in file or "\0" in file:
-        raise CheckpointError(f"{index}: names the shard {file!r}; shards must be plain file names beside the index")
+    if not isinstance(file, str) or len(file) > 255 or file in {"", ".", ".."} or "/" in file or "\\" in file or "\0" in file:
+        raise CheckpointError(f"{index}: names the shard {quote_value(file)}; shards must be plain file names beside the index")
 
 
 def _shard(index: Path, file: str) -> Path:
     path = index.parent / file
     if not path.is_file():
-        raise CheckpointError(f"{index}: the shard {file!r} is missing beside it; download it again")
+        raise CheckpointError(f"{index}: the shard {quote(file)} is missing beside it; download it again")
     return path
 
 
@@ -68,7 +61,7 @@ def _open_index(index: Path) -> Shards:
     files = {file: TensorFile(_shard(index, file)) for file in sorted(set(weight_map.values()))}
     lost = [name for name, file in weight_map.items() if name not in files[file].infos]
     if lost:
-        raise CheckpointError(f"{index}: {len(lost)} tensors are not in the shard named for them, e.g. {lost[0]!r}")
+        raise CheckpointError(f"{index}: {len(lost)} tensors are not in the shard named for them, e.g. {quote(lost[0])}")
     # A tensor that a shard holds beyond the index still counts: it must be known or reported as unexpected.
     owners = {name: file for file in files.values() for name in file.infos}
     owners.update({name: files[file] for name, file in weight_map.items()})

@@ -22,6 +22,8 @@ import torch
 from torch import Tensor
 
 from pi0_ros.model.checkpoints.errors import CheckpointError
+from pi0_ros.robot.files import check_regular
+from pi0_ros.robot.quoting import quote, quote_value
 
 DTYPES = {
     "F64": torch.float64,
@@ -36,7 +38,8 @@ DTYPES = {
     "BOOL": torch.bool,
 }
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
-MAX_HEADER = 100 * 1024 * 1024  # safetensors' own limit
+MAX_HEADER = 8 * 1024 * 1024  # of bytes; the headers of the family have 0.1 MB, and 100 MB take half a minute to read
+MAX_AXES = 16
 PIECE = 64 * 1024 * 1024
 
 # What people hand over instead, by its first bytes.
@@ -101,15 +104,15 @@ def _parse_header(path: Path, text: bytes) -> dict[str, Any]:
 def _entry(path: Path, name: str, entry: Any, base: int) -> TensorInfo:
     try:
         dtype, shape, (begin, end) = DTYPES.get(entry["dtype"]), tuple(entry["shape"]), entry["data_offsets"]
-        sane = all(type(n) is int and n >= 0 for n in (*shape, begin, end))
+        sane = len(shape) <= MAX_AXES and all(type(n) is int and 0 <= n < 2**63 for n in (*shape, begin, end))
     except (TypeError, KeyError, ValueError):
         sane, dtype = False, None
     if not sane:
-        raise CheckpointError(f"{path}: the header entry {name!r} is malformed or of an unsupported dtype")
+        raise CheckpointError(f"{path}: the header entry {quote(name)} is malformed or of an unsupported dtype")
     if dtype is None:
-        raise CheckpointError(f"{path}: {name!r} has dtype {entry['dtype']!r}; known are {', '.join(DTYPES)}")
+        raise CheckpointError(f"{path}: {quote(name)} has dtype {quote_value(entry['dtype'])}; known are {', '.join(DTYPES)}")
     if end - begin != math.prod(shape) * dtype.itemsize:
-        raise CheckpointError(f"{path}: {name!r} of shape {list(shape)} does not fill its {end - begin} bytes")
+        raise CheckpointError(f"{path}: {quote(name)} of shape {quote_value(list(shape))} does not fill its {end - begin} bytes")
     return TensorInfo(dtype, shape, base + begin, base + end)
 
 
@@ -118,7 +121,7 @@ def _check_cover(path: Path, infos: Mapping[str, TensorInfo], base: int, size: i
     at = base
     for name, info in sorted(infos.items(), key=lambda item: (item[1].begin, item[1].end)):
         if info.begin != at:
-            raise CheckpointError(f"{path}: {name!r} overlaps another tensor or leaves a gap; the file is damaged")
+            raise CheckpointError(f"{path}: {quote(name)} overlaps another tensor or leaves a gap; the file is damaged")
         at = info.end
     if at > size:
         raise CheckpointError(f"{path}: truncated, {at} bytes are announced and {size} are there; copy it again")
@@ -131,8 +134,8 @@ def read_header(path: Path) -> tuple[dict[str, TensorInfo], dict[str, str]]:
 
     Raises CheckpointError for anything that is not a whole safetensors file.
     """
+    size = check_regular(path, CheckpointError)
     try:
-        size = path.stat().st_size
         with path.open("rb") as file:
             head = file.read(512)
             refuse_foreign(path, head)

@@ -277,7 +277,7 @@ def test_a_broken_json_file_is_named(folder, name, content, match):
 def test_a_json_file_of_a_gigabyte_is_not_read(folder):
     with (folder / "config.json").open("wb") as file:
         file.truncate(1 << 30)
-    refused(folder, "JSON files are small")
+    refused(folder, "more than 16777216 are not read")
 
 
 def test_our_own_format_is_checked_like_others(golden, tmp_path):

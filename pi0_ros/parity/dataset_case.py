@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +39,7 @@ def dataset_folder(folder: Path) -> Path:
 
 def description_rows(dataset: Dataset, recorded: Mapping[str, object]) -> Iterator[Row]:
     """Rate, episode lengths, and tasks in words."""
-    found = {
+    found: dict[str, Callable[[], object]] = {
         "fps": lambda: dataset.fps,
         "total_frames": lambda: len(dataset),
         "episode_lengths": lambda: [episode.length for episode in dataset.episodes],

@@ -33,7 +33,7 @@ def _array(value: Any) -> np.ndarray:
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         value = value.float() if value.is_floating_point() and value.dtype.itemsize < 4 else value
-        return value.numpy()
+        return np.asarray(value.numpy())
     return np.asarray(value)
 
 

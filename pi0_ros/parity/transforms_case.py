@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,7 +73,7 @@ def normalise_rows(io: Arrays, statistics: Mapping[str, Statistics]) -> Iterator
 def offset_rows(io: Arrays) -> Iterator[Row]:
     """Offsets from the state, back again, and zero padding."""
     mask = tuple(bool(v) for v in io["mask_6_-1_6_-1"]) if "mask_6_-1_6_-1" in io else ALOHA_MASK
-    found = {
+    found: dict[str, Callable[[], object]] = {
         "delta.actions": lambda: transforms.delta(io["x.actions"], io["x.state"], mask),
         "absolute.actions": lambda: transforms.absolute(io["x.actions"], io["x.state"], mask),
         "delta7.actions32": lambda: transforms.delta(io["x.actions32"], io["x.state32"], transforms.mask_of(7, -1)),

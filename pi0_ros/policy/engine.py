@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -29,74 +29,29 @@ from pi0_ros.policy.contract import Contract, Fit, check_fit, contract_of
 from pi0_ros.policy.errors import PolicyError, WeightsError
 from pi0_ros.policy.fast import FastTokenizer, extract_actions, load_fast
 from pi0_ros.policy.pipeline import ModelInputs, Pipeline
+from pi0_ros.policy.plan import (
+    Answer,
+    Images,
+    MisfitError,
+    NotFiniteError,
+    Observation,
+    Plan,
+    PlanPrefix,
+    in_plan_order,
+    values_before,
+)
 from pi0_ros.policy.tokenizer import Tokenizer, load_tokenizer
 from pi0_ros.policy.turns import rows_beside_robot, rows_beside_state
 from pi0_ros.robot.resources import checkpoint_folder
-from pi0_ros.robot.spec import Kind, Robot
+from pi0_ros.robot.spec import Robot
 
 if TYPE_CHECKING:
     from pi0_ros.policy.backends.remote import RemotePolicy
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
-Array = NDArray[np.float64]
-Images = Mapping[str, NDArray[np.uint8]]
 _log = logging.getLogger(__name__)
 FAST_TOKENS = 256  # longest answer of π0-FAST, as in openpi
-
-
-class NotFiniteError(PolicyError):
-    """The network gave NaN or infinity; the plan is dropped."""
-
-
-class MisfitError(PolicyError):
-    """Robot and checkpoint do not fit; the message holds the comparison."""
-
-
-@dataclass(frozen=True)
-class Observation:
-    """One moment: ROS time in s, pictures by robot camera (uint8 RGB [H, W, 3]; absent ones left out), measured
-    channels in robot units, what to do in words, and the command by channel that the robot follows, where it is known."""
-
-    stamp: float
-    images: Images
-    state: Mapping[str, float]
-    prompt: str
-    command: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class PlanPrefix:
-    """The rest of the running plan on the new chunk's own time grid: row k is for stamp + k * period.
-
-    values: [P, D] absolute, robot units, columns `names`. delay_rows: rows that will have run when the new chunk
-    arrives. execution_rows: rows the old plan has a say in. method: "identity", "vjp" or "prefix".
-    """
-
-    values: Array
-    names: tuple[str, ...]
-    delay_rows: int
-    execution_rows: int
-    method: str = "identity"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A chunk: values [H, D] absolute in robot units, columns `names`, rows `period` s apart."""
-
-    values: Array
-    names: tuple[str, ...]
-    period: float
-    frozen_rows: int = 0
-    inference_seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the text head said, and the mean log-probability of its tokens: 0 is certain, -0.7 is one in two."""
-
-    text: str
-    log_probability: float
 
 
 class Policy:
@@ -220,30 +175,6 @@ class Policy:
             raise PolicyError(f"a delay of {prefix.delay_rows} rows does not fit a chunk of {self.pipeline.horizon}")
         normalised = self.pipeline.normalised_actions(values, state)
         return NormalisedPrefix(normalised, prefix.delay_rows, prefix.execution_rows, prefix.method)
-
-
-def values_before(obs: Observation, prefix: PlanPrefix | None) -> Mapping[str, float]:
-    """Channel values before a new plan's first row: of the running plan, else as commanded, else as measured."""
-    running = {} if prefix is None or not len(prefix.values) else dict(zip(prefix.names, prefix.values[0], strict=True))
-    return {**obs.state, **obs.command, **running}
-
-
-def in_plan_order(
-    robot: Robot, adapter: Adapter, channels: tuple[str, ...], values: Array, state: Mapping[str, float]
-) -> Array:
-    """Model columns [H, A] and held channels in the order of `channels`; `state`: what is commanded, else measured, so that a
-    channel that sags below its command is not lowered by that with every plan.
-
-    Raises: PolicyError for a held position that is not measured.
-    """
-    columns = dict(zip(adapter.action_channels, values.T, strict=True))
-    for name in adapter.hold:
-        kind = robot.channels[robot.index[name]].kind
-        measured = 0.0 if kind is Kind.VELOCITY else state.get(name, np.nan)
-        if not np.isfinite(measured):
-            raise PolicyError(f"no measured value for {name}, which the policy holds where it is")
-        columns[name] = np.full(len(values), measured)
-    return np.stack([columns[name] for name in channels], axis=1)
 
 
 def _weights_errors(load: Callable[Given, Result]) -> Callable[Given, Result]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from pi0_ros.policy.engine import Observation
+from pi0_ros.policy.plan import Observation
 from pi0_ros.robot.spec import Robot
 
 SIDE = 224

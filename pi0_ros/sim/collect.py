@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -44,8 +44,8 @@ class _Push:
 
     until: float = -1.0
     side: str = "left"
-    tip: np.ndarray | None = None
-    joints: np.ndarray | None = None
+    tip: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    joints: np.ndarray = field(default_factory=lambda: np.zeros(6))
 
 
 class Collector:

@@ -45,4 +45,4 @@ def _seen(sim: SimRobot, camera: int, colour: str) -> bool:
     eye, block = sim.data.cam_xpos[camera], sim.data.geom(f"{colour}_block")
     hit = np.zeros(1, np.int32)
     mujoco.mj_ray(sim.model, sim.data, eye, block.xpos - eye, _DRAWN, 1, -1, hit)
-    return int(hit[0]) == block.id
+    return bool(int(hit[0]) == block.id)

@@ -130,7 +130,7 @@ class Operator:
         command = self.command.copy()
         fastest = self._fastest[self._arm[side]]
         command[self._arm[side]] += np.clip(move, -fastest, fastest) * self.period
-        return np.clip(command, self._lower, self._upper)
+        return np.asarray(np.clip(command, self._lower, self._upper))
 
     def _place(self, command: np.ndarray) -> None:
         """Kinematics of the scratch model: commanded joints on the true base."""
@@ -202,7 +202,7 @@ class Operator:
         goal[3:] = 3.0 * (across @ (-pointing[1], pointing[0], 0.0))  # pointing x down
         posture = -2.0 * _POSTURE * command[self._arm[side]]
         damped = jacobian @ jacobian.T + _DAMPING
-        return posture + jacobian.T @ np.linalg.solve(damped, goal - jacobian @ posture)
+        return np.asarray(posture + jacobian.T @ np.linalg.solve(damped, goal - jacobian @ posture))
 
     def _integrate(self, wanted: np.ndarray) -> np.ndarray:
         """Bound velocity and acceleration, move the command; base channels stay zero."""
@@ -214,7 +214,7 @@ class Operator:
         moved = np.minimum(np.maximum(self.command + velocity * self.period, self._lower), self._upper)
         self._velocity = (moved - self.command) / self.period
         self.command = moved
-        return moved.copy()
+        return np.array(moved)
 
 
 def _bounded(x: float, lower: float, upper: float) -> float:

@@ -68,7 +68,8 @@ class SimRobot:
     def load(self, scene: Scene) -> None:
         """Start anew at time 0 in this scene, everything at rest and the servos holding where they are."""
         mujoco.mj_resetData(self.model, self.data)
-        self.scene, self.touches, self.lit = scene, [], set(scene.lit)
+        self.scene, self.lit = scene, set(scene.lit)
+        self.touches: list[Touch] = []
         self._due, self._commanded_at, self._origin = 0.0, -np.inf, scene.base
         self._velocity, self._wanted = np.zeros(3), np.zeros(3)
         for joint, value in zip(BASE_JOINTS, scene.base, strict=True):
@@ -144,7 +145,8 @@ class SimRobot:
         vx, vy, wz = self.data.qvel[[self.world.dof[j] for j in BASE_JOINTS]]
         ox, oy, turned = self._origin
         px, py = _rotate(x - ox, y - oy, -turned)
-        return float(px), float(py), float(yaw - turned), *(float(v) for v in _rotate(vx, vy, -yaw)), float(wz)
+        forward, left = _rotate(vx, vy, -yaw)
+        return float(px), float(py), float(yaw - turned), float(forward), float(left), float(wz)
 
     def measured(self) -> dict[str, float]:
         """Channel to measured value in robot units: rad, m, gripper 0 closed .. 1 open, base twist in base_link."""

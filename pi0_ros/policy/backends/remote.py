@@ -21,7 +21,8 @@ from pi0_ros.policy.backends.connection import Connection, ServerSettings
 from pi0_ros.policy.backends.metadata import misfits, notes
 from pi0_ros.policy.backends.server_errors import LateAnswerError, ServerError, ServerNotReadyError
 from pi0_ros.policy.contract import Contract, check_fit, contract_of_remote
-from pi0_ros.policy.engine import (
+from pi0_ros.policy.errors import PolicyError
+from pi0_ros.policy.plan import (
     MisfitError,
     NotFiniteError,
     Observation,
@@ -30,7 +31,6 @@ from pi0_ros.policy.engine import (
     in_plan_order,
     values_before,
 )
-from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.resize import pil_bilinear
 from pi0_ros.policy.turns import rows_beside_robot
 from pi0_ros.robot.spec import Robot

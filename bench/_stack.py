@@ -27,13 +27,12 @@ from std_srvs.srv import Trigger
 
 from pi0_ros import bringup
 from pi0_ros.commands._own_graph import own_graph
-from pi0_ros.nodes.conductor import OBSERVED
 from pi0_ros.robot import Robot
 from pi0_ros.robot.resources import share
 from pi0_ros.robot.spec import Group
 from pi0_ros.ros.commands import COMMAND_TYPES
 from pi0_ros.ros.conversions import MODE_NAMES, channel_values
-from pi0_ros.ros.qos import EVENTS, LATCHED
+from pi0_ros.ros.qos import EVENTS, LATCHED, OBSERVED
 from pi0_ros.ros.run import Spinner
 from pi0_ros.supervisor import Program, Supervisor
 

@@ -30,13 +30,12 @@ from bench._stack import BenchError, Stack, Watcher, prepare
 from bench.takeover import EPOCH, Stage
 from pi0_ros import bringup
 from pi0_ros.control import Chunk
-from pi0_ros.nodes.conductor import OBSERVED
 from pi0_ros.robot import Robot, load_robot
 from pi0_ros.robot.measurement import joint_value
 from pi0_ros.robot.spec import Kind
 from pi0_ros.ros.commands import COMMAND_TYPES
 from pi0_ros.ros.conversions import chunk_message
-from pi0_ros.ros.qos import RELIABLE, SENSOR
+from pi0_ros.ros.qos import OBSERVED, RELIABLE, SENSOR
 
 PARTS = ("step", "loaded", "alone")
 WINDOW = 60.0  # [s] that the executor's own numbers are about

@@ -15,7 +15,6 @@ LARGE = {
     "data.writer.DatasetWriter": "not split yet: what is being recorded and what is on disk",
     "model.fast.FastSampler": "not split yet: graphs, buffers and three ways of running them",
     "model.network.Pi0": "the modules of the network are its attributes",
-    "nodes.conductor.Conductor": "not split yet: what it sees, what it does, and the report",
     "nodes.executor.ExecutorNode": "it wires what has modules of its own",
     "nodes.high_level.HighLevelNode": "not split yet: the thread that asks is to leave it",
     "nodes.policy.PolicyNode": "not split yet: the thread that plans is to leave it",

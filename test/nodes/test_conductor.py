@@ -49,8 +49,8 @@ def conductor(graph, tmp_path):
 
 def measuring(conductor):
     """As when the first autonomy was granted."""
-    conductor._state = ExecutorState(underruns=3)
-    conductor._start_measuring()
+    conductor.stage.state = ExecutorState(underruns=3)
+    conductor.script.start_measuring()
 
 
 def command(conductor, at, step=0.0):
@@ -125,21 +125,21 @@ def test_only_its_own_executor_is_listened_to(conductor):
 
 def test_a_network_that_says_done_too_early_ends_the_scene_and_not_the_demo(conductor):
     measuring(conductor)
-    conductor._mode, conductor._scene = "autonomy", {"done": "3", "total": "4", "success": "False"}
-    waiting = conductor._let_it_work(False)
+    conductor.stage.mode, conductor.stage.scene = "autonomy", {"done": "3", "total": "4", "success": "False"}
+    waiting = conductor.script.let_it_work(False)
     condition, _ = next(waiting)
     conductor._on_subtask(String(data="touch the yellow block with the left arm"))
     conductor._on_subtask(String(data="done"))
     assert not condition()
-    since = conductor._finished_since
+    since = conductor.stage.finished_since
     conductor._on_subtask(String(data="done"))  # said again, it is no later
-    assert conductor._finished_since == since
-    conductor._finished_since -= 10.0
+    assert conductor.stage.finished_since == since
+    conductor.stage.finished_since -= 10.0
     assert condition()
     with pytest.raises(StopIteration):
         next(waiting)
-    conductor._count_scene()
+    conductor.script.end_scene()
     report = conductor.report()
     assert report["tasks"] == {"attempted": 4, "succeeded": 3}
     conductor._on_subtask(String(data="touch the yellow block with the left arm"))
-    assert conductor._finished_since == float("inf")
+    assert conductor.stage.finished_since == float("inf")

@@ -3,6 +3,8 @@
 import ast
 import importlib
 import importlib.util
+import re
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -225,6 +227,36 @@ def test_what_a_parameter_file_says_to_somebody_is_taken(tmp_path, content, name
     file = tmp_path / "mine.yaml"
     file.write_text(content)
     assert bringup.nodes({**OURS, "params_file": str(file), "namespace": namespace})
+
+
+WITHOUT = """
+import sys
+for name in ("torch", "pyarrow", "av", "mujoco", "matplotlib", "safetensors", "tokenizers", "sentencepiece", "scipy"):
+    sys.modules[name] = None
+from pi0_ros import bringup
+try:
+    given = bringup.parse(["robot:=aloha", "checkpoint:=ws://policy.local:8000", "params_file:=" + sys.argv[1]])
+    print("taken", [node.executable for node in bringup.nodes(given)])
+except bringup.BringupError as error:
+    print("refused", error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("/**: {ros__parameters: {adapter: mine.yaml}}", "taken ['executor', 'policy'"),
+        ("/recorder: {ros__parameters: {fps: 20}}", "taken ['executor', 'policy'"),
+        ("/**: {ros__parameters: {adpater: mine.yaml}}", "refused .*adpater is no parameter; did you mean adapter"),
+    ],
+)
+def test_a_robots_computer_without_the_packages_for_recording_and_networks_reads_its_parameter_file(
+    tmp_path, content, told
+):
+    (tmp_path / "mine.yaml").write_text(content)
+    words = [sys.executable, "-c", WITHOUT, str(tmp_path / "mine.yaml")]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, timeout=300, check=False)
+    assert re.match(told.replace("[", r"\["), done.stdout), done.stdout + done.stderr
 
 
 def test_robot_and_checkpoint_may_stand_in_the_parameter_file(tmp_path):

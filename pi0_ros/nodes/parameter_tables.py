@@ -26,7 +26,10 @@ def tables() -> dict[str, tuple[Parameter, ...]]:
 
 
 def declared(namespace: str) -> dict[str, tuple[str, ...]]:
-    """The parameters of every node of this package that can run here, by its full name in `namespace`, such as /ns/policy."""
+    """The parameters of every node of this package that can run here, by its full name in `namespace`, such as /ns/policy.
+
+    Those of a node whose packages are not installed (the recorder's, on a robot) are not known: ().
+    """
     place = f"/{namespace.strip('/')}" if namespace.strip("/") else ""
     return {f"{place}/{name}": _parameters(name) for name in NODE_NAMES if _installed(name)}
 
@@ -37,7 +40,12 @@ def _installed(name: str) -> bool:
 
 
 def _parameters(name: str) -> tuple[str, ...]:
-    return tuple(parameter.name for parameter in _table(name))
+    try:
+        return tuple(parameter.name for parameter in _table(name))
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == nodes.__name__.partition(".")[0]:
+            raise
+        return ()
 
 
 def _table(name: str) -> tuple[Parameter, ...]:

@@ -80,7 +80,8 @@ def matches(pattern: str, name: str) -> bool:
 def check(file: Path, declared: Mapping[str, Collection[str]]) -> None:
     """Refuse what would have no effect.
 
-    declared: parameters by full node name, such as /ns/policy. Raises ParameterFileError.
+    declared: parameters by full node name, such as /ns/policy; () where they are not known, and nothing is refused.
+    Raises ParameterFileError.
     """
     for pattern, values in sections(file).items():
         found = [name for name in declared if matches(pattern, name)]
@@ -88,6 +89,8 @@ def check(file: Path, declared: Mapping[str, Collection[str]]) -> None:
         if not found:
             raise ParameterFileError(f"{file}: section {shown}: no node has that name{_there(pattern, declared)}")
         known = {parameter for name in found for parameter in declared[name]}
+        if not known:
+            continue
         for name in values:
             if name not in known and name not in BUILT_IN and not name.startswith(BUILT_IN_GROUPS):
                 raise ParameterFileError(f"{file}: section {shown}: {name} is no parameter{_hint(name, known)}")

@@ -36,6 +36,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--pad-state-to", type=whole(0, 4096), default=0, help="numbers of the state in the prompt (LeRobot 0.4 padded it to 32)"
     )
+    parser.add_argument("--backend", choices=("torch", "onnx"), help="also: can the network run so on this computer?")
+    parser.add_argument("--device", help="the device for --backend, such as cpu or cuda:0 (default: cpu)")
     parser.add_argument("--json", action="store_true", help="print the robot, or what --live saw, as JSON")
     live = parser.add_argument_group("on the running graph")
     live.add_argument(
@@ -92,4 +94,18 @@ def compare(args: argparse.Namespace, robot: Robot) -> int:
     print("they fit" if fit.ok else "they do not fit")
     if not fit.ok:
         print(f"pi0: {args.checkpoint} does not fit robot {robot.name}; the lines with 'no' say where", file=sys.stderr)
-    return 0 if fit.ok else 1
+    return max(int(not fit.ok), _check_backend(args, opened.folder, contract.kind))
+
+
+def _check_backend(args: argparse.Namespace, folder: Path, kind: str) -> int:
+    """Print whether the network can run as asked for; 1 if not."""
+    if not (args.backend or args.device):
+        return 0
+    from pi0_ros.commands._check_backend import backend_lines
+
+    lines = backend_lines(folder, kind, args.backend or "torch", args.device or "cpu")
+    print("\n".join(lines))
+    missing = [line for line in lines if line.startswith("no")]
+    if missing:
+        print(f"pi0: the network cannot run so here: {missing[0].removeprefix('no').strip()}", file=sys.stderr)
+    return int(bool(missing))

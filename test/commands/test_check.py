@@ -52,6 +52,19 @@ def test_a_pair_that_does_not_fit_prints_both_lists_and_fails(folder, capsys):
     assert "does not fit robot aloha" in complaint
 
 
+def test_what_a_backend_needs_on_this_computer_is_said_before_anything_runs(folder, capsys):
+    pair = ("--robot", "mobile_bimanual", "--checkpoint", str(folder))
+    assert check(*pair, "--backend", "torch") == 0
+    assert "ok  PyTorch on cpu" in capsys.readouterr().out
+    assert check(*pair, "--backend", "onnx", "--device", "cuda:7") == 1
+    out, error = capsys.readouterr()
+    assert f"no  ONNX graphs in {folder / 'onnx'}" in out and "write the graphs with `pi0 export" in out
+    assert "no  onnxruntime on cuda:7" in out
+    assert "the network cannot run so here: ONNX graphs" in error and error.count("\n") == 1
+    assert check(*pair, "--device", "tpu") == 1
+    assert "device 'tpu' is unknown; use cpu or cuda" in capsys.readouterr().out
+
+
 def test_a_checkpoint_without_statistics_is_one_line_with_the_way_out(folder, tmp_path, capsys):
     (tmp_path / "config.json").write_text(json.dumps(json.loads((folder / "config.json").read_text())))
     (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())

@@ -100,6 +100,19 @@ def _runtime() -> ModuleType:
     return onnxruntime
 
 
+def check_device(device: str) -> None:
+    """Refuse a device on which onnxruntime cannot run here. Raises PolicyError with what it needs."""
+    _runtime()
+    _providers(device)
+
+
+def check_graphs(folder: Path, kind: str) -> None:
+    """Refuse a folder without the graphs of a `kind` of network. Raises PolicyError naming the first one."""
+    for name in GRAPHS[kind]:
+        if not (folder / f"{name}.onnx").is_file():
+            raise PolicyError(f"{folder / name}.onnx is missing; write the graphs with `pi0 export {folder.parent}`")
+
+
 def _providers(device: str) -> list[object]:
     """onnxruntime's execution providers for a device. Raises PolicyError where it is not there."""
     kind, _, number = device.partition(":")
@@ -110,7 +123,10 @@ def _providers(device: str) -> list[object]:
         or not (number or "0").isdigit()
         or "CUDAExecutionProvider" not in _runtime().get_available_providers()
     ):
-        raise PolicyError(f"device {device}: this onnxruntime has no such device; use cpu, or install onnxruntime-gpu")
+        raise PolicyError(
+            f"device {device}: this onnxruntime has no such device; use cpu, or install onnxruntime-gpu in its place "
+            "(pip uninstall onnxruntime, pip install onnxruntime-gpu; it needs the CUDA and cuDNN that its release names)"
+        )
     return [("CUDAExecutionProvider", {"device_id": int(number or 0)}), "CPUExecutionProvider"]
 
 

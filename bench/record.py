@@ -150,7 +150,7 @@ def kills(folder: Path, times: int, fps: int) -> None:
         sent = int(said[-1]) if said else 0
         client = RecordingClient(RecordingSettings(folder, fps, features(), "bench", 8, 10**6))
         deadline = time.monotonic() + 60
-        while list((folder / RUNNING).glob("*")) and time.monotonic() < deadline:
+        while list((folder / RUNNING).glob("*/")) and time.monotonic() < deadline:
             time.sleep(0.05)
         client.close(60)
         read = Dataset(folder)

@@ -61,6 +61,7 @@ class RecordingClient:
                 if isinstance(answer, DataError)
                 else DataError(f"{self.settings.folder}: the process that writes did not start")
             )
+        self.report = answer
 
     @property
     def pid(self) -> int:

@@ -7,6 +7,7 @@ however it ends, the running episode is saved and the process goes. Signals do n
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -17,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pi0_ros.data.dataset_files import DatasetFiles, FileLimits
 from pi0_ros.data.episode_saver import EpisodeSaver
@@ -32,6 +33,7 @@ RUNNING = ".recording"
 LIMITS = FileLimits(data=10, video=20)
 """Files are begun anew so soon that saving an episode rewrites little."""
 TELL = 0.5  # [s] between two reports
+LOCK = 20.0  # [s] that another process may need to let go of the dataset
 SYNC = 1.0  # [s] after which what was written is on the disk itself
 NICENESS = 5
 LOW = 4.0  # times the reserve at which a disk is said to become full
@@ -128,8 +130,13 @@ class RecordingProcess:
         self._note: Mapping[str, Any] = {}
         self._report = Report(disk_free=shutil.disk_usage(settings.folder).free)
         self._encoding, self._due = 0.0, 0.0
-        for folder in sorted(self._running.glob("*")):
+        for folder in sorted(f for f in self._running.glob("*") if f.is_dir()):
             self._saver.add(folder)
+
+    @property
+    def expected(self) -> int:
+        """Episodes that there are once all are saved."""
+        return self._saver.expected
 
     def run(self) -> None:
         """Work until the recorder is gone, then save what is left."""
@@ -244,6 +251,27 @@ def _memory() -> int:
         return 0
 
 
+def lock_dataset(folder: Path, patience: float = LOCK) -> IO[bytes]:
+    """A lock that only one process has, until it ends: two that write one dataset would destroy it.
+
+    Raises DataError where another one has it for `patience` seconds longer: a recorder, or what one left to be saved.
+    """
+    (folder / RUNNING).mkdir(parents=True, exist_ok=True)
+    opened = (folder / RUNNING / "lock").open("ab")
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return opened
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                opened.close()
+                raise DataError(
+                    f"{folder}: another recorder writes into it, or one that ended is still saving"
+                ) from None
+            time.sleep(0.05)
+
+
 def main(arguments: list[str]) -> int:
     """`recording_program SOCKET MEMORY`: descriptors that were inherited; the settings come through the socket."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -253,11 +281,13 @@ def main(arguments: list[str]) -> int:
     connection = Connection(socket.socket(fileno=int(arguments[0])).detach())
     settings = connection.recv()
     try:
+        lock = lock_dataset(settings.folder)
         process = RecordingProcess(settings, int(arguments[1]), connection)
     except (DataError, OSError) as error:
         with contextlib.suppress(OSError):
             connection.send(error if isinstance(error, DataError) else DataError(f"{settings.folder}: {error}"))
         return 1
-    connection.send(Report())
+    connection.send(Report(expected=process.expected))
     process.run()
+    lock.close()
     return 0

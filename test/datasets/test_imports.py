@@ -247,5 +247,7 @@ def test_a_bag_becomes_episodes_at_the_times_of_its_stamps(small_robot, tmp_path
                 )  # for max_age behind the last measurement, as for the policy
                 close = 0.06 if held else 1e-3
                 assert frame["observation.state"][0] == pytest.approx(log.position(frame["stamp"][0]), abs=close)
-                assert abs(log.taken(frame["observation.images.front"]) - frame["stamp"][0]) <= (0.101 if held else 0.5 / 15 + 1e-3)
+                assert abs(log.taken(frame["observation.images.front"]) - frame["stamp"][0]) <= (
+                    0.101 if held else 0.5 / 15 + 1e-3
+                )
         assert episodes[1][0]["stamp"][0] - episodes[0][-1]["stamp"][0] > 0.7

@@ -25,7 +25,7 @@ from pi0_ros.data.frame_clock import FrameClock
 from pi0_ros.data.frame_selection import FrameSelection, Keep, RecordMode
 from pi0_ros.data.journal import read_journal
 from pi0_ros.data.recording_client import RecordingClient
-from pi0_ros.data.recording_process import RUNNING, RecordingSettings
+from pi0_ros.data.recording_process import RUNNING, RecordingSettings, lock_dataset
 
 EYE = "observation.images.eye"
 FEATURES = with_standard(
@@ -122,7 +122,7 @@ def test_where_the_recorder_is_killed_the_running_episode_is_saved(tmp_path):
     words = [sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path / "set")]
     assert subprocess.run(words, check=False).returncode == -signal.SIGKILL
     deadline = time.monotonic() + 40.0
-    while time.monotonic() < deadline and list((tmp_path / "set" / RUNNING).glob("*")):
+    while time.monotonic() < deadline and list((tmp_path / "set" / RUNNING).glob("*/")):
         time.sleep(0.05)
     assert numbers(tmp_path / "set", 0) == list(range(9))
 
@@ -191,6 +191,19 @@ def test_held_pictures_are_those_before(recording, tmp_path):
     one.end()
     shown = [int(p.mean()) for p in Dataset(tmp_path / "set").pictures("eye", 0)]
     assert np.abs(np.array(shown) - [49, 49, 55]).max() <= 2
+
+
+def test_two_recorders_do_not_write_into_one_dataset(recording, tmp_path):
+    recording()
+    with pytest.raises(DataError, match="another recorder writes into it"):
+        lock_dataset(tmp_path / "set", 0.1)
+
+
+def test_a_dataset_that_goes_on_tells_how_many_episodes_it_has(recording):
+    one = recording()
+    one.send(range(3))
+    one.end()
+    assert recording().client.report.expected == 1
 
 
 def test_a_value_that_does_not_fit_is_refused_before_it_is_sent(recording):

@@ -24,11 +24,16 @@ AGAIN = "copy or download the whole dataset folder again"
 
 @contextmanager
 def replacing(file: Path) -> Iterator[Path]:
-    """A path to write to; it becomes `file` at the end, and is removed where writing failed."""
+    """A path to write to; it becomes `file` at the end, and is removed where writing failed.
+
+    What was written is on the disk itself before: after a power failure there is the old file or the new one, none empty.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     new = file.with_name(f".{file.stem}.new{file.suffix}")
     try:
         yield new
+        with new.open("rb") as written:
+            os.fsync(written.fileno())
         os.replace(new, file)
     finally:
         new.unlink(missing_ok=True)

@@ -256,6 +256,9 @@ def _of_camera(
     dataset: Dataset, camera: str, episode: Episode, each: list[NDArray], spreads: list[NDArray]
 ) -> Iterator[Finding]:
     frames = np.unique(np.linspace(episode.start, episode.stop - 1, min(SAMPLED, episode.length)).astype(int))
+    frames = frames[_present(dataset, camera)[frames]]
+    if not len(frames):
+        return
     blank, still_since, longest, before = 0, int(frames[0]), (0, 0), None
     for i in frames.tolist():
         picture = dataset.picture(camera, i)[::4, ::4].astype(np.int16)
@@ -275,6 +278,14 @@ def _of_camera(
             Level.ERROR, "frozen", episode.index,
             f"{camera}: the same picture for {seconds:.1f} s from frame {longest[0] - episode.start} on, while the robot moves",
         )  # fmt: skip
+
+
+def _present(dataset: Dataset, camera: str) -> NDArray[np.bool_]:
+    """In which frames [N] a camera was there, where the recording says so: otherwise its picture is black on purpose."""
+    names = dataset.features.get("camera_present", {}).get("names")
+    if not isinstance(names, list) or camera not in names:
+        return np.ones(len(dataset), bool)
+    return np.asarray(dataset.column("camera_present")).reshape(len(dataset), -1)[:, names.index(camera)].astype(bool)
 
 
 def _moved(each: list[NDArray], spreads: list[NDArray], start: int, stop: int) -> bool:

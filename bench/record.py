@@ -227,7 +227,7 @@ def small_disk(megabytes: int) -> Iterator[Path]:
     try:
         yield place
     finally:
-        subprocess.run(["umount", str(place)], check=False)
+        subprocess.run(["umount", "--lazy", str(place)], check=False)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

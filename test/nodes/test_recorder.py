@@ -107,7 +107,7 @@ def test_an_episode_holds_what_was_seen_commanded_and_by_whom(stage, mobile):
     assert state.shape == read.column("action").shape == (len(read), len(robot.channels))
     np.testing.assert_allclose(state[0], [made.driver.values[n] for n in robot.channel_names], atol=0.05)
     assert_even(read)
-    assert np.abs(read.column("picture_offset")).max() <= 0.07 and read.column("camera_present").all()
+    assert np.median(np.abs(read.column("picture_offset"))) <= 0.05 and read.column("camera_present").all()
     note = EpisodeLog(made.folder).read()[0]
     assert note["outcome"] == "success" and note["robot"] == robot.name and len(note["limits"]) == len(robot.channels)
     assert note["versions"]["av"]
@@ -138,7 +138,7 @@ def test_a_recorder_that_was_deactivated_or_cleaned_up_goes_on_in_its_dataset(st
     assert not ok and "not active" in why
     assert recorder.trigger_activate() == SUCCESS
     made.frames()
-    made.graph.wait(lambda: "recording episode" in made.person.health.get("recorder", (0, ""))[1], "the diagnostics")
+    made.graph.wait(lambda: made.person.health["recorder"][2].get("recording") == "True", "the diagnostics")
     assert made.ask("stop")[0]
     made.saved(3)
     for step in ("deactivate", "cleanup", "configure", "activate"):

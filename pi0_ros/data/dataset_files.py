@@ -113,13 +113,11 @@ class DatasetFiles:
         """
         self.folder, self.fps, self.features = folder, fps, features
         self._limits, self._robot_type = limits or FileLimits(), robot_type
-        self._videos_of = video_keys(features)
         self._torn = False
         self.episodes = self.frames = 0
         self._tasks: dict[str, int] = {}
         self._stats: dict[str, Stats] = {}
-        self._data, self._meta = Place(), Place()
-        self._video = {key: Place() for key in self._videos_of}
+        self._places = {key: Place() for key in ("data", "meta", *video_keys(features))}
         self.log = EpisodeLog(folder)
         if (folder / INFO).is_file():
             self._open()
@@ -143,9 +141,9 @@ class DatasetFiles:
         self._tasks = self._known_tasks()
         self._stats = as_statistics(read_json(self.folder / STATS)) if (self.folder / STATS).is_file() else {}  # type: ignore[assignment]
         self._mend()
-        self._data = Place.behind(self.folder, "data/chunk-*/file-*.parquet")
-        self._meta = Place.behind(self.folder, "meta/episodes/chunk-*/file-*.parquet")
-        self._video = {key: Place.behind(self.folder, f"videos/{key}/chunk-*/file-*.mp4") for key in self._videos_of}
+        patterns = {"data": "data/chunk-*/file-*.parquet", "meta": "meta/episodes/chunk-*/file-*.parquet"}
+        patterns |= {key: f"videos/{key}/chunk-*/file-*.mp4" for key in video_keys(self.features)}
+        self._places = {key: Place.behind(self.folder, pattern) for key, pattern in patterns.items()}
 
     def _known_tasks(self) -> dict[str, int]:
         if not (self.folder / TASKS).is_file():
@@ -163,7 +161,9 @@ class DatasetFiles:
         if any(number >= self.episodes for number in notes):
             self.log.write({n: note for n, note in notes.items() if n < self.episodes})
         used = self._files_in_use()
-        for file in (f for key in self._videos_of for f in self.folder.glob(f"videos/{key}/chunk-*/file-*.mp4")):
+        for file in (
+            f for key in video_keys(self.features) for f in self.folder.glob(f"videos/{key}/chunk-*/file-*.mp4")
+        ):
             if file.relative_to(self.folder).as_posix() not in used:
                 file.unlink()
         for leftover in self.folder.glob("**/.*.new.*"):
@@ -183,10 +183,12 @@ class DatasetFiles:
 
     def _files_in_use(self) -> set[str]:
         used = set()
-        columns = [f"videos/{key}/{name}" for key in self._videos_of for name in ("chunk_index", "file_index")]
+        columns = [
+            f"videos/{key}/{name}" for key in video_keys(self.features) for name in ("chunk_index", "file_index")
+        ]
         for file in self.folder.glob("meta/episodes/chunk-*/file-*.parquet"):
             table = read_table(file, columns)
-            for key in self._videos_of:
+            for key in video_keys(self.features):
                 pairs = (table.column(f"videos/{key}/{name}").to_pylist() for name in ("chunk_index", "file_index"))
                 used |= {
                     VIDEO_PATH.format(video_key=key, chunk_index=c, file_index=f) for c, f in zip(*pairs, strict=True)
@@ -216,7 +218,9 @@ class DatasetFiles:
             "tasks": list(dict.fromkeys(content.tasks)),
             "length": content.length,
         }
-        videos = {k: v for key in self._videos_of for k, v in self._save_video(key, content.videos[key]).items()}
+        videos = {
+            k: v for key in video_keys(self.features) for k, v in self._save_video(key, content.videos[key]).items()
+        }
         row |= self._save_data(table)
         row |= {"dataset_from_index": self.frames, "dataset_to_index": self.frames + content.length, **videos}
         self._save_meta(row, stats)
@@ -247,13 +251,15 @@ class DatasetFiles:
         return pa.table(columns, schema=schema)
 
     def _save_data(self, table: pa.Table) -> dict[str, int]:
-        self._data.turn(self.folder / DATA_PATH.format(**self._data.path), table.nbytes, self._limits.data)
-        append_rows(self.folder / DATA_PATH.format(**self._data.path), table)
-        self._data.frames += len(table)
-        return {f"data/{name}": number for name, number in self._data.path.items()}
+        self._places["data"].turn(
+            self.folder / DATA_PATH.format(**self._places["data"].path), table.nbytes, self._limits.data
+        )
+        append_rows(self.folder / DATA_PATH.format(**self._places["data"].path), table)
+        self._places["data"].frames += len(table)
+        return {f"data/{name}": number for name, number in self._places["data"].path.items()}
 
     def _save_video(self, key: str, part: Part) -> dict[str, Any]:
-        place = self._video[key]
+        place = self._places[key]
 
         def target() -> Path:
             return self.folder / VIDEO_PATH.format(video_key=key, **place.path)
@@ -269,10 +275,10 @@ class DatasetFiles:
     def _save_meta(self, row: Mapping[str, Any], stats: Mapping[str, Stats]) -> None:
         write_tasks(self.folder / TASKS, sorted(self._tasks, key=self._tasks.__getitem__))
         flat = {f"stats/{key}/{name}": v.tolist() for key, named in stats.items() for name, v in named.items()}
-        file = self.folder / EPISODES_PATH.format(**self._meta.path)
-        if self._meta.turn(file, 0, self._limits.data):
-            file = self.folder / EPISODES_PATH.format(**self._meta.path)
-        place = {f"meta/episodes/{name}": number for name, number in self._meta.path.items()}
+        file = self.folder / EPISODES_PATH.format(**self._places["meta"].path)
+        if self._places["meta"].turn(file, 0, self._limits.data):
+            file = self.folder / EPISODES_PATH.format(**self._places["meta"].path)
+        place = {f"meta/episodes/{name}": number for name, number in self._places["meta"].path.items()}
         append_rows(file, pa.Table.from_pylist([{**row, **flat, **place}]))
 
     def _write_info(self) -> None:

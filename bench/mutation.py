@@ -107,7 +107,25 @@ def recorded(files: Sequence[Path], copy: Path, cache: Path, changed_too: bool) 
         known[name] = {"digest": wanted[name], "tests": {t: v for t, v in tests.items() if v["ok"] and "work" in v}}
         say(f"recorded {name}: {len(known[name]['tests'])} of {len(tests)} tests")
         cache.write_text(json.dumps(known))
-    return {t: v for name in wanted if name in known for t, v in known[name]["tests"].items()}
+    found: dict[str, dict] = {}
+    for name, mark in wanted.items():
+        entry = known.get(name, {"tests": {}, "digest": mark})
+        tests = entry["tests"]
+        found |= tests if entry["digest"] == mark else still_there(tests, (copy / name).read_text())
+    return found
+
+
+def still_there(tests: dict[str, dict], text: str) -> dict[str, dict]:
+    """Recorded tests of a file that has changed: by function, all parameters together, where the function is still there."""
+    found: dict[str, dict] = {}
+    for test, entry in tests.items():
+        name = test.split("[")[0]
+        if f"def {name.split('::')[-1]}(" in text:
+            before = found.get(name, {"work": 0.0, "wall": 0.0, "functions": []})
+            functions = sorted({*before["functions"], *entry["functions"]})
+            sums = {kind: before[kind] + entry[kind] for kind in ("work", "wall")}
+            found[name] = {**entry, **sums, "functions": functions}
+    return found
 
 
 def tests_of(mutant: Mutant, tests: dict[str, dict], names_module: dict[str, list[str]]) -> list[str]:

@@ -36,7 +36,7 @@ def test_the_worst_quantity_is_named_with_how_many_times_its_limit_it_is(sign):
     ):
         found = measured(path, bounds)
         assert (found.channel, found.quantity) == (0, quantity)
-        assert found.excess == pytest.approx(excess, rel=0.05)
+        assert found.excess == pytest.approx(excess, rel=0.015 if quantity == "velocity" else 0.05)
 
 
 def test_a_velocity_channel_is_bounded_one_derivative_higher():
@@ -47,12 +47,14 @@ def test_a_velocity_channel_is_bounded_one_derivative_higher():
         (limits(9.0, 40.0, 1.5, True), "jerk", 3.0),
     ):
         found = measured(path, bounds)
-        assert found.quantity == quantity and found.excess == pytest.approx(excess, rel=0.06)
+        assert found.quantity == quantity and found.excess == pytest.approx(
+            excess, rel=0.025 if quantity == "velocity" else 0.06
+        )
 
 
 def test_at_rate_r_a_velocity_is_r_an_acceleration_r2_and_a_jerk_r3_times_the_rows():
     path = sine(0.5, 3.0)
-    assert measured(path, limits(1.0, 40.0, 900.0)).speed.min() == pytest.approx(0.98 / 1.5, rel=0.05)
+    assert measured(path, limits(1.0, 40.0, 900.0)).speed.min() == pytest.approx(0.98 / 1.5, rel=0.015)
     assert measured(path, limits(9.0, 2.0, 900.0)).rate.min() == pytest.approx((0.95 * 2.0 / 4.5) ** 0.5, rel=0.05)
     assert measured(path, limits(9.0, 40.0, 5.0)).rate.min() == pytest.approx((0.95 * 5.0 / 13.5) ** (1 / 3), rel=0.05)
 

@@ -268,3 +268,34 @@ def test_a_topic_that_falls_silent_after_old_stamps_is_said_to_be_silent(small_r
     measured.hear_joints(1.0, T0 + 1.0, T0 - 1.0, {"j1": 0.1, "j2": 0.2}, topic="joint_states")
     assert "is stamped 2.00 s in the past" in measured.stale(1.5)
     assert measured.stale(2.5).endswith("nothing new on joint_states for 2 s and more (max_age 0.1 s)")
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (0.6, ""),
+        (600.0, "millimetres? Then give scale: 0.001"),
+        (40.0, "degrees? Then give scale: 0.0174533"),
+        (-7.7, "it reports"),
+    ],
+)
+def test_a_gripper_in_another_unit_is_guessed_by_the_ends_of_its_stroke(small_robot, said, words):
+    """0.5 closed, 0.8 open: 600 may be millimetres, 40 degrees (0.7 rad), and -7.7 nothing that is known."""
+    robot = small_robot(
+        """
+        arm: {kind: position, channels: [j1], command: {topic: arm, type: joint_state},
+              limits: {source: urdf, acceleration: 5.0}}
+        hand: {kind: gripper, channels: [grip], joint: {name: j2, closed: 0.5, open: 0.8},
+               command: {topic: hand, type: float64_multi_array}}
+        """
+    )
+    measured = Measured(robot, ExecutorSettings())
+    measured.hear_joints(1.0, 100.0, 100.0, {"j1": 0.1, "j2": said}, {}, "joint_states")
+    assert bool(measured.outside) is bool(words)
+    if words == "it reports":
+        assert measured.outside == "gripper joint j2 is -7.7, far outside of 0.5 .. 0.8"
+    elif words:
+        assert (
+            measured.outside.startswith(f"gripper joint j2 is {said:g}, far outside of 0.5 .. 0.8")
+            and words in measured.outside
+        )

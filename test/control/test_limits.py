@@ -68,3 +68,18 @@ def integrated_stop(v, a, deceleration, jerk, step=1e-4):
 @pytest.mark.parametrize(("limit", "jerk"), [(10.0, 100.0), (1.5, 10.0), (9.5, 5.0)])
 def test_the_reach_of_a_stop_is_at_least_what_an_integrated_stop_takes(v, a, limit, jerk):
     assert stop_reach(v, a, limit, jerk) >= 0.999 * integrated_stop(v, a, limit, jerk)
+
+
+@pytest.mark.parametrize(
+    ("v", "a", "limit", "jerk"), [(1.0, 2.0, 1.5, 10.0), (3.0, 9.0, 2.0, 30.0), (0.9, 0.0, 1.5, 10.0)]
+)
+def test_where_the_deceleration_is_reached_the_reach_of_a_stop_is_exact(v, a, limit, jerk):
+    """An estimate that is far too long keeps a robot from places that it may go to."""
+    assert stop_reach(v, a, limit, jerk) == pytest.approx(integrated_stop(v, a, limit, jerk), rel=0.01)
+
+
+def test_a_motion_downwards_reaches_nothing_upwards_unless_it_turns():
+    assert (
+        stop_reach(-1.0, 0.0, 1.5, 10.0) == stop_reach(0.0, 0.0, 1.5, 10.0) == stop_reach(-1.0, -2.0, 1.5, 10.0) == 0.0
+    )
+    assert stop_reach(-0.1, 4.0, 1.5, 10.0) >= 0.999 * integrated_stop(-0.1, 4.0, 1.5, 10.0) > 0.0

@@ -28,7 +28,9 @@ def test_of_a_giant_chunk_that_was_refused_the_head_is_kept_and_of_one_that_was_
 
 
 def test_texts_and_names_count_and_those_of_a_refused_chunk_are_cut():
-    spoken = replace(CHUNK, subtask="x" * 10_000_000, source="y" * 1_000_000, names=tuple(f"n{i}" for i in range(100_000)))
+    spoken = replace(
+        CHUNK, subtask="x" * 10_000_000, source="y" * 1_000_000, names=tuple(f"n{i}" for i in range(100_000))
+    )
     assert boxed_chunk(spoken, True)[1] > 11_000_000
     head, size = boxed_chunk(spoken, False)
     assert (len(head.subtask), len(head.source), len(head.names)) == (400, 400, 256) and size < 100_000

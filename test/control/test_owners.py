@@ -243,3 +243,17 @@ def test_chunks_may_name_the_channels_in_any_order():
     story.run(3.5)
     np.testing.assert_allclose(story.values, chunk.values[-1], atol=2e-3)
     story.sound()
+
+
+def test_an_average_of_plans_knows_nothing_of_the_owner_before():
+    """ensemble: held and asked for again while the old plan would still have an opinion, the new one is not mixed with it."""
+    story = Story(settings=ExecutorSettings(strategy="ensemble")).autonomy(goal={ARM: 0.9}, rows=60)
+    story.run(0.4)
+    assert story.ask("hold").ok
+    story.run(0.8)
+    here = story.at(ARM)
+    assert story.ask("autonomy").ok
+    story.tick()
+    assert story.send(rows=30).accepted  # stays where it is
+    story.run(1.5)
+    assert story.last.owner == "policy" and abs(story.at(ARM) - here) < 1e-6

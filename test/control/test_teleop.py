@@ -108,19 +108,28 @@ def test_a_leader_takes_over_once_it_has_moved_within_its_max_age_and_only_where
     assert not teleop.leader_moved(1.01 + age, "left_arm")
 
 
-def test_a_device_that_was_silent_or_whose_robot_somebody_else_drove_has_to_be_reached_first(robot):
+def test_a_device_that_begins_or_begins_again_or_jumps_is_followed_slowly_at_first(robot):
+    """A second at 20 %, then half a second up to everything; a jump at 20 % until it is reached."""
     teleop = heard(robot, (1.0, HOME))
     device = teleop.devices["left_arm"]
-    assert device.lead.approaching
-    device.lead.reached(HOME.tolist(), HOME.tolist())
-    assert not device.lead.approaching
-    teleop.hear(1.1, "left_arm", NAMES, HOME)
-    assert not device.lead.approaching and teleop.jumped("left_arm") == ""
-    teleop.hear(9.0, "left_arm", NAMES, HOME)
-    assert device.lead.approaching
-    device.lead.reached(HOME.tolist(), HOME.tolist())
-    teleop.restart()
-    assert device.lead.approaching
-    device.lead.reached(HOME.tolist(), HOME.tolist())
-    teleop.hear(9.1, "left_arm", NAMES, HOME - np.array([0.0, 0.0, 0.0, 1.9, 0.0, 0.0]))
-    assert device.lead.approaching and "jumped; it is approached slowly" in teleop.jumped("left_arm")
+
+    def shares(since):
+        return [device.lead.scale(since + later) for later in (0.0, 0.9, 1.25, 1.6)]
+
+    slow_then_all = pytest.approx([0.2, 0.2, 0.6, 1.0])
+    assert shares(1.0) == slow_then_all
+    teleop.hear(1.0 + 0.5 * device.max_age, "left_arm", NAMES, HOME)
+    assert shares(1.0) == slow_then_all and teleop.jumped("left_arm") == ""
+    teleop.hear(9.0, "left_arm", NAMES, HOME)  # it was silent
+    assert shares(9.0) == slow_then_all
+    teleop.restart(20.0)  # somebody else drove
+    assert shares(20.0) == slow_then_all
+    teleop.hear(30.0, "left_arm", NAMES, HOME)
+    away = HOME - np.array([0.0, 0.0, 0.0, 1.9, 0.0, 0.0])
+    teleop.hear(30.0 + 0.5 * device.max_age, "left_arm", NAMES, away)
+    assert "jumped; it is approached slowly" in teleop.jumped("left_arm")
+    assert device.lead.scale(60.0) == 0.2
+    device.lead.reached(away.tolist(), HOME.tolist())
+    assert device.lead.scale(60.0) == 0.2
+    device.lead.reached(away.tolist(), (away + 0.01).tolist())
+    assert device.lead.scale(60.0) == 1.0

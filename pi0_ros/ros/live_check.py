@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -21,6 +22,7 @@ from rclpy.utilities import get_rmw_implementation_identifier
 from pi0_ros.robot.measurement import SourceMap
 from pi0_ros.robot.message_types import MESSAGE_TYPES
 from pi0_ros.robot.spec import Robot, StateSource
+from pi0_ros.robot.twist_frame import TwistFrame, twist_frame
 from pi0_ros.ros.clock import seconds
 from pi0_ros.ros.live_verdict import Endpoint, Role, Seen
 from pi0_ros.ros.qos import SENSOR
@@ -43,8 +45,10 @@ class _Watch:
     arrivals: list[float] = field(default_factory=list)
     offsets: list[float] = field(default_factory=list)
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    moves: list[tuple[float, ...]] = field(default_factory=list)  # of a base: time, x, y, heading, vx, vy
     unstamped: int = 0
     detail: str = ""
+    as_world: bool = False
 
 
 def watch(robot: Robot, duration: float, namespace: str = "", use_sim_time: bool = False) -> tuple[Seen, ...]:
@@ -149,6 +153,11 @@ def _compressed(one: _Watch, message: Any) -> None:
 
 def _odometry(one: _Watch, message: Any) -> None:
     one.detail = f"twist in {message.child_frame_id or 'no frame'}"
+    pose, velocity, q = message.pose.pose.position, message.twist.twist.linear, message.pose.pose.orientation
+    heading = math.atan2(2.0 * (q.w * q.z + q.x * q.y), 1.0 - 2.0 * (q.y * q.y + q.z * q.z))
+    one.moves.append((one.arrivals[-1], pose.x, pose.y, heading, velocity.x, velocity.y))
+    said = one.source.source.twist if one.source is not None else ""
+    one.as_world = said == "world" or (said == "" and message.child_frame_id == message.header.frame_id)
 
 
 def _array(one: _Watch, message: Any) -> None:
@@ -215,6 +224,8 @@ def _finished(node: Node, one: _Watch, end: float, graph: _Graph) -> Seen:
         stamped=not one.unstamped or one.seen.role is not Role.STATE,
         ranges=dict(one.ranges),
         detail=one.detail,
+        twist=twist_frame(*np.split(np.array(one.moves), (1, 4), axis=1)) if one.moves else TwistFrame.UNKNOWN,
+        as_world=one.as_world,
         alike=graph.alike(one.seen),
     )  # fmt: skip
 

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from pi0_ros.robot.measurement import unit_guess
 from pi0_ros.robot.spec import Robot
+from pi0_ros.robot.twist_frame import TwistFrame
 
 CLOCKS_APART = 0.05
 """[s] by which stamps may be off before a person should know."""
@@ -68,6 +69,9 @@ class Seen:
     stamped: bool = True
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     detail: str = ""
+    twist: TwistFrame = TwistFrame.UNKNOWN
+    as_world: bool = False
+    """Whether an odometry's twist is taken as one in the frame of its pose."""
     alike: tuple[str, ...] = ()
     """Other topics of the graph that carry this type."""
 
@@ -133,6 +137,20 @@ def _topic(seen: Seen, own_node: str) -> Iterator[Finding]:
         yield Finding(level, seen.topic, f"{seen.topic}: {_nodes(right)} is there, and no message came")
         return
     yield from _timing(seen, level)
+    yield from _twist(seen)
+
+
+def _twist(seen: Seen) -> Iterator[Finding]:
+    """An odometry whose velocity is in another frame than it is taken for, by the way that its pose went."""
+    right = {TwistFrame.BASE: "base", TwistFrame.WORLD: "world"}.get(seen.twist)
+    if seen.twist is TwistFrame.NOTHING:
+        text = (
+            f"{seen.topic}: the twist stays at 0 while the pose moves; use a source that measures the base's velocity"
+        )
+        yield Finding(Level.WARNING, seen.topic, text)
+    elif right is not None and (right == "world") is not seen.as_world:
+        text = f"{seen.topic}: the twist is in the {right}'s frame, by the way that the pose went, and is not taken so"
+        yield Finding(Level.ERROR, seen.topic, f"{text}: say twist: {right} in the robot YAML")
 
 
 def _timing(seen: Seen, level: Level) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+from pi0_ros.robot.twist_frame import TwistFrame
 from pi0_ros.ros.live_verdict import Endpoint, Level, Role, Seen, needed_joints, problems_of
 
 GROUPS = """
@@ -109,3 +110,21 @@ def test_errors_come_before_warnings(robot):
 def test_a_gripper_that_nobody_measures_need_not_be_reported(small_robot):
     robot = small_robot(GROUPS.replace("open: 0.04}", "open: 0.04, measured: false}"))
     assert [joint.name for joint in needed_joints(robot)] == ["j1", "j2"]
+
+
+@pytest.mark.parametrize(
+    ("twist", "as_world", "level", "words"),
+    [
+        (TwistFrame.WORLD, False, Level.ERROR, "say twist: world in the robot YAML"),
+        (TwistFrame.BASE, True, Level.ERROR, "say twist: base in the robot YAML"),
+        (TwistFrame.NOTHING, False, Level.WARNING, "the twist stays at 0 while the pose moves"),
+    ],
+)
+def test_a_twist_in_another_frame_than_it_is_taken_for_is_told(robot, twist, as_world, level, words):
+    topics = seen()
+    topics["state"] = replace(topics["state"], twist=twist, as_world=as_world)
+    (finding,) = problems_of(robot, tuple(topics.values()))
+    assert finding.level is level and words in finding.sentence
+    right = replace(topics["state"], as_world=not as_world)
+    if twist is not TwistFrame.NOTHING:
+        assert problems_of(robot, (*(t for k, t in topics.items() if k != "state"), right)) == ()

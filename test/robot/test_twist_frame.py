@@ -1,0 +1,43 @@
+"""A velocity is compared with the way that the base went: drivers say one frame and publish the other."""
+
+import numpy as np
+import pytest
+
+from pi0_ros.robot.twist_frame import TwistFrame, twist_frame
+
+T = np.arange(60) * 0.05
+
+
+def drive(speed=0.3, slide=0.1, turn=0.5, heading=1.1, begin=(2.0, -3.0)):
+    """Times, poses and the velocity in the base's frame of a base that drives a curve."""
+    yaw = heading + turn * T
+    world = np.stack([speed * np.cos(yaw) - slide * np.sin(yaw), speed * np.sin(yaw) + slide * np.cos(yaw)], axis=1)
+    way = np.cumsum(0.5 * (world[:-1] + world[1:]) * 0.05, axis=0)
+    xy = np.array(begin) + np.vstack([[0.0, 0.0], way])
+    return T, np.column_stack([xy, yaw]), np.tile([speed, slide], (len(T), 1)), world
+
+
+@pytest.mark.parametrize("heading", [1.1, 2.9, -1.6])
+def test_the_frame_of_a_velocity_is_told_from_the_way(heading):
+    times, poses, base, world = drive(heading=heading)
+    noise = np.random.default_rng(4).normal(0.0, 0.01, base.shape)
+    assert twist_frame(times, poses, base + noise) is TwistFrame.BASE
+    assert twist_frame(times, poses, world + noise) is TwistFrame.WORLD
+
+
+def test_a_velocity_that_is_never_filled_in_is_told():
+    times, poses, base, _ = drive()
+    assert twist_frame(times, poses, 0.0 * base) is TwistFrame.NOTHING
+
+
+def test_nothing_is_said_of_a_base_that_stands_or_looks_along_the_frame_of_its_pose():
+    times, poses, base, _ = drive(speed=0.0, slide=0.001, turn=0.0)
+    assert twist_frame(times, poses, base) is TwistFrame.UNKNOWN
+    times, poses, base, _ = drive(heading=0.0, turn=0.03)
+    assert twist_frame(times, poses, base) is TwistFrame.UNKNOWN
+    assert twist_frame(times[:2], poses[:2], base[:2]) is TwistFrame.UNKNOWN
+
+
+def test_a_velocity_that_fits_neither_frame_is_not_guessed():
+    times, poses, base, _ = drive()
+    assert twist_frame(times, poses, base[:, ::-1] * [1.0, -3.0]) is TwistFrame.UNKNOWN

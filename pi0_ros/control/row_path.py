@@ -17,7 +17,7 @@ CURVATURE_SHARE = (
 )  # a parabola through rows leaves them by 1/8 of their second difference; a spline by a bit more
 
 END = 0.06  # [s] of rows that say how fast a chunk ends
-STOP = 0.15  # [s] that a stop after the last row takes at least, so that it does not begin before that row
+STOP = 0.15  # [s] that a stop takes at least, where rows of as long tell motion from noise, so as not to begin before the last row
 AT_REST = 0.05  # share of the velocity limit below which it ends at rest
 
 
@@ -149,12 +149,13 @@ def make_path(
     rows = values if len(values) > 1 else np.repeat(values, 2, axis=0)
     smooth = np.array([float(k is Kind.POSITION) for k in kinds])
     below, above = _overshoot(rows * smooth)
-    back = max(1, min((len(rows) - 1) // 2, round(END / period)))
+    back = min(len(rows) - 1, max(1, round(END / period)))
     last = (rows[-1] - rows[-1 - back]) / (back * period)
     ahead = min(2 * back, len(rows) - 1)
     before = (rows[-1 - back] - rows[-1 - ahead]) / max((ahead - back) * period, period)
     steady = np.sign(last) == np.sign(before)  # a jump of the last row is no motion that goes on
     slope = np.where(steady, np.sign(last) * np.minimum(np.abs(last), np.abs(before)), 0.0) * smooth
     coast = np.where(np.abs(slope) > AT_REST * velocity, np.clip(slope, -velocity, velocity), 0.0)
-    gentle = np.where(coast != 0.0, np.minimum(brake, np.abs(coast) / STOP), brake)
+    sure = (coast != 0.0) & (ahead * period >= STOP)
+    gentle = np.where(sure, np.minimum(brake, np.abs(coast) / STOP), brake)
     return RowPath(start, period, rows, _second_derivatives(rows * smooth), below, above, kinds, coast, gentle)

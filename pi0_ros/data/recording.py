@@ -123,7 +123,7 @@ def _on_stamps(file: Path, messages: tuple[Heard, ...]) -> tuple[tuple[Heard, ..
     """Arrival times on the clock of the stamps, where the bag was recorded on another (simulation without
     `--use-sim-time`). Raises DataError where the two do not run alike."""
     late = np.array([h.time - stamp_of(h.message.header) for h in messages if h.type == JOINTS])
-    stamped = np.array([stamp_of(h.message.header) > 0.0 for h in messages if h.type == JOINTS])
+    stamped = np.array([stamp_of(h.message.header) > 0.0 for h in messages if h.type == JOINTS], bool)
     late = late[stamped]
     if not len(late) or abs(float(np.median(late))) < OTHER_CLOCK:
         return messages, []

@@ -26,7 +26,7 @@ from pi0_ros.control.motion_plan import (
 from pi0_ros.control.path_clock import PathDemand
 from pi0_ros.control.plan_making import AtOnce, Pending, Planner
 from pi0_ros.control.progress import Progress
-from pi0_ros.control.row_path import RowPath, make_path
+from pi0_ros.control.row_path import ROS_ROUNDING, RowPath, make_path
 from pi0_ros.control.settings import ExecutorSettings
 from pi0_ros.control.splice import WAIT_BELOW, Choice, blended, choose, closed, ensemble_rows, row_times
 from pi0_ros.control.step import Seam
@@ -101,7 +101,7 @@ class Running:
     @property
     def over(self) -> bool:
         """The path has ended; what may still follow is its stop."""
-        return self.path_time >= self.plan.path.end - 1e-9 or self.index >= len(self.plan.states) - 1
+        return self.path_time >= self.plan.path.end - ROS_ROUNDING or self.index >= len(self.plan.states) - 1
 
 
 class Plans:
@@ -411,7 +411,8 @@ class Plans:
         """
         first = path.start + max(0.0, self.progress.since(path.start))
         last = min(max(ros, first), path.end)
-        times = np.arange(first, last + 1e-9, path.period / 4.0)
+        step = path.period / 4.0
+        times: Array = first + step * np.arange(int((last - first + ROS_ROUNDING) / step) + 1, dtype=np.float64)
         gaps = np.abs(path.rows_at(times) - measured) * self._position
         worst = gaps.max(axis=1)
         near = int(np.argmax(worst <= worst.min() + SAME_PLACE))
@@ -459,7 +460,7 @@ class Plans:
         if running is None or not math.isfinite(ros):
             return None
         path, chunk = running.plan.path, running.chunk
-        times = np.arange(running.path_time, path.end + 1e-9, chunk.period)
+        times = np.arange(running.path_time, path.end + ROS_ROUNDING, chunk.period)
         values = path.at(times)
         return Chunk(
             ros,

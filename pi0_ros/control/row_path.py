@@ -16,6 +16,7 @@ CURVATURE_SHARE = (
     1.0 / 6.0
 )  # a parabola through rows leaves them by 1/8 of their second difference; a spline by a bit more
 
+ROS_ROUNDING = 1e-6  # [s] within which two ROS times are one: as numbers they are a quarter of a microsecond apart
 END = 0.06  # [s] of rows that say how fast a chunk ends
 STOP = 0.15  # [s] that a stop takes at least, where rows of as long tell motion from noise, so as not to begin before the last row
 AT_REST = 0.05  # share of the velocity limit below which it ends at rest
@@ -110,7 +111,7 @@ class RowPath:
             early = times < self.joint.end
             if bool(early.any()):
                 joined = self.joint.at(times[early])
-                begun = (times[early] >= self.start - 1e-9)[:, None]
+                begun = (times[early] >= self.start - ROS_ROUNDING)[:, None]
                 result[early] = np.where(begun & kinds_of(self.kinds)[0], result[early], joined)
         return result
 
@@ -118,7 +119,8 @@ class RowPath:
         """Values [n, D] of the rows alone, without what is left of the path before."""
         last = len(self.rows) - 1
         place = (times - self.start) / self.period
-        low = np.clip(np.floor(place + 1e-9), 0, last - 1).astype(int)
+        rounding = ROS_ROUNDING / self.period
+        low = np.clip(np.floor(place + rounding), 0, last - 1).astype(int)
         s = np.clip(place - low, 0.0, 1.0)[:, None]
         a, b = self.rows[low], self.rows[low + 1]
         linear = a * (1.0 - s) + b * s
@@ -131,9 +133,9 @@ class RowPath:
             result += (self.coast - 0.5 * np.sign(self.coast) * self.brake * after) * after
         held, driven = kinds_of(self.kinds)
         if held.any():
-            result[:, held] = np.where(s >= 1.0, b[:, held], a[:, held])
+            result[:, held] = np.where(s >= 1.0 - rounding, b[:, held], a[:, held])
         if driven.any():
-            outside = (place < -1e-9) | (place > last + 1e-9)
+            outside = (place < -rounding) | (place > last + rounding)
             result[np.ix_(outside, driven)] = 0.0
         return result
 

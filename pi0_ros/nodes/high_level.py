@@ -14,6 +14,7 @@ from std_msgs.msg import String
 from pi0_ros.nodes.policy import LONGEST_PROMPT
 from pi0_ros.nodes.weights import MODEL_PARAMETERS, Weights
 from pi0_ros.policy import Observation, PolicyError
+from pi0_ros.policy.adapter import ANY_SUBTASK
 from pi0_ros.policy.engine import Answer
 from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.ros.any_publisher import subscribe_to_any
@@ -190,15 +191,32 @@ class HighLevelNode(ManagedNode):
                 unsure, self._reason = False, f"an operator's {OVERRIDE} is followed: {self._override}"
             elif not task:
                 unsure, self._reason = False, "no task yet; publish one on task"
-            elif not self._asks:
-                unsure, self._reason = False, ""
-                self._publisher.publish(String(data=task))
+            elif not self._asks or self._says_itself(task):
+                unsure = False
+                self._pass_on(task)
             else:
                 unsure = self._decide(task, ending)
             self._tell(self._failure or self._reason or self._unfit)
 
     def _period(self) -> float:
         return float(self.get_parameter("period").value)
+
+    def _says_itself(self, task: str) -> bool:
+        """Whether a task has the form of the network's own subtasks: it asks for one step, and there is nothing to decide."""
+        form = self._policy.contract.subtasks
+        return form != ANY_SUBTASK and not refusal(task, form)
+
+    def _pass_on(self, task: str) -> None:
+        """Publish the task as the subtask."""
+        with self._ask:
+            if task != self._task or self._override:
+                return
+            self._reason = self._failure = self._unfit = ""
+            if self._decision.subtask != task:
+                self.get_logger().info(f"subtask, as the task says: {task}")
+            self._decision.restart()
+            self._decision.decoded(task)
+            self._publisher.publish(String(data=task))
 
     def _decide(self, task: str, ending: threading.Event) -> bool:
         """Ask once; True where the answer should be confirmed soon."""

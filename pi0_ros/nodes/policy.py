@@ -272,7 +272,7 @@ class PolicyNode(ManagedNode):
             self._asked = np.inf
 
     def _plan(self, view: View, ending: threading.Event) -> None:
-        began = self.clocks.steady()
+        withdrawn, began = self._words.withdrawn, self.clocks.steady()
         task = self.session.begin(self._prompt, began, view.stamp, self._live("replan_period"))
         if task.new_epoch:
             self._policy.new_episode()
@@ -283,6 +283,8 @@ class PolicyNode(ManagedNode):
         if not np.all(np.isfinite(plan.values)):
             bad = [n for n, ok in zip(plan.names, np.all(np.isfinite(plan.values), axis=0), strict=True) if not ok]
             raise PolicyError(f"the plan for {', '.join(bad)} is not finite")
+        if withdrawn != self._words.withdrawn:
+            return  # the words that it was made for are not to be followed any more
         chunk = self.session.chunk(task, view.stamp, plan.period, plan.names, plan.values, plan.frozen_rows)
         if self._publish(chunk, plan.inference_seconds, ending):
             self.session.latency.add(self.clocks.ros() - view.stamp)

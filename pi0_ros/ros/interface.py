@@ -57,7 +57,8 @@ TOPICS = (
         "a person, task_source",
         "high_level, recorder; policy with prompt:=task",
         "What to do, in words. The newest text is kept for a node that starts later, over the launch argument too. A new "
-        "text ends the old subtask at once, and the robot comes to rest until the new one is decided.",
+        "text ends the old subtask at once, and the robot comes to rest until the new one is decided. A task that has the "
+        "form of the checkpoint's subtasks (`subtasks` of the adapter) is followed word for word; the network is not asked.",
     ),
     Topic(
         "subtask",

@@ -20,16 +20,20 @@ class PromptSource:
         self._topic = topic
         self._lock = threading.Lock()
         self._text, self._heard, self._override = "", 0.0, ""
+        self.withdrawn = 0
+        """How often what was followed was ended at once: a plan that was being made for it is of no use any more."""
 
     def hear(self, text: str, steady: float) -> None:
         """The topic says `text` at `steady` [s]."""
         with self._lock:
-            self._text, self._heard = one_line(text), steady
+            before, self._text, self._heard = self._text, one_line(text), steady
+            self.withdrawn += bool(before and not self._text and not self._override)
 
     def override(self, text: str) -> None:
         """The operator says `text`; "" takes the override back."""
         with self._lock:
-            self._override = one_line(text)
+            before, self._override = self._override, one_line(text)
+            self.withdrawn += before != self._override
 
     @property
     def overridden(self) -> bool:

@@ -9,7 +9,9 @@ from pi0_ros.control.audit import violations
 from pi0_ros.robot import load_robot
 from pi0_ros.robot.spec import Kind, Robot, Takeover
 
-START = 1000.0  # ROS time when the steady clock reads 0
+START = (
+    1_795_809_000.0  # ROS time when the steady clock reads 0; as large as those of robots, which are known to 0.24 us
+)
 
 
 def make_robot(name: str = "mobile_bimanual", takeover: Takeover | None = None, rate: float | None = None) -> Robot:

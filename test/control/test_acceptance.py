@@ -1,5 +1,6 @@
 """What is accepted of a policy. Expected values are worked out by hand from limits that are written here."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -310,3 +311,26 @@ def test_between_two_rows_a_joint_may_go_a_gap_and_three_times_its_velocity(dire
             and "left_joint2 jumps to" in verdict.reason
             and "in row 3" in verdict.reason
         )
+
+
+@pytest.mark.parametrize("later", [0, 1, 6])
+def test_whatever_has_been_executed_of_a_plan_when_it_comes_it_is_followed_or_refused(later):
+    """A plan that comes `later` periods after the running one has ended: an exception here would stop the robot for good."""
+    followed, refusals = 0, set()
+    for late in np.arange(0.1, 1.0, 0.1):
+        story = Story()
+        story.autonomy({"left_joint1": 0.3, "right_joint2": -0.2}, rows=16, period=0.1)
+        while story.last.plan_left > 0.0:
+            story.tick()
+        story.run(later * story.period)
+        here = story.values
+        verdict = story.send(rows=8, period=0.1, delay=float(late))
+        story.run(0.2).sound()
+        np.testing.assert_allclose(story.values, here, atol=2e-3)
+        followed += verdict.accepted
+        if not verdict.accepted:
+            refusals.add(re.sub(r"[0-9.]+", "N", verdict.reason))
+            assert story.send(goal={"left_joint1": 0.2}).accepted
+            assert story.run(0.1).sound().last.owner == "policy"
+    assert followed and "it ended N s ago" in refusals
+    assert refusals <= {"it ended N s ago", "wait: N s of N s would be left; the next one is begun at rest"}

@@ -4,7 +4,7 @@ from collections import deque
 
 import numpy as np
 import pytest
-from story import Story
+from story import START, Story
 
 from pi0_ros.control import Chunk
 from pi0_ros.control.command_latency import earlier, sent_ahead
@@ -42,7 +42,7 @@ class LateRobot(Story):
 
 
 def sine(time):
-    return 0.3 * np.sin(1.2 * np.maximum(np.asarray(time) - 1001.0, 0.0))
+    return 0.3 * np.sin(1.2 * np.maximum(np.asarray(time) - START - 1.0, 0.0))
 
 
 def behind(places, after):
@@ -72,9 +72,9 @@ def driven(robot, periods):
 @pytest.mark.parametrize("periods", [5, 8])
 def test_a_late_robot_is_where_the_rows_say_and_without_the_key_it_is_not(small_robot, periods):
     late = 0.02 * (periods + 1)  # what is commanded in one period is measured in the next at the earliest
-    corrected, error = behind(driven(small_robot(ROBOT.replace("LATE", f"{late:.2f}")), periods).places, 1004.0)
+    corrected, error = behind(driven(small_robot(ROBOT.replace("LATE", f"{late:.2f}")), periods).places, START + 4.0)
     assert abs(corrected) <= 0.011 and error < 0.012
-    uncorrected, worse = behind(driven(small_robot(ROBOT.replace("LATE", "0.0")), periods).places, 1004.0)
+    uncorrected, worse = behind(driven(small_robot(ROBOT.replace("LATE", "0.0")), periods).places, START + 4.0)
     assert uncorrected == pytest.approx(late, abs=0.025) and worse > 2.0 * error
 
 

@@ -108,3 +108,15 @@ def test_a_joint_counts_until_it_ends_and_grippers_only_before_the_rows_begin():
     np.testing.assert_allclose(joined.at(np.array([6.95])), [[1.1, 1.0, 0.5]])
     np.testing.assert_allclose(joined.at(np.array([7.05])), [[1.3, 1.0, 1.0]])
     np.testing.assert_allclose(joined.at(np.array([7.2])), made.at(np.array([7.2])))
+
+
+@pytest.mark.parametrize("start", [0.0, 1_795_809_000.0, 1_795_809_199.319299, 1_795_810_496.647105])
+@pytest.mark.parametrize("period", [0.02, 1.0 / 15.0, 0.1])
+def test_at_the_time_of_a_row_its_values_are_asked_for_whatever_the_date(start, period):
+    """ROS times are seconds since 1970: as numbers they are a quarter of a microsecond apart."""
+    kinds = (Kind.POSITION, Kind.VELOCITY, Kind.GRIPPER)
+    position, velocity, gripper = 0.1 * np.arange(6.0) ** 2, [0.2, 0.5, 0.1, 0.4, 0.3, 0.2], [0.0, 1.0] * 3
+    values = np.stack([position, velocity, gripper], axis=1)
+    path = make_path(start, period, values, kinds, np.full(3, 2.5), np.full(3, 5.0))
+    times = np.array([start + period * k for k in range(6)])
+    np.testing.assert_allclose(path.rows_at(times), values, atol=1e-4)

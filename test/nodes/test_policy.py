@@ -355,6 +355,20 @@ def test_a_policy_goes_quiet_while_its_network_is_still_at_work_and_that_plan_is
     assert not newer.alive and policy.session.sequence == planned
 
 
+def test_a_plan_for_a_subtask_that_was_withdrawn_meanwhile_is_not_published(stage, graph):
+    _, person, play = stage
+    policy = play(prompt="subtask")
+    policy._policy = network = Thinking(policy._policy)
+    person.say_subtask("go")
+    assert network.asked.wait(ENOUGH)
+    person.say_subtask("")
+    graph.wait(lambda: not policy._prompt, "the end of the subtask", ENOUGH)
+    network.let_go.set()
+    person.say_subtask("come")
+    graph.wait(lambda: len(person.chunks) > 1, "plans", ENOUGH)
+    assert {chunk.subtask for chunk in person.chunks} == {"come"}
+
+
 def test_a_high_level_goes_quiet_while_its_network_is_still_at_work_and_that_text_is_never_published(
     stage, graph, mobile, mobile_checkpoint, weights
 ):
@@ -493,7 +507,8 @@ def test_an_operators_word_wins_pauses_the_network_and_gives_way_when_it_is_take
     graph.wait(lambda: person.chunks[-1].subtask == "wave the right arm", "a plan for the operator's word", ENOUGH)
     said = len(person.subtasks)
     graph.wait(lambda: "wave the right arm" in person.health.get("high_level", (0, ""))[1], "the pause", ENOUGH)
-    assert person.health["policy"][2]["prompt_source"] == "subtask_override"
+    source = lambda: person.health["policy"][2]["prompt_source"]  # diagnostics come once a second
+    graph.wait(lambda: source() == "subtask_override", "the source of the prompt", ENOUGH)
     assert len(person.subtasks) <= said + 1
     override.publish(String(data=""))
     graph.wait(lambda: person.chunks[-1].subtask == network.words, "the network's subtask again", ENOUGH)

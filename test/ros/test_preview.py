@@ -7,11 +7,13 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+Rotation = pytest.importorskip("scipy.spatial.transform").Rotation
+
 from visualization_msgs.msg import Marker
 
 from pi0_ros.control import Chunk
 from pi0_ros.robot import load_robot
-from pi0_ros.robot.kinematics import chains
+from pi0_ros.robot.urdf import read_urdf
 from pi0_ros.ros.clock import seconds
 from pi0_ros.ros.preview import Preview, base_path
 
@@ -44,6 +46,31 @@ def test_the_trajectory_names_joints_and_has_the_times_of_the_rows(robot, plan):
     assert message.points[-1].positions[message.joint_names.index("left_finger_joint")] == pytest.approx(wanted)
 
 
+def place_of(urdf, joint, values):
+    """Where a URDF joint's child sits in the root frame, by multiplying matrices along the tree."""
+    found = {element.get("name"): element for element in urdf.root.findall("joint")}
+    above = {element.find("child").get("link"): name for name, element in found.items()}
+    place = np.eye(4)
+    while joint is not None:
+        element = found[joint]
+        origin, axis = element.find("origin"), element.find("axis")
+        numbers = (
+            [[float(w) for w in (origin.get(k) or "0 0 0").split()] for k in ("xyz", "rpy")]
+            if origin is not None
+            else np.zeros((2, 3))
+        )
+        here, moved = np.eye(4), np.eye(4)
+        here[:3, 3], here[:3, :3] = numbers[0], Rotation.from_euler("xyz", numbers[1]).as_matrix()
+        along = np.array([float(w) for w in axis.get("xyz").split()]) if axis is not None else np.array([1.0, 0.0, 0.0])
+        if element.get("type") == "prismatic":
+            moved[:3, 3] = along * values[joint]
+        elif element.get("type") in ("revolute", "continuous"):
+            moved[:3, :3] = Rotation.from_rotvec(along * values[joint]).as_matrix()
+        place = here @ moved @ place
+        joint = above.get(element.find("parent").get("link"))
+    return place[:3, 3]
+
+
 def test_the_paths_are_those_of_the_arms_ends_and_of_the_base(robot, plan):
     preview = Preview(robot)
     clear, *lines = preview.markers(plan, 101.0).markers
@@ -53,7 +80,13 @@ def test_the_paths_are_those_of_the_arms_ends_and_of_the_base(robot, plan):
     for line in lines:
         assert line.header.frame_id == "base_link" and line.type == Marker.LINE_STRIP and line.color.a > 0.0
     drawn = np.array([(p.x, p.y, p.z) for p in lines[0].points])
-    np.testing.assert_allclose(drawn, chains(robot)["left_arm"].points(preview.joint_values(plan)))
+    finger = robot.group("left_gripper").gripper
+    for row, point in zip(plan.values, drawn, strict=True):
+        joints = {name: row[robot.index[name]] for name in robot.channel_names}
+        joints[finger.joint] = finger.closed + row[robot.index["left_gripper"]] * (finger.open - finger.closed)
+        np.testing.assert_allclose(
+            point, place_of(read_urdf(robot.urdf, robot.urdf_args), finger.joint, joints), atol=1e-9
+        )
     assert len(drawn) == 8 and np.ptp(drawn, axis=0).max() > 0.01
 
 

@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from pi0_ros.commands._numbers import SEEDS, any_number, whole
+from pi0_ros.commands._numbers import SEEDS, any_number, number, whole
 from pi0_ros.commands.evaluate import FIRST_UNSEEN_SEED
 
 _HELP = {
@@ -56,8 +56,6 @@ _BY_RECIPE = ("peak_rate", "final_rate", "warmup", "weight_decay", "clip", "ema"
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare `pi0 train`."""
-    from pi0_ros.train.settings import TrainSettings
-
     parser = subparsers.add_parser(
         "train",
         help=__doc__,
@@ -66,7 +64,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the run: state, record, curves, checkpoint")
-    data = parser.add_argument_group("data (at least one)")
+    _add_data(parser.add_argument_group("data (at least one)"))
+    _add_network(parser.add_argument_group("network"))
+    _add_experiment(
+        parser.add_argument_group(
+            "experiment",
+            "what a small network without pre-training needs to touch coloured blocks; of no use elsewhere",
+        )
+    )
+    _add_run(parser.add_argument_group("run"))
+    parser.set_defaults(run=run_command)
+
+
+def _add_data(data: argparse._ArgumentGroup) -> None:
     data.add_argument("--dataset", type=Path, action="append", default=[], help="LeRobot dataset; repeat for a mixture")
     data.add_argument(
         "--skip-bad",
@@ -74,9 +84,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="leave out damaged episodes and frames, and list them, instead of refusing",
     )
     data.add_argument("--frames", type=Path, action="append", default=[], help="frames that an earlier run cached")
-    data.add_argument("--sim-episodes", type=whole(0, 10**6), default=0, help="episodes of the scripted operator to make first")
+    data.add_argument(
+        "--sim-episodes", type=whole(0, 10**6), default=0, help="episodes of the scripted operator to make first"
+    )
     data.add_argument("--sim-seed", type=whole(0, SEEDS), default=1_000_000, help="of the first of them")
-    start = parser.add_argument_group("network")
+
+
+def _add_network(start: argparse._ArgumentGroup) -> None:
     start.add_argument(
         "--init",
         default="",
@@ -101,17 +115,21 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "chunk as text too",
     )
     start.add_argument(
-        "--horizon", type=int, default=0, help="rows of a chunk (default: the policy YAML's, or --init's)"
+        "--horizon", type=whole(0, 4096), default=0, help="rows of a chunk (default: the policy YAML's, or --init's)"
     )
-    start.add_argument("--prompt-length", type=whole(0, 4096), default=0, help="tokens of the prompt (default: --init's, or 64)")
-    start.add_argument("--mlp", type=whole(1, 1 << 17), default=384, help="MLP width of the tiny network, without --init")
+    start.add_argument(
+        "--prompt-length", type=whole(0, 4096), default=0, help="tokens of the prompt (default: --init's, or 64)"
+    )
+    start.add_argument(
+        "--mlp", type=whole(1, 1 << 17), default=384, help="MLP width of the tiny network, without --init"
+    )
     start.add_argument(
         "--policy", default="mobile_bimanual", help="policy YAML: how vectors and cameras map to a robot"
     )
     start.add_argument("--robot", default="mobile_bimanual", help="robot YAML or name, for --sim-episodes")
-    touch = parser.add_argument_group(
-        "experiment", "what a small network without pre-training needs to touch coloured blocks; of no use elsewhere"
-    )
+
+
+def _add_experiment(touch: argparse._ArgumentGroup) -> None:
     touch.add_argument(
         "--experiment",
         choices=("auto", "touch", "none"),
@@ -123,11 +141,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     touch.add_argument(
         "--patch-weight",
-        type=float,
+        type=number(0.0, 1e9),
         default=1.0,
         help="weight of what patches say of the objects, and of where the named one is",
     )
-    run = parser.add_argument_group("run")
+
+
+def _add_run(run: argparse._ArgumentGroup) -> None:
+    from pi0_ros.train.settings import TrainSettings
+
     run.add_argument("--plan", action="store_true", help="say what the run needs of memory, and do not train")
     run.add_argument(
         "--accept-changes",
@@ -137,16 +159,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     for f in fields(TrainSettings):
         name = "--" + f.name.replace("_", "-")
         if f.name == "answer_weight":
-            run.add_argument(name, "--grounding-weight", type=any_number(f.default), default=f.default, help=_HELP[f.name])
+            run.add_argument(
+                name, "--grounding-weight", type=any_number(f.default), default=f.default, help=_HELP[f.name]
+            )
         elif isinstance(f.default, bool):
             run.add_argument(name, action="store_true", help=_HELP[f.name])
         elif f.name in _BY_RECIPE:
             told = f"{_HELP[f.name]} (default: {f.default:g}, or the recipe's)"
-            run.add_argument(name, type=type(f.default), default=argparse.SUPPRESS, help=told)
+            run.add_argument(name, type=any_number(f.default), default=argparse.SUPPRESS, help=told)
         else:
             kind = str if isinstance(f.default, str) else any_number(f.default)
             run.add_argument(name, type=kind, default=f.default, help=_HELP[f.name])
-    parser.set_defaults(run=run_command)
 
 
 def run_command(args: argparse.Namespace) -> int:

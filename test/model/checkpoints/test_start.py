@@ -121,7 +121,7 @@ def test_the_same_kind_is_taken_whole(golden):
 def test_what_the_checkpoint_fixes_cannot_be_asked_for(golden):
     opened = open_checkpoint(golden / "openpi_pi05", as_start=True)
     assert start_config(opened, "", {"horizon": 9, "prompt_length": 30}).horizon == 9
-    with pytest.raises(CheckpointError, match=r"action dim is the checkpoint's own \(32\)"):
+    with pytest.raises(CheckpointError, match=r"action dim is the checkpoint's own \(8\)"):
         start_config(opened, "", {"action_dim": 9})
     with pytest.raises(CheckpointError, match="choose one of pi0, pi05, pi0_fast"):
         start_config(opened, "pi07")

@@ -201,7 +201,9 @@ def run_atheris(
 
 def work(name: str, engine: str, count: int, seconds: float, seed: int, out: Path) -> int:
     """Try one target and write what was found to the folder `out`."""
-    with tempfile.TemporaryDirectory(prefix=f"fuzz-{name}-", dir=MEMORY_DISK if os.access(MEMORY_DISK, os.W_OK) else None) as place:
+    with tempfile.TemporaryDirectory(
+        prefix=f"fuzz-{name}-", dir=MEMORY_DISK if os.access(MEMORY_DISK, os.W_OK) else None
+    ) as place:
         folder = Path(place) / "f"
         folder.mkdir()
         os.chdir(place)

@@ -8,7 +8,7 @@ stand in equivalent_mutants.toml with the reason, and are left out.
 
 Which test runs which function is recorded first, and again where a test file has changed. A module's top level, and what
 runs in another process, counts for the tests that name the module. Tests that fail or are skipped unchanged are left out.
-mutmut and cosmic-ray were tried: neither samples, neither finds the built messages, which share the package's name, and
+mutmut and cosmic-ray do not fit: neither samples, neither finds the built messages, which share the package's name, and
 both run everything for each slip.
 """
 

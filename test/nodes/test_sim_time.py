@@ -151,7 +151,7 @@ def test_without_a_clock_every_node_says_so_and_the_way_out(graph, mobile):
     def health():
         return person.health.get("executor", (b"\0", "", {}))
 
-    graph.wait(lambda: "nobody publishes /clock" in health()[1], "the sentence", ENOUGH)
+    graph.wait(lambda: "nobody publishes /clock" in health()[1] and health()[2], "the sentence and its values", ENOUGH)
     level, sentence, values = health()
     assert level == b"\x02" and "set use_sim_time:=false" in sentence and values
     clock = graph.add(SimulatedTime())

@@ -301,8 +301,11 @@ def test_nothing_there_is_said_plainly(tmp_path):
     refused(tmp_path, "holds no model.safetensors")
 
 
-def test_the_folder_above_a_checkpoint_points_to_it(golden):
-    assert refused(golden, "holds no").endswith(f"did you mean {golden / 'orbax_pi05'}?")
+def test_the_folder_above_a_checkpoint_points_to_it(golden, tmp_path):
+    for case in ("orbax_pi0", "orbax_pi05"):
+        shutil.copytree(golden / case, tmp_path / "runs" / case)
+    runs = tmp_path / "runs"
+    assert refused(runs, "holds no").endswith(f"did you mean {runs / 'orbax_pi05'}?")
 
 
 # JAX folders

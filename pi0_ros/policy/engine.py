@@ -69,7 +69,7 @@ class Policy:
         self.contract: Contract = contract_of(adapter, pipeline, robot)
         fit = check_fit(robot, self.contract)
         if not fit.ok:
-            raise MisfitError(f"robot {robot.name} and policy {adapter.name} do not fit:\n" + "\n".join(fit.lines))
+            raise MisfitError(f"robot {robot.name} and policy {adapter.name} do not fit:", fit.lines)
         if pipeline.style.kind == "pi0_fast" and fast is None:
             raise PolicyError("a π0-FAST checkpoint needs the FAST tokenizer's folder (processor_config.json)")
         self.robot, self.adapter, self.pipeline = robot, adapter, pipeline
@@ -244,7 +244,7 @@ def load_policy(
     opened, found, pipeline = read_policy(checkpoint, robot, adapter, overrides, sizes)
     misfit = check_fit(robot, contract_of(found, pipeline, robot))
     if not misfit.ok:
-        raise MisfitError(f"robot {robot.name} and {checkpoint} do not fit:\n" + "\n".join(misfit.lines))
+        raise MisfitError(f"robot {robot.name} and {checkpoint} do not fit:", misfit.lines)
     words, speech = load_words(opened, pipeline, tokenizer, fast)
     count = steps or int(opened.settings.get("num_inference_steps") or 10)
     network = _network(checkpoint, opened, backend, device, mode, count, threads, sizes_for(opened, found, sizes))

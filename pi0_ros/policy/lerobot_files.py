@@ -66,7 +66,9 @@ def read_processors(folder: Path) -> Processors:
     rename = _config(before, "rename_observations_processor").get("rename_map") or {}
     relative = [s for s in before if s.get("registry_name") == "relative_actions_processor"]
     if not isinstance(rename, dict):
-        raise PolicyError(f"{folder / 'policy_preprocessor.json'}: rename_map is {quote_value(rename)}, no map of names")
+        raise PolicyError(
+            f"{folder / 'policy_preprocessor.json'}: rename_map is {quote_value(rename)}, no map of names"
+        )
     return Processors(
         state=_normalizer(folder, normalizer, STATE, "STATE"),
         actions=_normalizer(folder, restorer, ACTION, "ACTION"),
@@ -80,7 +82,9 @@ def _relative(folder: Path, config: Mapping[str, Any]) -> RelativeActions:
     names = config.get("action_names")
     for key in ("action_names", "exclude_joints"):
         if config.get(key) is not None and not isinstance(config[key], list):
-            raise PolicyError(f"{folder / 'policy_preprocessor.json'}: {key} is {quote_value(config[key])}, no list of names")
+            raise PolicyError(
+                f"{folder / 'policy_preprocessor.json'}: {key} is {quote_value(config[key])}, no list of names"
+            )
     return RelativeActions(
         bool(config.get("enabled", False)),
         tuple(str(w) for w in config.get("exclude_joints") or ()),
@@ -118,7 +122,9 @@ def _normalizer(folder: Path, step: Step, feature: str, kind: str) -> Normalizer
     if not isinstance(modes, dict):
         raise PolicyError(f"{folder}: norm_map is {quote_value(modes)}, no map of modes")
     if modes.get("VISUAL", "IDENTITY") != "IDENTITY":
-        raise PolicyError(f"{folder}: pictures are normalised by {quote_value(modes['VISUAL'])}; π0's pictures go in as they are")
+        raise PolicyError(
+            f"{folder}: pictures are normalised by {quote_value(modes['VISUAL'])}; π0's pictures go in as they are"
+        )
     keys = config.get("normalize_observation_keys")
     mode = modes.get(kind, "IDENTITY")
     if keys is not None and not isinstance(keys, list):

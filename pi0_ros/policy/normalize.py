@@ -227,9 +227,13 @@ def _statistics(file: Path, key: str, node: object) -> Statistics:
         try:
             values[name] = np.asarray(numbers, np.float64)
         except (TypeError, ValueError, OverflowError) as error:
-            raise PolicyError(f"{file}: norm_stats.{escape(key, MAX_QUOTED)}.{escape(name, MAX_QUOTED)} is not a list of numbers") from error
+            raise PolicyError(
+                f"{file}: norm_stats.{escape(key, MAX_QUOTED)}.{escape(name, MAX_QUOTED)} is not a list of numbers"
+            ) from error
         if values[name].ndim != 1 or not values[name].size:
-            raise PolicyError(f"{file}: norm_stats.{escape(key, MAX_QUOTED)}.{escape(name, MAX_QUOTED)} is not one list of numbers")
+            raise PolicyError(
+                f"{file}: norm_stats.{escape(key, MAX_QUOTED)}.{escape(name, MAX_QUOTED)} is not one list of numbers"
+            )
     if len({v.shape for v in values.values()}) > 1:
         raise PolicyError(f"{file}: the statistics of norm_stats.{escape(key, MAX_QUOTED)} differ in length")
     return Statistics(values, f"{file}: norm_stats.{escape(key, MAX_QUOTED)}")

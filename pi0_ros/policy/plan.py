@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pi0_ros.policy.adapter import Adapter
 from pi0_ros.policy.errors import PolicyError
+from pi0_ros.robot.quoting import shorten
 from pi0_ros.robot.spec import Kind, Robot
 
 Array = NDArray[np.float64]
@@ -21,7 +22,11 @@ class NotFiniteError(PolicyError):
 
 
 class MisfitError(PolicyError):
-    """Robot and checkpoint do not fit; the message holds the comparison."""
+    """Robot and checkpoint do not fit. The message is a sentence, and the comparison below it, a line for each entry."""
+
+    def __init__(self, message: str, lines: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.args = ("\n".join([str(self), *(shorten(line) for line in lines)]),)
 
 
 @dataclass(frozen=True)

@@ -363,8 +363,9 @@ def test_wilsons_interval(good, trials, low, high):
 
 
 def test_evaluation_refuses_training_scenes_and_names_its_uncertainty(tmp_path, capsys):
-    assert main(["evaluate", "--checkpoint", "operator", "--episodes", "1", "--seed", "-5"]) == 1
-    assert "--seed -5" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["evaluate", "--checkpoint", "operator", "--episodes", "1", "--seed", "-5"])
+    assert "--seed: must be a whole number from 0" in capsys.readouterr().err
     out = tmp_path / "deep" / "er" / "r.json"
     assert main(["evaluate", "--checkpoint", "operator", "--episodes", "1", "--json", str(out)]) == 0
     assert "1 of 1 episodes, 100.0% (95 % interval 20.7% to 100.0%)" in capsys.readouterr().out

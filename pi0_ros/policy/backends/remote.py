@@ -63,7 +63,7 @@ class RemotePolicy:
         self.contract: Contract = contract_of_remote(adapter, address, robot)
         fit = check_fit(robot, self.contract)
         if not fit.ok:
-            raise MisfitError(f"robot {robot.name} and server {address} do not fit:\n" + "\n".join(fit.lines))
+            raise MisfitError(f"robot {robot.name} and server {address} do not fit:", fit.lines)
         self.robot, self.adapter, self._remote = robot, adapter, adapter.remote
         self._width = self._remote.width or len(adapter.action_channels)
         self._rows, self._prompt, self._session = 0, "", ""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from pi0_ros.model import GemmaConfig, LoraConfig, ModelConfig, Pi0, VisionConfig, add_lora
 from pi0_ros.train.errors import TrainError
@@ -125,20 +124,3 @@ def free_bytes(device: str) -> int | None:
         return None
     lines = dict(line.split(":", 1) for line in meminfo.read_text(encoding="ascii").splitlines() if ":" in line)
     return int(lines["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in lines else None
-
-
-def saved_bytes(module: nn.Module, run) -> int:
-    """Bytes of distinct tensors that `run()` keeps for its backward pass, weights aside: what `activation_bytes` tells."""
-    weights = {p.untyped_storage().data_ptr() for p in module.parameters()}
-    seen: dict[int, int] = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            seen[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        kept = run()
-    del kept
-    return sum(seen.values())

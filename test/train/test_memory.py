@@ -13,7 +13,7 @@ from pi0_ros.cli import main
 from pi0_ros.model import Ema, FlowTargets, Pi0, preset
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.examples import Examples
-from pi0_ros.train.memory import activation_bytes, check_memory, memory_plan, saved_bytes
+from pi0_ros.train.memory import activation_bytes, check_memory, memory_plan
 from pi0_ros.train.objective import Objective
 from pi0_ros.train.settings import TrainSettings
 
@@ -21,6 +21,23 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "model"))
 from model_cases import random_inputs, small_config
 
 SETTINGS = TrainSettings(batch=3, draws=2, precision="float32")
+
+
+def saved_bytes(module: torch.nn.Module, run) -> int:
+    """Bytes of distinct tensors that `run()` keeps for its backward pass, weights aside: what `activation_bytes` tells."""
+    weights = {p.untyped_storage().data_ptr() for p in module.parameters()}
+    seen: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            seen[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        kept = run()
+    del kept
+    return sum(seen.values())
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])

@@ -5,6 +5,7 @@ The trainer trains any policy on any dataset without any of these.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -78,22 +79,22 @@ class Seen:
     counts: Tensor
 
 
-class AuxiliaryLoss(nn.Module):
+class AuxiliaryLoss(nn.Module, ABC):
     """Losses beside text and flow, with weights of their own."""
 
     names: tuple[str, ...] = ()
 
+    @abstractmethod
     def facts(self, rows: Sequence[Row]) -> Any:
         """What `forward` needs to know of the rows, as tensors; None where nothing is known of them."""
-        raise NotImplementedError
 
     def watched(self, model: Pi0) -> tuple[nn.Module, ...]:
         """Layers whose inputs `forward` wants to see."""
         return ()
 
+    @abstractmethod
     def forward(self, model: Pi0, seen: Seen, facts: Any) -> dict[str, Tensor]:
         """Weighted scalars by name, one for each of `names`."""
-        raise NotImplementedError
 
 
 TokenLoss = Callable[[Tensor, Tensor], Tensor]

@@ -414,18 +414,24 @@ class Scripted:
         return Answer(self.words, self.log_probability)
 
 
-def test_what_the_network_says_becomes_the_subtask_and_the_policy_follows_it(
-    stage, graph, mobile, mobile_checkpoint, weights
-):
-    _, person, play = stage
-    policy = play(prompt="subtask")
-    given = _given(robot=mobile[1], checkpoint=mobile_checkpoint, period=0.2)
+def _scripted(graph, person, weights, policy, given):
+    """A high level whose network says a script's words, once a plan for them is there."""
     node = HighLevelNode(weights=weights, partner=lambda: policy.senses, parameter_overrides=given)
     assert node.bring_up(), node.stop_reason
     node._policy = network = Scripted(node._policy)
     graph.add(node)
     person.say("touch every block")
     graph.wait(lambda: person.chunks and person.chunks[-1].subtask == network.words, "a plan for the subtask", ENOUGH)
+    return node, network
+
+
+def test_what_the_network_says_becomes_the_subtask_and_the_policy_follows_it(
+    stage, graph, mobile, mobile_checkpoint, weights
+):
+    _, person, play = stage
+    policy = play(prompt="subtask")
+    given = _given(robot=mobile[1], checkpoint=mobile_checkpoint, period=0.2)
+    node, network = _scripted(graph, person, weights, policy, given)
     network.words = ""
     graph.wait(lambda: _refused(person) > 1, "refusals of empty text", ENOUGH)
     assert set(person.subtasks) == {"touch the red block with the left arm"}
@@ -440,12 +446,7 @@ def test_an_answer_the_network_is_not_sure_of_is_refused_and_the_last_good_one_s
     _, person, play = stage
     policy = play(prompt="subtask", prompt_max_age=1.0)
     given = _given(robot=mobile[1], checkpoint=mobile_checkpoint, period=0.2)
-    node = HighLevelNode(weights=weights, partner=lambda: policy.senses, parameter_overrides=given)
-    assert node.bring_up(), node.stop_reason
-    node._policy = network = Scripted(node._policy)
-    graph.add(node)
-    person.say("touch every block")
-    graph.wait(lambda: person.chunks and person.chunks[-1].subtask == network.words, "a plan for the subtask", ENOUGH)
+    node, network = _scripted(graph, person, weights, policy, given)
     network.log_probability, good, network.words = -2.5, network.words, "touch the blue block with the right arm"
     graph.wait(lambda: _refused(person) > 1, "refusals of unsure answers", ENOUGH)
     assert "not sure (mean log-probability -2.5" in person.health["high_level"][2]["last_refused"]
@@ -496,12 +497,7 @@ def test_an_operators_word_wins_pauses_the_network_and_gives_way_when_it_is_take
     _, person, play = stage
     policy = play(prompt="subtask")
     given = _given(robot=mobile[1], checkpoint=mobile_checkpoint, period=0.2)
-    node = HighLevelNode(weights=weights, partner=lambda: policy.senses, parameter_overrides=given)
-    assert node.bring_up(), node.stop_reason
-    node._policy = network = Scripted(node._policy)
-    graph.add(node)
-    person.say("touch every block")
-    graph.wait(lambda: person.chunks and person.chunks[-1].subtask == network.words, "a plan for the subtask", ENOUGH)
+    node, network = _scripted(graph, person, weights, policy, given)
     override = person.create_publisher(String, "subtask_override", LATCHED)
     override.publish(String(data="wave the right arm"))
     graph.wait(lambda: person.chunks[-1].subtask == "wave the right arm", "a plan for the operator's word", ENOUGH)

@@ -20,7 +20,7 @@ from pi0_ros.model.checkpoints.errors import CheckpointError
 from pi0_ros.model.checkpoints.names import canonical_name
 from pi0_ros.model.checkpoints.nearby import has_weights, hub_hint
 from pi0_ros.model.checkpoints.shards import Shards, open_weights, read_json
-from pi0_ros.model.checkpoints.sources import ShardSource, Source
+from pi0_ros.model.checkpoints.sources import ShardSource, Source, SourceOver
 from pi0_ros.model.checkpoints.tensorfile import TensorFile
 from pi0_ros.robot.quoting import quote_value
 
@@ -130,36 +130,18 @@ def _base_folder(config: PeftConfig, given: str | Path | None) -> Path:
     )
 
 
-class PeftSource:
+class PeftSource(SourceOver):
     """A base checkpoint with LoRA pairs added: W + scale * B A, in float32. `pairs[canonical] = (A, B, scale)`."""
 
     def __init__(self, base: ShardSource, base_path: Path, adapter: TensorFile, config: PeftConfig) -> None:
-        self.base, self.base_path, self.adapter = base, base_path, adapter
-        self.kind, self.names, self.untied = base.kind, base.names, base.untied
+        super().__init__(base)
+        self.base_path, self.adapter, self.untied = base_path, adapter, base.untied
         self.pairs, self.replaced = _changes(base, adapter, config)
 
     @property
     def shards(self) -> Shards:
         """The base's files."""
         return self.base.shards
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        return self.base.shapes
-
-    @property
-    def nbytes(self) -> int:
-        return self.base.nbytes
-
-    def key(self, name: str) -> str:
-        """The tensor's key in the base's files, for messages."""
-        return self.base.key(name)
-
-    def dtype_of(self, name: str) -> torch.dtype:
-        return self.base.dtype_of(name)
-
-    def order(self, names: list[str]) -> list[str]:
-        return self.base.order(names)
 
     def copy_into(self, name: str, out: Tensor, check: Callable[[Tensor], bool]) -> bool:
         if name in self.replaced:

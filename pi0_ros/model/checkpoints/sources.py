@@ -101,11 +101,36 @@ class OwnSource:
         return self.shards.file(name).copy_into(name, out, check)
 
 
+class SourceOver:
+    """A file's tensors changed while they are read: everything but `copy_into` is the file's own."""
+
+    def __init__(self, base: ShardSource) -> None:
+        self.base, self.kind, self.names = base, base.kind, base.names
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return self.base.shapes
+
+    @property
+    def nbytes(self) -> int:
+        return self.base.nbytes
+
+    def key(self, name: str) -> str:
+        """The tensor's key in the base's files, for messages."""
+        return self.base.key(name)
+
+    def dtype_of(self, name: str) -> torch.dtype:
+        return self.base.dtype_of(name)
+
+    def order(self, names: list[str]) -> list[str]:
+        return self.base.order(names)
+
+
 IMAGE_TOKEN = ("image_token_index", "image_token_id")  # of Hugging Face's config.json: old and new name
 PALIGEMMA_ROWS = 257152  # PaliGemma's vocabulary; Hugging Face's `<image>` and its padding rows come behind it
 
 
-class TrunkSource:
+class TrunkSource(SourceOver):
     """A PaliGemma of Hugging Face: the embedding without the rows behind the vocabulary, which no token of text has.
 
     Sources: transformers src/transformers/models/paligemma/convert_paligemma_weights_to_hf.py (64 rows are appended);
@@ -113,7 +138,7 @@ class TrunkSource:
     """
 
     def __init__(self, base: ShardSource, settings: Mapping[str, Any]) -> None:
-        self.base, self.kind, self.names = base, base.kind, base.names
+        super().__init__(base)
         marked = next((settings[key] for key in IMAGE_TOKEN if isinstance(settings.get(key), int)), PALIGEMMA_ROWS)
         stored = base.shapes.get(EMBEDDING, (0,))[0]
         self.rows = min(stored, marked) if marked > 0 else stored
@@ -125,20 +150,6 @@ class TrunkSource:
         if EMBEDDING in shapes:
             shapes[EMBEDDING] = (self.rows, *shapes[EMBEDDING][1:])
         return shapes
-
-    @property
-    def nbytes(self) -> int:
-        return self.base.nbytes
-
-    def key(self, name: str) -> str:
-        """The tensor's key in the file, for messages."""
-        return self.base.key(name)
-
-    def dtype_of(self, name: str) -> torch.dtype:
-        return self.base.dtype_of(name)
-
-    def order(self, names: list[str]) -> list[str]:
-        return self.base.order(names)
 
     def copy_into(self, name: str, out: Tensor, check: Callable[[Tensor], bool]) -> bool:
         stored = self.base.shapes[name]

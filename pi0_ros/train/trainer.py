@@ -182,13 +182,14 @@ class Trainer:
     def _loss(self, *batch: Any) -> StepLoss:
         if self.settings.precision == "float32":
             return self.objective(*batch)
-        on_cpu = self.device.type == "cpu"
-        if not on_cpu or self.settings.gradient_checkpointing:  # layers may run again when no weights are swapped
+        if self.device.type != "cpu":
             with torch.autocast(self.device.type, dtype=torch.bfloat16):
                 return self.objective(*batch)
-        weights = optim.rounded(self.objective.named_parameters())
         with Float32Attention():
-            return functional_call(self.objective, weights, batch)
+            if self.settings.gradient_checkpointing:  # layers run again in the backward pass, when no weights are swapped
+                with torch.autocast("cpu", dtype=torch.bfloat16):
+                    return self.objective(*batch)
+            return functional_call(self.objective, optim.rounded(self.objective.named_parameters()), batch)
 
     def _check(self, loss: float) -> None:
         """End a run that has diverged. Raises TrainError."""

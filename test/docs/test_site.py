@@ -1,9 +1,11 @@
 """The site is built without a warning, and no link in it leads nowhere."""
 
+import runpy
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -59,8 +61,17 @@ def test_every_page_is_in_the_table_of_contents(site):
     for page in pages:
         target = page.relative_to(ROOT / "docs").with_suffix(".html").as_posix()
         assert page.stem == "index" or target in index or "reference" in target, (
-            f"{target} is in no toctree of index.md"
+            f"{target} is in no toctree of index.rst"
         )
+
+
+def test_a_copy_of_the_docs_as_rosdoc2_makes_it_finds_the_package(tmp_path):
+    # rosdoc2 copies docs/ and writes a conf.py into the copy that runs the original by this line.
+    copy = tmp_path / "conf.py"
+    copy.write_text(f'exec(open("{ROOT}/docs/conf.py").read())', encoding="utf-8")
+    found = runpy.run_path(str(copy))
+    assert found["ROOT"] == ROOT
+    assert found["release"] == ElementTree.parse(ROOT / "package.xml").findtext("version")
 
 
 def test_the_pages_can_be_written_without_ros_and_without_torch(tmp_path):

@@ -11,8 +11,13 @@ GENERATED = "generated"
 def setup(app: Any) -> dict[str, Any]:
     """Called by Sphinx."""
     from pi0_docs.docstrings import plain_to_rst
+    from pi0_docs.imports import missing
 
-    app.connect("config-inited", lambda app, _: write_all(Path(app.srcdir) / GENERATED))
+    def before_reading(app: Any, config: Any) -> None:
+        config.autodoc_mock_imports = missing()  # rosdoc2 replaces what conf.py says
+        write_all(Path(app.srcdir) / GENERATED)
+
+    app.connect("config-inited", before_reading)
     app.connect("autodoc-process-docstring", plain_to_rst)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 

@@ -1,7 +1,7 @@
 """Plants small slips in a package, one at a time, and counts which the tests notice.
 
 `python -m bench mutation --package control --n 200 --seed 1` draws slips, plants each in a copy of the checkout (never in
-the checkout itself), and runs the tests that execute the changed function, quickest first, until one fails. It prints
+the checkout itself), and runs the tests that execute the changed function, quickest first, until one fails or they have worked 20 s. It prints
 `killed` or `survived` with file:line and the changed line, and writes everything to --json. `--planted` plants the faults
 of planted_faults.toml instead: slips that once went unnoticed, which a named test must notice. Slips that change nothing
 stand in equivalent_mutants.toml with the reason, and are left out.
@@ -19,43 +19,23 @@ import multiprocessing
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from bench._mutants import Mutant, mutants, sample
+from bench._mutation_worker import Job, Outcome, only_functions_differ, work_fresh, work_loaded
 
 ROOT = Path(__file__).resolve().parent.parent
 HERE = Path(__file__).resolve().parent
 # Where the tests of a package lie that are not in the folder of its name.
 OTHER_FOLDERS = {"data": ("datasets",)}
-HEAVY = {
-    "model": ("torch",), "policy": ("torch",), "train": ("torch",), "data": ("pyarrow", "av"), "sim": ("mujoco",),
-    "ros": ("rclpy",), "nodes": ("rclpy", "torch"),
-}  # fmt: skip
-SLOWEST = 60.0  # [s of work] the tests of one slip together; what they do not notice in that time has survived
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one slip; `by` is the test that noticed it."""
-
-    file: str
-    line: int
-    kind: str
-    before: str
-    after: str
-    result: str  # killed, survived, no test, timeout
-    by: str
-    tests: int
-    seconds: float
+SLOWEST = 20.0  # [s of work] the tests of one slip together; what they do not notice in that time has survived
+UNCHANGED = "unchanged"
 
 
 # ---------------------------------------------------------------- which tests
@@ -128,6 +108,11 @@ def still_there(tests: dict[str, dict], text: str) -> dict[str, dict]:
     return found
 
 
+def cost(test: dict) -> float:
+    """What running a test costs [s]: its work, or where it waits for other processes, a third of the time it takes."""
+    return max(test["work"], test["wall"] / 3.0)
+
+
 def tests_of(mutant: Mutant, tests: dict[str, dict], names_module: dict[str, list[str]]) -> list[str]:
     """The tests that run the changed function, those that run little else first, within SLOWEST seconds of work."""
     where = f"{mutant.file}:{mutant.function.removesuffix('()')}"
@@ -135,10 +120,10 @@ def tests_of(mutant: Mutant, tests: dict[str, dict], names_module: dict[str, lis
     if not chosen:
         touched = [t for t, v in tests.items() if any(f.startswith(mutant.file + ":") for f in v["functions"])]
         chosen = list(dict.fromkeys([*touched, *names_module.get(mutant.file, ())]))
-    chosen.sort(key=lambda t: (tests[t]["work"] + 0.2) * (len(tests[t]["functions"]) + 20))
+    chosen.sort(key=lambda t: (cost(tests[t]) + 0.2) * (len(tests[t]["functions"]) + 20))
     total, within = 0.0, []
     for test in chosen:
-        total += tests[test]["work"]
+        total += cost(tests[test])
         if total > SLOWEST and within:
             break
         within.append(test)
@@ -188,88 +173,7 @@ def environment_of(copy: Path) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(path), "HYPOTHESIS_STORAGE_DIRECTORY": str(copy / "hypothesis")}
 
 
-# ---------------------------------------------------------------- the worker
-
-
-class FirstFailure:
-    """A pytest plugin: the first test that failed."""
-
-    def __init__(self) -> None:
-        self.by = ""
-
-    def pytest_runtest_logreport(self, report):
-        if report.failed and not self.by:
-            self.by = report.nodeid
-
-    def pytest_collectreport(self, report):
-        if report.failed and not self.by:
-            self.by = f"{report.nodeid} (import)"
-
-
-def run_tests(copy: Path, tests: Sequence[str], limit: float) -> tuple[str, str]:
-    """Fork, run the tests in `copy` until one fails; returns the result and the test that failed."""
-    answer, child_end = multiprocessing.Pipe(duplex=False)
-    child = os.fork()
-    if child == 0:
-        os.setsid()
-        storage = tempfile.mkdtemp(prefix="hypothesis_")
-        os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = storage
-        log = os.open(copy / "pytest.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        code = 1
-        try:
-            import pytest
-
-            seen = FirstFailure()
-            code = int(
-                pytest.main(["-x", "-q", "--tb=line", "-p", "no:cacheprovider", "--hypothesis-seed=0", *tests], [seen])
-            )
-            child_end.send((code, seen.by))
-        finally:
-            shutil.rmtree(storage, ignore_errors=True)
-            os._exit(code)
-    child_end.close()
-    result = ("timeout", "")
-    try:
-        if answer.poll(limit):
-            code, by = answer.recv()
-            result = ("survived", "") if code == 0 else ("no test", "") if code in (4, 5) and not by else ("killed", by)
-    except EOFError:
-        result = ("killed", "(the process died)")
-    with suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return result
-
-
-def work(copy: str, heavy: Sequence[str], jobs, results, niceness: int, cpu: int) -> None:
-    """One worker: a warm process that forks for every slip."""
-    os.nice(niceness)
-    os.chdir(copy)
-    sys.path[:] = [copy, *(p for p in sys.path if p not in ("", str(ROOT)))]
-    os.environ.update(environment_of(Path(copy)), PYTHONDONTWRITEBYTECODE="1")
-    if "ROS_DOMAIN_ID" in os.environ:
-        os.environ["ROS_DOMAIN_ID"] = str((int(os.environ["ROS_DOMAIN_ID"]) + 50 * cpu) % 101)
-    sys.dont_write_bytecode = True
-    for name in ("numpy", "yaml", "hypothesis", "pytest", "daqp", "ruckig", *heavy):
-        with suppress(ImportError):
-            __import__(name)
-    for mutant, tests, limit in iter(jobs.get, None):
-        file = Path(copy) / mutant.file
-        source = file.read_bytes()
-        began = time.monotonic()
-        file.write_bytes(mutant.apply(source))
-        try:
-            result, by = run_tests(Path(copy), tests, limit) if tests else ("no test", "")
-        finally:
-            file.write_bytes(source)
-        before, after = mutant.lines(source)
-        seconds = round(time.monotonic() - began, 1)
-        results.put(
-            asdict(Outcome(mutant.file, mutant.line, mutant.kind, before, after, result, by, len(tests), seconds))
-        )
-    results.put(None)
+# ---------------------------------------------------------------- the workers
 
 
 def plant(
@@ -277,20 +181,32 @@ def plant(
 ) -> Iterator[Outcome]:
     """Every slip planted in one of the copies; the outcomes in the order in which they end."""
     names = naming(copies[0], tests, files)
+    loaded, fresh = [], []
+    for mutant in chosen:
+        these = tests_of(mutant, tests, names)
+        job = Job(mutant, tuple(these), 60.0 + 10.0 * sum(tests[t]["wall"] for t in these))
+        source = (copies[0] / mutant.file).read_bytes()
+        same = mutant.kind != UNCHANGED and not only_functions_differ(source, mutant.apply(source))
+        (fresh if same else loaded).append(job)
+    needed = sorted({t.split("::")[0] for job in loaded for t in job.tests})
+    yield from run_workers(work_loaded, needed, loaded, copies, nice)
+    yield from run_workers(work_fresh, package, fresh, copies, nice)
+
+
+def run_workers(target, about, waiting: Sequence[Job], copies: Sequence[Path], nice: int) -> Iterator[Outcome]:
+    """One worker a copy; each takes the next slip when it has done one."""
+    if not waiting:
+        return
     context = multiprocessing.get_context("spawn")
-    jobs, results = context.Queue(), context.Queue()
-    heavy = HEAVY.get(package, ())
+    jobs, results = context.Queue(), context.SimpleQueue()  # the workers fork, so nothing of theirs may have threads
     workers = [
-        context.Process(target=work, args=(str(copy), heavy, jobs, results, nice, i)) for i, copy in enumerate(copies)
+        context.Process(target=target, args=(str(copy), about, jobs, results, nice, i, environment_of(copy)))
+        for i, copy in enumerate(copies)
     ]
     for worker in workers:
         worker.start()
-    for mutant in chosen:
-        these = tests_of(mutant, tests, names)
-        wall = sum(tests[t]["wall"] for t in these)
-        jobs.put((mutant, these, 60.0 + 10.0 * wall))
-    for _ in workers:
-        jobs.put(None)
+    for job in [*waiting, *([None] * len(workers))]:
+        jobs.put(job)
     running = len(workers)
     while running:
         found = results.get()
@@ -383,6 +299,9 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--planted", action="store_true", help="the faults of planted_faults.toml instead of a sample")
     parser.add_argument("--again", type=Path, help="the survivors of an earlier --json")
     parser.add_argument(
+        "--unchanged", type=int, default=0, help="so often run the tests of a slip without it: how many are red anyway"
+    )
+    parser.add_argument(
         "--json", type=Path, help="where the outcomes go (default: mutation-PACKAGE.json in the temporary folder)"
     )
     parser.add_argument("--list", action="store_true", help="print the slips and plant none")
@@ -400,7 +319,8 @@ def draw(args: argparse.Namespace, root: Path, files: list[Path]) -> tuple[list[
     same = equivalent()
     sources = {name: (root / name).read_bytes() for name in {m.file for m in chosen}}
     real = [m for m in chosen if (m.file, *m.lines(sources[m.file])) not in same]
-    return real, len(chosen) - len(real)
+    unchanged = [replace(m, kind=UNCHANGED, end=m.start, new="") for m in real[: args.unchanged]]
+    return [*real, *unchanged], len(chosen) - len(real)
 
 
 def print_slips(chosen: Iterable[Mutant], root: Path) -> None:
@@ -431,6 +351,8 @@ def main(argv: Sequence[str]) -> int:
                 f"{outcome.before}  ->  {outcome.after}  {outcome.by} ({outcome.seconds} s)"
             )
             target.write_text(json.dumps([asdict(o) for o in outcomes], indent=1))
+    by_themselves = [o for o in outcomes if o.kind == UNCHANGED and o.result != "survived"]
+    outcomes = [o for o in outcomes if o.kind != UNCHANGED]
     noticed = sum(o.result in ("killed", "timeout") for o in outcomes)
     share = round(100.0 * noticed / max(len(outcomes), 1), 1)
     for outcome in outcomes:
@@ -438,6 +360,8 @@ def main(argv: Sequence[str]) -> int:
             say(f"SURVIVED {outcome.file}:{outcome.line} [{outcome.kind}] {outcome.before}  ->  {outcome.after}")
     result = {"bench": "mutation", "metric": f"{args.package}_killed", "value": share, "unit": "%"}
     details = {"planted": len(outcomes), "killed": noticed, "equivalent": same, "seed": args.seed, "json": str(target)}
+    if args.unchanged:
+        details |= {"unchanged": args.unchanged, "red_by_themselves": len(by_themselves)}
     print(json.dumps(result | details), flush=True)
     return int(args.planted and noticed < len(outcomes))
 

@@ -1,7 +1,7 @@
 """Plants small slips in a package, one at a time, and counts which the tests notice.
 
 `python -m bench mutation --package control --n 200 --seed 1` draws slips, plants each in a copy of the checkout (never in
-the checkout itself), and runs the tests that execute the changed function, quickest first, until one fails or they have worked 20 s. It prints
+the checkout itself), and runs the tests that execute the changed function, quickest first, until one fails or they have worked for --work seconds. It prints
 `killed` or `survived` with file:line and the changed line, and writes everything to --json. `--planted` plants the faults
 of planted_faults.toml instead: slips that once went unnoticed, which a named test must notice. Slips that change nothing
 stand in equivalent_mutants.toml with the reason, and are left out.
@@ -113,8 +113,10 @@ def cost(test: dict) -> float:
     return max(test["work"], test["wall"] / 3.0)
 
 
-def tests_of(mutant: Mutant, tests: dict[str, dict], names_module: dict[str, list[str]]) -> list[str]:
-    """The tests that run the changed function, those that run little else first, within SLOWEST seconds of work."""
+def tests_of(
+    mutant: Mutant, tests: dict[str, dict], names_module: dict[str, list[str]], longest: float = SLOWEST
+) -> list[str]:
+    """The tests that run the changed function, those that run little else first, within `longest` seconds of work."""
     where = f"{mutant.file}:{mutant.function.removesuffix('()')}"
     chosen = [t for t, v in tests.items() if where in v["functions"]] if mutant.function.endswith("()") else []
     if not chosen:
@@ -124,7 +126,7 @@ def tests_of(mutant: Mutant, tests: dict[str, dict], names_module: dict[str, lis
     total, within = 0.0, []
     for test in chosen:
         total += cost(tests[test])
-        if total > SLOWEST and within:
+        if total > longest and within:
             break
         within.append(test)
     return within
@@ -177,20 +179,24 @@ def environment_of(copy: Path) -> dict[str, str]:
 
 
 def plant(
-    chosen: Sequence[Mutant], tests: dict[str, dict], files: Sequence[Path], package: str, copies: list[Path], nice: int
+    chosen: Sequence[Mutant],
+    tests: dict[str, dict],
+    files: Sequence[Path],
+    args: argparse.Namespace,
+    copies: list[Path],
 ) -> Iterator[Outcome]:
     """Every slip planted in one of the copies; the outcomes in the order in which they end."""
     names = naming(copies[0], tests, files)
     loaded, fresh = [], []
     for mutant in chosen:
-        these = tests_of(mutant, tests, names)
+        these = tests_of(mutant, tests, names, args.work)
         job = Job(mutant, tuple(these), 60.0 + 10.0 * sum(tests[t]["wall"] for t in these))
         source = (copies[0] / mutant.file).read_bytes()
         same = mutant.kind != UNCHANGED and not only_functions_differ(source, mutant.apply(source))
         (fresh if same else loaded).append(job)
     needed = sorted({t.split("::")[0] for job in loaded for t in job.tests})
-    yield from run_workers(work_loaded, needed, loaded, copies, nice)
-    yield from run_workers(work_fresh, package, fresh, copies, nice)
+    yield from run_workers(work_loaded, needed, loaded, copies, args.nice)
+    yield from run_workers(work_fresh, args.package, fresh, copies, args.nice)
 
 
 def run_workers(target, about, waiting: Sequence[Job], copies: Sequence[Path], nice: int) -> Iterator[Outcome]:
@@ -290,6 +296,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--nice", type=int, default=10)
+    parser.add_argument("--work", type=float, default=SLOWEST, help="how long the tests of one slip may work [s]")
     parser.add_argument("--narrow", action="store_true", help="only the tests in the package's own test folder")
     parser.add_argument("--tests", action="append", default=[], help="only this test file; may be repeated")
     parser.add_argument(
@@ -344,7 +351,7 @@ def main(argv: Sequence[str]) -> int:
             return 0
         wanted = [copies[0] / name for name in args.tests] or test_files(copies[0], args.package, not args.narrow)
         tests = recorded(wanted, copies[0], cache_file(), not args.recorded)
-        for outcome in plant(chosen, tests, files, args.package, copies, args.nice):
+        for outcome in plant(chosen, tests, files, args, copies):
             outcomes.append(outcome)
             say(
                 f"{len(outcomes)}/{len(chosen)} {outcome.result:8} {outcome.file}:{outcome.line} [{outcome.kind}] "

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 REACH = 0.2
-"""Seconds that the newest command counts for: the executor tells its command 25 times a second."""
+"""Seconds that a command counts for when none follows soon: the executor tells its command 25 times a second."""
 BRIDGE = 1.0
 """Seconds between two commands that are known, up to which what was commanded between them is known too."""
 KEPT = 512
@@ -55,10 +55,8 @@ class CommandHistory:
             near = bool(self._stamps) and self._stamps[0] - moment <= REACH
             return self._told[0] if near else None
         before, at = self._told[k - 1], self._stamps[k - 1]
-        if k == len(self._stamps):
+        if k == len(self._stamps) or self._stamps[k] - at > BRIDGE:
             return before if moment - at <= REACH else None
-        if self._stamps[k] - at > BRIDGE:
-            return None
         share = (moment - at) / (self._stamps[k] - at) if self._stamps[k] > at else 0.0
         after = self._told[k].command
         command = {

@@ -21,6 +21,8 @@ from pi0_ros.nodes.weights import Weights
 from pi0_ros.policy.engine import Answer
 from pi0_ros.robot.spec import Kind
 from pi0_ros.ros.clock import seconds
+from pi0_ros.ros.conversions import chunk_message
+from pi0_ros.ros.lifecycle import HALT
 from pi0_ros.ros.qos import LATCHED
 
 ENOUGH = 60.0
@@ -353,6 +355,29 @@ def test_a_policy_goes_quiet_while_its_network_is_still_at_work_and_that_plan_is
     planned = policy.session.sequence
     newer.stop(ENOUGH)
     assert not newer.alive and policy.session.sequence == planned
+
+
+def test_a_plan_that_is_being_sent_while_the_node_is_deactivated_is_out_before_it_is_inactive(
+    stage, graph, monkeypatch
+):
+    _, person, play = stage
+    policy = play()
+    sending, go_on, inactive = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(*given):
+        sending.set()
+        assert go_on.wait(ENOUGH)
+        return chunk_message(*given)
+
+    monkeypatch.setattr("pi0_ros.nodes.policy.chunk_message", slow)
+    person.say("go")
+    assert sending.wait(ENOUGH)
+    threading.Thread(target=lambda: (policy.trigger_deactivate(), inactive.set())).start()
+    # Longer than a thread that is still at work is waited for.
+    too_early = inactive.wait(3.0 * HALT)
+    go_on.set()
+    assert inactive.wait(ENOUGH) and not too_early
+    graph.wait(lambda: person.chunks, "the plan that was being sent")
 
 
 def test_a_plan_for_a_subtask_that_was_withdrawn_meanwhile_is_not_published(stage, graph):

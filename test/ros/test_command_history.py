@@ -35,6 +35,13 @@ def test_over_a_silence_of_more_than_a_second_nothing_is_known(history):
     assert history.at(12.0) is None and history.reached == 12.4
 
 
+def test_before_a_silence_a_command_counts_as_long_as_it_did_while_it_was_the_newest(history):
+    known = {moment: history.at(moment) for moment in (10.4, 10.59, 10.61)}
+    history.add(11.8, "teleop", ("a", "b"), (0.0, 0.0))
+    assert {moment: history.at(moment) for moment in known} == known
+    assert known[10.4].command == known[10.59].command == {"a": 0.5, "b": -0.3} and known[10.61] is None
+
+
 def test_what_is_not_finite_on_either_side_is_taken_as_it_was_before(history):
     history.add(10.6, "hold", ("a", "b"), (math.nan, 0.1))
     assert history.at(10.5).command == pytest.approx({"a": 0.5, "b": -0.1})

@@ -1,0 +1,81 @@
+"""Statistics over several episodes, and the quantiles, against numpy."""
+
+import numpy as np
+import pytest
+
+from pi0_ros.data.statistics import PictureStatistics, aggregate, levels_of, vector_stats
+
+QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
+
+
+@pytest.fixture
+def episodes():
+    """Two episodes of unequal length and place."""
+    draw = np.random.default_rng(3)
+    return draw.normal([1.0, -4.0, 0.2], [0.5, 2.0, 0.01], (40, 3)), draw.normal([2.0, 1.0, 0.4], 1.0, (160, 3))
+
+
+def test_moments_of_all_episodes_are_those_of_all_rows(episodes):
+    together = aggregate([{"state": vector_stats(rows)} for rows in episodes])["state"]
+    rows = np.concatenate(episodes)
+    assert together["count"].tolist() == [200]
+    for name, wanted in (("min", rows.min(0)), ("max", rows.max(0)), ("mean", rows.mean(0)), ("std", rows.std(0))):
+        np.testing.assert_allclose(together[name], wanted, rtol=1e-12, err_msg=name)
+
+
+def test_quantiles_of_all_episodes_are_weighted_by_their_frames(episodes):
+    short, long = (vector_stats(rows) for rows in episodes)
+    together = aggregate([{"a": short}, {"a": long}])["a"]
+    for name in QUANTILES:
+        np.testing.assert_allclose(together[name], 0.2 * short[name] + 0.8 * long[name], rtol=1e-12)
+
+
+def test_a_feature_that_one_episode_lacks_counts_where_it_is(episodes):
+    first, second = (vector_stats(rows) for rows in episodes)
+    together = aggregate([{"a": first}, {"a": second, "b": second}])
+    assert together["a"]["count"].tolist() == [200] and together["b"]["count"].tolist() == [160]
+    np.testing.assert_allclose(together["b"]["mean"], second["mean"])
+
+
+def test_quantiles_are_where_that_share_of_the_numbers_lies_below():
+    rows = np.random.default_rng(5).permutation(np.linspace(-2.0, 6.0, 20001)).reshape(-1, 1)
+    found = vector_stats(rows)
+    for name, share in QUANTILES.items():
+        assert found[name].item() == pytest.approx(-2.0 + 8.0 * share, abs=2e-3)
+
+
+def test_quantiles_of_few_numbers_are_the_inside_of_the_bin_that_reaches_them():
+    found = vector_stats(np.array([[0.0], [1.0], [2.0], [10.0]]))
+    # Half of four numbers is reached in the bin of the second one, 1 % with the very first.
+    width = 10.0 / 5000
+    assert found["q50"].item() == pytest.approx(1.0, abs=width) and found["q01"].item() == pytest.approx(0.0, abs=width)
+    assert found["q99"].item() == pytest.approx(10.0, abs=width) and found["count"].tolist() == [4]
+
+
+def test_numbers_of_any_shape_and_kind_keep_their_shape():
+    found = vector_stats(np.arange(24).reshape(4, 2, 3))
+    assert found["mean"].tolist() == [[9.0, 10.0, 11.0], [12.0, 13.0, 14.0]] and found["q50"].shape == (2, 3)
+    assert found["std"][0, 0] == pytest.approx(np.std([0, 6, 12, 18]))
+
+
+@pytest.mark.parametrize(
+    ("size", "step"), [((299, 10), 1), ((10, 299), 1), ((300, 20), 2), ((20, 300), 2), ((460, 6), 3)]
+)
+def test_large_pictures_are_thinned_out_by_whole_pixels(size, step):
+    picture = np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
+    counts = levels_of(picture)
+    for channel in range(3):
+        thin = picture[::step, ::step, channel]
+        np.testing.assert_array_equal(counts[channel], np.bincount(thin.ravel(), minlength=256))
+
+
+def test_statistics_of_a_picture_are_of_each_channel_between_zero_and_one():
+    collected = PictureStatistics()
+    picture = np.zeros((2, 2, 3), np.uint8)
+    picture[..., 0], picture[..., 1], picture[0, :, 2] = 51, [[0, 255], [255, 0]], 102
+    collected.add(picture)
+    found = collected.result()
+    np.testing.assert_allclose(found["mean"].ravel(), [0.2, 0.5, 0.2])
+    np.testing.assert_allclose(found["std"].ravel(), [0.0, 0.5, 0.2], atol=1e-12)
+    np.testing.assert_allclose(found["max"].ravel(), [0.2, 1.0, 0.4])
+    assert found["min"].ravel().tolist() == [0.2, 0.0, 0.0] and found["count"].tolist() == [1]

@@ -1,0 +1,73 @@
+"""What a reader asks for that a writer does not offer (DDS 1.4, section 2.2.3)."""
+
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+from rclpy.duration import Duration
+from rclpy.qos import DurabilityPolicy, LivelinessPolicy, QoSProfile, ReliabilityPolicy
+from std_msgs.msg import Bool
+
+from pi0_ros.ros.matching import Port, mismatch, type_name, unmet
+
+RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
+LATCHED, VOLATILE = DurabilityPolicy.TRANSIENT_LOCAL, DurabilityPolicy.VOLATILE
+MANUAL, AUTOMATIC = LivelinessPolicy.MANUAL_BY_TOPIC, LivelinessPolicy.AUTOMATIC
+
+
+def quality(**given):
+    return QoSProfile(depth=1, **given)
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "less", "said"),
+    [
+        ("reliability", RELIABLE, BEST_EFFORT, "reliable is asked for, best effort is offered"),
+        ("durability", LATCHED, VOLATILE, "transient_local is asked for, volatile is offered"),
+        ("liveliness", MANUAL, AUTOMATIC, "manual liveliness is asked for, automatic is offered"),
+    ],
+)
+def test_who_asks_for_more_than_is_offered_is_not_connected_and_who_asks_for_less_is(name, more, less, said):
+    high, low = quality(**{name: more}), quality(**{name: less})
+    assert unmet(offered=low, asked=high) == said
+    assert unmet(high, low) == unmet(high, high) == unmet(low, low) == ""
+
+
+@pytest.mark.parametrize("name", ["deadline", "liveliness_lease_duration"])
+def test_a_shorter_time_may_be_offered_than_is_asked_for_and_not_a_longer_one_nor_none(name):
+    def lasting(seconds):
+        return quality(**{name: Duration(seconds=seconds)})
+
+    assert unmet(lasting(0.1), lasting(0.2)) == unmet(lasting(0.2), lasting(0.2)) == ""
+    assert unmet(lasting(0.3), lasting(0.2)) == f"a {name} of 0.2 s is asked for and not offered"
+    assert unmet(quality(), lasting(0.2)) != ""
+    assert unmet(quality(), lasting(4e9)) == "" and unmet(lasting(0.3), quality()) == ""
+
+
+def other(kind="std_msgs/msg/Bool", **given):
+    return SimpleNamespace(node_namespace="/left", node_name="leader", topic_type=kind, qos_profile=quality(**given))
+
+
+def test_both_sides_are_compared_the_right_way_round():
+    reading = Port("/deadman", "std_msgs/msg/Bool", (quality(reliability=RELIABLE),), True)
+    writing = Port("/deadman", "std_msgs/msg/Bool", (quality(reliability=BEST_EFFORT),), False)
+    assert mismatch(reading, other(reliability=RELIABLE)) == mismatch(writing, other(reliability=BEST_EFFORT)) == ""
+    assert mismatch(reading, other(reliability=BEST_EFFORT)).startswith(
+        "/deadman: the publisher /left/leader has another quality of service (reliable is asked for"
+    )
+    found = mismatch(writing, other(reliability=RELIABLE))
+    assert found.startswith("/deadman: the subscriber /left/leader") and found.endswith("no commands from this node")
+
+
+def test_one_of_several_ways_to_read_is_enough():
+    port = Port("/task", "std_msgs/msg/Bool", (quality(durability=LATCHED), quality(durability=VOLATILE)), True)
+    assert mismatch(port, other(durability=VOLATILE)) == ""
+
+
+def test_another_type_is_named_with_both():
+    port = Port("/deadman", type_name(Bool), (quality(),), True)
+    assert port.type == "std_msgs/msg/Bool"
+    found = mismatch(port, other("std_msgs/msg/String"))
+    assert "has type std_msgs/msg/String, not std_msgs/msg/Bool; it is not heard" in found

@@ -1,6 +1,6 @@
 """policy: looks, and plans. One observation in, one ActionChunk out; it never moves anything.
 
-Inference runs in its own thread. The next chunk is asked for in time, from what `executor_state` says of the running
+Inference runs in its own thread; a policy server that takes long is asked again before it has answered. The next chunk is asked for in time, from what `executor_state` says of the running
 plan, and told what of that plan will have been executed before it can be used (real-time chunking).
 """
 
@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import secrets
 import threading
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 from std_msgs.msg import String
 
 from pi0_ros.control import Chunk
+from pi0_ros.control.in_flight import InFlight
 from pi0_ros.control.plan_cover import standing_time
 from pi0_ros.control.planning import Latency, Prefix, Situation, Timetable
 from pi0_ros.control.planning_session import PlanningSession
 from pi0_ros.msg import ActionChunk, ExecutorState
 from pi0_ros.nodes.inference_failure import InferenceFailure, failure_of, log_failure
+from pi0_ros.nodes.requests import Answered, Request, Requests
 from pi0_ros.nodes.weights import MODEL_PARAMETERS, Weights
-from pi0_ros.policy import Observation, PlanPrefix, PolicyError
+from pi0_ros.policy import Observation, Plan, PlanPrefix, PolicyError
 from pi0_ros.policy.rehearsal import empty_scene
 from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.ros.any_publisher import subscribe_to_any
@@ -77,6 +80,14 @@ class PolicyNode(ManagedNode):
             choices=("none", "identity", "vjp", "prefix"),
             live=True,
         ),
+        Parameter(
+            "requests_at_once",
+            3,
+            "requests to a policy server at once, where an answer takes more than a third of what a plan lasts; 1: one "
+            "after another",
+            low=1,
+            high=8,
+        ),
     )
     expected = (ParameterError, RobotError, PolicyError)
 
@@ -101,11 +112,13 @@ class PolicyNode(ManagedNode):
         self._high_level, self._failures, self._withheld = "", 0, 0
         self._reason, self._taken = "waiting for the first observation", 0
         self._failure: InferenceFailure | None = None
-        self._asked = np.inf
         self._inference, self._rate = Latency(), Rate(10.0)
         self._noise = np.random.default_rng(self.values.seed)
         self._rehearse()
         self.session = self._new_session()
+        self._lanes = self._policy.lanes(self.values.requests_at_once)
+        self._in_flight, self._at_once = InFlight(len(self._lanes)), 1
+        self._requests = Requests(len(self._lanes), self._wake)
         self.senses = Senses(self, self.robot, self.clocks, self.values.picture_frozen)
         self._publisher = self.own(self.create_publisher(ActionChunk, "action_chunk", RELIABLE))
         self._state_publisher = self.own(self.create_publisher(String, "policy_state", LATCHED))
@@ -154,8 +167,16 @@ class PolicyNode(ManagedNode):
         if self.senses is not None:
             self.senses.close()
             self.senses = None
+            self._requests.close()
+            for lane in self._lanes[1:]:
+                lane.connection.close()
         self._policy = None
         self._weights.drop()
+
+    def _wake(self) -> None:
+        senses = self.senses
+        if senses is not None:
+            senses.wake()
 
     # --- the ROS thread ---
 
@@ -210,7 +231,10 @@ class PolicyNode(ManagedNode):
         senses = self.senses
         while not ending.is_set():
             senses.wait(0.05)
-            if ending.is_set() or not self._wanted():
+            self._take_answers()
+            self._at_once = self._in_flight.allowed(self._lasts())
+            lane = self._requests.free(self._at_once)
+            if ending.is_set() or lane is None or not self._wanted():
                 continue
             kept = self.session.keep_end(self._prompt, self.clocks.steady(), self.clocks.ros())
             if kept is not None:
@@ -220,7 +244,8 @@ class PolicyNode(ManagedNode):
             if view.missing:
                 self._withhold("; ".join(view.missing))
                 continue
-            self._try_to_plan(view, ending)
+            self._attempt(partial(self._ask, view, lane, ending), ending)
+            self._take_answers()
 
     def _wanted(self) -> bool:
         """Whether it is time to plan; notes why not."""
@@ -255,11 +280,9 @@ class PolicyNode(ManagedNode):
             self._told_state = reason
             self._state_publisher.publish(String(data=reason))
 
-    def _try_to_plan(self, view: View, ending: threading.Event) -> None:
+    def _attempt(self, work: Callable[[], None], ending: threading.Event) -> None:
         try:
-            self._plan(view, ending)
-            self._reason, self._failure = "", None
-            self._tell("")
+            work()
         except BaseException as error:  # noqa: BLE001 - one failed inference must not end the thread, nor a panic of Rust
             if ending.is_set():
                 return
@@ -268,26 +291,45 @@ class PolicyNode(ManagedNode):
             log_failure(self.get_logger(), self._failure)
             self._tell(self._failure.sentence)
             self.session.postpone(self.clocks.steady() + self._failure.retry - self._live("replan_period"))
-        finally:
-            self._asked = np.inf
 
-    def _plan(self, view: View, ending: threading.Event) -> None:
+    def _ask(self, view: View, lane: int, ending: threading.Event) -> None:
         withdrawn, began = self._words.withdrawn, self.clocks.steady()
         task = self.session.begin(self._prompt, began, view.stamp, self._live("replan_period"))
         if task.new_epoch:
             self._policy.new_episode()
         observation = Observation(view.stamp, view.pictures, view.state, task.prompt, self.senses.command())
-        self._asked = began
         told = self._told(task.prefix)
-        plan = self._weights.run(self._policy.infer, observation, prefix=told, seed=self._noise)
+        infer = self._policy.infer if lane == 0 else self._lanes[lane].infer
+        if len(self._lanes) == 1:
+            infer = partial(self._weights.run, infer)
+        request = Request(task, view.stamp, began, withdrawn, ending)
+        self._requests.ask(request, lane, partial(infer, observation, prefix=told, seed=self._noise))
+
+    def _take_answers(self) -> None:
+        for answered in self._requests.answered():
+            took = self.clocks.steady() - answered.request.began
+            if self._in_flight.note(took, answered.beside):
+                self.get_logger().warning(
+                    f"{self.contract.origin} answers later beside other requests ({took:.2f} s): at most "
+                    f"{self._in_flight.most} at once from now on"
+                )
+            if not answered.request.ending.is_set() and not answered.overtaken:
+                self._attempt(partial(self._use, answered), answered.request.ending)
+
+    def _use(self, answered: Answered) -> None:
+        """Publish the plan of an answer; its error is raised."""
+        request = answered.request
+        plan: Plan = answered.answer.result()
         if not np.all(np.isfinite(plan.values)):
             bad = [n for n, ok in zip(plan.names, np.all(np.isfinite(plan.values), axis=0), strict=True) if not ok]
             raise PolicyError(f"the plan for {', '.join(bad)} is not finite")
-        if withdrawn != self._words.withdrawn:
+        self._reason, self._failure = "", None
+        self._tell("")
+        if request.withdrawn != self._words.withdrawn:
             return  # the words that it was made for are not to be followed any more
-        chunk = self.session.chunk(task, view.stamp, plan.period, plan.names, plan.values, plan.frozen_rows)
-        if self._publish(chunk, plan.inference_seconds, ending):
-            self.session.latency.add(self.clocks.ros() - view.stamp)
+        chunk = self.session.chunk(request.task, request.stamp, plan.period, plan.names, plan.values, plan.frozen_rows)
+        if self._publish(chunk, plan.inference_seconds, request.ending):
+            self.session.latency.add(self.clocks.ros() - request.stamp)
             self._inference.add(plan.inference_seconds)
 
     def _told(self, rest: Prefix | None) -> PlanPrefix | None:
@@ -321,6 +363,7 @@ class PolicyNode(ManagedNode):
             "inference_ms_p99": self._inference.quantile(0.99) * 1e3,
             "observation_to_chunk_ms_p50": self.session.latency.quantile(0.5) * 1e3,
             "observation_to_chunk_ms_p95": self.session.latency.quantile(0.95) * 1e3,
+            "requests_at_once": self._at_once,
             "failures": self._failures,
             "withheld": self._withheld,
             **self.senses.values(self._cameras),
@@ -342,12 +385,16 @@ class PolicyNode(ManagedNode):
             return Health(WARN, f"planning, but {'; '.join(odd)}", values)
         return Health(OK, f"planning: {self._prompt}", values)
 
+    def _lasts(self) -> float:
+        return (self.contract.horizon - 1) * self.contract.period
+
     def _slowness(self, steady: float) -> str:
-        waited, latency = steady - self._asked, self.session.latency.quantile(0.5)
-        if waited > SLOW_ANSWER:
+        waited, latency = steady - self._requests.asked(), self.session.latency.quantile(0.5)
+        if waited > (SLOW_ANSWER if self._at_once == 1 else max(SLOW_ANSWER, 2.0 * latency)):
             return f"waiting for a plan of {self.contract.origin} for {waited:.1f} s"
-        lasts = (self.contract.horizon - 1) * self.contract.period
-        if standing_time(latency, lasts) <= 0.0:
+        lasts, at_once = self._lasts(), self._at_once
+        interval = latency if at_once == 1 else max(latency / at_once, self._live("replan_period"))
+        if standing_time(latency, lasts, interval) <= 0.0:
             return ""
         return (
             f"an answer takes {latency:.2f} s and a plan lasts {lasts:.2f} s: the robot will stop between plans; "

@@ -136,6 +136,10 @@ class Policy:
     def new_episode(self) -> None:
         """Somebody else was driving: nothing to do, the network has no memory."""
 
+    def lanes(self, most: int) -> list[Policy]:
+        """This policy alone: a network on this computer computes one plan after another, whatever `most` says."""
+        return [self]
+
     def noise_shape(self) -> tuple[int, int]:
         """Rows and columns of the noise `infer` takes."""
         return self.pipeline.horizon, self.pipeline.action_width

@@ -249,6 +249,7 @@ DIAGNOSTICS: dict[str, tuple[Value, ...]] = {
         Value("inference_ms_p99", "ms", "the same, 99th percentile"),
         Value("observation_to_chunk_ms_p50", "ms", "observation to publishing, median"),
         Value("observation_to_chunk_ms_p95", "ms", "the same, 95th percentile"),
+        Value("requests_at_once", "", "requests to a policy server that may be without an answer at the same time"),
         Value("failures", "", "inferences that failed"),
         Value("withheld", "", "how often planning paused for a new reason"),
         *SOURCES,

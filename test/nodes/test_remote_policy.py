@@ -12,6 +12,7 @@ from websockets.sync.server import serve
 from pi0_ros.nodes.executor import ExecutorNode
 from pi0_ros.nodes.policy import PolicyNode
 from pi0_ros.policy.backends.wire import pack, unpack
+from pi0_ros.ros.clock import seconds
 
 ENOUGH = 60.0
 WARN = b"\x01"
@@ -106,6 +107,50 @@ def test_a_connection_that_is_cut_costs_no_plan_and_no_stop(stage, graph):
             count = person.state.chunks_accepted
             graph.wait(lambda count=count: person.state.chunks_accepted > count + 1, "plans again", ENOUGH)
         assert node.health().values["failures"] == 0
+
+
+class Distant(Server):
+    """A server far away: an answer takes more than half of a plan, and then comes only when the next request is there."""
+
+    def __init__(self):
+        self.together, self.most, self.joined = 0, 0, threading.Condition()
+        super().__init__()
+
+    def _talk(self, connection):
+        self.clients.add(connection)
+        connection.send(pack({}))
+        for message in connection:
+            with self.joined:
+                self.requests += 1
+                self.together += 1
+                self.most = max(self.most, self.together)
+                self.joined.notify_all()
+                mine = self.requests
+                # The first plans take 0.5 s, as those of a server far away; later ones wait for another request.
+                self.joined.wait_for(lambda mine=mine: mine > 5 and self.requests > mine, 0.5 if mine <= 5 else 0.8)
+                self.together -= 1
+            stay = np.tile(unpack(message)["state"], (10, 1))
+            connection.send(pack({"actions": stay}))
+
+
+def test_a_server_far_away_is_asked_again_before_it_has_answered(stage, graph):
+    person, play = stage
+    server = Distant()
+    try:
+        node = play(server.port, idle_period=0.6, replan_period=0.3)
+        person.say("stay")
+        graph.wait(lambda: node.health().values["requests_at_once"] == 3, "several requests", ENOUGH)
+        graph.wait(lambda: server.most > 1, "two requests at once", ENOUGH)
+        count = len(person.chunks)
+        graph.wait(lambda: len(person.chunks) > count + 3, "plans", ENOUGH)
+        assert len(server.clients) > 1
+        stamps = [seconds(chunk.header.stamp) for chunk in person.chunks]
+        assert stamps == sorted(stamps)
+        assert [c.sequence for c in person.chunks] == sorted({c.sequence for c in person.chunks})
+        node.trigger_deactivate()
+        assert not node.active
+    finally:
+        server.stop()
 
 
 def test_a_late_answer_is_a_warning_and_the_next_plan_is_of_its_own_observation(stage, graph):

@@ -109,6 +109,23 @@ class RemotePolicy:
         """Somebody else was driving: a server with a memory starts anew with the next observation."""
         self._prompt = ""
 
+    def lanes(self, most: int) -> list[RemotePolicy]:
+        """This policy and up to `most` - 1 more of the same server, each with a connection of its own and for one thread.
+
+        One alone where the server remembers requests (a session, a reset): those have to come one after another.
+        Call it after `rehearse`. The others connect with their first plan.
+        """
+        if self._remote.session or self._remote.reset:
+            return [self]
+        twins = [
+            RemotePolicy(self.robot, self.adapter, self.connection.url, self.connection.settings, self._warn)
+            for _ in range(most - 1)
+        ]
+        for twin in twins:
+            twin.contract, twin._rows = self.contract, self._rows
+            twin._metadata, twin._warned = self._metadata, self._warned
+        return [self, *twins]
+
     def subtask(self, obs: Observation, task: str, max_tokens: int = 32) -> str:
         """Not in the protocol. Raises PolicyError."""
         raise PolicyError("an openpi server gives no subtasks; run the high level with a checkpoint of its own")

@@ -2,6 +2,7 @@ import dataclasses
 import http
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import msgpack
 import numpy as np
@@ -236,6 +237,66 @@ def test_padding_is_cut_off_only_where_the_adapter_says_how_wide_it_is(serving, 
     padded = np.concatenate([CHUNK, np.full((3, 18), 9.0, np.float32)], axis=1)
     policy = connect_policy(serving({"actions": padded}).url, robot, adapted(width=32))
     np.testing.assert_allclose(policy.infer(observation(robot)).values, CHUNK)
+    policy.connection.close()
+
+
+# Several requests at once.
+
+
+def test_requests_at_once_have_connections_of_their_own_and_each_plan_is_its_own_observations(robot):
+    arrived, released = threading.Semaphore(0), [threading.Event(), threading.Event(), threading.Event()]
+    connections = []
+
+    def talk(connection):
+        connections.append(connection)
+        connection.send(pack({}))
+        for message in connection:
+            which = round(float(unpack(message)["state"][0]))
+            arrived.release()
+            assert released[which].wait(60)
+            connection.send(pack({"actions": np.tile(unpack(message)["state"], (3, 1)).astype(np.float32)}))
+
+    with serve(talk, "127.0.0.1", 0, compression=None) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        url = f"ws://127.0.0.1:{server.socket.getsockname()[1]}"
+        policy = connect_policy(url, robot, "aloha_plain", ServerSettings(answer=60.0))
+        lanes = policy.lanes(3)
+        assert lanes[0] is policy and len(lanes) == 3
+
+        def seen(which):
+            full = observation(robot)
+            return dataclasses.replace(full, state={n: which + i / 100 for i, n in enumerate(robot.channel_names)})
+
+        with ThreadPoolExecutor(3) as pool:
+            plans = [pool.submit(lane.infer, seen(which)) for which, lane in enumerate(lanes)]
+            for _ in range(3):
+                assert arrived.acquire(timeout=60)
+            for which in (2, 0, 1):  # answered in another order than they were asked
+                released[which].set()
+                found = plans[which].result(60).values
+                np.testing.assert_allclose(found[0], which + np.arange(14) / 100, atol=1e-6)
+        assert len(connections) == 3
+        for lane in lanes:
+            lane.connection.close()
+        server.shutdown()
+
+
+def test_a_server_that_remembers_is_asked_one_request_after_another(serving, robot):
+    server = serving({"actions": CHUNK})
+    for remembers in ({"session": "session_id"}, {"reset": {"endpoint": "reset"}}):
+        assert len(open_policy(server.url, robot, adapted(**remembers)).lanes(3)) == 1
+
+
+def test_another_lane_refuses_what_the_first_would_refuse(serving, robot):
+    server = serving({"actions": CHUNK}, {"actions": np.zeros((7, 14), np.float32)})
+    policy = open_policy(server.url, robot, "aloha_plain")
+    policy.rehearse(observation(robot), lambda _: None)
+    other = policy.lanes(2)[1]
+    assert other.contract.horizon == 3
+    with pytest.raises(ServerError, match="7 rows, 3 before"):
+        other.infer(observation(robot))
+    other.connection.close()
     policy.connection.close()
 
 

@@ -68,6 +68,19 @@ class Stack:
         one.stop()
         return at
 
+    def end(self, name: str) -> int | None:
+        """SIGINT, as a supervisor does; the exit code. None if it has not ended in time."""
+        self._running[name].send(name, signal.SIGINT)
+        return self.wait_for_end(name)
+
+    def wait_for_end(self, name: str) -> int | None:
+        """The exit code of a program that is to end by itself, None if it does not in time."""
+        event = self._running[name].next_event(ANSWER)
+        if event is None:
+            return None
+        self._running.pop(name).stop()
+        return event.code
+
     def processes(self) -> dict[str, int]:
         """Process numbers of what runs, by name."""
         return {name: one.processes[name] for name, one in list(self._running.items()) if name in one.processes}
@@ -165,6 +178,13 @@ class Watcher(RosNode):
         """Wait for a condition. Raises BenchError with `what` where it does not come to hold in time."""
         if not self.happens(condition, timeout):
             raise BenchError(f"waited {timeout:g} s for {what}; {self.mode}: {self.reason}")
+
+    def wait_often(self, condition: Callable[[], object], what: str, timeout: float = START) -> None:
+        """As `wait`, for what the graph knows: no message tells that it has changed."""
+        end = time.monotonic() + timeout
+        while not self.happens(condition, 0.02):
+            if time.monotonic() > end:
+                raise BenchError(f"waited {timeout:g} s for {what}")
 
     def wait_for_plans(self, condition: Callable[[], object], what: str, timeout: float = START) -> None:
         """As `wait`, for what a stopped executor keeps from happening: where a machine too busy has stopped it, reset."""

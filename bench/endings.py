@@ -1,6 +1,10 @@
-"""How an executor ends: every signal in every state; the last command, the exit code, and how long it takes.
+"""How an executor ends: every cause in every state; the last command, the exit code, and how long it takes.
 
-`python -m bench endings [--quick]` (quick: two signals)
+`python -m bench endings [--quick] [CAUSE ...]` (quick: two signals)
+
+Causes: signals; `terminal`, the terminal it was started in goes away; `deactivate`, a request to deactivate and SIGINT right
+after it. States: `stopping` has had a SIGTERM and brakes, so that the cause is the second one; `loading` is before the node is
+there, `configuring` as soon as it is.
 
 A driver that echoes commands, a planner and a person's joystick live in this process; the executor is a process of its own.
 """
@@ -9,15 +13,20 @@ from __future__ import annotations
 
 import argparse
 import array
+import fcntl
 import json
+import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Sequence
 
 import rclpy
 from geometry_msgs.msg import TwistStamped
+from lifecycle_msgs.srv import ChangeState
 from nav_msgs.msg import Odometry
 from pi0_ros.msg import ActionChunk
 from sensor_msgs.msg import JointState
@@ -29,8 +38,10 @@ from pi0_ros.robot.spec import Kind
 from pi0_ros.robot.wire import to_wire
 from pi0_ros.ros.qos import RELIABLE, SENSOR
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL)
-STATES = ("hold", "autonomy", "teleop", "stopping", "configuring")
+CAUSES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "terminal", "deactivate", "SIGKILL")
+STATES = ("hold", "autonomy", "teleop", "stopping", "configuring", "loading")
+LOADING = 0.4  # [s] after the start, when Python or the libraries under the node are being loaded
+DEACTIVATE = 4
 SPEED, FAST_ENOUGH = 0.2, 0.15  # [m/s]
 ROWS, PERIOD = 20, 0.1
 
@@ -59,6 +70,14 @@ class Surroundings(Watcher):
     def speed(self) -> float:
         """The newest command for the base, forwards [m/s]."""
         return abs(self.values("base")[0])
+
+    def deactivate(self) -> None:
+        """Ask the executor to deactivate, and wait for no answer."""
+        client = self.create_client(ChangeState, "executor/change_state")
+        self.wait(client.service_is_ready, "the executor's lifecycle", 60.0)
+        request = ChangeState.Request()
+        request.transition.id = DEACTIVATE
+        client.call_async(request)
 
     def _measure(self) -> None:
         stamp, joints = self.get_clock().now().to_msg(), JointState()
@@ -115,14 +134,53 @@ def reach(around: Surroundings, state: str) -> None:
     raise BenchError(f"no {request}: {around.mode}, {around.reason}")
 
 
-def ending(around: Surroundings, number: signal.Signals, state: str) -> dict[str, float]:
-    """Start an executor, bring it into a state, send a signal: base speed at that moment and at last, exit code, time."""
+class Started:
+    """An executor in a terminal of its own."""
+
+    def __init__(self) -> None:
+        self._terminal, inside = pty.openpty()
+        self.process = subprocess.Popen(
+            executor_command(),
+            stdin=inside,
+            stdout=inside,
+            stderr=inside,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - one call of the kernel
+        )
+        os.close(inside)
+
+    def hang_up(self) -> None:
+        """The terminal goes away."""
+        if self._terminal >= 0:
+            os.close(self._terminal)
+            self._terminal = -1
+
+
+def happen(around: Surroundings, started: Started, cause: str, state: str) -> None:
+    """Let it come to an end."""
+    if cause == "terminal":
+        started.hang_up()
+        return
+    if cause == "deactivate":
+        if state not in ("loading", "configuring"):
+            around.deactivate()
+        cause = "SIGINT"
+    started.process.send_signal(signal.Signals[cause])
+
+
+def ending(around: Surroundings, cause: str, state: str) -> dict[str, float]:
+    """Start an executor, bring it into a state, end it: base speed at that moment and at last, exit code, time."""
     around.commands.clear()
     around.state = None
-    process = subprocess.Popen(executor_command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    if state == "configuring":  # one that was killed counts until the network forgets it
+        around.wait_often(lambda: "executor" not in around.get_node_names(), "the executor before to be forgotten")
+    started = Started()
+    process = started.process
     try:
-        if state == "configuring":
-            time.sleep(0.4)
+        if state == "loading":
+            time.sleep(LOADING)
+        elif state == "configuring":
+            around.wait_often(lambda: "executor" in around.get_node_names(), "the node")
         else:
             reach(around, state)
         if state == "stopping":
@@ -130,42 +188,51 @@ def ending(around: Surroundings, number: signal.Signals, state: str) -> dict[str
             before = around.speed
             around.happens(lambda: around.speed < before - 0.02, 2.0)
         before, at = around.speed, time.monotonic()
-        process.send_signal(number)
+        happen(around, started, cause, state)
         code = process.wait(60.0)
         took = time.monotonic() - at
     finally:
         process.kill()
+        started.hang_up()
     around.happens(lambda: False, 1.0)  # what is under way arrives
     return {"speed before": before, "last speed": around.speed, "exit code": code, "seconds": took}
+
+
+def good(found: dict[str, float], cause: str, state: str) -> bool:
+    """Whether it ended as it should: at rest and with 0. Who is killed has no choice."""
+    if cause == "SIGKILL":
+        return True
+    codes = [0.0]
+    if state == "loading":  # before the program's first line Python answers by itself, with the signal's code or with 1
+        codes += [1.0, *(-float(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT))]
+    return found["last speed"] == 0.0 and found["exit code"] in codes
 
 
 def main(argv: Sequence[str]) -> int:
     """0 where every ending with a choice left the base at rest."""
     parser = argparse.ArgumentParser(prog="bench endings", description=__doc__)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("causes", nargs="*", choices=CAUSES, help="all where none is named")
     args = parser.parse_args(argv)
     prepare()
     around, failed = Surroundings(load_robot("mobile_bimanual")), False
     try:
-        for number in SIGNALS[1:3] if args.quick else SIGNALS:
+        for cause in args.causes or (CAUSES[1:3] if args.quick else CAUSES):
             for state in STATES:
-                found = ending(around, number, state)
+                found = ending(around, cause, state)
                 for metric, value in found.items():
                     unit = {"seconds": "s", "exit code": "1"}.get(metric, "m/s")
-                    line = {
-                        "bench": "endings",
-                        "metric": f"{number.name} {state} {metric}",
-                        "value": round(value, 3),
-                        "unit": unit,
-                    }
-                    print(json.dumps(line), flush=True)
-                # Before the program's first line Python answers by itself, with the signal's code or with 1.
-                good = (0, 1, -number) if state == "configuring" else (0,)
-                choice = number is not signal.SIGKILL
-                failed = failed or (choice and (found["last speed"] > 0.0 or found["exit code"] not in good))
+                    tell(f"{cause} {state} {metric}", value, unit)
+                failed = failed or not good(found, cause, state)
     except BenchError as error:
         print(f"endings: {error}", file=sys.stderr)
         failed = True
     around.close()
     rclpy.try_shutdown()
     return int(failed)
+
+
+def tell(metric: str, value: float, unit: str) -> None:
+    """Print one JSON object."""
+    line = {"bench": "endings", "metric": metric, "value": round(value, 3), "unit": unit}
+    print(json.dumps(line), flush=True)

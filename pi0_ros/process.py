@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import sys
 
 PR_SET_PDEATHSIG = 1
+PARENT = os.getppid()
+"""Number of the process that started this one, as it was when this module was loaded: later it may have ended."""
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded here: after a fork there is no time for it
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 from collections.abc import Mapping
@@ -59,5 +60,7 @@ class FrameSlots:
         return found
 
     def close(self) -> None:
-        """Let go of the descriptor; the memory goes with the last user."""
+        """Let go of both descriptors, ours and that of the mapping; the memory goes with the last user."""
         os.close(self.fd)
+        with contextlib.suppress(BufferError):  # somebody still looks at a picture: it goes with that view
+            self._memory.close()

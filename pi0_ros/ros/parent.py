@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable
 
+from pi0_ros.process import PARENT
 from pi0_ros.ros.guarded_thread import GuardedThread
 
 POLL = 0.2
@@ -20,13 +21,13 @@ OUTLIVE = "PI0_OUTLIVE_PARENT"
 INIT = 1
 
 
-def watch_parent(gone: Callable[[str], None], environment: dict[str, str] | None = None) -> bool:
-    """Call `gone` with a sentence, from a thread of its own, once this process's parent has ended.
+def watch_parent(gone: Callable[[str], None], environment: dict[str, str] | None = None, parent: int = PARENT) -> bool:
+    """Call `gone` with a sentence, from a thread of its own, once the process `parent` is no longer this one's parent.
 
+    It is the one that the process had before it loaded its libraries: it may have ended meanwhile.
     False where there is nothing to watch: the parent is init (systemd, a container), or `OUTLIVE` is set.
     """
     given = os.environ if environment is None else environment
-    parent = os.getppid()
     if parent == INIT or given.get(OUTLIVE) == "1":
         return False
 

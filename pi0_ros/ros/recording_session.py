@@ -94,7 +94,8 @@ class RecordingSession:
         self._close(label or {})
         self._forget()
         if not frames and not self._kept:
-            raise DataError(f"no frame was taken: {self.why or 'too short'}")
+            starting = "the process that writes is still being started" if self.client is None else "too short"
+            raise DataError(f"no frame was taken: {self.why or starting}")
         if self._kept > 1 or not frames:
             return f"{self._kept} episodes kept, {missing} frames could not be taken"
         return f"episode {episode}: {frames} frames kept, {missing} could not be taken"

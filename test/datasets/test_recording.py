@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,7 @@ from pi0_ros.data.frame_clock import FrameClock
 from pi0_ros.data.frame_selection import FrameSelection, Keep, RecordMode
 from pi0_ros.data.journal import read_journal
 from pi0_ros.data.recording_client import RecordingClient
-from pi0_ros.data.recording_process import RUNNING, RecordingSettings, lock_dataset
+from pi0_ros.data.recording_process import RecordingSettings, lock_dataset
 
 EYE = "observation.images.eye"
 FEATURES = with_standard(
@@ -121,9 +120,7 @@ def test_where_the_recorder_is_killed_the_running_episode_is_saved(tmp_path):
     )
     words = [sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path / "set")]
     assert subprocess.run(words, check=False).returncode == -signal.SIGKILL
-    deadline = time.monotonic() + 40.0
-    while time.monotonic() < deadline and list((tmp_path / "set" / RUNNING).glob("*/")):
-        time.sleep(0.05)
+    lock_dataset(tmp_path / "set", 40.0).close()  # as soon as the process that writes has saved it
     assert numbers(tmp_path / "set", 0) == list(range(9))
 
 
@@ -197,6 +194,27 @@ def test_two_recorders_do_not_write_into_one_dataset(recording, tmp_path):
     recording()
     with pytest.raises(DataError, match="another recorder writes into it"):
         lock_dataset(tmp_path / "set", 0.1)
+
+
+def held_open():
+    """Sockets and shared frames of this process."""
+    links = [os.readlink(f) for f in Path("/proc/self/fd").iterdir() if f.is_symlink() and f.exists()]
+    return sorted(link for link in links if link.startswith(("socket:", "/memfd:pi0_frames")))
+
+
+def test_a_recorder_that_does_not_wait_for_the_end_keeps_nothing_of_it_open(recording, tmp_path):
+    before = held_open()
+    one = recording()
+    assert len(held_open()) > len(before)
+    one.send(range(5))
+    os.kill(one.client.pid, signal.SIGSTOP)
+    assert not one.client.close(0.0)
+    os.kill(one.client.pid, signal.SIGCONT)
+    listening = next(t for t in threading.enumerate() if t.name == "recording")
+    listening.join(40.0)
+    assert not listening.is_alive() and not one.client.alive
+    assert held_open() == before
+    assert numbers(tmp_path / "set", 0) == list(range(5))
 
 
 def test_a_dataset_that_goes_on_tells_how_many_episodes_it_has(recording):

@@ -19,7 +19,7 @@ def test_waits_for_ever(tmp_path):
     rclpy.init()
     node, other = Node("waiting"), subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     try:
-        open("ready", "w").write(str(other.pid))
+        print("\\nstarted", other.pid, flush=True)
         threading.Event().wait()
     finally:
         other.kill()
@@ -31,14 +31,13 @@ def test_a_run_that_holds_nodes_ends_on_sigterm_and_ends_what_it_started(tmp_pat
     (tmp_path / "test_holds.py").write_text(HOLDS_NODES)
     here = Path(__file__).parent
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in (str(here), os.environ.get("PYTHONPATH")) if p)}
-    words = ["-m", "pytest", "-q", "-p", "conftest", "-p", "no:cacheprovider", "test_holds.py"]
+    words = ["-m", "pytest", "-q", "-p", "conftest", "-p", "no:cacheprovider", "-s", "test_holds.py"]
     run = subprocess.Popen([sys.executable, *words], cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True)
-    ready = tmp_path / "ready"
-    while not (ready.exists() and ready.read_text()):
-        assert run.poll() is None, run.stdout.read()
+    started = next((line for line in run.stdout if line.startswith("started ")), None)
+    assert started is not None, run.wait(60.0)
     run.send_signal(signal.SIGTERM)
     said, _ = run.communicate(timeout=60.0)
     assert run.returncode == pytest.ExitCode.INTERRUPTED, said
     assert "KeyboardInterrupt" in said
     with pytest.raises(ProcessLookupError):
-        os.kill(int(ready.read_text()), 0)
+        os.kill(int(started.split()[1]), 0)

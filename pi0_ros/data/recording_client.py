@@ -42,7 +42,6 @@ class RecordingClient:
             self._process = subprocess.Popen(words, pass_fds=(theirs.fileno(), self._slots.fd), start_new_session=True)
         self._connection = Connection(ours.detach())
         self._lock = threading.Lock()
-        self._left, self._open_ends = False, True
         self.report, self.problem, self.ended = Report(), "", ""
         self.saved: list[Saved] = []
         self._open()
@@ -124,7 +123,7 @@ class RecordingClient:
             try:
                 told = self._connection.recv()
             except (EOFError, OSError):
-                self._ended()
+                self._changed()
                 return
             if isinstance(told, Freed):
                 with self._lock:
@@ -147,30 +146,17 @@ class RecordingClient:
         try:
             self._process.wait(patience)
         except subprocess.TimeoutExpired:
-            with self._lock:
-                self._left = True
-            if self._thread.is_alive():
-                return False
-            self._process.wait()  # it has ended just now
-        self._thread.join(1.0)
+            threading.Thread(target=self._let_go, name="recording's end", daemon=True).start()
+            return False
         self._let_go()
         return True
 
-    def _ended(self) -> None:
-        """The process has closed its end. Where nobody waits for that any more, its memory is let go of here."""
-        self._changed()
-        with self._lock:
-            left = self._left
-        if left:
-            self._process.wait()
-            self._let_go()
-
     def _let_go(self) -> None:
-        with self._lock:
-            was, self._open_ends = self._open_ends, False
-        if was:
-            self._connection.close()
-            self._slots.close()
+        """Close what was shared with the process, once that has ended."""
+        self._process.wait()
+        self._thread.join(1.0)
+        self._connection.close()
+        self._slots.close()
 
     def _socket_end(self) -> None:
         """Say that nothing more comes, and still hear what is told."""

@@ -209,10 +209,10 @@ def test_a_recorder_that_does_not_wait_for_the_end_keeps_nothing_of_it_open(reco
     one.send(range(5))
     os.kill(one.client.pid, signal.SIGSTOP)
     assert not one.client.close(0.0)
+    ending = next(t for t in threading.enumerate() if t.name == "recording's end")
     os.kill(one.client.pid, signal.SIGCONT)
-    listening = next(t for t in threading.enumerate() if t.name == "recording")
-    listening.join(40.0)
-    assert not listening.is_alive() and not one.client.alive
+    ending.join(40.0)
+    assert not ending.is_alive() and not one.client.alive
     assert held_open() == before
     assert numbers(tmp_path / "set", 0) == list(range(5))
 

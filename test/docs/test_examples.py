@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -45,13 +44,9 @@ def start(tmp_path):
         program.wait(60)
 
 
-def wait_for(condition, what):
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        if condition():
-            return
-        time.sleep(0.2)
-    raise AssertionError(f"{what} within {PATIENCE:g} s")
+def wait_for(client, condition, what):
+    """Handle what comes until the condition holds."""
+    assert client._until(condition, PATIENCE), f"no {what} within {PATIENCE:g} s"
 
 
 def test_a_plan_and_a_person_move_the_example_robot_as_the_tutorial_says(start, tmp_path):
@@ -69,12 +64,12 @@ def test_a_plan_and_a_person_move_the_example_robot_as_the_tutorial_says(start, 
             except GraphError:
                 return False
 
-        wait_for(lambda: granted("autonomy"), "autonomy is granted")
+        wait_for(client, lambda: granted("autonomy"), "autonomy is granted")
         joints = watched(client)
-        wait_for(lambda: way(joints(granted, "autonomy"), "wrist") > 0.2, "the planner moves the wrist")
+        wait_for(client, lambda: way(joints(granted, "autonomy"), "wrist") > 0.2, "the planner moves the wrist")
         start(ARM / "leader.py")
-        wait_for(lambda: granted("teleop"), "teleop is granted")
-        wait_for(lambda: way(joints(granted, "teleop"), "shoulder") > 0.1, "the leader moves the shoulder")
+        wait_for(client, lambda: granted("teleop"), "teleop is granted")
+        wait_for(client, lambda: way(joints(granted, "teleop"), "shoulder") > 0.1, "the leader moves the shoulder")
 
 
 def way(heard, joint):

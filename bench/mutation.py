@@ -36,6 +36,7 @@ HERE = Path(__file__).resolve().parent
 OTHER_FOLDERS = {"data": ("datasets",)}
 SLOWEST = 20.0  # [s of work] the tests of one slip together; what they do not notice in that time has survived
 UNCHANGED = "unchanged"
+TOGETHER = 12  # test files that are recorded by one process
 
 
 # ---------------------------------------------------------------- which tests
@@ -74,18 +75,31 @@ def recorded(files: Sequence[Path], copy: Path, cache: Path, changed_too: bool) 
     known = json.loads(cache.read_text()) if cache.is_file() else {}
     wanted = {str(f.relative_to(copy)): digest(f, *helpers(f)) for f in files}
     stale = [n for n, mark in wanted.items() if n not in known or (changed_too and known[n]["digest"] != mark)]
-    for name in stale:  # each in a process of its own, so that an interrupted recording goes on where it was
+    for names in (stale[k : k + TOGETHER] for k in range(0, len(stale), TOGETHER)):  # an interrupted recording goes on
         report = copy / "tested.json"
         report.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "bench._mutation_tests", "-p", "no:cacheprovider", name]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "bench._mutation_tests",
+            "-p",
+            "no:cacheprovider",
+            *names,
+        ]
         environment = environment_of(copy) | {"PI0_ROS_TESTED": str(report)}
         done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
         if not report.is_file():
-            say(f"{name}: {done.stdout[-300:]}")
+            say(f"{' '.join(names)}: {done.stdout[-300:]}")
             continue
         tests = json.loads(report.read_text())
-        known[name] = {"digest": wanted[name], "tests": {t: v for t, v in tests.items() if v["ok"] and "work" in v}}
-        say(f"recorded {name}: {len(known[name]['tests'])} of {len(tests)} tests")
+        for name in names:
+            here = {t: v for t, v in tests.items() if t.split("::")[0] == name}
+            good = {t: v for t, v in here.items() if v["ok"] and "work" in v}
+            known[name] = {"digest": wanted[name], "tests": good}
+            say(f"recorded {name}: {len(good)} of {len(here)} tests")
         cache.write_text(json.dumps(known))
     found: dict[str, dict] = {}
     for name, mark in wanted.items():

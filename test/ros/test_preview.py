@@ -90,6 +90,30 @@ def test_the_paths_are_those_of_the_arms_ends_and_of_the_base(robot, plan):
     assert len(drawn) == 8 and np.ptp(drawn, axis=0).max() > 0.01
 
 
+ARM = """
+arm:
+  kind: position
+  channels: [j1, j2, slide]
+  command: {topic: arm/commands, type: float64_multi_array}
+  limits: {source: urdf, acceleration: 10.0}
+"""
+
+
+def test_an_arm_whose_joints_are_rolled_pitched_and_yawed_is_drawn_where_it_goes(small_robot, tmp_path):
+    small_robot(ARM)
+    file = tmp_path / "small.urdf"
+    text = file.read_text().replace("<axis", '<origin xyz="0.1 -0.2 0.3" rpy="0.4 -0.5 0.9"/><axis')
+    for joint, parent in (("j2", "j1_link"), ("slide", "j2_link")):  # one behind the other
+        head, tail = text.split(f'<joint name="{joint}"')
+        text = f'{head}<joint name="{joint}"' + tail.replace('<parent link="base"/>', f'<parent link="{parent}"/>', 1)
+    file.write_text(text)
+    robot = load_robot(tmp_path / "small.yaml")
+    rows = np.array([[0.0, 0.0, 0.0], [0.5, -0.3, 0.1], [-0.7, 0.9, 0.35]])
+    (line,) = Preview(robot).markers(Chunk(5.0, 0.1, robot.channel_names, rows, 1, 1), 5.0).markers[1:]
+    wanted = [place_of(read_urdf(file), "slide", dict(zip(robot.channel_names, row, strict=True))) for row in rows]
+    np.testing.assert_allclose([(p.x, p.y, p.z) for p in line.points], wanted, atol=1e-9)
+
+
 def test_without_a_plan_what_was_drawn_is_taken_away(robot):
     (clear,) = Preview(robot).markers(None, 1.0).markers
     assert clear.action == Marker.DELETEALL

@@ -56,6 +56,8 @@ ARGUMENTS = (
     Argument("device", "", "where the network runs: cpu, cuda, cuda:1; empty: as params_file says, else cpu"),
     Argument("params_file", "", "ROS parameter file (YAML) for any node, by its name or for all under /**"),
     Argument("sim", "false", "simulate the robot; otherwise its drivers must be running", BOOLEANS),
+    Argument("scene", "touch_all", "what stands before the simulated robot", ("reach", "touch_all")),
+    Argument("world", "", "how the simulated world differs from the usual one: a YAML file, or a name under config/worlds"),
     Argument("task", "", "what to do, in words; empty: wait for one on the topic task"),
     Argument("policy", "local", "local: plan on this computer; none: somebody else publishes action_chunk", ("local", "none")),
     Argument("high_level", "true", "let the network choose subtasks; otherwise the task itself is the prompt", BOOLEANS),
@@ -164,7 +166,7 @@ def nodes(given: Mapping[str, str]) -> tuple[Node, ...]:
         planning["picture_frozen"] = 0.0  # rendered pictures have no noise: nothing moves in them, nothing changes
     thinking = has_high_level(values, chosen.get("checkpoint", ""))
     listed: list[tuple[bool, str, dict[str, bool | int | float | str]]] = [
-        (simulated, "sim_robot", {**robot, "seed": seed, **switches}),
+        (simulated, "sim_robot", {**robot, **simulation(values), "seed": seed, **switches}),
         (True, "executor", {**robot, **managed}),
         # One process for the two that share the weights.
         (local and thinking, "brain", {**planning, "prompt": "subtask", **managed}),
@@ -184,6 +186,12 @@ def nodes(given: Mapping[str, str]) -> tuple[Node, ...]:
         for wanted, executable, parameters in listed
         if wanted
     )
+
+
+def simulation(values: Mapping[str, str]) -> dict[str, str]:
+    """Parameters of the simulated robot; those that nobody gave are its own."""
+    wanted = {name: values[name] for name in ("scene", "world")}
+    return {name: value for name, value in wanted.items() if value not in ("", "touch_all")}
 
 
 def recording(

@@ -32,6 +32,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--rtc", default="identity", choices=("none", "identity", "vjp", "prefix"), help="real-time chunking"
     )
     parser.add_argument("--robot", default="mobile_bimanual", help="robot YAML or name")
+    parser.add_argument("--world", default="", help="YAML file or name under config/worlds: cameras moved, another light")
     parser.add_argument("--high-level", type=number(0.01, 3600), help="seconds between subtask questions (default: 1 for touch_all)")
     parser.add_argument("--oracle", action="store_true", help="subtasks come from the scene, not from the network")
     parser.add_argument("--blind", action="store_true", help="black out every camera")
@@ -78,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _harness(args: argparse.Namespace, robot):  # type: ignore[no-untyped-def]
     from pi0_ros.control import ExecutorSettings
+    from pi0_ros.sim.changes import load_world
     from pi0_ros.sim.harness import Harness, Trial
     from pi0_ros.sim.latency import Latency
     from pi0_ros.sim.planners import OperatorPlanner, PolicyPlanner
@@ -91,6 +93,7 @@ def _harness(args: argparse.Namespace, robot):  # type: ignore[no-untyped-def]
         oracle=args.oracle,
         blind=args.blind,
         instruction=args.instruction,
+        world=load_world(args.world),
     )
     if args.checkpoint == "operator":
         return Harness(robot, OperatorPlanner, trial)
@@ -120,6 +123,7 @@ def _result(args: argparse.Namespace, rows: list[dict[str, object]]) -> dict[str
     good = sum(bool(r["success"]) for r in rows)
     return {
         "task": args.task,
+        "world": args.world,
         "episodes": len(rows),
         "successes": good,
         "interval": list(wilson(good, len(rows))),

@@ -34,6 +34,8 @@ from pi0_ros.ros.qos import RELIABLE, SENSOR
 from pi0_ros.ros.rotations import orientation_of_yaw
 from pi0_ros.ros.run import never_wait_for_readers, run
 from pi0_ros.ros.subscribe import PICTURE_TYPES
+from pi0_ros.sim.changes import load_world
+from pi0_ros.sim.errors import SimError
 from pi0_ros.sim.render import Renderer
 from pi0_ros.sim.robot import SimRobot
 from pi0_ros.sim.tasks import make_task
@@ -52,6 +54,7 @@ class SimRobotNode(Node):
     table = (
         Parameter("robot", "mobile_bimanual", "robot YAML: a file, or a name under config/robots", required=True),
         Parameter("scene", "touch_all", "what stands before the robot", choices=("reach", "touch_all")),
+        Parameter("world", "", "how it differs from the usual one: a YAML file, or a name under config/worlds"),
         Parameter("seed", 0, "seed of the first scene; every reset takes the next", low=0, high=2**31 - 1),
         Parameter("viewer", False, "open a window that shows the simulation; needs a display"),
         Parameter("camera_rate", 30.0, "pictures a second of every camera [Hz]", low=0.1, high=100.0),
@@ -70,7 +73,10 @@ class SimRobotNode(Node):
         except RobotError as error:
             raise ParameterError(f"parameter robot: {error}") from None
         self._lock = threading.Lock()
-        self._sim = SimRobot(self.robot, seed=values.seed)
+        try:
+            self._sim = SimRobot(self.robot, seed=values.seed, change=load_world(values.world))
+        except SimError as error:
+            raise ParameterError(f"sim_robot: {error}") from None
         self._task = make_task(values.scene)
         self._seed = values.seed
         self._instruction = self._task.reset(self._sim, self._seed)

@@ -18,6 +18,7 @@ from pi0_ros.control.planning import Prefix, Situation, Timetable
 from pi0_ros.control.planning_session import PlanningSession
 from pi0_ros.policy import Observation, Plan, PlanPrefix
 from pi0_ros.robot import Robot
+from pi0_ros.sim.changes import WorldChange
 from pi0_ros.sim.latency import Latency
 from pi0_ros.sim.robot import SimRobot
 from pi0_ros.sim.tasks import Task
@@ -48,7 +49,8 @@ class Trial:
 
     rtc: "none", "identity", "vjp" or "prefix": how the policy is told of the running plan. high_level: seconds between
     subtask questions; 0 gives the instruction to the policy as it is. oracle: subtasks come from the scene instead of
-    the network. blind: every picture is black. instruction: said instead of the task's own.
+    the network. blind: every picture is black. instruction: said instead of the task's own. world: how it differs from the
+    usual one.
     """
 
     latency: Latency = field(default_factory=Latency)
@@ -59,6 +61,7 @@ class Trial:
     oracle: bool = False
     blind: bool = False
     instruction: str = ""
+    world: WorldChange = field(default_factory=WorldChange)
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,8 @@ class Harness:
 
     def __init__(self, robot: Robot, make_planner: Callable[[SimRobot], Planner], trial: Trial | None = None) -> None:
         """`make_planner` gets the simulation, which a checkpoint has no use for and a scripted planner reads."""
-        self.robot, self.sim, self.trial = robot, SimRobot(robot), trial or Trial()
+        self.robot, self.trial = robot, trial or Trial()
+        self.sim = SimRobot(robot, change=self.trial.world)
         self.planner = make_planner(self.sim)
 
     def run(self, task: Task, seed: int, blackbox: BlackBox | None = None) -> Episode:

@@ -9,6 +9,7 @@ import mujoco
 import numpy as np
 
 from pi0_ros.robot import Kind, Robot
+from pi0_ros.sim.changes import WorldChange, apply
 from pi0_ros.sim.errors import SimError
 from pi0_ros.sim.render import Renderer
 from pi0_ros.sim.scene import HOME, Scene, sample_scene
@@ -44,11 +45,15 @@ class SimRobot:
     `lit` holds the colours whose lamp is on. Not safe to use from two threads at once.
     """
 
-    def __init__(self, robot: Robot, seed: int = 0) -> None:
-        """Build the world of a robot and reset it. Raises SimError when its URDF lacks something."""
+    def __init__(self, robot: Robot, seed: int = 0, change: WorldChange | None = None) -> None:
+        """Build the world of a robot, changed where that is asked for, and reset it.
+
+        Raises SimError when its URDF lacks something.
+        """
         self.robot = robot
         self.world = build_world(robot)
         self.model = self.world.model
+        apply(self.model, change or WorldChange())
         self.data = mujoco.MjData(self.model)
         self._renderer: Renderer | None = None
         self._grippers = {g.channels[0].name: g.gripper for g in robot.groups if g.gripper is not None}
@@ -131,7 +136,7 @@ class SimRobot:
             self._due -= TICK
             self._drive_base()
             mujoco.mj_step(self.model, self.data, round(TICK / TIMESTEP))
-            self._feel()
+            self.feel()
 
     def joint_state(self) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
         """Names, positions and velocities of all joints of the robot, in rad, m and per second."""
@@ -191,7 +196,7 @@ class SimRobot:
         vx, vy = _rotate(self._velocity[0], self._velocity[1], yaw)
         self.data.ctrl[self._base_servos] = (vx, vy, self._velocity[2])
 
-    def _feel(self) -> None:
+    def feel(self) -> None:
         """Note every gripper that meets a block, and light that block's lamp."""
         pairs = self.data.contact.geom
         met = self._meeting[pairs[:, 0], pairs[:, 1]]

@@ -1,0 +1,115 @@
+"""A world that is not the one trained in: cameras that stand and look otherwise, another light."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import mujoco
+import numpy as np
+import yaml
+
+from pi0_ros.robot.resources import share
+from pi0_ros.sim.errors import SimError
+
+FARTHEST, BRIGHTEST = 2.0, 3.0  # m or rad; times the usual light
+
+
+@dataclass(frozen=True)
+class CameraShift:
+    """How a camera stands otherwise: metres along its own axes (as it looked before), radians. tilt: downwards; turn: to
+    the left; roll: clockwise."""
+
+    forward: float = 0.0
+    left: float = 0.0
+    up: float = 0.0
+    tilt: float = 0.0
+    turn: float = 0.0
+    roll: float = 0.0
+
+
+@dataclass(frozen=True)
+class WorldChange:
+    """cameras: by the robot's names of them. light: share of the usual one."""
+
+    cameras: Mapping[str, CameraShift] = field(default_factory=dict)
+    light: float = 1.0
+
+
+def load_world(name: str) -> WorldChange:
+    """The change that a YAML file, or a name under config/worlds, describes; "" is the usual world.
+
+    Raises: SimError naming file and key.
+    """
+    if not name:
+        return WorldChange()
+    file = Path(name) if Path(name).is_file() else share("config", "worlds", f"{name}.yaml")
+    if not file.is_file():
+        known = ", ".join(sorted(f.stem for f in file.parent.glob("*.yaml"))) if file.parent.is_dir() else ""
+        raise SimError(f"there is no world {name!r}: give a YAML file, or one of {known or 'config/worlds'}")
+    try:
+        given = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as problem:
+        raise SimError(f"{file}: is not YAML: {' '.join(str(problem).split())}") from problem
+    return _change(given, str(file))
+
+
+def _change(given: Any, where: str) -> WorldChange:
+    known = _mapping(given, where, ("cameras", "light"))
+    cameras = known.get("cameras", {})
+    axes = tuple(f.name for f in fields(CameraShift))
+    shifts = {}
+    for camera, shift in _mapping(cameras, f"{where}: cameras", None).items():
+        place = f"{where}: cameras: {camera}"
+        values = _mapping(shift, place, axes).items()
+        shifts[camera] = CameraShift(**{a: _number(v, f"{place}: {a}", -FARTHEST, FARTHEST) for a, v in values})
+    return WorldChange(shifts, _number(known.get("light", 1.0), f"{where}: light", 0.0, BRIGHTEST))
+
+
+def _mapping(value: Any, where: str, keys: tuple[str, ...] | None) -> dict[str, Any]:
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise SimError(f"{where}: has to be a mapping{' of ' + ', '.join(keys) if keys else ''}")
+    unknown = [key for key in value if keys is not None and key not in keys]
+    if unknown:
+        raise SimError(f"{where}: unknown key {unknown[0]!r}; there are {', '.join(keys or ())}")
+    return value
+
+
+def _number(value: Any, where: str, least: float, most: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise SimError(f"{where}: {value!r} has to be a number from {least:g} to {most:g}")
+    return float(value)
+
+
+def apply(model: mujoco.MjModel, change: WorldChange) -> None:
+    """Change a compiled model in place, once. Raises SimError for a camera that it lacks."""
+    for name, shift in change.cameras.items():
+        number = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, name)
+        if number < 0:
+            have = ", ".join(model.camera(i).name for i in range(model.ncam))
+            raise SimError(f"the changed world moves camera {name!r}, which this robot lacks; it has {have}")
+        _shift(model, number, shift)
+    model.light_diffuse[:] *= change.light
+    model.vis.headlight.ambient[:] *= change.light
+    model.vis.headlight.diffuse[:] *= change.light
+
+
+def _shift(model: mujoco.MjModel, number: int, shift: CameraShift) -> None:
+    """MuJoCo's camera looks along -z with x to the right and y up."""
+    before = np.zeros(9)
+    mujoco.mju_quat2Mat(before, model.cam_quat[number])
+    axes = before.reshape(3, 3)
+    model.cam_pos[number] += axes @ (-shift.left, shift.up, -shift.forward)
+    turned = axes @ _about(1, shift.turn) @ _about(0, -shift.tilt) @ _about(2, -shift.roll)
+    mujoco.mju_mat2Quat(model.cam_quat[number], turned.ravel())
+
+
+def _about(axis: int, angle: float) -> np.ndarray:
+    """Rotation matrix about one of the axes."""
+    c, s, (i, j) = math.cos(angle), math.sin(angle), ((axis + 1) % 3, (axis + 2) % 3)
+    matrix = np.eye(3)
+    matrix[i, i], matrix[i, j], matrix[j, i], matrix[j, j] = c, -s, s, c
+    return matrix

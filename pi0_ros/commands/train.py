@@ -77,7 +77,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _add_data(data: argparse._ArgumentGroup) -> None:
-    data.add_argument("--dataset", type=Path, action="append", default=[], help="LeRobot dataset; repeat for a mixture")
+    data.add_argument(
+        "--dataset", type=Path, action="append", default=[], help="LeRobot dataset; repeat for several of one robot"
+    )
+    data.add_argument(
+        "--mixture",
+        type=Path,
+        help="YAML of sources in place of --dataset: several robots, weights, which frames, text (docs: mixtures)",
+    )
+    data.add_argument(
+        "--stage", type=whole(0, 2), default=0, help="use those sources of --mixture that are of this stage; 0: all"
+    )
     data.add_argument(
         "--skip-bad",
         action="store_true",
@@ -181,12 +191,15 @@ def run_command(args: argparse.Namespace) -> int:
 
     if args.plan:
         return _print_plan(args)
-    if not (args.dataset or args.frames or args.sim_episodes):
-        raise TrainError("nothing to train on; give --dataset FOLDER, --frames FOLDER or --sim-episodes N")
+    if not (args.dataset or args.frames or args.sim_episodes or args.mixture):
+        raise TrainError(
+            "nothing to train on; give --dataset FOLDER, --mixture FILE, --frames FOLDER or --sim-episodes N"
+        )
+    args.sources = _sources(args)
     args.init = str(checkpoint_folder(args.init)) if args.init else ""
     network = _network(args)
     settings = _settings(args, network)
-    if args.sim_episodes and args.sim_seed + args.sim_episodes > FIRST_UNSEEN_SEED:
+    if args.sim_seed + max(args.sim_episodes, *(s.sim_episodes for s in args.sources), 0) > FIRST_UNSEEN_SEED:
         raise TrainError(
             f"--sim-seed {args.sim_seed}: scenes from {FIRST_UNSEEN_SEED} on are kept for `pi0 evaluate`; give a smaller one"
         )
@@ -197,7 +210,11 @@ def run_command(args: argparse.Namespace) -> int:
         for change in check_continues(args.out, asked, begun, args.accept_changes):
             print(f"changed since the run began: {change}", flush=True)
         write_settings(args.out, asked)
-        ended_by = run(replace(plan, frames=tuple(str(folder) for folder in _frames(args, plan.model))))
+        if args.sources:
+            plan = replace(plan, mixture=tuple(_drawn(args, plan.model)))
+        else:
+            plan = replace(plan, frames=tuple(str(folder) for folder in _frames(args, plan.model)))
+        ended_by = run(plan)
     if ended_by:
         return 128 + ended_by
     print(f"{args.out / 'checkpoint'}: ready to load")
@@ -207,12 +224,56 @@ def run_command(args: argparse.Namespace) -> int:
 run = run_command
 
 
+def _sources(args: argparse.Namespace) -> tuple[Any, ...]:
+    """The sources of --mixture, with a policy YAML each; () without one. The first robot's YAML becomes the run's."""
+    from pi0_ros.train.errors import TrainError
+    from pi0_ros.train.mixture import load_mixture
+
+    if not args.mixture:
+        if args.stage:
+            raise TrainError("--stage chooses among the sources of --mixture; give that too")
+        return ()
+    if args.dataset or args.frames or args.sim_episodes:
+        raise TrainError("--mixture names all data; put what --dataset, --frames and --sim-episodes name into it")
+    found = load_mixture(args.mixture, args.stage)
+    sources = tuple(s if s.text or s.policy else replace(s, policy=args.policy) for s in found)
+    args.policy = next(s.policy for s in sources if not s.text)
+    return sources
+
+
+def _adapters(args: argparse.Namespace) -> list[Any]:
+    """Of the robots of a run, the first one's first."""
+    from pi0_ros.policy.adapter import load_adapter
+
+    policies = dict.fromkeys([args.policy, *(s.policy for s in args.sources if not s.text)])
+    return [load_adapter(policy) for policy in policies]
+
+
+def _drawn(args: argparse.Namespace, model) -> Iterator[Any]:
+    """The sources of a mixture with their frames made."""
+    from pi0_ros.policy.adapter import load_adapter
+    from pi0_ros.train.embodiments import Drawn
+
+    for source in args.sources:
+        if source.text:
+            yield Drawn(source.name, text=source.text, weight=source.weight)
+            continue
+        if source.dataset:
+            frames = _read(Path(source.dataset), args, load_adapter(source.policy), model, source)
+        elif source.frames:
+            frames = Path(source.frames)
+        else:
+            frames = _simulated(args, model.horizon, model.vision.image_size, source.sim_episodes)
+        yield Drawn(source.name, str(frames), source.policy, source.control_mode, weight=source.weight)
+
+
 def _print_plan(args: argparse.Namespace) -> int:
     """Memory by part, from the network's sizes alone; 1 where the device has less."""
     from pi0_ros.robot.resources import checkpoint_folder
     from pi0_ros.train.errors import TrainError
     from pi0_ros.train.memory import check_memory, memory_plan
 
+    args.sources = _sources(args)
     args.init = str(checkpoint_folder(args.init)) if args.init else ""
     network = _network(args)
     settings = _settings(args, network)
@@ -276,11 +337,18 @@ def _asked(args: argparse.Namespace, model) -> dict[str, Any]:
     from pi0_ros.train.frame_cache import made_of
 
     options = {
-        k: v for k, v in vars(args).items() if k not in ("run", "command", "debug", "accept_changes", "func", "plan")
+        k: v for k, v in vars(args).items() if k not in ("run", "command", "debug", "accept_changes", "func", "plan", "sources")
     }
     adapter, facts = load_adapter(args.policy), _facts(args)
     size, horizon = model.vision.image_size, model.horizon
     read = [made_of(d, adapter, size, horizon, args.skip_bad, facts.__name__) for d in args.dataset]
+    for source in args.sources:
+        if source.dataset:
+            own = load_adapter(source.policy)
+            made = made_of(Path(source.dataset), own, size, horizon, args.skip_bad, facts.__name__, _chosen(source))
+            read.append({**made, "name": source.name, "weight": source.weight, "control_mode": source.control_mode})
+        else:
+            read.append(vars(source))
     return json.loads(json.dumps(options | {"data": read}, default=str))
 
 
@@ -294,15 +362,14 @@ def _facts(args: argparse.Namespace):
 
 def _network(args: argparse.Namespace):
     """Sizes, tokenizers and habits: those of --init grown to --model, or a preset over the tokenizer that is given."""
-    from pi0_ros.policy.adapter import load_adapter
     from pi0_ros.train.network import fresh_network, grown_network
 
-    adapter = load_adapter(args.policy)
+    adapter, *others = _adapters(args)
     wanted = {"horizon": args.horizon, "prompt_length": args.prompt_length}
     changes = {key: value for key, value in wanted.items() if value}
     if args.init:
-        return grown_network(args.init, args.model, adapter, changes, args.tokenizer)
-    return fresh_network(args.model, adapter, changes, args.tokenizer, args.mlp)
+        return grown_network(args.init, args.model, adapter, changes, args.tokenizer, others)
+    return fresh_network(args.model, adapter, changes, args.tokenizer, args.mlp, others)
 
 
 def _frames(args: argparse.Namespace, model) -> Iterator[Path]:
@@ -316,27 +383,39 @@ def _frames(args: argparse.Namespace, model) -> Iterator[Path]:
         yield _read(dataset, args, load_adapter(args.policy), model)
 
 
-def _simulated(args: argparse.Namespace, horizon: int, size: int) -> Path:
+def _simulated(args: argparse.Namespace, horizon: int, size: int, episodes: int = 0) -> Path:
     from pi0_ros.robot import load_robot
     from pi0_ros.touch.frames import SimFrameSettings, write_frames
 
     folder = args.out / "frames" / "sim"
     settings = SimFrameSettings(horizon=horizon, size=size)
     robot = load_robot(args.robot)
-    write_frames(robot, folder, args.sim_seed, args.sim_episodes, settings=settings, workers=args.workers)
+    count = episodes or args.sim_episodes
+    write_frames(robot, folder, args.sim_seed, count, settings=settings, workers=args.workers)
     return folder
 
 
-def _read(dataset: Path, args: argparse.Namespace, adapter, model) -> Path:
+def _read(dataset: Path, args: argparse.Namespace, adapter, model, source=None) -> Path:
+    """Frames of a dataset; `source`: what a mixture takes of it."""
     from pi0_ros.train.frame_cache import cache_folder, made_of, refreshed
     from pi0_ros.train.from_dataset import write_dataset_frames
+    from pi0_ros.train.mixture import Choice
 
     size, horizon, facts = model.vision.image_size, model.horizon, _facts(args)
-    wanted = made_of(dataset, adapter, size, horizon, args.skip_bad, facts.__name__)
-    folder = refreshed(cache_folder(args.out / "frames", dataset), wanted, _say)
-    count = write_dataset_frames(dataset, folder, adapter, size, horizon, args.skip_bad, _say, facts)
+    wanted = made_of(dataset, adapter, size, horizon, args.skip_bad, facts.__name__, _chosen(source) if source else "")
+    plain = cache_folder(args.out / "frames", dataset)
+    folder = refreshed(plain.with_name(f"{source.name}-{plain.name}") if source else plain, wanted, _say)
+    choice = source.choice if source else Choice()
+    count = write_dataset_frames(dataset, folder, adapter, size, horizon, args.skip_bad, _say, facts, choice)
     print(f"{dataset}: {count} frames", flush=True)
     return folder
+
+
+def _chosen(source) -> str:
+    """Which frames a source takes, in words; "" for all of them."""
+    from pi0_ros.train.mixture import Choice
+
+    return "" if source.choice == Choice() else str(source.choice)
 
 
 def _say(text: str) -> None:

@@ -15,19 +15,20 @@ class FlowTargets:
     actions: [B, H, D] normalised, padded to action_dim. noise: [B, H, D], or K draws [B, K, H, D] on one prefix.
     t: [B] or [B, H]; with draws [B, K] or [B, K, H].
     weight: [B, H] or with draws [B, K, H]: 0 for rows that do not count (no action, RTC prefix); None: all count.
-    dims: how many leading action dimensions count (LeRobot); None: all (openpi).
+    dims: how many leading action dimensions count (LeRobot), [B] where rows are of several robots; None: all (openpi).
     """
 
     actions: Tensor
     noise: Tensor
     t: Tensor
     weight: Tensor | None = None
-    dims: int | None = None
+    dims: int | Tensor | None = None
 
     def to(self, device: torch.device | str) -> FlowTargets:
         """The same on another device."""
         tensors = {name: getattr(self, name) for name in ("actions", "noise", "t", "weight")}
-        return replace(self, **{name: t.to(device) for name, t in tensors.items() if t is not None})
+        dims = self.dims.to(device) if isinstance(self.dims, Tensor) else self.dims
+        return replace(self, **{name: t.to(device) for name, t in tensors.items() if t is not None}, dims=dims)
 
 
 def flow_times(uniform: Tensor) -> Tensor:
@@ -44,10 +45,18 @@ def delayed_times(t: Tensor, delay: Tensor, horizon: int) -> tuple[Tensor, Tenso
     return t[..., None] * behind, behind.to(t.dtype)
 
 
-def flow_mean(loss: Tensor, weight: Tensor | None = None, dims: int | None = None) -> Tensor:
-    """Mean of per-element losses [..., H, D] over the rows that count and the first `dims` dimensions."""
-    rows = loss[..., :dims].mean(dim=-1)
+def flow_mean(loss: Tensor, weight: Tensor | None = None, dims: int | Tensor | None = None) -> Tensor:
+    """Mean of per-element losses [B, ..., H, D] over the rows that count and the first `dims` dimensions, [B] or the same
+    for all."""
+    rows = _over_dimensions(loss, dims) if isinstance(dims, Tensor) else loss[..., :dims].mean(dim=-1)
     if weight is None:
         return rows.mean()
     weight = weight.expand_as(rows) if weight.dim() == rows.dim() else weight[:, None].expand_as(rows)
     return (rows * weight).sum() / weight.sum().clamp(min=1.0)
+
+
+def _over_dimensions(loss: Tensor, dims: Tensor) -> Tensor:
+    """Mean of [B, ..., D] over each row's first `dims` [B] dimensions."""
+    count = dims.to(loss.device).view(-1, *[1] * (loss.dim() - 1))
+    real = torch.arange(loss.shape[-1], device=loss.device) < count
+    return (loss * real).sum(dim=-1) / count[..., 0].clamp(min=1)

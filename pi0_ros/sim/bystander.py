@@ -27,13 +27,14 @@ Pose = tuple[float, float, float]
 class Patience:
     """What is looked at before taking over. window [s]: in which the fingertip has to come `progress` [m] closer to its
     block, from the `grace` [s] on that the executor takes to start gently. low, beside [m]: a fingertip so little above the
-    blocks' tops, and so far from its block, sinks beside it."""
+    blocks' tops, and so far from its block but no further than `there`, sinks beside it."""
 
     grace: float = 1.5
     window: float = 1.5
     progress: float = 0.03
     low: float = 0.03
     beside: float = 0.06
+    there: float = 0.20
 
 
 def goes_wrong(seen: Sequence[tuple[float, float, float, float]], patience: Patience) -> str:
@@ -44,7 +45,7 @@ def goes_wrong(seen: Sequence[tuple[float, float, float, float]], patience: Pati
     if not seen:
         return ""
     now, distance, beside, height = seen[-1]
-    if height < patience.low and beside > patience.beside:
+    if height < patience.low and patience.beside < beside < patience.there:
         return f"it sinks {100 * beside:.0f} cm beside the block"
     before = [d for t, d, _, _ in seen if patience.grace <= t <= now - patience.window]
     if before and before[-1] - distance < patience.progress:

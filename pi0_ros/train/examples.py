@@ -38,7 +38,7 @@ class Examples:
 
     counts: [B, L] tokens with a loss. actions: normalised [B, H, D], None for words and for π0-FAST. valid: [B] rows of
     the actions that were shown, the first ones; the others carry no loss. rows: where they come from, for an experiment.
-    dims: how many leading action dimensions are the robot's.
+    dims: how many leading action dimensions are the robot's; [B] where rows are of several robots.
     """
 
     inputs: Inputs
@@ -46,7 +46,7 @@ class Examples:
     actions: Tensor | None = None
     valid: Tensor | None = None
     rows: tuple[Row, ...] = ()
-    dims: int = 0
+    dims: int | Tensor = 0
 
     def to(self, device: torch.device | str) -> Examples:
         """The same examples on another device; rows stay where they are."""
@@ -66,6 +66,23 @@ class Said:
 
 
 NOTHING = Said(np.zeros(0, np.int64), np.zeros(0, bool))
+
+
+def joined_texts(
+    prompts: Sequence[Sequence[int]], answers: Sequence[Said], role: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Prompts followed by answers of a role, [B, L] each: ids, which of them there are, their roles, which are learned."""
+    length = max(len(p) + len(a.ids) for p, a in zip(prompts, answers, strict=True))
+    tokens = np.zeros((len(prompts), length), np.int64)
+    mask, counts = np.zeros(tokens.shape, bool), np.zeros(tokens.shape, bool)
+    roles = np.full(tokens.shape, PROMPT)
+    for i, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+        start, stop = len(prompt), len(prompt) + len(answer.ids)
+        tokens[i, :start], tokens[i, start:stop] = prompt, answer.ids
+        mask[i, :stop], roles[i, start:stop] = True, role
+        counts[i, start:stop] = answer.learned
+    ids, valid, kinds, learned = (torch.from_numpy(a) for a in (tokens, mask, roles, counts))
+    return ids, valid, kinds, learned
 
 
 @dataclass(frozen=True)
@@ -187,18 +204,9 @@ class ExampleMaker:
         rng: np.random.Generator | None,
     ) -> tuple[Inputs, Tensor]:
         """Inputs of prompts followed by answers, and which tokens are learned."""
-        length = max(len(p) + len(a.ids) for p, a in zip(prompts, answers, strict=True))
-        tokens = np.zeros((len(prompts), length), np.int64)
-        mask, counts = np.zeros(tokens.shape, bool), np.zeros(tokens.shape, bool)
-        roles = np.full(tokens.shape, PROMPT)
-        for i, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
-            start, stop = len(prompt), len(prompt) + len(answer.ids)
-            tokens[i, :start], tokens[i, start:stop] = prompt, answer.ids
-            mask[i, :stop], roles[i, start:stop] = True, role
-            counts[i, start:stop] = answer.learned
+        ids, valid, kinds, counts = joined_texts(prompts, answers, role)
         images, present = self._pictures(rows, rng)
-        ids, valid, kinds = (torch.from_numpy(a) for a in (tokens, mask, roles))
-        return Inputs(images, present, ids, valid, roles=kinds), torch.from_numpy(counts)
+        return Inputs(images, present, ids, valid, roles=kinds), counts
 
     def _pictures(
         self, rows: Sequence[Row], rng: np.random.Generator | None

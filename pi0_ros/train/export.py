@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +12,7 @@ import torch
 
 from pi0_ros.model import Pi0, save
 from pi0_ros.model.checkpoints import Conventions
-from pi0_ros.model.checkpoints.save import put_in_place
+from pi0_ros.model.checkpoints.save import put_in_place, write_json
 from pi0_ros.policy import tiny_tokenizer
 from pi0_ros.policy.adapter import Adapter, adapter_to_dict
 from pi0_ros.policy.normalize import Statistics, write_norm_stats
@@ -60,3 +62,33 @@ def export(
     save(model, folder, policy=adapter_to_dict(adapter), dtype=dtype, conventions=conventions)
     put_in_place(folder, target)
     return target
+
+
+def export_beside(
+    first: Path, target: Path, adapter: Adapter, statistics: Mapping[str, Statistics]
+) -> Path:
+    """The checkpoint `first` for another robot: the same weights (one file on disk), its own adapter and statistics.
+
+    Raises OSError, and leaves what was there.
+    """
+    folder = target.with_name(target.name + ".partial")
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(first, folder, copy_function=_linked)
+    for name in ("config.json", "norm_stats.json"):
+        (folder / name).unlink()
+    write_norm_stats(folder, statistics)
+    config = json.loads((first / "config.json").read_text(encoding="utf-8"))
+    write_json(folder / "config.json", {**config, "policy": adapter_to_dict(adapter)})
+    put_in_place(folder, target)
+    return target
+
+
+def _linked(source: str, target: str) -> str:
+    """A second name for a file of weights, which is never changed in place; a copy of any other."""
+    if source.endswith(".safetensors"):
+        try:
+            os.link(source, target)
+            return target
+        except OSError:  # a disk without hard links
+            pass
+    return str(shutil.copy2(source, target))

@@ -16,11 +16,11 @@ FILE = "made_of.json"
 
 
 def made_of(
-    dataset: Path, adapter: Adapter, size: int, horizon: int, skip_bad: bool, facts: str = ""
+    dataset: Path, adapter: Adapter, size: int, horizon: int, skip_bad: bool, facts: str = "", choice: str = ""
 ) -> dict[str, Any]:
     """What frames depend on, as plain values: the dataset's files (names, sizes, times of change) and how it is read.
 
-    facts: name of what an experiment reads of each row, "" without one.
+    facts: name of what an experiment reads of each row, "" without one. choice: which frames a mixture takes, in words.
     """
     files = hashlib.sha256()
     for part in ("meta", "data", "videos"):
@@ -36,6 +36,7 @@ def made_of(
         "horizon": horizon,
         "skip_bad": skip_bad,
         "facts": facts,
+        **({"choice": choice} if choice else {}),
     }
 
 
@@ -55,6 +56,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         "horizon": "the horizon",
         "skip_bad": "--skip-bad",
         "facts": "--experiment",
+        "choice": "what the mixture takes of it",
     }
     return [what for key, what in words.items() if before.get(key) != now.get(key)]
 

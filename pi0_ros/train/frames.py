@@ -43,6 +43,7 @@ class Frames:
     high_task, high_target: int32 [N], indices into `texts`: a task and what to do next for it; -1 where not known.
     facts: int16 [N, G]: numbers that an experiment's hooks read; G is 0 without one. episode: int32 [N].
     valid: int32 [N]: how many rows of `chunk` were shown; the rest lies behind the episode's end and carries no loss.
+    weight: float32 [N]: how often a frame is drawn against the others of its source; None: all alike.
     """
 
     cameras: tuple[str, ...]
@@ -58,9 +59,30 @@ class Frames:
     facts: NDArray[np.int16]
     episode: NDArray[np.int32]
     valid: NDArray[np.int32]
+    weight: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.state)
+
+
+@dataclass(frozen=True)
+class MixedFrames:
+    """What the trainer asks of the frames of all sources together: numbers of episodes that keep sources apart, and which
+    have a high-level task."""
+
+    episode: NDArray[np.int64]
+    high_task: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, parts: Sequence[Frames]) -> MixedFrames:
+        """All parts behind one another."""
+        highest = [int(p.episode.max(initial=-1)) + 1 for p in parts]
+        offsets = np.cumsum([0, *highest[:-1]])
+        episode = np.concatenate([p.episode + o for p, o in zip(parts, offsets, strict=True)])
+        return cls(episode.astype(np.int64), np.concatenate([p.high_task for p in parts]).astype(np.int64))
+
+    def __len__(self) -> int:
+        return len(self.episode)
 
 
 def save_frames(frames: Frames, folder: Path) -> None:
@@ -69,6 +91,8 @@ def save_frames(frames: Frames, folder: Path) -> None:
     partial.mkdir(parents=True, exist_ok=True)
     for name in _ARRAYS:
         np.save(partial / f"{name}.npy", getattr(frames, name), allow_pickle=False)
+    if frames.weight is not None:
+        np.save(partial / "weight.npy", frames.weight, allow_pickle=False)
     names = {
         "cameras": frames.cameras, "channels": frames.channels, "period": frames.period, "texts": frames.texts
     }  # fmt: skip
@@ -85,7 +109,8 @@ def load_frames(folder: Path) -> Frames:
     missing = [n for n in _ARRAYS if not (folder / f"{n}.npy").is_file()]
     if missing:
         raise TrainError(f"{folder}: {missing[0]}.npy is missing; frames of an older version have to be made anew")
-    arrays = {n: np.load(folder / f"{n}.npy", mmap_mode="r", allow_pickle=False) for n in _ARRAYS}
+    there = [*_ARRAYS, *(["weight"] if (folder / "weight.npy").is_file() else [])]
+    arrays = {n: np.load(folder / f"{n}.npy", mmap_mode="r", allow_pickle=False) for n in there}
     lists = {k: tuple(names[k]) for k in ("cameras", "channels", "texts")}
     return Frames(period=float(names["period"]), **lists, **arrays)
 
@@ -117,4 +142,7 @@ def join(parts: Sequence[Frames]) -> Frames:
     plain["images"] = Stacked([p.images for p in parts])
     indexed = {n: np.concatenate([renumbered(p, n) for p in parts]) for n in ("task", "high_task", "high_target")}
     episode = np.concatenate([p.episode + o for p, o in zip(parts, offsets, strict=True)]).astype(np.int32)
-    return Frames(first.cameras, first.channels, first.period, texts, **plain, **indexed, episode=episode)
+    weighted = any(p.weight is not None for p in parts)
+    each = [np.ones(len(p), np.float32) if p.weight is None else p.weight for p in parts]
+    weight = np.concatenate(each) if weighted else None
+    return Frames(first.cameras, first.channels, first.period, texts, **plain, **indexed, episode=episode, weight=weight)

@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from pi0_ros.data.dataset import Dataset
 from pi0_ros.policy.adapter import Adapter
 from pi0_ros.policy.resize import pil_bilinear
+from pi0_ros.train.chosen import chosen_frames, frame_weights
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.frames import Frames, load_frames, save_frames
+from pi0_ros.train.mixture import Choice
 from pi0_ros.train.recorded_motion import check_motion, planned_rows
 from pi0_ros.train.recorded_vectors import model_vectors, unusable
 
 SHARD = 4000  # frames a folder
+ALL = Choice()
 
 
 FactsOf = Callable[[Dataset, int], NDArray[np.int16]]
@@ -35,10 +38,11 @@ def frames_of(
     episodes: Sequence[int],
     skip_bad: bool = False,
     facts: FactsOf = no_facts,
+    choice: Choice = ALL,
 ) -> Frames:
     """Frames of the episodes at these positions, states and chunks in the model's order and units.
 
-    facts: what an experiment reads of a row.
+    facts: what an experiment reads of a row. choice: which frames are taken, and how often.
 
     Left out are frames without an instruction, and those whose chunk would run over a disturbance (`perturbed`) or a
     hole in time; with `skip_bad` also those with a value that is no number. Raises TrainError where the dataset lacks a
@@ -49,6 +53,7 @@ def frames_of(
     state, action = model_vectors(dataset, adapter)
     bad = _bad(dataset, state, action, adapter, skip_bad)
     check_motion(dataset, adapter, state, action, stride)
+    bad = bad | ~chosen_frames(dataset, choice)
     texts: dict[str, int] = {}
     rows: list[int] = []
     positions: list[int] = []
@@ -81,6 +86,7 @@ def frames_of(
         facts=np.stack([facts(dataset, r) for r in rows]),
         episode=np.array(positions, np.int32),
         valid=valid,
+        weight=None if choice.interventions == 1.0 else frame_weights(dataset, choice)[index],
     )
 
 
@@ -126,6 +132,7 @@ def write_dataset_frames(
     skip_bad: bool = False,
     say: Callable[[str], None] = lambda text: None,
     facts: FactsOf = no_facts,
+    choice: Choice = ALL,
 ) -> int:
     """Write a dataset's frames in shards below `out`; shards that are there already are kept. Frames that can be used.
 
@@ -139,17 +146,21 @@ def write_dataset_frames(
     for number, episodes in enumerate(_shards(dataset)):
         shard = out / f"shard-{number:05d}"
         if not shard.is_dir():
-            save_frames(frames_of(dataset, adapter, size, horizon, episodes, skip_bad, facts), shard)
+            save_frames(frames_of(dataset, adapter, size, horizon, episodes, skip_bad, facts, choice), shard)
         total += len(load_frames(shard))
         say(f"{folder}: {total} frames of {sum(e.length for e in dataset.episodes[: episodes[-1] + 1])} read")
     if not total:
-        raise TrainError(f"{folder}: no frame can be used: none has an instruction and a whole chunk")
+        raise TrainError(
+            f"{folder}: no frame can be used: none has an instruction and a whole chunk"
+            + ("" if choice == ALL else ", and is of the drivers, outcomes and lengths that the mixture asks for")
+        )
     if total < len(dataset):
         wordless = sum(not dataset.task_of(i) for i in range(len(dataset)))
         holes = int(dataset.broken.sum())
+        others = int((~chosen_frames(dataset, choice)).sum())
         say(
             f"{folder}: {len(dataset) - total} of {len(dataset)} frames are left out ({wordless} without an instruction; "
-            f"{holes} holes in time, over which no chunk runs)"
+            f"{holes} holes in time, over which no chunk runs{f'; {others} that the mixture does not ask for' if others else ''})"
         )
     return total
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,13 @@ class Network:
     conventions: Conventions | None = None
 
 
-def grown_network(init: str, kind: str, adapter: Adapter, changes: Mapping[str, Any], tokenizer: str = "") -> Network:
+def grown_network(
+    init: str, kind: str, adapter: Adapter, changes: Mapping[str, Any], tokenizer: str = "", others: Sequence[Adapter] = ()
+) -> Network:
     """The network of the checkpoint `init`, grown to `kind` ("" keeps its own).
 
-    changes: horizon and prompt_length where a person asked. Raises: CheckpointError, PolicyError.
+    changes: horizon and prompt_length where a person asked. others: adapters of further robots of a mixture.
+    Raises: CheckpointError, PolicyError.
     """
     opened = open_checkpoint(init, as_start=True)
     wanted = kind or opened.config.kind
@@ -47,9 +50,9 @@ def grown_network(init: str, kind: str, adapter: Adapter, changes: Mapping[str, 
     if grown or "horizon" in opened.assumed:
         more.setdefault("horizon", adapter.rows(wanted) or opened.config.horizon)
     if grown:
-        more["cameras"] = tuple(adapter.cameras)
+        more["cameras"] = all_slots(adapter, others)
     if wanted == "pi0_fast":  # its chunks have the robot's size, and no weight depends on it
-        more["action_dim"] = len(adapter.action_channels)
+        more["action_dim"] = widest(adapter, others)
     config = start_config(opened, kind, more)
     foreign = opened.origin not in ("pi0_ros", "paligemma") or opened.conventions.dialect != "openpi"
     kept = opened.conventions if foreign and not grown else None
@@ -58,18 +61,26 @@ def grown_network(init: str, kind: str, adapter: Adapter, changes: Mapping[str, 
     return Network(config, words, str(fast) if fast.is_dir() else "", opened.origin, kept)
 
 
-def fresh_network(name: str, adapter: Adapter, changes: Mapping[str, Any], tokenizer: str, mlp: int) -> Network:
-    """A preset (`name`, "" for tiny) with the policy YAML's cameras and rows, over a tokenizer ("" for the project's own)."""
+def fresh_network(
+    name: str, adapter: Adapter, changes: Mapping[str, Any], tokenizer: str, mlp: int, others: Sequence[Adapter] = ()
+) -> Network:
+    """A preset (`name`, "" for tiny) with the policy YAML's cameras and rows, over a tokenizer ("" for the project's own).
+
+    others: adapters of further robots of a mixture, whose slots and widths it has room for.
+    """
     if name in ("", "tiny") and not tokenizer:
-        return Network(tiny_model(mlp, **changes))
+        plain = tiny_model(mlp, **changes)
+        room = max(plain.action_dim, widest(adapter, others), *(len(a.state_channels) for a in (adapter, *others)))
+        more = {"cameras": all_slots(adapter, others), "action_dim": room, "state_dim": room} if others else {}
+        return Network(replace(plain, **more))
     words = load_tokenizer(tokenizer) if tokenizer else tiny_tokenizer.build()
     plain = preset(name or "tiny")
-    more: dict[str, Any] = {"vocab": words.vocab_size, "cameras": tuple(adapter.cameras)}
+    more: dict[str, Any] = {"vocab": words.vocab_size, "cameras": all_slots(adapter, others)}
     rows = adapter.rows(plain.kind)
     if rows:
         more["horizon"] = rows
     if plain.kind == "pi0_fast":
-        more["action_dim"] = len(adapter.action_channels)
+        more["action_dim"] = widest(adapter, others)
     return Network(replace(plain, **{**more, **changes}), tokenizer)
 
 
@@ -78,3 +89,13 @@ def tiny_model(mlp: int = 512, **changes) -> ModelConfig:
     config = preset("tiny", vocab=tiny_tokenizer.build().vocab_size, **changes)
     narrowed = {n: replace(getattr(config, n), mlp=mlp) for n in ("vision", "language", "expert")}
     return replace(config, **narrowed)
+
+
+def all_slots(adapter: Adapter, others: Sequence[Adapter] = ()) -> tuple[str, ...]:
+    """Picture slots of all robots of a run, each once, the first robot's first."""
+    return tuple(dict.fromkeys(slot for a in (adapter, *others) for slot in a.cameras))
+
+
+def widest(adapter: Adapter, others: Sequence[Adapter] = ()) -> int:
+    """Action dimensions of the widest robot of a run."""
+    return max(len(a.action_channels) for a in (adapter, *others))

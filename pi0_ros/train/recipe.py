@@ -55,7 +55,7 @@ class Recipe:
         return decay if self.ema_from_start else min(decay, (1.0 + step) / (10.0 + step))
 
 
-OURS = Recipe("pi0_ros")
+OURS = Recipe("pi0_ros", real_dims=True)
 RECIPES = {
     "pi0_ros": OURS,
     "openpi": Recipe("openpi", decay_all=True, by_row=True, ema_from_start=True),

@@ -21,19 +21,31 @@ from pi0_ros.policy.fast import fit_fast, load_fast
 from pi0_ros.policy.normalize import Statistics, read_norm_stats, write_norm_stats
 from pi0_ros.policy.pipeline import Pipeline
 from pi0_ros.policy.tokenizer import Tokenizer, find_tokenizer, load_tokenizer
-from pi0_ros.train.draw import draw_chances, shares
+from pi0_ros.train.draw import Draws, shares
+from pi0_ros.train.embodiments import (
+    Drawn,
+    Embodiment,
+    check_fits,
+    embodiments,
+    frame_folders,
+    frame_weights,
+    frames_below,
+    task_numbers,
+)
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.examples import ExampleMaker
 from pi0_ros.train.export import FAST_FOLDER
-from pi0_ros.train.frames import Frames, join, load_frames
+from pi0_ros.train.frames import MixedFrames, load_frames
 from pi0_ros.train.hooks import MakeHooks, no_hooks
 from pi0_ros.train.interruption import Interruption
 from pi0_ros.train.memory import check_memory, memory_plan
+from pi0_ros.train.mixed import MixedMaker, TextMaker
 from pi0_ros.train.prompt_check import check_prompts
 from pi0_ros.train.recipe import recipe_for, warmup_steps
 from pi0_ros.train.run_folder import check_room
 from pi0_ros.train.settings import TrainSettings
 from pi0_ros.train.start_statistics import choose, remarks
+from pi0_ros.train.text_source import read_texts
 from pi0_ros.train.trainer import Job, Trainer, split_episodes
 from pi0_ros.train.workers import run_workers
 
@@ -50,6 +62,7 @@ class Plan:
     folder to start from, "" for random weights. tokenizer: its file or folder, "" for the project's own. statistics:
     "checkpoint", "data", a file, or "" for what fits. fast: folder of the action tokenizer, FIT to make one, "" without.
     conventions: habits of the project the start comes from, None for ours; origin: its name. hooks: an experiment's.
+    mixture: sources of several robots and of text, in place of frames and adapter.
     """
 
     frames: tuple[str, ...]
@@ -64,6 +77,7 @@ class Plan:
     origin: str = "pi0_ros"
     conventions: Conventions | None = None
     hooks: MakeHooks = no_hooks
+    mixture: tuple[Drawn, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,23 +107,41 @@ def run(plan: Plan) -> int:
     """
     folder = Path(plan.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    adapter, frames = load_adapter(plan.adapter), _frames(plan)
-    print(f"{len(frames)} frames of {int(frames.episode.max()) + 1} episodes", flush=True)
-    if (folder / "norm_stats.json").is_file():  # a continued run keeps its scale
-        source = "of the run that is continued"
-    else:
-        table, source = choose(plan.statistics, plan.init, adapter, frames)
-        write_norm_stats(folder, table)
-    print(f"statistics {source}", flush=True)
-    statistics = read_norm_stats(folder)
-    for remark in remarks(frames, adapter, statistics):
-        print(f"look: {remark}", flush=True)
-    plan = replace(plan, fast=fast_tokenizer(plan, adapter, frames, statistics))
-    prepare(plan, adapter, frames, statistics)
+    robots = robots_of(plan)
+    for number, robot in enumerate(robots):
+        _settle_statistics(plan, robot, first=number == 0)
+    plan = replace(plan, fast=fast_tokenizer(plan, robots))
+    prepare(plan, robots)
     return run_workers(plan.settings.workers, train, plan)
 
 
-def fast_tokenizer(plan: Plan, adapter: Adapter, frames: Frames, statistics: Mapping[str, Statistics]) -> str:
+def robots_of(plan: Plan) -> tuple[Embodiment, ...]:
+    """The robots of a run: one, or those of its mixture."""
+    if plan.mixture:
+        return embodiments(plan.mixture)
+    adapter = load_adapter(plan.adapter)
+    return (Embodiment(adapter.name, adapter, (("", frames_below(plan.frames)),)),)
+
+
+def _settle_statistics(plan: Plan, robot: Embodiment, first: bool) -> None:
+    """Write a robot's statistics into the run's folder, once, and say where they are from. Raises TrainError."""
+    place, frames, of = robot.place(Path(plan.folder), first), robot.vectors, f" of {robot.name}" if plan.mixture else ""
+    episodes = sum(int(part.episode.max(initial=-1)) + 1 for _, part in robot.sources)
+    print(f"{len(frames)} frames of {episodes} episodes{of}", flush=True)
+    if (place / "norm_stats.json").is_file():  # a continued run keeps its scale
+        source = "of the run that is continued"
+    else:
+        # Statistics of a checkpoint are one robot's: those of a mixture's other robots are of their own data.
+        wanted = plan.statistics if first or plan.statistics == "data" else ""
+        table, source = choose(wanted, plan.init if first else "", robot.adapter, frames)
+        place.mkdir(parents=True, exist_ok=True)
+        write_norm_stats(place, table)
+    print(f"statistics{of} {source}", flush=True)
+    for remark in remarks(frames, robot.adapter, read_norm_stats(place)):
+        print(f"look{of}: {remark}", flush=True)
+
+
+def fast_tokenizer(plan: Plan, robots: Sequence[Embodiment]) -> str:
     """Folder of the action tokenizer; with "fit" it is fitted on this run's normalised chunks, once.
 
     Raises: TrainError where no chunk is whole, PolicyError where the chunks do not fit into its vocabulary.
@@ -118,40 +150,82 @@ def fast_tokenizer(plan: Plan, adapter: Adapter, frames: Frames, statistics: Map
         return plan.fast
     folder = Path(plan.folder) / FAST_FOLDER
     if not folder.is_dir():
-        pipeline = pipeline_for(adapter, plan.model, statistics, plan.conventions)
-        whole = np.flatnonzero(frames.valid == frames.chunk.shape[1])
-        if not len(whole):
+        chunks = [chunk for number, robot in enumerate(robots) for chunk in _whole_chunks(plan, robot, number == 0, len(robots))]
+        if not chunks:
             raise TrainError("no chunk is shown to its end, so that no action tokenizer can be fitted")
-        taken = whole[np.unique(np.linspace(0, len(whole) - 1, min(FITTED, len(whole))).astype(int))]
-        chunks = pipeline.normalised_actions(frames.chunk[taken].astype(np.float64), frames.state[taken])
-        fitted = fit_fast(chunks[..., : len(frames.channels)], vocab_size=1024 if plan.tokenizer else OWN_CODES)
+        fitted = fit_fast(chunks, vocab_size=1024 if plan.tokenizer else OWN_CODES)
         partial = folder.with_name(folder.name + ".partial")
         fitted.save(partial)
         partial.rename(folder)
-        print(f"action tokenizer fitted on {len(taken)} chunks: {folder}", flush=True)
+        print(f"action tokenizer fitted on {len(chunks)} chunks: {folder}", flush=True)
     return str(folder)
 
 
-def prepare(plan: Plan, adapter: Adapter, frames: Frames, statistics: dict[str, Statistics]) -> None:
+def _whole_chunks(plan: Plan, robot: Embodiment, first: bool, robots: int) -> NDArray[np.floating]:
+    """A robot's normalised chunks [N, H, D] that were shown to their end, evenly chosen."""
+    pipeline = pipeline_for(robot.adapter, plan.model, robot.statistics(Path(plan.folder), first), plan.conventions)
+    frames = robot.vectors
+    whole = np.flatnonzero(np.asarray(frames.valid) == frames.chunk.shape[1])
+    taken = whole[np.unique(np.linspace(0, len(whole) - 1, min(FITTED // robots, len(whole))).astype(int))]
+    chunks = pipeline.normalised_actions(frames.chunk[taken].astype(np.float64), frames.state[taken])
+    return chunks[..., : len(frames.channels)]
+
+
+def prepare(plan: Plan, robots: Sequence[Embodiment]) -> None:
     """Everything that can be known to fail, before anything is trained. Raises TrainError."""
-    settings = plan.settings
-    tokenizer = load_tokenizer(plan.tokenizer) if plan.tokenizer else tiny_tokenizer.build()
-    for augmentation in plan.hooks(tokenizer).augmentations:
-        augmentation.check(frames.channels, frames.cameras)
-    check_prompts(frames, pipeline_for(adapter, plan.model, statistics, plan.conventions), tokenizer)
+    settings, folder = plan.settings, Path(plan.folder)
+    tokenizer = _tokenizer(plan)
+    for number, robot in enumerate(robots):
+        check_fits(robot.adapter, plan.model)
+        pipeline = pipeline_for(robot.adapter, plan.model, robot.statistics(folder, number == 0), plan.conventions)
+        for _, frames in robot.sources:
+            for augmentation in plan.hooks(tokenizer).augmentations:
+                augmentation.check(frames.channels, frames.cameras)
+            check_prompts(frames, pipeline, tokenizer)
     check_memory(memory_plan(plan.model, settings), settings.device)
-    check_room(Path(plan.folder), 20 * parameter_count(plan.model))
+    check_room(folder, 20 * parameter_count(plan.model))
     if warmup_steps(settings) != settings.warmup:
         print(
             f"warm-up of {settings.warmup} steps is shortened to {warmup_steps(settings)}: the run has {settings.steps}"
         )
-    sources = sources_of(plan.frames)
-    trained, _ = split_episodes(frames, settings.validation_share, sources)
-    lively = moving(frames.chunk, adapter.offset_mask)[trained]
-    chances = draw_chances(sources[trained], lively, settings.still_weight)
-    if len(plan.frames) > 1:
-        for root, share in zip(plan.frames, shares(sources[trained], chances, len(plan.frames)), strict=True):
-            print(f"mixture: {share:.1%} of the examples from {root}", flush=True)
+    texts = text_makers(plan, robots, tokenizer)
+    for maker in texts:
+        maker.check()
+    if texts and not settings.word_batch:
+        raise TrainError(f"{texts[0].name}: texts are drawn with --word-batch, which is 0; give 1 or more")
+    if plan.mixture or len(plan.frames) > 1:
+        draws = draws_of(plan, robots)
+        trained, _ = split_episodes(draws.frames, settings.validation_share, draws.sources)
+        chances = draws.chances(trained, settings.still_weight)
+        for name, share in zip(draws.names, shares(draws.sources[trained], chances, len(draws.names)), strict=True):
+            print(f"mixture: {share:.1%} of the action examples from {name}", flush=True)
+
+
+def _tokenizer(plan: Plan) -> Tokenizer:
+    return load_tokenizer(plan.tokenizer) if plan.tokenizer else tiny_tokenizer.build()
+
+
+def draws_of(plan: Plan, robots: Sequence[Embodiment]) -> Draws:
+    """From what the frames of a run are drawn, and how often."""
+    parts = [frames for robot in robots for _, frames in robot.sources]
+    lively = np.concatenate([moving(f.chunk, r.adapter.offset_mask) for r in robots for _, f in r.sources])
+    if not plan.mixture:
+        return Draws(MixedFrames.of(parts), sources_of(plan.frames), tuple(plan.frames), lively)
+    names = tuple(name for robot in robots for name, _ in robot.sources)
+    weights = {s.name: s.weight for s in plan.mixture}
+    given = tuple(weights[name] for name in names) if any(weights.values()) else ()
+    sources = np.repeat(np.arange(len(parts)), [len(p) for p in parts])
+    return Draws(MixedFrames.of(parts), sources, names, lively, task_numbers(parts), given, frame_weights(parts))
+
+
+def text_makers(plan: Plan, robots: Sequence[Embodiment], tokenizer: Tokenizer) -> tuple[TextMaker, ...]:
+    """The text sources of a mixture."""
+    listed = [s for s in plan.mixture if s.text]
+    if not listed:
+        return ()
+    statistics = robots[0].statistics(Path(plan.folder), True)
+    pipeline = pipeline_for(robots[0].adapter, plan.model, statistics, plan.conventions)
+    return tuple(TextMaker(read_texts(s.text), pipeline, tokenizer, s.name) for s in listed)
 
 
 def parameter_count(model: ModelConfig) -> int:
@@ -167,31 +241,36 @@ def train(rank: int, asked: Interruption | None, plan: Plan) -> None:
 
 def make_job(rank: int, plan: Plan) -> Job:
     """Everything a process needs, built the same way in each."""
-    folder = Path(plan.folder)
-    statistics = read_norm_stats(folder)
-    adapter = load_adapter(plan.adapter)
-    tokenizer = load_tokenizer(plan.tokenizer) if plan.tokenizer else tiny_tokenizer.build()
+    folder, robots, tokenizer = Path(plan.folder), robots_of(plan), _tokenizer(plan)
     model = make_model(plan, tokenizer)
-    frames = _frames(plan)
-    pipeline = pipeline_for(adapter, plan.model, statistics, plan.conventions)
     hooks = plan.hooks(tokenizer)
     fast = load_fast(plan.fast) if plan.fast else None
+    statistics = [robot.statistics(folder, number == 0) for number, robot in enumerate(robots)]
+    makers = [
+        ExampleMaker(
+            frames, pipeline_for(robot.adapter, plan.model, table, plan.conventions), tokenizer, plan.settings, hooks, fast
+        )
+        for robot, table in zip(robots, statistics, strict=True)
+        for _, frames in robot.sources
+    ]
+    texts = text_makers(plan, robots, tokenizer)
+    draws = draws_of(plan, robots)
     return Job(
         model,
-        ExampleMaker(frames, pipeline, tokenizer, plan.settings, hooks, fast),
-        adapter,
-        statistics,
+        MixedMaker(tuple(makers), texts) if plan.mixture else makers[0],
+        robots[0].adapter,
+        statistics[0],
         folder,
         plan.settings,
         rank,
-        sources_of(plan.frames),
-        moving(frames.chunk, adapter.offset_mask),
+        replace(draws, text_weights=tuple(s.weight for s in plan.mixture if s.text), texts=tuple(t.name for t in texts)),
         find_tokenizer(Path(plan.tokenizer)) if plan.tokenizer else None,
         Path(plan.fast) if plan.fast else None,
         f"the checkpoint {plan.init}" if plan.init else "random weights",
         plan.conventions,
         recipe_for(plan.settings.recipe, plan.origin),
         hooks,
+        tuple((robot.name, robot.adapter, table) for robot, table in zip(robots[1:], statistics[1:], strict=True)),
     )
 
 
@@ -234,15 +313,3 @@ def make_model(plan: Plan, tokenizer: Tokenizer) -> Pi0:
         per_head = recipe_for(settings.recipe, plan.origin).name == "openpi"
         add_lora(model, LoraConfig(trunk, float(trunk), expert, float(expert), per_head), generator)
     return model
-
-
-def _frames(plan: Plan) -> Frames:
-    return join([load_frames(folder) for folder in frame_folders(plan.frames)])
-
-
-def frame_folders(roots: Sequence[str]) -> list[Path]:
-    """Every folder with frames.json at or below the given ones, in order. Raises TrainError where there is none."""
-    found = [f.parent for root in roots for f in sorted(Path(root).rglob("frames.json")) if ".partial" not in str(f)]
-    if not found:
-        raise TrainError(f"no frames below {', '.join(roots)}; make some with `pi0 train --sim-episodes N`")
-    return found

@@ -22,14 +22,15 @@ from pi0_ros.model.losses import FlowTargets, delayed_times, flow_times
 from pi0_ros.policy.adapter import Adapter
 from pi0_ros.policy.normalize import Statistics
 from pi0_ros.train import optim
-from pi0_ros.train.draw import draw_chances, step_streams
+from pi0_ros.train.draw import Draws, step_streams
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.examples import ExampleMaker, Examples
-from pi0_ros.train.export import export
-from pi0_ros.train.frames import Frames
+from pi0_ros.train.export import export, export_beside
+from pi0_ros.train.frames import Frames, MixedFrames
 from pi0_ros.train.health import Health
 from pi0_ros.train.hooks import Hooks
 from pi0_ros.train.interruption import Interruption
+from pi0_ros.train.mixed import MixedMaker
 from pi0_ros.train.objective import Objective, StepLoss, Weights
 from pi0_ros.train.precision import Float32Attention
 from pi0_ros.train.recipe import OURS, Recipe
@@ -47,29 +48,29 @@ VALIDATED = 96  # frames a validation
 class Job:
     """What is trained, from what, to where.
 
-    sources: number of the dataset of each frame, and how lively each is, 0..1. tokenizer_file: None for the project's
-    own. fast_folder: of the action tokenizer, None without one. origin: what the weights were before. conventions: habits
-    of the project the start comes from, None for ours.
+    draws: from what, and how often. tokenizer_file: None for the project's own. fast_folder: of the action tokenizer, None without one. origin: what the weights were before. conventions: habits
+    of the project the start comes from, None for ours. others: further robots, by name, for each of which a checkpoint is
+    written beside the first one's.
     """
 
     model: Pi0
-    maker: ExampleMaker
+    maker: ExampleMaker | MixedMaker
     adapter: Adapter
     statistics: Mapping[str, Statistics]
     folder: Path
     settings: TrainSettings
     rank: int = 0
-    sources: np.ndarray | None = None
-    lively: np.ndarray | None = None
+    draws: Draws | None = None
     tokenizer_file: Path | None = None
     fast_folder: Path | None = None
     origin: str = "random weights"
     conventions: Conventions | None = None
     recipe: Recipe = OURS
     hooks: Hooks = field(default_factory=Hooks)
+    others: tuple[tuple[str, Adapter, Mapping[str, Statistics]], ...] = ()
 
 
-def split_episodes(frames: Frames, share: float, sources: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def split_episodes(frames: Frames | MixedFrames, share: float, sources: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Frame indices to train on and, from the last episodes of every source, to validate on.
 
     sources [N]: number of the dataset of each frame, None for one. A source of a single episode is trained on whole, and
@@ -85,18 +86,74 @@ def split_episodes(frames: Frames, share: float, sources: np.ndarray | None = No
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 
+class Lots:
+    """Which rows are trained on and held out, how they are drawn, and what of them was."""
+
+    def __init__(self, job: Job, draws: Draws) -> None:
+        s, self.maker, self.draws = job.settings, job.maker, draws
+        frames = job.maker.frames
+        self.train, self.held = split_episodes(frames, s.validation_share, draws.sources)
+        self._chances = draws.chances(self.train, s.still_weight)
+        told = np.asarray(frames.high_task) >= 0
+        self.told = self.train[told[self.train]]
+        sizes = [len(t.items) for t in job.maker.texts] if isinstance(job.maker, MixedMaker) else []
+        self._word_chances = draws.word_chances(self.told, sizes)
+        if sizes:
+            self.told = np.concatenate([self.told, len(frames) + np.arange(sum(sizes))])
+        self._sources = np.concatenate([draws.sources, len(draws.names) + np.repeat(np.arange(len(sizes)), sizes)])
+        self._drawn = np.zeros(len(draws.names) + len(sizes))
+
+    @classmethod
+    def of(cls, job: Job) -> Lots:
+        """The lots of a job; without draws all frames are of one source."""
+        frames = job.maker.frames
+        alone = Draws(MixedFrames.of([frames]), np.zeros(len(frames), np.int64), ("",)) if isinstance(frames, Frames) else None
+        draws = job.draws or alone
+        assert draws is not None, "sources of several robots come with their draws"
+        return cls(job, draws)
+
+    def draw_actions(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """Numbers of rows for action examples."""
+        return self._noted(rng.choice(self.train, count, p=self._chances))
+
+    def draw_words(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """Numbers of rows for examples of text."""
+        return self._noted(rng.choice(self.told, count, p=self._word_chances))
+
+    def _noted(self, rows: np.ndarray) -> np.ndarray:
+        self._drawn += np.bincount(self._sources[rows].astype(np.int64), minlength=len(self._drawn))
+        return rows
+
+    def drawn_shares(self) -> dict[str, float]:
+        """Share of every source in the examples that all processes drew in this part of the run; {} for a single one."""
+        names = (*self.draws.names, *self.draws.texts)
+        if len(names) < 2:
+            return {}
+        counts = torch.from_numpy(self._drawn.copy())
+        if torch.distributed.is_initialized():
+            torch.distributed.all_reduce(counts)
+        return dict(zip(names, (counts / counts.sum()).tolist(), strict=True))
+
+    def held_out(self, count: int) -> list[tuple[str, ExampleMaker, np.ndarray]]:
+        """Rows to validate on, about `count` in all: name of the source, its maker, numbers of its frames."""
+        if not isinstance(self.maker, MixedMaker):
+            rows = np.random.default_rng(1).choice(self.held, min(count, len(self.held)), replace=False)
+            return [("", self.maker, rows)]
+        sources = self.maker.by_source(self.held)
+        each = max(1, count // len(sources))
+        return [
+            (self.draws.names[k], self.maker.parts[k], np.random.default_rng(1).choice(own, min(each, len(own)), replace=False))
+            for k, own in sources
+        ]
+
+
 class Trainer:
     """One process's part of a run."""
 
     def __init__(self, job: Job) -> None:
         self.job, self.settings = job, job.settings
         s = job.settings
-        sources = np.zeros(len(job.maker.frames), np.int64) if job.sources is None else job.sources
-        self.train, held = split_episodes(job.maker.frames, s.validation_share, sources)
-        lively = None if job.lively is None else job.lively[self.train]
-        self.chances = draw_chances(sources[self.train], lively, s.still_weight)
-        told = job.maker.frames.high_task >= 0
-        self.told = self.train[told[self.train]]
+        self.lots = Lots.of(job)
         self.device = torch.device(s.device)
         torch.manual_seed(s.seed)
         auxiliary = job.hooks.loss(job.model) if job.hooks.loss is not None else None
@@ -108,7 +165,7 @@ class Trainer:
         self.so_far = load_state(job.folder, self.objective, self.optimizer, self.ema) or SoFar()
         self.started = time.monotonic()
         self.health = Health()
-        self.reporter = Reporter(job, held, self.so_far.step)
+        self.reporter = Reporter(job, self.lots, self.so_far.step)
 
     @property
     def step(self) -> int:
@@ -166,8 +223,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         rng, generator = step_streams(s.seed, job.rank, self.step)
-        acting = job.maker.actions(rng.choice(self.train, s.batch, p=self.chances), rng)
-        words = job.maker.words(rng.choice(self.told, s.word_batch), rng) if self._has_words() else None
+        acting = job.maker.actions(self.lots.draw_actions(rng, s.batch), rng)
+        words = job.maker.words(self.lots.draw_words(rng, s.word_batch), rng) if self._has_words() else None
         flow = flow_targets(acting, s, rng, generator, job.recipe) if self.step >= s.language_steps else None
         moved = (part if part is None else part.to(self.device) for part in (acting, words, flow))
         loss = self._loss(*moved)
@@ -177,7 +234,7 @@ class Trainer:
         return loss, finite
 
     def _has_words(self) -> bool:
-        return bool(self.settings.word_batch and len(self.told))
+        return bool(self.settings.word_batch and len(self.lots.told))
 
     def _loss(self, *batch: Any) -> StepLoss:
         if self.settings.precision == "float32":
@@ -232,6 +289,8 @@ class Trainer:
                 fast_folder=job.fast_folder,
                 conventions=job.conventions,
             )
+            for name, adapter, statistics in job.others:
+                export_beside(job.folder / "checkpoint", job.folder / f"checkpoint-{name}", adapter, statistics)
         except OSError as problem:
             sentence = f"{job.folder}: state and checkpoint could not be written ({problem.strerror or problem})"
             if last:
@@ -273,8 +332,8 @@ def flow_targets(
 class Reporter:
     """What process 0 tells: a line now and then, and at every validation the record, the curves and the errors."""
 
-    def __init__(self, job: Job, held: np.ndarray, step: int) -> None:
-        self.job, self.held = job, held
+    def __init__(self, job: Job, lots: Lots, step: int) -> None:
+        self.job, self.lots = job, lots
         self.sums: dict[str, float] = {}
         self.ticker = Ticker(job.settings.steps)
         if not job.rank:
@@ -299,6 +358,7 @@ class Reporter:
         sums, self.sums = self.sums, {}
         count = sums.pop("count")
         total = sums.pop("total") / count
+        drawn = self.lots.drawn_shares()
         if self.job.rank:
             return total
         line: dict[str, Any] = {
@@ -308,6 +368,7 @@ class Reporter:
             "rate": self.job.recipe.rate(self.job.settings, now.step, progress),
             **{k: round(v / count, 5) for k, v in sums.items()},
             **({"skipped": skipped} if skipped else {}),
+            **{f"drawn {name}": round(share, 4) for name, share in drawn.items()},
         }
         line |= self._validated(averaged) if math.isfinite(total) else {}
         file = self.job.folder / "record.jsonl"
@@ -317,12 +378,19 @@ class Reporter:
         return total
 
     def _validated(self, averaged: Callable[[], Pi0]) -> dict[str, float]:
-        if not len(self.held):
+        """Errors on held-out frames; of several sources the mean over them, and each by its name."""
+        if not len(self.lots.held):
             return {}
-        index = np.random.default_rng(1).choice(self.held, min(VALIDATED, len(self.held)), replace=False)
-        model = averaged()
-        values = dict(measured(model, self.job.maker, index))
-        told = index[self.job.maker.frames.high_task[index] >= 0]
-        if len(told):
-            values["subtasks"] = subtask_accuracy(model, self.job.maker, told)
-        return {k: round(v, 4) for k, v in values.items()}
+        model, found = averaged(), {}
+        for name, maker, index in self.lots.held_out(VALIDATED):
+            values = dict(measured(model, maker, index))
+            told = index[np.asarray(maker.frames.high_task)[index] >= 0]
+            if len(told):
+                values["subtasks"] = subtask_accuracy(model, maker, told)
+            found[name] = values
+        if len(found) == 1:
+            return {k: round(v, 4) for k, v in next(iter(found.values())).items()}
+        keys = dict.fromkeys(key for values in found.values() for key in values)
+        means = {k: float(np.mean([v[k] for v in found.values() if k in v])) for k in keys}
+        named = {f"{key} {name}": value for name, values in found.items() for key, value in values.items()}
+        return {k: round(v, 4) for k, v in {**means, **named}.items()}

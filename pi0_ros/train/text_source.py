@@ -1,0 +1,115 @@
+"""Pictures with questions and answers, captions and boxes, from a JSONL file: what a policy keeps from the web.
+
+One object a line: `image` (a file, relative to the JSONL) or `images` (picture slot to file), `question` (or `prompt`; ""
+for a caption), and `answer`, or `boxes` ([[x0, y0, x1, y1, "label"], ...] as fractions of the picture), or both: boxes come
+first, as for π0.5's high level (arXiv 2504.16054, section IV). A box is said as PaliGemma says it (arXiv 2407.07726,
+section 3): <locY0><locX0><locY1><locX1> label, joined by " ; ".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from pi0_ros.train.errors import TrainError
+
+LOCATIONS = 1024
+KEYS = ("image", "images", "question", "prompt", "answer", "boxes")
+
+
+@dataclass(frozen=True)
+class TextItem:
+    """One example. images: picture slot ("" for the network's first) to file. question, answer: texts."""
+
+    images: tuple[tuple[str, Path], ...]
+    question: str
+    answer: str
+
+
+def read_texts(file: str | Path) -> tuple[TextItem, ...]:
+    """All lines of a JSONL file. Raises TrainError naming file, line and key."""
+    path = Path(file)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise TrainError(f"{path}: cannot be read: {getattr(problem, 'strerror', None) or problem}") from problem
+    items = [_item(line, f"{path}, line {n}", path.parent) for n, line in enumerate(lines, 1) if line.strip()]
+    if not items:
+        raise TrainError(f"{path}: holds no example")
+    return tuple(items)
+
+
+def _item(line: str, where: str, folder: Path) -> TextItem:
+    try:
+        given = json.loads(line)
+    except json.JSONDecodeError as problem:
+        raise TrainError(f"{where}: is not JSON: {problem.msg}") from problem
+    if not isinstance(given, dict):
+        raise TrainError(f"{where}: has to be an object with {', '.join(KEYS)}")
+    unknown = [key for key in given if key not in KEYS]
+    if unknown:
+        raise TrainError(f"{where}: unknown key {unknown[0]!r}; there are {', '.join(KEYS)}")
+    question = given.get("question", given.get("prompt", ""))
+    answer, boxes = given.get("answer", ""), given.get("boxes", [])
+    if not isinstance(question, str) or not isinstance(answer, str):
+        raise TrainError(f"{where}: question and answer have to be text")
+    said = " ; ".join([*([_boxes(boxes, where)] if boxes else []), *([answer.strip()] if answer.strip() else [])])
+    if not said:
+        raise TrainError(f"{where}: has neither answer nor boxes")
+    return TextItem(_images(given, where, folder), question.strip(), said)
+
+
+def _images(given: dict[str, Any], where: str, folder: Path) -> tuple[tuple[str, Path], ...]:
+    named = given.get("images", {"": given["image"]} if "image" in given else {})
+    if not isinstance(named, dict) or not named or not all(isinstance(f, str) for f in named.values()):
+        raise TrainError(f"{where}: give `image`, a file, or `images`, a mapping of picture slot to file")
+    files = tuple((str(slot), folder / name) for slot, name in named.items())
+    lost = [file for _, file in files if not file.is_file()]
+    if lost:
+        raise TrainError(f"{where}: there is no picture {lost[0]}")
+    return files
+
+
+def _boxes(boxes: Any, where: str) -> str:
+    """Boxes as location tokens. Raises TrainError for one that is none."""
+    said = []
+    for box in boxes if isinstance(boxes, list) else [None]:
+        numbers = box[:4] if isinstance(box, list) and len(box) == 5 else []
+        good = len(numbers) == 4 and all(isinstance(v, int | float) and 0.0 <= v <= 1.0 for v in numbers)
+        if not good or not isinstance(box[4], str) or numbers[0] >= numbers[2] or numbers[1] >= numbers[3]:
+            raise TrainError(
+                f"{where}: box {box!r} has to be [x0, y0, x1, y1, label], fractions of the picture with x0 < x1, y0 < y1"
+            )
+        x0, y0, x1, y1 = numbers
+        said.append("".join(f"<loc{location(v):04d}>" for v in (y0, x0, y1, x1)) + f" {box[4].strip()}")
+    return " ; ".join(said)
+
+
+def location(fraction: float) -> int:
+    """The number of a location token for a fraction of the picture."""
+    return min(int(fraction * LOCATIONS), LOCATIONS - 1)
+
+
+def picture(file: Path) -> NDArray[np.uint8]:
+    """A picture's pixels [H, W, 3] RGB. Raises TrainError for one that cannot be read."""
+    try:
+        with Image.open(file) as opened:
+            return np.asarray(opened.convert("RGB"))
+    except (OSError, UnidentifiedImageError, ValueError) as problem:
+        raise TrainError(f"{file}: is no picture that can be read: {problem}") from problem
+
+
+def slots_of(item: TextItem, cameras: Sequence[str], where: str) -> dict[str, Path]:
+    """The network's picture slots of an item. Raises TrainError for one that the network does not have."""
+    named = {slot or cameras[0]: file for slot, file in item.images}
+    unknown = [slot for slot in named if slot not in cameras]
+    if unknown:
+        raise TrainError(f"{where}: the network has no picture slot {unknown[0]!r}; it has {', '.join(cameras)}")
+    return named

@@ -29,7 +29,9 @@ def joined_examples(parts: Sequence[Examples]) -> Examples:
 
 def joined_inputs(parts: Sequence[Inputs], length: int) -> Inputs:
     """Inputs behind one another, texts padded to `length`."""
-    slots = [_slot([p.images[k] for p in parts], [p.image_masks[k] for p in parts]) for k in range(len(parts[0].images))]
+    slots = [
+        _slot([p.images[k] for p in parts], [p.image_masks[k] for p in parts]) for k in range(len(parts[0].images))
+    ]
     states = [p.state for p in parts]
     return Inputs(
         [image for image, _ in slots],
@@ -37,7 +39,9 @@ def joined_inputs(parts: Sequence[Inputs], length: int) -> Inputs:
         torch.cat([_wider(p.tokens, length, 0) for p in parts]),
         torch.cat([_wider(p.token_mask, length, False) for p in parts]),
         None if any(s is None for s in states) else torch.cat([_some(s) for s in states]),
-        torch.cat([_wider(torch.zeros_like(p.tokens) + PROMPT if p.roles is None else p.roles, length, PROMPT) for p in parts]),
+        torch.cat(
+            [_wider(torch.zeros_like(p.tokens) + PROMPT if p.roles is None else p.roles, length, PROMPT) for p in parts]
+        ),
     )
 
 

@@ -64,9 +64,7 @@ def export(
     return target
 
 
-def export_beside(
-    first: Path, target: Path, adapter: Adapter, statistics: Mapping[str, Statistics]
-) -> Path:
+def export_beside(first: Path, target: Path, adapter: Adapter, statistics: Mapping[str, Statistics]) -> Path:
     """The checkpoint `first` for another robot: the same weights (one file on disk), its own adapter and statistics.
 
     Raises OSError, and leaves what was there.

@@ -145,4 +145,6 @@ def join(parts: Sequence[Frames]) -> Frames:
     weighted = any(p.weight is not None for p in parts)
     each = [np.ones(len(p), np.float32) if p.weight is None else p.weight for p in parts]
     weight = np.concatenate(each) if weighted else None
-    return Frames(first.cameras, first.channels, first.period, texts, **plain, **indexed, episode=episode, weight=weight)
+    return Frames(
+        first.cameras, first.channels, first.period, texts, **plain, **indexed, episode=episode, weight=weight
+    )

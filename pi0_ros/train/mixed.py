@@ -44,7 +44,9 @@ class TextMaker:
     def words(self, index: Index) -> Examples:
         """Examples of these items: the question is a prompt, the answer is learned; what has no picture is masked."""
         items = [self.items[int(i)] for i in np.asarray(index)]
-        tokens, mask, roles, counts = joined_texts([self._prompt(i) for i in items], [self._said(i) for i in items], TEXT)
+        tokens, mask, roles, counts = joined_texts(
+            [self._prompt(i) for i in items], [self._said(i) for i in items], TEXT
+        )
         found = [slots_of(item, self.pipeline.cameras, self.name) for item in items]
         images, present = [], []
         for slot in self.pipeline.cameras:
@@ -103,7 +105,9 @@ class MixedMaker:
         """High-level examples of frames, and examples of text, source by source."""
         made = []
         for k, own in self.by_source(index):
-            made.append(self.parts[k].words(own, rng) if k < len(self.parts) else self.texts[k - len(self.parts)].words(own))
+            made.append(
+                self.parts[k].words(own, rng) if k < len(self.parts) else self.texts[k - len(self.parts)].words(own)
+            )
         return joined_examples(made)
 
     def by_source(self, index: Index) -> Sequence[tuple[int, NDArray[np.int64]]]:

@@ -32,7 +32,12 @@ class Network:
 
 
 def grown_network(
-    init: str, kind: str, adapter: Adapter, changes: Mapping[str, Any], tokenizer: str = "", others: Sequence[Adapter] = ()
+    init: str,
+    kind: str,
+    adapter: Adapter,
+    changes: Mapping[str, Any],
+    tokenizer: str = "",
+    others: Sequence[Adapter] = (),
 ) -> Network:
     """The network of the checkpoint `init`, grown to `kind` ("" keeps its own).
 

@@ -125,7 +125,11 @@ def robots_of(plan: Plan) -> tuple[Embodiment, ...]:
 
 def _settle_statistics(plan: Plan, robot: Embodiment, first: bool) -> None:
     """Write a robot's statistics into the run's folder, once, and say where they are from. Raises TrainError."""
-    place, frames, of = robot.place(Path(plan.folder), first), robot.vectors, f" of {robot.name}" if plan.mixture else ""
+    place, frames, of = (
+        robot.place(Path(plan.folder), first),
+        robot.vectors,
+        f" of {robot.name}" if plan.mixture else "",
+    )
     episodes = sum(int(part.episode.max(initial=-1)) + 1 for _, part in robot.sources)
     print(f"{len(frames)} frames of {episodes} episodes{of}", flush=True)
     if (place / "norm_stats.json").is_file():  # a continued run keeps its scale
@@ -150,7 +154,11 @@ def fast_tokenizer(plan: Plan, robots: Sequence[Embodiment]) -> str:
         return plan.fast
     folder = Path(plan.folder) / FAST_FOLDER
     if not folder.is_dir():
-        chunks = [chunk for number, robot in enumerate(robots) for chunk in _whole_chunks(plan, robot, number == 0, len(robots))]
+        chunks = [
+            chunk
+            for number, robot in enumerate(robots)
+            for chunk in _whole_chunks(plan, robot, number == 0, len(robots))
+        ]
         if not chunks:
             raise TrainError("no chunk is shown to its end, so that no action tokenizer can be fitted")
         fitted = fit_fast(chunks, vocab_size=1024 if plan.tokenizer else OWN_CODES)
@@ -248,7 +256,12 @@ def make_job(rank: int, plan: Plan) -> Job:
     statistics = [robot.statistics(folder, number == 0) for number, robot in enumerate(robots)]
     makers = [
         ExampleMaker(
-            frames, pipeline_for(robot.adapter, plan.model, table, plan.conventions), tokenizer, plan.settings, hooks, fast
+            frames,
+            pipeline_for(robot.adapter, plan.model, table, plan.conventions),
+            tokenizer,
+            plan.settings,
+            hooks,
+            fast,
         )
         for robot, table in zip(robots, statistics, strict=True)
         for _, frames in robot.sources
@@ -263,7 +276,9 @@ def make_job(rank: int, plan: Plan) -> Job:
         folder,
         plan.settings,
         rank,
-        replace(draws, text_weights=tuple(s.weight for s in plan.mixture if s.text), texts=tuple(t.name for t in texts)),
+        replace(
+            draws, text_weights=tuple(s.weight for s in plan.mixture if s.text), texts=tuple(t.name for t in texts)
+        ),
         find_tokenizer(Path(plan.tokenizer)) if plan.tokenizer else None,
         Path(plan.fast) if plan.fast else None,
         f"the checkpoint {plan.init}" if plan.init else "random weights",

@@ -70,7 +70,9 @@ class Job:
     others: tuple[tuple[str, Adapter, Mapping[str, Statistics]], ...] = ()
 
 
-def split_episodes(frames: Frames | MixedFrames, share: float, sources: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def split_episodes(
+    frames: Frames | MixedFrames, share: float, sources: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Frame indices to train on and, from the last episodes of every source, to validate on.
 
     sources [N]: number of the dataset of each frame, None for one. A source of a single episode is trained on whole, and
@@ -107,7 +109,11 @@ class Lots:
     def of(cls, job: Job) -> Lots:
         """The lots of a job; without draws all frames are of one source."""
         frames = job.maker.frames
-        alone = Draws(MixedFrames.of([frames]), np.zeros(len(frames), np.int64), ("",)) if isinstance(frames, Frames) else None
+        alone = (
+            Draws(MixedFrames.of([frames]), np.zeros(len(frames), np.int64), ("",))
+            if isinstance(frames, Frames)
+            else None
+        )
         draws = job.draws or alone
         assert draws is not None, "sources of several robots come with their draws"
         return cls(job, draws)
@@ -142,7 +148,11 @@ class Lots:
         sources = self.maker.by_source(self.held)
         each = max(1, count // len(sources))
         return [
-            (self.draws.names[k], self.maker.parts[k], np.random.default_rng(1).choice(own, min(each, len(own)), replace=False))
+            (
+                self.draws.names[k],
+                self.maker.parts[k],
+                np.random.default_rng(1).choice(own, min(each, len(own)), replace=False),
+            )
             for k, own in sources
         ]
 
@@ -243,7 +253,9 @@ class Trainer:
             with torch.autocast(self.device.type, dtype=torch.bfloat16):
                 return self.objective(*batch)
         with Float32Attention():
-            if self.settings.gradient_checkpointing:  # layers run again in the backward pass, when no weights are swapped
+            if (
+                self.settings.gradient_checkpointing
+            ):  # layers run again in the backward pass, when no weights are swapped
                 with torch.autocast("cpu", dtype=torch.bfloat16):
                     return self.objective(*batch)
             return functional_call(self.objective, optim.rounded(self.objective.named_parameters()), batch)

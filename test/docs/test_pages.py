@@ -46,3 +46,51 @@ def test_the_commands_of_a_tutorial_exist(page):
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     named = set(re.findall(r"\bpi0 ([a-z]+)", text))
     assert named and named <= set(cli.command_names())
+
+
+def test_the_pages_lines_of_coco_and_vqa_are_examples_to_train_on(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    pytest.importorskip("torch")
+    import json
+
+    from pi0_ros.train.text_source import read_texts
+
+    place = {}
+    for block in blocks("howto/mixtures.md", "python"):
+        exec(block, place)  # noqa: S102 - our own page
+    for name in ("7.png", "COCO_val2014_000000000007.jpg"):
+        image.fromarray(np.zeros((50, 100, 3), np.uint8)).save(tmp_path / name)
+    files = {
+        "captions": {"annotations": [{"image_id": 7, "caption": " a cat "}]},
+        "instances": {
+            "images": [{"id": 7, "file_name": "7.png", "width": 100, "height": 50}],
+            "categories": [{"id": 1, "name": "cat"}],
+            "annotations": [
+                {"image_id": 7, "category_id": 1, "iscrowd": 0, "bbox": [25, 25, 50, 25]},
+                {"image_id": 7, "category_id": 1, "iscrowd": 1, "bbox": [0, 0, 99, 49]},
+            ],
+        },
+        "questions": {"questions": [{"question_id": 70, "image_id": 7, "question": "how many cats?"}]},
+        "answers": {"annotations": [{"question_id": 70, "multiple_choice_answer": "1"}]},
+    }
+    for name, content in files.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    paths = {name: tmp_path / f"{name}.json" for name in files}
+    assert place["from_coco"](paths["captions"], paths["instances"], tmp_path, tmp_path / "coco.jsonl") == 2
+    assert place["from_vqa"](paths["questions"], paths["answers"], tmp_path, tmp_path / "vqa.jsonl") == 1
+    said = [(item.question, item.answer) for file in ("coco", "vqa") for item in read_texts(tmp_path / f"{file}.jsonl")]
+    # The box is x 0.25 .. 0.75, y 0.5 .. 1.0 of the picture.
+    assert said == [
+        ("caption en", "a cat"),
+        ("detect cat", "<loc0512><loc0256><loc1023><loc0768> cat"),
+        ("how many cats?", "1"),
+    ]
+
+
+def test_the_mixture_on_the_page_is_one(tmp_path):
+    pytest.importorskip("torch")
+    from pi0_ros.train.mixture import load_mixture
+
+    (tmp_path / "mixture.yaml").write_text(blocks("howto/mixtures.md", "yaml")[0])
+    assert [s.name for s in load_mixture(tmp_path / "mixture.yaml", 1)] == ["home", "lab", "questions"]
+    assert [s.name for s in load_mixture(tmp_path / "mixture.yaml", 2)] == ["home", "words", "questions"]

@@ -182,7 +182,11 @@ def test_lines_become_questions_and_answers_boxes_first(tmp_path):
     picture(tmp_path, "a.png", 50)
     lines = [
         {"image": "a.png", "question": "what is this", "answer": "a wall"},
-        {"image": "a.png", "boxes": [[0.25, 0.5, 0.75, 1.0, "cup"], [0.0, 0.1, 0.1, 0.2, "lid"]], "answer": "pick up the cup"},
+        {
+            "image": "a.png",
+            "boxes": [[0.25, 0.5, 0.75, 1.0, "cup"], [0.0, 0.1, 0.1, 0.2, "lid"]],
+            "answer": "pick up the cup",
+        },
         {"images": {"wrist": "a.png"}, "answer": "a gripper"},
     ]
     (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, lines)))
@@ -237,7 +241,9 @@ def test_rows_of_several_robots_keep_their_texts_cameras_and_widths():
 
 def test_dimensions_beyond_a_robots_own_carry_no_loss():
     loss = torch.arange(24.0).view(2, 2, 6)
-    wanted = np.mean([np.arange(0, 4).mean(), np.arange(6, 10).mean(), np.arange(12, 18).mean(), np.arange(18, 24).mean()])
+    wanted = np.mean(
+        [np.arange(0, 4).mean(), np.arange(6, 10).mean(), np.arange(12, 18).mean(), np.arange(18, 24).mean()]
+    )
     assert flow_mean(loss, None, torch.tensor([4, 6])).item() == pytest.approx(wanted)
     draws = loss[:, None].expand(-1, 3, -1, -1)
     assert flow_mean(draws, torch.ones(2, 3, 2), torch.tensor([4, 6])).item() == pytest.approx(wanted)
@@ -251,7 +257,9 @@ def two_robots(folder: Path, start_kind: str) -> tuple[Path, Path, Path]:
     (folder / "one").mkdir()
     (folder / "two").mkdir()
     wide = adapter_file(folder / "one", OPENPI)
-    narrow = adapter_file(folder / "two", {"base_0_rgb": "base", "left_wrist_0_rgb": None, "right_wrist_0_rgb": None}, 5)
+    narrow = adapter_file(
+        folder / "two", {"base_0_rgb": "base", "left_wrist_0_rgb": None, "right_wrist_0_rgb": None}, 5
+    )
     text = narrow.read_text().replace("policy: eight", "policy: five").replace("period: 0.1", "period: 0.05")
     narrow.write_text(text)
     save_frames(some_frames(wide, 32, 8, count=24), folder / "frames1" / "a")
@@ -299,14 +307,20 @@ def test_each_robot_of_a_mixture_has_its_word_its_statistics_and_its_cameras(tmp
     run(plan)
     maker = make_job(0, plan).maker
     both = maker.actions([0, 24])  # the first frame of each
-    said = [tiny_tokenizer.build().decode(row[mask].tolist()) for row, mask in zip(both.inputs.tokens, both.inputs.token_mask)]
+    said = [
+        tiny_tokenizer.build().decode(row[mask].tolist())
+        for row, mask in zip(both.inputs.tokens, both.inputs.token_mask, strict=True)
+    ]
     assert "<control mode> joint <control mode>" in said[0] and "<control mode> end effector" in said[1]
     assert [m.tolist() for m in both.inputs.image_masks] == [[True, True], [True, False], [True, False]]
     assert both.dims.tolist() == [8, 5] and bool((both.actions[1, :, 5:] == 0).all())
     first, second = (part.pipeline.state_norm.statistics["mean"] for part in maker.parts)
     assert not np.allclose(first, second)
     words = maker.words([32, 33])  # the texts, behind 32 frames
-    assert [tiny_tokenizer.build().decode(row[row > 3].tolist()).split()[-1] for row in words.inputs.tokens] == ["touch", "block"]
+    assert [tiny_tokenizer.build().decode(row[row > 3].tolist()).split()[-1] for row in words.inputs.tokens] == [
+        "touch",
+        "block",
+    ]
 
 
 def test_a_fresh_network_has_room_for_every_robot(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ _HELP = {
     "gradient_checkpointing": "less memory, more computation",
     "lora_trunk": "LoRA rank in the language trunk (16 is usual), 0: train it whole",
     "lora_expert": "LoRA rank in the action expert (32 is usual), 0: train it whole",
+    "augment": "pictures: none, light (--brightness, --contrast, --picture-noise), or openpi (crop 95 %%, turn 5 degrees, colour; "
+    "no crop or turn on wrist cameras); default: the recipe's",
     "state_noise": "noise on the normalised state",
     "brightness": "largest change of brightness",
     "contrast": "largest change of contrast",
@@ -186,8 +189,7 @@ def run_command(args: argparse.Namespace) -> int:
     """Make frames where asked, then train; 0 once the last checkpoint is written."""
     from pi0_ros.robot.resources import checkpoint_folder
     from pi0_ros.train.errors import TrainError
-    from pi0_ros.train.run_folder import check_continues, locked, write_settings
-    from pi0_ros.train.session import run
+    from pi0_ros.train.processes import process_group, rank
 
     if args.plan:
         return _print_plan(args)
@@ -197,31 +199,48 @@ def run_command(args: argparse.Namespace) -> int:
         )
     args.sources = _sources(args)
     args.init = str(checkpoint_folder(args.init)) if args.init else ""
-    network = _network(args)
-    settings = _settings(args, network)
     if args.sim_seed + max(args.sim_episodes, *(s.sim_episodes for s in args.sources), 0) > FIRST_UNSEEN_SEED:
         raise TrainError(
             f"--sim-seed {args.sim_seed}: scenes from {FIRST_UNSEEN_SEED} on are kept for `pi0 evaluate`; give a smaller one"
         )
-    with locked(args.out):
-        begun = (args.out / "state.safetensors").is_file()
-        plan = _plan(args, settings, network)
-        asked = _asked(args, plan.model)
-        for change in check_continues(args.out, asked, begun, args.accept_changes):
-            print(f"changed since the run began: {change}", flush=True)
-        write_settings(args.out, asked)
-        if args.sources:
-            plan = replace(plan, mixture=tuple(_drawn(args, plan.model)))
-        else:
-            plan = replace(plan, frames=tuple(str(folder) for folder in _frames(args, plan.model)))
-        ended_by = run(plan)
+    with process_group(args.device):
+        ended_by = _trained(args)
+        first = rank() == 0
     if ended_by:
         return 128 + ended_by
-    print(f"{args.out / 'checkpoint'}: ready to load")
+    if first:
+        print(f"{args.out / 'checkpoint'}: ready to load")
     return 0
 
 
 run = run_command
+
+
+def _trained(args: argparse.Namespace) -> int:
+    """Train, in this process or beside others; the signal that ended the run early, 0 for none."""
+    from pi0_ros.train.processes import first_one_first, own_device, rank, world
+    from pi0_ros.train.run_folder import check_continues, locked, write_settings
+    from pi0_ros.train.session import run
+
+    network = _network(args)
+    settings = _settings(args, network)
+    if world() > 1:
+        settings = replace(settings, workers=world(), device=own_device(settings.device))
+    # Process 0 writes the folder and makes the frames; the others wait for it, and read.
+    with locked(args.out) if rank() == 0 else nullcontext():
+        with first_one_first():
+            plan = _plan(args, settings, network)
+            if rank() == 0:
+                begun = (args.out / "state.safetensors").is_file()
+                asked = _asked(args, plan.model)
+                for change in check_continues(args.out, asked, begun, args.accept_changes):
+                    print(f"changed since the run began: {change}", flush=True)
+                write_settings(args.out, asked)
+            if args.sources:
+                plan = replace(plan, mixture=tuple(_drawn(args, plan.model)))
+            else:
+                plan = replace(plan, frames=tuple(str(folder) for folder in _frames(args, plan.model)))
+        return run(plan)
 
 
 def _sources(args: argparse.Namespace) -> tuple[Any, ...]:
@@ -337,7 +356,9 @@ def _asked(args: argparse.Namespace, model) -> dict[str, Any]:
     from pi0_ros.train.frame_cache import made_of
 
     options = {
-        k: v for k, v in vars(args).items() if k not in ("run", "command", "debug", "accept_changes", "func", "plan", "sources")
+        k: v
+        for k, v in vars(args).items()
+        if k not in ("run", "command", "debug", "accept_changes", "func", "plan", "sources")
     }
     adapter, facts = load_adapter(args.policy), _facts(args)
     size, horizon = model.vision.image_size, model.horizon

@@ -23,10 +23,11 @@ from pi0_ros.policy.fast import FastTokenizer, answer_ids
 from pi0_ros.policy.pipeline import Pipeline
 from pi0_ros.policy.prompts import encode_prompt, encode_subtask_prompt
 from pi0_ros.policy.tokenizer import Tokenizer
+from pi0_ros.train.augment import as_openpi
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.frames import Frames
 from pi0_ros.train.hooks import Hooks, Purpose, Row
-from pi0_ros.train.settings import TrainSettings
+from pi0_ros.train.settings import Augment, TrainSettings
 
 Index = Sequence[int] | NDArray[np.integer]
 Ids = NDArray[np.int64]
@@ -98,6 +99,7 @@ class ExampleMaker:
     settings: TrainSettings
     hooks: Hooks = field(default_factory=Hooks)
     fast: FastTokenizer | None = None
+    augment: Augment = Augment.LIGHT
 
     def __post_init__(self) -> None:
         if self.says_actions_only and self.fast is None:
@@ -230,7 +232,11 @@ class ExampleMaker:
         """Pictures [C, S, S, 3] of rows, a camera each [B, 3, S, S] in [-1, 1]; disturbed with a generator."""
         raw = np.stack(pictures)
         x = torch.from_numpy(np.ascontiguousarray(raw.transpose(1, 0, 4, 2, 3))).float() / 127.5 - 1.0
-        return list(x if rng is None else _disturbed(x, self.settings, rng))
+        if rng is None or self.augment is Augment.NONE:
+            return list(x)
+        if self.augment is Augment.LIGHT:
+            return list(_disturbed(x, self.settings, rng))
+        return [as_openpi(one, "wrist" in slot, rng) for slot, one in zip(self.slots(), x, strict=True)]
 
 
 def _disturbed(x: Tensor, settings: TrainSettings, rng: np.random.Generator) -> Tensor:

@@ -1,4 +1,4 @@
-"""AdamW, one optimiser step, and gradients shared between processes."""
+"""AdamW and one optimiser step."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from pi0_ros.model import Pi0
@@ -43,32 +42,12 @@ def advance(
     parameters = [p for p in model.parameters() if p.requires_grad]
     for p in idle:
         p.grad = torch.zeros_like(p) if p.grad is None and p.requires_grad else p.grad
-    share_gradients(parameters)
     norm = torch.nn.utils.clip_grad_norm_(parameters, clip or math.inf)
     finite = bool(torch.isfinite(norm))
     if finite:
         optimizer.step()
     optimizer.zero_grad()
     return norm, finite
-
-
-def share_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Average the gradients of all processes in place; nothing to do in one process.
-
-    A weight that had a gradient in some processes alone (a batch without words) counts as 0 in the others; one that had
-    none anywhere keeps none, and is left alone by the optimiser.
-    """
-    if not dist.is_initialized() or dist.get_world_size() == 1:
-        return
-    wanted = list(parameters)
-    known = torch.tensor([float(p.grad is not None) for p in wanted], device=wanted[0].device)
-    dist.all_reduce(known)
-    shared = [p for p, count in zip(wanted, known.tolist(), strict=True) if count]
-    flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in shared])
-    dist.all_reduce(flat)
-    flat /= dist.get_world_size()
-    for p, part in zip(shared, flat.split([p.numel() for p in shared]), strict=True):
-        p.grad = part.view_as(p)
 
 
 def rounded(parameters: Iterable[tuple[str, nn.Parameter]], prefix: str = "") -> dict[str, Tensor]:

@@ -21,6 +21,7 @@ from pi0_ros.policy.fast import fit_fast, load_fast
 from pi0_ros.policy.normalize import Statistics, read_norm_stats, write_norm_stats
 from pi0_ros.policy.pipeline import Pipeline
 from pi0_ros.policy.tokenizer import Tokenizer, find_tokenizer, load_tokenizer
+from pi0_ros.train.augment import augment_for
 from pi0_ros.train.draw import Draws, shares
 from pi0_ros.train.embodiments import (
     Drawn,
@@ -40,10 +41,11 @@ from pi0_ros.train.hooks import MakeHooks, no_hooks
 from pi0_ros.train.interruption import Interruption
 from pi0_ros.train.memory import check_memory, memory_plan
 from pi0_ros.train.mixed import MixedMaker, TextMaker
+from pi0_ros.train.processes import first_one_first
 from pi0_ros.train.prompt_check import check_prompts
 from pi0_ros.train.recipe import recipe_for, warmup_steps
 from pi0_ros.train.run_folder import check_room
-from pi0_ros.train.settings import TrainSettings
+from pi0_ros.train.settings import Augment, TrainSettings
 from pi0_ros.train.start_statistics import choose, remarks
 from pi0_ros.train.text_source import read_texts
 from pi0_ros.train.trainer import Job, Trainer, split_episodes
@@ -107,11 +109,12 @@ def run(plan: Plan) -> int:
     """
     folder = Path(plan.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    robots = robots_of(plan)
-    for number, robot in enumerate(robots):
-        _settle_statistics(plan, robot, first=number == 0)
-    plan = replace(plan, fast=fast_tokenizer(plan, robots))
-    prepare(plan, robots)
+    with first_one_first():
+        robots = robots_of(plan)
+        for number, robot in enumerate(robots):
+            _settle_statistics(plan, robot, first=number == 0)
+        plan = replace(plan, fast=fast_tokenizer(plan, robots))
+        prepare(plan, robots)
     return run_workers(plan.settings.workers, train, plan)
 
 
@@ -190,6 +193,12 @@ def prepare(plan: Plan, robots: Sequence[Embodiment]) -> None:
             for augmentation in plan.hooks(tokenizer).augmentations:
                 augmentation.check(frames.channels, frames.cameras)
             check_prompts(frames, pipeline, tokenizer)
+    turned = augment_for(settings.augment, recipe_for(settings.recipe, plan.origin).name) is Augment.OPENPI
+    if turned and plan.hooks(tokenizer).answer is not None:
+        raise TrainError(
+            "--augment openpi crops and turns pictures, and the places that --experiment touch names stay; "
+            "give --augment light, or --experiment none"
+        )
     check_memory(memory_plan(plan.model, settings), settings.device)
     check_room(folder, 20 * parameter_count(plan.model))
     if warmup_steps(settings) != settings.warmup:
@@ -253,6 +262,8 @@ def make_job(rank: int, plan: Plan) -> Job:
     model = make_model(plan, tokenizer)
     hooks = plan.hooks(tokenizer)
     fast = load_fast(plan.fast) if plan.fast else None
+    recipe = recipe_for(plan.settings.recipe, plan.origin)
+    augment = augment_for(plan.settings.augment, recipe.name)
     statistics = [robot.statistics(folder, number == 0) for number, robot in enumerate(robots)]
     makers = [
         ExampleMaker(
@@ -262,6 +273,7 @@ def make_job(rank: int, plan: Plan) -> Job:
             plan.settings,
             hooks,
             fast,
+            augment,
         )
         for robot, table in zip(robots, statistics, strict=True)
         for _, frames in robot.sources
@@ -283,7 +295,7 @@ def make_job(rank: int, plan: Plan) -> Job:
         Path(plan.fast) if plan.fast else None,
         f"the checkpoint {plan.init}" if plan.init else "random weights",
         plan.conventions,
-        recipe_for(plan.settings.recipe, plan.origin),
+        recipe,
         hooks,
         tuple((robot.name, robot.adapter, table) for robot, table in zip(robots[1:], statistics[1:], strict=True)),
     )

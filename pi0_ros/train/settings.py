@@ -6,9 +6,19 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
 from typing import Any
 
 from pi0_ros.train.errors import TrainError
+
+
+class Augment(StrEnum):
+    """How pictures are disturbed. light: brightness, contrast and noise of the settings."""
+
+    NONE = "none"
+    LIGHT = "light"
+    OPENPI = "openpi"
+
 
 RANGES: tuple[tuple[tuple[str, ...], float, float], ...] = (
     (("steps", "batch", "draws", "workers", "validate_every"), 1, 10**9),
@@ -36,6 +46,8 @@ class TrainSettings:
     insulate: knowledge insulation. device: where the network is; ema_device: where the average is kept, "" for there
     too. precision: "bfloat16" computes in bfloat16 on float32 weights, or "float32".
     lora: ranks for trunk and expert, 0 for full training.
+    augment: how pictures are disturbed: "none", "light" (brightness, contrast and noise as set here), "openpi" (crop, turn,
+    colour), "" for the recipe's.
     clip: largest norm of the gradient, 0: it is not clipped.
     still_weight: chance of a frame whose chunk stands still, against one that moves.
     validate_every, save_every: in steps and minutes. ema: decay of the exported average, 0 for none.
@@ -66,6 +78,7 @@ class TrainSettings:
     gradient_checkpointing: bool = False
     lora_trunk: int = 0
     lora_expert: int = 0
+    augment: str = ""
     state_noise: float = 0.01
     brightness: float = 0.08
     contrast: float = 0.08
@@ -80,6 +93,8 @@ class TrainSettings:
     def __post_init__(self) -> None:
         if self.precision not in ("bfloat16", "float32"):
             raise TrainError(f"precision '{self.precision}' is not known; choose bfloat16 or float32")
+        if self.augment not in ("", *Augment):
+            raise TrainError(f"--augment '{self.augment}' is not known; choose {', '.join(Augment)}")
         for option, value in (("--device", self.device), ("--ema-device", self.ema_device or self.device)):
             if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", value):
                 raise TrainError(f"{option} '{value}' is not known; choose cpu, cuda, cuda:1 or mps")

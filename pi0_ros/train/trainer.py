@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed
 from torch.func import functional_call
 
 from pi0_ros.model import Pi0, merge_lora
@@ -33,6 +32,7 @@ from pi0_ros.train.interruption import Interruption
 from pi0_ros.train.mixed import MixedMaker
 from pi0_ros.train.objective import Objective, StepLoss, Weights
 from pi0_ros.train.precision import Float32Attention
+from pi0_ros.train.processes import decided_by_first, in_parallel, summed
 from pi0_ros.train.recipe import OURS, Recipe
 from pi0_ros.train.record import cut_back, draw_curves, read_lines, write_line
 from pi0_ros.train.settings import TrainSettings
@@ -135,9 +135,7 @@ class Lots:
         names = (*self.draws.names, *self.draws.texts)
         if len(names) < 2:
             return {}
-        counts = torch.from_numpy(self._drawn.copy())
-        if torch.distributed.is_initialized():
-            torch.distributed.all_reduce(counts)
+        counts = summed(torch.from_numpy(self._drawn.copy()))
         return dict(zip(names, (counts / counts.sum()).tolist(), strict=True))
 
     def held_out(self, count: int) -> list[tuple[str, ExampleMaker, np.ndarray]]:
@@ -173,6 +171,7 @@ class Trainer:
         self.idle = optim.idle_parameters(job.model, job.recipe)
         self.ema = Ema(job.model, s.ema, s.ema_device or None)
         self.so_far = load_state(job.folder, self.objective, self.optimizer, self.ema) or SoFar()
+        self.parallel = in_parallel(self.objective)
         self.started = time.monotonic()
         self.health = Health()
         self.reporter = Reporter(job, self.lots, self.so_far.step)
@@ -217,10 +216,7 @@ class Trainer:
 
     def _goes_on(self, asked: Interruption | None) -> bool:
         """Process 0's clock, and what it was asked, decide for all."""
-        more = torch.tensor([float(self.progress() < 1.0 and not asked)])
-        if torch.distributed.is_initialized():
-            torch.distributed.broadcast(more, 0)
-        return bool(more.item())
+        return decided_by_first(self.progress() < 1.0 and not asked)
 
     def _drawn(self) -> int:
         """Examples of one step of all processes."""
@@ -248,17 +244,17 @@ class Trainer:
 
     def _loss(self, *batch: Any) -> StepLoss:
         if self.settings.precision == "float32":
-            return self.objective(*batch)
+            return self.parallel(*batch)
         if self.device.type != "cpu":
             with torch.autocast(self.device.type, dtype=torch.bfloat16):
-                return self.objective(*batch)
+                return self.parallel(*batch)
         with Float32Attention():
             if (
                 self.settings.gradient_checkpointing
             ):  # layers run again in the backward pass, when no weights are swapped
                 with torch.autocast("cpu", dtype=torch.bfloat16):
-                    return self.objective(*batch)
-            return functional_call(self.objective, optim.rounded(self.objective.named_parameters()), batch)
+                    return self.parallel(*batch)
+            return functional_call(self.parallel, optim.rounded(self.parallel.named_parameters()), batch)
 
     def _check(self, loss: float) -> None:
         """End a run that has diverged. Raises TrainError."""

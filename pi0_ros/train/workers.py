@@ -17,14 +17,18 @@ import torch.multiprocessing as mp
 
 from pi0_ros.process import end_with_parent
 from pi0_ros.train.interruption import SIGNALS, interruptible
+from pi0_ros.train.processes import launched, rank
 
 
 def run_workers(count: int, work: Callable[..., None], *args: Any) -> int:
-    """Call work(rank, asked, *args) in `count` processes (in this one if it is 1) and wait for all.
+    """Call work(rank, asked, *args) in `count` processes (in this one if it is 1) and wait for all. In a process that torchrun
+    started, only this one's part is done.
 
     SIGINT and SIGTERM are passed on to process 0, which decides for all (`asked`, an Interruption). Returns the signal
     that ended the work, 0 for none. Raises what a process raised, after ending the others.
     """
+    if launched():
+        return _beside_others(work, args)
     with interruptible() as asked:
         if count == 1:
             work(0, asked, *args)
@@ -38,15 +42,27 @@ def run_workers(count: int, work: Callable[..., None], *args: Any) -> int:
     return asked.number
 
 
-def _joined(rank: int, count: int, port: int, work: Callable[..., None], args: tuple[Any, ...]) -> None:
-    for number in SIGNALS:  # process 0 decides when all end; where it is gone, the next exchange fails
-        signal.signal(number, signal.SIG_IGN)
+def _beside_others(work: Callable[..., None], args: tuple[Any, ...]) -> int:
+    """This process's part of a run that torchrun started; process 0 decides when all end."""
+    if rank():
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        work(rank(), None, *args)
+        return 0
+    with interruptible() as asked:
+        work(0, asked, *args)
+    return asked.number
+
+
+def _joined(number: int, count: int, port: int, work: Callable[..., None], args: tuple[Any, ...]) -> None:
+    for ending in SIGNALS:  # process 0 decides when all end; where it is gone, the next exchange fails
+        signal.signal(ending, signal.SIG_IGN)
     torch.set_num_threads(1)
-    store = dist.TCPStore("127.0.0.1", port, count, is_master=rank == 0)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=count)
+    store = dist.TCPStore("127.0.0.1", port, count, is_master=number == 0)
+    dist.init_process_group("gloo", store=store, rank=number, world_size=count)
     try:
-        if rank:
-            work(rank, None, *args)
+        if number:
+            work(number, None, *args)
         else:
             with interruptible() as asked:
                 end_with_parent()

@@ -1,0 +1,90 @@
+"""Several processes train one network: gradients are averaged, what is saved goes on in any number of processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pi0_ros.train.frames import save_frames
+from pi0_ros.train.record import read_lines
+from pi0_ros.train.session import make_job, run
+from pi0_ros.train.trainer import Trainer
+
+sys.path.insert(0, str(Path(__file__).parent))
+from test_training import SETTINGS, plan, some_frames
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save_frames(some_frames(), tmp_path / "frames" / "a")
+    return tmp_path
+
+
+def gradients(trainer: Trainer, seed_rank: int) -> dict[str, torch.Tensor]:
+    """Gradients of the first step as process `seed_rank` draws it."""
+    kept = {}
+    step = trainer.optimizer.step
+    trainer.optimizer.step = lambda: kept.update(
+        {n: p.grad.clone() for n, p in trainer.objective.named_parameters() if p.grad is not None}
+    )
+    object.__setattr__(trainer.job, "rank", seed_rank)
+    trainer._one_step()
+    trainer.optimizer.step = step
+    return kept
+
+
+def test_two_processes_step_along_the_mean_of_their_gradients(folder):
+    settings = {"steps": 1, "clip": 0.0, "validation_share": 0.0, "precision": "float32"}
+    alone = replace(plan(folder, **settings), folder=str(folder / "alone"))
+    run(alone)  # for its statistics
+    (folder / "alone" / "state.safetensors").unlink()
+    first, second = (gradients(Trainer(make_job(0, alone)), number) for number in (0, 1))
+    run(plan(folder, workers=2, **settings))
+    saved = load_file(folder / "run" / "state.safetensors")
+    for name in first.keys() | second.keys():
+        parts = [g[name] if name in g else torch.zeros_like(saved[f"exp_avg/{name}"]) for g in (first, second)]
+        # After one step of AdamW the first moment is 1 - 0.9 times the gradient.
+        assert torch.allclose(saved[f"exp_avg/{name}"] / 0.1, sum(parts) / 2, rtol=1e-3, atol=1e-6), name
+
+
+def test_a_run_begun_by_torchrun_goes_on_in_one_process(folder):
+    frames = some_frames(count=8)
+    wide = np.random.default_rng(0).integers(0, 255, (8, 3, 96, 96, 3), np.uint8)
+    save_frames(replace(frames, images=wide), folder / "wide" / "a")
+    words = [
+        "-m",
+        "pi0_ros.cli",
+        "train",
+        "--frames",
+        str(folder / "wide"),
+        "--out",
+        str(folder / "out"),
+        "--mlp",
+        "64",
+    ]
+    words += ["--batch", "2", "--word-batch", "1", "--draws", "1", "--experiment", "none", "--validation-share", "0"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    both = subprocess.run([*TORCHRUN, *words, "--steps", "2"], capture_output=True, text=True, env=env, check=False)
+    assert both.returncode == 0, both.stderr[-2000:]
+    assert both.stdout.count("ready to load") == 1
+    assert read_lines(folder / "out" / "record.jsonl")[-1]["examples"] == 2 * 2 * 3  # steps, processes, examples
+    alone = subprocess.run(
+        [sys.executable, *words, "--steps", "3"], capture_output=True, text=True, env=env, check=False
+    )
+    assert alone.returncode == 0, alone.stderr[-2000:]
+    last = read_lines(folder / "out" / "record.jsonl")[-1]
+    assert last["step"] == 3 and last["examples"] == 12 + 3
+    assert json.loads((folder / "out" / "settings.json").read_text())["workers"] == 1
+    weights = load_file(folder / "out" / "checkpoint" / "model.safetensors")
+    assert all(np.isfinite(t.float().numpy()).all() for t in weights.values())

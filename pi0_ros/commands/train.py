@@ -124,8 +124,8 @@ def _add_network(start: argparse._ArgumentGroup) -> None:
     start.add_argument(
         "--fast-tokenizer",
         default="",
-        help="folder of the FAST tokenizer, or fit to make one of these data: for pi0_fast, and for others to predict the "
-        "chunk as text too",
+        help="folder of the FAST tokenizer, fit to make one of these data, or bins for 256 bins a dimension (to compare): for "
+        "pi0_fast, and for others to predict the chunk as text too",
     )
     start.add_argument(
         "--horizon", type=whole(0, 4096), default=0, help="rows of a chunk (default: the policy YAML's, or --init's)"

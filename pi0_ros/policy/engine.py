@@ -24,10 +24,11 @@ from pi0_ros.policy.adapter import (
 )
 from pi0_ros.policy.address import server_address
 from pi0_ros.policy.backend import Backend, NormalisedPrefix
+from pi0_ros.policy.bins import BinTokenizer
 from pi0_ros.policy.checkpoint import Checkpoint, Overrides, build_pipeline
 from pi0_ros.policy.contract import Contract, Fit, check_fit, contract_of
 from pi0_ros.policy.errors import PolicyError, WeightsError
-from pi0_ros.policy.fast import FastTokenizer, extract_actions, load_fast
+from pi0_ros.policy.fast import ActionTokenizer, extract_actions, load_action_tokenizer
 from pi0_ros.policy.pipeline import ModelInputs, Pipeline
 from pi0_ros.policy.plan import (
     Answer,
@@ -52,6 +53,7 @@ Given = ParamSpec("Given")
 Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
 FAST_TOKENS = 256  # longest answer of π0-FAST, as in openpi
+AROUND = 16  # tokens of an answer beside its numbers: "Action: " and "|"
 
 
 class Policy:
@@ -64,7 +66,7 @@ class Policy:
         pipeline: Pipeline,
         tokenizer: Tokenizer,
         backend: Backend,
-        fast: FastTokenizer | None = None,
+        fast: ActionTokenizer | None = None,
     ) -> None:
         self.contract: Contract = contract_of(adapter, pipeline, robot)
         fit = check_fit(robot, self.contract)
@@ -162,10 +164,12 @@ class Policy:
             raise PolicyError(f"noise has shape {np.shape(noise)}, the network takes {self.noise_shape()}")
         return self._backend.actions(inputs, np.asarray(noise), prefix)
 
-    def _from_tokens(self, inputs: ModelInputs, fast: FastTokenizer) -> NDArray[np.floating]:
+    def _from_tokens(self, inputs: ModelInputs, fast: ActionTokenizer) -> NDArray[np.floating]:
         """π0-FAST: generated ids to a chunk."""
         stop = (self._tokenizer.eos, self._tokenizer.encode("|")[-1])
-        ids = self._backend.text(inputs, FAST_TOKENS, stop).ids
+        bins = isinstance(fast, BinTokenizer)  # a token for every number, and what stands around them
+        longest = self.pipeline.horizon * self.pipeline.action_size + AROUND if bins else FAST_TOKENS
+        ids = self._backend.text(inputs, longest, stop).ids
         return extract_actions(self._tokenizer, fast, ids, self.pipeline.horizon, self.pipeline.action_size)
 
     def _prefix(self, prefix: PlanPrefix | None, state: NDArray[np.floating]) -> NormalisedPrefix | None:
@@ -336,7 +340,7 @@ def find_adapter(opened: Checkpoint, robot: Robot, adapter: str | Path | Adapter
 
 def load_words(
     opened: Checkpoint, pipeline: Pipeline, tokenizer: str | Path | None = None, fast: str | Path | None = None
-) -> tuple[Tokenizer, FastTokenizer | None]:
+) -> tuple[Tokenizer, ActionTokenizer | None]:
     """The text tokenizer and, for a π0-FAST, the action tokenizer: those given, or the checkpoint's own.
 
     Raises: PolicyError where one is missing, or has ids that the network does not.
@@ -373,14 +377,14 @@ def _records_relative(opened: Checkpoint) -> bool:
     return "use_relative_actions" in opened.settings
 
 
-def load_fast_for(opened: Checkpoint, fast: str | Path | None) -> FastTokenizer:
+def load_fast_for(opened: Checkpoint, fast: str | Path | None) -> ActionTokenizer:
     """The FAST tokenizer given, or the one in the checkpoint's fast_tokenizer/ folder.
 
     An answer of the wrong length is cut or filled up as LeRobot does, or, for openpi's checkpoints (which would decode
     it to zeros, a command to the middle of the range), refused.
     """
     failure = "truncate" if opened.conventions.dialect == "lerobot" else "refuse"
-    return load_fast(fast or opened.folder / "fast_tokenizer", failure)
+    return load_action_tokenizer(fast or opened.folder / "fast_tokenizer", failure)
 
 
 __all__ = [

@@ -12,10 +12,12 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pi0_ros.policy.bins import PROCESSOR, bins_of
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.prompts import Prompt, PromptStyle, encode_prompt, truncated
 from pi0_ros.policy.tokenizer import MAX_BYTES, Tokenizer, guarded
@@ -94,9 +96,39 @@ class FastTokenizer:
         self.bpe.save(str(path / "tokenizer.json"))  # type: ignore[attr-defined]
 
 
+class ActionTokenizer(Protocol):
+    """Chunks as ids of a vocabulary of its own: FAST, or bins to compare it with."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Ids there are."""
+
+    @property
+    def failure(self) -> str:
+        """What ids that are no chunk decode to."""
+
+    def encode(self, chunk: ArrayLike) -> list[int]:
+        """Ids of one normalised chunk [T, D]."""
+
+    def decode(self, ids: Sequence[int], horizon: int, size: int) -> NDArray[np.float64]:
+        """The chunk [horizon, size] of ids."""
+
+    def save(self, folder: str | Path) -> None:
+        """Write what `load_action_tokenizer` reads."""
+
+
 def _text(codes: NDArray[np.int64], min_token: int) -> str:
     """Codes as characters; those below the fitted range become the lowest."""
     return "".join(map(chr, np.clip(codes.ravel() - min_token, 0, _LAST_CODE)))
+
+
+def load_action_tokenizer(folder: str | Path, failure: str = "zeros") -> ActionTokenizer:
+    """Read an action tokenizer's folder, of either kind. Raises PolicyError naming the file and what is wrong with it."""
+    file = Path(folder) / "processor_config.json"
+    config = read_json(file, PolicyError) if file.is_file() else {}
+    if isinstance(config, dict) and config.get("processor_class") == PROCESSOR:
+        return bins_of(config, file, failure)
+    return load_fast(folder, failure)
 
 
 def load_fast(folder: str | Path, failure: str = "zeros") -> FastTokenizer:
@@ -161,7 +193,7 @@ from_vocabulary = to_vocabulary
 
 
 def answer_ids(
-    tokenizer: Tokenizer, fast: FastTokenizer, chunk: ArrayLike, skipped: int = SKIPPED, bos: bool = False
+    tokenizer: Tokenizer, fast: ActionTokenizer, chunk: ArrayLike, skipped: int = SKIPPED, bos: bool = False
 ) -> list[int]:
     """What π0-FAST is trained to say: [BOS] "Action: " + FAST ids + "|" + EOS (BOS in lerobot's dialect)."""
     ids = to_vocabulary(fast.encode(chunk), tokenizer.vocab_size, skipped).tolist()
@@ -170,7 +202,7 @@ def answer_ids(
 
 
 def training_prompt(
-    tokenizer: Tokenizer, fast: FastTokenizer, style: PromptStyle, task: str, state: ArrayLike, chunk: ArrayLike
+    tokenizer: Tokenizer, fast: ActionTokenizer, style: PromptStyle, task: str, state: ArrayLike, chunk: ArrayLike
 ) -> tuple[Prompt, NDArray[np.bool_]]:
     """openpi's training sequence: prompt then answer, cut at `style.length`; the mask is True on the answer (it is
     causal and has the loss)."""
@@ -195,7 +227,12 @@ def extract_ids(tokenizer: Tokenizer, generated: Sequence[int], skipped: int = S
 
 
 def extract_actions(
-    tokenizer: Tokenizer, fast: FastTokenizer, generated: Sequence[int], horizon: int, size: int, skipped: int = SKIPPED
+    tokenizer: Tokenizer,
+    fast: ActionTokenizer,
+    generated: Sequence[int],
+    horizon: int,
+    size: int,
+    skipped: int = SKIPPED,
 ) -> NDArray[np.float64]:
     """Normalised chunk [horizon, size] from generated language ids.
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pi0_ros.model import FAST, PROMPT, TEXT, Inputs
 from pi0_ros.policy import transforms
-from pi0_ros.policy.fast import FastTokenizer, answer_ids
+from pi0_ros.policy.fast import ActionTokenizer, answer_ids
 from pi0_ros.policy.pipeline import Pipeline
 from pi0_ros.policy.prompts import encode_prompt, encode_subtask_prompt
 from pi0_ros.policy.tokenizer import Tokenizer
@@ -98,7 +98,7 @@ class ExampleMaker:
     tokenizer: Tokenizer
     settings: TrainSettings
     hooks: Hooks = field(default_factory=Hooks)
-    fast: FastTokenizer | None = None
+    fast: ActionTokenizer | None = None
     augment: Augment = Augment.LIGHT
 
     def __post_init__(self) -> None:

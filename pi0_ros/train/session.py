@@ -16,8 +16,9 @@ from pi0_ros.model.checkpoints import Conventions, start_from
 from pi0_ros.model.checkpoints.conventions import conventions_for
 from pi0_ros.policy import tiny_tokenizer
 from pi0_ros.policy.adapter import Adapter, load_adapter
+from pi0_ros.policy.bins import BinTokenizer
 from pi0_ros.policy.checkpoint import Overrides, build_pipeline
-from pi0_ros.policy.fast import fit_fast, load_fast
+from pi0_ros.policy.fast import fit_fast, load_action_tokenizer
 from pi0_ros.policy.normalize import Statistics, read_norm_stats, write_norm_stats
 from pi0_ros.policy.pipeline import Pipeline
 from pi0_ros.policy.tokenizer import Tokenizer, find_tokenizer, load_tokenizer
@@ -51,7 +52,7 @@ from pi0_ros.train.text_source import read_texts
 from pi0_ros.train.trainer import Job, Trainer, split_episodes
 from pi0_ros.train.workers import run_workers
 
-FIT = "fit"  # in place of an action tokenizer's folder
+FIT, BINS = "fit", "bins"  # in place of an action tokenizer's folder
 FITTED = 20_000  # chunks it is fitted on at most
 OWN_CODES = 512  # of the project's own tokenizer, which has 1024 tokens to spare less those that FAST leaves out
 
@@ -62,7 +63,7 @@ class Plan:
 
     frames: folders of frames; several are a mixture with weights n^0.43. adapter: name or file. init: a checkpoint
     folder to start from, "" for random weights. tokenizer: its file or folder, "" for the project's own. statistics:
-    "checkpoint", "data", a file, or "" for what fits. fast: folder of the action tokenizer, FIT to make one, "" without.
+    "checkpoint", "data", a file, or "" for what fits. fast: folder of the action tokenizer, FIT or BINS to make one, "" without.
     conventions: habits of the project the start comes from, None for ours; origin: its name. hooks: an experiment's.
     mixture: sources of several robots and of text, in place of frames and adapter.
     """
@@ -149,13 +150,16 @@ def _settle_statistics(plan: Plan, robot: Embodiment, first: bool) -> None:
 
 
 def fast_tokenizer(plan: Plan, robots: Sequence[Embodiment]) -> str:
-    """Folder of the action tokenizer; with "fit" it is fitted on this run's normalised chunks, once.
+    """Folder of the action tokenizer; with "fit" it is fitted on this run's normalised chunks, once, "bins" needs no data.
 
     Raises: TrainError where no chunk is whole, PolicyError where the chunks do not fit into its vocabulary.
     """
-    if plan.fast != FIT:
+    if plan.fast not in (FIT, BINS):
         return plan.fast
     folder = Path(plan.folder) / FAST_FOLDER
+    if plan.fast == BINS:
+        BinTokenizer().save(folder)
+        return str(folder)
     if not folder.is_dir():
         chunks = [
             chunk
@@ -261,7 +265,7 @@ def make_job(rank: int, plan: Plan) -> Job:
     folder, robots, tokenizer = Path(plan.folder), robots_of(plan), _tokenizer(plan)
     model = make_model(plan, tokenizer)
     hooks = plan.hooks(tokenizer)
-    fast = load_fast(plan.fast) if plan.fast else None
+    fast = load_action_tokenizer(plan.fast) if plan.fast else None
     recipe = recipe_for(plan.settings.recipe, plan.origin)
     augment = augment_for(plan.settings.augment, recipe.name)
     statistics = [robot.statistics(folder, number == 0) for number, robot in enumerate(robots)]

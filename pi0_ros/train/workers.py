@@ -66,7 +66,7 @@ def _joined(number: int, count: int, port: int, work: Callable[..., None], args:
         else:
             with interruptible() as asked:
                 end_with_parent()
-                work(rank, asked, *args)
+                work(number, asked, *args)
     finally:
         dist.destroy_process_group()
 

@@ -337,3 +337,13 @@ def test_an_action_tokenizer_is_fitted_on_the_runs_own_chunks_once(tmp_path):
     codes = job.maker.fast
     back = codes.decode(codes.encode(chunk), 8, 8)
     assert np.abs(back - chunk).max() < 0.5 / codes.scale * np.sqrt(8)  # rounding to 1/scale, spread by the transform
+
+
+def test_a_fast_network_says_its_actions_in_bins_too(tmp_path, robot):
+    adapter = adapter_file(tmp_path, OPENPI)
+    start = small_start(tmp_path / "start", "pi0_fast", adapter)
+    network = grown_network(str(start), "", load_adapter(adapter), {"prompt_length": 160}, "")
+    folder, lines = trained(tmp_path, network, adapter, init=str(start), fast="bins")
+    assert lines[-1]["answer"] < lines[0]["answer"]
+    assert json.loads((folder / "fast_tokenizer" / "processor_config.json").read_text())["bins"] == 256
+    load_policy(folder, robot, adapter=adapter)

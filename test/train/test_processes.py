@@ -20,7 +20,7 @@ from pi0_ros.train.session import make_job, run
 from pi0_ros.train.trainer import Trainer
 
 sys.path.insert(0, str(Path(__file__).parent))
-from test_training import SETTINGS, plan, some_frames
+from test_training import plan, some_frames
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 

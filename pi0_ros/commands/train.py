@@ -39,6 +39,7 @@ _HELP = {
     "gradient_checkpointing": "less memory, more computation",
     "lora_trunk": "LoRA rank in the language trunk (16 is usual), 0: train it whole",
     "lora_expert": "LoRA rank in the action expert (32 is usual), 0: train it whole",
+    "lora_export": "merged into the checkpoint, or peft: also as an adapter of --init (LeRobot's or openpi's PyTorch) in OUT/adapter",
     "augment": "pictures: none, light (--brightness, --contrast, --picture-noise), or openpi (crop 95 %%, turn 5 degrees, colour; "
     "no crop or turn on wrist cameras); default: the recipe's",
     "state_noise": "noise on the normalised state",
@@ -66,7 +67,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog="The folder given with --out is continued where it stopped. OUT/checkpoint is what the policy loads.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run: state, record, curves, checkpoint")
+    parser.add_argument("--out", type=Path, help="folder of the run: state, record, curves, checkpoint (always needed)")
+    parser.add_argument(
+        "--self-test",
+        choices=("gpu", "cpu"),
+        help="train nothing: two steps of each way to train on random data, with time and memory beside the plan; cpu: tiny",
+    )
     _add_data(parser.add_argument_group("data (at least one)"))
     _add_network(parser.add_argument_group("network"))
     _add_experiment(
@@ -191,8 +197,15 @@ def run_command(args: argparse.Namespace) -> int:
     from pi0_ros.train.errors import TrainError
     from pi0_ros.train.processes import process_group, rank
 
+    if args.self_test:
+        from pi0_ros.train.self_test import self_test
+
+        self_test(args.self_test)
+        return 0
     if args.plan:
         return _print_plan(args)
+    if args.out is None:
+        raise TrainError("nothing says where the run is to be written; give --out FOLDER")
     if not (args.dataset or args.frames or args.sim_episodes or args.mixture):
         raise TrainError(
             "nothing to train on; give --dataset FOLDER, --mixture FILE, --frames FOLDER or --sim-episodes N"
@@ -358,7 +371,7 @@ def _asked(args: argparse.Namespace, model) -> dict[str, Any]:
     options = {
         k: v
         for k, v in vars(args).items()
-        if k not in ("run", "command", "debug", "accept_changes", "func", "plan", "sources")
+        if k not in ("run", "command", "debug", "accept_changes", "func", "plan", "sources", "self_test")
     }
     adapter, facts = load_adapter(args.policy), _facts(args)
     size, horizon = model.vision.image_size, model.horizon

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pi0_ros.model import LoraConfig, ModelConfig, Pi0, add_lora, initialise
 from pi0_ros.model.checkpoints import Conventions, start_from
 from pi0_ros.model.checkpoints.conventions import conventions_for
+from pi0_ros.model.checkpoints.peft_save import base_keys
 from pi0_ros.policy import tiny_tokenizer
 from pi0_ros.policy.adapter import Adapter, load_adapter
 from pi0_ros.policy.bins import BinTokenizer
@@ -209,6 +210,8 @@ def prepare(plan: Plan, robots: Sequence[Embodiment]) -> None:
         print(
             f"warm-up of {settings.warmup} steps is shortened to {warmup_steps(settings)}: the run has {settings.steps}"
         )
+    if settings.lora_export == "peft":
+        base_keys(plan.init)
     texts = text_makers(plan, robots, tokenizer)
     for maker in texts:
         maker.check()
@@ -302,6 +305,7 @@ def make_job(rank: int, plan: Plan) -> Job:
         recipe,
         hooks,
         tuple((robot.name, robot.adapter, table) for robot, table in zip(robots[1:], statistics[1:], strict=True)),
+        plan.init,
     )
 
 

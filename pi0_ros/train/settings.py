@@ -45,7 +45,7 @@ class TrainSettings:
     answer_weight: of what is said beside the actions, and of pi0-FAST's actions.
     insulate: knowledge insulation. device: where the network is; ema_device: where the average is kept, "" for there
     too. precision: "bfloat16" computes in bfloat16 on float32 weights, or "float32".
-    lora: ranks for trunk and expert, 0 for full training.
+    lora: ranks for trunk and expert, 0 for full training. lora_export: "merged", or "peft" to write the adapters too.
     augment: how pictures are disturbed: "none", "light" (brightness, contrast and noise as set here), "openpi" (crop, turn,
     colour), "" for the recipe's.
     clip: largest norm of the gradient, 0: it is not clipped.
@@ -78,6 +78,7 @@ class TrainSettings:
     gradient_checkpointing: bool = False
     lora_trunk: int = 0
     lora_expert: int = 0
+    lora_export: str = "merged"
     augment: str = ""
     state_noise: float = 0.01
     brightness: float = 0.08
@@ -93,6 +94,10 @@ class TrainSettings:
     def __post_init__(self) -> None:
         if self.precision not in ("bfloat16", "float32"):
             raise TrainError(f"precision '{self.precision}' is not known; choose bfloat16 or float32")
+        if self.lora_export not in ("merged", "peft"):
+            raise TrainError(f"--lora-export '{self.lora_export}' is not known; choose merged or peft")
+        if self.lora_export == "peft" and not (self.lora_trunk or self.lora_expert):
+            raise TrainError("--lora-export peft writes adapters; give --lora-trunk or --lora-expert too")
         if self.augment not in ("", *Augment):
             raise TrainError(f"--augment '{self.augment}' is not known; choose {', '.join(Augment)}")
         for option, value in (("--device", self.device), ("--ema-device", self.ema_device or self.device)):

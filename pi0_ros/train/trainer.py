@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,8 @@ from torch.func import functional_call
 
 from pi0_ros.model import Pi0, merge_lora
 from pi0_ros.model.checkpoints import Conventions
+from pi0_ros.model.checkpoints.peft_save import save_peft
+from pi0_ros.model.checkpoints.save import put_in_place
 from pi0_ros.model.ema import Ema
 from pi0_ros.model.losses import FlowTargets, delayed_times, flow_times
 from pi0_ros.policy.adapter import Adapter
@@ -50,7 +53,7 @@ class Job:
 
     draws: from what, and how often. tokenizer_file: None for the project's own. fast_folder: of the action tokenizer, None without one. origin: what the weights were before. conventions: habits
     of the project the start comes from, None for ours. others: further robots, by name, for each of which a checkpoint is
-    written beside the first one's.
+    written beside the first one's. base: folder that was started from, "" for none.
     """
 
     model: Pi0
@@ -68,6 +71,7 @@ class Job:
     recipe: Recipe = OURS
     hooks: Hooks = field(default_factory=Hooks)
     others: tuple[tuple[str, Adapter, Mapping[str, Statistics]], ...] = ()
+    base: str = ""
 
 
 def split_episodes(
@@ -271,11 +275,13 @@ class Trainer:
             self._check(loss)
             self.health = self.health.after_report(loss)
 
-    def averaged(self) -> Pi0:
-        """A copy with averaged weights, adapters folded in."""
-        model = copy.deepcopy(self.job.model).requires_grad_(False)
+    def averaged(self, merged: bool = True) -> Pi0:
+        """A copy with averaged weights, adapters folded in where `merged`."""
+        model = copy.deepcopy(self.job.model)
         self.ema.copy_to(model)
-        return merge_lora(model).eval()
+        if not merged:
+            return model
+        return merge_lora(model.requires_grad_(False)).eval()
 
     def _save(self, last: bool) -> None:
         """State and checkpoint. A full disk is said, and tried again at the next time; at the end it is an error."""
@@ -297,6 +303,10 @@ class Trainer:
                 fast_folder=job.fast_folder,
                 conventions=job.conventions,
             )
+            if self.settings.lora_export == "peft":
+                partial = job.folder / "adapter.partial"
+                shutil.rmtree(partial, ignore_errors=True)
+                put_in_place(save_peft(self.averaged(merged=False), partial, job.base), job.folder / "adapter")
             for name, adapter, statistics in job.others:
                 export_beside(job.folder / "checkpoint", job.folder / f"checkpoint-{name}", adapter, statistics)
         except OSError as problem:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,22 +60,70 @@ def test_two_processes_step_along_the_mean_of_their_gradients(folder):
         assert torch.allclose(saved[f"exp_avg/{name}"] / 0.1, sum(parts) / 2, rtol=1e-3, atol=1e-6), name
 
 
-def test_a_run_begun_by_torchrun_goes_on_in_one_process(folder):
-    frames = some_frames(count=8)
+def children(pid: int) -> list[int]:
+    """Processes below one, all generations."""
+    file = Path(f"/proc/{pid}/task/{pid}/children")
+    own = [int(word) for word in file.read_text().split()] if file.is_file() else []
+    return [*own, *(below for child in own for below in children(child))]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process still runs; one that only waits to be collected does not."""
+    file = Path(f"/proc/{pid}/stat")
+    try:
+        return file.read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
+
+
+def until(condition, what: str, seconds: float = 120.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited {seconds:g} s for {what}"
+        time.sleep(0.05)
+
+
+def test_workers_end_with_the_run_that_started_them_however_it_ends(folder):
+    """Also where SIGINT is ignored, as `pi0 train … &` in a script leaves it, and the command is killed outright."""
+    words = [sys.executable, "-m", "pi0_ros.cli", "train", *frames_and_network(folder), "--workers", "2"]
+    words += ["--steps", "100000", "--validate-every", "1"]
+    ignored = lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    run = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env, preexec_fn=ignored)  # noqa: PLW1509
+    try:
+        until(lambda: len(read_lines(folder / "out" / "record.jsonl")) > 0 or run.poll() is not None, "the first steps")
+        workers = children(run.pid)
+        assert run.poll() is None and len(workers) >= 2
+        run.kill()
+        run.wait()
+        until(lambda: not any(map(alive, workers)), "the workers to end")
+    finally:
+        for pid in [run.pid, *children(run.pid)]:
+            if alive(pid):
+                os.kill(pid, signal.SIGKILL)
+
+
+def frames_and_network(folder: Path) -> list[str]:
+    """Options of a small run on frames of the tiny network's pictures."""
     wide = np.random.default_rng(0).integers(0, 255, (8, 3, 96, 96, 3), np.uint8)
-    save_frames(replace(frames, images=wide), folder / "wide" / "a")
+    save_frames(replace(some_frames(count=8), images=wide), folder / "wide" / "a")
     words = [
-        "-m",
-        "pi0_ros.cli",
-        "train",
         "--frames",
         str(folder / "wide"),
         "--out",
         str(folder / "out"),
         "--mlp",
         "64",
+        "--batch",
+        "2",
+        "--draws",
+        "1",
     ]
-    words += ["--batch", "2", "--word-batch", "1", "--draws", "1", "--experiment", "none", "--validation-share", "0"]
+    return [*words, "--word-batch", "1", "--experiment", "none", "--validation-share", "0"]
+
+
+def test_a_run_begun_by_torchrun_goes_on_in_one_process(folder):
+    words = ["-m", "pi0_ros.cli", "train", *frames_and_network(folder)]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     both = subprocess.run([*TORCHRUN, *words, "--steps", "2"], capture_output=True, text=True, env=env, check=False)
     assert both.returncode == 0, both.stderr[-2000:]

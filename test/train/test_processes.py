@@ -76,7 +76,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def until(condition, what: str, seconds: float = 120.0) -> None:
+def until(condition, what: str, seconds: float = 300.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"waited {seconds:g} s for {what}"

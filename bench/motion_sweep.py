@@ -1,8 +1,10 @@
 """Whatever a policy sends: how far the command is from a motion that could be followed, and what it breaks.
 
 Horizon x rate of rows x delay x strategy x noise, smooth and sharp paths, robots that follow late. The judge is a few lines of
-numpy of its own: it differences the commands and knows nothing of plans. How far the command is from the path is judged at the
-moments for which a chunk that had arrived `COVERED` seconds before had rows; where none has, there is nothing to follow.
+numpy and scipy of its own: it differences the commands and knows nothing of plans. What can be known between rows are the two
+usual curves through them: the natural cubic spline and the monotone one (PCHIP; Fritsch and Carlson, 1980). The command is to be
+between those of the rows that have arrived, at the moments which such rows have covered for `COVERED` seconds; where no row is,
+there is nothing to follow. Noise is compared with the rows that were due while the command was judged.
 
 `python -m bench motion_sweep [--quick] [--jobs N] [--file F]` With a file what was done is kept, and a run that was ended goes on.
 """
@@ -12,8 +14,10 @@ import itertools
 import json
 import multiprocessing
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from scipy.interpolate import CubicSpline, PchipInterpolator
 
 from pi0_ros.control import Chunk, Executor, ExecutorSettings
 from pi0_ros.robot import load_robot
@@ -22,7 +26,7 @@ from pi0_ros.robot.spec import Kind
 JOINT, SIZE, SETTLED = "left_joint2", 0.1, 3.0  # [rad] of the path; [s] after which the command is judged
 START = 1000.0
 CAUGHT_UP = 4.0  # times the delay: it is made up for at no more than 1.3 times the speed of the rows
-COVERED = 0.6  # [s] after which a command that had nothing to follow is on its path again
+COVERED = 0.6  # [s] after which a command that had nothing to follow is on its path again; rows that old may still fade
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -84,9 +88,13 @@ def summary(lines) -> None:  # type: ignore[no-untyped-def]
     tell("runs", len(lines), "")
     tell("failures", sum(bool(line["broken"]) for line in lines), "")
     for key, (value, case) in worst.items():
-        unit = {"distance": "rad", "overshoot": "rad", "backward": "rad", "seam": "of the velocity limit"}.get(
-            key, "times"
-        )
+        unit = {
+            "distance": "rad",
+            "off_the_sine": "rad",
+            "overshoot": "rad",
+            "backward": "rad",
+            "seam": "of the velocity limit",
+        }.get(key, "times")
         tell(f"worst_{key}", value, unit, case=case)
 
 
@@ -107,12 +115,12 @@ def path_of(shape: str):  # type: ignore[no-untyped-def]
 def judged(rows, rate, delay, strategy, noise, shape, lag):  # type: ignore[no-untyped-def]
     """What one run did, and what of it is not right."""
     path, robot, rng = path_of(shape), load_robot("mobile_bimanual"), np.random.default_rng(rows * rate)
-    commands, asked, seam, wanted, covered = drive(robot, path, rows, rate, delay, strategy, noise, lag, rng)
+    run = drive(robot, path, rows, rate, delay, strategy, noise, lag, rng)
     column, period = robot.index[JOINT], 1.0 / robot.control_rate
     limit = robot.channels[column].limits
-    moved = commands[:, column]
+    moved, seam = run.commands[:, column], run.seam
     judged_from = round((SETTLED + CAUGHT_UP * delay) / period)
-    late, there = moved[judged_from:], covered[judged_from:]
+    late = moved[judged_from:]
     found = {
         "velocity": float(np.abs(np.diff(moved)).max() / period / limit.velocity),
         "acceleration": float(np.abs(np.diff(moved, 2)).max() / period**2 / limit.acceleration),
@@ -123,16 +131,20 @@ def judged(rows, rate, delay, strategy, noise, shape, lag):  # type: ignore[no-u
     if seam > 0.05:
         broken.append("seam")
     if shape == "stay":
-        off = late - middle(robot)[column]
-        found["noise_gain"] = float(np.sqrt(np.mean(off**2)) / np.std(asked))
+        off, due = late - middle(robot)[column], run.due[judged_from:] - middle(robot)[column]
+        known = np.isfinite(due)
+        found["noise_gain"] = float(np.sqrt(np.mean(off**2) / np.mean(due[known] ** 2)))
         # A tenth of a milliradian is what a plan may leave its rows by.
-        found["noise_peak"] = float((np.abs(off).max() - 1e-4) / np.abs(asked).max())
+        found["noise_peak"] = float((np.abs(off).max() - 1e-4) / run.largest_noise)
         broken += [name for name in ("noise_gain", "noise_peak") if found[name] > 1.0]
     elif shape == "sine" and not noise:
+        low, high = run.low[judged_from:], run.high[judged_from:]
+        there = np.isfinite(low) & run.covered[judged_from:]
         found["judged"] = float(there.mean())
         if there.any():
-            found["distance"] = float(np.abs(late - wanted[judged_from:])[there].max())
-            broken += ["distance"] if found["distance"] > 0.002 + sampled(rate) else []
+            found["off_the_sine"] = float(np.abs(late - run.wanted[judged_from:])[there].max())
+            found["distance"] = float(np.maximum(low - late, late - high)[there].max(initial=0.0))
+            broken += ["distance"] if found["distance"] > 0.002 else []
     elif shape == "steps" and not noise:
         over = max(float(moved.max()) - middle(robot)[column] - SIZE, middle(robot)[column] - float(moved.min()))
         found["overshoot"] = max(over, 0.0)
@@ -141,11 +153,41 @@ def judged(rows, rate, delay, strategy, noise, shape, lag):  # type: ignore[no-u
     return {name: round(float(value), 6) for name, value in found.items()}, broken
 
 
-def sampled(rate: float) -> float:
-    """How far [rad] any curve through rows may be from the sine between them: the cubic's error bound, h^4 / 384 of the fourth
-    derivative, and half a second difference in the last interval, of which nobody knows how it goes on."""
-    h = 1.0 / rate
-    return SIZE * (np.pi * h) ** 2 / 16.0
+class Run(NamedTuple):
+    """What a run did, and at each of its N commands what could be known of where it should be."""
+
+    commands: np.ndarray  # [N, D]
+    seam: float
+    largest_noise: float  # [rad]
+    wanted: np.ndarray  # [N] the path itself
+    low: np.ndarray  # [N] least and most of the curves through what has arrived, nan where no row is
+    high: np.ndarray
+    due: np.ndarray  # [N] the row of the newest chunk that is due, nan where none is
+    covered: np.ndarray  # [N] whether rows have been there for a while
+
+
+class Curves:
+    """The curves through the rows that have arrived."""
+
+    def __init__(self, column: int, every: bool) -> None:
+        """`every`: all chunks count however old, as in an ensemble."""
+        self._column, self._every, self._known = column, every, []
+
+    def add(self, ros: float, chunk: Chunk) -> None:
+        """A chunk that was accepted at `ros`."""
+        times, rows = chunk.start + chunk.period * np.arange(len(chunk.values)), chunk.values[:, self._column]
+        curves = CubicSpline(times, rows, bc_type="natural"), PchipInterpolator(times, rows)
+        self._known = [*self._known[-20:], (ros, times, rows, curves)]
+
+    def at(self, ros: float) -> tuple[float, float, float]:
+        """Lowest and highest curve at `ros`, and the row that is due."""
+        values, due = [], np.nan
+        for k, (arrived, times, rows, curves) in enumerate(self._known):
+            recent = self._every or k == len(self._known) - 1 or arrived > ros - COVERED
+            if recent and times[0] <= ros <= times[-1]:
+                values += [float(curve(ros)) for curve in curves]
+                due = rows[int((ros - times[0]) / (times[1] - times[0]) + 1e-6)]
+        return (min(values), max(values), due) if values else (np.nan, np.nan, np.nan)
 
 
 def backward(moved):  # type: ignore[no-untyped-def]
@@ -174,32 +216,26 @@ def middle(robot):  # type: ignore[no-untyped-def]
 
 
 def drive(robot, path, rows, rate, delay, strategy, noise, lag, rng):  # type: ignore[no-untyped-def]
-    """Commands [N, D], noise drawn, worst seam, where the path was at each command, and whether rows covered it."""
+    """One run."""
     executor, period = Executor(robot, ExecutorSettings(strategy=strategy, chunk_max_age=3.0)), 1.0 / robot.control_rate
     measured, column = middle(robot), robot.index[JOINT]
-    base, sent, drawn, wanted = measured.copy(), [], [0.0], []
+    base, sent, judged, largest = measured.copy(), [], [], 0.0
     asked, pending, sequence, seam, step = -1e9, None, 0, 0.0, None
-    ends, bare, covered = -1e9, 0.0, []  # until when rows have come; since when there are always some
-    seconds = (
-        SETTLED + CAUGHT_UP * delay + (12.0 if noise and rate <= 10 else 3.0)
-    )  # enough rows for their RMS to be known
+    ends, bare = -1e9, 0.0  # until when rows have come; since when there are always some
+    curves = Curves(column, strategy == "ensemble")
+    # Enough rows for their RMS to be known.
+    seconds = SETTLED + CAUGHT_UP * delay + (12.0 if noise and rate <= 10 else 3.0)
     for k in range(round(seconds / period)):
         steady = k * period
         ros = START + steady
-        joints = {}
-        for group in robot.groups:
-            for c in group.channels:
-                if (joint := robot.joint_of_channel.get(c.name)) is not None:
-                    value = float(measured[robot.index[c.name]])
-                    grip = group.gripper
-                    joints[joint] = grip.closed + value * (grip.open - grip.closed) if grip else value
-        executor.on_state(steady, ros, ros, joints)
+        executor.on_state(steady, ros, ros, joints_of(robot, measured))
         executor.on_odometry(steady, ros, ros, 0.0, 0.0, 0.0)
         if k == 10:
             executor.request(steady, ros, "autonomy")
         if pending is not None and pending[0] <= ros + 1e-9:
             if executor.on_chunk(steady, ros, pending[1]).accepted:
                 ends = max(ends, pending[1].end)
+                curves.add(ros, pending[1])
             pending = None
         bare = ros if ends < ros else bare
         step = executor.step(steady, ros)
@@ -208,19 +244,30 @@ def drive(robot, path, rows, rate, delay, strategy, noise, lag, rng):  # type: i
         if step.command is not None:
             measured = measured + (1.0 if lag <= 0 else 1.0 - np.exp(-period / lag)) * (step.command.values - measured)
             sent.append(step.command.values)
-            wanted.append(base[column] + float(path(steady)))
-            covered.append(ros - bare > COVERED)
+            judged.append((base[column] + float(path(steady)), *curves.at(ros), ros - bare > COVERED))
         ending = step.plan_left < delay + 0.1 and ros - asked >= delay
         if k > 10 and pending is None and (ros - asked >= 0.4 - 1e-9 or ending):
             asked, sequence = ros, sequence + 1
             shaken = np.clip(rng.normal(0.0, noise, rows), -3.0 * noise, 3.0 * noise) if noise else np.zeros(rows)
-            drawn.extend(shaken.tolist())
+            largest = max(largest, float(np.abs(shaken).max()))
             values = np.tile(base, (rows, 1))
             values[:, column] += path(steady + np.arange(rows) / rate) + shaken
             late = delay * (1.0 + 0.3 * rng.uniform(-1.0, 1.0))
             chunk = Chunk(ros, 1.0 / rate, robot.channel_names, values, sequence, step.epoch, "policy")
             pending = (ros + late, chunk)
-    return np.array(sent), np.array(drawn), seam, np.array(wanted), np.array(covered)
+    wanted, low, high, due, covered = np.array(judged, dtype=float).T
+    return Run(np.array(sent), seam, largest, wanted, low, high, due, covered > 0.5)
+
+
+def joints_of(robot, values):  # type: ignore[no-untyped-def]
+    """Joint positions of channel `values` [D], by joint."""
+    joints = {}
+    for group in robot.groups:
+        for c in group.channels:
+            if (joint := robot.joint_of_channel.get(c.name)) is not None:
+                value, grip = float(values[robot.index[c.name]]), group.gripper
+                joints[joint] = grip.closed + value * (grip.open - grip.closed) if grip else value
+    return joints
 
 
 if __name__ == "__main__":

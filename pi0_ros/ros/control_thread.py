@@ -95,7 +95,7 @@ class ControlThread:
         self._seam = self.seam_worst = Seam()
         self._loop = Loop(self._period, self._tick, self._failed, first=True, prepare=self._prepare, look=self._look)
 
-    _looked: bool = False  # whether a chunk has been read since the last command
+    _looked: bool = False  # whether nothing more is read of chunks before the next command
     _last: Command | None
     _step: Step | None
     _events: tuple[Event, ...]
@@ -135,14 +135,17 @@ class ControlThread:
     # --- the thread itself ---
 
     def _look(self) -> None:
-        """Between two commands: the earlier a chunk is judged, the earlier its plan is ready."""
-        if self._step is not None and self._step.mode is Mode.AUTONOMY and not self._looked:
-            self._looked = self._inputs.read_chunks()
+        """After a command, and not shortly before one: a chunk takes milliseconds to judge, and its plan some more.
+
+        The earlier it is judged, the earlier its plan is ready. One that comes too late for the next command is too late
+        for it wherever it is read.
+        """
+        if not self._looked:
+            found = self._inputs.read_chunks()
+            self._looked = found or self._step is None or self._step.mode is not Mode.AUTONOMY
 
     def _prepare(self) -> None:
         self._inputs.read_routine()
-        if not self._looked:
-            self._inputs.read_chunks()
 
     def _tick(self, deadline: float, late: float) -> None:
         ros = self._clocks.ros() - max(late, 0.0)

@@ -117,7 +117,8 @@ class Loop:
 
     `prepare()` is called a little before each deadline: what takes now more, now less time is done there, so that what
     `work` sends goes out at the same moment of every period.
-    `look()` is called every `LOOK` seconds of the time that is left: what it finds should take no longer than `LOOK_TIME`.
+    `look()` is called after each work, and every `LOOK` seconds of the time that is left then. What it finds should take no
+    longer than `LOOK_TIME`, so that the next `prepare` is not kept waiting.
     `first`: this loop goes before every other thread of the process (one loop of a process at most).
     """
 
@@ -190,12 +191,18 @@ class Loop:
             self.ticks += 1
             due = pacer.next(time.monotonic())
             self.overruns = pacer.skipped
-            while self._look is not None and time.monotonic() + LOOK + LOOK_TIME < due - ahead and not self._ending:
-                self._sleep_until(time.monotonic() + LOOK, yielding)
-                self._guard(self._look)
+            if self._look is not None:
+                self._look_until(due - ahead - LOOK_TIME, self._look, yielding)
             self._sleep_until(due - ahead, yielding)
         if self._first:
             sys.setswitchinterval(usual)
+
+    def _look_until(self, last: float, look: Callable[[], None], yielding: float) -> None:
+        """Look now, and every `LOOK` seconds until steady time `last` [s]."""
+        self._guard(look)
+        while time.monotonic() + LOOK < last and not self._ending:
+            self._sleep_until(time.monotonic() + LOOK, yielding)
+            self._guard(look)
 
     def _guard(self, work: Callable[..., None], *arguments: float) -> float:
         """Work; seconds that it took. An exception goes to `failed`."""

@@ -1,10 +1,12 @@
 import os
 import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 
-from pi0_ros.ros.loop import WORKING, YIELDING, Loop, Pacer, Ring, Tally, calm_others, urge_others
+from pi0_ros.ros import loop as loop_module
+from pi0_ros.ros.loop import LOOK_TIME, WORKING, YIELDING, Loop, Pacer, Ring, Tally, calm_others, urge_others
 
 
 def test_deadlines_stay_on_their_grid_when_work_is_short():
@@ -161,15 +163,50 @@ def test_between_two_deadlines_the_loop_looks_for_what_has_come_and_what_fails_i
     assert "unreadable" in failures[0]
 
 
-def test_a_period_too_short_to_look_in_has_no_looks():
+def looks_per_period(period, periods):
+    """Run a loop; what it called in each whole period, in order."""
     order, enough = [], threading.Event()
     loop = Loop(
-        0.004,
-        lambda *_: order.append("work") or len(order) > 20 and enough.set(),
+        period,
+        lambda *_: order.append("work") or order.count("work") > periods and enough.set(),
         print,
+        prepare=lambda: order.append("prepare"),
         look=lambda: order.append("look"),
     )
     loop.start()
     assert enough.wait(60.0)
     loop.stop()
-    assert "look" not in order
+    calls = "".join(each[0] for each in order)
+    return calls[: calls.rindex("w")].split("w")[1:]
+
+
+def test_a_period_too_short_to_look_in_has_the_one_look_right_after_the_work():
+    assert set(looks_per_period(0.004, 20)) == {"lp"}
+
+
+def test_the_last_look_leaves_what_it_may_take_before_the_next_preparation(monkeypatch):
+    """In virtual time: looks take all they may, and every command is still prepared for and sent at its moment."""
+    clock, calls, over = [0.0], [], threading.Event()
+    sleep = lambda seconds: clock.__setitem__(0, clock[0] + seconds)
+    monkeypatch.setattr(loop_module, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
+
+    def work(deadline, late):
+        calls.append(("work", round(clock[0] / 0.02 % 1.0 * 20.0, 3), late))
+        sleep(0.0011)
+        if len(calls) > 50:
+            over.set()
+            loop._ending = True
+
+    def spend(name, seconds):
+        calls.append((name, round(clock[0] / 0.02 % 1.0 * 20.0, 3), 0.0))
+        sleep(seconds)
+
+    loop = Loop(0.02, work, print, prepare=lambda: spend("prepare", 0.001), look=lambda: spend("look", LOOK_TIME))
+    loop.start()
+    assert over.wait(60.0)
+    loop.stop()
+    later = calls[3:]  # the first period begins with its deadline
+    assert {at for name, at, _ in later if name == "prepare"} == {17.0}
+    assert {round(late, 6) for name, _, late in later if name == "work"} == {0.0}
+    looks = [at for name, at, _ in later if name == "look"]
+    assert min(looks) == 1.1 and 1e-3 * max(looks) + LOOK_TIME <= 0.017

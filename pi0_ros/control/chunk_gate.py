@@ -61,7 +61,7 @@ class ChunkGate:
             return self._ignore(now, chunk.source, other)
         if verdict.accepted:
             chunk = on_nearest_turn(chunk, self._robot, self._drive.commanded[0])
-            verdict = self.plausibility.judge(chunk, self._plans.running)
+            verdict = self.plausibility.judge(chunk, self._plans.following.running)
         if verdict.accepted:
             verdict = self._offer(now, plan_time, sent_ahead(chunk, self._robot))
         self._note_plans(now)
@@ -70,16 +70,17 @@ class ChunkGate:
 
     def _note_plans(self, now: Now) -> None:
         """Say what is to be known about the newest plan."""
-        plans = self._plans
-        for name, text in (("clamped", plans.clamped), ("slowed", plans.slowed)):
+        plans, following = self._plans, self._plans.following
+        for name, text in (("clamped", plans.clamped), ("slowed", plans.maker.slowed)):
             if text:
                 self._journal.note(now, "warn", name, text)
-        if plans.unfound:
-            self.refusal, plans.unfound = plans.unfound, ""
+        if following.unfound:
+            self.refusal, following.unfound = following.unfound, ""
             self._journal.note(now, "error", "no plan", self.refusal)
-        if plans.waits and not self._waits:
-            self._journal.note(now, "warn", "wait", plans.waits, throttle=0.0)
-        self._waits = plans.waits
+        waits = plans.strategies.waits
+        if waits and not self._waits:
+            self._journal.note(now, "warn", "wait", waits, throttle=0.0)
+        self._waits = waits
 
     def _note_delay(self, now: Now, chunk: Chunk) -> None:
         """How long the policy that drives takes, also where its chunk is then refused."""
@@ -87,9 +88,9 @@ class ChunkGate:
             return
         age, settings = now.ros - chunk.start, self._settings
         if settings.strategy == "auto" and settings.chunk_max_age < age < settings.wait_max_age:
-            self._plans.say_wait(age, chunk.end - chunk.start)
+            self._plans.strategies.say_wait(age, chunk.end - chunk.start)
         if 0.0 <= age < OLDEST_DELAY:
-            self._plans.delays.add(now.steady, age)
+            self._plans.strategies.delays.add(now.steady, age)
 
     def _not_driving(self, source: str) -> str:
         """Why this source of chunks does not own the robot, "" where it does; the first in an epoch does."""
@@ -109,7 +110,7 @@ class ChunkGate:
     def _offer(self, now: Now, plan_time: float, chunk: Chunk) -> Verdict:
         commanded = self._drive.commanded
         measured = self._inputs.measured.or_commanded(commanded[0])
-        scales = self._engage.scale_ahead(now.steady, now.ros, self._plans.running is not None)
+        scales = self._engage.scale_ahead(now.steady, now.ros, self._plans.following.running is not None)
         return self._plans.offer(now.ros, plan_time, chunk, commanded, measured, scales)
 
     def _conclude(self, now: Now, chunk: Chunk, verdict: Verdict) -> None:

@@ -89,9 +89,9 @@ def conditions(parts: Parts, now: Now, quiet: str) -> Conditions:
         measured=measured.values,
     )
     plan = PlanCondition(
-        waiting=plans.waiting,
-        dry=plans.dry,
-        delay=plans.delays.p95,
+        waiting=plans.following.waiting,
+        dry=plans.following.dry,
+        delay=plans.strategies.delays.p95,
         refusal=gate.refusal,
         other=gate.sources.other,
         policy=inputs.policy,

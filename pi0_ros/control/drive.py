@@ -96,15 +96,15 @@ class Drive:
 
     def _follow_plan(self, steady: float, time: float, ros: float) -> tuple[str, int] | None:
         """As `move`, None where there is no plan to follow."""
-        plans, engage = self._plans, self._engage
-        scales = engage.scale_ahead(steady, time, plans.running is not None)
-        states, first = plans.advance(ros, time, self.commanded, scales)
+        following, engage = self._plans.following, self._engage
+        scales = engage.scale_ahead(steady, time, following.running is not None)
+        states, first = following.advance(ros, time, self.commanded, scales)
         if first:
             engage.begin(steady)
         if states is None:
             return None
         self._limiter.follow(self._guarded(states), [engage.scale(steady)] * len(self._stops))
-        driving = plans.driving
+        driving = following.driving
         return "policy" if driving is not None else "hold", int(driving is not None and driving.limited)
 
     def _guarded(self, goal: Array) -> Array:

@@ -6,7 +6,7 @@ import numpy as np
 
 from pi0_ros.control.acceptance import History, accept_rows, reach_of
 from pi0_ros.control.chunk import Chunk, Verdict, in_robot_order
-from pi0_ros.control.plans import Running
+from pi0_ros.control.running_plan import Running
 from pi0_ros.control.settings import ExecutorSettings
 from pi0_ros.robot.spec import Robot
 

@@ -15,6 +15,11 @@ class Progress:
         self.total = 0.0
         self._seen: deque[tuple[float, float]] = deque(maxlen=REMEMBERED)
 
+    def clear(self) -> None:
+        """Nothing has been executed."""
+        self.total = 0.0
+        self._seen.clear()
+
     def add(self, time: float, seconds: float) -> None:
         """At ROS `time` [s] another `seconds` of path have been executed."""
         self.total += seconds

@@ -16,7 +16,7 @@ def reason(parts: Parts, steady: float) -> str:
         return parts.start_up.waiting
     mode, teleop = parts.modes.mode, parts.inputs.teleop
     if mode is Mode.AUTONOMY:
-        if parts.plans.running is None:
+        if parts.plans.following.running is None:
             return parts.inputs.policy.waiting(parts.gate.refusal)
         if parts.failsafe.starved:
             return parts.inputs.policy.underrun()
@@ -29,7 +29,7 @@ def reason(parts: Parts, steady: float) -> str:
 
 def report(parts: Parts, now: Now, command: Command | None, owner: str) -> Step:
     """The result of a period in which `owner` moved the robot to `command`."""
-    plans, plan = parts.plans, parts.plans.running
+    following, plan = parts.plans.following, parts.plans.following.running
     return Step(
         command=command,
         mode=parts.modes.mode,
@@ -39,11 +39,11 @@ def report(parts: Parts, now: Now, command: Command | None, owner: str) -> Step:
         plan_sequence=plan.chunk.sequence if plan is not None else 0,
         plan_left=plan.left if plan is not None else 0.0,
         starved=parts.modes.mode is Mode.AUTONOMY and plan is not None and parts.failsafe.starved,
-        splice_delay=plans.splice_delay,
-        delay_p95=plans.delays.p95,
+        splice_delay=following.splice_delay,
+        delay_p95=parts.plans.strategies.delays.p95,
         strategy=plan.chunk.strategy if plan is not None else "",
-        seam=plans.seam,
-        plan_rate=plans.rate,
+        seam=following.seam,
+        plan_rate=following.rate,
         tracking_error=parts.failsafe.tracking.error,
         measured=np.array(parts.inputs.measured.values),
         counters=parts.journal.counters,

@@ -24,3 +24,11 @@ def test_between_two_periods_it_is_proportional():
 
 def test_nothing_was_executed_before_the_first_period():
     assert Progress().since(3.0) == 0.0
+
+
+def test_a_new_owner_has_executed_nothing_yet():
+    progress = Progress()
+    progress.add(10.0, 0.02)
+    progress.add(10.5, 0.3)
+    progress.clear()
+    assert (progress.since(9.0), progress.total) == (0.0, 0.0)

@@ -1,0 +1,85 @@
+"""Has plans made: where they can begin, what their path asks of the robot, and which are refused. ROS seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pi0_ros.control.joining import Join
+from pi0_ros.control.motion_plan import ask, make_grid, plan_limits, planning_bounds, solve, solve_once
+from pi0_ros.control.path_clock import PathDemand
+from pi0_ros.control.plan_making import Planner
+from pi0_ros.control.running_plan import Accepted, Coming, Running
+from pi0_ros.control.settings import ExecutorSettings
+from pi0_ros.robot.spec import Kind, Robot
+
+Array = npt.NDArray[np.float64]
+Scales = Callable[[Array], Array]
+
+SLOWED = 1.05  # a path that takes this much longer than its rows is said to be slowed
+
+
+class Start(NamedTuple):
+    """Where a plan begins: `state` [3, D] at `time`, the running plan's command `join` (-1: its start), first sent at `first`."""
+
+    join: int
+    state: Array
+    time: float
+    first: float
+
+
+class PlanMaker:
+    """Asks a planner for plans."""
+
+    def __init__(self, robot: Robot, settings: ExecutorSettings, period: float, planner: Planner) -> None:
+        """`period` [s] between two commands; `planner` makes plans, in another thread where time matters."""
+        self._names, self._slow_down = robot.channel_names, settings.slow_down
+        self._period, self._planner = period, planner
+        self.grid = make_grid([planning_bounds(g, period) for g in robot.groups if g.kind is not Kind.GRIPPER], period)
+        self._limits = plan_limits(robot, period, settings.recovery_velocity)
+        self.slowed = ""
+        """How the newest path is slowed, "" where it is not."""
+        solve_once(self.grid)
+
+    def forget(self) -> None:
+        """Nothing is slowed."""
+        self.slowed = ""
+
+    def start(self, running: Running | None, now: float, commanded: Array, later: int = 0) -> Start:
+        """Where a plan can begin that is asked for now, and `later` periods after that.
+
+        `now`: the plan clock at the last command, which was `commanded` [3, D].
+        """
+        lead = self._planner.periods() + later
+        if running is None or running.ended:
+            time = now + lead * self._period
+            return Start(-1, commanded, time, now + (lead + 1) * self._period)
+        join = min(running.index + lead, len(running.plan.states) - 1)
+        ahead = (join - running.index) * self._period
+        state = running.plan.states[join] if join >= 0 else running.plan.request.state
+        return Start(join, state, now + ahead, now + ahead + self._period)
+
+    def submit(
+        self, chunk: Accepted, joined: Join, start: Start, scales: Scales | Array, late: int = 0
+    ) -> tuple[Coming | None, str]:
+        """Measure a path and have its plan made; None and the refusal where it is too fast for the robot."""
+        grid, limits = self.grid, self._limits
+        knots: Array = start.time + grid.step * np.arange(1, grid.count + 1, dtype=np.float64)
+        shares = scales if isinstance(scales, np.ndarray) else scales(knots)
+        path, begin, behind, gap = joined
+        request, asked = ask(path, begin, behind, start.state, start.time, 1.0, shares, grid, limits)
+        factor = request.times.factor
+        if factor > self._slow_down:
+            return (
+                None,
+                f"too fast for the robot: {self._demand(asked)}; it would have to be slowed {factor:.1f} times",
+            )
+        self.slowed = f"slowed {factor:.2f} times: {self._demand(asked)}" if factor > SLOWED else ""
+        work = self._planner.submit(lambda: solve(request, grid, limits))
+        return Coming(chunk, behind, request, work, start.join, start.first, gap, late), ""
+
+    def _demand(self, asked: PathDemand) -> str:
+        return f"{self._names[asked.channel]} would need {asked.excess:.1f} times its {asked.quantity} limit"

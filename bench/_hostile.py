@@ -1,32 +1,32 @@
 """Attacks on a running executor: `python -m bench faults` runs them on a real graph and says what the robot did.
 
-Each kind sends what no honest neighbour would, while an executor, a process of its own, is in autonomy along an honest plan.
+Each kind (`bench/_attacks.py`) sends what no honest neighbour would, from a process of its own, while an executor, another
+process, is in autonomy along an honest plan.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from array import array
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "test" / "nodes"))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "test" / "nodes"))
 
 SECONDS = 4.0  # of each attack
-CALM = 1.0  # before it
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an attack did: commands per second and the largest gap between two [s], the largest step on the wire over its
-    limit, how far the arm went from the honest plan [rad], chunks and messages refused, how long `stop` took at its end [s],
-    control periods missed during the attack and while the black box of that stop was written, black boxes, the executor's growth
-    [MB], and how long after its beginning the executor held by itself [s] (-1: it did not)."""
+    """What an attack did: commands per second and the largest gap between two [s], by the stamps of the sender; the largest
+    step on the wire over its limit, how far the arm went from the honest plan [rad], chunks and messages refused, how long
+    `stop` took at its end [s], control periods missed during the attack and while the black box of that stop was written,
+    black boxes, the executor's growth [MB], how long after its beginning the executor held by itself [s] (-1: it did not),
+    and how long before that, if so, the other one could be seen [s]."""
 
     rate: float
     gap: float
@@ -39,177 +39,62 @@ class Outcome:
     boxes: int
     grown: float
     held: float
+    seen_for: float
 
 
-def attacks() -> dict[str, Callable[..., Iterator[Callable[[], None]]]]:
-    """Kinds of attack: each yields what is to be done, as often as it is asked."""
-    from pi0_ros.msg import ActionChunk
-    from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-    from sensor_msgs.msg import Image, JointState
-    from std_msgs.msg import Bool, String
-    from std_srvs.srv import Trigger
+class Wire:
+    """What goes to the left arm: (time of sending [s], values) of every command; who publishes it, and since when."""
 
-    from pi0_ros.ros.commands import COMMAND_TYPES
-    from pi0_ros.ros.qos import SENSOR
+    def __init__(self, node, robot) -> None:
+        from pi0_ros.ros.commands import COMMAND_TYPES
 
-    def chunks(node, change, quality=10):
-        publisher = node.create_publisher(ActionChunk, "action_chunk", quality)
+        group = robot.group("left_arm")
+        self.commands: list[tuple[float, np.ndarray]] = []
+        self.topic, self._node, self.two_since = group.command.topic, node, 0.0
+        node.create_subscription(COMMAND_TYPES[group.command.type].message, self.topic, self._on_command, 200)
 
-        def send() -> None:
-            message = node.chunk()
-            if message is not None:
-                change(message)
-                publisher.publish(message)
+    def _on_command(self, message, info) -> None:
+        self.commands.append((info["source_timestamp"] * 1e-9, np.array(message.data)))
 
-        while True:
-            yield send
-
-    def far(message):
-        values = np.array(message.values).reshape(-1, len(message.channels))
-        values[:, message.channels.index("left_joint2")] += 1.5
-        message.values = array("f", values.ravel())
-
-    def huge(message):
-        message.values = array("f", [3e38] * len(message.values))
-
-    def stamp(message):
-        message.header.stamp.sec, message.header.stamp.nanosec = 2**31 - 1, 2**32 - 1
-
-    def frozen(message):
-        message.frozen_rows = 10**9
-
-    def last_number(message):
-        message.sequence, message.source = 2**64 - 1, "somebody else"
-
-    def ten_megabytes(message):
-        message.values = array("f", bytes(10_000_000))
-
-    def million(message):
-        message.values = array("f", [0.5] * 3_000_000)
-
-    def spoken(message):
-        message.subtask = "x" * 10_000_000
-
-    def joints(node):
-        publisher = node.create_publisher(JointState, "joint_states", SENSOR)
-        names = [f"joint{k}" for k in range(200_000)]
-        message = JointState(name=names, position=[0.0] * len(names))
-        while True:
-            yield lambda: publisher.publish(message)
-
-    def pictures(node):
-        publisher = node.create_publisher(Image, node.robot.cameras[0].topic, SENSOR)
-        bomb = Image(height=30000, width=30000, step=90000, encoding="rgb8", data=array("B", bytes(1000)))
-        while True:
-            yield lambda: publisher.publish(bomb)
-
-    def texts(node):
-        publisher = node.create_publisher(String, "policy_state", 2)
-        while True:
-            yield lambda: publisher.publish(String(data="\x1b[2J\n" * 2_000_000))
-
-    def second_publisher(node):
-        group = node.robot.group("left_arm")
-        kind = COMMAND_TYPES[group.command.type].message
-        publisher = node.create_publisher(kind, group.command.topic, 10)
-
-        def meddle() -> None:
-            values = [float(v) + 0.15 for v in node.last_command()]
-            publisher.publish(kind(data=array("d", values)))
-
-        while True:
-            yield meddle
-
-    def second_executor(node):
-        node.start_second()
-        while True:
-            yield lambda: None
-
-    def storm(node):
-        clients = [node.create_client(Trigger, "executor/autonomy") for _ in range(4)]
-        while True:
-            yield lambda: [client.call_async(Trigger.Request()) for client in clients]
-
-    def stops(node):
-        best_effort = QoSProfile(
-            depth=1, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.VOLATILE
-        )
-        publisher = node.create_publisher(Bool, "estop", best_effort)
-        while True:
-            yield lambda: publisher.publish(Bool(data=True))
-
-    def nothing(node):
-        while True:
-            yield lambda: None
-
-    return {
-        "nothing": nothing,
-        "far_start": lambda node: chunks(node, far),
-        "huge_rows": lambda node: chunks(node, huge),
-        "absurd_stamps": lambda node: chunks(node, stamp),
-        "absurd_frozen_rows": lambda node: chunks(node, frozen),
-        "last_sequence": lambda node: chunks(node, last_number),
-        "flood": lambda node: chunks(node, lambda message: None),
-        "ten_megabytes": lambda node: chunks(node, ten_megabytes, 1),
-        "three_million_values": lambda node: chunks(node, million, 1),
-        "text_of_ten_megabytes": lambda node: chunks(node, spoken, 1),
-        "joint_names": joints,
-        "picture_bomb": pictures,
-        "texts": texts,
-        "second_publisher": second_publisher,
-        "second_executor": second_executor,
-        "service_storm": storm,
-        "best_effort_estop": stops,
-    }
+    def look(self) -> None:
+        """Note when a second publisher is there."""
+        if not self.two_since and self._node.count_publishers(self.topic) > 1:
+            self.two_since = time.monotonic()
 
 
-RATES = {"flood": 650.0, "service_storm": 200.0, "ten_megabytes": 5.0, "three_million_values": 3.0,
-         "text_of_ten_megabytes": 3.0, "joint_names": 5.0, "texts": 5.0, "second_publisher": 50.0}  # fmt: skip
-"""How often an attack is made [1/s]; 10 where nothing is said."""
-ELSEWHERE = (
-    "import os; from pi0_ros.nodes import executor; "
-    "executor.RobotLock = type('Elsewhere', (), {'__init__': lambda *_: None, 'release': lambda _: None}); "
-    "raise SystemExit(executor.main())"
-)
-"""An executor as on another machine: it cannot see the lock."""
-
-
-def run(name: str, attack: Callable[..., Iterator[Callable[[], None]]]) -> Outcome:
+def run(name: str) -> Outcome:
     """One attack on an executor of its own."""
     import rclpy
     from rclpy.node import Node
     from stand_in import Driver, Graph, Person, Planner, nod, patient_robot
 
+    from bench._attacks import start
+
     rclpy.init()
-    graph = Graph()
+    graph, attacker = Graph(), None
     try:
         with TemporaryDirectory() as folder:
             robot, file = patient_robot("mobile_bimanual", Path(folder))
             driver, person = graph.node(Driver, robot), graph.node(Person, robot)
-            planner = graph.node(Planner, robot, nod)
+            deafen(person, "action_chunk")
+            graph.node(Planner, robot, nod)
             words = (f"robot:={file}", f"black_box:={folder}/boxes", "engage_time:=0.2", "tracking_error:=1.0")
             process = graph.start("executor", *words)
             graph.wait(lambda: driver.commands["lift"] and person.mode == "hold", "hold")
             person.insist("autonomy", lambda: person.state.chunks_accepted > 2, "accepted chunks")
-            attacker = graph.add(Node("attacker"))
-            attacker.robot, attacker.last_command = robot, lambda: driver.commands["left_arm"][-1][1]
-            flat = [part for word in words[:1] for part in ("-p", word)]
-            attacker.start_second = lambda: graph.run_script(
-                "-c", ELSEWHERE, "--ros-args", *flat, "-p", "black_box:=''"
-            )
-            honest, latest = planner.spoil, []
-            planner.spoil = lambda message: latest.append(message) or honest(message)
-            attacker.chunk = lambda: _renewed(attacker, latest[-1]) if latest else None
-            graph.wait(lambda: latest, "a plan")
+            wire = Wire(graph.add(Node("wire")), robot)
+            attacker = start(name, file)
+            graph.wait(lambda: wire.commands, "commands")
             before, memory = _overruns(graph, person), _memory(process.pid)
-            sent, held = len(driver.commands["left_arm"]), -1.0
-            actions, period, begun = attack(attacker), 1.0 / RATES.get(name, 10.0), time.monotonic()
+            sent, held, begun = len(wire.commands), -1.0, time.monotonic()
+            attacker.stdin.write("now\n")
+            attacker.stdin.flush()
             while time.monotonic() - begun < SECONDS:
-                next(actions)()
-                time.sleep(period)
+                graph.happens(lambda: False, 0.01)
+                wire.look()
                 if person.mode != "autonomy" and held < 0.0:
                     held = time.monotonic() - begun
-            commands, grown = driver.commands["left_arm"][sent:], _memory(process.pid) - memory
+            commands, grown = wire.commands[sent:], _memory(process.pid) - memory
             attacked = _overruns(graph, person)
             asked = time.monotonic()
             done = _stop(person, graph)
@@ -218,10 +103,20 @@ def run(name: str, attack: Callable[..., Iterator[Callable[[], None]]]) -> Outco
             written = _overruns(graph, person)
             refused = person.state.chunks_rejected + int(float(person.health["executor"][2]["messages_refused"]))
             rest = refused, done - asked, attacked - before, written - attacked, len(list(boxes.rglob("*.mcap")))
-            return _judge(robot, commands, *rest, grown, held)
+            seen_for = begun + held - wire.two_since if held >= 0.0 and wire.two_since else -1.0
+            return _judge(robot, commands, *rest, grown, held, seen_for)
     finally:
+        if attacker is not None:
+            attacker.communicate("enough\n")
         graph.close()
         rclpy.shutdown()
+
+
+def deafen(node, topic: str) -> None:
+    """End a node's subscription: who measures does not parse what the attacked has to."""
+    for subscription in list(node.subscriptions):
+        if subscription.topic_name.endswith(topic):
+            node.destroy_subscription(subscription)
 
 
 def _overruns(graph, person) -> int:
@@ -235,16 +130,6 @@ def _memory(process: int) -> float:
     """Resident memory [MB] of a process."""
     lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
     return float(next(line.split()[1] for line in lines if line.startswith("VmRSS"))) / 1000.0
-
-
-def _renewed(node, message):
-    """An honest plan of now, as a process of another name would send it."""
-    from copy import deepcopy
-
-    copy = deepcopy(message)
-    copy.header.stamp = node.get_clock().now().to_msg()
-    copy.sequence += 1
-    return copy
 
 
 def _stop(person, graph) -> float:

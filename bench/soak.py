@@ -1,10 +1,11 @@
 """The whole stack for as long as you like: autonomy, holds, stops, lifecycle round trips; what grows, and what is missed.
 
-`python -m bench soak [--minutes 60] [--seed 0] [--quick]`
+`python -m bench soak [--minutes 60] [--seed 0] [--quick] [--attacked]`
 
 Every ten seconds memory, threads, sockets and open files of every process are read from /proc, and what is in /dev/shm.
 The growth is that of a straight line through the samples after the first fifth (warming up), for an hour; "late growth"
 through those of the last half. `--samples FILE` keeps all of them. It fails if less than a tenth of the time was autonomy.
+`--attacked`: beside it the attacks of `bench/_attacks.py` are made, one kind after the other; then autonomy may be shorter.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ SAMPLE_PERIOD = 10.0
 ENGAGE = 30.0  # [s]
 DRIVE = (4.0, 15.0)  # [s] of autonomy between two other things
 DEACTIVATE, ACTIVATE = 4, 3
+EACH = 15.0  # [s] of an attack
 NODES = ("executor", "policy", "high_level")
 LEAST_AUTONOMY = 0.1
 SHM = Path("/dev/shm")
@@ -96,6 +98,40 @@ class Sampler:
             for name, values in {**found, "machine": machine}.items():
                 for key, value in values.items():
                     self.samples[name][key].append(value)
+
+
+class Neighbours:
+    """Bad ones: every kind of attack in turn, each for `EACH` seconds, in a process of its own."""
+
+    def __init__(self, robot_file: str) -> None:
+        self._file, self._ending = robot_file, threading.Event()
+        self.made: dict[str, int] = defaultdict(int)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End."""
+        self._ending.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        from bench._attacks import ATTACKS, start
+
+        kinds = [kind for kind in ATTACKS if kind not in ("nothing", "second_executor")]
+        while True:
+            for kind in kinds:
+                if self._ending.is_set():
+                    return
+                try:
+                    attacker = start(kind, self._file)
+                except RuntimeError as problem:
+                    print(f"soak: {problem}", file=sys.stderr)
+                    continue
+                attacker.stdin.write("now\n")  # type: ignore[union-attr]
+                attacker.stdin.flush()  # type: ignore[union-attr]
+                self._ending.wait(EACH)
+                attacker.communicate("enough\n")
+                self.made[kind] += 1
 
 
 class Operator(Watcher):
@@ -180,6 +216,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="one minute")
+    parser.add_argument("--attacked", action="store_true", help="beside bad neighbours")
     parser.add_argument("--samples", help="file for every sample, as JSON")
     args = parser.parse_args(argv)
     prepare()
@@ -190,6 +227,7 @@ def main(argv: Sequence[str]) -> int:
         stack = Stack(
             bringup.nodes(
                 {"robot": "mobile_bimanual", "checkpoint": "pi05_reach_tiny", "sim": "true", "params_file": str(params)}
+                | ({"record": f"{folder}/recorded"} if args.attacked else {})
             )
         )
         operator, counts = Operator(robot), defaultdict(int)
@@ -197,18 +235,22 @@ def main(argv: Sequence[str]) -> int:
         try:
             stack.start()
             sampler = Sampler(stack)
+            neighbours = Neighbours("mobile_bimanual") if args.attacked else None
             live(operator, random.Random(args.seed), began + 60.0 * (1.0 if args.quick else args.minutes), counts)
         except BenchError as problem:
             error = str(problem)
         finally:
             ended = stack.ended()
             sampler.stop()
+            if neighbours is not None:
+                neighbours.stop()
+                counts |= {f"attack {kind}": count for kind, count in neighbours.made.items()}
             stack.stop()
             operator.close()
     if args.samples:
         Path(args.samples).write_text(json.dumps({"times": sampler.times, **sampler.samples}))
     share = report(sampler, time.monotonic() - began, counts, operator)
-    if share < LEAST_AUTONOMY:
+    if share < LEAST_AUTONOMY and not args.attacked:
         error += f" autonomy for {share:.0%} of the time only"
     if ended or error:
         print(f"soak: {error} {'ended by themselves: ' + ', '.join(ended) if ended else ''}", file=sys.stderr)

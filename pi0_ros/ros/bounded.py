@@ -69,8 +69,13 @@ def parse_message(data: bytes, kind: type) -> Any:
 
 def check_bytes(data: bytes, kind: type) -> None:
     """Raises MessageRefusedError where a serialized message is larger than any honest one of its type."""
-    if len(data) > MAX_BYTES[kind]:
-        raise MessageRefusedError(f"{kind.__name__} of {len(data)} bytes; at most {MAX_BYTES[kind]} are parsed")
+    check_size(len(data), kind)
+
+
+def check_size(size: int, kind: type) -> None:
+    """`check_bytes` of so many bytes."""
+    if size > MAX_BYTES[kind]:
+        raise MessageRefusedError(f"{kind.__name__} of {size} bytes; at most {MAX_BYTES[kind]} are parsed")
 
 
 def header_stamp(data: bytes) -> float:

@@ -110,12 +110,15 @@ class ExecutorInputs:
         words = subscribe_to_any(node, String, "policy_state", self._on_policy_state, 2, True, self._words.group)
         largest = 4 * MAX_ROWS * len(self._robot.channels) + CHUNK_HEAD
         buttons = subscribe_to_any(node, Bool, "estop", self._on_estop, ESTOPS_WAITING, True, self._estop.group)
-        for each in (
-            *self._words.keep_together(words, most=2, largest=TEXT_BYTES),
-            *self._chunks.keep_together(chunks, most=CHUNKS, largest=largest),
-            *self._estop.keep_together(buttons, most=ESTOPS_WAITING, largest=ESTOP_BYTES),
-        ):
+        for each in (*words, *chunks, *buttons):
             own(each)
+        for collector in (
+            self._words.keep_together(words, most=2, largest=TEXT_BYTES),
+            self._chunks.keep_together(chunks, most=CHUNKS, largest=largest),
+            self._estop.keep_together(buttons, most=ESTOPS_WAITING, largest=ESTOP_BYTES),
+        ):
+            own(collector)
+            node.watch_thread(collector.thread)
         if self._robot.takeover.deadman_topic:
             own(urgent.add(Joy, self._robot.takeover.deadman_topic, self._on_joy, SENSOR))
 

@@ -11,6 +11,7 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
@@ -21,6 +22,7 @@ from sensor_msgs.msg import JointState
 
 from pi0_ros.ros.any_publisher import Repeats
 from pi0_ros.ros.bounded import MAX_BYTES
+from pi0_ros.ros.taking import Collector, Reader, Taken
 
 MOST = 64  # messages of one subscription in one period
 DRAINED = 4096  # messages of one subscription that are dropped at once
@@ -49,13 +51,13 @@ class Unspun(CallbackGroup):
 class _Inlet:
     """A subscription with what reading it takes at hand: most periods find nothing, and asking is all that is done.
 
-    `newest`: older messages about the same are dropped. `publishers`: names of the nodes that send. `repeats`: what
+    `take` gives the next message. `newest`: older messages about the same are dropped. `publishers`: names of the nodes that send. `repeats`: what
     several subscriptions of one topic have delivered already.
     """
 
     subscription: Subscription
     kind: type
-    take: Callable[[type, bool], tuple[Any, Any] | None]
+    take: Callable[[], Taken | None]
     topic: str
     newest: bool
     most: int = MOST
@@ -74,6 +76,7 @@ class Inlets:
     def __init__(self, node: Node, refused: Callable[[str, Exception], None]) -> None:
         self._node, self._refused = node, refused
         self._inlets: list[_Inlet] = []
+        self.collectors: list[Collector] = []
         self._counted = self._first = 0
         self.group = Unspun()
         self.age = 0.0
@@ -89,26 +92,29 @@ class Inlets:
         `newest`: of one publisher's messages about the same joints all but the newest are dropped. Messages about other
         joints (an arm and its gripper in turn on one `joint_states`) and of several publishers are all read.
         """
-        self._keep(subscription, newest)
+        kind, largest = subscription.msg_type, MAX_BYTES[subscription.msg_type]
+        take = partial(Reader(subscription).take, largest)
+        self._inlets.append(_Inlet(subscription, kind, take, subscription.topic_name, newest, largest=largest))
         return subscription
 
     def keep_together(
         self, subscriptions: Sequence[Subscription], most: int = MOST, largest: float = math.inf
-    ) -> Sequence[Subscription]:
+    ) -> Collector:
         """Read subscriptions of one topic, and what more than one of them delivers once.
 
-        `most`: messages of each that are read in one period; the others wait, and the oldest are lost. `largest`: bytes of
-        a message; a larger one is refused unread, and nothing more of that subscription is read in this period.
+        They are reliable, so that whatever somebody sends arrives whole, however large: a thread collects it, which ends with
+        `close`. `most`: messages of each that are read in one period; the others wait, and the oldest are lost. `largest`:
+        bytes of a message; a larger one is refused unread, and nothing more of that subscription is read in this period.
         """
-        repeats = Repeats()
-        for subscription in subscriptions:
-            self._keep(subscription, most=most, largest=largest, repeats=repeats)
-        return subscriptions
-
-    def _keep(self, subscription: Subscription, newest: bool = False, **bounds: Any) -> None:
-        kind, take = subscription.msg_type, subscription.handle.take_message
-        bounds["largest"] = min(bounds.get("largest", math.inf), MAX_BYTES[kind])
-        self._inlets.append(_Inlet(subscription, kind, take, subscription.topic_name, newest, **bounds))
+        repeats, readers = Repeats(), [Reader(subscription) for subscription in subscriptions]
+        topic, kind = subscriptions[0].topic_name, subscriptions[0].msg_type
+        largest = min(largest, MAX_BYTES[kind])
+        collector = Collector(readers, most, largest, f"reader of {topic}", self._node.get_logger().error)
+        for reader in readers:
+            take = partial(collector.take, reader)
+            self._inlets.append(_Inlet(reader.subscription, kind, take, topic, False, most, largest, repeats))
+        self.collectors.append(collector)
+        return collector
 
     @property
     def subscriptions(self) -> list[Subscription]:
@@ -141,9 +147,9 @@ class Inlets:
         self._first = 0
         for k in range(count):
             inlet = self._inlets[(first + k) % count]
-            for message, info in self._read(inlet):
+            for message, received in self._read(inlet):
                 # A step of the system clock in between must not make a message younger than now, or old.
-                self.age = min(max(time.time() - info["received_timestamp"] * 1e-9, 0.0), longest)
+                self.age = min(max(time.time() - received * 1e-9, 0.0), longest)
                 inlet.subscription.callback(message)
                 taken += 1
             if time.monotonic() > until:
@@ -156,33 +162,33 @@ class Inlets:
         for inlet in self._inlets:
             last = None
             for _ in range(DRAINED):
-                taken = inlet.take(inlet.kind, True)
+                for collector in self.collectors:
+                    collector.collect()
+                taken = inlet.take()
                 if taken is None:
                     break
-                last = taken[0]
+                last = taken.data
             message = self._message(inlet, last) if deliver_last and last is not None else None
             if message is not None:
                 self.age = 0.0
                 inlet.subscription.callback(message)
 
-    def _read(self, inlet: _Inlet) -> list[tuple[Any, Any]]:
+    def _read(self, inlet: _Inlet) -> list[tuple[Any, int]]:
         raw = self._raw(inlet)
         # Turning bytes into Python is what costs: done once, however fast the sender is.
-        return [(message, info) for data, info in raw if (message := self._message(inlet, data)) is not None]
+        return [(message, received) for data, received in raw if (message := self._message(inlet, data)) is not None]
 
-    def _raw(self, inlet: _Inlet) -> list[tuple[bytes, Any]]:
-        found: list[tuple[bytes, Any]] = []
+    def _raw(self, inlet: _Inlet) -> list[tuple[bytes, int]]:
+        found: list[tuple[bytes, int]] = []
         for _ in range(inlet.most):
-            taken = inlet.take(inlet.kind, True)
+            taken = inlet.take()
             if taken is None:
                 break
-            data, info = taken
-            if len(data) > inlet.largest:
-                error = ValueError(f"{len(data):,} bytes are more than the {inlet.largest:,.0f} that it may have")
-                self._refused(inlet.topic, error)
+            if taken.data is None:
+                self._refused(inlet.topic, ValueError(_too_many(taken.size, inlet.largest)))
                 break
-            if not inlet.repeats.seen(info["source_timestamp"], data):
-                found.append((data, info))
+            if not inlet.repeats.seen(taken.sent, taken.data):
+                found.append((taken.data, taken.received))
         if not found or not inlet.newest or len(inlet.publishers) > 1:
             return found
         return inlet.subjects.newest(found) if inlet.kind is JointState else found[-1:]
@@ -193,6 +199,12 @@ class Inlets:
         except Exception as error:  # noqa: BLE001 - bytes that are no message, text that is no UTF-8
             self._refused(inlet.topic, error)
             return None
+
+
+def _too_many(size: int, largest: float) -> str:
+    if not size:
+        return "a message that the network layer could not hand over"
+    return f"{size:,} bytes are more than the {largest:,.0f} that it may have"
 
 
 class Subjects:

@@ -84,7 +84,10 @@ class ManagedNode(LifecycleNode):
     # What a subclass uses.
 
     def own(self, entity: object) -> object:
-        """Remember a subscription, timer, service or publisher; it is destroyed when the node is cleaned up."""
+        """Remember a subscription, timer, service or publisher; it is destroyed when the node is cleaned up.
+
+        What has a `close` is closed then, before what was remembered before it is destroyed.
+        """
         self._owned.append(entity)
         return entity
 
@@ -284,6 +287,9 @@ class ManagedNode(LifecycleNode):
             self._owned.clear()
 
     def _destroy(self, entity: object) -> None:
+        if hasattr(entity, "close"):
+            entity.close()
+            return
         for destroy in (self.destroy_subscription, self.destroy_publisher, self.destroy_timer, self.destroy_service):
             if destroy(entity):
                 return

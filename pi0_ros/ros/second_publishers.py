@@ -13,13 +13,13 @@ from pi0_ros.ros.clock import Clocks
 
 DISCOVERY = 1.0
 """Seconds after which a new node knows the others of its network: 0.01 to 0.7 measured, 1.3 on an overloaded machine."""
-LOOK_EVERY = 0.2  # [s]; counting publishers costs microseconds
+LOOK_EVERY = 0.05  # [s]; counting the publishers of seven topics takes 40 microseconds
 UNNAMED = "_NODE_NAME_UNKNOWN_"
 UNKNOWN = "a node that is not known yet"
 
 
 class SecondPublishers:
-    """Looks at the graph five times a second.
+    """Looks at the graph twenty times a second.
 
     `found(sentence)` is called at every look while somebody else publishes, and once with "" when nobody does any more.
     """

@@ -12,13 +12,14 @@ from rclpy.node import Node
 from rclpy.subscription import Subscription
 
 from pi0_ros.robot.spec import Camera
-from pi0_ros.ros.bounded import MessageRefusedError, parse_message
+from pi0_ros.ros.bounded import MAX_BYTES, MessageRefusedError, check_size, parse_message
 from pi0_ros.ros.clock import seconds
 from pi0_ros.ros.guarded_thread import GuardedThread
 from pi0_ros.ros.images import PictureError, thumbnail
 from pi0_ros.ros.inlets import Unspun
 from pi0_ros.ros.qos import NEWEST
 from pi0_ros.ros.subscribe import PICTURE_TYPES
+from pi0_ros.ros.taking import Reader
 
 Keep = Callable[[str, float, bytes], None]
 """What is done with a picture: `keep(camera, stamp [ROS s], JPEG)`."""
@@ -31,7 +32,7 @@ class Snapshots:
         self._node, self._period, self._keep = node, period, keep
         # rclpy holds groups weakly.
         self._group = Unspun()
-        self._subscriptions = [(c, self._subscribe(c)) for c in cameras]
+        self._readers = [(c, Reader(self._subscribe(c))) for c in cameras]
         self._ending = threading.Event()
         self.thread: GuardedThread | None = None
         self.taken = 0
@@ -56,25 +57,26 @@ class Snapshots:
     def close(self) -> None:
         """End and unsubscribe."""
         self.stop()
-        for _, subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
-        self._subscriptions.clear()
+        for _, reader in self._readers:
+            self._node.destroy_subscription(reader.subscription)
+        self._readers.clear()
 
     def _run(self) -> None:
-        while self._subscriptions:
-            for camera, subscription in self._subscriptions:
+        while self._readers:
+            for camera, reader in self._readers:
                 # Spread over the period, so that no moment has all the work.
-                if self._ending.wait(self._period / len(self._subscriptions)):
+                if self._ending.wait(self._period / len(self._readers)):
                     return
-                self._take(camera, subscription)
+                self._take(camera, reader)
 
-    def _take(self, camera: Camera, subscription: Subscription) -> None:
-        with subscription.handle:
-            taken = subscription.handle.take_message(subscription.msg_type, True)
+    def _take(self, camera: Camera, reader: Reader) -> None:
+        kind = reader.subscription.msg_type
+        taken = reader.take(MAX_BYTES[kind])
         if taken is None:
             return
         try:
-            message = parse_message(taken[0], subscription.msg_type)
+            check_size(taken.size, kind)
+            message = parse_message(taken.data or b"", kind)
             jpeg = thumbnail(message, options=camera.options)
         except (PictureError, MessageRefusedError) as error:
             self.refused[camera.name] = str(error)

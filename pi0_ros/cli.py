@@ -86,7 +86,13 @@ def main(argv: Sequence[str] | None = None, package: ModuleType = commands) -> i
 
     Returns the exit code: 0 only on success, 1 for an error, 130 for Ctrl-C. Wrong use exits with 2, as argparse does.
     """
-    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _main(list(sys.argv[1:] if argv is None else argv), package)
+    except KeyboardInterrupt:  # while it was still being imported
+        return INTERRUPTED
+
+
+def _main(argv: list[str], package: ModuleType) -> int:
     if not argv or argv[0] not in command_names(package):
         overview(package).parse_args(argv)
         return FAILURE

@@ -42,6 +42,10 @@ COMMANDS = {
         """Cannot even be imported."""
         raise ImportError("no such accelerator")
     ''',
+    "stopped_early": '''
+        """Is stopped by Ctrl-C while it is imported."""
+        raise KeyboardInterrupt
+    ''',
     "_helper": '''
         """Not a subcommand."""
     ''',
@@ -105,8 +109,9 @@ def test_a_missing_file_is_named(package, capsys):
     assert capsys.readouterr().err == "pi0: /nowhere/at_all.json: No such file or directory\n"
 
 
-def test_ctrl_c_is_no_error_and_no_success(package, capsys):
-    assert cli.main(["stopped"], package) == 130
+@pytest.mark.parametrize("when", ["stopped", "stopped_early"])
+def test_ctrl_c_is_no_error_and_no_success(package, capsys, when):
+    assert cli.main([when], package) == 130
     assert capsys.readouterr().err == ""
 
 

@@ -221,10 +221,10 @@ def texts(node: Attacker) -> Act:
 
 
 @attack(3.0)
-def hundred_megabytes(node: Attacker) -> Act:
-    """Texts of 100 MB."""
+def forty_megabytes(node: Attacker) -> Act:
+    """Texts of 40 MB."""
     publisher = node.create_publisher(String, "policy_state", 1)
-    message = serialize_message(String(data="x" * 100_000_000))
+    message = serialize_message(String(data="x" * 40_000_000))
     return lambda: publisher.publish(message)
 
 

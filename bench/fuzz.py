@@ -21,7 +21,7 @@ from bench._fuzz_targets import TARGETS
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system"}  # its own reserves a gigabyte of addresses at once
-LAST = 300.0  # [s] for starting and for the last input
+LAST = 1800.0  # [s] for starting and for the last input, on a machine that may be busy, or pause it
 
 
 def tell(target: str, metric: str, value: float, unit: str, **more: object) -> None:

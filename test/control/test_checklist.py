@@ -693,6 +693,8 @@ def test_34_a_second_publisher_on_a_command_topic_stops_the_robot_and_nothing_mo
     story.executor.on_second_publisher(story.steady, story.ros, text)
     story.run(1.0)
     assert story.last.mode is Mode.HOLD and story.last.reason == text and story.speed() == 0.0
+    boxed = [record.data for record in story.executor.blackbox.snapshot() if record.kind == "event"]
+    assert any(text in event.text for event in boxed)
     for request in ("autonomy", "teleop"):
         answer = story.ask(request)
         assert not answer.ok and text in answer.message

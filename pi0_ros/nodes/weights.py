@@ -35,6 +35,11 @@ MODEL_PARAMETERS = (
         "how torch runs the network: eager; compile (needs a C++ compiler); graph, compile_graph (CUDA graphs); kernels (fused, 16-bit weights); auto: kernels or graphs on a GPU, else eager",
         choices=("auto", "eager", "compile", "graph", "compile_graph", "kernels"),
     ),
+    Parameter(
+        "fp8",
+        True,
+        "on a card that can, run the trunk in 8 bits by the scales that `pi0 quantise` left beside the weights",
+    ),
     Parameter("steps", 0, "flow steps of a plan; 0: as many as the checkpoint says, else 10", low=0, high=100),
     Parameter("tokenizer", "", "tokenizer's file or folder, where the checkpoint has none"),
     Parameter("fast_tokenizer", "", "FAST tokenizer's folder, where a π0-FAST checkpoint has none"),
@@ -80,6 +85,7 @@ class Weights:
                 steps=values.steps or None,
                 backend=values.backend,
                 mode=None if values.mode == "auto" else values.mode,
+                fp8=values.fp8,
                 server=server_settings(values),
                 warn=warn,
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -218,6 +218,7 @@ def load_policy(
     steps: int | None = None,
     backend: str = "torch",
     mode: str | None = None,
+    fp8: bool = True,
     sizes: Mapping[str, Any] | None = None,
     server: Mapping[str, Any] | None = None,
     warn: Callable[[str], None] = lambda _: None,
@@ -230,6 +231,7 @@ def load_policy(
     robot. tokenizer, fast: where the checkpoint lacks them. threads: of torch, for the whole process. steps: of the
     flow (None: what the checkpoint says, else 10). backend: "torch", or "onnx" for the graphs of `pi0 export`. mode: how
     torch runs it ("eager", "compile", "graph", "compile_graph", "kernels"; None: kernels or graphs on CUDA, else eager).
+    fp8: whether the scales of `pi0 quantise` are used, where the checkpoint has them and the card computes in 8 bits.
     server: fields of `ServerSettings` for an address; such a policy connects with its first plan, or in `rehearse`.
     warn: called with what somebody should know of a server.
     Raises: PolicyError (MisfitError where robot and checkpoint do not fit, WeightsError for the weights).
@@ -255,7 +257,7 @@ def load_policy(
         raise MisfitError(f"robot {robot.name} and {checkpoint} do not fit:", misfit.lines)
     words, speech = load_words(opened, pipeline, tokenizer, fast)
     count = steps or int(opened.settings.get("num_inference_steps") or 10)
-    network = _network(checkpoint, opened, backend, device, mode, count, threads, sizes_for(opened, found, sizes))
+    network = _network(checkpoint, opened, backend, device, mode, count, threads, sizes_for(opened, found, sizes), fp8)
     for line in policy_lines(opened, found, pipeline):
         _log.info("%s", line)
     if backend == "torch":
@@ -274,6 +276,7 @@ def _network(
     steps: int,
     threads: int | None,
     sizes: Mapping[str, Any] | None,
+    fp8: bool,
 ) -> Backend:
     """The backend of that name. Raises PolicyError for another name or missing graphs, CheckpointError."""
     if backend == "onnx":
@@ -285,7 +288,26 @@ def _network(
     from pi0_ros.model import load
     from pi0_ros.policy.backends.torch_backend import TorchBackend
 
-    return TorchBackend(load(checkpoint, device=device, sizes=sizes).model, device, steps, mode=mode, release=True)
+    model = load(checkpoint, device=device, sizes=sizes).model
+    scales = _scales(opened, model, device, mode) if fp8 else None
+    return TorchBackend(model, device, steps, mode=mode, release=True, scales=scales)
+
+
+def _scales(opened: Checkpoint, model: Any, device: str, mode: str | None) -> Sequence[tuple[float, float]] | None:
+    """The scales of `pi0 quantise` where they are there and of use here. Raises PolicyError for another checkpoint's."""
+    import torch
+
+    from pi0_ros.policy.backends.torch_backend import narrows
+    from pi0_ros.policy.fp8_scales import FILE, load_scales
+
+    found = load_scales(opened.folder, model.config.language.depth - 1)
+    if found is None:
+        return None
+    if not narrows(model.config, model.gemma.dtype, mode, torch.device(device)):
+        _log.info("%s is not used: 8 bits need mode kernels on a card of compute capability 8.9", FILE)
+        return None
+    _log.info("the trunk runs in 8 bits, by scales of %d observations of %s", found.observations, found.dataset)
+    return found.layers
 
 
 def read_policy(

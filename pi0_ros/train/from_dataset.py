@@ -49,7 +49,7 @@ def frames_of(
     camera or channel of the adapter, its rate does not divide by the adapter's period, or no frame is left.
     """
     stride = _stride(dataset, adapter)
-    cameras = _cameras(dataset, adapter)
+    cameras = dataset_cameras(dataset, adapter)
     state, action = model_vectors(dataset, adapter)
     bad = _bad(dataset, state, action, adapter, skip_bad)
     check_motion(dataset, adapter, state, action, stride)
@@ -191,7 +191,8 @@ def _stride(dataset: Dataset, adapter: Adapter) -> int:
     return round(stride)
 
 
-def _cameras(dataset: Dataset, adapter: Adapter) -> list[tuple[str, str]]:
+def dataset_cameras(dataset: Dataset, adapter: Adapter) -> list[tuple[str, str]]:
+    """The adapter's picture slots and the dataset's camera for each. Raises TrainError where it lacks one."""
     called = adapter.dataset.cameras if adapter.dataset else {}
     pairs = [(slot, called.get(camera, camera)) for slot, camera in adapter.cameras.items() if camera is not None]
     lost = [camera for _, camera in pairs if camera not in dataset.cameras]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pi0_ros.model import FastSampler, InputError, Inputs, Pi0, Rtc, generate_scored, sample_actions
+from pi0_ros.model import FastSampler, InputError, Inputs, ModelConfig, Pi0, Rtc, generate_scored, sample_actions
 from pi0_ros.model.fast import check_mode as check_mode_there
 from pi0_ros.model.fast import has_triton, suits_kernels
 from pi0_ros.policy.backend import Array, NormalisedPrefix, Words
@@ -17,13 +17,16 @@ from pi0_ros.policy.pipeline import ModelInputs
 
 BUCKET = 16  # text tokens that share a graph: a prompt with the state in it has another length at nearly every call
 
+FP8_SINCE = (8, 9)
+"""Compute capability of the first cards with FP8 products (Ada)."""
+
 
 class TorchBackend:
     """A loaded network behind the mask-free sampler, or behind the plain forward where `fast` is False.
 
     steps: of the flow. mode: the sampler's ("eager", "compile", "graph", "compile_graph", "kernels"); None: `best_mode`.
     release: whether the sampler may take the model's weights apart, so that they are not held twice; nothing else can
-    use the model then.
+    use the model then. scales: of `pi0 quantise`; the trunk runs in 8 bits by them where `narrows` says so.
     """
 
     def __init__(
@@ -34,6 +37,7 @@ class TorchBackend:
         fast: bool = True,
         mode: str | None = None,
         release: bool = False,
+        scales: Sequence[tuple[float, float]] | None = None,
     ) -> None:
         self._model, self._steps = model.to(device).eval(), steps
         self._device = torch.device(device)
@@ -41,6 +45,8 @@ class TorchBackend:
         # torch.compile takes a minute for a length: one for all.
         bucket = {"eager": 1, "compile_graph": model.config.prompt_length}.get(chosen, BUCKET)
         self._sampler = FastSampler(self._model, mode=chosen, bucket=bucket, release=release) if fast else None
+        if scales is not None and self._sampler is not None:
+            self._sampler.narrow(scales)
 
     def prepare(self, cameras: Sequence[int], progress: Callable[[int, int], None]) -> None:
         """Record what calls with these cameras (indices of the picture slots) need, so that none is recorded later.
@@ -92,6 +98,13 @@ def best_mode(model: Pi0, device: torch.device) -> str:
         return "eager"
     fits = suits_kernels(model.config, model.gemma.dtype)
     return "kernels" if fits and has_triton() else "graph"
+
+
+def narrows(config: ModelConfig, dtype: torch.dtype, mode: str | None, device: torch.device) -> bool:
+    """Whether a network runs with 8-bit products here: by our kernels, on a card that has them (compute capability 8.9)."""
+    if device.type != "cuda" or torch.cuda.get_device_capability(device) < FP8_SINCE:
+        return False
+    return mode == "kernels" or (mode is None and suits_kernels(config, dtype) and has_triton())
 
 
 def check_mode(mode: str | None, device: str) -> None:

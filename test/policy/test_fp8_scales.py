@@ -1,0 +1,96 @@
+"""Scales of `pi0 quantise` beside the weights that they were measured with."""
+
+import json
+
+import pytest
+
+from pi0_ros.policy import PolicyError
+from pi0_ros.policy.fp8_scales import BLOCK, FILE, STRIDE, Fp8Scales, load_scales, save_scales, weights_mark
+
+PAIRS = ((0.1, 2.5), (0.02, 31.0))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(bytes(range(256)) * 1000)
+    (tmp_path / "config.json").write_text("{}")
+    return tmp_path
+
+
+def save(folder, **changes):
+    told = {"layers": PAIRS, "weights": weights_mark(folder), "dataset": "shown", "observations": 12}
+    return save_scales(folder, Fp8Scales(**(told | changes)))
+
+
+def test_scales_come_back_as_they_were_measured(folder):
+    save(folder)
+    found = load_scales(folder, 2)
+    assert found.layers == PAIRS and found.dataset == "shown" and found.observations == 12
+
+
+def test_a_checkpoint_without_scales_has_none(folder):
+    assert load_scales(folder, 2) is None
+
+
+@pytest.mark.parametrize("place", [0, 128_000, 255_999])
+def test_weights_that_were_trained_on_refuse_the_old_scales(folder, place):
+    save(folder)
+    weights = bytearray((folder / "model.safetensors").read_bytes())
+    for at in range(place % 4096, len(weights), 4096):  # training moves every weight a little
+        weights[at] ^= 1
+    (folder / "model.safetensors").write_bytes(bytes(weights))
+    with pytest.raises(PolicyError, match=r"fp8_scales.json: was measured with other weights .* `pi0 quantise`"):
+        load_scales(folder, 2)
+
+
+def test_a_block_of_every_16_mb_counts_and_so_does_the_end(tmp_path):
+    file = tmp_path / "model.safetensors"
+    with file.open("wb") as stream:
+        stream.truncate(2 * STRIDE + 5 * BLOCK)
+    marks = {weights_mark(tmp_path)}
+    for place in (BLOCK - 1, STRIDE + 7, 2 * STRIDE, 2 * STRIDE + 5 * BLOCK - 1):
+        with file.open("r+b") as stream:
+            stream.seek(place)
+            stream.write(b"\1")
+        marks.add(weights_mark(tmp_path))
+    assert len(marks) == 5
+
+
+def test_what_is_no_weight_does_not_count(folder):
+    save(folder)
+    (folder / "README.md").write_text("mine")
+    (folder / "config.json").write_text('{"a": 1}')
+    (folder / "onnx").mkdir()
+    (folder / "onnx" / "vision.onnx.data").write_bytes(b"graph")
+    assert load_scales(folder, 2) is not None
+
+
+def test_a_weight_file_more_is_another_checkpoint(folder):
+    save(folder)
+    (folder / "model-00002.safetensors").write_bytes(b"more")
+    with pytest.raises(PolicyError, match="other weights"):
+        load_scales(folder, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"version": 2}, "version 1"),
+        ({"layers": [[0.1, 0.0], [1, 1]]}, "pairs of positive numbers"),
+        ({"layers": [[0.1, True], [1, 1]]}, "pairs of positive numbers"),
+        ({"layers": [[0.1], [1, 1]]}, "pairs of positive numbers"),
+        ({"layers": [[0.1, 0.2]]}, "scales of 1 layers and the network has 2"),
+        ({"weights": None}, "key weights"),
+    ],
+)
+def test_a_file_that_is_none_is_one_sentence(folder, change, why):
+    file = save(folder)
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(PolicyError, match=why) as refused:
+        load_scales(folder, 2)
+    assert FILE in str(refused.value)
+
+
+def test_a_folder_without_weights_has_no_mark(tmp_path):
+    with pytest.raises(PolicyError, match="no weight file"):
+        weights_mark(tmp_path)

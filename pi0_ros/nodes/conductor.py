@@ -27,11 +27,14 @@ from pi0_ros.ros.clock import Clocks, seconds
 from pi0_ros.ros.commands import COMMAND_TYPES
 from pi0_ros.ros.conversions import ConversionError, channel_values
 from pi0_ros.ros.diagnostics import ERROR
+from pi0_ros.ros.inlets import Inlets
 from pi0_ros.ros.parameters import Parameter, ParameterError, Parameters
-from pi0_ros.ros.qos import EVENTS, LATCHED, OBSERVED, RELIABLE
+from pi0_ros.ros.qos import EVENTS, LATCHED, OBSERVED, READ
 from pi0_ros.ros.run import Signals, run
 
 TICK = 0.02
+LONGEST_UNREAD = 60.0
+"""Seconds that a message may have waited to be read."""
 
 
 class Conductor(Node):
@@ -65,10 +68,12 @@ class Conductor(Node):
         self.clocks.timer(TICK, self._tick)
 
     def _listen(self) -> None:
+        # 350 messages a second: read together at every tick, for a demo that watches itself must not be what it measures.
+        self._inlets = Inlets(self, lambda topic, error: self.record.faults.add(f"{topic}: {error}"))
         for group in self.robot.groups:
             kind = COMMAND_TYPES[group.command.type].message
-            listen(self, kind, group.command.topic, partial(self._on_command, group), OBSERVED, timed=True)
-        listen(self, ExecutorState, "executor_state", self._on_state, RELIABLE)
+            self._inlets.add(kind, group.command.topic, partial(self._on_command, group), OBSERVED)
+        self._inlets.add(ExecutorState, "executor_state", self._on_state, READ)
         listen(self, ActionChunk, "action_chunk", self._on_chunk, EVENTS)
         listen(self, String, "mode", self._on_mode, LATCHED)
         listen(self, String, "subtask", self._on_subtask, LATCHED)
@@ -91,9 +96,9 @@ class Conductor(Node):
         """Write what was measured so far."""
         self._finish()
 
-    def _on_command(self, group: Group, message: object, info: dict[str, int]) -> None:
+    def _on_command(self, group: Group, message: object, received: float | None = None) -> None:
         # The time at which the network layer got it, not the time at which this process came round to look.
-        at = info["received_timestamp"] * 1e-9 or self.clocks.ros()
+        at = self.clocks.ros() - self._inlets.age if received is None else received
         try:
             values = channel_values(group, message, group.command)
         except ConversionError as error:
@@ -134,6 +139,7 @@ class Conductor(Node):
                 self.record.faults.add(f"{name}: {status.message}")
 
     def _tick(self) -> None:
+        self._inlets.take(LONGEST_UNREAD)
         if self._finished:
             return
         script, condition, deadline = self._waits

@@ -22,15 +22,15 @@ from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.robot.measurement import SourceMap
 from pi0_ros.robot.quoting import escape
 from pi0_ros.robot.spec import Group, Kind, StateSource
-from pi0_ros.ros.bounded import listen
 from pi0_ros.ros.clock import Clocks, time_message
 from pi0_ros.ros.commands import COMMAND_TYPES
 from pi0_ros.ros.conversions import ConversionError, channel_values
 from pi0_ros.ros.diagnostics import OK, WARN, Diagnostics, Health, Rate
 from pi0_ros.ros.images import compressed_message, image_message
+from pi0_ros.ros.inlets import Inlets
 from pi0_ros.ros.loop import Loop
 from pi0_ros.ros.parameters import Parameter, ParameterError, Parameters
-from pi0_ros.ros.qos import RELIABLE, SENSOR
+from pi0_ros.ros.qos import READ, RELIABLE, SENSOR
 from pi0_ros.ros.rotations import orientation_of_yaw
 from pi0_ros.ros.run import never_wait_for_readers, run
 from pi0_ros.ros.subscribe import PICTURE_TYPES
@@ -96,9 +96,11 @@ class SimRobotNode(Node):
     def _wire(self) -> None:
         self._commands: dict[str, tuple[float, list[float]]] = {}
         self._silent: set[str] = set()
+        # 300 commands a second: read by the physics, which uses them, no thread has to wake up for each.
+        self._inlets = Inlets(self, self._on_bad_command)
         for group in self.robot.groups:
             kind = COMMAND_TYPES[group.command.type].message
-            listen(self, kind, group.command.topic, partial(self._on_command, group), RELIABLE)
+            self._inlets.add(kind, group.command.topic, partial(self._on_command, group), READ)
         self._joint_publishers = [
             (s, self.create_publisher(JointState, s.topic, SENSOR)) for s in self.robot.state if s.type == "joint_state"
         ]
@@ -131,18 +133,19 @@ class SimRobotNode(Node):
 
     # --- the ROS thread ---
 
+    def _on_bad_command(self, topic: str, error: Exception) -> None:
+        self.get_logger().warning(escape(f"command on {topic} refused: {error}"), throttle_duration_sec=1.0)
+
     def _on_command(self, group: Group, message: object) -> None:
         try:
             values = channel_values(group, message, group.command)
             if not all(map(math.isfinite, values)):
                 raise ConversionError("a value is not finite")
         except ConversionError as error:
-            self.get_logger().warning(
-                escape(f"command on {group.command.topic} refused: {error}"), throttle_duration_sec=1.0
-            )
+            self._on_bad_command(group.command.topic, error)
             return
         with self._lock:
-            self._commands[group.name] = (self.clocks.steady(), values)
+            self._commands[group.name] = (self.clocks.steady() - self._inlets.age, values)
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         with self._lock:
@@ -161,6 +164,7 @@ class SimRobotNode(Node):
     def _advance(self, deadline: float, late: float) -> None:
         lost = min(self._loop.overruns - self._skipped, MOST_CATCH_UP)
         self._skipped = self._loop.overruns
+        self._inlets.take(self._values.watchdog)
         with self._lock:
             self._apply_commands()
             self._sim.advance(STATE_PERIOD * (1 + lost))

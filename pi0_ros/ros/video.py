@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 
 from pi0_ros.robot.quoting import escape
 from pi0_ros.ros.guarded_thread import GuardedThread
+from pi0_ros.ros.loop import give_way
 
 SIDE = 224
 LINE = 22
 WAITING = 30
+NICENESS = 10
 CLOSING = 30.0
 """Seconds that what is left to encode may take."""
 
@@ -72,6 +74,7 @@ class VideoWriter:
         self.failure = self.failure or f"{self._file}: the video cannot be written: {escape(reason)}"
 
     def _encode(self) -> None:
+        give_way(NICENESS)
         frame = self._frames.get()
         if frame is None:
             return
@@ -79,6 +82,9 @@ class VideoWriter:
         with av.open(str(self._file), "w") as container:
             stream = container.add_stream("libx264", rate=self._rate, options={"preset": "veryfast", "crf": "26"})
             stream.height, stream.width = frame.shape[:2]
+            stream.codec_context.thread_count = (
+                1  # one thread that gives way: whoever films must not slow what is filmed
+            )
             stream.pix_fmt, stream.time_base = "yuv420p", Fraction(1, self._rate)
             while frame is not None:
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))

@@ -61,7 +61,7 @@ def command(conductor, at, step=0.0):
         message = shared_message(
             (group,), (GroupCommand(time_parts(at), values.tolist(), [0.0] * len(values), PERIOD),)
         )
-        conductor._on_command(group, message, {"received_timestamp": int(at * 1e9)})
+        conductor._on_command(group, message, at)
 
 
 def test_the_report_has_the_keys_of_the_interface_and_the_numbers_that_were_seen(conductor, tmp_path):

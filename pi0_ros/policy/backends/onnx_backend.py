@@ -14,6 +14,7 @@ from pi0_ros.model import Rtc
 from pi0_ros.model.sampling import integrate, time_grid
 from pi0_ros.policy.backend import Array, NormalisedPrefix, Words
 from pi0_ros.policy.backends.onnx_export import GRAPHS
+from pi0_ros.policy.backends.onnx_providers import ENGINES, place_of, providers
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.pipeline import ModelInputs
 
@@ -24,15 +25,22 @@ if TYPE_CHECKING:
 class OnnxBackend:
     """A session a graph, and the loops over flow steps and words. Plans are continued by `identity` alone.
 
-    device: "cpu", or "cuda" (the package onnxruntime-gpu).
+    device: "cpu", or "cuda" and "tensorrt" (the package onnxruntime-gpu). Keys and values stay on it from one graph to
+    the next (I/O binding).
     """
 
     def __init__(
         self, folder: str | Path, config: ModelConfig, steps: int = 10, threads: int = 0, device: str = "cpu"
     ) -> None:
         """Raises PolicyError naming a graph that is missing or cannot be read, or a device that is not there."""
-        names, providers = GRAPHS[config.kind], _providers(device)
-        self._sessions = {name: _session(Path(folder) / f"{name}.onnx", threads, providers) for name in names}
+        kind, number = place_of(device, _runtime().get_available_providers())
+        place = Path(folder)
+        self._graphs = {
+            name: Graph(
+                _session(place / f"{name}.onnx", threads, providers(kind, number, name, config, place)), kind, number
+            )
+            for name in GRAPHS[config.kind]
+        }
         self._numerics, self._width = config.numerics, config.language.width
         self._grid = time_grid(steps, config.numerics.time_grid)
 
@@ -41,12 +49,12 @@ class OnnxBackend:
         if prefix is not None and prefix.method != "identity":
             raise PolicyError(f"the onnx backend cannot continue a plan by {prefix.method}; use identity, or torch")
         keys, values = self._seen(inputs, inputs.prompt.ids)
-        fixed = {"keys": keys, "values": values}
+        fixed: dict[str, Any] = {"keys": keys, "values": values}
         if inputs.state is not None:
             fixed["state"] = np.asarray(inputs.state, np.float32)[None]
 
         def velocity(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-            return torch.from_numpy(self._run("step", x=x.numpy(), t=t.float().numpy(), **fixed)[0])
+            return torch.from_numpy(self._graphs["step"](x=x.numpy(), t=t.float().numpy(), **fixed)[0].numpy())
 
         start = torch.from_numpy(np.asarray(noise, np.float32))[None]
         return integrate(velocity, start, self._grid, _rtc(prefix))[0].numpy()
@@ -56,7 +64,7 @@ class OnnxBackend:
         prompt = [*inputs.prompt.ids, *self._numerics.decode_start]
         if not prompt:
             raise PolicyError("text needs a prompt to follow; this one is empty")
-        keys, values = self._seen(inputs, prompt)
+        keys, values = (held.numpy() for held in self._seen(inputs, prompt))
         length, answer, scores = keys.shape[3], list[int](), list[float]()
         logits, _, _ = self._word(prompt[-1], length - 1, keys[..., :-1, :], values[..., :-1, :])
         while len(answer) < max_tokens:
@@ -71,18 +79,40 @@ class OnnxBackend:
             keys, values = np.concatenate([keys, key], axis=3), np.concatenate([values, value], axis=3)
         return Words(answer, float(np.mean(scores)) if scores else 0.0)
 
-    def _seen(self, inputs: ModelInputs, prompt: Sequence[int]) -> tuple[Array, Array]:
-        """Keys and values of pictures and prompt."""
+    def _seen(self, inputs: ModelInputs, prompt: Sequence[int]) -> tuple[Any, Any]:
+        """Keys and values of pictures and prompt, where the graphs run."""
         pictures = np.stack([p for p in inputs.images.values() if p is not None])
-        tokens = self._run("vision", images=pictures)[0].reshape(1, -1, self._width)
-        return tuple(self._run("prefix", pictures=tokens, ids=np.array([prompt], np.int64)))
+        tokens = self._graphs["vision"](images=pictures)[0].numpy().reshape(1, -1, self._width)
+        keys, values = self._graphs["prefix"](pictures=tokens, ids=np.array([prompt], np.int64))
+        return keys, values
 
     def _word(self, word: int, position: int, keys: Array, values: Array) -> Sequence[Array]:
         at = {"ids": np.array([[word]], np.int64), "position": np.array([[position]], np.int64)}
-        return self._run("word", **at, keys=np.ascontiguousarray(keys), values=np.ascontiguousarray(values))
+        given = {**at, "keys": np.ascontiguousarray(keys), "values": np.ascontiguousarray(values)}
+        return [part.numpy() for part in self._graphs["word"](**given)]
 
-    def _run(self, graph: str, **inputs: Array) -> list[Array]:
-        return self._sessions[graph].run(None, inputs)
+
+class Graph:
+    """A session whose answers stay where it runs; they may be inputs of another one there."""
+
+    def __init__(self, session: Any, kind: str, number: int) -> None:
+        """kind, number: of the device, as `place_of` has them."""
+        self._session, self._number = session, number
+        self._where = "cpu" if kind == "cpu" else "cuda"  # TensorRT's answers lie in CUDA's memory
+        self._outputs = [output.name for output in session.get_outputs()]
+
+    def __call__(self, **inputs: Any) -> list[Any]:
+        """The outputs as OrtValues, from arrays and OrtValues."""
+        binding = self._session.io_binding()
+        for name, value in inputs.items():
+            if isinstance(value, np.ndarray):
+                binding.bind_cpu_input(name, np.ascontiguousarray(value))
+            else:
+                binding.bind_ortvalue_input(name, value)
+        for name in self._outputs:
+            binding.bind_output(name, self._where, self._number)
+        self._session.run_with_iobinding(binding)
+        return list(binding.get_outputs())
 
 
 def _rtc(prefix: NormalisedPrefix | None) -> Rtc | None:
@@ -102,8 +132,7 @@ def _runtime() -> ModuleType:
 
 def check_device(device: str) -> None:
     """Refuse a device on which onnxruntime cannot run here. Raises PolicyError with what it needs."""
-    _runtime()
-    _providers(device)
+    place_of(device, _runtime().get_available_providers())
 
 
 def check_graphs(folder: Path, kind: str) -> None:
@@ -113,31 +142,16 @@ def check_graphs(folder: Path, kind: str) -> None:
             raise PolicyError(f"{folder / name}.onnx is missing; write the graphs with `pi0 export {folder.parent}`")
 
 
-def _providers(device: str) -> list[object]:
-    """onnxruntime's execution providers for a device. Raises PolicyError where it is not there."""
-    kind, _, number = device.partition(":")
-    if kind == "cpu":
-        return ["CPUExecutionProvider"]
-    if (
-        kind != "cuda"
-        or not (number or "0").isdigit()
-        or "CUDAExecutionProvider" not in _runtime().get_available_providers()
-    ):
-        raise PolicyError(
-            f"device {device}: this onnxruntime has no such device; use cpu, or install onnxruntime-gpu in its place "
-            "(pip uninstall onnxruntime, pip install onnxruntime-gpu; it needs the CUDA and cuDNN that its release names)"
-        )
-    return [("CUDAExecutionProvider", {"device_id": int(number or 0)}), "CPUExecutionProvider"]
-
-
-def _session(file: Path, threads: int, providers: list[object]) -> Any:
+def _session(file: Path, threads: int, chosen: list[Any]) -> Any:
     onnxruntime = _runtime()
     if not file.is_file():
         raise PolicyError(f"{file}: missing; write the graphs with `pi0 export {file.parent.parent}`")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
+    if len(chosen) > 2:  # TensorRT keeps what it builds
+        (file.parent / ENGINES).mkdir(exist_ok=True)
     try:
-        return onnxruntime.InferenceSession(str(file), options, providers=providers)
+        return onnxruntime.InferenceSession(str(file), options, providers=chosen)
     except Exception as error:  # onnxruntime has exceptions of its own without a common base
         raise PolicyError(f"{file}: onnxruntime cannot read it: {error}") from error

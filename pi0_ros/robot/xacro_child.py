@@ -33,6 +33,8 @@ def _problem(error: BaseException) -> tuple[str, str]:
             return "recursion", ""
         if isinstance(cause, MemoryError):
             return "memory", ""
+        if isinstance(cause, ModuleNotFoundError) and cause.name == "ament_index_python":
+            return "no_ros", ""
         if name == "PackageNotFoundError":
             return "package", str(cause.args[0] if cause.args else cause)
         if name == "ArgException" or "Undefined substitution argument" in str(cause):

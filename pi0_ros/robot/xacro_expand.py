@@ -102,6 +102,8 @@ def _sentence(file: Path, arguments: Mapping[str, str], answer: Mapping[str, Any
     if kind == "package":
         name = detail.split("'")[1] if detail.count("'") >= 2 else detail
         return f"{file}: package {name} is not in AMENT_PREFIX_PATH{inside}; source the workspace that has it"
+    if kind == "no_ros":
+        return f"{file}: $(find PACKAGE) needs a ROS{inside}, whose ament_index_python is missing; source one, or expand it there"
     if kind == "recursion":
         return f"{file}: xacro does not end: {answer['file']} includes itself, or a macro in it calls itself"
     if kind == "import":

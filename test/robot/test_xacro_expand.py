@@ -41,6 +41,15 @@ def test_a_xacro_that_does_not_come_to_an_end_is_one_sentence_with_the_file(tmp_
     assert "\n" not in str(problem.value)
 
 
+def test_where_there_is_no_ros_a_package_cannot_be_found_and_that_is_said(tmp_path, monkeypatch):
+    missing = "raise ModuleNotFoundError(\"No module named 'ament_index_python'\", name='ament_index_python')"
+    (tmp_path / "ament_index_python").mkdir()
+    (tmp_path / "ament_index_python" / "__init__.py").write_text(missing)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(RobotError, match=r"r\.urdf\.xacro: \$\(find PACKAGE\) needs a ROS, whose ament_index_python is missing"):
+        expand_xacro(written(tmp_path, '<xacro:include filename="$(find somebody)/a.xacro"/>'), {}, QUICK)
+
+
 def test_an_include_that_waits_for_ever_is_ended(tmp_path):
     os.mkfifo(tmp_path / "pipe.xacro")
     with pytest.raises(RobotError, match="was not done after"):

@@ -38,8 +38,8 @@ class GroupAudit:
 
     def __init__(self, group: Group, period: float) -> None:
         """`period` [s] between two commands."""
-        self._bounds, self._third = bounds_of(group, period), group.kind is not Kind.VELOCITY
-        self._period = period
+        self._bounds = bounds_of(group, period)
+        self._orders = tuple(_orders(self._bounds, period, group.kind is not Kind.VELOCITY))
         self._recent: deque[Array] = deque(maxlen=4)
 
     def judge(self, values: Sequence[float] | Array, periods: int = 1) -> str:
@@ -54,7 +54,7 @@ class GroupAudit:
             way = np.abs(now - self._recent[-1]) / periods
             self._recent.clear()
             self._recent.append(now)
-            name, limit, slack = next(_orders(self._bounds, self._period, self._third))
+            name, limit, slack = self._orders[0]
             return f"{name} above its limit" if bool((way > limit + slack).any()) else ""
         self._recent.append(now)
         return self._newest()
@@ -63,7 +63,7 @@ class GroupAudit:
         rows = np.array(self._recent)
         if (outside := _outside(self._bounds, rows)) > 0.0:
             return f"position {outside:.3g} beyond its limit"
-        for order, (name, limit, slack) in enumerate(_orders(self._bounds, self._period, self._third), start=1):
+        for order, (name, limit, slack) in enumerate(self._orders, start=1):
             if len(rows) > order and bool((np.abs(np.diff(rows[-order - 1 :], order, axis=0)) > limit + slack).any()):
                 return f"{name} above its limit"
         return ""

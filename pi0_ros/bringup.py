@@ -63,6 +63,7 @@ ARGUMENTS = (
     Argument("high_level", "true", "let the network choose subtasks; otherwise the task itself is the prompt", BOOLEANS),
     Argument("record", "", "folder of a dataset to record into: a new one, or one that goes on; empty: nothing is recorded"),
     Argument("record_mode", "everything", "what is recorded: everything between recorder/start and stop, what a person corrects, or what the policy drives", ("everything", "corrections", "policy")),
+    Argument("mcap", "false", "with record:= : write all that is said on the robot's topics into FOLDER_mcap too, for Foxglove and pi0 replay", BOOLEANS),
     Argument("namespace", "", "put all nodes and topics under this name"),
     Argument("use_sim_time", "false", "take the time from /clock; the simulated robot publishes it then", BOOLEANS),
     Argument("respawn", "false", "start policy and high level again when they end; the executor never", BOOLEANS),
@@ -102,7 +103,10 @@ def complete(given: Mapping[str, str]) -> dict[str, str]:
     for name in given:
         if name not in known:
             raise BringupError(f"there is no argument {name}{_hint(name, known)}")
-    return {name: argument.check(given.get(name, argument.default)) for name, argument in known.items()}
+    values = {name: argument.check(given.get(name, argument.default)) for name, argument in known.items()}
+    if values["mcap"] == "true" and not values["record"]:
+        raise BringupError("mcap:=true needs record:=FOLDER: it is written into FOLDER_mcap, while something is recorded")
+    return values
 
 
 def parse(words: Iterable[str]) -> dict[str, str]:
@@ -202,6 +206,7 @@ def recording(
         **chosen,
         "folder": str(Path(values["record"]).expanduser().absolute()),
         "mode": values["record_mode"],
+        "mcap": values["mcap"] == "true",
     }
     return {**found, "picture_frozen": 0.0} if simulated else found
 
@@ -234,7 +239,8 @@ def summary(given: Mapping[str, str]) -> str:
         parts.append("no policy of its own")
     parts.append(f"task {values['task']!r}" if values["task"] else "task from the topic")
     if values["record"]:
-        parts.append(f"recording {values['record_mode']} into {values['record']}")
+        beside = ", all topics beside it" if values["mcap"] == "true" else ""
+        parts.append(f"recording {values['record_mode']} into {values['record']}{beside}")
     parts.append(f"parameters of {file}" if file else "no parameter file")
     return ", ".join(parts)
 

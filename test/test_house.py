@@ -18,8 +18,6 @@ LARGE = {
     "nodes.policy.PolicyNode": "not split yet: the thread that plans is to leave it",
     "nodes.sim_robot.SimRobotNode": "a publisher for each topic of a robot",
     "robot.yaml_nodes.YamlNode": "a reader for each kind of value",
-    "ros.bag_import._BagFrames": "the memories of one bag that is read: pictures, state, words, commands, clocks",
-    "ros.recording_session.RecordingSession": "not split yet: requests, and the frames of the running episode",
     "ros.control_thread.ControlThread": "it owns what the control loop uses, from other threads and its own",
     "ros.executor_inputs.ExecutorInputs": "a callback for each thing that is heard",
     "ros.executor_reporter.ExecutorReporter": "a publisher and the last value for each thing that is told",

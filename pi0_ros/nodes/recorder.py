@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -22,9 +23,11 @@ from pi0_ros.msg import ExecutorState
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.ros.any_publisher import subscribe_to_any
+from pi0_ros.ros.bag_recorder import BagRecorder, bag_folder
 from pi0_ros.ros.bounded import listen
 from pi0_ros.ros.diagnostics import Health
 from pi0_ros.ros.frame_source import TOPICS, FrameSource
+from pi0_ros.ros.latched_text import LatchedText
 from pi0_ros.ros.lifecycle import ManagedNode
 from pi0_ros.ros.loop import Loop, give_way
 from pi0_ros.ros.parameters import Parameter, ParameterError
@@ -55,7 +58,9 @@ class RecorderNode(ManagedNode):
         Parameter(
             "on_gap", "split", "more than one missing frame ends an episode: split begins another", choices=tuple(OnGap)
         ),
+        Parameter("min_episode", 1.0, "seconds that a piece between two gaps needs to be kept", low=0.0, high=60.0),
         Parameter("min_free", 500, "megabytes of the disk that are left alone", low=1, high=10_000_000),
+        Parameter("mcap", False, "write all that is said on the robot's topics into FOLDER_mcap too, while recording"),
         Parameter("begin", False, "record at once, without being asked to start"),
     )
     expected = (ParameterError, RobotError, DataError, PolicyError)
@@ -64,6 +69,7 @@ class RecorderNode(ManagedNode):
         super().__init__(name, **kwargs)
         self.senses: Senses | None = None
         self.session: RecordingSession | None = None
+        self.bag: BagRecorder | None = None
         self._loop: Loop | None = None
         self._lock = threading.Lock()
         for request in REQUESTS:  # answered in every state: nobody waits for a service in vain
@@ -80,7 +86,13 @@ class RecorderNode(ManagedNode):
         lead, free = round(self.values.before * self._fps), self.values.min_free * 10**6
         self._opening = RecordingOpening(self._folder, self._fps, self.robot, self.source.sizes, lead, free)
         note = note_of(self.robot, self.values.checkpoint, adapter, self.values.mode)
-        settings = SessionSettings(self._fps, RecordMode(self.values.mode), OnGap(self.values.on_gap), note)
+        if self.values.mcap:
+            place, log = bag_folder(self._folder, datetime.now(UTC)), self.get_logger().warning
+            self.bag = BagRecorder(self, self.clocks, self.robot, place, free, log)
+            self.watch_thread(self.bag.thread)
+            note["mcap"] = f"{place.parent.name}/{place.name}"
+        mode, on_gap = RecordMode(self.values.mode), OnGap(self.values.on_gap)
+        settings = SessionSettings(self._fps, mode, on_gap, note, self.values.min_episode)
         self.session = RecordingSession(settings, self.source, lambda text: self.get_logger().warning(text))
         self._problem = ""
         self._offer()
@@ -93,8 +105,7 @@ class RecorderNode(ManagedNode):
                 self.own(subscription)
         self.own(listen(self, String, "~/note", lambda m: self._on_label(note=m.data), RELIABLE))
         self.own(listen(self, Float32, "~/score", lambda m: self._on_label(score=float(m.data)), RELIABLE))
-        self._state = self.own(self.create_publisher(String, "~/state", LATCHED))
-        self._told = ""
+        self._state = LatchedText(self.own(self.create_publisher(String, "~/state", LATCHED)))
 
     def _on_words(self, topic: str, message: String) -> None:
         self.source.hear_words(topic, message.data)
@@ -102,7 +113,7 @@ class RecorderNode(ManagedNode):
     def start(self) -> None:
         """Begin to look for frames; they are kept only while an episode is recorded."""
         check_writable(self._folder)
-        if self._opening.known and self.session.client is None:
+        if self._opening.known and self.session.episodes.client is None:
             self._open()  # refuse here what cannot go on
         give_way()
         if self.values.begin or self.values.mode != RecordMode.EVERYTHING:
@@ -121,13 +132,21 @@ class RecorderNode(ManagedNode):
                     self.get_logger().info(self.session.stop())
                 except DataError as nothing:
                     self.get_logger().info(str(nothing))
+        if self.bag is not None:
+            self.bag.record(False)
 
     def teardown(self) -> None:
         """Let go of the dataset and of the subscriptions. What is not saved yet is saved by the process that writes."""
-        if self.session is not None and self.session.client is not None:
-            if not self.session.client.close(GOODBYE):
-                self.get_logger().info(f"{self._folder}: is still being written, by process {self.session.client.pid}")
-            self.session.client = None
+        if self.bag is not None:
+            if not self.bag.close(GOODBYE):
+                self.get_logger().warning(f"{self.bag.folder}: its last file may not be complete: mcap recover FILE")
+            self.bag = None
+        if self.session is not None and self.session.episodes.client is not None:
+            if not self.session.episodes.client.close(GOODBYE):
+                self.get_logger().info(
+                    f"{self._folder}: is still being written, by process {self.session.episodes.client.pid}"
+                )
+            self.session.episodes.client = None
         self.session = None
         if self.senses is not None:
             self.senses.close()
@@ -165,7 +184,7 @@ class RecorderNode(ManagedNode):
     # --- work ---
 
     def _work(self, deadline: float, late: float) -> None:
-        if self.session.client is None:
+        if self.session.episodes.client is None:
             self._open()
         with self._lock:
             self.session.tick(self.clocks.ros())
@@ -184,7 +203,7 @@ class RecorderNode(ManagedNode):
         self._problem = ""
         self.get_logger().info(self._opening.told(client))
         with self._lock:
-            self.session.attach(client)
+            self.session.episodes.attach(client)
 
     def _failed(self, trace: str) -> None:
         self._problem = trace.strip().splitlines()[-1].removeprefix("pi0_ros.data.errors.DataError: ")
@@ -193,20 +212,23 @@ class RecorderNode(ManagedNode):
     # --- what is told ---
 
     def _tell(self) -> None:
-        """Say on `~/state`, as JSON, what is recorded, where that has changed."""
+        """Say on `~/state`, as JSON, what is recorded, where that has changed; and tell the bag."""
         session = self.session
-        saved = len(session.client.saved) if session.client is not None else 0
-        told = {"recording": session.recording, "folder": str(self._folder), "episodes": session.episode}
-        text = json.dumps({**told, "saved": saved, "mode": self.values.mode, "why": session.why})
-        if text != self._told:
-            self._told = text
-            self._state.publish(String(data=text))
+        saved = len(session.episodes.client.saved) if session.episodes.client is not None else 0
+        told = {"recording": session.recording, "folder": str(self._folder), "episodes": session.episodes.number}
+        self._state.say(json.dumps({**told, "saved": saved, "mode": self.values.mode, "why": session.why}))
+        if self.bag is not None:
+            self.bag.record(session.recording)
 
     def health(self) -> Health:
         """Episodes, frames, disk."""
         cameras = tuple(c.name for c in self.robot.cameras)
         numbers = {**values(self.session, self._folder), **self.senses.values(cameras)}
-        return health(self.session, self._folder, self._problem, self.senses.warnings(cameras), numbers)
+        odd = self.senses.warnings(cameras)
+        if self.bag is not None:
+            numbers |= self.bag.values()
+            odd += [self.bag.problem] if self.bag.problem else []
+        return health(self.session, self._folder, self._problem, odd, numbers)
 
 
 def main() -> int:

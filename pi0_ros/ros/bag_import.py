@@ -86,51 +86,28 @@ class _Commands:
             self.history.add(at, "", channels, [self.values[name] for name in channels])
 
 
-class _BagFrames:
-    """The frames of one bag, in order."""
+class _Heard:
+    """What was heard of a bag up to now, in memories as the recorder's own: pictures, state, words, commands."""
 
-    def __init__(self, robot: Robot, source: Path, fps: int, task: str | None) -> None:
-        self._robot, self._source, self._period, self._task = robot, source, 1.0 / fps, task
-        self._memory = Synchroniser(robot)
-        self._cameras = {c.name: c for c in robot.cameras}
-        self._words = {topic: WordHistory() for topic in (TASK, SUBTASK, OVERRIDE)}
-        self._driven, self._commands = CommandHistory(), _Commands()
-        self._heard: set[str] = set()
-        self.missed, self.last_missing = 0, ""
-        self._last, self._behind = 0.0, None
-        self._black: dict[str, np.ndarray] | None = None  # what a camera that may be missing shows then
+    def __init__(self, robot: Robot) -> None:
+        self._robot = robot
+        self.memory = Synchroniser(robot)
+        self.words = {topic: WordHistory() for topic in (TASK, SUBTASK, OVERRIDE)}
+        self.driven, self.commands = CommandHistory(), _Commands()
+        self.topics: set[str] = set()
+        self.last = 0.0
+        """The newest stamp [s]."""
+        self._behind: float | None = None
 
-    def why(self) -> str:
-        """Why there is no frame at all."""
-        wanted = [c.topic for c in self._robot.cameras] + [s.topic for s in self._robot.state]
-        lost = [topic for topic in wanted if topic not in self._heard]
-        if lost:
-            return f"nothing was recorded on {', '.join(lost)}; robot {self._robot.name} needs {', '.join(wanted)}"
-        return self.last_missing or "holds no frame"
+    def wanted(self) -> dict[str, tuple[str, Any]]:
+        """What is read, by the robot's topic: what it is, and the part of the robot YAML that says so."""
+        robot = self._robot
+        found: dict[str, tuple[str, Any]] = {c.topic: ("camera", c) for c in robot.cameras}
+        found |= {s.topic: ("state", s) for s in robot.state}
+        found |= {g.command.topic: ("command", g) for g in robot.groups}
+        return found | {t: ("words", t) for t in self.words} | {STATE: ("executor", None)}
 
-    def __iter__(self) -> Iterator[Frame]:
-        moment, held = None, None
-        with open_bag(self._source, self._topics()) as messages:
-            for message in itertools.chain(messages, [None]):
-                heard = parsed(message) if message is not None else None
-                if message is not None:
-                    at, stamp = self._time(message.time, heard)
-                late = LATE if message is not None else 0.0
-                # With what is known before this message: behind an outage what was before it is soon forgotten.
-                while moment is not None and moment + late <= self._last:
-                    frame = self._frame(moment)
-                    if held is not None:
-                        yield self._complete(held, frame)
-                    held, moment = frame, moment + self._period
-                if message is None:
-                    break
-                self._take(message, heard, at, stamp)
-                if moment is None and (snapshot := self._memory.take(self._last, self._last)).complete:
-                    moment = snapshot.stamp
-        if held is not None:
-            yield self._complete(held, None)
-
-    def _time(self, arrival: float, message: Any) -> tuple[float, float]:
+    def time(self, arrival: float, message: Any) -> tuple[float, float]:
         """When a message counts as heard: when it was stamped, or as long behind that as the last one that was; its stamp.
 
         Arrival may be of another clock (a simulation recorded by wall time), and later than the recorder's own would be.
@@ -138,50 +115,83 @@ class _BagFrames:
         header = getattr(message, "header", None)
         stamp = seconds(header.stamp) if header is not None else 0.0
         if stamp > 0.0:
-            self._behind, self._last = arrival - stamp, max(self._last, stamp)
+            self._behind, self.last = arrival - stamp, max(self.last, stamp)
             return stamp, stamp
         return (arrival - self._behind if self._behind is not None else 0.0), 0.0
 
-    def _topics(self) -> dict[str, tuple[str, Any]]:
-        """What is read, by the robot's topic: what it is, and the part of the robot YAML that says so."""
-        robot = self._robot
-        found: dict[str, tuple[str, Any]] = {c.topic: ("camera", c) for c in robot.cameras}
-        found |= {s.topic: ("state", s) for s in robot.state}
-        found |= {g.command.topic: ("command", g) for g in robot.groups}
-        return found | {t: ("words", t) for t in self._words} | {STATE: ("executor", None)}
-
-    def _take(self, heard: BagMessage, message: Any, at: float, stamp: float) -> None:
+    def take(self, heard: BagMessage, message: Any, at: float, stamp: float) -> None:
         """Put a message into the memories, by its stamp where it has one."""
-        self._heard.add(heard.topic)
+        self.topics.add(heard.topic)
         steady = ros = at
         kind, part = heard.role
         if kind == "camera":
-            self._memory.add_picture(part.name, steady, stamp, ros, message, len(heard.data))
+            self.memory.add_picture(part.name, steady, stamp, ros, message, len(heard.data))
         elif kind == "state" and part.type == "joint_state":
             mapped = SourceMap(part)
             positions, rates = joint_state_values(message)
-            self._memory.add_joints(steady, stamp, ros, mapped.positions(positions), mapped.rates(rates), part.topic)
+            self.memory.add_joints(steady, stamp, ros, mapped.positions(positions), mapped.rates(rates), part.topic)
         elif kind == "state":
-            self._memory.add_odometry(steady, stamp, ros, odometry_values(message, part.twist), part.topic)
+            self.memory.add_odometry(steady, stamp, ros, odometry_values(message, part.twist), part.topic)
         elif kind == "words":
-            self._words[part].add(ros, message.data)
+            self.words[part].add(ros, message.data)
         elif kind == "executor":
-            self._driven.add(stamp or ros, MODE_NAMES.get(message.mode, "hold"), message.channels, message.command)
-            self._memory.add_command(dict(zip(message.channels, message.command, strict=False)))
+            self.driven.add(stamp or ros, MODE_NAMES.get(message.mode, "hold"), message.channels, message.command)
+            self.memory.add_command(dict(zip(message.channels, message.command, strict=False)))
         elif kind == "command":
             values = channel_values(part, message, part.command)
             named = dict(zip((c.name for c in part.channels), map(float, values), strict=True))
-            self._commands.add(ros, named, self._robot.channel_names)
+            self.commands.add(ros, named, self._robot.channel_names)
+
+
+class _BagFrames:
+    """The frames of one bag, in order."""
+
+    def __init__(self, robot: Robot, source: Path, fps: int, task: str | None) -> None:
+        self._robot, self._source, self._period, self._task = robot, source, 1.0 / fps, task
+        self._cameras = {c.name: c for c in robot.cameras}
+        self._heard = _Heard(robot)
+        self.missed, self.last_missing = 0, ""
+        self._black: dict[str, np.ndarray] | None = None  # what a camera that may be missing shows then
+
+    def why(self) -> str:
+        """Why there is no frame at all."""
+        wanted = [c.topic for c in self._robot.cameras] + [s.topic for s in self._robot.state]
+        lost = [topic for topic in wanted if topic not in self._heard.topics]
+        if lost:
+            return f"nothing was recorded on {', '.join(lost)}; robot {self._robot.name} needs {', '.join(wanted)}"
+        return self.last_missing or "holds no frame"
+
+    def __iter__(self) -> Iterator[Frame]:
+        moment, held, so_far = None, None, self._heard
+        with open_bag(self._source, so_far.wanted()) as messages:
+            for message in itertools.chain(messages, [None]):
+                heard = parsed(message) if message is not None else None
+                if message is not None:
+                    at, stamp = so_far.time(message.time, heard)
+                late = LATE if message is not None else 0.0
+                # With what is known before this message: behind an outage what was before it is soon forgotten.
+                while moment is not None and moment + late <= so_far.last:
+                    frame = self._frame(moment)
+                    if held is not None:
+                        yield self._complete(held, frame)
+                    held, moment = frame, moment + self._period
+                if message is None:
+                    break
+                so_far.take(message, heard, at, stamp)
+                if moment is None and (seen := so_far.memory.take(so_far.last, so_far.last)).complete:
+                    moment = seen.stamp
+        if held is not None:
+            yield self._complete(held, None)
 
     def _frame(self, moment: float) -> dict[str, Any] | None:
         """The frame of a moment, its action still open where none was commanded; None where something is missing."""
-        snapshot = self._memory.take(moment, moment, moment=moment)
+        snapshot = self._heard.memory.take(moment, moment, moment=moment)
         if not snapshot.complete:
             self.missed, self.last_missing = self.missed + 1, "; ".join(snapshot.missing)
             return None
-        driven, sent = self._driven.at(moment), self._commands.history.at(moment)
+        driven, sent = self._heard.driven.at(moment), self._heard.commands.history.at(moment)
         driver = driven.driver if driven is not None else ""
-        words = words_of(driver or "autonomy", *(w.at(moment) for w in self._words.values()))
+        words = words_of(driver or "autonomy", *(w.at(moment) for w in self._heard.words.values()))
         instruction = words.instruction or self._task or ""
         if not instruction:
             raise DataError(f"{self._source}: nothing was said on {TASK}; give the instruction with --task")

@@ -35,6 +35,7 @@ class DropCause(StrEnum):
     ENCODER = "encoder behind"
     CLOCK = "clock set"
     FAULT = "fault"
+    SHORT = "too short a piece between gaps"
 
 
 @dataclass(frozen=True)

@@ -276,6 +276,9 @@ DIAGNOSTICS: dict[str, tuple[Value, ...]] = {
         Value("disk_free_mb", "MB", "room on the disk of the dataset"),
         Value("writer_cpu_s", "s", "processor time of the process that encodes and writes"),
         Value("writer_memory_mb", "MB", "resident memory of that process"),
+        Value("bag", "", "folder of the MCAP files, with mcap:=true"),
+        Value("bag_mb", "MB", "what they take"),
+        Value("bag dropped: <topic>", "", "messages that the disk was too slow for"),
         *SOURCES,
     ),
     "sim_robot": (

@@ -10,15 +10,15 @@ from pi0_ros.ros.recording_session import RecordingSession
 
 def values(session: RecordingSession, folder: Path) -> dict[str, object]:
     """The numbers of a recording, for /diagnostics."""
-    client = session.client
+    client = session.episodes.client
     found: dict[str, object] = {
         "recording": session.recording,
         "folder": str(folder),
-        "episodes": session.episode,
-        "frames": session.frames,
+        "episodes": session.episodes.number,
+        "frames": session.episodes.frames,
         "saved": len(client.saved) if client is not None else 0,
-        "frames that could not be taken": sum(session.dropped.values()),
-        **{f"dropped: {cause}": number for cause, number in session.dropped.items()},
+        "frames that could not be taken": sum(session.episodes.dropped.values()),
+        **{f"dropped: {cause}": number for cause, number in session.episodes.dropped.items()},
     }
     if client is None:
         return found
@@ -33,7 +33,7 @@ def values(session: RecordingSession, folder: Path) -> dict[str, object]:
 
 def health(session: RecordingSession, folder: Path, problem: str, odd: list[str], numbers: dict[str, object]) -> Health:
     """The status. problem: why recording fails, "" where it does not. odd: what is odd about the sources."""
-    client = session.client
+    client = session.episodes.client
     if client is not None and not client.alive:
         return Health(ERROR, "the process that writes has ended; deactivate and activate the recorder", numbers)
     if client is not None and (client.problem or client.ended):
@@ -50,4 +50,4 @@ def health(session: RecordingSession, folder: Path, problem: str, odd: list[str]
         return Health(WARN, f"no frame: {session.why}", numbers)
     if odd:
         return Health(WARN, "; ".join(odd), numbers)
-    return Health(OK, f"recording episode {session.episode}" if session.recording else "ready", numbers)
+    return Health(OK, f"recording episode {session.episodes.number}" if session.recording else "ready", numbers)

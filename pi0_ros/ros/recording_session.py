@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -12,9 +11,9 @@ from typing import Any, Protocol
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.features import Features
 from pi0_ros.data.frame_clock import FrameClock
-from pi0_ros.data.frame_selection import Choice, FrameSelection, Keep, RecordMode
-from pi0_ros.data.recording_client import RecordingClient
-from pi0_ros.ros.frame_source import DropCause, Missing, SourceFrame, between
+from pi0_ros.data.frame_selection import FrameSelection, Keep, RecordMode
+from pi0_ros.ros.frame_source import DropCause, Missing, SourceFrame
+from pi0_ros.ros.recording_episodes import RecordingEpisodes
 
 WAIT = 0.5
 """Seconds that a frame waits for pictures and state of its moment."""
@@ -33,12 +32,13 @@ class OnGap(StrEnum):
 
 @dataclass(frozen=True)
 class SessionSettings:
-    """How a session records. note: what is known of all episodes."""
+    """How a session records. note: what is known of all episodes. min_episode [s]: shorter pieces between gaps go."""
 
     fps: int
     mode: RecordMode = RecordMode.EVERYTHING
     on_gap: OnGap = OnGap.SPLIT
     note: Mapping[str, Any] = field(default_factory=dict)
+    min_episode: float = 0.0
 
 
 class Source(Protocol):
@@ -55,70 +55,60 @@ class RecordingSession:
     def __init__(self, settings: SessionSettings, source: Source, log: Callable[[str], None]) -> None:
         self._settings, self._source, self._log = settings, source, log
         self._clock, self._selection = FrameClock(settings.fps), FrameSelection(settings.mode)
-        self.client: RecordingClient | None = None
-        self.recording, self.frames, self.episode = False, 0, 0
-        self.taken = 0
-        """Frames of all episodes."""
+        self.episodes = RecordingEpisodes(settings.fps, settings.note, math.ceil(settings.min_episode * settings.fps))
+        self.recording = False
         self.why = ""
         """Why no frame is taken now, "" where frames are taken."""
-        self.dropped: Counter[str] = Counter()
-        self._label: dict[str, Any] = {}
-        self._last: SourceFrame | None = None
         self._resume_after = -math.inf
-        self._kept = 0
-
-    def attach(self, client: RecordingClient) -> None:
-        """The process that writes is there."""
-        self.client, self.episode = client, client.report.expected
 
     # --- requests ---
 
     def start(self) -> str:
         """Begin an episode; what is told about it. Raises DataError where that cannot be."""
+        episodes = self.episodes
         if self.recording:
-            raise DataError(f"episode {self.episode} is being recorded already")
-        if self.client is not None and self.client.report.disk_full:
-            raise DataError(f"the disk of {self.client.settings.folder} is nearly full; make room first")
+            raise DataError(f"episode {episodes.number} is being recorded already")
+        if episodes.client is not None and episodes.client.report.disk_full:
+            raise DataError(f"the disk of {episodes.client.settings.folder} is nearly full; make room first")
         self.recording, self.why = True, ""
-        self.dropped.clear()
-        self._kept = 0
+        episodes.restart()
         self._selection.restart()
         self._forget()
-        return f"recording episode {self.episode}"
+        return f"recording episode {episodes.number}"
 
     def stop(self, label: Mapping[str, Any] | None = None) -> str:
         """End the episode and have it saved; what is told about it. Raises DataError where there is none."""
         self._must_record()
         self.recording = False
-        frames, missing, episode = self.frames, sum(self.dropped.values()), self.episode
-        self._close(label or {})
+        episodes = self.episodes
+        frames, number = episodes.frames, episodes.number
+        if not (episodes.kept and self._settings.mode is RecordMode.EVERYTHING):
+            episodes.close(label or {})
+        elif not episodes.cut(label or {}):  # the rest behind a gap
+            frames = 0
         self._forget()
-        if not frames and not self._kept:
-            starting = "the process that writes is still being started" if self.client is None else "too short"
+        missing = sum(episodes.dropped.values())
+        if not episodes.kept:
+            starting = "the process that writes is still being started" if episodes.client is None else "too short"
             raise DataError(f"no frame was taken: {self.why or starting}")
-        if self._kept > 1 or not frames:
-            return f"{self._kept} episodes kept, {missing} frames could not be taken"
-        return f"episode {episode}: {frames} frames kept, {missing} could not be taken"
+        if label and not frames:
+            episodes.label(label, running=False)
+        if episodes.kept > 1 or not frames:
+            return f"{episodes.kept} episodes kept, {missing} frames could not be taken"
+        return f"episode {number}: {frames} frames kept, {missing} could not be taken"
 
     def discard(self) -> str:
         """Drop the episode; what is told about it. Raises DataError where there is none."""
         self._must_record()
         self.recording = False
-        frames = self.frames
-        if self.client is not None:
-            self.client.discard()
+        frames = self.episodes.frames
+        self.episodes.discard()
         self._forget()
         return f"{frames} frames dropped"
 
     def label(self, label: Mapping[str, Any]) -> str:
         """Say something of the running episode or, where none runs, of the newest one. Raises DataError without any."""
-        if self.recording and self.frames:
-            self._label |= label
-            return f"episode {self.episode}: {_told(label)}"
-        if self.client is None or not self.episode:
-            raise DataError("there is no episode yet")
-        self.client.label(label)
-        return f"episode {self.episode - 1}: {_told(label)}"
+        return f"episode {self.episodes.label(label, self.recording)}: {_told(label)}"
 
     def _must_record(self) -> None:
         if not self.recording:
@@ -128,22 +118,23 @@ class RecordingSession:
 
     def tick(self, ros: float) -> None:
         """Take every frame whose moment has come, at ROS time `ros` [s]."""
-        if self.recording and self.client is not None:
-            if self.client.ended:
-                self._ended(self.client.ended)
+        client = self.episodes.client
+        if self.recording and client is not None:
+            if client.ended:
+                self._ended(client.ended)
                 return
             for _ in range(MOST):
-                if not self.recording or not self._next(ros):
+                if not self.recording or not self._next(ros, client.settings.features):
                     return
 
     def _ended(self, why: str) -> None:
         """The process has ended the episode by itself."""
         self.recording, self.why = False, f"recording has ended: {why}"
         self._log(self.why)
-        self.episode += bool(self.frames)
+        self.episodes.abandon()
         self._forget()
 
-    def _next(self, ros: float) -> bool:
+    def _next(self, ros: float, features: Features) -> bool:
         """Take the next frame, if its moment has come; whether there may be another one."""
         if self._clock.begun and self._clock.moment > ros + AHEAD:
             self._gap(Missing(DropCause.CLOCK, "the ROS clock was set back"))
@@ -151,7 +142,7 @@ class RecordingSession:
             newest = self._source.newest()
             if isinstance(newest, Missing):
                 self.why = newest.sentence
-                self.dropped[newest.cause] += 1
+                self.episodes.dropped[newest.cause] += 1
                 return False
             if newest <= self._resume_after <= ros + AHEAD:  # beyond, the clock was set back since
                 return False
@@ -159,82 +150,51 @@ class RecordingSession:
         moment = self._clock.moment
         if ros - moment < WAIT and not self._source.reaches(moment):
             return False
-        return self._take(moment)
+        return self._take(self._source.at(moment, features))
 
-    def _take(self, moment: float) -> bool:
-        assert self.client is not None
-        frame = self._source.at(moment, self.client.settings.features)
+    def _take(self, frame: SourceFrame | Missing) -> bool:
         if isinstance(frame, Missing):
             self._miss(frame)
             return self._clock.begun
         choice = self._selection.choose(frame.driver)
         if choice.ends:
-            self._close({})  # the times of the frames go on
+            self.episodes.close({})  # the times of the frames go on
         if choice.keep is Keep.SKIP:
+            self.episodes.skip()
             self._clock.take()
-            self._last = None
-        elif not self._send(frame, choice):
+        elif self.episodes.behind:
             self._miss(
                 Missing(DropCause.ENCODER, "the encoder is behind: fewer or smaller pictures, or a faster computer")
             )
             return False
+        else:
+            self.episodes.send(frame, choice, self._clock.take())
         self.why = ""
-        return True
-
-    def _send(self, frame: SourceFrame, choice: Choice) -> bool:
-        """Send a frame, and the one between where one was missed; False where the encoder is behind."""
-        assert self.client is not None
-        write = choice.keep is Keep.WRITE
-        if self._last is None:
-            self.client.begin({**self._settings.note, "started": frame.row["stamp"].item()})
-        mark = {"intervention": [choice.intervention]}
-        if self.client.backlog >= self.client.settings.slots:
-            return False
-        missed = self._clock.take() * (self._last is not None)
-        if missed:
-            filled = between(self._last, frame, 1.0 / self._settings.fps)
-            self.client.frame({**filled.row, **mark}, None, write)
-        self.client.frame({**frame.row, **mark}, frame.pictures, write)
-        self._last = frame
-        self.frames += write * (1 + missed)
-        self.taken += write * (1 + missed)
         return True
 
     def _miss(self, missing: Missing) -> None:
         self.why = missing.sentence
-        self.dropped[missing.cause] += 1
+        self.episodes.dropped[missing.cause] += 1
         if not self._clock.frames:
-            self._forget_time()
+            self._forget()
         elif self._clock.miss():
             self._gap(missing)
 
     def _gap(self, missing: Missing) -> None:
         """Too much is missing for the episode to go on."""
         self.why = missing.sentence
-        if self._last is None:
-            self._forget_time()
-            return
-        self._log(
-            f"episode {self.episode} ends after {self.frames} frames, {self._settings.on_gap}: {missing.sentence}"
-        )
-        self._close({"why": missing.sentence})
+        episodes, ends = self.episodes, self._settings.on_gap is OnGap.END
+        if episodes.running:
+            number, frames = episodes.number, episodes.frames
+            kept = episodes.cut({"why": missing.sentence})
+            then = self._settings.on_gap if kept else "not kept, it is too short (min_episode)"
+            self._log(f"episode {number} ends after {frames} frames, {then}: {missing.sentence}")
+            self.recording = self.recording and not ends
         self._forget()
-        if self._settings.on_gap is OnGap.END:
-            self.recording = False
-
-    def _close(self, note: Mapping[str, Any]) -> None:
-        if self.client is not None and self._last is not None:
-            self.client.close_episode({"dropped": dict(self.dropped), **self._label, **note})
-            self.episode += bool(self.frames)
-            self._kept += bool(self.frames)
-        self.frames, self._label, self._last = 0, {}, None
 
     def _forget(self) -> None:
         """The next frame begins another episode."""
-        self.frames, self._label, self._last = 0, {}, None
-        self._forget_time()
-
-    def _forget_time(self) -> None:
+        self.episodes.forget()
         self._resume_after = self._clock.moment if self._clock.begun else -math.inf
         self._clock = FrameClock(self._settings.fps)
 

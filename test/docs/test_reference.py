@@ -160,7 +160,7 @@ def known_keys(node):
     [
         ("executor", ("nodes/executor.py", "ros/executor_health.py", "ros/source_clocks.py")),
         ("policy", ("nodes/policy.py", "ros/senses.py")),
-        ("recorder", ("ros/recording_health.py", "ros/senses.py")),
+        ("recorder", ("ros/recording_health.py", "ros/bag_recorder.py", "ros/senses.py")),
         ("high_level", ("nodes/high_level.py",)),
         ("sim_robot", ("nodes/sim_robot.py",)),
     ],

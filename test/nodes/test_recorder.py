@@ -2,17 +2,23 @@ import json
 
 import numpy as np
 import pytest
+from mcap.reader import make_reader
 from rclpy.parameter import Parameter
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import Image
 from stand_in import Driver, Person, Planner, nod
 
 pytest.importorskip("pyarrow")
 
 from pi0_ros.data.dataset import Dataset
 from pi0_ros.data.episode_log import EpisodeLog
+from pi0_ros.data.recording import load_recording
 from pi0_ros.nodes.executor import ExecutorNode
 from pi0_ros.nodes.recorder import RecorderNode
+from pi0_ros.ros.clock import seconds
 from pi0_ros.ros.images import image_message
 from pi0_ros.ros.lifecycle import SUCCESS
+from pi0_ros.sim.replay import replay
 
 CAMERAS = ("base", "left_wrist", "right_wrist")
 
@@ -44,8 +50,8 @@ class Stage:
 
     def wait_frames(self, count):
         """Wait for that many more frames, of whatever episode: a busy machine may split one."""
-        wanted = self.session.taken + count
-        self.graph.wait(lambda: self.session.taken >= wanted, "frames")
+        wanted = self.session.episodes.taken + count
+        self.graph.wait(lambda: self.session.episodes.taken >= wanted, "frames")
 
     def saved(self, episodes):
         """The dataset, once all episodes that ended are in it, and that many at least."""
@@ -53,7 +59,7 @@ class Stage:
 
         def there():
             found = json.loads(info.read_text())["total_episodes"] if info.is_file() else 0
-            return found >= max(episodes, self.session.episode)
+            return found >= max(episodes, self.session.episodes.number)
 
         self.graph.wait(there, "saved episodes")
         return Dataset(self.folder)
@@ -73,7 +79,7 @@ def stage(graph, mobile, tmp_path):
     """Makes a stage with these parameters of the recorder, whose task is said."""
 
     def make(planner=None, **parameters):
-        made = Stage(graph, mobile, tmp_path / "set", planner, **parameters)
+        made = Stage(graph, mobile, tmp_path / "set", planner, **{"min_episode": 0.0, **parameters})
         made.person.say("touch the red block")
         return made
 
@@ -86,8 +92,8 @@ def test_an_episode_holds_what_was_seen_commanded_and_by_whom(stage, mobile):
     ok, why = made.ask("stop")
     assert not ok and "nothing" in why
     made.frames()
-    before = made.session.taken
-    person.insist("autonomy", lambda: made.session.taken > before + 4, "frames")
+    before = made.session.episodes.taken
+    person.insist("autonomy", lambda: made.session.episodes.taken > before + 4, "frames")
     ok, why = made.ask("success")
     assert ok and "kept" in why
     read = made.saved(1)
@@ -150,7 +156,8 @@ def test_a_recorder_that_was_deactivated_or_cleaned_up_goes_on_in_its_dataset(st
     made.saved(4)
     assert made.ask("success")[0]  # of the newest one
     made.graph.wait(
-        lambda: EpisodeLog(made.folder).read()[made.session.episode - 1].get("outcome") == "success", "the label"
+        lambda: EpisodeLog(made.folder).read()[made.session.episodes.number - 1].get("outcome") == "success",
+        "the label",
     )
 
 
@@ -191,15 +198,15 @@ def test_what_is_recorded_is_the_command_and_nothing_once_the_executor_is_silent
     person.say("touch the red block")
     column = robot.index["left_joint1"]
     session = recorder.session
-    graph.wait(lambda: session.client is not None, "the process that writes")
+    graph.wait(lambda: session.episodes.client is not None, "the process that writes")
     person.insist("autonomy", lambda: abs(person.state.command[column] - person.state.measured[column]) > 0.05, "a gap")
     assert person.ask("start", "recorder")[0]
-    graph.wait(lambda: session.frames > 2, "frames")
+    graph.wait(lambda: session.episodes.frames > 2, "frames")
     executor.trigger_deactivate()
     graph.wait(lambda: session.why == "no executor_state", "the reason")
-    graph.wait(lambda: session.dropped["no command"] > 3, "frames that are missed")
+    graph.wait(lambda: session.episodes.dropped["no command"] > 3, "frames that are missed")
     assert person.ask("stop", "recorder")[0]
-    graph.wait(lambda: session.client.saved, "the episode")
+    graph.wait(lambda: session.episodes.client.saved, "the episode")
     read = Dataset(tmp_path / "set")
     assert abs(read.column("action")[0, column] - read.column("observation.state")[0, column]) > 0.04
 
@@ -227,7 +234,7 @@ def test_a_gap_splits_the_episode_and_no_time_is_falsified(stage):
     made = stage()
     made.frames()
     made.driver.silent.update(CAMERAS)
-    made.graph.wait(lambda: made.session.dropped["no observation"] >= 3, "missing frames")
+    made.graph.wait(lambda: made.session.episodes.dropped["no observation"] >= 3, "missing frames")
     made.driver.silent.clear()
     made.wait_frames(3)
     ok, why = made.ask("stop")
@@ -266,7 +273,7 @@ def test_a_person_who_drives_is_an_intervention_without_the_networks_subtask(sta
     person = made.person
     person.say_subtask("touch the red block with the left hand")
     made.ask("start")
-    person.insist("autonomy", lambda: made.session.frames > 2, "frames")
+    person.insist("autonomy", lambda: made.session.episodes.frames > 2, "frames")
     home = person.measured("left_arm")
     person.lead("left_arm", lambda t: home)
     person.insist("teleop", lambda: person.mode == "teleop", "teleoperation")
@@ -280,3 +287,34 @@ def test_a_person_who_drives_is_an_intervention_without_the_networks_subtask(sta
     assert set(read.column("subtask_source")[auto]) == {"network"} and set(read.column("subtask_source")[lead]) == {""}
     assert read.column("intervention")[np.flatnonzero(lead)[-1]] and not read.column("intervention")[~lead].any()
     assert {read.task_of(int(i)) for i in np.flatnonzero(lead)} == {"touch the red block"}
+
+
+def test_a_bag_beside_the_dataset_opens_in_replay_and_holds_the_pictures_of_the_dataset(stage, mobile):
+    made = stage(planner=lambda t: {"left_joint1": min(0.05 * t, 0.2)}, mcap=True)
+    made.frames(1)
+    made.person.insist("autonomy", lambda: made.session.episodes.taken > 8, "frames")
+    planned = made.person.state.plan_sequence
+    made.graph.wait(lambda: made.person.state.plan_sequence > planned, "another plan")
+    assert made.ask("stop")[0]
+    read = made.saved(1)
+    assert made.recorder.trigger_deactivate() == made.recorder.trigger_cleanup() == SUCCESS
+    (folder,) = made.folder.with_name("set_mcap").iterdir()
+    assert EpisodeLog(made.folder).read()[0]["mcap"] == f"set_mcap/{folder.name}"
+
+    robot, stamps, topics = mobile[0], [], set()
+    for file in folder.glob("*.mcap"):
+        with file.open("rb") as stream:
+            for _, channel, message in make_reader(stream).iter_messages():
+                topics.add(channel.topic)
+                if channel.topic == f"/{robot.cameras[0].topic}":
+                    stamps.append(seconds(deserialize_message(message.data, Image).header.stamp))
+    assert {"/task", "/action_chunk", "/executor_state", "/mode"} <= topics
+    assert {f"/{s.topic}" for s in robot.state} | {f"/{g.command.topic}" for g in robot.groups} <= topics
+    column = read.column("picture_offset")[:, 0] + read.column("stamp")
+    inside = [at for at in column if stamps[0] <= at <= stamps[-1]]
+    assert len(inside) > len(read) / 2
+    assert max(np.abs(np.array(stamps) - at).min() for at in inside) < 1e-3  # the very pictures
+
+    recording = load_recording(folder, robot)
+    again = replay(recording, robot)
+    assert again.commands[:, robot.index["left_joint1"]].max() > 0.01

@@ -75,10 +75,12 @@ class Client:
 
 @pytest.fixture
 def stage(tmp_path):
-    def make(mode=RecordMode.EVERYTHING, on_gap=OnGap.SPLIT):
+    def make(mode=RecordMode.EVERYTHING, on_gap=OnGap.SPLIT, **more):
         source, client = Source(), Client(tmp_path)
-        session = RecordingSession(SessionSettings(FPS, mode, on_gap, {"robot": "arm"}), source, lambda text: None)
-        session.attach(client)
+        session = RecordingSession(
+            SessionSettings(FPS, mode, on_gap, {"robot": "arm"}, **more), source, lambda text: None
+        )
+        session.episodes.attach(client)
         return source, client, session
 
     return make
@@ -115,8 +117,28 @@ def test_an_outage_of_six_seconds_splits_and_the_next_episode_has_its_own_times(
     assert stamps(first)[-1] < 102.0 and stamps(second)[0] > 108.0
     for episode in (first, second):
         np.testing.assert_allclose(np.diff(stamps(episode)), 0.1, atol=1e-9)
-    assert session.episode == 4
-    assert session.stop() == f"2 episodes kept, {session.dropped['no observation']} frames could not be taken"
+    assert session.episodes.number == 4
+    assert session.stop() == f"2 episodes kept, {session.episodes.dropped['no observation']} frames could not be taken"
+
+
+def test_a_machine_that_cannot_keep_up_makes_no_episodes_of_two_frames(stage):
+    source, client, session = stage(min_episode=1.0)
+    gaps = [(102.0, 103.0), (103.3, 104.0), (104.9, 105.5), (107.5, 108.5)]
+    source.gone = gaps
+    session.start()
+    live(source, session, 9.0)  # whole: 2 s, 0.3 s, 0.9 s, 2 s, and 0.5 s at the end
+    lengths = [len(e) for e in client.episodes if e]
+    assert len(client.notes) == 2 and min(lengths[:2]) >= 17
+    assert 8 <= session.episodes.dropped[DropCause.SHORT] <= 12 and session.episodes.number == 5
+    assert session.stop({"outcome": "success"}).startswith("2 episodes kept")
+    assert len(client.notes) == 2 and client.labels == [({"outcome": "success"}, None)]  # of the newest that is kept
+
+
+def test_an_episode_that_a_person_ends_is_kept_however_short_it_is(stage):
+    source, client, session = stage(min_episode=1.0)
+    session.start()
+    live(source, session, 0.5)
+    assert "frames kept" in session.stop() and len(client.notes) == 1
 
 
 def test_an_outage_ends_the_recording_where_that_is_asked_for(stage):
@@ -141,7 +163,7 @@ def test_one_missing_frame_is_filled_with_numbers_half_way_and_the_pictures_befo
     assert len(held) == 1 and len(client.episodes) == 1
     before, filled, after = (episode[held[0] + d][3]["observation.state"] for d in (-1, 0, 1))
     np.testing.assert_allclose(filled, (before + after) / 2, rtol=1e-6)
-    assert session.dropped["no observation"] == 1
+    assert session.episodes.dropped["no observation"] == 1
 
 
 def test_an_encoder_that_is_behind_costs_counted_frames(stage):
@@ -152,7 +174,7 @@ def test_an_encoder_that_is_behind_costs_counted_frames(stage):
     live(source, session, 0.12)
     client.backlog = 0
     live(source, session, 1.0)
-    assert session.dropped["encoder behind"] >= 1
+    assert session.episodes.dropped["encoder behind"] >= 1
     for episode in client.episodes:
         np.testing.assert_allclose(np.diff(stamps(episode)), 0.1, atol=1e-6)
 
@@ -174,7 +196,7 @@ def test_a_disk_that_is_full_ends_the_recording_and_start_is_refused(stage):
     live(source, session, 1.0)
     client.ended = "the disk is nearly full"
     live(source, session, 0.1)
-    assert not session.recording and "nearly full" in session.why and session.episode == 4
+    assert not session.recording and "nearly full" in session.why and session.episodes.number == 4
     client.report = Report(disk_full=True)
     with pytest.raises(DataError, match="make room first"):
         session.start()
@@ -190,7 +212,7 @@ def test_corrections_have_the_seconds_before_and_a_name_each(stage):
         written = [s for s, _, write, _ in episode if write]
         assert abs(written[0] - begin) < 0.11 and 9 <= len(written) <= 11
         assert all(row["intervention"] == [write] for _, _, write, row in episode)
-    assert session.episode == 5
+    assert session.episodes.number == 5
 
 
 def test_labels_go_to_the_running_episode_or_to_the_newest(stage):

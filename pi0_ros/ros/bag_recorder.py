@@ -1,0 +1,199 @@
+"""Everything on the robot's topics, as it came, into MCAP files beside the dataset; in a thread that may fall behind.
+
+Messages are taken as bytes and wait in a queue of fixed size: where the disk is too slow, pictures are left out first.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.subscription import Subscription
+
+from pi0_ros.data.bag_files import BagFiles, BagMessage, BagTopic
+from pi0_ros.robot.spec import Robot
+from pi0_ros.ros.any_publisher import Repeats
+from pi0_ros.ros.bag_topics import BagSubscription, bag_topics
+from pi0_ros.ros.clock import Clocks
+from pi0_ros.ros.guarded_thread import GuardedThread
+from pi0_ros.ros.message_definitions import definition_of
+from pi0_ros.ros.topic_check import ros_type_name
+
+PICTURES = 64 << 20
+"""Bytes of messages that may wait when another picture comes."""
+MOST = 96 << 20
+"""Bytes that may wait in all."""
+AT_ONCE = 8 << 20
+"""Bytes that are taken from the queue at once."""
+LOOK = 1.0
+"""Seconds between two looks at the disk."""
+GIVES_WAY = 2
+"""Times the dataset's reserve of the disk that a bag leaves: it is the first to end."""
+
+
+def bag_folder(dataset: Path, at: datetime) -> Path:
+    """Where the bag of a recorder that began at `at` lies: beside the dataset, which people upload as a whole."""
+    return dataset.with_name(f"{dataset.name}_mcap") / f"{at:%Y%m%d_%H%M%S}"
+
+
+class BagQueue:
+    """Messages on their way to the disk, a bounded number of bytes of them."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: deque[BagMessage | None] = deque()
+        self._bytes, self._closed = 0, False
+        self.dropped: Counter[str] = Counter()
+        """Messages that found no room, by topic."""
+
+    def put(self, message: BagMessage, picture: bool) -> bool:
+        """Whether there was room."""
+        with self._changed:
+            if self._bytes + len(message.data) > (PICTURES if picture else MOST):
+                self.dropped[message.topic] += 1
+                return False
+            self._bytes += len(message.data)
+            self._waiting.append(message)
+            self._changed.notify_all()
+        return True
+
+    def end_file(self) -> None:
+        """What comes behind is of another file."""
+        with self._changed:
+            self._waiting.append(None)
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Nothing more comes."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def take(self, timeout: float) -> list[BagMessage | None] | None:
+        """What waits, None for the end of a file, [] after `timeout` [s]; None once it is closed and empty."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed, timeout)
+            found: list[BagMessage | None] = []
+            size = 0
+            while self._waiting and size < AT_ONCE:
+                found.append(self._waiting.popleft())
+                size += len(found[-1].data) if found[-1] is not None else 0
+            self._bytes -= size
+            return None if self._closed and not found else found
+
+
+class BagRecorder:
+    """Subscribes at once, and writes while it is told to. The files of one recorder lie in one folder."""
+
+    def __init__(
+        self, node: Node, clocks: Clocks, robot: Robot, folder: Path, min_free: int, log: Callable[[str], None]
+    ) -> None:
+        """folder: made with the first message. min_free: bytes that the dataset wants left of the disk."""
+        self.folder, self._node, self._clocks, self._log = folder, node, clocks, log
+        self._room = GIVES_WAY * min_free
+        """Bytes of the disk that are left to the dataset."""
+        self._queue, self._wanted, self._recording, self.problem = BagQueue(), False, False, ""
+        listed = {node.resolve_topic_name(s.topic): s for s in bag_topics(robot)}
+        topics = {
+            name: BagTopic(name, ros_type_name(s.kind), definition_of(s.kind), s.latched) for name, s in listed.items()
+        }
+        self._files = BagFiles(folder, topics)
+        self._subscriptions = [s for name, listened in listed.items() for s in self._subscribe(name, listened)]
+        self.thread = GuardedThread("bag", self._run, log).start()
+
+    def _subscribe(self, name: str, listened: BagSubscription) -> list[Subscription]:
+        callback = partial(self._take, name, listened, Repeats() if len(listened.profiles) > 1 else None)
+
+        def take(data: bytes, info: Mapping[str, Any]) -> None:  # rclpy looks how many arguments there are
+            callback(data, info)
+
+        node = self._node
+        return [node.create_subscription(listened.kind, listened.topic, take, q, raw=True) for q in listened.profiles]
+
+    def _take(
+        self, name: str, listened: BagSubscription, repeats: Repeats | None, data: bytes, info: Mapping[str, Any]
+    ) -> None:
+        published = int(info.get("source_timestamp") or 0)
+        if not (self._recording or listened.latched) or (repeats is not None and repeats.seen(published, data)):
+            return
+        now = round(self._clocks.ros() * 1e9)
+        message = BagMessage(name, now, published or now, bytes(data))
+        if self._recording:
+            self._queue.put(message, listened.picture)
+        else:
+            self._files.remember(message)
+
+    def record(self, wanted: bool) -> None:
+        """Write from now on, or no more; again is no harm."""
+        if wanted == self._wanted:
+            return
+        self._wanted = self._recording = wanted
+        if wanted:
+            self.problem = ""
+        else:
+            self._queue.end_file()
+
+    def close(self, patience: float) -> bool:
+        """Unsubscribe, and write what waits; False where that takes longer than `patience` [s]."""
+        self._recording = False
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions.clear()
+        self._queue.close()
+        return self.thread.stop(patience)
+
+    def values(self) -> dict[str, object]:
+        """Numbers for /diagnostics."""
+        found: dict[str, object] = {"bag": str(self.folder), "bag_mb": self._files.bytes / 1e6}
+        dropped = self._queue.dropped
+        return found | {f"bag dropped: {topic}": count for topic, count in dict(dropped).items()}
+
+    def _run(self) -> None:
+        looked = 0.0
+        while (messages := self._queue.take(LOOK)) is not None:
+            if time.monotonic() - looked > LOOK:
+                looked = time.monotonic()
+                self._check_disk()
+            try:
+                for message in messages:
+                    self._write(message)
+                self._files.flush()
+            except OSError as error:
+                self._end(f"the bag in {self.folder} cannot be written: {error.strerror or error}")
+        self._end_file()
+
+    def _write(self, message: BagMessage | None) -> None:
+        if message is None:
+            self._files.end_file()
+        elif self.problem:
+            self._files.remember(message)
+        else:
+            self._files.write(message)
+
+    def _check_disk(self) -> None:
+        place = next(p for p in (self.folder, *self.folder.parents) if p.exists())
+        free = shutil.disk_usage(place).free
+        if self._recording and free < self._room:
+            self._end(
+                f"the bag in {self.folder} has ended: {free / 1e6:.0f} MB of the disk are left, and the dataset needs them"
+            )
+
+    def _end(self, why: str) -> None:
+        """End the bag by oneself; the dataset goes on."""
+        self.problem, self._recording = why, False
+        self._log(why)
+        self._end_file()
+
+    def _end_file(self) -> None:
+        try:
+            self._files.end_file()
+        except OSError as error:
+            self._log(f"{self.folder}: its last file is not complete ({error.strerror or error}): mcap recover FILE")

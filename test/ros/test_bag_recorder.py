@@ -1,0 +1,147 @@
+"""Everything on the robot's topics into a bag: what is in it, and what becomes of it where there is no room."""
+
+import threading
+import time
+from datetime import datetime
+
+import pytest
+
+rclpy = pytest.importorskip("rclpy")
+pytest.importorskip("mcap")
+
+from mcap.reader import make_reader
+from pi0_ros.msg import ExecutorState
+from rclpy.node import Node
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+
+from pi0_ros.data.bag_files import BagMessage
+from pi0_ros.robot import load_robot
+from pi0_ros.ros import bag_recorder
+from pi0_ros.ros.bag_recorder import BagQueue, BagRecorder, bag_folder
+from pi0_ros.ros.bag_topics import PREVIEWS, bag_topics
+from pi0_ros.ros.clock import Clocks
+from pi0_ros.ros.qos import LATCHED, READ, SENSOR
+from pi0_ros.ros.run import Spinner
+
+ROBOT = load_robot("mobile_bimanual")
+PATIENCE = 40.0
+
+
+class Room:
+    """A node with a bag, and publishers beside it."""
+
+    def __init__(self, folder, min_free=1):
+        self.node, self.said = Node("recorder", namespace="left"), []
+        self.bag = BagRecorder(self.node, Clocks(self.node), ROBOT, folder, min_free, self.said.append)
+        self.eye = self.node.create_publisher(Image, ROBOT.cameras[0].topic, SENSOR)
+        self.task = self.node.create_publisher(String, "task", LATCHED)
+        self.state = self.node.create_publisher(ExecutorState, "executor_state", READ)
+        self.spinner = Spinner()
+        self.spinner.add(self.node)
+        self.spinner.start()
+
+    def until(self, condition, again=lambda: None):
+        """Wait for a condition; `again` is done until then, since a reader may be found late."""
+        never, deadline = threading.Event(), time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline, "waited in vain"
+            again()
+            never.wait(0.02)
+
+    def close(self):
+        """End; closing a bag again is no harm."""
+        assert self.bag.close(PATIENCE)
+        assert self.spinner.stop(PATIENCE)
+        self.node.destroy_node()
+
+
+@pytest.fixture
+def room(tmp_path):
+    rclpy.init()
+    made = []
+
+    def make(**settings):
+        made.append(Room(tmp_path / "set_mcap" / "now", **settings))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+    rclpy.shutdown()
+
+
+def messages(folder):
+    found = []
+    for file in sorted(folder.glob("*.mcap")):
+        with file.open("rb") as stream:
+            found += [(s.name, c.topic, m) for s, c, m in make_reader(stream).iter_messages()]
+    return found
+
+
+def test_a_bag_holds_what_was_said_while_it_records_and_what_counted_before(room, tmp_path):
+    made, seen = room(), []
+    made.task.publish(String(data="touch it"))
+    made.until(lambda: made.bag._files._latched)
+    made.until(lambda: made.state.get_subscription_count())
+    reader = made.node.create_subscription(ExecutorState, "executor_state", seen.append, READ)
+    made.until(lambda: seen, lambda: made.state.publish(ExecutorState(reason="before")))
+    made.node.destroy_subscription(reader)
+    made.bag.record(True)
+    picture = Image(height=2, width=3, step=9, encoding="rgb8", data=bytes(range(18)))
+    made.until(lambda: made.bag._files._stream is not None, lambda: made.eye.publish(picture))
+    made.state.publish(ExecutorState(reason="while"))
+    made.until(lambda: made.bag._files._files[0].counts["/left/executor_state"])
+    made.bag.record(False)
+    assert made.bag.close(PATIENCE)
+    found = messages(tmp_path / "set_mcap" / "now")
+    kinds = {(kind, topic) for kind, topic, _ in found}
+    assert ("std_msgs/msg/String", "/left/task") in kinds
+    eye = [m for _, topic, m in found if topic.endswith(ROBOT.cameras[0].topic)]
+    assert eye and bytes(deserialize_message(eye[0].data, Image).data) == bytes(range(18))
+    states = [deserialize_message(m.data, ExecutorState) for _, topic, m in found if topic == "/left/executor_state"]
+    assert [s.reason for s in states] == ["while"]
+    (words,) = [m for _, topic, m in found if topic == "/left/task"]
+    assert deserialize_message(words.data, String).data == "touch it"
+    assert all(abs(m.log_time - m.publish_time) < 60e9 for _, _, m in found)
+
+
+def test_a_bag_ends_before_the_dataset_lacks_the_disk_and_says_so_once(room, tmp_path):
+    made = room(min_free=2**62)
+    made.bag.record(True)
+    made.until(lambda: made.bag.problem, lambda: made.state.publish(ExecutorState()))
+    assert "and the dataset needs them" in made.bag.problem and len(made.said) == 1
+    made.bag.record(True)  # it is asked at every frame
+    assert made.bag.problem
+    made.bag.record(False)
+    made.bag.record(True)
+    assert not made.bag.problem or len(made.said) == 2  # tried anew
+
+
+def test_where_the_disk_is_too_slow_pictures_are_left_out_first_and_counted(monkeypatch):
+    monkeypatch.setattr(bag_recorder, "PICTURES", 100)
+    monkeypatch.setattr(bag_recorder, "MOST", 150)
+    queue = BagQueue()
+    put = [queue.put(BagMessage("/eye", 0, 0, bytes(40)), True) for _ in range(4)]
+    small = [queue.put(BagMessage("/arm", 0, 0, bytes(30)), False) for _ in range(3)]
+    assert put == [True, True, False, False] and small == [True, True, False]
+    assert queue.dropped == {"/eye": 2, "/arm": 1}
+    queue.end_file()
+    queue.close()
+    taken = queue.take(0.0)
+    assert [m.topic if m else None for m in taken] == ["/eye", "/eye", "/arm", "/arm", None] and queue.take(0.0) is None
+
+
+def test_the_topics_are_the_robots_and_the_nodes_each_once():
+    listed = [s.topic for s in bag_topics(ROBOT)]
+    assert len(listed) == len(set(listed)) and not set(PREVIEWS) & set(listed)
+    wanted = {c.topic for c in ROBOT.cameras} | {s.topic for s in ROBOT.state} | {g.command.topic for g in ROBOT.groups}
+    wanted |= {g.teleop.topic for g in ROBOT.groups if g.teleop}
+    assert wanted <= set(listed)
+    assert {"action_chunk", "executor_state", "mode", "task", "subtask", "/diagnostics", "/rosout"} <= set(listed)
+
+
+def test_the_folder_is_beside_the_dataset(tmp_path):
+    at = datetime(2026, 3, 4, 15, 6, 7)
+    assert bag_folder(tmp_path / "set", at) == tmp_path / "set_mcap" / "20260304_150607"

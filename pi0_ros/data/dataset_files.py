@@ -290,8 +290,9 @@ class DatasetFiles:
             "total_frames": self.frames,
             "total_tasks": len(self._tasks),
             "chunks_size": CHUNK_FILES,
-            "data_files_size_in_mb": self._limits.data,
-            "video_files_size_in_mb": self._limits.video,
+            # LeRobot reads no dataset in which one of them is 0.
+            "data_files_size_in_mb": self._limits.data or FileLimits.data,
+            "video_files_size_in_mb": self._limits.video or FileLimits.video,
             "data_path": DATA_PATH,
             "video_path": VIDEO_PATH,
             "robot_type": self._robot_type,

@@ -1,5 +1,6 @@
 """Looking at datasets and copying chosen parts of them: what is found, and what the copies hold."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -84,6 +85,12 @@ def assert_frames(folder, episode, numbers):
     shown, joint = frames(folder, episode)
     np.testing.assert_allclose(shown, [grey(k) for k in numbers], atol=2)
     np.testing.assert_allclose(joint, [np.sin(0.1 * k) for k in numbers], atol=1e-6)
+
+
+def test_copies_state_sizes_that_lerobot_accepts(sound, tmp_path):
+    assert pi0("keep", sound, "--episodes", 0, "--out", tmp_path / "kept") == 0
+    info = json.loads((tmp_path / "kept/meta/info.json").read_text())
+    assert info["data_files_size_in_mb"] == 100 and info["video_files_size_in_mb"] == 200  # its own; it refuses 0
 
 
 # --- check ---

@@ -114,6 +114,11 @@ class FrameSource:
         view = self._senses.view(self._cameras, state=())
         return {name: (p.shape[0], p.shape[1]) for name, p in view.pictures.items()}
 
+    @property
+    def restarts(self) -> int:
+        """How often the ROS clock was set: what was before is of other times."""
+        return self._senses.restarts
+
     def newest(self) -> float | Missing:
         """The newest moment [ROS s] of which everything that is needed is known."""
         view = self._senses.view(self._cameras)

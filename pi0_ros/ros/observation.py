@@ -60,6 +60,8 @@ class Synchroniser:
         self._topics = {kind: [s.topic for s in robot.state if s.type == kind] for kind in ("joint_state", "odometry")}
         self.skew = 0.0
         """How far [s] the pictures of the newest observation were apart."""
+        self.restarts = 0
+        """How often the ROS clock was set, and everything forgotten."""
 
     def watch_clock(self, steady: float, ros: float) -> None:
         """Note both clocks; where the ROS clock was set meanwhile, forget everything and keep a sentence about it."""
@@ -75,6 +77,7 @@ class Synchroniser:
 
     def _start_anew(self, steady: float, ros: float, reason: str) -> None:
         self.clear()
+        self.restarts += 1
         self._watch = ClockWatch().update(steady, ros)
         self._clock_events.append(f"{reason}; observations start anew")
 

@@ -42,7 +42,10 @@ class SessionSettings:
 
 
 class Source(Protocol):
-    """Where frames come from."""
+    """Where frames come from. restarts: how often the ROS clock was set."""
+
+    @property
+    def restarts(self) -> int: ...
 
     def newest(self) -> float | Missing: ...
     def reaches(self, moment: float) -> bool: ...
@@ -59,7 +62,7 @@ class RecordingSession:
         self.recording = False
         self.why = ""
         """Why no frame is taken now, "" where frames are taken."""
-        self._resume_after = -math.inf
+        self._resume_after, self._restarts = -math.inf, source.restarts
 
     # --- requests ---
 
@@ -136,8 +139,10 @@ class RecordingSession:
 
     def _next(self, ros: float, features: Features) -> bool:
         """Take the next frame, if its moment has come; whether there may be another one."""
-        if self._clock.begun and self._clock.moment > ros + AHEAD:
-            self._gap(Missing(DropCause.CLOCK, "the ROS clock was set back"))
+        restarts, self._restarts = self._restarts, self._source.restarts
+        if self._clock.begun and (restarts != self._restarts or self._clock.moment > ros + AHEAD):
+            self._gap(Missing(DropCause.CLOCK, "the ROS clock was set"))
+            self._resume_after = -math.inf  # that was of another time
         if not self._clock.begun:
             newest = self._source.newest()
             if isinstance(newest, Missing):

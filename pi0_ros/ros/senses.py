@@ -106,6 +106,11 @@ class Senses:
 
     # --- what is seen ---
 
+    @property
+    def restarts(self) -> int:
+        """How often the ROS clock was set, and everything forgotten."""
+        return self._memory.restarts
+
     def reaches(self, moment: float, cameras: Iterable[str]) -> bool:
         """Whether the pictures of those of the cameras that are fresh, and the state, have come as far as ROS time `moment`."""
         with self._changed:

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.subscription import Subscription
 
@@ -115,8 +116,13 @@ class BagRecorder:
         def take(data: bytes, info: Mapping[str, Any]) -> None:  # rclpy looks how many arguments there are
             callback(data, info)
 
-        node = self._node
-        return [node.create_subscription(listened.kind, listened.topic, take, q, raw=True) for q in listened.profiles]
+        quiet = SubscriptionEventCallbacks(use_default_callbacks=False)  # of several readers one fits every publisher
+        return [
+            self._node.create_subscription(
+                listened.kind, listened.topic, take, quality, raw=True, event_callbacks=quiet
+            )
+            for quality in listened.profiles
+        ]
 
     def _take(
         self, name: str, listened: BagSubscription, repeats: Repeats | None, data: bytes, info: Mapping[str, Any]

@@ -4,21 +4,16 @@ import numpy as np
 import pytest
 from mcap.reader import make_reader
 from rclpy.parameter import Parameter
-from rclpy.serialization import deserialize_message
-from sensor_msgs.msg import Image
 from stand_in import Driver, Person, Planner, nod
 
 pytest.importorskip("pyarrow")
 
 from pi0_ros.data.dataset import Dataset
 from pi0_ros.data.episode_log import EpisodeLog
-from pi0_ros.data.recording import load_recording
 from pi0_ros.nodes.executor import ExecutorNode
 from pi0_ros.nodes.recorder import RecorderNode
-from pi0_ros.ros.clock import seconds
 from pi0_ros.ros.images import image_message
 from pi0_ros.ros.lifecycle import SUCCESS
-from pi0_ros.sim.replay import replay
 
 CAMERAS = ("base", "left_wrist", "right_wrist")
 
@@ -289,32 +284,18 @@ def test_a_person_who_drives_is_an_intervention_without_the_networks_subtask(sta
     assert {read.task_of(int(i)) for i in np.flatnonzero(lead)} == {"touch the red block"}
 
 
-def test_a_bag_beside_the_dataset_opens_in_replay_and_holds_the_pictures_of_the_dataset(stage, mobile):
-    made = stage(planner=lambda t: {"left_joint1": min(0.05 * t, 0.2)}, mcap=True)
-    made.frames(1)
-    made.person.insist("autonomy", lambda: made.session.episodes.taken > 8, "frames")
-    planned = made.person.state.plan_sequence
-    made.graph.wait(lambda: made.person.state.plan_sequence > planned, "another plan")
+def test_with_mcap_all_that_is_said_while_recording_lies_beside_the_dataset(stage, mobile):
+    made = stage(mcap=True)
+    made.frames(3)
     assert made.ask("stop")[0]
-    read = made.saved(1)
+    made.saved(1)
     assert made.recorder.trigger_deactivate() == made.recorder.trigger_cleanup() == SUCCESS
     (folder,) = made.folder.with_name("set_mcap").iterdir()
     assert EpisodeLog(made.folder).read()[0]["mcap"] == f"set_mcap/{folder.name}"
-
-    robot, stamps, topics = mobile[0], [], set()
+    topics = set()
     for file in folder.glob("*.mcap"):
         with file.open("rb") as stream:
-            for _, channel, message in make_reader(stream).iter_messages():
-                topics.add(channel.topic)
-                if channel.topic == f"/{robot.cameras[0].topic}":
-                    stamps.append(seconds(deserialize_message(message.data, Image).header.stamp))
-    assert {"/task", "/action_chunk", "/executor_state", "/mode"} <= topics
+            topics |= {channel.topic for _, channel, _ in make_reader(stream).iter_messages()}
+    robot = mobile[0]
+    assert {"/task", "/executor_state", "/mode", f"/{robot.cameras[0].topic}"} <= topics
     assert {f"/{s.topic}" for s in robot.state} | {f"/{g.command.topic}" for g in robot.groups} <= topics
-    column = read.column("picture_offset")[:, 0] + read.column("stamp")
-    inside = [at for at in column if stamps[0] <= at <= stamps[-1]]
-    assert len(inside) > len(read) / 2
-    assert max(np.abs(np.array(stamps) - at).min() for at in inside) < 1e-3  # the very pictures
-
-    recording = load_recording(folder, robot)
-    again = replay(recording, robot)
-    assert again.commands[:, robot.index["left_joint1"]].max() > 0.01

@@ -4,26 +4,35 @@ import threading
 import time
 from datetime import datetime
 
+import numpy as np
 import pytest
 
 rclpy = pytest.importorskip("rclpy")
 pytest.importorskip("mcap")
 
 from mcap.reader import make_reader
+from nav_msgs.msg import Odometry
 from pi0_ros.msg import ExecutorState
 from rclpy.node import Node
-from rclpy.serialization import deserialize_message
-from sensor_msgs.msg import Image
+from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
 
-from pi0_ros.data.bag_files import BagMessage
+from pi0_ros.cli import main
+from pi0_ros.control import Chunk
+from pi0_ros.data.bag_files import BagFiles, BagMessage, BagTopic
+from pi0_ros.data.recording import load_recording
 from pi0_ros.robot import load_robot
 from pi0_ros.ros import bag_recorder
 from pi0_ros.ros.bag_recorder import BagQueue, BagRecorder, bag_folder
 from pi0_ros.ros.bag_topics import PREVIEWS, bag_topics
-from pi0_ros.ros.clock import Clocks
+from pi0_ros.ros.clock import Clocks, time_message
+from pi0_ros.ros.conversions import chunk_message
+from pi0_ros.ros.message_definitions import definition_of
 from pi0_ros.ros.qos import LATCHED, READ, SENSOR
 from pi0_ros.ros.run import Spinner
+from pi0_ros.ros.topic_check import ros_type_name
+from pi0_ros.sim.replay import replay
 
 ROBOT = load_robot("mobile_bimanual")
 PATIENCE = 40.0
@@ -105,6 +114,38 @@ def test_a_bag_holds_what_was_said_while_it_records_and_what_counted_before(room
     (words,) = [m for _, topic, m in found if topic == "/left/task"]
     assert deserialize_message(words.data, String).data == "touch it"
     assert all(abs(m.log_time - m.publish_time) < 60e9 for _, _, m in found)
+
+
+def test_a_bag_opens_in_pi0_replay_as_it_was_written_and_as_a_kill_leaves_it(tmp_path, capsys):
+    listed = {f"/{s.topic.strip('/')}": s for s in bag_topics(ROBOT)}
+    topics = {n: BagTopic(n, ros_type_name(s.kind), definition_of(s.kind), s.latched) for n, s in listed.items()}
+    files = BagFiles(tmp_path / "run", topics)
+
+    def say(topic, at, message):
+        if hasattr(message, "header"):
+            message.header.stamp = time_message(at)
+        files.write(BagMessage(f"/{topic}", round((at + 0.002) * 1e9), round(at * 1e9), serialize_message(message)))
+
+    joints = [*ROBOT.joint_of_channel.values()]
+    lift = np.array([[0.1 * (n == "left_joint1") * (row + 1) / 16 for n in ROBOT.channel_names] for row in range(16)])
+    for k in range(150):
+        at = 1_790_000_000.0 + 0.02 * k
+        say("joint_states", at, JointState(name=joints, position=[0.0] * len(joints)))
+        say("odom", at, Odometry(child_frame_id="base"))
+        say("executor_state", at, ExecutorState(mode=ExecutorState.AUTONOMY))
+        if k == 50:
+            say("action_chunk", at, chunk_message(Chunk(at, 0.1, ROBOT.channel_names, lift, 1, 0, "test")))
+    files.flush()
+    cut = tmp_path / "cut.mcap"
+    cut.write_bytes((tmp_path / "run/run_0.mcap").read_bytes())
+    files.end_file()
+    for source in (tmp_path / "run", cut):
+        recording = load_recording(source, ROBOT)
+        again = replay(recording, ROBOT)
+        assert again.commands[:, ROBOT.index["left_joint1"]].max() > 0.05
+        assert bool(recording.notes) == (source == cut)
+        assert main(["replay", str(source), "--robot", "mobile_bimanual"]) == 0
+        assert "violations" in capsys.readouterr().out
 
 
 def test_a_bag_ends_before_the_dataset_lacks_the_disk_and_says_so_once(room, tmp_path):

@@ -1,7 +1,8 @@
 """openpi's wire format: msgpack with NumPy arrays as maps, and no pickle.
 
 Array: {b"__ndarray__": True, b"data": bytes, b"dtype": dtype.str, b"shape": [...]}; scalar: {b"__npgeneric__": True,
-b"data": value, b"dtype": dtype.str}. Source: openpi_client/msgpack_numpy.py. Other bindings send these keys as text.
+b"data": value, b"dtype": dtype.str}. Source: openpi_client/msgpack_numpy.py. Other bindings send these keys as text,
+and servers with the library msgpack-numpy mark arrays as {b"nd": True, b"type": dtype.str, b"kind", b"shape", b"data"}.
 """
 
 from __future__ import annotations
@@ -52,9 +53,11 @@ def _encode(value: Any) -> Any:
 def _decode(value: dict[Any, Any]) -> Any:
     named = {_text(key): child for key, child in value.items()}
     if "__ndarray__" in named:
-        return np.frombuffer(named["data"], _dtype(named)).reshape(named["shape"]).copy()
+        return np.frombuffer(named["data"], _dtype(named["dtype"])).reshape(named["shape"]).copy()
+    if named.keys() >= {"nd", "type", "data"}:
+        return _numpy_packed(named)
     if "__npgeneric__" in named:
-        return _dtype(named).type(named["data"])
+        return _dtype(named["dtype"]).type(named["data"])
     return named
 
 
@@ -62,8 +65,18 @@ def _text(key: Any) -> Any:
     return key.decode("utf-8", "replace") if isinstance(key, bytes) else key
 
 
-def _dtype(value: dict[Any, Any]) -> np.dtype:
-    name = _text(value["dtype"])
+def _numpy_packed(value: dict[Any, Any]) -> Any:
+    """An array or a scalar as the library msgpack-numpy marks them; its structured and pickled ones are refused."""
+    if _text(value.get("kind", "")) not in ("", None):
+        raise PolicyError("the server sent an array of a structured or pickled type, which is refused")
+    kind = _dtype(value["type"])
+    if value["nd"]:
+        return np.frombuffer(value["data"], kind).reshape(value["shape"]).copy()
+    return np.frombuffer(value["data"], kind)[0]
+
+
+def _dtype(said: Any) -> np.dtype:
+    name = _text(said)
     if name == "bfloat16":
         raise PolicyError("the server sent an array of type bfloat16, which NumPy does not know; send float32")
     kind = np.dtype(name)

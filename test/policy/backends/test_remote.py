@@ -187,6 +187,11 @@ def test_no_server_at_all_is_one_clear_sentence(robot):
         ({"error": "model is loading"}, ServerError, "the server says: model is loading"),
         ({"actions": [[1.0, 2.0], [1.0]]}, ServerError, "different lengths"),
         (b"\xc1\xc1", PolicyError, "not openpi's msgpack"),
+        (
+            msgpack.packb({b"actions": {b"nd": True, b"type": "O", b"kind": b"O", b"shape": [1], b"data": b"x"}}),
+            PolicyError,
+            "structured or pickled type, which is refused",
+        ),
         (b"\x80" * (4 * 2**20 + 1), ServerError, "more than 4194304 bytes"),
         (json.dumps({"actions": [1]}), ServerError, "sends JSON, and not openpi's msgpack"),
     ],
@@ -212,6 +217,9 @@ def test_answers_that_are_no_plan_are_refused_and_the_next_comes_over_a_new_conn
         {"actions": CHUNK.astype(">f4")},
         {"actions": CHUNK.astype(np.float64)},
         CHUNK,
+        msgpack.packb(
+            {b"actions": {b"nd": True, b"type": "<f4", b"kind": b"", b"shape": [3, 14], b"data": CHUNK.tobytes()}}
+        ),
         msgpack.packb({b"actions": {"__ndarray__": True, "data": CHUNK.tobytes(), "dtype": b"<f4", "shape": [3, 14]}}),
     ],
 )

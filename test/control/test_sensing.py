@@ -63,6 +63,38 @@ def test_names_that_come_instead_of_the_missing_ones_are_said(small_robot):
     assert measured.stale(0.01).endswith("joint_states has fr3_j1, fr3_j2 and not j1, j2: see state: joints")
 
 
+@pytest.mark.parametrize(("publishers", "told"), [(("/driver",), False), (("/driver", "/other"), True)])
+def test_one_return_contradicts_where_two_publishers_are_known_and_may_be_a_glitch_of_one(
+    small_robot, publishers, told
+):
+    measured = Measured(small_robot(ARM), ExecutorSettings())
+    measured.publishers = {"joint_states": publishers}
+    for k, value in enumerate((0.1, 0.9, 0.1)):
+        t = 5.0 + 0.01 * k
+        measured.hear_joints(t, T0 + t, T0 + t, {"j1": value, "j2": 0.2}, topic="joint_states")
+    assert bool(measured.contradicted(5.02)) is told
+    assert not told or all(name in measured.contradicted(5.02) for name in ("j1", "/driver", "/other"))
+
+
+def test_a_contradiction_is_over_two_seconds_after_the_second_publisher_fell_silent(small_robot):
+    measured = Measured(small_robot(ARM), ExecutorSettings())
+    for k in range(300):
+        t = 0.01 * k
+        value = 0.9 if k % 2 and k < 40 else 0.1
+        measured.hear_joints(t, T0 + t, T0 + t, {"j1": value, "j2": 0.2}, topic="joint_states")
+    last = 0.4  # when it jumped back for good
+    assert "j1" in measured.contradicted(last + 1.99) and measured.contradicted(last + 2.01) == ""
+    assert "j1" in measured.unsettled(last + 0.99) and measured.unsettled(last + 1.01) == ""
+
+
+def test_messages_that_arrive_in_one_burst_moved_as_fast_as_their_stamps_say(small_robot):
+    measured = Measured(small_robot(ARM), ExecutorSettings())
+    for k in range(10):  # 2 rad/s, slower than the joint can move
+        at = T0 + 3.0 + 0.05 * k
+        measured.hear_joints(3.5, at, at, {"j1": 0.1 * k - 0.5, "j2": 0.2}, topic="joint_states")
+    assert measured.unsettled(3.5) == measured.contradicted(3.5) == ""
+
+
 def test_the_first_command_waits_while_two_publishers_say_different_things(small_robot):
     core = Executor(small_robot(ARM))
     core.on_publishers({"joint_states": ("/driver", "/joint_state_publisher")})

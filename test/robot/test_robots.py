@@ -29,3 +29,7 @@ def test_a_group_that_does_not_exist_is_told_with_those_that_do():
 
 def test_a_robot_can_be_a_key_though_its_xacro_arguments_are_a_mapping():
     assert len({load_robot("aloha"), load_robot("aloha")}) == 1
+
+
+def test_a_robot_can_be_a_key_and_the_same_one_is_the_same_key():
+    assert {load_robot("mobile_bimanual"): 1, load_robot("aloha"): 2}[load_robot("mobile_bimanual")] == 1

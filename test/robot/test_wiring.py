@@ -172,3 +172,17 @@ def test_only_a_joint_of_the_group_that_turns_is_continuous(small_robot, continu
         small_robot(text)
     turning = small_robot(ARM.replace("[j1, j2, j3]", "[j1, slide]") + "  continuous: [j1]\n")
     assert [c.continuous for c in turning.channels] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("closed", "opened", "key"),
+    [("-0.0007", "0.0407", ""), ("-0.0009", "0.04", "closed"), ("0.0", "0.0409", "open"), ("0.0409", "0.0", "closed")],
+)
+def test_a_grippers_ends_may_be_beyond_its_joints_by_a_fiftieth_of_its_range(small_robot, closed, opened, key):
+    text = HAND.replace("closed: 0.0, open: 0.04", f"closed: {closed}, open: {opened}")
+    if not key:
+        hand = small_robot(text).groups[0].gripper
+        assert (hand.closed, hand.open) == (float(closed), float(opened))
+        return
+    with pytest.raises(RobotError, match=f"{key}: .* is beyond the URDF's 0 .. 0.04 of joint finger"):
+        small_robot(text)

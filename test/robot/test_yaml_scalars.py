@@ -51,7 +51,7 @@ def test_a_number_that_can_be_read_in_two_ways_is_told(text, words):
     ("text", "hint"),
     [
         ("1_000", "write 1000"), ("0,25", "write 0.25"), ("−1.5", "write -1.5"), ("-pi", "write -3.14159"),
-        ("2*pi", "write 6.28319"), ("pi/2", "write 1.57080"), ("pi/0", ""), ("fast", ""), ("1,2,3", ""), ("..pi", ""),
+        ("2*pi", "write 6.28319"), ("pi/2", "write 1.57080"), ("pi/0", ""), ("fast", ""), ("_fast", ""), ("1,x", ""), ("1,2,3", ""), ("..pi", ""),
     ],
 )  # fmt: skip
 def test_numbers_as_people_write_them_come_with_a_hint(text, hint):

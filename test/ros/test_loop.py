@@ -6,7 +6,19 @@ from types import SimpleNamespace
 import pytest
 
 from pi0_ros.ros import loop as loop_module
-from pi0_ros.ros.loop import LOOK_TIME, WORKING, YIELDING, Loop, Pacer, Ring, Tally, calm_others, urge_others
+from pi0_ros.ros.loop import (
+    LOOK_TIME,
+    WORKING,
+    YIELDING,
+    Loop,
+    Pacer,
+    Ring,
+    Tally,
+    calm_down,
+    calm_others,
+    give_way,
+    urge_others,
+)
 
 
 def test_deadlines_stay_on_their_grid_when_work_is_short():
@@ -210,3 +222,62 @@ def test_the_last_look_leaves_what_it_may_take_before_the_next_preparation(monke
     assert {round(late, 6) for name, _, late in later if name == "work"} == {0.0}
     looks = [at for name, at, _ in later if name == "look"]
     assert min(looks) == 1.1 and 1e-3 * max(looks) + LOOK_TIME <= 0.017
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What is asked of the system, which grants all of it: (what, thread, to what)."""
+    found = []
+
+    def scheduler(thread, kind, parameter):
+        found.append(("scheduler", thread or threading.get_native_id(), (kind, parameter.sched_priority)))
+
+    monkeypatch.setattr(os, "sched_setscheduler", scheduler)
+    monkeypatch.setattr(
+        os, "sched_setaffinity", lambda thread, cpus: found.append(("cpus", thread or threading.get_native_id(), cpus))
+    )
+    monkeypatch.setattr(os, "setpriority", lambda which, thread, nice: found.append((which, thread, nice)))
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux alone")
+@pytest.mark.parametrize(
+    ("priority", "cpu", "wanted"),
+    [
+        (0, -1, []),
+        (1, -1, [("scheduler", (os.SCHED_FIFO, 1))]),
+        (0, 0, [("cpus", {0})]),
+        (60, 3, [("scheduler", (os.SCHED_FIFO, 60)), ("cpus", {3})]),
+    ],
+)
+def test_priority_and_processor_are_asked_for_the_loops_own_thread_and_only_where_they_are_wanted(
+    asked, priority, cpu, wanted
+):
+    threads, ran = [], threading.Event()
+    loop = Loop(0.001, lambda *_: (threads.append(threading.get_native_id()), ran.set()), print)
+    assert loop.start(priority, cpu) == []
+    assert ran.wait(60.0)
+    loop.stop()
+    assert [(what, to) for what, _, to in asked] == wanted
+    assert {thread for _, thread, _ in asked} <= set(threads)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux alone")
+def test_who_gives_way_is_a_little_nicer_than_its_process_and_who_calms_down_an_ordinary_thread(asked):
+    me, nice = threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0)
+    give_way(5)
+    calm_down()
+    assert asked == [(os.PRIO_PROCESS, me, nice + 5), ("scheduler", me, (os.SCHED_OTHER, 0))]
+
+
+def test_a_refused_priority_names_it_and_the_way_out(monkeypatch):
+    def refuse(*_):
+        raise PermissionError("not allowed")
+
+    monkeypatch.setattr(os, "sched_setscheduler", refuse, raising=False)
+    ran = threading.Event()
+    loop = Loop(0.001, lambda *_: ran.set(), print)
+    (said,) = loop.start(priority=40)
+    assert ran.wait(60.0)
+    loop.stop()
+    assert "priority 40 was refused (not allowed)" in said and "realtime_priority to 0" in said

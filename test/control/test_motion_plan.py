@@ -152,3 +152,38 @@ def test_plans_that_take_several_periods_to_make_are_asked_for_as_much_earlier_a
         max(np.diff(asked)[:3]) <= 4 and max(np.diff(asked)[10:]) <= 2
     )  # one for the chunk, at most one because the running plan's end is near
     assert abs(state["left_joint2"] - 0.2 * np.sin(0.5 * (now - 10.0))) < 0.02
+
+
+class Hurried(Slow):
+    """One that believes every time that the next plan will be ready at once."""
+
+    def periods(self):
+        return 0
+
+
+@pytest.mark.parametrize("took", [2, 5])
+def test_a_plan_that_is_late_each_time_is_asked_for_earlier_each_time_until_it_is_ready(took):
+    robot = load_robot("mobile_bimanual")
+    period = 1.0 / robot.control_rate
+    slow = Hurried(took, period)
+    executor = Executor(robot, planner=slow)
+    arm, state = robot.channel_names.index("left_joint2"), dict.fromkeys(robot.joint_of_channel.values(), 0.0)
+    reached = 0.0
+    for k in range(120):
+        now = 10.0 + k * period
+        slow.advance()
+        executor.on_state(now, now, now, state)
+        executor.on_odometry(now, now, now, 0.0, 0.0, 0.0)
+        if k == 10:
+            assert executor.request(now, now, "autonomy").ok
+        if k in (12, 60):  # from rest, and while another one is followed
+            rows = np.zeros((40, len(robot.channels)))
+            rows[:, arm] = 0.1 * (now + 0.04 * np.arange(40) - 10.0 - 12 * period)
+            assert executor.on_chunk(now, now, Chunk(now, 0.04, robot.channel_names, rows, k, executor.epoch)).accepted
+        step = executor.step(now, now)
+        if step.command is not None:
+            values = dict(zip(robot.channel_names, step.command.values, strict=True))
+            state.update({j: values[c] for c, j in robot.joint_of_channel.items() if c == j})
+            reached = values["left_joint2"]
+    assert step.plan_sequence == 60 and slow.asked <= 4 * (took + 1)
+    assert reached > 0.1

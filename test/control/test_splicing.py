@@ -191,3 +191,20 @@ def test_a_gap_is_closed_when_its_time_is_over_and_not_a_little_opened_again(win
     np.testing.assert_allclose(found.at(np.array([100.3, 100.4])), [1.0 + gap] * 2, atol=1e-9)
     middle = found.at(np.array([100.4 + window / 2.0]))[0] - 1.0
     np.testing.assert_allclose(middle, 0.5 * gap, rtol=0.02)
+
+
+@pytest.mark.parametrize(("ahead", "starts"), [(0.05, True), (0.09, False)])
+def test_how_far_autonomy_may_start_is_judged_from_where_the_robot_is_and_not_from_its_command(ahead, starts):
+    """A joint that sags by 0.13 rad: rows 0.09 rad above its command are 0.22 rad above it, more than `start_gap` 0.2."""
+    story = Story().run(0.2)
+    joint, story.follows = story.robot.index["left_joint2"], False
+    story.measured = np.array(story.measured)
+    story.measured[joint] -= 0.13
+    story.run(0.5)
+    assert story.ask("autonomy").ok
+    story.tick()
+    values = np.tile(story.values, (20, 1))
+    values[:, joint] += ahead
+    verdict = story.send(story.chunk(start=story.ros, period=0.05, values=values, rows=20))
+    assert verdict.accepted is starts, verdict.reason
+    assert starts or "left_joint2 would start 0.22 from the robot" in verdict.reason

@@ -1,4 +1,4 @@
-"""Motions as a person makes them, sent as chunks: this executor beside two ways in which chunks are executed elsewhere.
+"""Motions as a person makes them, and as one was recorded in the simulator, sent as chunks: this executor beside two ways in which chunks are executed elsewhere.
 
 replace + clamp: the newest chunk's row for now is the goal, rows are held for their period, a goal is at most `STEP` from the position
 before (LeRobot's `max_relative_target`). linear: a position-only trajectory is followed in straight lines from the command to the next row
@@ -19,7 +19,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "test" / "control")
 from story import Story  # type: ignore[import-not-found]
 from test_motion import JOINT, LIFT, Policy, ready  # type: ignore[import-not-found]
 
+from pi0_ros.commands.evaluate import FIRST_UNSEEN_SEED
 from pi0_ros.control import ExecutorSettings
+from pi0_ros.robot import load_robot
+from pi0_ros.sim.harness import Harness, Trial
+from pi0_ros.sim.planners import OperatorPlanner
+from pi0_ros.sim.tasks import make_task
 
 SECONDS, SETTLED, PERIOD = 12.0, 3.0, 0.02
 STEP = 0.1  # [rad] of LeRobot's clamp, at 50 Hz twice the velocity limit
@@ -40,6 +45,21 @@ def shapes():  # type: ignore[no-untyped-def]
         reaches += size * s**3 * (10.0 - 15.0 * s + 6.0 * s * s)
         at += size
     return {name: (t, values) for name, values in (("person", person), ("encoder", encoder), ("reaches", reaches))}
+
+
+def recorded():  # type: ignore[no-untyped-def]
+    """The busiest arm joint of the scripted operator touching block after block: measured [rad] from its start, over time [s]."""
+    robot = load_robot("mobile_bimanual")
+    harness = Harness(robot, OperatorPlanner, Trial())
+    episode = harness.run(make_task("touch_all"), FIRST_UNSEEN_SEED)
+    harness.close()
+    arms = [i for i, name in enumerate(robot.channel_names) if "joint" in name]
+    measured = episode.measured[-len(episode.times) :, arms]
+    values = measured[:, int(np.argmax(np.ptp(measured, axis=0)))]
+    limits = robot.channels[robot.index[JOINT]].limits
+    moved = values - values[0]
+    moved *= -1.0 if 0.35 + moved.max() > limits.upper or 0.35 + moved.min() < limits.lower else 1.0
+    return episode.times - episode.times[0], moved
 
 
 def ours(path, rate, rows, delay):  # type: ignore[no-untyped-def]
@@ -159,8 +179,12 @@ def main(argv: list[str] | None = None) -> int:
     """Print one JSON object a line."""
     parser = argparse.ArgumentParser(prog="python -m bench motion_shapes", description=__doc__)
     parser.add_argument("--plot", type=Path, help="folder for pictures")
+    parser.add_argument("--only", help="this shape alone: person, encoder, reaches, recorded")
     args = parser.parse_args(argv)
-    for name, (t, wanted) in shapes().items():
+    known = shapes() | ({"recorded": recorded()} if args.only in (None, "recorded") else {})
+    for name, (t, wanted) in known.items():
+        if args.only not in (None, name):
+            continue
         path = lambda now, t=t, wanted=wanted: np.interp(now, t, wanted)
         for rate, rows, delay in ((10, 16, 0.1), (30, 50, 0.15), (50, 50, 0.1)):
             times, values, sent = ours(path, rate, rows, delay)
@@ -171,7 +195,7 @@ def main(argv: list[str] | None = None) -> int:
                 print(json.dumps(line | {k: round(v, 5) for k, v in judged(times, each, path).items()}), flush=True)
             if args.plot and rate == 30:
                 pictures(args.plot, f"shape_{name}", times, curves, sent, f"{name}: 50 rows at 30 Hz, 0.15 s late")
-    if args.plot:
+    if args.plot and args.only is None:
         cases(args.plot)
     return 0
 

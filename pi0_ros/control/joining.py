@@ -49,23 +49,26 @@ class Joining:
         """No chunk of before has an opinion any more."""
         self._history.clear()
 
-    def path(self, strategy: str, chunk: Chunk, rows: Array) -> RowPath:
-        """The path through a chunk's `rows` [H, D], or through what an ensemble makes of them."""
+    def path(self, strategy: str, chunk: Chunk, rows: Array, moving: Array | None = None) -> RowPath:
+        """The path through a chunk's `rows` [H, D], or through what an ensemble makes of them.
+
+        `moving` [D]: velocities of the command where it begins.
+        """
         if strategy != "ensemble":
-            return self._path(chunk, rows)
+            return self._path(chunk, rows, moving)
         earlier = tuple(self._history)
-        own = self._path(chunk, rows)
+        own = self._path(chunk, rows, moving)
         self._history.append(own)
         if not earlier:
             return own
         times = row_times(chunk.start, chunk.period, len(rows))
         return self._path(
-            chunk, ensemble_rows(rows, times, earlier, self._settings.ensemble_decay, self._channels.smooth)
+            chunk, ensemble_rows(rows, times, earlier, self._settings.ensemble_decay, self._channels.smooth), moving
         )
 
-    def _path(self, chunk: Chunk, rows: Array) -> RowPath:
+    def _path(self, chunk: Chunk, rows: Array, moving: Array | None = None) -> RowPath:
         of = self._channels
-        return make_path(chunk.start, chunk.period, rows, of.kinds, of.velocity, of.brake)
+        return make_path(chunk.start, chunk.period, rows, of.kinds, of.velocity, of.brake, moving)
 
     def to_running(self, path: RowPath, old: Running, join: int, time: float, strategy: str) -> Join:
         """The path joined at ROS `time` to the running one, whose plan's command `join` comes then, -1 for its start."""

@@ -65,7 +65,7 @@ class Plans:
         if refusal:
             return Verdict(False, refusal, Cause.DELAY)
         start = self.maker.start(running, ros if math.isnan(now) else now, commanded)
-        path = self._joining.path("ensemble" if self._ensemble else strategy, chunk, rows)
+        path = self._joining.path("ensemble" if self._ensemble else strategy, chunk, rows, start.state[1])
         if old is not None:
             joined = self._joining.to_running(path, old, start.join, start.time, strategy)
         else:

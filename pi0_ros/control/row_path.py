@@ -141,12 +141,19 @@ class RowPath:
 
 
 def make_path(
-    start: float, period: float, values: Array, kinds: tuple[Kind, ...], velocity: Array, brake: Array
+    start: float,
+    period: float,
+    values: Array,
+    kinds: tuple[Kind, ...],
+    velocity: Array,
+    brake: Array,
+    moving: Array | None = None,
 ) -> RowPath:
     """Path through `values` [H, D], row k at start + k * period; a single row lasts one period.
 
     `velocity` [D]: limits, of which a small share counts as rest at the end; `brake` [D]: decelerations from there, less where
-    the stop would take less than `STOP`.
+    the stop would take less than `STOP`. `moving` [D]: velocities of the robot where the path begins. Rows of less than `STOP`
+    cannot tell motion from noise; where the robot moves as they say, they mean motion.
     """
     rows = values if len(values) > 1 else np.repeat(values, 2, axis=0)
     smooth = np.array([float(k is Kind.POSITION) for k in kinds])
@@ -159,5 +166,9 @@ def make_path(
     slope = np.where(steady, np.sign(last) * np.minimum(np.abs(last), np.abs(before)), 0.0) * smooth
     coast = np.where(np.abs(slope) > AT_REST * velocity, np.clip(slope, -velocity, velocity), 0.0)
     sure = (coast != 0.0) & (ahead * period >= STOP)
+    if moving is not None and (len(rows) - 1) * period < STOP:
+        agreed = np.sign(last) * np.minimum(np.abs(last), np.abs(moving)) * (np.sign(last) == np.sign(moving)) * smooth
+        carried = np.abs(agreed) > AT_REST * velocity
+        coast, sure = np.where(carried, np.clip(agreed, -velocity, velocity), coast), sure | carried
     gentle = np.where(sure, np.minimum(brake, np.abs(coast) / STOP), brake)
     return RowPath(start, period, rows, _second_derivatives(rows * smooth), below, above, kinds, coast, gentle)

@@ -81,6 +81,17 @@ def test_the_command_is_on_the_rows_for_every_horizon_rate_and_delay(rate, rows,
     story.sound()
 
 
+def test_a_policy_that_sees_60_ms_ahead_is_followed_more_closely_than_by_a_stop_at_each_end():
+    """4 rows at 50 Hz in every period: each plan ends 60 ms ahead, and the next one begins before that."""
+    story = ready(AT_ONCE, {JOINT: 0.35})
+    begin = story.ros
+    path = lambda t: 0.35 + 0.1 * np.sin(np.pi * (np.asarray(t) - begin))
+    story.run(4.0, Policy(lambda t, s: {JOINT: float(path(t))}, 0.02, 4, 0.0, every=0.02))
+    times, values = commands(story, JOINT, 100)
+    assert np.max(np.abs(values - path(times))) < 0.013, "0.019 where each end is a stop"
+    story.sound()
+
+
 @pytest.mark.parametrize("noise", [0.0005, 0.002, 0.005])
 @pytest.mark.parametrize(("rate", "rows", "strategy"), [(50, 50, "auto"), (30, 50, "ensemble"), (10, 16, "replace")])
 def test_a_policy_that_stays_with_noise_moves_the_robot_less_than_its_rows(noise, strategy, rate, rows):

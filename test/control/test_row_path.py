@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pi0_ros.control.row_path import Joint, make_path
+from pi0_ros.control.row_path import STOP, Joint, make_path
 from pi0_ros.robot.spec import Kind
 
 ARM, BASE, GRIP = Kind.POSITION, Kind.VELOCITY, Kind.GRIPPER
@@ -120,3 +120,20 @@ def test_at_the_time_of_a_row_its_values_are_asked_for_whatever_the_date(start, 
     path = make_path(start, period, values, kinds, np.full(3, 2.5), np.full(3, 5.0))
     times = np.array([start + period * k for k in range(6)])
     np.testing.assert_allclose(path.rows_at(times), values, atol=1e-4)
+
+
+def test_rows_too_few_to_tell_motion_from_noise_go_on_where_the_robot_already_moves_as_they_say():
+    values = 0.4 * 0.02 * np.arange(4)[:, None] * np.array([1.0, -1.0, 1.0])
+    made = lambda rows, moving: make_path(
+        5.0, 0.02, rows, (Kind.POSITION,) * 3, np.full(3, 2.5), np.full(3, 8.0), np.array(moving)
+    )
+    moving, still = made(values, [0.3, -0.9, -0.4]), made(values, [0.0, 0.0, 0.0])
+    # As fast as both the rows and the robot; against the robot's direction as if it stood still.
+    np.testing.assert_allclose(moving.coast, [0.3, -0.4, 0.0], atol=1e-12)
+    np.testing.assert_allclose(moving.brake, [0.3 / STOP, 0.4 / STOP, 8.0])
+    np.testing.assert_allclose(still.brake, [8.0, 8.0, 8.0])
+    ended = moving.rows_at(np.array([moving.end + STOP, moving.end + 1.0]))
+    np.testing.assert_allclose(ended[1, :2] - values[-1, :2], [0.5 * 0.3 * STOP, -0.5 * 0.4 * STOP])
+    np.testing.assert_allclose(ended[0, :2], ended[1, :2])
+    many = 0.4 * 0.02 * np.arange(40)[:, None] * np.ones(3)
+    np.testing.assert_array_equal(made(many, [0.3, -0.9, -0.4]).brake, made(many, [0.0, 0.0, 0.0]).brake)

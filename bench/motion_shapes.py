@@ -9,6 +9,7 @@ before (LeRobot's `max_relative_target`). linear: a position-only trajectory is 
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -48,18 +49,22 @@ def shapes():  # type: ignore[no-untyped-def]
 
 
 def recorded():  # type: ignore[no-untyped-def]
-    """The busiest arm joint of the scripted operator touching block after block: measured [rad] from its start, over time [s]."""
+    """A reach of the scripted operator in the simulator, and the same way back, over and over: time [s] and the measured
+    position [rad] of its busiest arm joint from where it began."""
     robot = load_robot("mobile_bimanual")
     harness = Harness(robot, OperatorPlanner, Trial())
-    episode = harness.run(make_task("touch_all"), FIRST_UNSEEN_SEED)
+    episode = harness.run(make_task("reach"), FIRST_UNSEEN_SEED)
     harness.close()
     arms = [i for i, name in enumerate(robot.channel_names) if "joint" in name]
     measured = episode.measured[-len(episode.times) :, arms]
     values = measured[:, int(np.argmax(np.ptp(measured, axis=0)))]
-    limits = robot.channels[robot.index[JOINT]].limits
     moved = values - values[0]
-    moved *= -1.0 if 0.35 + moved.max() > limits.upper or 0.35 + moved.min() < limits.lower else 1.0
-    return episode.times - episode.times[0], moved
+    limits = robot.channels[robot.index[JOINT]].limits
+    if not (limits.lower < 0.35 + moved.min() and 0.35 + moved.max() < limits.upper):
+        moved = -moved
+    there_and_back = np.concatenate([moved, moved[::-1]])
+    whole = np.tile(there_and_back, math.ceil((SECONDS + 8.0) / (PERIOD * len(there_and_back))))
+    return PERIOD * np.arange(len(whole)), whole
 
 
 def ours(path, rate, rows, delay):  # type: ignore[no-untyped-def]

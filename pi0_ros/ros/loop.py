@@ -198,10 +198,10 @@ class Loop:
             sys.setswitchinterval(usual)
 
     def _look_until(self, last: float, look: Callable[[], None], yielding: float) -> None:
-        """Look now, and every `LOOK` seconds until steady time `last` [s]."""
+        """Look now, every `LOOK` seconds, and at steady time `last` [s], if that is yet to come."""
         self._guard(look)
-        while time.monotonic() + LOOK < last and not self._ending:
-            self._sleep_until(time.monotonic() + LOOK, yielding)
+        while (now := time.monotonic()) < last and not self._ending:
+            self._sleep_until(min(now + LOOK, last), yielding)
             self._guard(look)
 
     def _guard(self, work: Callable[..., None], *arguments: float) -> float:

@@ -308,7 +308,7 @@ class PolicyNode(ManagedNode):
     def _take_answers(self) -> None:
         for answered in self._requests.answered():
             took = self.clocks.steady() - answered.request.began
-            if self._in_flight.note(took, answered.beside):
+            if answered.says_time and self._in_flight.note(took, answered.beside):
                 self.get_logger().warning(
                     f"{self.contract.origin} answers later beside other requests ({took:.2f} s): at most "
                     f"{self._in_flight.most} at once from now on"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from pi0_ros.control.planning_session import PlanTask
 from pi0_ros.policy import Plan
+from pi0_ros.policy.backends.server_errors import LateAnswerError
 from pi0_ros.ros.loop import give_way
 
 
@@ -46,6 +47,12 @@ class Answered:
     answer: Future[Plan]
     beside: bool
     overtaken: bool
+
+    @property
+    def says_time(self) -> bool:
+        """Whether it tells how long answers take: one that failed at once, for want of a connection, does not."""
+        error = self.answer.exception()
+        return error is None or isinstance(error, LateAnswerError)
 
 
 class Requests:

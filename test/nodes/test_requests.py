@@ -6,6 +6,7 @@ import pytest
 
 from pi0_ros.control.planning_session import PlanTask
 from pi0_ros.nodes.requests import Request, Requests
+from pi0_ros.policy.backends.server_errors import LateAnswerError, ServerNotReadyError
 
 ENOUGH = 60.0
 
@@ -79,6 +80,22 @@ def test_a_newer_request_that_failed_overtakes_nothing(two):
     server.gates["first"].set()
     assert woken.acquire(timeout=ENOUGH)
     assert not requests.answered()[0].overtaken
+
+
+def test_a_request_that_failed_at_once_says_nothing_of_how_long_answers_take():
+    requests = Requests(1, lambda: None)
+
+    def fails(error):
+        def answer():
+            raise error
+
+        return answer
+
+    times = []
+    for answer in (lambda: "plan", fails(LateAnswerError("too late")), fails(ServerNotReadyError("cut"))):
+        requests.ask(request(1.0), 0, answer)
+        times += [answered.says_time for answered in requests.answered()]
+    assert times == [True, True, False]
 
 
 def test_with_one_lane_the_answer_is_there_when_ask_returns():

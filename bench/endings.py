@@ -1,6 +1,6 @@
 """How an executor ends: every cause in every state; the last command, the exit code, and how long it takes.
 
-`python -m bench endings [--quick] [CAUSE ...]` (quick: two signals)
+`python -m bench endings [--quick] [--cause CAUSE]` (quick: two signals)
 
 Causes: signals; `terminal`, the terminal it was started in goes away; `deactivate`, a request to deactivate and SIGINT right
 after it. States: `stopping` has had a SIGTERM and brakes, so that the cause is the second one; `loading` is before the node is
@@ -212,12 +212,12 @@ def main(argv: Sequence[str]) -> int:
     """0 where every ending with a choice left the base at rest."""
     parser = argparse.ArgumentParser(prog="bench endings", description=__doc__)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("causes", nargs="*", choices=CAUSES, help="all where none is named")
+    parser.add_argument("--cause", action="append", choices=CAUSES, help="only this one; may be given several times")
     args = parser.parse_args(argv)
     prepare()
     around, failed = Surroundings(load_robot("mobile_bimanual")), False
     try:
-        for cause in args.causes or (CAUSES[1:3] if args.quick else CAUSES):
+        for cause in CAUSES[1:3] if args.quick else args.cause or CAUSES:
             for state in STATES:
                 found = ending(around, cause, state)
                 for metric, value in found.items():

@@ -148,10 +148,10 @@ class RecordingProcess:
                 break
             try:
                 self._do(request)
+                if time.monotonic() > self._due:
+                    self._watch()
             except OSError as error:
                 self._end(f"{error.strerror or error}")
-            if time.monotonic() > self._due:
-                self._watch()
         self._close({"why": "the recorder ended"})
         self._saver.finish()
 
@@ -212,7 +212,7 @@ class RecordingProcess:
         s = self._settings
         free = shutil.disk_usage(s.folder).free
         # An episode is written once more when it is saved.
-        waiting = sum(f.stat().st_size for f in self._running.glob("*/*") if f.is_file())
+        waiting = bytes_in(self._running)
         full = free < s.min_free + waiting
         stream = self._stream
         self._report = Report(
@@ -241,6 +241,16 @@ class RecordingProcess:
     def _tell(self, what: object) -> None:
         with self._sending, contextlib.suppress(OSError):  # nobody listens any more: what is to be saved is saved
             self._connection.send(what)
+
+
+def bytes_in(folder: Path) -> int:
+    """Bytes of all files under a folder, in which others are at work: what is removed meanwhile counts nothing."""
+    total = 0
+    for place, _, names in os.walk(folder):  # which passes over folders that have gone
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.stat(os.path.join(place, name)).st_size
+    return total
 
 
 def _memory() -> int:

@@ -24,7 +24,7 @@ from pi0_ros.data.frame_clock import FrameClock
 from pi0_ros.data.frame_selection import FrameSelection, Keep, RecordMode
 from pi0_ros.data.journal import read_journal
 from pi0_ros.data.recording_client import RecordingClient
-from pi0_ros.data.recording_process import RecordingSettings, lock_dataset
+from pi0_ros.data.recording_process import RecordingSettings, bytes_in, lock_dataset
 
 EYE = "observation.images.eye"
 FEATURES = with_standard(
@@ -215,6 +215,31 @@ def test_a_recorder_that_does_not_wait_for_the_end_keeps_nothing_of_it_open(reco
     assert not ending.is_alive() and not one.client.alive
     assert held_open() == before
     assert numbers(tmp_path / "set", 0) == list(range(5))
+
+
+def test_the_size_of_what_waits_is_read_while_it_is_being_saved_and_removed(tmp_path):
+    (tmp_path / "stays").mkdir()
+    (tmp_path / "stays" / "frames").write_bytes(b"1234567")
+    ending = threading.Event()
+
+    def saver():
+        while not ending.is_set():
+            folders = [tmp_path / f"goes{k}" for k in range(8)]
+            for folder in folders:
+                folder.mkdir()
+                (folder / "frames").write_bytes(b"123")
+            for folder in folders:
+                shutil.rmtree(folder)
+
+    thread = threading.Thread(target=saver)
+    thread.start()
+    try:
+        found = {bytes_in(tmp_path) for _ in range(500)}
+    finally:
+        ending.set()
+        thread.join()
+    assert min(found) >= 7 and max(found) <= 7 + 8 * 3
+    assert bytes_in(tmp_path) == 7 and bytes_in(tmp_path / "goes0") == 0
 
 
 def test_a_dataset_that_goes_on_tells_how_many_episodes_it_has(recording):

@@ -58,6 +58,7 @@ setup(
         "jax": JAX,
         "onnx": ONNX,
         "gpu": ["onnxruntime-gpu"],
+        "moments": ["bitsandbytes"],
         "docs": DOCS,
         "test": TEST + IMPORT + ROBOT + TRAIN + JAX + ONNX,
     },

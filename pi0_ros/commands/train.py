@@ -35,6 +35,7 @@ _HELP = {
     "recipe": "pi0_ros, openpi or lerobot: schedule, decay, averages and losses as there (default: as --init's project)",
     "device": "where the network is: cpu, cuda, cuda:1",
     "ema_device": "where the average is kept: cpu saves memory of the GPU (default: as --device)",
+    "moments": "of AdamW: float32, or 8bit (a quarter of the memory; needs bitsandbytes)",
     "precision": "float32, or bfloat16 computation on float32 weights",
     "gradient_checkpointing": "less memory, more computation",
     "lora_trunk": "LoRA rank in the language trunk (16 is usual), 0: train it whole",

@@ -13,6 +13,7 @@ from pi0_ros.train.settings import TrainSettings
 
 GB = 1e9
 FLOAT, HALF = 4, 2  # bytes
+BYTE = 1 + 4 / 256  # of a moment in 8 bits: a block of 256 has a scale
 SPARE = 1.1  # what allocators and libraries take beyond the parts
 
 
@@ -28,6 +29,7 @@ class MemoryPlan:
     average: int
     activations: int
     on_host: bool
+    moment_kind: str = "float32"
 
     @property
     def device(self) -> int:
@@ -42,7 +44,7 @@ class MemoryPlan:
         rows = [
             ("weights", self.weights, "float32"),
             ("gradients", self.gradients, "of the trainable ones"),
-            ("moments", self.moments, "two of AdamW, float32"),
+            ("moments", self.moments, f"two of AdamW, {self.moment_kind}"),
             ("average", self.average, where),
             ("activations", self.activations, "kept for the backward pass"),
             ("on the device", self.device, f"all together, and {round(100 * (SPARE - 1))} % to spare"),
@@ -69,10 +71,11 @@ def memory_plan(config: ModelConfig, settings: TrainSettings, tokens: int = 0) -
         trained,
         FLOAT * count,
         FLOAT * trained,
-        2 * FLOAT * trained,
+        int(2 * (BYTE if settings.moments == "8bit" else FLOAT) * trained),
         FLOAT * trained if settings.ema else 0,
         activation_bytes(config, settings, tokens or config.prompt_length),
         bool(settings.ema_device) and settings.ema_device != settings.device,
+        settings.moments,
     )
 
 

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from pi0_ros.model import Pi0
+from pi0_ros.train.errors import TrainError
 from pi0_ros.train.recipe import OURS, Recipe
 from pi0_ros.train.settings import TrainSettings
 
 
-def make_optimizer(model: nn.Module, settings: TrainSettings, recipe: Recipe = OURS) -> torch.optim.AdamW:
+def make_optimizer(model: nn.Module, settings: TrainSettings, recipe: Recipe = OURS) -> torch.optim.Optimizer:
     """AdamW (0.9, 0.95) on the trainable weights; decay on all of them, or on matrices but embeddings, as the recipe says."""
     named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
     decays = {n: recipe.decay_all or (p.dim() > 1 and "embed" not in n) for n, p in named}
@@ -21,7 +22,25 @@ def make_optimizer(model: nn.Module, settings: TrainSettings, recipe: Recipe = O
         {"params": [p for n, p in named if decays[n]], "weight_decay": settings.weight_decay},
         {"params": [p for n, p in named if not decays[n]], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=settings.peak_rate, betas=(0.9, 0.95), eps=1e-8, fused=True)
+    usual = {"lr": settings.peak_rate, "betas": (0.9, 0.95), "eps": 1e-8}
+    if settings.moments == "8bit":
+        return eight_bit()(groups, **usual)
+    return torch.optim.AdamW(groups, **usual, fused=True)
+
+
+def eight_bit() -> type[torch.optim.Optimizer]:
+    """AdamW whose moments are kept in 8 bits, in blocks with a scale each (Dettmers et al. 2021, arXiv 2110.02861).
+
+    Raises: TrainError where bitsandbytes is not installed.
+    """
+    try:
+        import bitsandbytes
+    except ImportError as missing:
+        raise TrainError(
+            "--moments 8bit needs the package bitsandbytes (pip install 'pi0_ros[moments]'); train with --moments float32 "
+            "where it cannot be installed"
+        ) from missing
+    return bitsandbytes.optim.AdamW8bit
 
 
 def idle_parameters(model: Pi0, recipe: Recipe) -> tuple[nn.Parameter, ...]:

@@ -31,14 +31,12 @@ class SoFar:
 def save_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema, so_far: SoFar) -> None:
     """Weights, moments, averages and what was done, under a temporary name until complete. Raises OSError."""
     names = [n for n, p in model.named_parameters() if p.requires_grad]
-    moments = optimizer.state_dict()["state"]
-    order = [id(p) for g in optimizer.param_groups for p in g["params"]]
     at = {id(p): n for n, p in model.named_parameters()}
     tensors: dict[str, Tensor] = {f"weight/{n}": t for n, t in model.state_dict().items()}
-    for index, key in enumerate(order):
-        for kind in ("exp_avg", "exp_avg_sq"):
-            if index in moments:
-                tensors[f"{kind}/{at[key]}"] = moments[index][kind]
+    for parameter in (p for group in optimizer.param_groups for p in group["params"]):
+        for kind, value in optimizer.state.get(parameter, {}).items():
+            if kind != "step" and isinstance(value, Tensor):  # moments, and where they are of 8 bits their scales
+                tensors[f"{kind}/{at[id(parameter)]}"] = value
     tensors |= {f"ema/{n}": t for n, t in ema.state_dict().items()}
     tensors = {n: t.detach().contiguous().clone() for n, t in tensors.items()}
     facts = {**asdict(so_far), "trainable": len(names)}
@@ -74,13 +72,22 @@ def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer,
 
 
 def _load_moments(optimizer: torch.optim.Optimizer, model: nn.Module, saved, keys: set[str], step: float) -> None:
+    """Raises TrainError where the moments are of another kind than the optimiser's."""
     at = {id(p): n for n, p in model.named_parameters()}
+    whole = isinstance(optimizer, torch.optim.AdamW)
+    kinds: dict[str, list[str]] = {}
+    for key in keys:
+        kind, _, name = key.partition("/")
+        if kind not in ("weight", "ema"):
+            kinds.setdefault(name, []).append(kind)
     for group in optimizer.param_groups:
         for p in group["params"]:
             name = at[id(p)]
-            if f"exp_avg/{name}" in keys:
-                optimizer.state[p] = {
-                    "step": torch.tensor(step),
-                    "exp_avg": saved.get_tensor(f"exp_avg/{name}"),
-                    "exp_avg_sq": saved.get_tensor(f"exp_avg_sq/{name}"),
-                }
+            if name not in kinds:
+                continue
+            if whole != ("exp_avg" in kinds[name]):
+                raise TrainError(
+                    "the run was begun with other --moments; go on with those it was begun with, or choose a new output folder"
+                )
+            moments = {kind: saved.get_tensor(f"{kind}/{name}").to(p.device) for kind in sorted(kinds[name])}
+            optimizer.state[p] = {"step": torch.tensor(step) if whole else int(step), **moments}

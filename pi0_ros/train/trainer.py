@@ -233,9 +233,11 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         rng, generator = step_streams(s.seed, job.rank, self.step)
+        began = time.monotonic()
         acting = job.maker.actions(self.lots.draw_actions(rng, s.batch), rng)
         words = job.maker.words(self.lots.draw_words(rng, s.word_batch), rng) if self._has_words() else None
         flow = flow_targets(acting, s, rng, generator, job.recipe) if self.step >= s.language_steps else None
+        self.reporter.waited(time.monotonic() - began)
         moved = (part if part is None else part.to(self.device) for part in (acting, words, flow))
         loss = self._loss(*moved)
         _, finite = optim.advance(loss.total, self.objective, self.optimizer, s.clip, self.idle)
@@ -353,9 +355,21 @@ class Reporter:
     def __init__(self, job: Job, lots: Lots, step: int) -> None:
         self.job, self.lots = job, lots
         self.sums: dict[str, float] = {}
+        self._waited, self._since = 0.0, time.monotonic()
         self.ticker = Ticker(job.settings.steps)
         if not job.rank:
             cut_back(job.folder / "record.jsonl", step)
+
+    def waited(self, seconds: float) -> None:
+        """A step waited so long for its examples."""
+        self._waited += seconds
+
+    def loading(self) -> float:
+        """Share of the time since the last report in which examples were waited for."""
+        now = time.monotonic()
+        share = self._waited / max(now - self._since, 1e-9)
+        self._waited, self._since = 0.0, now
+        return share
 
     def note(self, loss: StepLoss, step: int, progress: float) -> None:
         """One step's losses."""
@@ -384,6 +398,7 @@ class Reporter:
             "seconds": round(now.seconds, 1),
             "examples": now.examples,
             "rate": self.job.recipe.rate(self.job.settings, now.step, progress),
+            "loading": round(self.loading(), 3),
             **{k: round(v / count, 5) for k, v in sums.items()},
             **({"skipped": skipped} if skipped else {}),
             **{f"drawn {name}": round(share, 4) for name, share in drawn.items()},

@@ -64,14 +64,20 @@ class Frames:
     def __len__(self) -> int:
         return len(self.state)
 
+    @property
+    def told(self) -> NDArray[np.bool_]:
+        """Which frames say what to do next for a task [N]. A person's frames have the task alone: nothing is to be learned
+        from them as an answer."""
+        return (np.asarray(self.high_task) >= 0) & (np.asarray(self.high_target) >= 0)
+
 
 @dataclass(frozen=True)
 class MixedFrames:
     """What the trainer asks of the frames of all sources together: numbers of episodes that keep sources apart, and which
-    have a high-level task."""
+    say what to do next."""
 
     episode: NDArray[np.int64]
-    high_task: NDArray[np.int64]
+    told: NDArray[np.bool_]
 
     @classmethod
     def of(cls, parts: Sequence[Frames]) -> MixedFrames:
@@ -79,7 +85,7 @@ class MixedFrames:
         highest = [int(p.episode.max(initial=-1)) + 1 for p in parts]
         offsets = np.cumsum([0, *highest[:-1]])
         episode = np.concatenate([p.episode + o for p, o in zip(parts, offsets, strict=True)])
-        return cls(episode.astype(np.int64), np.concatenate([p.high_task for p in parts]).astype(np.int64))
+        return cls(episode.astype(np.int64), np.concatenate([p.told for p in parts]))
 
     def __len__(self) -> int:
         return len(self.episode)

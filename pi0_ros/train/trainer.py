@@ -100,8 +100,7 @@ class Lots:
         frames = job.maker.frames
         self.train, self.held = split_episodes(frames, s.validation_share, draws.sources)
         self._chances = draws.chances(self.train, s.still_weight)
-        told = np.asarray(frames.high_task) >= 0
-        self.told = self.train[told[self.train]]
+        self.told = self.train[frames.told[self.train]]
         sizes = [len(t.items) for t in job.maker.texts] if isinstance(job.maker, MixedMaker) else []
         self._word_chances = draws.word_chances(self.told, sizes)
         if sizes:
@@ -417,13 +416,19 @@ class Reporter:
         model, found = averaged(), {}
         for name, maker, index in self.lots.held_out(VALIDATED):
             values = dict(measured(model, maker, index))
-            told = index[np.asarray(maker.frames.high_task)[index] >= 0]
+            told = index[maker.frames.told[index]]
             if len(told):
                 values["subtasks"] = subtask_accuracy(model, maker, told)
             found[name] = values
         if len(found) == 1:
             return {k: round(v, 4) for k, v in next(iter(found.values())).items()}
         keys = dict.fromkeys(key for values in found.values() for key in values)
-        means = {k: float(np.mean([v[k] for v in found.values() if k in v])) for k in keys}
+        means = {k: _mean([v[k] for v in found.values() if k in v]) for k in keys}
         named = {f"{key} {name}": value for name, values in found.items() for key, value in values.items()}
         return {k: round(v, 4) for k, v in {**means, **named}.items()}
+
+
+def _mean(values: list[float]) -> float:
+    """Of those that are numbers; not a number where none is."""
+    known = [v for v in values if not math.isnan(v)]
+    return float(np.mean(known)) if known else math.nan

@@ -29,6 +29,7 @@ from pi0_ros.train.network import fresh_network, grown_network
 from pi0_ros.train.record import read_lines
 from pi0_ros.train.session import Plan, make_job, run
 from pi0_ros.train.text_source import read_texts
+from pi0_ros.train.trainer import Trainer
 
 sys.path.insert(0, str(Path(__file__).parent))
 from test_families import (  # noqa: F401
@@ -339,3 +340,18 @@ def test_a_robot_that_does_not_fit_is_refused_before_training(tmp_path):
         run(narrowed)
     with pytest.raises(TrainError, match="texts are drawn with --word-batch, which is 0"):
         run(replace(plan, settings=replace(plan.settings, word_batch=0)))
+
+
+def test_a_task_without_an_answer_is_no_example_of_what_to_say(tmp_path):
+    """A person's frames have the words on the topic task, and nobody said what to do next."""
+    plan, *_ = mixed_plan(tmp_path, "pi05", steps=1)
+    big = some_frames(tmp_path / "one" / "eight.yaml", 32, 8, count=24)
+    asked = replace(
+        big, high_task=np.zeros(24, np.int32), high_target=np.where(np.arange(24) < 6, 0, -1).astype(np.int32)
+    )
+    assert np.flatnonzero(asked.told).tolist() == [0, 1, 2, 3, 4, 5]
+    save_frames(asked, tmp_path / "asked")
+    sources = (replace(plan.mixture[0], frames=str(tmp_path / "asked")), plan.mixture[1])
+    told = replace(plan, mixture=sources, settings=replace(plan.settings, validation_share=0.0))
+    run(told)
+    assert Trainer(make_job(0, replace(told, folder=str(tmp_path / "run")))).lots.told.tolist() == [0, 1, 2, 3, 4, 5]

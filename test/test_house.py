@@ -9,7 +9,6 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 LARGE = {
-    "control.limiter.GroupLimiter": "the inputs and results of ruckig are made once and used again, period after period",
     "data.dataset.Dataset": "not split yet: reading of tables, pictures and words",
     "model.fast.FastSampler": "not split yet: graphs, buffers and three ways of running them",
     "model.network.Pi0": "the modules of the network are its attributes",

@@ -64,6 +64,20 @@ def reachable_goal(
     return x, v
 
 
+class Way:
+    """A problem of `count` channels for ruckig, as it was `given`, and what it `found`: made once, used again every period."""
+
+    def __init__(self, count: int, period: float) -> None:
+        self._ruckig, self.given, self.found = Ruckig(count, period), InputParameter(count), Trajectory(count)
+
+    def solve(self) -> bool:
+        """Whether ruckig found a trajectory; it raises where its synchronisation finds no solution."""
+        try:
+            return self._ruckig.calculate(self.given, self.found) in (Result.Working, Result.Finished)
+        except (RuckigError, ValueError):  # ValueError: a result that its binding does not know
+            return False
+
+
 class GroupLimiter:
     """Moves one group's command towards goals, one period a step."""
 
@@ -83,17 +97,15 @@ class GroupLimiter:
         self._together = together
         self.motion = Motion(bounds.lower, bounds.lower, bounds.lower)
         count = len(bounds.lower)
-        self._ruckig, self._halt, self._way = Ruckig(count, period), Trajectory(count), Trajectory(count)
-        self._goal, self._stop = InputParameter(count), InputParameter(count)
-        for parameters in (self._goal, self._stop):
-            parameters.max_acceleration, parameters.max_jerk = list(bounds.acceleration), list(bounds.jerk)
-        self._goal.target_position = self._goal.target_velocity = self._goal.target_acceleration = [0.0] * count
-        self._line_ruckig, self._line_way, self._line = Ruckig(1, period), Trajectory(1), InputParameter(1)
-        self._line.target_position = self._line.target_velocity = self._line.target_acceleration = [0.0]
-        self._goal.synchronization = Synchronization.No
-        self._stop.control_interface = ControlInterface.Velocity
-        self._stop.max_velocity = list(bounds.velocity)
-        self._stop.target_velocity = self._stop.target_acceleration = [0.0] * count
+        self._goal, self._stop, self._line = Way(count, period), Way(count, period), Way(1, period)
+        for given in (self._goal.given, self._stop.given):
+            given.max_acceleration, given.max_jerk = list(bounds.acceleration), list(bounds.jerk)
+        for given, zeros in ((self._goal.given, [0.0] * count), (self._line.given, [0.0])):
+            given.target_position = given.target_velocity = given.target_acceleration = zeros
+        self._goal.given.synchronization = Synchronization.No
+        stop = self._stop.given
+        stop.control_interface, stop.max_velocity = ControlInterface.Velocity, list(bounds.velocity)
+        stop.target_velocity = stop.target_acceleration = [0.0] * count
         self._reach = [
             stop_reach(v, a, a, j) for v, a, j in zip(bounds.velocity, bounds.acceleration, bounds.jerk, strict=True)
         ]
@@ -132,7 +144,7 @@ class GroupLimiter:
             return False
         together = self._plan_stop(now, Synchronization.Phase) and self._inside(now)
         if together or self._plan_stop(now, Synchronization.No):
-            self.motion = self._sample(self._halt, self._dt)
+            self.motion = self._sample(self._stop.found, self._dt)
         else:  # never seen; standing still is then the one answer that needs no solver
             self.reset(now.x)
         return True
@@ -158,7 +170,7 @@ class GroupLimiter:
         self, now: Motion, target: list[tuple[float, float]], speed: list[float]
     ) -> tuple[Motion, bool] | None:
         """The state one period on, and whether the goal is further away than that; None where there is no way."""
-        goal, dt = self._goal, self._dt
+        goal, dt = self._goal.given, self._dt
         gap = [x - (p - v * dt) for x, (p, v) in zip(now.x, target, strict=True)]
         relative = [r - v for r, (_, v) in zip(now.v, target, strict=True)]
         fastest = [s - v for s, (_, v) in zip(speed, target, strict=True)]
@@ -167,10 +179,10 @@ class GroupLimiter:
         if way is None:
             goal.current_position, goal.current_velocity, goal.current_acceleration = gap, relative, now.a
             goal.max_velocity, goal.min_velocity = fastest, slowest
-            if not self._solve(goal, self._way):
+            if not self._goal.solve():
                 return None
-            ahead = self._sample(self._way, dt)
-            way = ahead, self._way.duration
+            ahead = self._sample(self._goal.found, dt)
+            way = ahead, self._goal.found.duration
         ahead, duration = way
         if duration <= dt * (1.0 + 1e-6):
             zeros = (0.0,) * len(target)
@@ -193,37 +205,31 @@ class GroupLimiter:
         for u, r, b, most, turn in zip(unit, v, a, bounds.velocity, bounds.acceleration, strict=True):
             if abs(r - along_v * u) > TIE * most or abs(b - along_a * u) > TIE * turn:
                 return None
-        line, moving = self._line, [(i, u) for i, u in enumerate(unit) if abs(u) > 1e-9]
+        line, moving = self._line.given, [(i, u) for i, u in enumerate(unit) if abs(u) > 1e-9]
         line.current_position, line.current_velocity, line.current_acceleration = [size], [along_v], [along_a]
         line.max_acceleration = [min(bounds.acceleration[i] / abs(u) for i, u in moving)]
         line.max_jerk = [min(bounds.jerk[i] / abs(u) for i, u in moving)]
         line.max_velocity = [min((fastest[i] if u > 0 else slowest[i]) / u for i, u in moving)]
         line.min_velocity = [max((slowest[i] if u > 0 else fastest[i]) / u for i, u in moving)]
-        if not self._solve(line, self._line_way, self._line_ruckig):
+        if not self._line.solve():
             return None
-        x1, v1, a1 = (rows[0] for rows in self._line_way.at_time(min(self._dt, self._line_way.duration)))
+        found = self._line.found
+        x1, v1, a1 = (rows[0] for rows in found.at_time(min(self._dt, found.duration)))
         ahead = Motion(*(tuple(m * u for u in unit) for m in (x1, v1, a1)))
-        return ahead, self._line_way.duration
+        return ahead, found.duration
 
     def _plan_stop(self, now: Motion, way: Synchronization) -> bool:
-        stop = self._stop
+        stop = self._stop.given
         stop.current_position, stop.current_velocity, stop.current_acceleration = now.x, now.v, now.a
         stop.synchronization = way
-        return self._solve(stop, self._halt)
-
-    def _solve(self, parameters: InputParameter, trajectory: Trajectory, ruckig: Ruckig | None = None) -> bool:
-        """Whether ruckig found a trajectory; it raises where its synchronisation finds no solution."""
-        try:
-            return (ruckig or self._ruckig).calculate(parameters, trajectory) in (Result.Working, Result.Finished)
-        except (RuckigError, ValueError):  # ValueError: a result that its binding does not know
-            return False
+        return self._stop.solve()
 
     def _inside(self, now: Motion) -> bool:
         """Whether the planned stop stays inside the limits, or moves inward only where `now` is outside."""
         return all(
             bound.min >= min(low, x) - TIE and bound.max <= max(high, x) + TIE
             for bound, x, low, high in zip(
-                self._halt.position_extrema, now.x, self.bounds.lower, self.bounds.upper, strict=True
+                self._stop.found.position_extrema, now.x, self.bounds.lower, self.bounds.upper, strict=True
             )
         )
 

@@ -282,3 +282,31 @@ def test_info_names_what_is_there(sound, capsys):
         and "“wave”: 2 episodes" in said
         and "outcomes: success 2, failure 1" in said
     )
+
+
+def test_numbers_in_other_units_than_the_checkpoints_are_named_by_their_channel(tmp_path, capsys):
+    """A joint in degrees and a gripper in percent, beside channels that lie within what the checkpoint was trained on."""
+    policy = pytest.importorskip("pi0_ros.policy", reason="needs what policies need")
+    from pi0_ros.robot import load_robot
+
+    _, adapter, pipeline = policy.read_policy("pi05_reach_tiny", load_robot("mobile_bimanual"), None)
+    names = list(adapter.state_channels)
+    known = pipeline.state_norm.statistics.values
+    low, high = (np.asarray(known[q], float)[: len(names)] for q in ("q01", "q99"))
+    vector = {"dtype": "float32", "shape": (len(names),), "names": names}
+    factors = np.ones(len(names))
+    factors[names.index("left_joint2")], factors[names.index("right_gripper")] = 180 / np.pi, 100.0
+
+    def told(folder, factors):
+        with DatasetWriter(folder, FPS, {"observation.state": vector, "action": vector}, "mobile_bimanual") as writer:
+            for k in range(40):
+                values = (low + (high - low) * (0.1 + 0.8 * k / 39)) * factors
+                values = values.astype(np.float32)
+                writer.add_frame({"observation.state": values, "action": values, "task": "reach"})
+            writer.save_episode({})
+        pi0("check", folder, "--checkpoint", "pi05_reach_tiny")
+        lines = [line for line in capsys.readouterr().out.splitlines() if "by the statistics of" in line]
+        return {line.split("state ")[1].split(":")[0] for line in lines if "state " in line}
+
+    assert told(tmp_path / "sound", 1.0) == set()
+    assert told(tmp_path / "odd", factors) == {"left_joint2", "right_gripper"}

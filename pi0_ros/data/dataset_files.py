@@ -140,6 +140,7 @@ class DatasetFiles:
         self.episodes, self.frames = int(info.get("total_episodes") or 0), int(info.get("total_frames") or 0)
         self._tasks = self._known_tasks()
         self._stats = as_statistics(read_json(self.folder / STATS)) if (self.folder / STATS).is_file() else {}  # type: ignore[assignment]
+        self._check_numbers()
         self._mend()
         patterns = {"data": "data/chunk-*/file-*.parquet", "meta": "meta/episodes/chunk-*/file-*.parquet"}
         patterns |= {key: f"videos/{key}/chunk-*/file-*.mp4" for key in video_keys(self.features)}
@@ -151,6 +152,17 @@ class DatasetFiles:
         table = read_table(self.folder / TASKS)
         texts = table.column("task" if "task" in table.column_names else "__index_level_0__").to_pylist()
         return {str(t): int(i) for t, i in zip(texts, table.column("task_index").to_pylist(), strict=True)}
+
+    def _check_numbers(self) -> None:
+        """Raises DataError where episodes that info.json counts are not there: what they are cannot be known here."""
+        files = sorted(self.folder.glob("meta/episodes/chunk-*/file-*.parquet"))
+        numbers = [int(n) for f in files for n in read_table(f, ["episode_index"]).column("episode_index").to_pylist()]
+        lost = sorted(set(range(self.episodes)) - set(numbers))
+        if lost:
+            raise DataError(
+                f"{self.folder}: info.json counts {self.episodes} episodes, and number {lost[0]} is not among them; nothing "
+                f"is added to it. `pi0 data keep {self.folder} --episodes 0- --out NEW` numbers anew what can be read"
+            )
 
     def _mend(self) -> None:
         """Take away what a save that broke off has left: rows, and files of no episode."""

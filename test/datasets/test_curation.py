@@ -17,8 +17,10 @@ from pi0_ros.data.curation.checks import check
 from pi0_ros.data.curation.exact import exact_statistics
 from pi0_ros.data.curation.pieces import selected
 from pi0_ros.data.dataset import Dataset, DatasetWriter
+from pi0_ros.data.dataset_files import DatasetFiles
 from pi0_ros.data.episode_log import EpisodeLog
 from pi0_ros.data.errors import DataError
+from pi0_ros.data.layout import INFO, checked_info
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden" / "dataset" / "data_v3"
 FPS, SIDE = 10, 32
@@ -99,6 +101,31 @@ def test_copies_state_sizes_that_lerobot_accepts(sound, tmp_path):
 def test_nothing_is_found_in_a_sound_dataset_nor_in_one_that_lerobot_wrote(sound):
     assert kinds(sound) == set() and kinds(GOLDEN) == set()
     assert pi0("check", sound) == 0
+
+
+def renumbered(folder, old, new):
+    """Gives an episode another number, in its rows and in meta/episodes."""
+    for file in [*folder.glob("data/**/*.parquet"), *folder.glob("meta/episodes/**/*.parquet")]:
+        table = pq.read_table(file)
+        numbers = np.array(table["episode_index"])
+        column = table.column_names.index("episode_index")
+        pq.write_table(
+            table.set_column(column, "episode_index", pa.array(np.where(numbers == old, new, numbers))), file
+        )
+
+
+def test_a_gap_in_the_numbers_of_episodes_is_found_kept_apart_and_mended(sound, tmp_path):
+    folder = tmp_path / "gap"
+    shutil.copytree(sound, folder)
+    renumbered(folder, 2, 4)
+    assert ("numbering", None) in kinds(folder) and pi0("check", folder) == 1
+    before = {f: f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+    with pytest.raises(DataError, match="number 2 is not among them"):
+        DatasetFiles(folder, FPS, checked_info(folder / INFO)["features"])  # going on would take episode 4 for what a broken save has left
+    assert {f: f.read_bytes() for f in folder.rglob("*") if f.is_file()} == before
+    assert pi0("keep", folder, "--episodes", "0-", "--out", tmp_path / "mended") == 0
+    assert kinds(tmp_path / "mended") == set()
+    assert_frames(tmp_path / "mended", 2, range(LENGTHS[2]))
 
 
 def test_frozen_and_black_pictures_are_found_and_a_robot_that_rests_is_none(tmp_path):

@@ -55,6 +55,7 @@ class Finding:
 def check(dataset: Dataset) -> list[Finding]:
     """Everything that is odd about a dataset whose files can be read."""
     found = [Finding(Level.ERROR, "rows", None, problem) for problem in dataset.left_out]
+    found += _numbering(dataset)
     found += _names(dataset)
     found += _numbers(dataset)
     found += _times(dataset)
@@ -83,6 +84,17 @@ def _labels(dataset: Dataset, key: str, width: int) -> list[str]:
     if isinstance(names, dict):
         names = next(iter(names.values()), None)
     return [f"{key} {n}" for n in names] if names and len(names) == width else [f"{key}[{i}]" for i in range(width)]
+
+
+def _numbering(dataset: Dataset) -> Iterator[Finding]:
+    numbers = [e.index for e in dataset.episodes]
+    odd = next((k for k, number in enumerate(numbers) if number != k), None)
+    if odd is not None and not dataset.left_out:
+        sentence = (
+            f"episodes are not numbered one after the other: number {numbers[odd]} stands where {odd} should. LeRobot finds "
+            "an episode's video by its place; `pi0 data keep --episodes 0- --out NEW` numbers them anew"
+        )
+        yield Finding(Level.ERROR, "numbering", None, sentence)
 
 
 def _names(dataset: Dataset) -> Iterator[Finding]:

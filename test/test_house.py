@@ -13,8 +13,6 @@ LARGE = {
     "model.fast.FastSampler": "not split yet: graphs, buffers and three ways of running them",
     "model.network.Pi0": "the modules of the network are its attributes",
     "nodes.executor.ExecutorNode": "it wires what has modules of its own",
-    "nodes.high_level.HighLevelNode": "not split yet: the thread that asks is to leave it",
-    "nodes.policy.PolicyNode": "not split yet: the thread that plans is to leave it",
     "nodes.sim_robot.SimRobotNode": "a publisher for each topic of a robot",
     "robot.yaml_nodes.YamlNode": "a reader for each kind of value",
     "ros.control_thread.ControlThread": "it owns what the control loop uses, from other threads and its own",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pi0_ros.policy.adapter import Adapter
+from pi0_ros.policy.contract import Contract
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.robot.quoting import shorten
 from pi0_ros.robot.spec import Kind, Robot
@@ -73,6 +75,37 @@ class Answer:
 
     text: str
     log_probability: float
+
+
+class AnyPolicy(Protocol):
+    """A policy, whoever runs its network: in this process or on a server."""
+
+    contract: Contract
+
+    def infer(
+        self,
+        obs: Observation,
+        noise: NDArray[np.floating] | None = None,
+        prefix: PlanPrefix | None = None,
+        seed: int | np.random.Generator | None = None,
+    ) -> Plan:
+        """A plan from one observation."""
+
+    def rehearse(self, obs: Observation, progress: Callable[[str], None]) -> None:
+        """Plan once before anything moves; says what it waits for."""
+
+    def new_episode(self) -> None:
+        """Forget the plans before."""
+
+    def lanes(self, most: int) -> Sequence[Any]:
+        """This policy, and others of the same kind that may be asked meanwhile: `most` in all, or fewer."""
+
+
+class SubtaskPolicy(AnyPolicy, Protocol):
+    """A policy whose network may be asked in words."""
+
+    def answer(self, obs: Observation, task: str, max_tokens: int = 32) -> Answer:
+        """What to do next; only where `contract.gives_subtasks`."""
 
 
 def values_before(obs: Observation, prefix: PlanPrefix | None) -> Mapping[str, float]:

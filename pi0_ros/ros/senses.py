@@ -41,7 +41,7 @@ PICTURE_FROZEN = Parameter(
 class View:
     """One observation: RGB pictures uint8 [H, W, 3] by camera and state by channel at ROS time `stamp` [s].
 
-    stamps: when each picture was taken [ROS s].
+    stamps: when each picture was taken [ROS s]. missing: why there is nothing; about: the cameras that this is about.
     """
 
     stamp: float = 0.0
@@ -49,6 +49,7 @@ class View:
     state: Mapping[str, float] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     stamps: Mapping[str, float] = field(default_factory=dict)
+    about: tuple[str, ...] = ()
 
 
 class CameraWatch:
@@ -125,9 +126,10 @@ class Senses:
         wanted = tuple(cameras)
         unusable = self.stale(wanted)
         fresh = tuple(name for name in wanted if name not in unusable)
-        missing = [why for name, why in unusable.items() if self._cameras[name].required]
-        if missing or (wanted and not fresh):
-            return View(missing=tuple(missing or unusable.values()))
+        required = {name: why for name, why in unusable.items() if self._cameras[name].required}
+        if required or (wanted and not fresh):
+            missing = required or unusable
+            return View(missing=tuple(missing.values()), about=tuple(missing))
         with self._changed:
             contradiction = self._memory.contradiction(self._clocks.steady())
             snapshot = self._memory.take(self._clocks.steady(), self._clocks.ros(), fresh, state, moment)
@@ -173,7 +175,7 @@ class Senses:
         return tuple(sorted(f"{i.node_namespace.rstrip('/')}/{i.node_name}" for i in found))
 
     def _decode(self, snapshot: Snapshot) -> View:
-        pictures, missing = {}, []
+        pictures, missing = {}, {}
         for name, picture in snapshot.pictures.items():
             camera = self._cameras[name]
             try:
@@ -185,11 +187,11 @@ class Senses:
             except (PictureError, MessageRefusedError) as error:
                 self._on_bad(camera.topic, error)
                 if camera.required:
-                    missing.append(f"camera {name} on {camera.topic}: {escape(error)}")
+                    missing[name] = f"camera {name} on {camera.topic}: {escape(error)}"
+        if missing:
+            return View(missing=tuple(missing.values()), about=tuple(missing))
         stamps = {name: snapshot.pictures[name].stamp for name in pictures}
-        return (
-            View(missing=tuple(missing)) if missing else View(snapshot.stamp, pictures, snapshot.state, stamps=stamps)
-        )
+        return View(snapshot.stamp, pictures, snapshot.state, stamps=stamps)
 
     # --- what is said about it ---
 

@@ -159,9 +159,9 @@ def known_keys(node):
     ("node", "files"),
     [
         ("executor", ("nodes/executor.py", "ros/executor_health.py", "ros/source_clocks.py")),
-        ("policy", ("nodes/policy.py", "ros/senses.py")),
+        ("policy", ("ros/policy_health.py", "ros/senses.py")),
         ("recorder", ("ros/recording_health.py", "ros/bag_recorder.py", "ros/senses.py")),
-        ("high_level", ("nodes/high_level.py",)),
+        ("high_level", ("ros/subtask_health.py",)),
         ("sim_robot", ("nodes/sim_robot.py",)),
     ],
 )

@@ -56,9 +56,9 @@ def deciding(graph, mobile, make_checkpoint, tmp_path):
         parameter_overrides=[Parameter(n, value=v) for n, v in values.items()],
     )
     assert node.bring_up(), node.stop_reason
-    node._policy = network = Asked(node._policy)
+    node.loop.policy = network = Asked(node.loop.policy)
     graph.add(node)
-    cameras = policy._policy.contract.high_level_cameras
+    cameras = policy.loop.lanes.contract.high_level_cameras
     graph.wait(lambda: not policy.senses.view(cameras).missing, "the cameras", ENOUGH)
     yield person, network, graph, node
     network.say(*[RED] * 50)
@@ -83,7 +83,7 @@ def test_the_answer_to_a_task_that_has_changed_meanwhile_is_never_published(deci
     person.say("touch the blue block")
     network.wait_for_question(1)
     person.say("touch the green block")
-    graph.wait(lambda: node._task == "touch the green block", "the new task", ENOUGH)
+    graph.wait(lambda: node.loop.desk.task == "touch the green block", "the new task", ENOUGH)
     network.say(BLUE)
     network.wait_for_question(2)
     network.say(GREEN)

@@ -15,7 +15,7 @@ from stand_in import Driver, Person, Speaker
 from std_msgs.msg import String
 
 from pi0_ros.nodes.executor import ExecutorNode
-from pi0_ros.nodes.high_level import Decision, HighLevelNode, refusal
+from pi0_ros.nodes.high_level import HighLevelNode
 from pi0_ros.nodes.policy import PolicyNode
 from pi0_ros.nodes.weights import Weights
 from pi0_ros.policy.engine import Answer
@@ -128,7 +128,7 @@ def test_once_nothing_is_left_to_do_the_last_plans_end_is_kept_until_there_is_so
     monkeypatch.setattr("pi0_ros.control.planning.FINISHING", 0.5)
     driver, person, play = stage
     policy = play()
-    policy._policy = Calm(policy._policy)
+    policy.loop.lanes.policy = Calm(policy.loop.lanes.policy)
     wheels = [c.kind is Kind.VELOCITY for c in driver.robot.channels]
 
     def still(chunk):
@@ -207,7 +207,7 @@ def test_a_picture_that_cannot_be_read_is_named_and_nothing_crashes(stage, graph
 def test_an_inference_that_raises_is_told_and_the_next_one_works(stage, graph):
     _, person, play = stage
     policy = play()
-    real, asked = policy._policy, []
+    real, asked = policy.loop.lanes.policy, []
 
     class Broken:
         def infer(self, *_, **__):
@@ -217,10 +217,10 @@ def test_an_inference_that_raises_is_told_and_the_next_one_works(stage, graph):
         def new_episode(self):
             return None
 
-    policy._policy = Broken()
+    policy.loop.lanes.policy = Broken()
     person.say("go")
     says(graph, person, "inference failed: MemoryError: out of memory")
-    policy._policy = real
+    policy.loop.lanes.policy = real
     graph.wait(lambda: person.chunks, "plans again", ENOUGH)
 
 
@@ -243,7 +243,7 @@ class Spoilt:
 def test_a_plan_that_is_not_finite_is_told_by_channel_and_never_published(stage, graph):
     _, person, play = stage
     policy = play()
-    policy._policy = spoilt = Spoilt(policy._policy)
+    policy.loop.lanes.policy = spoilt = Spoilt(policy.loop.lanes.policy)
     person.say("go")
     says(graph, person, f"the plan for {policy.robot.channel_names[3]} is not finite")
     graph.wait(lambda: spoilt.left == 0 and len(person.chunks) > 2, "plans again", ENOUGH)
@@ -336,25 +336,25 @@ class Thinking:
 def test_a_policy_goes_quiet_while_its_network_is_still_at_work_and_that_plan_is_never_published(stage, graph):
     _, person, play = stage
     policy = play()
-    real, policy._policy = policy._policy, Thinking(policy._policy)
+    real, policy.loop.lanes.policy = policy.loop.lanes.policy, Thinking(policy.loop.lanes.policy)
     person.say("go")
-    assert policy._policy.asked.wait(ENOUGH)
-    before, old = policy.session.sequence, policy._thread
+    assert policy.loop.lanes.policy.asked.wait(ENOUGH)
+    before, old = policy.loop.session.sequence, policy.thread
     policy.trigger_deactivate()
     # Activated again meanwhile, it has a new thread, and the old one does not come back to life.
     policy.trigger_activate()
-    assert old.alive and policy._thread is not old
-    thinking, policy._policy = policy._policy, real
+    assert old.alive and policy.thread is not old
+    thinking, policy.loop.lanes.policy = policy.loop.lanes.policy, real
     thinking.let_go.set()
     old.stop(ENOUGH)
     assert not old.alive
     graph.wait(lambda: person.chunks and person.chunks[-1].sequence > before + 2, "plans of the new activation", ENOUGH)
     assert [c.sequence for c in person.chunks] == sorted({c.sequence for c in person.chunks})
-    newer = policy._thread
+    newer = policy.thread
     policy.trigger_deactivate()
-    planned = policy.session.sequence
+    planned = policy.loop.session.sequence
     newer.stop(ENOUGH)
-    assert not newer.alive and policy.session.sequence == planned
+    assert not newer.alive and policy.loop.session.sequence == planned
 
 
 def test_a_plan_that_is_being_sent_while_the_node_is_deactivated_is_out_before_it_is_inactive(
@@ -383,11 +383,11 @@ def test_a_plan_that_is_being_sent_while_the_node_is_deactivated_is_out_before_i
 def test_a_plan_for_a_subtask_that_was_withdrawn_meanwhile_is_not_published(stage, graph):
     _, person, play = stage
     policy = play(prompt="subtask")
-    policy._policy = network = Thinking(policy._policy)
+    policy.loop.lanes.policy = network = Thinking(policy.loop.lanes.policy)
     person.say_subtask("go")
     assert network.asked.wait(ENOUGH)
     person.say_subtask("")
-    graph.wait(lambda: not policy._prompt, "the end of the subtask", ENOUGH)
+    graph.wait(lambda: not policy.loop.inputs.texts.words.text, "the end of the subtask", ENOUGH)
     network.let_go.set()
     person.say_subtask("come")
     graph.wait(lambda: len(person.chunks) > 1, "plans", ENOUGH)
@@ -402,15 +402,15 @@ def test_a_high_level_goes_quiet_while_its_network_is_still_at_work_and_that_tex
     given = _given(robot=mobile[1], checkpoint=mobile_checkpoint, period=0.2)
     node = HighLevelNode(weights=weights, partner=lambda: policy.senses, parameter_overrides=given)
     graph.run(node)
-    node._policy = network = Thinking(node._policy)
+    node.loop.policy = network = Thinking(node.loop.policy)
     person.say("touch every block")
     assert network.asked.wait(ENOUGH)
-    old = node._thread
+    old = node.thread
     node.trigger_deactivate()
     assert old.alive
     network.let_go.set()
     old.stop(ENOUGH)
-    assert not old.alive and node._answers == 0 and not person.subtasks
+    assert not old.alive and node.loop.status.answers == 0 and not person.subtasks
 
 
 def test_a_subtask_that_is_not_said_again_is_followed_up_to_its_age_and_then_nothing_is_planned(stage, graph):
@@ -443,7 +443,7 @@ def _scripted(graph, person, weights, policy, given):
     """A high level whose network says a script's words, once a plan for them is there."""
     node = HighLevelNode(weights=weights, partner=lambda: policy.senses, parameter_overrides=given)
     assert node.bring_up(), node.stop_reason
-    node._policy = network = Scripted(node._policy)
+    node.loop.policy = network = Scripted(node.loop.policy)
     graph.add(node)
     person.say("touch every block")
     graph.wait(lambda: person.chunks and person.chunks[-1].subtask == network.words, "a plan for the subtask", ENOUGH)
@@ -493,27 +493,17 @@ def _given(**values):
     return [Parameter(n, value=v) for n, v in values.items()]
 
 
-def test_a_subtask_is_replaced_only_after_it_was_decoded_twice_running():
-    decision = Decision(2)
-    assert decision.decoded("a") and decision.subtask == "a"
-    assert not decision.decoded("b") and decision.subtask == "a"
-    assert decision.decoded("a")
-    assert not decision.decoded("b") and decision.decoded("b") and decision.subtask == "b"
-    decision.restart()
-    assert decision.decoded("c") and decision.subtask == "c"
-
-
-@pytest.mark.parametrize("text", ["", "  ", "x" * 121, "a\x00b"])
-def test_text_that_is_no_subtask_is_refused(text):
-    assert refusal(text)
-    assert not refusal("touch the red block with the left arm")
-
-
-def test_an_overlong_task_is_refused(stage, graph):
-    *_, play = stage
-    policy = play()
-    policy._on_prompt(String(data="x" * 500))
-    assert policy._prompt == ""
+def test_an_overlong_task_is_refused_and_the_one_before_stands(stage, graph):
+    _, person, play = stage
+    play()
+    person.say("go")
+    graph.wait(lambda: person.chunks, "a plan", ENOUGH)
+    person.say("x" * 401)
+    count = len(person.chunks)
+    graph.wait(lambda: len(person.chunks) > count + 2, "more plans", ENOUGH)
+    assert {chunk.subtask for chunk in person.chunks} == {"go"}
+    person.say("y" * 400)
+    graph.wait(lambda: person.chunks[-1].subtask == "y" * 400, "a plan for the longest task", ENOUGH)
 
 
 def test_an_operators_word_wins_pauses_the_network_and_gives_way_when_it_is_taken_back(
@@ -543,7 +533,7 @@ def test_a_checkpoint_that_was_not_trained_to_give_subtasks_passes_the_task_on_a
     policy = play(prompt="subtask")
     given = _given(robot=mobile[1], checkpoint=mobile_checkpoint, period=0.2)
     node = HighLevelNode(weights=weights, partner=lambda: policy.senses, parameter_overrides=given)
-    real = node._weights.get
+    real = node.weights.get
 
     class Untrained(Scripted):
         def __init__(self, one):
@@ -553,7 +543,7 @@ def test_a_checkpoint_that_was_not_trained_to_give_subtasks_passes_the_task_on_a
         def answer(self, *_, **__):
             raise AssertionError("it was asked")
 
-    node._weights = SimpleNamespace(get=lambda *a: Untrained(real(*a)), run=weights.run, drop=lambda: None)
+    node.weights = SimpleNamespace(get=lambda *a: Untrained(real(*a)), run=weights.run, drop=lambda: None)
     assert node.bring_up(), node.stop_reason
     graph.add(node)
     person.say("fold the towel")
@@ -571,7 +561,7 @@ def test_a_panic_of_a_library_is_counted_and_the_next_plan_is_made(stage, graph)
     policy = play()
     person.say("go")
     graph.wait(lambda: person.chunks, "a plan", ENOUGH)
-    real = policy._policy
+    real = policy.loop.lanes.policy
 
     class Panicking:
         contract = real.contract
@@ -580,10 +570,10 @@ def test_a_panic_of_a_library_is_counted_and_the_next_plan_is_made(stage, graph)
         def infer(self, *_, **__):
             raise PanicException("the regex backtracks")
 
-    policy._policy = Panicking()
+    policy.loop.lanes.policy = Panicking()
     says(graph, person, "inference failed: PanicException: the regex backtracks")
-    assert person.health["policy"][0] == b"\x02" and policy._failures > 0
-    policy._policy = real
+    assert person.health["policy"][0] == b"\x02" and policy.loop.status.failures > 0
+    policy.loop.lanes.policy = real
     count = len(person.chunks)
     graph.wait(lambda: len(person.chunks) > count, "a plan again", ENOUGH)
 

@@ -6,9 +6,11 @@ from types import SimpleNamespace
 import pytest
 from rclpy.parameter import Parameter
 from stand_in import Person
+from std_msgs.msg import String
 
 from pi0_ros.nodes.high_level import HighLevelNode
 from pi0_ros.policy.engine import Answer
+from pi0_ros.ros.qos import LATCHED
 from pi0_ros.ros.senses import View
 
 ENOUGH = 60.0
@@ -92,7 +94,7 @@ def test_an_answer_to_a_task_that_is_over_is_silent(graph, deciding):
     person.say(RIGHT)
     graph.wait(lambda: network.asked[-1] == RIGHT or person.subtasks[-1] == "", "the new task to be heard", ENOUGH)
     person.say("third")
-    graph.wait(lambda: node._task == "third", "the third task", ENOUGH)
+    graph.wait(lambda: node.loop.desk.task == "third", "the third task", ENOUGH)
     network.go.set()
     graph.wait(lambda: person.subtasks[-1] == "do third", "the subtask of the newest task", ENOUGH)
     assert f"do {RIGHT}" not in person.subtasks
@@ -129,3 +131,13 @@ def test_an_empty_task_ends_the_subtask_and_nothing_is_asked(graph, deciding):
     told = lambda: person.health.get("high_level", (b"", ""))[1]
     graph.wait(lambda: "no task yet" in told(), "the reason", ENOUGH)
     assert network.asked == [LEFT]
+
+
+def test_an_overlong_word_of_an_operator_is_followed_by_nobody_and_the_network_is_asked_on(graph, deciding):
+    person, node, _ = deciding
+    override = person.create_publisher(String, "subtask_override", LATCHED)
+    override.publish(String(data="x" * 401))
+    person.say(RIGHT)
+    graph.wait(lambda: person.subtasks[-1] == f"do {RIGHT}", "the subtask of a task that is said afterwards", ENOUGH)
+    override.publish(String(data="y" * 400))
+    graph.wait(lambda: node.loop.desk.override == "y" * 400, "the longest word", ENOUGH)

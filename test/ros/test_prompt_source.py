@@ -4,7 +4,6 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from pi0_ros.nodes.high_level import refusal
 from pi0_ros.ros.prompt_source import PromptSource
 
 
@@ -38,18 +37,3 @@ def test_words_are_withdrawn_by_an_empty_text_and_by_every_change_of_the_operato
         say()
         counts.append(words.withdrawn)
     assert counts == [0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 4]
-
-
-@pytest.mark.parametrize(
-    ("text", "good"),
-    [
-        ("touch the red block with the left arm", True),
-        ("done", True),
-        ("touch the red block with the left arm and run", False),
-        ("I think done", False),
-        ("touch the red block with the third arm", False),
-        ("", False),
-    ],
-)
-def test_an_answer_has_to_have_the_form_that_the_text_head_was_trained_on_as_a_whole(text, good):
-    assert (refusal(text, r"done|touch the \w+ block with the (left|right) arm") == "") is good

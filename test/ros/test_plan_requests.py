@@ -5,14 +5,15 @@ import threading
 import pytest
 
 from pi0_ros.control.planning_session import PlanTask
-from pi0_ros.nodes.requests import Request, Requests
 from pi0_ros.policy.backends.server_errors import LateAnswerError, ServerNotReadyError
+from pi0_ros.ros.activation import Activation
+from pi0_ros.ros.plan_requests import Request, Requests
 
 ENOUGH = 60.0
 
 
 def request(began):
-    return Request(PlanTask("go", 1, False, None), 100.0 + began, began, 0, threading.Event())
+    return Request(PlanTask("go", 1, False, None), 100.0 + began, began, 0, Activation())
 
 
 class Server:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pi0_ros.control.planning_session import PlanTask
 from pi0_ros.policy import Plan
 from pi0_ros.policy.backends.server_errors import LateAnswerError
+from pi0_ros.ros.activation import Activation
 from pi0_ros.ros.loop import give_way
 
 
@@ -18,14 +19,14 @@ from pi0_ros.ros.loop import give_way
 class Request:
     """A plan that was asked for at `began` [steady s], from the observation of `stamp` [ROS s].
 
-    withdrawn: how often words had been taken back by then. ending: set where nobody wants the plan any more.
+    withdrawn: how often words had been taken back by then. activation: nobody wants the plan once it is over.
     """
 
     task: PlanTask
     stamp: float
     began: float
     withdrawn: int
-    ending: threading.Event
+    activation: Activation
 
 
 @dataclass(eq=False)

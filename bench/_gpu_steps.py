@@ -103,7 +103,7 @@ def sampler_of(model: Pi0, mode: str = KERNELS, release: bool = True) -> FastSam
         from pi0_ros.model.fused.launch import Launch
 
         if Path(file).stat().st_size:
-            sampler.fused.do = Launch(pickle.loads(Path(file).read_bytes()))
+            sampler.path.kernels.do = Launch(pickle.loads(Path(file).read_bytes()))
     return sampler
 
 
@@ -121,7 +121,7 @@ def kernels(machine: Machine) -> None:
         found = {}
         for candidate in (getattr(tuning, field), *candidates):
             try:
-                sampler.fused.do = Launch(replace(tuning, **{field: candidate}))
+                sampler.path.kernels.do = Launch(replace(tuning, **{field: candidate}))
                 found[candidate] = seconds(recorded(stages[stage], machine), machine)
             except Exception as error:  # noqa: BLE001  a tile that the card has no room for; Triton has no common base
                 print(f"{field} {candidate}: {str(error)[:200]}", file=sys.stderr)
@@ -129,7 +129,7 @@ def kernels(machine: Machine) -> None:
             machine.report(f"tile_{field}", found[candidate] * 1e3, "ms", stage=stage, tile=str(candidate))
         tuning = replace(tuning, **{field: min(found, key=found.get)})
     machine.report("tuned", len(_candidates()), "fields", tuning=str(tuning))
-    sampler.fused.do = Launch(tuning)
+    sampler.path.kernels.do = Launch(tuning)
     if file := os.environ.get("PI0_BENCH_TUNING"):
         Path(file).write_bytes(pickle.dumps(tuning))
     for name, call in sampler.stages(*task(config), 10).items():

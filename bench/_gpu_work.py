@@ -10,7 +10,7 @@ import torch
 
 from bench._sampler_work import best, matrix_peak, operations, parameters, report, workload
 from pi0_ros.model import Inputs, ModelConfig, Pi0, preset
-from pi0_ros.model.fast import records
+from pi0_ros.model.inference.modes import records
 
 BENCH = "gpu"
 VALID = 80  # text tokens that count

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from bench._sampler_work import MIDDLE, best, matrix_peak, operations, random_weights, report, seconds_of, workload
 from pi0_ros.model import FastSampler, Inputs, Pi0, preset, sample_actions
-from pi0_ros.model.fast import has_compiler
+from pi0_ros.model.inference.modes import has_compiler
 from pi0_ros.model.kernels import has_onednn
 
 VALID = 64

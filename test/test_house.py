@@ -10,7 +10,6 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LARGE = {
     "data.dataset.Dataset": "not split yet: reading of tables, pictures and words",
-    "model.fast.FastSampler": "not split yet: graphs, buffers and three ways of running them",
     "model.network.Pi0": "the modules of the network are its attributes",
     "nodes.executor.ExecutorNode": "it wires what has modules of its own",
     "nodes.sim_robot.SimRobotNode": "a publisher for each topic of a robot",

@@ -12,7 +12,7 @@ from pi0_ros.model.config import (
     preset,
 )
 from pi0_ros.model.ema import Ema
-from pi0_ros.model.fast import FastSampler
+from pi0_ros.model.inference.sampler import FastSampler
 from pi0_ros.model.inputs import FAST, PROMPT, TEXT, InputError, Inputs
 from pi0_ros.model.lora import LoraConfig, add_lora, merge_lora
 from pi0_ros.model.losses import FlowTargets, delayed_times, flow_mean, flow_times

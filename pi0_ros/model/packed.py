@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,9 +13,6 @@ from pi0_ros.model import gemma, siglip
 from pi0_ros.model.config import GemmaConfig
 from pi0_ros.model.kernels import GeGLU, Linear, Target, attention, pair_rows, rotate_pairs
 from pi0_ros.model.network import Pi0
-
-if TYPE_CHECKING:
-    from pi0_ros.model.fused.narrow import NarrowMlp
 
 Style = tuple[Tensor, Tensor, Tensor] | None  # 1 + scale, shift, gate of one adaRMS norm; None: a plain norm
 Done = Callable[[nn.Module], None]  # what becomes of a module once it is packed: `keep` or `give_up`
@@ -65,7 +62,9 @@ class Layer:
         self.o = to.linear(attention.o_proj.weight, rows=rows)
         self.mlp = GeGLU(*(_folded(p.weight, behind, to) for p in (mlp.gate_proj, mlp.up_proj)), to, rows)
         self.down = to.linear(mlp.down_proj.weight, rows=rows)
-        self.narrow: NarrowMlp | None = None  # the MLP in 8 bits, where there is one
+        self.narrow: Callable[[Any, Tensor], Tensor] | None = (
+            None  # the MLP in 8 bits, on fused operations, where there is one
+        )
 
     def __call__(
         self,

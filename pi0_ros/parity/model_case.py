@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pi0_ros.model import Inputs, Loaded, Prefix, load
 from pi0_ros.model.checkpoints.tensorfile import read_all
-from pi0_ros.model.fast import FastSampler
+from pi0_ros.model.inference.sampler import FastSampler
 from pi0_ros.model.sampling import sample_actions
 from pi0_ros.parity.report import ParityError, Row, close, equal
 

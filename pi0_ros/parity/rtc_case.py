@@ -13,7 +13,7 @@ from torch import Tensor
 from pi0_ros.model import Loaded, Prefix
 from pi0_ros.model.checkpoints.shards import read_json
 from pi0_ros.model.checkpoints.tensorfile import read_all
-from pi0_ros.model.fast import FastSampler
+from pi0_ros.model.inference.sampler import FastSampler
 from pi0_ros.model.rtc import Rtc, guidance_weight, guided, prefix_weights
 from pi0_ros.model.sampling import sample_actions, time_grid
 from pi0_ros.parity.model_case import Case, Tensors, read_case, times

@@ -25,10 +25,11 @@ from pi0_ros.model import (
     preset,
     sample_actions,
 )
-from pi0_ros.model import fast as fast_module
 from pi0_ros.model.config import GemmaConfig, VisionConfig
-from pi0_ros.model.fast import Recent, group_rows
 from pi0_ros.model.gemma import rotary, rotate
+from pi0_ros.model.inference import modes, network
+from pi0_ros.model.inference import sampler as sampler_module
+from pi0_ros.model.inference.layouts import Recent, group_rows
 
 PROPERTY = settings(
     max_examples=20,
@@ -163,7 +164,7 @@ def test_attention_in_two_products_is_the_whole(hidden: int, tokens: int, monkey
         close(kernels.attention(q, k, v, hide), whole)
 
 
-@pytest.mark.skipif(not fast_module.has_compiler(), reason="torch.compile needs a C++ compiler")
+@pytest.mark.skipif(not modes.has_compiler(), reason="torch.compile needs a C++ compiler")
 @pytest.mark.parametrize("kind", ["pi0", "pi05"])
 def test_the_compiled_path_takes_the_blocked_kernels_and_agrees(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "WORTH_BLOCKING", 0)
@@ -172,7 +173,7 @@ def test_the_compiled_path_takes_the_blocked_kernels_and_agrees(kind: str, monke
     model, inputs = random_model(config, generator), random_inputs(config, 1, generator)
     noise = torch.randn(1, config.horizon, config.action_dim, generator=generator)
     sampler = FastSampler(model, mode="compile")
-    assert isinstance(sampler.expert.layers[0].o, kernels.OneDnnLinear) == kernels.has_onednn(torch.float32)
+    assert isinstance(sampler.network.expert.layers[0].o, kernels.OneDnnLinear) == kernels.has_onednn(torch.float32)
     close(sampler(inputs, noise), sample_actions(model, inputs, noise))
 
 
@@ -197,7 +198,7 @@ def test_large_products_take_the_blocked_kernels_and_agree(kind: str, monkeypatc
     noise = torch.randn(2, config.horizon, config.action_dim, generator=generator)
     sampler = FastSampler(model)
     if kernels.has_onednn(torch.float32):
-        assert isinstance(sampler.trunk.layers[0].qkv, kernels.OneDnnLinear)
+        assert isinstance(sampler.network.trunk.layers[0].qkv, kernels.OneDnnLinear)
     close(sampler(inputs, noise), sample_actions(model, inputs, noise))
 
 
@@ -228,7 +229,7 @@ def test_time_tables_of_a_bfloat16_model_are_computed_in_float32() -> None:
     exact = random_model(small_config("pi05"), generator)
     exact.load_state_dict({name: value.float() for name, value in model.state_dict().items()})
     grid = [1.0, 0.7, 0.1]
-    assert torch.equal(FastSampler(model).heads.tables(grid), FastSampler(exact).heads.tables(grid))
+    assert torch.equal(FastSampler(model).network.heads.tables(grid), FastSampler(exact).network.heads.tables(grid))
 
 
 def tensors_in(thing: object) -> Iterator[torch.Tensor]:
@@ -238,7 +239,7 @@ def tensors_in(thing: object) -> Iterator[torch.Tensor]:
     elif isinstance(thing, (list, tuple)):
         for part in thing:
             yield from tensors_in(part)
-    elif type(thing).__module__ in (kernels.__name__, packed.__name__):
+    elif type(thing).__module__ in (kernels.__name__, packed.__name__, network.__name__):
         yield from tensors_in(list(vars(thing).values()))
 
 
@@ -304,9 +305,9 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> list[Replayed]:
         made.append(Replayed(*given))
         return made[-1]
 
-    monkeypatch.setattr(fast_module, "Captured", record)
-    monkeypatch.setattr(fast_module, "check_mode", lambda mode, device: None)
-    monkeypatch.setattr(fast_module, "records", lambda mode, device: True)
+    monkeypatch.setattr(sampler_module, "Captured", record)
+    monkeypatch.setattr(sampler_module, "check_mode", lambda mode, device: None)
+    monkeypatch.setattr(sampler_module, "records", lambda mode, device: True)
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None, raising=False)
     return made
 

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from model_cases import random_inputs, random_model, small_config
 from torch import Tensor
 
-from pi0_ros.model import FastSampler, Rtc, fast, sample_actions
+from pi0_ros.model import FastSampler, Rtc, sample_actions
 from pi0_ros.model.fused import plain
 from pi0_ros.model.fused.shapes import Guide, Heads, Place, Style
+from pi0_ros.model.inference import fused_path
 
 pytest.importorskip("triton", reason="the kernels need the package triton (pip install triton; Linux)")
 from pi0_ros.model.fused import launch
@@ -208,7 +209,7 @@ def test_a_whole_call_by_the_kernels(kind, monkeypatch):
     model, inputs = random_model(config, generator), random_inputs(config, 2, generator)
     noise = torch.randn(2, config.horizon, config.action_dim, generator=generator)
     rtc = Rtc(torch.randn(noise.shape, generator=generator), 2, 4, "prefix")
-    monkeypatch.setattr(fast, "fused_operations", lambda device: SMALL)
+    monkeypatch.setattr(fused_path, "fused_operations", lambda device: SMALL)
     own, twin = (
         FastSampler(model, mode="kernels", bucket=8)(inputs, noise, 2, rtc),
         sample_actions(model, inputs, noise, 2, rtc),

@@ -369,7 +369,7 @@ def test_a_plan_that_is_being_sent_while_the_node_is_deactivated_is_out_before_i
         assert go_on.wait(ENOUGH)
         return chunk_message(*given)
 
-    monkeypatch.setattr("pi0_ros.nodes.policy.chunk_message", slow)
+    monkeypatch.setattr("pi0_ros.ros.plan_loop.chunk_message", slow)
     person.say("go")
     assert sending.wait(ENOUGH)
     threading.Thread(target=lambda: (policy.trigger_deactivate(), inactive.set())).start()

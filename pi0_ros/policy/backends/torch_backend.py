@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from pi0_ros.model import FastSampler, InputError, Inputs, ModelConfig, Pi0, Rtc, generate_scored, sample_actions
-from pi0_ros.model.fast import check_mode as check_mode_there
-from pi0_ros.model.fast import has_triton, suits_kernels
+from pi0_ros.model.inference.modes import check_mode as check_mode_there
+from pi0_ros.model.inference.modes import has_triton, suits_kernels
 from pi0_ros.policy.backend import Array, NormalisedPrefix, Words
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.pipeline import ModelInputs

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from pi0_ros.model import Pi0, fast, preset
+from pi0_ros.model import Pi0, preset
+from pi0_ros.model.inference import modes, sampler
 from pi0_ros.policy import Observation, PlanPrefix, PolicyError, load_policy
 from pi0_ros.policy.backends import torch_backend
 from pi0_ros.robot import load_robot
@@ -36,12 +37,12 @@ def test_a_device_that_is_not_there_is_refused(robot):
 
 
 def test_without_a_compiler_the_mode_compile_is_refused(robot, monkeypatch):
-    monkeypatch.setattr(fast.shutil, "which", lambda _: None)
+    monkeypatch.setattr(modes.shutil, "which", lambda _: None)
     with pytest.raises(PolicyError, match=r"mode compile needs a C\+\+ compiler"):
         load_policy("/no/such/checkpoint", robot, mode="compile")
 
 
-@pytest.mark.skipif(not fast.has_compiler(), reason="torch.compile needs a C++ compiler")
+@pytest.mark.skipif(not modes.has_compiler(), reason="torch.compile needs a C++ compiler")
 def test_a_compiled_policy_plans_what_the_eager_one_plans(checkpoint, robot):
     black = np.zeros((224, 224, 3), np.uint8)
     middle = {c.name: (c.limits.lower + c.limits.upper) / 2.0 for c in robot.channels}
@@ -68,9 +69,9 @@ def test_everything_is_recorded_while_the_policy_is_loaded_and_nothing_later(che
                 own.copy_(now)
             return self.run(*self.inputs).clone()
 
-    monkeypatch.setattr(fast, "Captured", Replayed)
-    monkeypatch.setattr(fast, "records", lambda mode, device: mode != "eager")
-    monkeypatch.setattr(fast, "check_mode", lambda mode, device: None)
+    monkeypatch.setattr(sampler, "Captured", Replayed)
+    monkeypatch.setattr(sampler, "records", lambda mode, device: mode != "eager")
+    monkeypatch.setattr(sampler, "check_mode", lambda mode, device: None)
     monkeypatch.setattr(torch_backend, "check_mode", lambda mode, device: None)
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None, raising=False)
     eager, policy = load_policy(checkpoint, robot), load_policy(checkpoint, robot, mode=mode)

@@ -1,11 +1,11 @@
 """What a failed inference means: how bad, which words, and when the next try is."""
 
 import pytest
-from pi0_ros.nodes.inference_failure import InferenceFailure, failure_of, log_failure
 
 from pi0_ros.policy import PolicyError
 from pi0_ros.policy.backends.server_errors import LateAnswerError, ServerError, ServerNotReadyError
 from pi0_ros.ros.diagnostics import ERROR, WARN
+from pi0_ros.ros.inference_failure import InferenceFailure, failure_of, log_failure
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Inference by the fast path: `sampler` is what others use."""

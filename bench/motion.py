@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from pi0_ros.closed_loop.harness import Episode, Harness, Trial
+from pi0_ros.closed_loop.latency import Latency
+from pi0_ros.closed_loop.metrics import motion_of
 from pi0_ros.commands.evaluate import FIRST_UNSEEN_SEED
 from pi0_ros.control import ExecutorSettings
 from pi0_ros.robot import Robot, load_robot
-from pi0_ros.sim.harness import Episode, Harness, Trial
-from pi0_ros.sim.latency import Latency
-from pi0_ros.sim.metrics import motion_of
 from pi0_ros.sim.planners import OperatorPlanner, PolicyPlanner
+from pi0_ros.sim.robot import SimRobot
 from pi0_ros.sim.tasks import make_task
 
 JITTER = 0.3
@@ -51,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
         runs = {}
         for strategy in strategies:
             trial = _trial(latency, strategy, args.checkpoint)
-            episodes = list(_episodes(Harness(robot, planner, trial), 4 if args.quick else args.episodes))
+            episodes = list(_episodes(Harness(SimRobot(robot), planner, trial), 4 if args.quick else args.episodes))
             runs[strategy] = episodes[0]
             _report(robot, latency, strategy, episodes)
         if args.plot:
@@ -96,7 +97,7 @@ def _report(robot: Robot, latency: float, strategy: str, episodes: list[Episode]
 
 
 def _plot(robot: Robot, runs: dict[str, Episode], file: Path) -> None:
-    from pi0_ros.sim.plots import busiest, plot_commands
+    from pi0_ros.closed_loop.plots import busiest, plot_commands
 
     file.parent.mkdir(parents=True, exist_ok=True)
     first = next(iter(runs.values()))

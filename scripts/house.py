@@ -20,6 +20,7 @@ LAYERS = (
     ("cli", "commands", "bringup", "supervisor", "nodes"),
     ("ros",),
     ("train", "sim", "parity"),
+    ("closed_loop",),
     ("data", "policy", "control"),
     ("model", "robot"),
 )

@@ -21,7 +21,7 @@ LARGE = {
     "ros.loop.Loop": "counters that the timing report is made of",
     "ros.observation.Synchroniser": "not split yet: pictures, state and clocks",
     "ros.senses.Senses": "a callback for each source of a robot",
-    "sim.harness._Run": "the state of one episode",
+    "closed_loop.harness._Run": "the state of one episode",
     "sim.operator.Operator": "the state of a scripted person, tables of the robot's arms beside it",
     "sim.robot.SimRobot": "one method for each thing that a robot does or says",
     "supervisor.Supervisor": "one method for each thing that happens to a process",

@@ -22,10 +22,16 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--task", default="reach", help="reach or touch_all (default: reach)")
     parser.add_argument("--episodes", type=whole(1, 10**6), default=100, help="how many (default: 100)")
-    parser.add_argument("--seed", type=whole(0, SEEDS), default=0, help="first scene; scenes are disjoint from the training data's")
+    parser.add_argument(
+        "--seed", type=whole(0, SEEDS), default=0, help="first scene; scenes are disjoint from the training data's"
+    )
     parser.add_argument("--json", type=Path, help="write the result here")
-    parser.add_argument("--latency", type=number(0, 59), default=0.1, help="observation to chunk, seconds (default: 0.1)")
-    parser.add_argument("--jitter", type=number(0, 1), default=0.0, help="share by which the latency varies (default: 0)")
+    parser.add_argument(
+        "--latency", type=number(0, 59), default=0.1, help="observation to chunk, seconds (default: 0.1)"
+    )
+    parser.add_argument(
+        "--jitter", type=number(0, 1), default=0.0, help="share by which the latency varies (default: 0)"
+    )
     parser.add_argument("--drop", type=number(0, 1), default=0.0, help="share of chunks that never arrive (default: 0)")
     parser.add_argument("--strategy", default="auto", choices=STRATEGIES, help="how chunks are joined (default: auto)")
     parser.add_argument(
@@ -33,12 +39,17 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--robot", default="mobile_bimanual", help="robot YAML or name")
     parser.add_argument("--world", default="", help="YAML file or name under config/worlds: cameras moved, another light")
-    parser.add_argument("--high-level", type=number(0.01, 3600), help="seconds between subtask questions (default: 1 for touch_all)")
+    parser.add_argument(
+        "--high-level", type=number(0.01, 3600), help="seconds between subtask questions (default: 1 for touch_all)"
+    )
     parser.add_argument("--oracle", action="store_true", help="subtasks come from the scene, not from the network")
     parser.add_argument("--blind", action="store_true", help="black out every camera")
     parser.add_argument("--instruction", default="", help="say this to the policy instead of the task's own words")
     parser.add_argument(
-        "--threads", type=whole(1, 1024), default=1, help="of the network (default: 1; more help a large one on idle cores)"
+        "--threads",
+        type=whole(1, 1024),
+        default=1,
+        help="of the network (default: 1; more help a large one on idle cores)",
     )
     parser.add_argument("--device", default="cpu", help="where the network runs (default: cpu)")
 
@@ -78,11 +89,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _harness(args: argparse.Namespace, robot):  # type: ignore[no-untyped-def]
+    from pi0_ros.closed_loop.harness import Harness, Trial
+    from pi0_ros.closed_loop.latency import Latency
     from pi0_ros.control import ExecutorSettings
     from pi0_ros.sim.changes import load_world
-    from pi0_ros.sim.harness import Harness, Trial
-    from pi0_ros.sim.latency import Latency
     from pi0_ros.sim.planners import OperatorPlanner, PolicyPlanner
+    from pi0_ros.sim.robot import SimRobot
 
     high_level = args.high_level if args.high_level is not None else (1.0 if args.task == "touch_all" else 0.0)
     trial = Trial(
@@ -93,14 +105,14 @@ def _harness(args: argparse.Namespace, robot):  # type: ignore[no-untyped-def]
         oracle=args.oracle,
         blind=args.blind,
         instruction=args.instruction,
-        world=load_world(args.world),
     )
+    body = SimRobot(robot, change=load_world(args.world))
     if args.checkpoint == "operator":
-        return Harness(robot, OperatorPlanner, trial)
+        return Harness(body, OperatorPlanner, trial)
     from pi0_ros.policy import load_policy
 
     policy = load_policy(args.checkpoint, robot, args.device, args.threads)
-    return Harness(robot, lambda sim: PolicyPlanner(policy), trial)
+    return Harness(body, lambda sim: PolicyPlanner(policy), trial)
 
 
 def _row(episode, seed: int) -> dict[str, object]:  # type: ignore[no-untyped-def]
@@ -118,7 +130,7 @@ def _row(episode, seed: int) -> dict[str, object]:  # type: ignore[no-untyped-de
 
 
 def _result(args: argparse.Namespace, rows: list[dict[str, object]]) -> dict[str, Any]:
-    from pi0_ros.sim.intervals import wilson
+    from pi0_ros.closed_loop.intervals import wilson
 
     good = sum(bool(r["success"]) for r in rows)
     return {

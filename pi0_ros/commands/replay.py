@@ -22,11 +22,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Print one line of numbers for each strategy."""
+    from pi0_ros.closed_loop.metrics import motion_of
+    from pi0_ros.closed_loop.plots import busiest, plot_commands
+    from pi0_ros.closed_loop.replay import replay
     from pi0_ros.data.recording import load_recording
     from pi0_ros.robot import RobotError, load_robot
-    from pi0_ros.sim.metrics import motion_of
-    from pi0_ros.sim.plots import busiest, plot_commands
-    from pi0_ros.sim.replay import replay
 
     robot = load_robot(args.robot)
     for channel in args.channel or ():

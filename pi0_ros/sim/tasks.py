@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Protocol
 
 import numpy as np
 
+from pi0_ros.closed_loop.robot import Task
 from pi0_ros.sim.errors import SimError
 from pi0_ros.sim.robot import SimRobot
 from pi0_ros.sim.scene import sample_scene
@@ -35,29 +35,6 @@ def next_subtask(sim: SimRobot) -> str:
         if colour not in sim.lit:
             return subtask_text(colour, "left" if sim.block_positions[colour][1] >= 0 else "right")
     return DONE
-
-
-class Task(Protocol):
-    """One kind of episode. `time_limit` is in simulated seconds; `name` is what the command line calls it."""
-
-    name: str
-    time_limit: float
-    instruction: str
-
-    def reset(self, sim: SimRobot, seed: int) -> str:
-        """Put the simulation into the start of a seed; the instruction."""
-
-    def success(self, sim: SimRobot) -> bool:
-        """Has it been done?"""
-
-    def failed(self, sim: SimRobot) -> bool:
-        """Can it not be done any more (wrong touch, time over)?"""
-
-    def subtask(self, sim: SimRobot) -> str:
-        """What to do now, in low-level words, from the true state of the scene."""
-
-    def progress(self, sim: SimRobot) -> tuple[int, int]:
-        """(steps done, steps in all)."""
 
 
 class Reach:
@@ -124,10 +101,11 @@ class TouchAll:
         return len(sim.lit), len(COLOURS)
 
 
-TASKS = {task.name: task for task in (Reach, TouchAll)}
+SimTask = Task[SimRobot]
+TASKS: dict[str, type[SimTask]] = {task.name: task for task in (Reach, TouchAll)}
 
 
-def make_task(name: str) -> Task:
+def make_task(name: str) -> SimTask:
     """The task of that name. Raises SimError listing the tasks there are."""
     if name not in TASKS:
         raise SimError(f"there is no task {name!r}; there are {', '.join(TASKS)}")

@@ -19,6 +19,7 @@ from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
 
 from pi0_ros.cli import main
+from pi0_ros.closed_loop.replay import replay
 from pi0_ros.control import Chunk
 from pi0_ros.data.bag_files import BagFiles, BagMessage, BagTopic
 from pi0_ros.data.recording import load_recording
@@ -32,7 +33,6 @@ from pi0_ros.ros.message_definitions import definition_of
 from pi0_ros.ros.qos import LATCHED, READ, SENSOR
 from pi0_ros.ros.run import Spinner
 from pi0_ros.ros.topic_check import ros_type_name
-from pi0_ros.sim.replay import replay
 
 ROBOT = load_robot("mobile_bimanual")
 PATIENCE = 40.0

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pi0_ros.closed_loop.harness import Harness, Trial
 from pi0_ros.policy import Observation, check_fit, load_policy
 from pi0_ros.robot import load_robot
 from pi0_ros.robot.resources import share
-from pi0_ros.sim.harness import Harness, Trial
 from pi0_ros.sim.planners import OperatorPlanner, PolicyPlanner
 from pi0_ros.sim.robot import SimRobot
 from pi0_ros.sim.tasks import make_task, subtask_text
@@ -71,7 +71,7 @@ def test_without_pictures_its_plans_are_further_from_the_operators(sim, policy):
 
 def touched(policy, robot, trial=None, other=False) -> list[tuple[str, str, str]]:
     """For each episode of `reach`: colour wanted by the task, colour said, and colour touched first ("" for none)."""
-    harness, task, rows = Harness(robot, lambda sim: PolicyPlanner(policy), trial), make_task("reach"), []
+    harness, task, rows = Harness(SimRobot(robot), lambda sim: PolicyPlanner(policy), trial), make_task("reach"), []
     for seed in EPISODES:
         task.reset(harness.sim, seed)
         wanted = task.colour

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from pi0_ros.closed_loop.harness import Episode
 from pi0_ros.control import Chunk, Executor, ExecutorSettings, Step
 from pi0_ros.data.bag import CHUNK, JOINTS, ODOMETRY, STATE, Heard, joint_positions, rows_of, stamp_of
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.recording import Recording
 from pi0_ros.robot import Robot
 from pi0_ros.robot.measurement import SourceMap
-from pi0_ros.sim.harness import Episode
 
 # The recorded robot followed other commands than the ones tried here: how far it is from these is no fault.
 ANY_DISTANCE = 1e3

@@ -1,4 +1,4 @@
-"""The whole loop in virtual time: simulated robot, the real control core, and a policy that answers late.
+"""The whole loop in virtual time: a robot, the real control core, and a policy that answers late.
 
 Nothing here reads a clock: latency is a number, an episode is repeatable to the bit for a seed, and faster than real
 time wherever the policy is.
@@ -8,20 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Generic, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pi0_ros.closed_loop.latency import Latency
+from pi0_ros.closed_loop.robot import Body, Task
 from pi0_ros.control import BlackBox, Chunk, Executor, ExecutorSettings, Step
 from pi0_ros.control.planning import Prefix, Situation, Timetable
 from pi0_ros.control.planning_session import PlanningSession
 from pi0_ros.policy import Observation, Plan, PlanPrefix
-from pi0_ros.robot import Robot
-from pi0_ros.sim.changes import WorldChange
-from pi0_ros.sim.latency import Latency
-from pi0_ros.sim.robot import SimRobot
-from pi0_ros.sim.tasks import Task
 
 SOURCE = "policy"
 SETTLE = 0.4  # [s] the executor hears the robot this long before autonomy is asked for
@@ -49,8 +46,7 @@ class Trial:
 
     rtc: "none", "identity", "vjp" or "prefix": how the policy is told of the running plan. high_level: seconds between
     subtask questions; 0 gives the instruction to the policy as it is. oracle: subtasks come from the scene instead of
-    the network. blind: every picture is black. instruction: said instead of the task's own. world: how it differs from the
-    usual one.
+    the network. blind: every picture is black. instruction: said instead of the task's own.
     """
 
     latency: Latency = field(default_factory=Latency)
@@ -61,7 +57,6 @@ class Trial:
     oracle: bool = False
     blind: bool = False
     instruction: str = ""
-    world: WorldChange = field(default_factory=WorldChange)
 
 
 @dataclass(frozen=True)
@@ -92,16 +87,15 @@ class _Pending:
     chunk: Chunk
 
 
-class Harness:
-    """One simulated robot, reused over episodes."""
+class Harness(Generic[Body]):
+    """One robot, simulated in whatever way, reused over episodes."""
 
-    def __init__(self, robot: Robot, make_planner: Callable[[SimRobot], Planner], trial: Trial | None = None) -> None:
-        """`make_planner` gets the simulation, which a checkpoint has no use for and a scripted planner reads."""
-        self.robot, self.trial = robot, trial or Trial()
-        self.sim = SimRobot(robot, change=self.trial.world)
+    def __init__(self, sim: Body, make_planner: Callable[[Body], Planner], trial: Trial | None = None) -> None:
+        """`make_planner` gets the robot, which a checkpoint has no use for and a scripted planner reads."""
+        self.robot, self.sim, self.trial = sim.robot, sim, trial or Trial()
         self.planner = make_planner(self.sim)
 
-    def run(self, task: Task, seed: int, blackbox: BlackBox | None = None) -> Episode:
+    def run(self, task: Task[Body], seed: int, blackbox: BlackBox | None = None) -> Episode:
         """One episode of a task. The same seed gives the same episode to the bit. `blackbox` takes down what passes."""
         instruction = task.reset(self.sim, seed)
         return _Run(self, task, seed, self.trial.instruction or instruction, blackbox).episode()
@@ -111,11 +105,11 @@ class Harness:
         self.sim.close()
 
 
-class _Run:
+class _Run(Generic[Body]):
     """The state of one episode."""
 
     def __init__(
-        self, harness: Harness, task: Task, seed: int, instruction: str, blackbox: BlackBox | None = None
+        self, harness: Harness[Body], task: Task[Body], seed: int, instruction: str, blackbox: BlackBox | None = None
     ) -> None:
         self.robot, self.sim, self.trial = harness.robot, harness.sim, harness.trial
         self.planner, self.task = harness.planner, task

@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 
 from pi0_ros.cli import main
+from pi0_ros.closed_loop.harness import Harness, Trial
+from pi0_ros.closed_loop.latency import Latency
+from pi0_ros.closed_loop.replay import replay
 from pi0_ros.control import BlackBox
 from pi0_ros.data.bag import CHUNK
 from pi0_ros.data.blackbox_file import write_black_box
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.recording import load_recording
 from pi0_ros.robot import load_robot
-from pi0_ros.sim.harness import Harness, Trial
-from pi0_ros.sim.latency import Latency
 from pi0_ros.sim.planners import OperatorPlanner
-from pi0_ros.sim.replay import replay
+from pi0_ros.sim.robot import SimRobot
 from pi0_ros.sim.tasks import make_task
 
 
@@ -27,7 +28,7 @@ def robot():
 @pytest.fixture(scope="module")
 def bag(robot, tmp_path_factory):
     box = BlackBox()
-    harness = Harness(robot, OperatorPlanner, Trial(latency=Latency(0.2, 0.3), rtc="none"))
+    harness = Harness(SimRobot(robot), OperatorPlanner, Trial(latency=Latency(0.2, 0.3), rtc="none"))
     harness.run(make_task("reach"), 5, box)
     return write_black_box(tmp_path_factory.mktemp("bag"), box.snapshot(), "test", robot.channel_names)
 

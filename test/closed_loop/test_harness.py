@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pi0_ros.closed_loop.harness import Harness, Trial
+from pi0_ros.closed_loop.latency import Latency
+from pi0_ros.closed_loop.metrics import motion_of
 from pi0_ros.control.audit import violations
 from pi0_ros.robot import load_robot
 from pi0_ros.robot.spec import Kind
-from pi0_ros.sim.harness import Harness, Trial
-from pi0_ros.sim.latency import Latency
-from pi0_ros.sim.metrics import motion_of
 from pi0_ros.sim.planners import OperatorPlanner
+from pi0_ros.sim.robot import SimRobot
 from pi0_ros.sim.tasks import make_task
 
 
@@ -21,7 +22,7 @@ def robot():
 
 
 def run(robot, seed=3, task="reach", **trial):
-    harness = Harness(robot, OperatorPlanner, Trial(rtc="none", **trial))
+    harness = Harness(SimRobot(robot), OperatorPlanner, Trial(rtc="none", **trial))
     return harness.run(make_task(task), seed)
 
 
@@ -64,7 +65,7 @@ def test_a_policy_whose_work_is_done_keeps_still_however_restless_it_is(robot, f
         planner.finished = finished
         return planner
 
-    episode = Harness(robot, make, Trial(rtc="none", instruction="done")).run(make_task("reach"), 3)
+    episode = Harness(SimRobot(robot), make, Trial(rtc="none", instruction="done")).run(make_task("reach"), 3)
     wheels = [c.kind is Kind.VELOCITY for c in robot.channels]
     last_seconds = episode.commands[episode.times > 7.0]
     moved, driven = (np.abs(x).max() > 1e-6 for x in (np.ptp(last_seconds, axis=0), last_seconds[:, wheels]))

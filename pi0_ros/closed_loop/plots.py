@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pi0_ros.closed_loop.harness import Episode
 from pi0_ros.robot import Robot
-from pi0_ros.sim.harness import Episode
 
 
 def plot_commands(robot: Robot, runs: Mapping[str, Episode], channels: Sequence[str], file: Path) -> None:

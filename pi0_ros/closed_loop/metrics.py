@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pi0_ros.closed_loop.harness import Episode
 from pi0_ros.control.audit import violations
 from pi0_ros.robot import Kind, Robot
-from pi0_ros.sim.harness import Episode
 
 
 @dataclass(frozen=True)

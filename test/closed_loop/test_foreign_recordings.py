@@ -11,15 +11,16 @@ from mcap_ros2.decoder import DecoderFactory
 from mcap_ros2.writer import Writer as RosWriter
 
 from pi0_ros.cli import main
+from pi0_ros.closed_loop.harness import Harness, Trial
+from pi0_ros.closed_loop.latency import Latency
+from pi0_ros.closed_loop.replay import replay
 from pi0_ros.control import BlackBox
 from pi0_ros.data.blackbox_file import write_black_box
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.recording import load_recording
 from pi0_ros.robot import load_robot
-from pi0_ros.sim.harness import Harness, Trial
-from pi0_ros.sim.latency import Latency
 from pi0_ros.sim.planners import OperatorPlanner
-from pi0_ros.sim.replay import replay
+from pi0_ros.sim.robot import SimRobot
 from pi0_ros.sim.tasks import make_task
 
 WALL = 1_700_000_000.0  # [s] a time of day beside the simulation's seconds
@@ -33,7 +34,9 @@ def robot():
 @pytest.fixture(scope="module")
 def bag(robot, tmp_path_factory):
     box = BlackBox()
-    Harness(robot, OperatorPlanner, Trial(latency=Latency(0.2, 0.3), rtc="none")).run(make_task("reach"), 5, box)
+    Harness(SimRobot(robot), OperatorPlanner, Trial(latency=Latency(0.2, 0.3), rtc="none")).run(
+        make_task("reach"), 5, box
+    )
     return write_black_box(tmp_path_factory.mktemp("bag"), box.snapshot(), "test", robot.channel_names)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pi0_ros.commands._numbers import number, whole
+from pi0_ros.model.kinds import traits
 
 DTYPES = ("bfloat16", "float32")
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "paligemma_tokenizer.model", "spiece.model")
@@ -25,7 +26,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--to", choices=("pi0_ros", "lerobot"), default="pi0_ros", help="layout (default pi0_ros)")
     parser.add_argument("--dtype", choices=DTYPES, help="of the stored weights (default: as they are)")
     parser.add_argument("--sizes", type=Path, help="sizes.json for what shapes cannot tell: head counts, horizon, ...")
-    parser.add_argument("--horizon", type=whole(1, 1000), help="rows of a chunk, where the checkpoint does not record them")
+    parser.add_argument(
+        "--horizon", type=whole(1, 1000), help="rows of a chunk, where the checkpoint does not record them"
+    )
     parser.add_argument("--adapter", help="policy YAML (or a name under config/policies) that says the horizon")
     parser.add_argument("--base", type=Path, help="the checkpoint that a LoRA (PEFT) folder belongs to")
     parser.add_argument("--asset", default="", help="which of several statistics under assets/ to take")
@@ -81,7 +84,9 @@ def refuse_target(source: Path, target: Path, overwrite: bool) -> None:
         raise CheckpointError(f"{target}: is not empty; give another folder or --overwrite")
     inner, outer = target.resolve(), (source if source.is_dir() else source.parent).resolve()
     if (source.is_dir() and inner.is_relative_to(outer)) or outer.is_relative_to(inner):
-        raise CheckpointError(f"{target}: lies in the checkpoint that is read ({outer}), or holds it; give another folder")
+        raise CheckpointError(
+            f"{target}: lies in the checkpoint that is read ({outer}), or holds it; give another folder"
+        )
 
 
 def with_horizon(sizes: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
@@ -179,7 +184,7 @@ def lost_habits(loaded: Any, adapter: Any) -> list[str]:
         lost.append("pictures are resized by LeRobot without antialiasing; this checkpoint was trained with Pillow's")
     if adapter is not None and (adapter.prompt or {}).get("lowercase"):
         lost.append("the prompt was in lower case; give LeRobot tasks in lower case")
-    if loaded.conventions.dialect != "lerobot" and loaded.config.kind == "pi0":
+    if loaded.conventions.dialect != "lerobot" and traits(loaded.config.kind).state_token:
         lost.append("openpi cleans the prompt (strips it, underscores become spaces); give LeRobot tasks like that")
     return lost
 
@@ -209,7 +214,7 @@ def carry(loaded: Any, args: argparse.Namespace, target: Path) -> dict[str, str]
     from pi0_ros.policy.normalize import asset_names
 
     carried = {"tokenizer": carry_tokenizer(args.tokenizer or loaded.folder, target) or "none found, see --tokenizer"}
-    if loaded.config.kind == "pi0_fast":
+    if traits(loaded.config.kind).acts_in_tokens:
         folder = loaded.folder / "fast_tokenizer"
         if folder.is_dir():
             shutil.copytree(folder, target / "fast_tokenizer")

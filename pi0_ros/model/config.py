@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
+from pi0_ros.model.kinds import KINDS, Kind, traits
 from pi0_ros.robot.errors import UserError
 from pi0_ros.robot.quoting import quote_value
 
-Kind = Literal["pi0", "pi05", "pi0_fast"]
-KINDS = ("pi0", "pi05", "pi0_fast")
 CAMERAS = ("base_0_rgb", "left_wrist_0_rgb", "right_wrist_0_rgb")
 
 
@@ -128,7 +127,7 @@ FAST_NUMERICS: Mapping[str, Numerics] = {
 
 def numerics_for(origin: str, kind: str) -> Numerics:
     """The arithmetic of `origin` ("pi0_ros", "openpi", "openpi_jax", "lerobot") for a model kind."""
-    table = FAST_NUMERICS if kind == "pi0_fast" else NUMERICS
+    table = FAST_NUMERICS if traits(kind).acts_in_tokens else NUMERICS
     if origin not in table:
         raise ConfigError(f"origin '{origin}' is not known; choose one of {', '.join(table)}")
     return table[origin]
@@ -163,7 +162,7 @@ class ModelConfig:
     @property
     def adarms(self) -> bool:
         """Whether the expert is conditioned on time through its norms (pi0.5)."""
-        return self.kind == "pi05"
+        return traits(self.kind).adarms
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `from_dict` reads them back."""
@@ -199,7 +198,9 @@ def _build(cls: type, values: Any, where: str) -> Any:
     known = {f.name for f in fields(cls)}
     if unknown := sorted(set(values) - known):
         choices = ", ".join(sorted(known))
-        raise ConfigError(f"model configuration: unknown field {quote_value(unknown[0])} in '{where}'; known: {choices}")
+        raise ConfigError(
+            f"model configuration: unknown field {quote_value(unknown[0])} in '{where}'; known: {choices}"
+        )
     values = {key: tuple(item) if isinstance(item, list) else item for key, item in values.items()}
     try:
         return cls(**values)
@@ -212,12 +213,15 @@ def _build(cls: type, values: Any, where: str) -> Any:
 def _check_kind(config: ModelConfig) -> None:
     if not isinstance(config.kind, str) or config.kind not in KINDS:
         raise ConfigError(f"model kind {quote_value(config.kind)} is not known; choose one of {', '.join(KINDS)}")
-    if (config.expert is None) != (config.kind == "pi0_fast"):
-        raise ConfigError(f"kind '{config.kind}' {'has no' if config.kind == 'pi0_fast' else 'needs an'} expert")
+    alone = traits(config.kind).acts_in_tokens
+    if (config.expert is None) != alone:
+        raise ConfigError(f"kind '{config.kind}' {'has no' if alone else 'needs an'} expert")
     for name in ("vocab", "action_dim", "horizon", "prompt_length"):
         _check_whole(name, getattr(config, name), LARGEST[name])
     if type(config.state_dim) is not int or not 0 <= config.state_dim <= LARGEST["action_dim"]:
-        raise ConfigError(f"model configuration: 'state_dim' is {quote_value(config.state_dim)}, no number of dimensions")
+        raise ConfigError(
+            f"model configuration: 'state_dim' is {quote_value(config.state_dim)}, no number of dimensions"
+        )
     if type(config.untied) is not bool:
         raise ConfigError(f"model configuration: 'untied' has to be true or false, got {quote_value(config.untied)}")
     _check_cameras(config.cameras)

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from pi0_ros.model.config import ModelConfig
 from pi0_ros.model.gemma import Gemma, KeyValue
 from pi0_ros.model.inputs import FAST, PROMPT, InputError, Inputs
+from pi0_ros.model.kinds import traits
 from pi0_ros.model.siglip import SigLIP
 
 
@@ -144,7 +145,7 @@ class Pi0(nn.Module):
         """Run pictures and text through the trunk."""
         embeddings, valid, roles = self.embed_prefix(inputs)
         positions = valid.long().cumsum(dim=1) - 1
-        training = self.config.kind == "pi0_fast" and inputs.roles is not None
+        training = traits(self.config.kind).acts_in_tokens and inputs.roles is not None
         if training and self.config.numerics.text_positions == "arange":
             positions = torch.arange(valid.shape[1], device=valid.device).expand(valid.shape)
         hidden, cache = self.gemma(embeddings, positions, block_mask(valid, roles != PROMPT))

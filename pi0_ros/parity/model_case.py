@@ -12,6 +12,7 @@ from torch import Tensor
 from pi0_ros.model import Inputs, Loaded, Prefix, load
 from pi0_ros.model.checkpoints.tensorfile import read_all
 from pi0_ros.model.inference.sampler import FastSampler
+from pi0_ros.model.kinds import traits
 from pi0_ros.model.sampling import sample_actions
 from pi0_ros.parity.report import ParityError, Row, close, equal
 
@@ -53,7 +54,7 @@ def recorded_inputs(loaded: Loaded, io: Tensors, where: Path) -> Inputs:
         image_masks=[io[f"image_mask.{camera}"] for camera in cameras],
         tokens=io["tokens"].long(),
         token_mask=io["token_mask"].bool(),
-        state=io.get("state") if loaded.config.kind == "pi0" else None,
+        state=io.get("state") if traits(loaded.config.kind).state_token else None,
     )
 
 

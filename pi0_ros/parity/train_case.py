@@ -22,6 +22,7 @@ from pi0_ros.model.checkpoints.jax_names import lora_parts, map_tree
 from pi0_ros.model.checkpoints.names import canonical_name, to_network
 from pi0_ros.model.checkpoints.shards import read_json
 from pi0_ros.model.checkpoints.tensorfile import read_all
+from pi0_ros.model.kinds import traits
 from pi0_ros.parity.report import ParityError, Row, close
 from pi0_ros.policy.resize import torch_bilinear
 from pi0_ros.train import optim
@@ -160,7 +161,7 @@ class Batch:
         tokens, mask, roles, counts = self._text()
         config = self.case.loaded.config
         images, present = self._pictures(len(tokens))
-        state = _padded(self["state"], config.state_dim) if config.kind == "pi0" else None
+        state = _padded(self["state"], config.state_dim) if traits(config.kind).state_token else None
         inputs = Inputs(images, present, tokens, mask, state, roles)
         return Examples(inputs, counts)
 

@@ -19,10 +19,11 @@ import numpy as np
 import yaml
 from numpy.typing import ArrayLike, NDArray
 
+from pi0_ros.model.kinds import KINDS
 from pi0_ros.policy import transforms
 from pi0_ros.policy.adapter_keys import ACTIONS, ADAPTER, DATASET, PROMPT, REMOTE, STATE
 from pi0_ros.policy.errors import PolicyError
-from pi0_ros.policy.prompts import DIALECTS, KINDS
+from pi0_ros.policy.prompts import DIALECTS
 from pi0_ros.policy.resize import RESAMPLERS
 from pi0_ros.robot.errors import RobotError
 from pi0_ros.robot.measurement import TURN

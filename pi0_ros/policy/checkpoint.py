@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pi0_ros.model.kinds import traits
 from pi0_ros.policy.adapter import Adapter
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.lerobot_files import ACTION, STATE, Processors, RelativeActions, has_processors, read_processors
@@ -100,7 +101,7 @@ def _common(
         "resampler": resampler.value,
         "action_width": config.action_dim,
         "horizon": config.horizon,
-        "state_input": config.state_dim if config.kind == "pi0" else 0,
+        "state_input": config.state_dim if traits(config.kind).state_token else 0,
         "missing": adapter.missing if adapter else "masked",
     }
     return parts, [*prompt, resampler, _horizon(checkpoint, adapter)]
@@ -134,7 +135,7 @@ def _style(
     if wanted.get("kind", config.kind) != config.kind:
         raise PolicyError(f"{_yaml(adapter)}: prompt.kind is {wanted['kind']}, the network is a {config.kind}")
     usual = f"as {checkpoint.origin} does"
-    has_state = config.kind != "pi0" and not checkpoint.settings.get("use_proprioceptive_memory", False)
+    has_state = not traits(config.kind).state_token and not checkpoint.settings.get("use_proprioceptive_memory", False)
 
     def said(key: str, *claims: Claim) -> Setting:
         return first(f"prompt.{key}", Claim(wanted.get(key), _yaml(adapter)), *claims)
@@ -255,7 +256,7 @@ def _openpi_cameras(config: ModelConfig, adapter: Adapter) -> tuple[str, ...]:
     slots = tuple(adapter.cameras)
     if set(slots) <= set(config.cameras):
         return tuple(config.cameras)
-    if config.kind == "pi0_fast" and set(slots) <= set(_FAST_SLOTS):
+    if traits(config.kind).acts_in_tokens and set(slots) <= set(_FAST_SLOTS):
         return _FAST_SLOTS
     raise _misnamed(adapter, slots, config.cameras)
 

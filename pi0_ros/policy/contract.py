@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pi0_ros.model.kinds import traits
 from pi0_ros.policy.adapter import SURE_ENOUGH, Adapter
 from pi0_ros.policy.pipeline import Pipeline
 from pi0_ros.robot.measurement import observable, readings_of
@@ -114,8 +115,8 @@ def contract_of(adapter: Adapter, pipeline: Pipeline, robot: Robot) -> Contract:
         empty_slots=tuple(s for s in pipeline.cameras if adapter.cameras.get(s) is None),
         horizon=pipeline.horizon,
         period=adapter.period,
-        has_text_head=pipeline.style.kind != "pi0",
-        continues=pipeline.style.kind != "pi0_fast",
+        has_text_head=traits(pipeline.style.kind).has_text_head,
+        continues=not traits(pipeline.style.kind).acts_in_tokens,
         resampler=pipeline.resampler,
         normalisation=pipeline.action_norm.method,
         finished=adapter.finished,

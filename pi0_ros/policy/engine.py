@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pi0_ros.model.kinds import traits
 from pi0_ros.policy.adapter import (
     Adapter,
     actions_from_model,
@@ -72,7 +73,7 @@ class Policy:
         fit = check_fit(robot, self.contract)
         if not fit.ok:
             raise MisfitError(f"robot {robot.name} and policy {adapter.name} do not fit:", fit.lines)
-        if pipeline.style.kind == "pi0_fast" and fast is None:
+        if traits(pipeline.style.kind).acts_in_tokens and fast is None:
             raise PolicyError("a π0-FAST checkpoint needs the FAST tokenizer's folder (processor_config.json)")
         self.robot, self.adapter, self.pipeline = robot, adapter, pipeline
         self._tokenizer, self._backend, self._fast = tokenizer, backend, fast
@@ -372,7 +373,7 @@ def load_words(
         words.restrict(opened.config.vocab)
     except PolicyError as error:
         raise PolicyError(f"{opened.folder}: {error}") from error
-    return words, load_fast_for(opened, fast) if pipeline.style.kind == "pi0_fast" else None
+    return words, load_fast_for(opened, fast) if traits(pipeline.style.kind).acts_in_tokens else None
 
 
 def policy_lines(opened: Checkpoint, adapter: Adapter, pipeline: Pipeline) -> tuple[str, ...]:
@@ -385,7 +386,7 @@ def policy_lines(opened: Checkpoint, adapter: Adapter, pipeline: Pipeline) -> tu
         names = [channels[i] for i in norm.constant() if i < len(channels)]
         if names:
             lines.append(f"look  statistics of {key}: {', '.join(names)} never changed where they were computed")
-    unknown = opened.origin == "lerobot" and pipeline.style.kind == "pi05" and not pipeline.style.pad_state_to
+    unknown = opened.origin == "lerobot" and traits(pipeline.style.kind).adarms and not pipeline.style.pad_state_to
     if unknown and not _records_relative(opened):
         lines.append(
             "look  prompt.pad_state_to: this checkpoint may be of LeRobot 0.4, which padded the state in the prompt to 32; "

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from pi0_ros.model.norm_methods import LEROBOT_METHODS
 from pi0_ros.policy.errors import PolicyError
-from pi0_ros.policy.normalize import LEROBOT_EPSILON, LEROBOT_METHODS, Normalizer, Statistics, read_norm_stats
+from pi0_ros.policy.normalize import LEROBOT_EPSILON, Normalizer, Statistics, read_norm_stats
 from pi0_ros.robot.files import read_json
 from pi0_ros.robot.quoting import escape, quote_value
 

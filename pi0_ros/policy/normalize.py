@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pi0_ros.model.norm_methods import METHODS
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.robot.files import read_json
 from pi0_ros.robot.quoting import MAX_QUOTED, escape
@@ -42,14 +43,6 @@ _NEEDS = {
     "lerobot_mean_std": ("mean", "std"),
     **_BOUNDS,
     "identity": (),
-}
-METHODS = tuple(_NEEDS)
-LEROBOT_METHODS = {
-    "MEAN_STD": "lerobot_mean_std",
-    "QUANTILES": "lerobot_quantiles",
-    "QUANTILE10": "lerobot_quantile10",
-    "MIN_MAX": "lerobot_min_max",
-    "IDENTITY": "identity",
 }
 
 

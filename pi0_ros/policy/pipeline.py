@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pi0_ros.model.kinds import traits
 from pi0_ros.policy import transforms
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.normalize import Normalizer
@@ -122,7 +123,7 @@ class Pipeline:
         if any(self.steps):
             offsets = transforms.step_delta(offsets, state, self.steps)
         normal = self.action_norm.forward(offsets)
-        return normal if self.style.kind == "pi0_fast" else transforms.pad(normal, self.action_width)
+        return normal if traits(self.style.kind).acts_in_tokens else transforms.pad(normal, self.action_width)
 
     def actions(self, normalised: ArrayLike, state: ArrayLike) -> Array:
         """The network's actions [..., H, D'] to absolute ones [..., H, D] in the model's units.
@@ -141,7 +142,7 @@ class Pipeline:
 
     def _restored(self, values: Array) -> Array:
         """Un-normalised. π0-FAST's chunks have the real size; wider statistics were cut to it in training too."""
-        if self.style.kind == "pi0_fast":
+        if traits(self.style.kind).acts_in_tokens:
             return self.action_norm.cut(values.shape[-1]).inverse(values)
         return self.action_norm.inverse(values)
 

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pi0_ros.model.kinds import KINDS, traits
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.tokenizer import Tokenizer
 
-KINDS = ("pi0", "pi05", "pi0_fast")
+LEROBOT_FAST_LENGTH = 200  # tokens
 DIALECTS = ("openpi", "lerobot")
 _EDGES = np.linspace(-1.0, 1.0, 257)[:-1]
 _log = logging.getLogger(__name__)
@@ -59,8 +60,10 @@ class Prompt:
 
 def default_style(kind: str, dialect: str = "openpi") -> PromptStyle:
     """The released prompt of a kind: lengths 48, 200 and 250 (lerobot π0-FAST 200)."""
-    length = {"pi0": 48, "pi05": 200, "pi0_fast": 250 if dialect == "openpi" else 200}.get(kind, 48)
-    return PromptStyle(kind, dialect, length, state=kind != "pi0")
+    style = PromptStyle(kind, dialect)
+    own = traits(kind)
+    length = LEROBOT_FAST_LENGTH if own.acts_in_tokens and dialect == "lerobot" else own.prompt_length
+    return replace(style, length=length, state=not own.state_token)
 
 
 def clean(text: str) -> str:
@@ -100,13 +103,13 @@ def prompt_text(style: PromptStyle, task: str, state: ArrayLike | None = None) -
         raise PolicyError("the prompt is empty: publish a task or subtask that says what to do")
     if _is_plain(style):
         return _plain_text(style, task)
-    cleaned = clean_fast(task) if style.kind == "pi0_fast" and style.dialect == "openpi" else clean(task)
+    cleaned = clean_fast(task) if traits(style.kind).acts_in_tokens and style.dialect == "openpi" else clean(task)
     head = f"Task: {cleaned}{_control_mode(style)}"
     if style.state:
         if state is None:
             raise PolicyError(f"a {style.kind} prompt needs the robot's state, and none was given")
         head += f", State: {state_text(state, style.pad_state_to)}"
-    return head + (";\n" if style.kind == "pi0_fast" else ";\nAction: ")
+    return head + (";\n" if traits(style.kind).acts_in_tokens else ";\nAction: ")
 
 
 def _plain_text(style: PromptStyle, task: str) -> str:
@@ -147,7 +150,9 @@ def encode_prompt(tokenizer: Tokenizer, style: PromptStyle, task: str, state: Ar
 
 def _is_plain(style: PromptStyle) -> bool:
     """π0's bare task; openpi's π0.5 without discrete state uses it too (pi05_libero)."""
-    return style.kind == "pi0" or (style.kind == "pi05" and not style.state and style.dialect == "openpi")
+    return traits(style.kind).state_token or (
+        traits(style.kind).adarms and not style.state and style.dialect == "openpi"
+    )
 
 
 def _plain_ids(tokenizer: Tokenizer, style: PromptStyle, text: str) -> list[int]:
@@ -171,7 +176,7 @@ def truncated(text: str, ids: Sequence[int], length: int) -> Prompt:
 
 def answer_start(tokenizer: Tokenizer, style: PromptStyle) -> tuple[int, ...]:
     """Ids that follow the (padded) prompt before generation starts: lerobot's π0-FAST has a BOS there, others none."""
-    return (tokenizer.bos,) if style.kind == "pi0_fast" and style.dialect == "lerobot" else ()
+    return (tokenizer.bos,) if traits(style.kind).acts_in_tokens and style.dialect == "lerobot" else ()
 
 
 def padded(ids: Sequence[int], length: int, pad: int = 0) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pi0_ros.model import FAST, PROMPT, TEXT, Inputs
+from pi0_ros.model.kinds import traits
 from pi0_ros.policy import transforms
 from pi0_ros.policy.fast import ActionTokenizer, answer_ids
 from pi0_ros.policy.pipeline import Pipeline
@@ -111,7 +112,7 @@ class ExampleMaker:
     @property
     def says_actions_only(self) -> bool:
         """Whether the network has no action expert: its actions are text."""
-        return self.pipeline.style.kind == "pi0_fast"
+        return traits(self.pipeline.style.kind).acts_in_tokens
 
     def actions(self, index: Index, rng: np.random.Generator | None = None) -> Examples:
         """Action examples of these frames; with a generator changed by the augmentations, and disturbed."""

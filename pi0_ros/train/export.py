@@ -13,6 +13,7 @@ import torch
 from pi0_ros.model import Pi0, save
 from pi0_ros.model.checkpoints import Conventions
 from pi0_ros.model.checkpoints.save import put_in_place, write_json
+from pi0_ros.model.kinds import traits
 from pi0_ros.policy import tiny_tokenizer
 from pi0_ros.policy.adapter import Adapter, adapter_to_dict
 from pi0_ros.policy.normalize import Statistics, write_norm_stats
@@ -54,7 +55,7 @@ def export(
         (folder / tokenizer_file.name).write_bytes(tokenizer_file.read_bytes())
     write_norm_stats(folder, statistics)
     count = sum(p.numel() for p in model.parameters()) / 1e6
-    kind = {"pi0": "π0", "pi05": "π0.5", "pi0_fast": "π0-FAST"}[model.config.kind]
+    kind = traits(model.config.kind).label
     text = _README.format(name=target.name, parameters=count, note=note, origin=origin, kind=kind)
     (folder / "README.md").write_text(text, encoding="utf-8")
     if fast_folder is not None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pi0_ros.model import ModelConfig, preset
 from pi0_ros.model.checkpoints import Conventions, open_checkpoint, start_config
+from pi0_ros.model.kinds import traits
 from pi0_ros.policy import tiny_tokenizer
 from pi0_ros.policy.adapter import Adapter
 from pi0_ros.policy.tokenizer import find_tokenizer, load_tokenizer
@@ -56,7 +57,7 @@ def grown_network(
         more.setdefault("horizon", adapter.rows(wanted) or opened.config.horizon)
     if grown:
         more["cameras"] = all_slots(adapter, others)
-    if wanted == "pi0_fast":  # its chunks have the robot's size, and no weight depends on it
+    if traits(wanted).acts_in_tokens:  # its chunks have the robot's size, and no weight depends on it
         more["action_dim"] = widest(adapter, others)
     config = start_config(opened, kind, more)
     foreign = opened.origin not in ("pi0_ros", "paligemma") or opened.conventions.dialect != "openpi"
@@ -84,7 +85,7 @@ def fresh_network(
     rows = adapter.rows(plain.kind)
     if rows:
         more["horizon"] = rows
-    if plain.kind == "pi0_fast":
+    if traits(plain.kind).acts_in_tokens:
         more["action_dim"] = widest(adapter, others)
     return Network(replace(plain, **{**more, **changes}), tokenizer)
 

@@ -10,17 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pi0_ros.model.kinds import traits
+from pi0_ros.model.norm_methods import LEROBOT_METHODS, METHODS
 from pi0_ros.robot.quoting import quote_value
 
-LEROBOT_METHODS = {
-    "MEAN_STD": "lerobot_mean_std",
-    "QUANTILES": "lerobot_quantiles",
-    "QUANTILE10": "lerobot_quantile10",
-    "MIN_MAX": "lerobot_min_max",
-    "IDENTITY": "identity",
-}
-
-METHODS = ("openpi_zscore", "openpi_quantile", *LEROBOT_METHODS.values())
 WORDS: Mapping[str, tuple[str, ...]] = {
     "resampler": ("pil", "torch"),
     "dialect": ("openpi", "lerobot"),
@@ -75,11 +68,11 @@ def conventions_for(
 ) -> Conventions:
     """The habits of `origin`, with the choices that LeRobot's config.json records."""
     if origin != "lerobot":
-        norm = "openpi_zscore" if kind == "pi0" else "openpi_quantile"
+        norm = "openpi_quantile" if traits(kind).quantiles else "openpi_zscore"
         return Conventions("pil", "openpi", norm, norm)
     mapping = config.get("normalization_mapping")
     mapping = mapping if isinstance(mapping, Mapping) else {}
-    default = "QUANTILES" if kind == "pi05" else "MEAN_STD"
+    default = "QUANTILES" if traits(kind).adarms else "MEAN_STD"
     state, action = (LEROBOT_METHODS.get(str(mapping.get(key, default)), "") for key in ("STATE", "ACTION"))
     exclude = config.get("relative_exclude_joints")
     return Conventions(
@@ -87,7 +80,7 @@ def conventions_for(
         dialect="lerobot",
         state_norm=state or LEROBOT_METHODS[default],
         action_norm=action or LEROBOT_METHODS[default],
-        pad_state_to=config.get("max_state_dim", 32) if kind == "pi05" and pads_state(lerobot_version) else 0,
+        pad_state_to=config.get("max_state_dim", 32) if traits(kind).adarms and pads_state(lerobot_version) else 0,
         relative_actions=bool(config.get("use_relative_actions", False)),
         absolute_joints=tuple(str(name) for name in exclude) if isinstance(exclude, list) else ("gripper",),
     )

@@ -11,13 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pi0_ros.model.checkpoints.conventions import LEROBOT_METHODS, Conventions
+from pi0_ros.model.checkpoints.conventions import Conventions
 from pi0_ros.model.checkpoints.errors import CheckpointError
 from pi0_ros.model.checkpoints.names import EMBEDDING, LM_HEAD, from_network
 from pi0_ros.model.checkpoints.save import cast, sizes_json, write_json, write_weights
 from pi0_ros.model.checkpoints.tensorfile import write
 from pi0_ros.model.config import ModelConfig
+from pi0_ros.model.kinds import traits
 from pi0_ros.model.network import Pi0
+from pi0_ros.model.norm_methods import LEROBOT_METHODS
 
 Statistics = Mapping[str, Mapping[str, np.ndarray]]
 STATE, ACTION = "observation.state", "action"
@@ -143,7 +145,7 @@ def lerobot_config(
 ) -> dict[str, Any]:
     """config.json. Fields left out have LeRobot's defaults."""
     inputs, outputs = _features(config, vectors)
-    fast = config.kind == "pi0_fast"
+    fast = traits(config.kind).acts_in_tokens
     values: dict[str, Any] = {
         "type": config.kind,
         "n_obs_steps": 1,
@@ -220,11 +222,11 @@ def preprocessor_steps(
     start = [("rename_observations_processor", {"rename_map": {}}), ("to_batch_processor", {})]
     vectors_steps = [("relative_actions_processor", offsets), ("normalizer_processor", norm)]
     device = [("device_processor", {"device": "cpu", "float_dtype": None})]
-    if config.kind == "pi0":
+    if traits(config.kind).state_token:
         order = [*start, ("pi0_new_line_processor", {}), ("tokenizer_processor", tokenizer), *device, *vectors_steps]
     else:
         prompt = [(f"{config.kind}_prepare_state_tokenizer_processor_step", {}), ("tokenizer_processor", tokenizer)]
-        order = [*start, *vectors_steps, *prompt, *(FAST_STEPS if config.kind == "pi0_fast" else ()), *device]
+        order = [*start, *vectors_steps, *prompt, *(FAST_STEPS if traits(config.kind).acts_in_tokens else ()), *device]
     return [{"registry_name": name, "config": values} for name, values in order]
 
 

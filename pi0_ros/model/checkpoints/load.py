@@ -21,6 +21,7 @@ from pi0_ros.model.checkpoints.shards import open_weights, read_json
 from pi0_ros.model.checkpoints.sizes import infer, records_horizon
 from pi0_ros.model.checkpoints.sources import OwnSource, ShardSource, Source, TrunkSource
 from pi0_ros.model.config import ConfigError, ModelConfig, Numerics, numerics_for
+from pi0_ros.model.kinds import traits
 from pi0_ros.model.network import Pi0
 
 Origin = Literal["openpi", "openpi_jax", "lerobot", "pi0_ros", "paligemma"]
@@ -246,13 +247,17 @@ def _numerics(origin: Origin, kind: str, settings: Mapping[str, Any]) -> Numeric
 def _notes(source: Source, origin: Origin, lerobot_version: str | None) -> tuple[str, ...]:
     notes = []
     if isinstance(source, ShardSource) and source.untied:
-        used = "each is used, as LeRobot does" if source.kind == "pi0_fast" else "embed_tokens is used, as LeRobot does"
+        used = (
+            "each is used, as LeRobot does"
+            if traits(source.kind).acts_in_tokens
+            else "embed_tokens is used, as LeRobot does"
+        )
         notes.append(f"embed_tokens and lm_head are both in the file; {used}")
     if isinstance(source, PeftSource):
         notes.append(f"LoRA pairs merged into {len(source.pairs)} weights of {source.base_path}")
     if isinstance(source, OrbaxSource) and source.lora:
         notes.append(f"LoRA pairs merged into {source.lora} weights (scale 1, as in openpi's presets)")
-    if origin == "lerobot" and source.kind == "pi05" and lerobot_version is None:
+    if origin == "lerobot" and traits(source.kind).adarms and lerobot_version is None:
         notes.append(
             "a model trained with LeRobot 0.4.x also needs lerobot_version='0.4' (state padding in its prompt)"
         )

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pi0_ros.model.checkpoints.errors import CheckpointError
+from pi0_ros.model.kinds import traits
 
 EMBEDDING = "paligemma.model.language_model.embed_tokens.weight"
 LM_HEAD = "paligemma.lm_head.weight"
@@ -101,11 +102,11 @@ def detect_kind(keys: Iterable[str]) -> str:
 
 def _for_kind(key: str, kind: str) -> str | None:
     """LeRobot swaps time_mlp_* and action_time_mlp_* by policy type, and files of π0.5 may still carry a state_proj."""
-    if kind == "pi05":
+    if traits(kind).adarms:
         if key.startswith("state_proj."):
             return None
         return re.sub(r"^action_time_mlp_(in|out)\.", r"time_mlp_\1.", key)
-    if kind == "pi0":
+    if traits(kind).state_token:
         return re.sub(r"^time_mlp_(in|out)\.", r"action_time_mlp_\1.", key)
     return key
 
@@ -133,7 +134,7 @@ def canonical(keys: Iterable[str]) -> tuple[str, Names]:
         else:
             sources[final] = key
     wrapped = bool(keys) and all(key.startswith("model.") for key in keys)
-    bare = kind == "pi0_fast" and not any("paligemma." in key for key in keys)
+    bare = traits(kind).acts_in_tokens and not any("paligemma." in key for key in keys)
     return kind, Names(sources, tuple(sorted(skipped)), wrapped, modern != stripped, bare)
 
 

@@ -15,13 +15,12 @@ from typing import Any
 from pi0_ros.model.checkpoints.errors import CheckpointError
 from pi0_ros.model.checkpoints.names import EMBEDDING, EXPERT, LANGUAGE, LM_HEAD, VISION
 from pi0_ros.model.config import CAMERAS, ConfigError, GemmaConfig, ModelConfig, Numerics, VisionConfig
+from pi0_ros.model.kinds import traits
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 VISION_HEADS = {1152: 16, 1024: 16, 768: 12, 384: 6}  # SigLIP So400m, L, B, S
-PROMPT_LENGTH = {"pi0": 48, "pi05": 200, "pi0_fast": 250}
 HORIZON_KEYS = ("action_horizon", "chunk_size")  # openpi's and LeRobot's config.json
-HORIZON = {"pi0": 50, "pi05": 50, "pi0_fast": 32}
 
 
 def _shape(shapes: Shapes, name: str, rank: int) -> tuple[int, ...]:
@@ -121,13 +120,13 @@ def infer(
     config.json. Raises CheckpointError where they contradict the shapes.
     """
     language = gemma_sizes(shapes, LANGUAGE, _table(sizes, "gemma"))
-    fast = kind == "pi0_fast"
+    fast = traits(kind).acts_in_tokens
     shared = {key: getattr(language, key) for key in ("heads", "kv_heads", "head_dim")}
     expert = None if fast else gemma_sizes(shapes, EXPERT, {**shared, **_table(sizes, "expert")})
     action_dim = _whole(config, "action_dim", "config.json") or _whole(config, "max_action_dim", "config.json") or 32
     if not fast:
         action_dim = _shape(shapes, "action_in_proj.weight", 2)[1]
-    horizon = _whole(sizes, "horizon", "sizes") or _first(config, *HORIZON_KEYS) or HORIZON[kind]
+    horizon = _whole(sizes, "horizon", "sizes") or _first(config, *HORIZON_KEYS) or traits(kind).horizon
     length = _whole(sizes, "prompt_length", "sizes") or _first(config, "tokenizer_max_length", "max_token_len")
     try:
         return ModelConfig(
@@ -138,7 +137,7 @@ def infer(
             vocab=_shape(shapes, EMBEDDING, 2)[0],
             action_dim=action_dim,
             horizon=horizon,
-            prompt_length=length or PROMPT_LENGTH[kind],
+            prompt_length=length or traits(kind).prompt_length,
             cameras=cameras_of(sizes, config),
             state_dim=shapes["state_proj.weight"][1] if "state_proj.weight" in shapes else 0,
             untied=EMBEDDING in shapes and LM_HEAD in shapes,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pi0_ros.model.checkpoints.names import EMBEDDING, LM_HEAD, Names, canonical
 from pi0_ros.model.checkpoints.shards import Shards
+from pi0_ros.model.kinds import traits
 
 
 class Source(Protocol):
@@ -39,7 +40,7 @@ class ShardSource:
         self.kind, self.names = canonical(shards.infos)
         self._keys = dict(self.names.sources)
         self.untied = EMBEDDING in self._keys and LM_HEAD in self._keys
-        if self.untied and self.kind == "pi0_fast":
+        if self.untied and traits(self.kind).acts_in_tokens:
             return
         head = self._keys.pop(LM_HEAD, None)
         if head is not None:

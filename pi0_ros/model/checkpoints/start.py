@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,17 +17,16 @@ from torch import nn
 from pi0_ros.model.checkpoints.errors import CheckpointError
 from pi0_ros.model.checkpoints.load import Opened, Origin, Progress, empty, fill, naming, open_checkpoint
 from pi0_ros.model.checkpoints.names import to_network
-from pi0_ros.model.checkpoints.sizes import PROMPT_LENGTH
 from pi0_ros.model.config import (
     GEMMA_2B,
     GEMMA_300M,
     ConfigError,
     GemmaConfig,
-    Kind,
     ModelConfig,
     VisionConfig,
     numerics_for,
 )
+from pi0_ros.model.kinds import KINDS, traits
 from pi0_ros.model.network import Pi0, initialise
 
 TRUNK = ("siglip", "projector", "gemma", "lm_head")
@@ -53,11 +52,11 @@ def start_config(opened: Opened, kind: str = "", changes: Mapping[str, Any] | No
     """
     own, changes = opened.config, dict(changes or {})
     wanted = kind or own.kind
-    if wanted not in get_args(Kind):
-        raise CheckpointError(f"model {wanted!r} is not known; choose one of {', '.join(get_args(Kind))}")
+    if wanted not in KINDS:
+        raise CheckpointError(f"model {wanted!r} is not known; choose one of {', '.join(KINDS)}")
     grown = opened.origin == "paligemma" or wanted != own.kind
     free = {"prompt_length", "horizon"} | ({"cameras", "action_dim"} if grown else set())
-    free |= {"action_dim"} if wanted == "pi0_fast" else set()
+    free |= {"action_dim"} if traits(wanted).acts_in_tokens else set()
     fixed = sorted(set(changes) - free)
     if fixed:
         raise CheckpointError(f"{fixed[0].replace('_', ' ')} is the checkpoint's own ({getattr(own, fixed[0])})")
@@ -65,10 +64,10 @@ def start_config(opened: Opened, kind: str = "", changes: Mapping[str, Any] | No
         origin = "pi0_ros" if opened.origin == "paligemma" else opened.origin
         changes = {
             "kind": wanted,
-            "expert": None if wanted == "pi0_fast" else own.expert or expert_for(own.language),
+            "expert": None if traits(wanted).acts_in_tokens else own.expert or expert_for(own.language),
             "numerics": numerics_for(origin, wanted),
-            "prompt_length": PROMPT_LENGTH[wanted],
-            "untied": own.untied and wanted == "pi0_fast",
+            "prompt_length": traits(wanted).prompt_length,
+            "untied": own.untied and traits(wanted).acts_in_tokens,
             **changes,
         }
     try:

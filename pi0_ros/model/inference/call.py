@@ -31,6 +31,10 @@ class Given(NamedTuple):
     present: Tensor
     state: Tensor
 
+    def on(self, device: torch.device) -> Given:
+        """The same on a device."""
+        return Given(*(tensor.to(device) for tensor in self))
+
 
 class Guidance(NamedTuple):
     """Real-time chunking: the previous chunk [B, H, D], its weights [H, 1], given rows [H, 1], and strength [steps]."""
@@ -116,21 +120,23 @@ def first_action(config: ModelConfig, plan: Plan) -> int:
     return plan.prefix + (0 if config.adarms else 1)
 
 
-def standing(config: ModelConfig, dtype: torch.dtype, plan: Plan, length: Tensor, present: Tensor) -> Standing:
-    """Where everything stands, with `length` [1] text tokens that count and `present` [cameras] (both empty: all).
+def standing(config: ModelConfig, dtype: torch.dtype, plan: Plan, own: Given) -> Standing:
+    """Where everything stands in a call; `dtype` of the bias.
 
     Tokens that count stand side by side, as if the others were not there. Waits for nothing.
     """
-    own = first_action(config, plan)
-    end = own + config.horizon
+    first, length = first_action(config, plan), own.length
+    end = first + config.horizon
     if not length.numel():
-        return Standing(plan.rope[: plan.prefix], plan.rope[plan.prefix : own], plan.rope[own:end], None)
+        return Standing(plan.rope[: plan.prefix], plan.rope[plan.prefix : first], plan.rope[first:end], None)
     text = torch.arange(plan.layout.text, device=length.device) < length
-    pictures = present[:, None].expand(-1, config.vision.tokens).reshape(-1)
+    pictures = own.present[:, None].expand(-1, config.vision.tokens).reshape(-1)
     counts = torch.cat([pictures, text])
     position = counts.cumsum(0)
     order = torch.arange(end, device=length.device)
     bias = torch.zeros(end, dtype=dtype, device=length.device)
     bias[: plan.prefix].masked_fill_(~counts, torch.finfo(dtype).min)
     rows = plan.rope[counts.sum() + order[: end - plan.prefix]]
-    return Standing(plan.rope[(position - 1).clamp(min=0)], rows[: own - plan.prefix], rows[own - plan.prefix :], bias)
+    return Standing(
+        plan.rope[(position - 1).clamp(min=0)], rows[: first - plan.prefix], rows[first - plan.prefix :], bias
+    )

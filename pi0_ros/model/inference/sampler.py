@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pi0_ros.model.inference.call import Given, Guidance, Plan, Standing, given, guidance, new_plan, standing
+from pi0_ros.model.inference.call import Given, Guidance, Plan, given, guidance, new_plan, standing
 from pi0_ros.model.inference.decoding import Decoding, decode_text, sample_by_gradients
 from pi0_ros.model.inference.graph import Captured
 from pi0_ros.model.inference.layouts import Layout, Recent, Rooms, group_rows
@@ -142,10 +142,10 @@ class FastSampler:
         ((_, layout),) = group_rows(inputs)
         room = self.rooms.of(layout)
         plan = self._plan(room, self.config.horizon + 1, steps)
-        own = self._on_device(self._given(inputs, layout, room))
+        own = self._given(inputs, layout, room).on(self.to.device)
         start = noise.float().to(self.to.device)
         guide = Guidance(*(tensor.to(self.to.device) for tensor in guidance(None, noise, plan.grid)))
-        place, path = self._standing(plan, own), self.path
+        place, path = standing(self.config, self.to.dtype, plan, own), self.path
         path.fill(plan, own, place)
         return {
             "vision": torch.no_grad()(lambda: path.look(own.pictures)),
@@ -194,7 +194,14 @@ class FastSampler:
         from pi0_ros.model.fused.narrow import measure
 
         path = self._fused()
-        return measure(self.network.trunk.layers[:-1], lambda: [self._fill_once(path, each) for each in examples])
+
+        def fill(inputs: Inputs) -> None:
+            for rows, layout in group_rows(inputs):
+                plan = self._plan(layout, self.config.horizon + 1)
+                own = self._given(inputs.rows(rows), layout, layout).on(self.to.device)
+                path.fill_prefix(plan, own, standing(self.config, self.to.dtype, plan, own))
+
+        return measure(self.network.trunk.layers[:-1], lambda: [fill(each) for each in examples])
 
     def narrow(self, scales: Scales) -> None:
         """Take the trunk's MLPs in 8 bits from here on, by scales of `measure` (mode kernels). Before `prepare`."""
@@ -207,12 +214,6 @@ class FastSampler:
         if isinstance(self.path, TorchPath):
             raise InputError("8-bit MLPs are part of the fused kernels; use mode kernels")
         return self.path
-
-    def _fill_once(self, path: FusedPath, inputs: Inputs) -> None:
-        for rows, layout in group_rows(inputs):
-            plan = self._plan(layout, self.config.horizon + 1)
-            own = self._on_device(self._given(inputs.rows(rows), layout, layout))
-            path.fill_prefix(plan, own, self._standing(plan, own))
 
     # One layout.
 
@@ -236,21 +237,21 @@ class FastSampler:
 
     def _run(self, plan: Plan, method: str | None, own: Given, noise: Tensor, guide: Guidance) -> Tensor:
         """A whole call on the device: prefix, state, and all steps. Waits for nothing."""
-        place = self._standing(plan, own)
+        place = standing(self.config, self.to.dtype, plan, own)
         self.path.fill(plan, own, place)
         return self.path.integrate(plan, place, method, noise, guide)
 
     def _sample_vjp(self, inputs: Inputs, layout: Layout, noise: Tensor, steps: int, rtc: Rtc) -> Tensor:
         """The rarer method, for the exact layout: the cached prefix goes to the plain network, which has gradients."""
         plan = self.plans.get((layout, steps, True), lambda: self._plan(layout, self.config.horizon + 1, steps))
-        own = self._on_device(self._given(inputs, layout, layout))
+        own = self._given(inputs, layout, layout).on(self.to.device)
         own = own._replace(length=own.length[:0])
-        self._torch_path.fill(plan, own, self._standing(plan, own))
+        self._torch_path.fill(plan, own, standing(self.config, self.to.dtype, plan, own))
         return sample_by_gradients(self.model, plan, own, noise.float().to(self.to.device), rtc)
 
     def _text(self, inputs: Inputs, layout: Layout, how: Decoding) -> tuple[list[list[int]], list[float]]:
         plan = self.plans.get((layout, "text", how.max_tokens), lambda: self._plan(layout, how.max_tokens))
-        own = self._on_device(self._given(inputs, layout, layout))
+        own = self._given(inputs, layout, layout).on(self.to.device)
         return decode_text(self.network, self._torch_path, plan, own, how)
 
     # What a call needs.
@@ -259,13 +260,7 @@ class FastSampler:
         hides = self.path.hides or (self.rooms.bucket > 1 and room.text > 0)
         return given(self.config, inputs, layout, room, hides)
 
-    def _on_device(self, tensors: Given) -> Given:
-        return Given(*(tensor.to(self.to.device) for tensor in tensors))
-
     def _plan(self, layout: Layout, behind: int, steps: int = 0) -> Plan:
         grid = time_grid(steps, self.config.numerics.time_grid) if steps else []
         rows = self._tables.get(steps, lambda: self.path.rows(grid)) if steps else []
         return new_plan(self.config, self.to, layout, behind, grid, rows)
-
-    def _standing(self, plan: Plan, own: Given) -> Standing:
-        return standing(self.config, self.to.dtype, plan, own.length, own.present)

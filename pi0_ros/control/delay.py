@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
+from pi0_ros.robot.quantile import quantiles
+
 CURRENT = 20.0  # [s] an older delay says nothing about the next one
 
 
@@ -32,7 +34,7 @@ class DelayEstimator:
         while steady - self._delays[0][0] > CURRENT:
             self._delays.popleft()
         ordered = sorted(each for _, each in self._delays)
-        self._p95 = ordered[int(0.95 * (len(ordered) - 1))]
+        self._p95 = quantiles(ordered[:-1] or ordered, 0.95)[0]
 
     @property
     def p95(self) -> float:

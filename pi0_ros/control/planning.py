@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pi0_ros.control.chunk import Chunk
+from pi0_ros.robot.quantile import quantiles
 
 LATENCIES_KEPT = 50
 FINISHING = 5.0
@@ -48,9 +49,8 @@ class Latency:
         self._kept.append(value)
 
     def quantile(self, share: float) -> float:
-        """The value that this share of recent latencies does not exceed; 0 where there is none."""
-        ordered = sorted(self._kept)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+        """Of the recent latencies; 0 where there is none."""
+        return quantiles(self._kept, share)[0]
 
 
 def due(

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pi0_ros.msg import ExecutorState
+from pi0_ros.robot.quantile import quantiles
 from pi0_ros.robot.spec import Robot
-from pi0_ros.ros.witness import Witness, summary
+from pi0_ros.ros.witness import Witness
 from pi0_ros.sim.tasks import DONE
 
 
@@ -107,8 +108,8 @@ class PlanTimes:
     def report(self) -> dict[str, object]:
         """The `policy` part of the report."""
         parts = {"inference_ms": self._inference, "observation_to_command_ms": self._delays}
-        quantiles = {name: summary(values, 0.5, 0.99) for name, values in parts.items()}
-        rounded = {name: {"p50": round(p50, 2), "p99": round(p99, 2)} for name, (p50, p99) in quantiles.items()}
+        spread = {name: quantiles(values, 0.5, 0.99) for name, values in parts.items()}
+        rounded = {name: {"p50": round(p50, 2), "p99": round(p99, 2)} for name, (p50, p99) in spread.items()}
         return {"chunks": self.chunks, **rounded}
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pi0_ros.robot.quantile import quantiles
 from pi0_ros.ros.guarded_thread import GuardedThread
 
 WINDOW = 60.0  # [s] that `Timing` is about
@@ -61,17 +62,14 @@ class Ring:
 
     def summary(self) -> tuple[float, float, float]:
         """Median, 99th percentile and maximum, zeros where nothing was added."""
-        kept = self._values[: min(self._count, len(self._values))]
-        if not len(kept):
-            return 0.0, 0.0, 0.0
-        # Partitioned, not sorted: sorting a minute of 200 Hz holds the interpreter for milliseconds.
-        middle, high = len(kept) // 2, min(len(kept) - 1, int(0.99 * len(kept)))
-        ordered = np.partition(kept, sorted({middle, high, len(kept) - 1}))
-        return float(ordered[middle]), float(ordered[high]), float(ordered[-1])
+        p50, p99, most = quantiles(self._values[: min(self._count, len(self._values))], 0.5, 0.99, 1.0)
+        return p50, p99, most
 
 
 class Tally:
-    """How often durations of which length were seen, however many there were: counts in steps of `STEP` seconds."""
+    """How often durations of which length were seen, however many there were: counts in steps of `STEP` seconds.
+
+    Its quantiles are of counts, and so steps and not values; those of values are in `robot/quantile.py`."""
 
     STEP, LONGEST = 1e-5, 0.02
 

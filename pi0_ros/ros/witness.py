@@ -7,12 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from pi0_ros.control.audit import GroupAudit
+from pi0_ros.robot.quantile import quantiles
 from pi0_ros.robot.spec import Group, Robot
-
-
-def summary(values: Sequence[float], *shares: float) -> list[float]:
-    """Quantiles of values, zeros where there are none."""
-    return [float(q) for q in np.quantile(values, shares)] if len(values) else [0.0] * len(shares)
 
 
 class GroupWitness:
@@ -60,7 +56,7 @@ class Witness:
         error = np.abs(np.concatenate(gaps) - self.period) * 1e3 if gaps else np.zeros(0)
         slowest = min(self.groups.values(), key=lambda g: len(g.times))
         span = slowest.times[-1] - slowest.times[0] if len(slowest.times) > 1 else 0.0
-        p50, p99, most = summary(error, 0.5, 0.99, 1.0)
+        p50, p99, most = quantiles(error, 0.5, 0.99, 1.0)
         return {
             "rate_hz": round((len(slowest.times) - 1) / span, 3) if span else 0.0,
             "period_error_ms": {"p50": round(p50, 3), "p99": round(p99, 3), "max": round(most, 3)},

@@ -38,7 +38,7 @@ class FrameSelection:
 
     def __init__(self, mode: RecordMode) -> None:
         self._mode = mode
-        self.restart()
+        self._policy_drove = self._correcting = self._open = False
 
     def restart(self) -> None:
         """Recording begins anew: nobody has driven yet."""

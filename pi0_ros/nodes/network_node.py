@@ -8,7 +8,7 @@ from typing import Generic, Protocol, TypeVar
 
 from pi0_ros.nodes.weights import Weights
 from pi0_ros.policy import PolicyError
-from pi0_ros.robot import RobotError
+from pi0_ros.robot import Robot, RobotError
 from pi0_ros.ros.activation import Activation
 from pi0_ros.ros.guarded_thread import GuardedThread
 from pi0_ros.ros.lifecycle import HALT, ManagedNode
@@ -39,7 +39,7 @@ class NetworkNode(ManagedNode, Generic[Loop]):
         super().__init__(name, **kwargs)
         self.weights = weights or Weights()
         self.senses: Senses | None = None
-        """The node's own; `setup` makes them, cleaning up closes them."""
+        """The node's own; cleaning up closes them."""
         self.thread: GuardedThread | None = None
         self._activation = Activation()
         self._loop: Loop | None = None
@@ -57,6 +57,11 @@ class NetworkNode(ManagedNode, Generic[Loop]):
     def setup(self) -> None:
         """Load and subscribe; raise to refuse."""
         self._loop = self.make_loop()
+
+    def open_senses(self, robot: Robot) -> Senses:
+        """Subscribe to the robot's cameras and state; from now on they are the node's own."""
+        self.senses = Senses(self, robot, self.clocks, self.values.picture_frozen)
+        return self.senses
 
     def start(self) -> None:
         """Start the thread."""

@@ -28,7 +28,7 @@ from pi0_ros.ros.policy_lanes import PolicyLanes
 from pi0_ros.ros.prompt_inputs import PromptInputs
 from pi0_ros.ros.qos import RELIABLE
 from pi0_ros.ros.run import run
-from pi0_ros.ros.senses import PICTURE_FROZEN, Senses
+from pi0_ros.ros.senses import PICTURE_FROZEN
 from pi0_ros.ros.texts import StateText
 from pi0_ros.ros.withheld import PromptRules
 
@@ -89,13 +89,13 @@ class PolicyNode(NetworkNode[PlanLoop]):
         policy = self.weights.get(self.values, robot, self.get_logger().warning)
         self._rehearse(policy, robot)
         contract = policy.contract
-        self.senses = Senses(self, robot, self.clocks, self.values.picture_frozen)
+        senses = self.open_senses(robot)
         publisher = self.own(self.create_publisher(ActionChunk, "action_chunk", RELIABLE))
         state = StateText(self, "policy_state")
         self.own(state.publisher)
         status = PlanningStatus(state, self.get_logger())
         status.rest()
-        senses, logger = self.senses, self.get_logger()
+        logger = self.get_logger()
         texts = PromptInputs(self, PromptRules(self.values.prompt, self.values.prompt_max_age), senses.wake)
         inputs = PlanInputs(senses, texts, self.clocks, self._settings, contract.needed_state(robot), logger)
         lanes = PolicyLanes(policy, self.values.requests_at_once, self.weights.run, senses.wake)

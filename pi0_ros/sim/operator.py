@@ -69,6 +69,7 @@ class Operator:
         self._linear, self._angular = np.zeros((3, sim.model.nv)), np.zeros((3, sim.model.nv))
         self._base = sim.model.body("base_link").id
         self._home_tip = self._tips_at_home()
+        self.command, self._velocity = np.zeros(len(limits)), np.zeros(len(limits))
         self.sync()
 
     def sync(self) -> None:

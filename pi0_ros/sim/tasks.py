@@ -43,6 +43,10 @@ class Reach:
     name = "reach"
     time_limit = 10.0
 
+    def __init__(self) -> None:
+        self.colour, self.side = COLOURS[0], SIDES[0]
+        self.instruction = subtask_text(self.colour, self.side)
+
     def reset(self, sim: SimRobot, seed: int) -> str:
         """A random scene, target and arm; other lamps may be lit already, the target's never."""
         rng = np.random.default_rng(seed)

@@ -59,7 +59,7 @@ class HighLevelNode(NetworkNode[SubtaskLoop]):
         publisher, state = self.create_publisher(String, "subtask", LATCHED), StateText(self, "high_level_state")
         self.own(publisher)
         self.own(state.publisher)
-        outputs = SubtaskOutputs(lambda text: publisher.publish(String(data=text)), state.publish, self.get_logger())
+        outputs = SubtaskOutputs(lambda text: publisher.publish(String(data=text)), state.update, self.get_logger())
         settings = SubtaskSettings(self._period, self.values.max_tokens, self.values.agree)
         loop = SubtaskLoop(policy, self.weights.run, self._eyes, self.clocks, settings, outputs)
         heard = {"task": loop.hear_task, OVERRIDE: loop.hear_override}

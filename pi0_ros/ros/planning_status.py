@@ -32,21 +32,21 @@ class PlanningStatus:
             self.times_withheld += 1
             self._logger.warning(f"not planning: {reason.sentence}", throttle_duration_sec=1.0)
         self.withheld = reason
-        self._state.publish(reason.sentence)
+        self._state.update(reason.sentence)
 
     def planned(self) -> None:
         """A plan was made."""
         self.withheld = self.failure = None
-        self._state.publish("")
+        self._state.update("")
 
     def failed(self, error: BaseException) -> InferenceFailure:
         """An inference raised; what that means."""
         self.failures += 1
         self.failure = failure_of(error)
         log_failure(self._logger, self.failure)
-        self._state.publish(self.failure.sentence)
+        self._state.update(self.failure.sentence)
         return self.failure
 
     def rest(self) -> None:
         """The node is not active."""
-        self._state.publish("not active")
+        self._state.update("not active")

@@ -45,7 +45,7 @@ class StateText:
         self.publisher = node.create_publisher(String, topic, LATCHED)
         self._text = ""
 
-    def publish(self, text: str) -> None:
+    def update(self, text: str) -> None:
         """Publish `text` if it is another one."""
         if text != self._text:
             self._text = text

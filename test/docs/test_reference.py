@@ -92,7 +92,7 @@ def test_yaml_sections_are_read_with_declared_keys_alone():
 
 def test_every_topic_that_a_node_opens_is_declared():
     declared, opened = {t.name for t in interface.TOPICS}, set()
-    functions = ("create_publisher", "create_subscription", "subscribe_to_any", "listen", "publish")
+    functions = ("create_publisher", "create_subscription", "subscribe_to_any", "listen", "publish", "StateText")
     for file, tree in trees("nodes", "ros"):
         for call in calls(tree, *functions):
             for text in texts(call)[:1]:
@@ -130,6 +130,8 @@ def value_keys(file):
             "_health",
             "values",
             "executor_values",
+            "policy_values",
+            "subtask_values",
         ):
             for node in ast.walk(function):
                 keys = node.keys if isinstance(node, ast.Dict) else [node.key] if isinstance(node, ast.DictComp) else []

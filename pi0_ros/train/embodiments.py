@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pi0_ros.model import ModelConfig
+from pi0_ros.model.kinds import traits
 from pi0_ros.policy.adapter import Adapter, load_adapter
 from pi0_ros.policy.normalize import Statistics, read_norm_stats
 from pi0_ros.train.errors import TrainError
@@ -107,7 +108,7 @@ def check_fits(adapter: Adapter, model: ModelConfig) -> None:
             f"{adapter.file}: {width} action dimensions, and the network has {model.action_dim}; leave some of them to "
             "`hold`, or start from a wider one"
         )
-    if model.kind == "pi0" and len(adapter.state_channels) > model.state_dim:
+    if traits(model.kind).state_token and len(adapter.state_channels) > model.state_dim:
         raise TrainError(
             f"{adapter.file}: {len(adapter.state_channels)} state dimensions, and the network has {model.state_dim}"
         )

@@ -9,7 +9,8 @@ import torch
 from pi0_ros.cli import main
 from pi0_ros.data.dataset import Dataset
 from pi0_ros.data.writer import DatasetWriter
-from pi0_ros.model import FastSampler, GemmaConfig, Pi0, VisionConfig, fast, initialise, load, preset, save
+from pi0_ros.model import FastSampler, GemmaConfig, Pi0, VisionConfig, initialise, load, preset, save
+from pi0_ros.model.inference import sampler
 from pi0_ros.policy import Observation, PolicyError, load_adapter, load_policy, tiny_tokenizer
 from pi0_ros.policy.adapter import adapter_to_dict
 from pi0_ros.policy.backends import torch_backend
@@ -165,7 +166,7 @@ def test_a_policy_takes_the_scales_where_it_can_and_leaves_them_where_told(check
     assert plan(load_policy(checkpoint, robot), robot).shape and not taken  # a CPU has no use for them
     monkeypatch.setattr(torch_backend, "narrows", lambda config, dtype, mode, device: mode == "kernels")
     monkeypatch.setattr(torch_backend, "check_mode", lambda mode, device: None)
-    monkeypatch.setattr(fast, "records", lambda mode, device: False)
+    monkeypatch.setattr(sampler, "records", lambda mode, device: False)
     wide = plan(load_policy(checkpoint, robot, mode="kernels", fp8=False), robot)
     assert not taken
     narrow = plan(load_policy(checkpoint, robot, mode="kernels"), robot)

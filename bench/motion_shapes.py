@@ -20,11 +20,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "test" / "control")
 from story import Story  # type: ignore[import-not-found]
 from test_motion import JOINT, LIFT, Policy, ready  # type: ignore[import-not-found]
 
+from pi0_ros.closed_loop.harness import Harness, Trial
 from pi0_ros.commands.evaluate import FIRST_UNSEEN_SEED
 from pi0_ros.control import ExecutorSettings
 from pi0_ros.robot import load_robot
-from pi0_ros.sim.harness import Harness, Trial
 from pi0_ros.sim.planners import OperatorPlanner
+from pi0_ros.sim.robot import SimRobot
 from pi0_ros.sim.tasks import make_task
 
 SECONDS, SETTLED, PERIOD = 12.0, 3.0, 0.02
@@ -52,7 +53,7 @@ def recorded():  # type: ignore[no-untyped-def]
     """A reach of the scripted operator in the simulator, and the same way back, over and over: time [s] and the measured
     position [rad] of its busiest arm joint from where it began."""
     robot = load_robot("mobile_bimanual")
-    harness = Harness(robot, OperatorPlanner, Trial())
+    harness = Harness(SimRobot(robot), OperatorPlanner, Trial())
     episode = harness.run(make_task("reach"), FIRST_UNSEEN_SEED)
     harness.close()
     arms = [i for i, name in enumerate(robot.channel_names) if "joint" in name]

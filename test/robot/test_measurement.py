@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pi0_ros.robot import StateSource, load_robot
 from pi0_ros.robot.measurement import (
+    Reading,
     SourceMap,
     axis_of,
     base_velocity,
@@ -202,3 +203,8 @@ def test_a_guess_of_the_unit_needs_the_value_inside_both_limits_and_ticks_below_
     assert unit_guess(-350.0, 0.0, 0.4, "m") == "" and unit_guess(500.0, 0.0, 0.4, "m") == ""
     assert unit_guess(4095.0, -1.0, 1.0, "rad").startswith("ticks") and unit_guess(4096.0, -1.0, 1.0, "rad") == ""
     assert unit_guess(0.0, 1.0, 2.0, "rad").startswith("ticks") and unit_guess(-60.0, 1.0, 2.0, "rad") == ""
+
+
+def test_a_reading_of_which_nothing_more_is_said_is_the_joints_own_value():
+    assert Reading("elbow", "elbow_joint").value(0.3) == 0.3
+    assert Reading("hand", "finger", offset=0.5, scale=-2.0).value(0.3) == pytest.approx(-0.1)

@@ -24,3 +24,8 @@ def test_a_harmless_text_stays_as_it_is():
 def test_of_many_names_a_few_are_shown_and_the_others_counted():
     assert quote_names(["a", "b"]) == "'a', 'b'"
     assert quote_names(f"j{k}" for k in range(2000)).endswith("'j7' and 1992 more")
+
+
+def test_a_sentence_of_just_the_length_that_is_allowed_is_whole_and_a_longer_one_ends_in_dots():
+    assert escape("x" * 12, 12) == "x" * 12 and escape("x" * 13, 12) == "x" * 11 + "…"
+    assert escape("\n" * 6, 12) == "\\n" * 6 and escape("\n" * 7, 12) == "\\n" * 5 + "\\…"

@@ -3,6 +3,7 @@
 import pytest
 
 from pi0_ros.robot import Kind, load_robot
+from pi0_ros.robot.joint_names import near_first
 
 
 def test_aloha_has_fourteen_channels_from_two_joint_state_topics():
@@ -33,3 +34,10 @@ def test_a_robot_can_be_a_key_though_its_xacro_arguments_are_a_mapping():
 
 def test_a_robot_can_be_a_key_and_the_same_one_is_the_same_key():
     assert {load_robot("mobile_bimanual"): 1, load_robot("aloha"): 2}[load_robot("mobile_bimanual")] == 1
+
+
+def test_of_many_names_those_like_the_wanted_one_come_first():
+    names = [*(f"joint_{k}" for k in range(30)), "wrist_roll", "wrist_pitch"]
+    text = near_first("wrist_rol", names)
+    assert text.startswith("wrist_roll, wrist_pitch, joint_0, joint_1, joint_10") and text.endswith(" more")
+    assert near_first("", ["b", "a"]) == "a, b" and near_first("x", []) == ""

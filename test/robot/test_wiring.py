@@ -186,3 +186,15 @@ def test_a_grippers_ends_may_be_beyond_its_joints_by_a_fiftieth_of_its_range(sma
         return
     with pytest.raises(RobotError, match=f"{key}: .* is beyond the URDF's 0 .. 0.04 of joint finger"):
         small_robot(text)
+
+
+def test_a_group_is_led_by_messages_of_its_own_kind(small_robot):
+    led = "  teleop: {topic: leader, type: twist, max_age: 0.2}\n"
+    with pytest.raises(RobotError, match="twist carries velocities; the group's kind is position"):
+        small_robot(ARM + led)
+    assert small_robot(BASE + led).groups[0].teleop.type == "twist"
+
+
+def test_a_gripper_goes_from_closed_at_nought_to_open_at_one(small_robot):
+    (channel,) = small_robot(HAND).channels
+    assert (channel.limits.lower, channel.limits.upper) == (0.0, 1.0)

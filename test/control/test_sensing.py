@@ -87,6 +87,15 @@ def test_a_contradiction_is_over_two_seconds_after_the_second_publisher_fell_sil
     assert "j1" in measured.unsettled(last + 0.99) and measured.unsettled(last + 1.01) == ""
 
 
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), None])
+def test_a_value_that_is_none_changes_nothing_and_makes_nothing_fresh(small_robot, wrong):
+    measured = Measured(small_robot(ARM), ExecutorSettings())
+    assert measured.hear_joints(1.0, T0 + 1.0, T0 + 1.0, {"j1": 0.3, "j2": 0.2}, topic="joint_states") == ""
+    said = measured.hear_joints(1.2, T0 + 1.2, T0 + 1.2, {"j1": wrong, "j2": 0.4}, topic="joint_states")
+    assert said == f"j1 is {wrong}" and list(measured.values) == [0.3, 0.4]
+    assert "j1" in measured.stale(1.25) and "j2" not in measured.stale(1.25)
+
+
 def test_messages_that_arrive_in_one_burst_moved_as_fast_as_their_stamps_say(small_robot):
     measured = Measured(small_robot(ARM), ExecutorSettings())
     for k in range(10):  # 2 rad/s, slower than the joint can move

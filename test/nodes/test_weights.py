@@ -17,7 +17,7 @@ GIVEN = {
     "checkpoint": "/weights", "adapter": "aloha", "device": "cuda:1", "threads": 3, "backend": "onnx", "mode": "graph",
     "steps": 7, "tokenizer": "/words", "fast_tokenizer": "/tokens", "statistics": "/stats", "asset": "trossen",
     "pad_state_to": 32, "api_key": "secret", "ca_file": "/ca", "proxy": "http://p", "answer_timeout": 0.25,
-    "first_answer_timeout": 33.0, "server_wait": 44.0,
+    "first_answer_timeout": 33.0, "server_wait": 44.0, "fp8": False,
 }  # fmt: skip
 
 
@@ -45,7 +45,7 @@ def test_every_parameter_reaches_the_policy(loads):
     assert arguments == ("/weights", ROBOT) and thread.startswith("network")
     assert keywords == {
         "device": "cuda:1", "threads": 3, "adapter": "aloha", "tokenizer": "/words", "fast": "/tokens",
-        "overrides": Overrides("/stats", "trossen", 32), "steps": 7, "backend": "onnx", "mode": "graph",
+        "overrides": Overrides("/stats", "trossen", 32), "steps": 7, "backend": "onnx", "mode": "graph", "fp8": False,
         "server": {"key": "secret", "ca_file": "/ca", "proxy": "http://p", "answer": 0.25, "first_answer": 33.0, "wait": 44.0},
         "warn": print,
     }  # fmt: skip

@@ -134,6 +134,12 @@ def reach(around: Surroundings, state: str) -> None:
     raise BenchError(f"no {request}: {around.mode}, {around.reason}")
 
 
+def take_terminal() -> None:
+    """Make stdin the terminal of this process, which SIGHUP ends as in a shell, also where the bench was begun with nohup."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class Started:
     """An executor in a terminal of its own."""
 
@@ -145,7 +151,7 @@ class Started:
             stdout=inside,
             stderr=inside,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - one call of the kernel
+            preexec_fn=take_terminal,  # noqa: PLW1509 - two calls of the kernel
         )
         os.close(inside)
 

@@ -95,14 +95,14 @@ class PlanLoop:
             self.inputs.senses.wait(LOOK)
             self._take_answers()
             lane = self.lanes.free()
-            if not activation.over and lane is not None and self._is_due():
+            if not activation.over and lane is not None and self._is_due(activation):
                 self._look(lane, activation)
 
-    def _is_due(self) -> bool:
+    def _is_due(self, activation: Activation) -> bool:
         steady = self.inputs.clocks.steady()
         withheld = self.inputs.texts.withheld(self.session.situation, steady)
         if withheld is not None:
-            self.status.withhold(withheld)
+            self._withhold(withheld, activation)
             return False
         return self.session.due(self.inputs.settings().timetable, self.inputs.texts.words.text, steady)
 
@@ -114,18 +114,25 @@ class PlanLoop:
             return
         view = inputs.senses.view(tuple(self.lanes.contract.cameras), inputs.state)
         if view.missing:
-            self.status.withhold(Withheld(Wait.OBSERVATION, "; ".join(view.missing), view.about))
+            self._withhold(Withheld(Wait.OBSERVATION, "; ".join(view.missing), view.about), activation)
             return
         self._attempt(partial(self._ask, view, lane, activation), activation)
         self._take_answers()
+
+    def _withhold(self, why: Withheld, activation: Activation) -> None:
+        """Say why no plan is made, unless the activation has ended: the next one says how it is then."""
+        with activation.publishing() as allowed:
+            if allowed:
+                self.status.withhold(why)
 
     def _attempt(self, work: Callable[[], None], activation: Activation) -> None:
         try:
             work()
         except BaseException as error:  # noqa: BLE001 - one failed inference must not end the thread, nor a panic of Rust
-            if activation.over:
-                return
-            failure = self.status.failed(error)
+            with activation.publishing() as allowed:
+                if not allowed:
+                    return
+                failure = self.status.failed(error)
             replan = self.inputs.settings().timetable.replan
             self.session.postpone(self.inputs.clocks.steady() + failure.retry - replan)
 
@@ -149,7 +156,10 @@ class PlanLoop:
         """Publish the plan of an answer; its error is raised."""
         request, plan = answered.request, answered.answer.result()
         refuse_not_finite(plan)
-        self.status.planned()
+        with request.activation.publishing() as allowed:
+            if not allowed:
+                return
+            self.status.planned()
         if request.withdrawn != self.inputs.texts.words.withdrawn:
             return  # the words that it was made for are not to be followed any more
         chunk = self.session.chunk(request.task, request.stamp, plan.period, plan.names, plan.values, plan.frozen_rows)

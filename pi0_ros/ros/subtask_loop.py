@@ -107,7 +107,9 @@ class SubtaskLoop:
             if new:
                 self.decision.restart()
             unsure = self._turn(task, activation)
-            self._outputs.state(self.status.failure or self.status.reason or self.status.unfit)
+            with activation.publishing() as allowed:
+                if allowed:
+                    self._outputs.state(self.status.failure or self.status.reason or self.status.unfit)
 
     def _turn(self, task: str, activation: Activation) -> bool:
         """One decision; True where the answer should be confirmed soon."""

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 from stand_in import Driver, Person, Speaker
 from std_msgs.msg import String
@@ -411,6 +412,49 @@ def test_a_high_level_goes_quiet_while_its_network_is_still_at_work_and_that_tex
     network.let_go.set()
     old.stop(ENOUGH)
     assert not old.alive and node.loop.status.answers == 0 and not person.subtasks
+
+
+class Listener(Node):
+    """Hears what is latched on a topic."""
+
+    def __init__(self, graph, topic):
+        super().__init__("listener")
+        self.heard = []
+        self.create_subscription(String, topic, lambda m: (self.heard.append(m.data), graph.notify()), LATCHED)
+
+
+def test_what_becomes_of_a_plan_after_the_policy_was_deactivated_is_not_told(stage, graph):
+    _, person, play = stage
+    policy = play()
+    policy.loop.lanes.policy = network = Thinking(policy.loop.lanes.policy)
+    person.say("go")
+    assert network.asked.wait(ENOUGH)
+    old = policy.thread
+    policy.trigger_deactivate()
+    network.let_go.set()
+    old.stop(ENOUGH)
+    late = graph.node(Listener, "policy_state")
+    graph.wait(lambda: late.heard, "the newest state", ENOUGH)
+    assert late.heard == ["not active"]
+
+
+def test_a_high_level_that_is_cleaned_up_while_its_network_is_at_work_ends_without_a_failure(
+    stage, graph, mobile, mobile_checkpoint, weights
+):
+    _, person, play = stage
+    policy = play(prompt="subtask")
+    given = _given(robot=mobile[1], checkpoint=mobile_checkpoint, period=0.2)
+    node = HighLevelNode(weights=weights, partner=lambda: policy.senses, parameter_overrides=given)
+    graph.run(node)
+    node.loop.policy = network = Thinking(node.loop.policy)
+    person.say("touch every block")
+    assert network.asked.wait(ENOUGH)
+    old = node.thread
+    node.trigger_deactivate()
+    node.trigger_cleanup()
+    network.let_go.set()
+    old.stop(ENOUGH)
+    assert not old.alive and old.failures == 0
 
 
 def test_a_subtask_that_is_not_said_again_is_followed_up_to_its_age_and_then_nothing_is_planned(stage, graph):

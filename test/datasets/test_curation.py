@@ -15,7 +15,7 @@ pytest.importorskip("av")
 from pi0_ros.cli import main
 from pi0_ros.data.curation.checks import check
 from pi0_ros.data.curation.exact import exact_statistics
-from pi0_ros.data.curation.pieces import selected
+from pi0_ros.data.curation.pieces import Piece, selected, write_pieces
 from pi0_ros.data.dataset import Dataset, DatasetWriter
 from pi0_ros.data.dataset_files import DatasetFiles
 from pi0_ros.data.episode_log import EpisodeLog
@@ -337,3 +337,23 @@ def test_numbers_in_other_units_than_the_checkpoints_are_named_by_their_channel(
 
     assert told(tmp_path / "sound", 1.0) == set()
     assert told(tmp_path / "odd", factors) == {"left_joint2", "right_gripper"}
+
+
+def test_a_copy_that_is_interrupted_or_fails_leaves_nothing_that_loads(sound, tmp_path):
+    def stop(said):
+        if "episode 1" in said:
+            raise KeyboardInterrupt
+
+    out, pieces = tmp_path / "kept", [Piece(0), Piece(1), Piece(2)]
+    with Dataset(sound) as dataset:
+        with pytest.raises(KeyboardInterrupt):
+            write_pieces([(dataset, pieces)], out, stop)
+        assert list(tmp_path.iterdir()) == []
+        with pytest.raises(DataError, match="has frames 0 to 29"):
+            write_pieces([(dataset, [Piece(1), Piece(0, 30)])], out)
+        assert list(tmp_path.iterdir()) == []
+        (tmp_path / "kept.partial").mkdir()  # of a process that was killed
+        (tmp_path / "kept.partial" / "half").write_text("")
+        assert write_pieces([(dataset, pieces)], out) == 3
+    assert [f.name for f in tmp_path.iterdir()] == ["kept"] and not (out / "half").exists()
+    assert [e.length for e in Dataset(out).episodes] == list(LENGTHS)

@@ -17,6 +17,7 @@ from pi0_ros.cli import main
 from pi0_ros.data.dataset import Dataset
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.imports.aloha import NAMES, aloha_episodes
+from pi0_ros.data.imports.episodes import ImportedEpisode, write_episodes
 from pi0_ros.data.imports.rlds import Keys, rlds_episodes
 from pi0_ros.data.imports.tfrecord import parse_example, read_records
 
@@ -251,3 +252,18 @@ def test_a_bag_becomes_episodes_at_the_times_of_its_stamps(small_robot, tmp_path
                     0.101 if held else 0.5 / 15 + 1e-3
                 )
         assert episodes[1][0]["stamp"][0] - episodes[0][-1]["stamp"][0] > 0.7
+
+
+# --- what all of them share ---
+
+
+def test_an_import_that_is_interrupted_leaves_nothing_that_loads(tmp_path):
+    def episodes():
+        yield ImportedEpisode(
+            [{"observation.state": np.array([1.0, 2.0]), "action": np.array([3.0, 4.0]), "task": "a"}] * 3
+        )
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_episodes(episodes(), tmp_path / "imported", 10, "arm")
+    assert list(tmp_path.iterdir()) == []

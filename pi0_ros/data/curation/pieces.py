@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pi0_ros.data.beside import written_beside
 from pi0_ros.data.dataset import Dataset
 from pi0_ros.data.dataset_files import DatasetFiles, EpisodeContent, FileLimits
 from pi0_ros.data.episode_log import EpisodeLog
@@ -64,18 +65,22 @@ def write_pieces(
 ) -> int:
     """Write the pieces of all sources behind one another into the new folder `out`; how many episodes that are.
 
-    Raises DataError where `out` is not empty, or datasets differ in features or rate.
+    Raises DataError where `out` is not empty, or datasets differ in features or rate. Interrupted, it leaves nothing.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(f"{out}: is there already; give a new folder, nothing is changed in place")
+    with written_beside(out) as beside:
+        first = sources[0][0]
+        for dataset, _ in sources[1:]:
+            differs = difference(dataset.features, first.features)
+            if differs or dataset.fps != first.fps:
+                what = differs or f"fps is {dataset.fps}, and {first.fps} in {first.folder}"
+                raise DataError(f"{dataset.folder} and {first.folder} cannot be put together: {what}")
+        if not any(pieces for _, pieces in sources):
+            raise DataError(f"{first.folder}: no episode is left")
+        return _write(sources, beside, say)
+
+
+def _write(sources: Sequence[tuple[Dataset, Sequence[Piece]]], out: Path, say: Callable[[str], None]) -> int:
     first = sources[0][0]
-    for dataset, _ in sources[1:]:
-        differs = difference(dataset.features, first.features)
-        if differs or dataset.fps != first.fps:
-            what = differs or f"fps is {dataset.fps}, and {first.fps} in {first.folder}"
-            raise DataError(f"{dataset.folder} and {first.folder} cannot be put together: {what}")
-    if not any(pieces for _, pieces in sources):
-        raise DataError(f"{first.folder}: no episode is left")
     features = {key: dict(f) for key, f in first.features.items() if key not in STANDARD}
     files = DatasetFiles(
         out, first.fps, features | {k: dict(f) for k, f in STANDARD.items()}, first.layout.robot_type, LIMITS

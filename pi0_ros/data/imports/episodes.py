@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pi0_ros.data.beside import written_beside
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.writer import DatasetWriter
 
@@ -28,7 +29,18 @@ class ImportedEpisode:
 def write_episodes(
     episodes: Iterable[ImportedEpisode], out: Path, fps: int, robot: str, say: Callable[[str], None] = lambda _: None
 ) -> int:
-    """Write them into the new folder `out`; how many they are. Raises DataError where none has a frame."""
+    """Write them into the new folder `out`; how many they are. Raises DataError where none has a frame.
+
+    Interrupted, it leaves nothing.
+    """
+    with written_beside(out) as beside:
+        count = _write(episodes, beside, fps, robot, say)
+        if not count:
+            raise DataError(f"{out}: nothing was imported, no recording has a frame")
+        return count
+
+
+def _write(episodes: Iterable[ImportedEpisode], out: Path, fps: int, robot: str, say: Callable[[str], None]) -> int:
     writer: DatasetWriter | None = None
     count = 0
     for episode in episodes:
@@ -45,8 +57,6 @@ def write_episodes(
         count += 1
     if writer is not None:
         writer.close()
-    if not count:
-        raise DataError(f"{out}: nothing was imported, no recording has a frame")
     return count
 
 

@@ -7,6 +7,7 @@ they are too large for one file.
 from __future__ import annotations
 
 import logging
+import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -88,7 +89,7 @@ class Word(nn.Module):
 
 
 def export(model: Pi0, folder: str | Path) -> Path:
-    """Write the `GRAPHS` of a network into `folder`, in float32.
+    """Write the `GRAPHS` of a network into `folder`, in float32. Interrupted, it leaves what was there, or too few graphs to load.
 
     Raises: PolicyError where the packages onnx and onnxscript are missing.
     """
@@ -99,10 +100,18 @@ def export(model: Pi0, folder: str | Path) -> Path:
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
     model = model.float().eval()
-    for name in GRAPHS[model.config.kind]:
-        module, inputs, outputs = _MODULES[name]
-        example, shapes = _EXAMPLES[name](model.config)
-        _write(module(model), example, shapes, place / f"{name}.onnx", inputs[: len(example)], outputs)
+    with tempfile.TemporaryDirectory(dir=place, prefix="partial-") as folder_beside:
+        beside = Path(folder_beside)
+        for name in GRAPHS[model.config.kind]:
+            module, inputs, outputs = _MODULES[name]
+            example, shapes = _EXAMPLES[name](model.config)
+            _write(module(model), example, shapes, beside / f"{name}.onnx", inputs[: len(example)], outputs)
+        # Old graphs beside new ones would load, and be two networks: all of them go first.
+        for name in _MODULES:
+            for old in place.glob(f"{name}.onnx*"):
+                old.unlink()
+        for file in sorted(beside.iterdir(), reverse=True):
+            file.rename(place / file.name)
     return place
 
 

@@ -4,6 +4,7 @@ import torch
 
 from pi0_ros.model import GemmaConfig, Inputs, generate_text, load
 from pi0_ros.policy import Observation, PlanPrefix, PolicyError, load_policy
+from pi0_ros.policy.backends import onnx_export
 from pi0_ros.policy.backends.onnx_backend import OnnxBackend
 from pi0_ros.policy.backends.onnx_export import Step, Trunk, Vision, Word, export
 from pi0_ros.policy.backends.torch_backend import TorchBackend
@@ -56,6 +57,32 @@ def exported(request, tmp_path_factory, maker):
     folder = maker(tmp_path_factory.mktemp(request.param), kind=request.param, language=TOWER, expert=TOWER)
     export(load(folder).model, folder / "onnx")
     return folder
+
+
+def test_graphs_of_two_networks_never_lie_in_one_folder_whenever_an_export_ends(tmp_path, maker, monkeypatch):
+    pytest.importorskip("onnxscript", reason="exporting needs the packages onnx and onnxscript")
+    model = load(maker(tmp_path / "network", kind="pi05", language=TOWER, expert=TOWER)).model
+    place, graphs = tmp_path / "onnx", [f"{name}.onnx" for name in ("prefix", "step", "vision", "word")]
+
+    def export_of(network, ends_after=9):
+        written = []
+
+        def write(module, example, shapes, file, inputs, outputs):
+            if len(written) == ends_after:
+                raise KeyboardInterrupt
+            written.append(file.name)
+            file.write_text(network)
+
+        monkeypatch.setattr(onnx_export, "_write", write)
+        export(model, place)
+
+    export_of("old")
+    (place / "word.onnx.data").write_text("old")  # the new network is small enough for one file
+    with pytest.raises(KeyboardInterrupt):
+        export_of("new", ends_after=2)
+    assert {f.name: f.read_text() for f in place.iterdir()} == dict.fromkeys([*graphs, "word.onnx.data"], "old")
+    export_of("new")
+    assert {f.name: f.read_text() for f in place.iterdir()} == dict.fromkeys(graphs, "new")
 
 
 def test_graphs_give_the_networks_own_plans_with_any_cameras_and_words(exported):

@@ -69,8 +69,9 @@ def _find(name: str) -> Path:
 
 def _urdf(root: Section, arguments: Mapping[str, str]) -> Urdf:
     at = root.need("urdf")
+    text = at.text()
     try:
-        file = resolve(at.text(), root.at.file.parent)
+        file = resolve(text, root.at.file.parent)
     except (OSError, ValueError) as problem:  # a name that no file can have
         raise at.error(f"is no file name: {problem}") from problem
     if not is_file(file):

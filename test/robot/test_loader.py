@@ -162,7 +162,7 @@ def test_what_bring_up_would_refuse_is_refused_when_it_is_read(folder, old, new,
         load(folder, text.replace(old, new, 1))
     message = str(problem.value)
     assert message.startswith(f"{folder / 'small.yaml'}:{line}: ")
-    assert words in message
+    assert words in message and message.count("small.yaml") == 1
 
 
 def test_a_xacro_that_only_defines_macros_is_told(folder):

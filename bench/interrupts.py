@@ -170,10 +170,9 @@ def state_of(path: Path, reads: Reads, reference: dict[str, str] | None) -> str:
     return "WRONG: half, and loads" if reference is not None else "loads"
 
 
-def verdict(command: Command, code: int, said: str, states: dict[str, str]) -> list[str]:
+def verdict(code: int, said: str, states: dict[str, str]) -> list[str]:
     """What is wrong with an ending."""
-    allowed = (OK,) if command.endless else (OK, INTERRUPTED)
-    wrong = [] if code in (*allowed, BEFORE_OURS) else [f"exit code {code}"]
+    wrong = [] if code in (OK, INTERRUPTED, BEFORE_OURS) else [f"exit code {code}"]
     if "Traceback" in said or "KeyboardInterrupt" in said or "Exception ignored" in said:
         wrong.append("traceback")
     if "processes of it were left" in said:
@@ -232,7 +231,7 @@ class Bench:
                 os.killpg(process.pid, signal.SIGINT)
             code, said = wait(process, place)
             states = {path: state_of(place / path, reads, reference[path]) for path, reads in command.writes}
-            wrong = verdict(command, code, said, states)
+            wrong = verdict(code, said, states)
             self._report(f"{name}_interrupted", at, "s", wrong, said, code=code, left=states)
             shutil.rmtree(place, ignore_errors=True)
 

@@ -69,10 +69,15 @@ class Attacker(Node):
 
     def renewed(self) -> ActionChunk:
         """An honest plan of now, as a process of another name would send it."""
-        copy = deepcopy(self.honest)
+        copy = deepcopy(self.honest) if self.honest is not None else self._standstill()
         copy.header.stamp = self.get_clock().now().to_msg()
         copy.sequence += 1
         return copy
+
+    def _standstill(self) -> ActionChunk:
+        """A plan of zeros, where no policy plans."""
+        names = list(self.robot.channel_names)
+        return ActionChunk(source="nobody", period=0.1, channels=names, values=array("f", [0.0]) * (16 * len(names)))
 
     def chunks(self, change: Callable[[ActionChunk], None], depth: int = 10) -> Act:
         """Sends an honest chunk, changed."""
@@ -278,25 +283,25 @@ def best_effort_estop(node: Attacker) -> Act:
 
 
 def start(kind: str, robot_file: str, patience: float = 60.0) -> subprocess.Popen:
-    """An attacker that knows the honest plan and begins with the next line that it gets; another line ends it."""
+    """An attacker that has heard a command and begins with the next line that it gets; another line ends it."""
     command = [sys.executable, "-m", "bench._attacks", kind, robot_file, str(patience)]
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True)
     if process.stdout.readline() != "ready\n":  # type: ignore[union-attr]
         process.kill()
-        raise RuntimeError(f"the attacker {kind} heard of no plan and no command")
+        raise RuntimeError(f"the attacker {kind} heard of no command")
     return process
 
 
 def main(kind: str, robot_file: str, patience: str) -> int:
-    """Attack until a line comes in, having said "ready" once the honest chunk is known."""
+    """Attack until a line comes in, having said "ready" once the robot is commanded."""
     rate, make = ATTACKS[kind]
     rclpy.init()
     node, spinner = Attacker(robot_file), Spinner()
     spinner.add(node)
     spinner.start()
     until = time.monotonic() + float(patience)
-    while node.honest is None or not node.command:
+    while not node.command:
         time.sleep(0.02)
         if time.monotonic() > until:
             os._exit(1)

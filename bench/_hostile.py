@@ -85,6 +85,8 @@ def run(name: str) -> Outcome:
             wire = Wire(graph.add(Node("wire")), robot)
             attacker = start(name, file)
             graph.wait(lambda: wire.commands, "commands")
+            chunks = person.state.chunks_accepted  # the attacker has the next ones too
+            graph.wait(lambda: person.state.chunks_accepted > chunks + 1, "honest plans")
             before, memory = _overruns(graph, person), _memory(process.pid)
             sent, held, begun = len(wire.commands), -1.0, time.monotonic()
             attacker.stdin.write("now\n")

@@ -245,6 +245,8 @@ def main(argv: Sequence[str]) -> int:
             if neighbours is not None:
                 neighbours.stop()
                 counts |= {f"attack {kind}": count for kind, count in neighbours.made.items()}
+                if not neighbours.made:
+                    error += " no attack was made"
             stack.stop()
             operator.close()
     if args.samples:

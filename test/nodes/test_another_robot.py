@@ -71,7 +71,7 @@ def test_a_policy_plans_for_it_and_the_executor_publishes_trajectories(stage, gr
     assert len(chunk.channels) == 14 and set(chunk.channels) == set(driver.robot.channel_names)
     assert np.all(np.isfinite(chunk.values)) and len(chunk.values) == 16 * 14 and chunk.subtask == TASK
     assert seconds(chunk.header.stamp) <= driver.seen["cam_high"]
-    assert set(policy.contract.cameras) == {"cam_high", "cam_left_wrist", "cam_right_wrist"}
+    assert set(policy.loop.lanes.contract.cameras) == {"cam_high", "cam_left_wrist", "cam_right_wrist"}
 
     person.insist("autonomy", lambda: moved(driver, "left_arm", 0.005) and moved(driver, "right_arm", 0.005), "motion")
     assert person.state.plan_sequence > 0 or person.state.chunks_accepted > 0

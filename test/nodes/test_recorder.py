@@ -188,7 +188,7 @@ def test_what_is_recorded_is_the_command_and_nothing_once_the_executor_is_silent
     driver.silent.add("motion")  # it stays where it is, whatever it is told
     graph.node(Planner, robot, lambda t: {"left_joint1": min(0.1 * t, 0.3)})
     executor = graph.managed(ExecutorNode, robot=file, realtime_priority=0, black_box="", tracking_error=6.0)
-    recorder = graph.managed(RecorderNode, robot=file, folder=str(tmp_path / "set"), fps=10)
+    recorder = graph.managed(RecorderNode, robot=file, folder=str(tmp_path / "set"), fps=10, min_episode=0.0)
     graph.wait(lambda: driver.commands["lift"] and person.state is not None, "commands")
     person.say("touch the red block")
     column = robot.index["left_joint1"]

@@ -318,7 +318,7 @@ def _ros(folder: Path) -> Parse:
     from pi0_ros.robot import load_robot
     from pi0_ros.ros import bounded, conversions
     from pi0_ros.ros.images import decode_picture
-    from pi0_ros.ros.inlets import frame_and_names
+    from pi0_ros.ros.polled_subscriptions import frame_and_names
 
     robot = load_robot("mobile_bimanual")
     arm, base = robot.group("left_arm"), robot.group("base")

@@ -287,7 +287,9 @@ def main(argv: Sequence[str]) -> int:
     if args.quick:
         args.only, args.moments = ["check", "convert"], 1
     chance = random.Random(args.seed)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so would its children
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell's background job ignores it, and so would its children
     with tempfile.TemporaryDirectory(prefix="interrupts-", ignore_cleanup_errors=True) as folder:
         bench = Bench(Path(folder), args.keep)
         if any("{}/dataset" in COMMANDS[name].words for name in [*args.only, *args.beside] if name in COMMANDS):

@@ -31,8 +31,8 @@ from pi0_ros import bringup
 from pi0_ros.robot import Robot, load_robot
 from pi0_ros.robot.spec import Group, Kind
 from pi0_ros.ros.clock import seconds
+from pi0_ros.ros.command_monitor import GroupMonitor
 from pi0_ros.ros.qos import EVENTS
-from pi0_ros.ros.witness import GroupWitness
 
 VICTIMS = ("policy", "high_level", "sim_robot")
 EXPECTED = {
@@ -134,11 +134,11 @@ def moves_again(group: Group, seen: Sequence[tuple[float, tuple[float, ...]]], s
 
 def beyond_limits(group: Group, seen: Sequence[tuple[float, tuple[float, ...]]], period: float) -> str:
     """Whether a command is outside the limits or too far from the one before; "" where none is."""
-    witness, last = GroupWitness(group, period), -math.inf
+    monitor, last = GroupMonitor(group, period), -math.inf
     for at, values in seen:
-        witness = GroupWitness(group, period) if at - last > SILENCE * period else witness
+        monitor = GroupMonitor(group, period) if at - last > SILENCE * period else monitor
         last = at
-        if broken := witness.see(at, values):
+        if broken := monitor.see(at, values):
             return f"a command of {group.name} broke a limit: {broken}"
     return ""
 

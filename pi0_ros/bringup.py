@@ -105,7 +105,9 @@ def complete(given: Mapping[str, str]) -> dict[str, str]:
             raise BringupError(f"there is no argument {name}{_hint(name, known)}")
     values = {name: argument.check(given.get(name, argument.default)) for name, argument in known.items()}
     if values["mcap"] == "true" and not values["record"]:
-        raise BringupError("mcap:=true needs record:=FOLDER: it is written into FOLDER_mcap, while something is recorded")
+        raise BringupError(
+            "mcap:=true needs record:=FOLDER: it is written into FOLDER_mcap, while something is recorded"
+        )
     return values
 
 

@@ -20,7 +20,7 @@ LARGE = {
     "ros.lifecycle.ManagedNode": "rclpy calls methods of the node for every transition",
     "ros.loop.Loop": "counters that the timing report is made of",
     "ros.observation.Synchroniser": "not split yet: pictures, state and clocks",
-    "ros.senses.Senses": "a callback for each source of a robot",
+    "ros.observation_source.ObservationSource": "a callback for each source of a robot",
     "closed_loop.harness._Run": "the state of one episode",
     "sim.operator.Operator": "the state of a scripted person, tables of the robot's arms beside it",
     "sim.robot.SimRobot": "one method for each thing that a robot does or says",

@@ -20,7 +20,9 @@ def add_server_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("with a policy server (--checkpoint ws://host:8000)")
     group.add_argument("--ca-file", default="", help="certificate of the authority that signed a wss:// server's")
     group.add_argument("--proxy", default="none", help="none (default), auto (the environment's), or an address")
-    group.add_argument("--first-answer-timeout", type=number(0.1, 86400), default=300.0, help="seconds; a JAX server compiles")
+    group.add_argument(
+        "--first-answer-timeout", type=number(0.1, 86400), default=300.0, help="seconds; a JAX server compiles"
+    )
 
 
 def check_server(args: argparse.Namespace, robot: Robot, address: str) -> int:

@@ -34,7 +34,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--statistics", default="", help="a norm_stats.json to use instead of the checkpoint's")
     parser.add_argument("--fast", help="folder of the FAST tokenizer, where a π0-FAST checkpoint has none")
     parser.add_argument(
-        "--pad-state-to", type=whole(0, 4096), default=0, help="numbers of the state in the prompt (LeRobot 0.4 padded it to 32)"
+        "--pad-state-to",
+        type=whole(0, 4096),
+        default=0,
+        help="numbers of the state in the prompt (LeRobot 0.4 padded it to 32)",
     )
     parser.add_argument("--backend", choices=("torch", "onnx"), help="also: can the network run so on this computer?")
     parser.add_argument("--device", help="the device for --backend, such as cpu or cuda:0 (default: cpu)")

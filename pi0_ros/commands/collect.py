@@ -18,10 +18,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--out", type=Path, required=True, help="new folder for the dataset")
     parser.add_argument("--task", default="mixed", choices=("reach", "touch_all", "mixed"), help="default: mixed")
     parser.add_argument("--episodes", type=whole(1, 10**6), default=50, help="how many (default: 50)")
-    parser.add_argument("--seed", type=whole(0, SEEDS), default=0, help="of the first episode; the next ones count up (default: 0)")
+    parser.add_argument(
+        "--seed", type=whole(0, SEEDS), default=0, help="of the first episode; the next ones count up (default: 0)"
+    )
     parser.add_argument("--robot", default="mobile_bimanual", help="robot YAML or name")
     parser.add_argument("--cameras", default=CAMERAS, help=f"names, comma between (default: {CAMERAS})")
-    parser.add_argument("--size", type=whole(16, 4096), default=224, help="width and height of the pictures (default: 224)")
+    parser.add_argument(
+        "--size", type=whole(16, 4096), default=224, help="width and height of the pictures (default: 224)"
+    )
     parser.add_argument("--fps", type=int, default=10, choices=(5, 10, 25, 50), help="frames a second (default: 10)")
     parser.add_argument("--push-rate", type=number(0, 100), default=0.25, help="disturbances a second (default: 0.25)")
     parser.set_defaults(run=run)

@@ -1,6 +1,6 @@
 """The main job on the simulated robot: it sees, is told what to do, does it, and a person takes over once.
 
-Runs the nodes that `pi0 up sim:=true` runs, and a conductor that starts scenes, takes over and measures.
+Runs the nodes that `pi0 up sim:=true` runs, and a demo director that starts scenes, takes over and measures.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def programs(args: argparse.Namespace, report: Path) -> list[Program]:
-    """The simulated robot, the nodes, and the conductor, which everything waits for."""
+    """The simulated robot, the nodes, and the demo director, which everything waits for."""
     chosen = {"robot": args.robot, "checkpoint": args.checkpoint, "sim": "true", "seed": str(args.seed)}
     window = not args.headless and bool(os.environ.get("DISPLAY"))
     listed = []
@@ -56,14 +56,17 @@ def programs(args: argparse.Namespace, report: Path) -> list[Program]:
         extra = {"camera_rate": CAMERA_RATE, "viewer": window} if node.executable == "sim_robot" else {}
         made = bringup.Node(node.executable, {**node.parameters, **extra}, node.remappings, node.namespace)
         listed.append(Program(node.executable, bringup.command(made), required=True))
-    conductor = {
+    demo_director = {
         "robot": args.robot,
         "duration": args.duration,
         "report": str(report.resolve()),
         "video": str(args.video.resolve()) if args.video else "",
         "takeover": not args.no_takeover,
     }
-    return [*listed, Program("conductor", bringup.command(bringup.Node("conductor", conductor)), required=True)]
+    return [
+        *listed,
+        Program("demo_director", bringup.command(bringup.Node("demo_director", demo_director)), required=True),
+    ]
 
 
 def run(args: argparse.Namespace) -> int:
@@ -111,17 +114,17 @@ def _start_anew(option: str, file: Path) -> None:
 
 
 def _supervise(listed: list[Program], graph: Mapping[str, str]) -> bool:
-    """Run until the conductor has ended or somebody asks; returns whether a program failed."""
+    """Run until the demo director has ended or somebody asks; returns whether a program failed."""
     supervisor = Supervisor(listed, env=graph)
     with stop_signals(lambda _: supervisor.interrupt()):
         supervisor.start()
         ended = supervisor.next_event()
-        if ended is not None and ended.program.name != "conductor":
+        if ended is not None and ended.program.name != "demo_director":
             supervisor.say("demo", f"{ended}; stopping the others")
         killed = supervisor.stop()
     for program in killed:
         print(f"{program.name} did not stop by itself and was killed", file=sys.stderr)
-    return bool(killed) or (ended is not None and (ended.code != 0 or ended.program.name != "conductor"))
+    return bool(killed) or (ended is not None and (ended.code != 0 or ended.program.name != "demo_director"))
 
 
 def summary(report: dict) -> list[str]:

@@ -38,7 +38,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--rtc", default="identity", choices=("none", "identity", "vjp", "prefix"), help="real-time chunking"
     )
     parser.add_argument("--robot", default="mobile_bimanual", help="robot YAML or name")
-    parser.add_argument("--world", default="", help="YAML file or name under config/worlds: cameras moved, another light")
+    parser.add_argument(
+        "--world", default="", help="YAML file or name under config/worlds: cameras moved, another light"
+    )
     parser.add_argument(
         "--high-level", type=number(0.01, 3600), help="seconds between subtask questions (default: 1 for touch_all)"
     )

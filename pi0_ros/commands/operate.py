@@ -13,7 +13,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "operate", help=__doc__, description=f"{__doc__} Needs `pi0 up sim:=true` in another terminal."
     )
     parser.add_argument(
-        "--corrections", type=whole(1, 100_000), default=30, help="end after so many scenes in which it took over (default: 30)"
+        "--corrections",
+        type=whole(1, 100_000),
+        default=30,
+        help="end after so many scenes in which it took over (default: 30)",
     )
     parser.add_argument("--scenes", type=whole(1, 10**6), default=1000, help="end after so many scenes (default: 1000)")
     parser.add_argument("--robot", default="mobile_bimanual", help="robot YAML or name")

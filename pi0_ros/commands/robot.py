@@ -18,7 +18,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     measure.add_argument("--group", required=True, help="group of kind position with a teleop input")
     measure.add_argument("--joint", default="", help="channel that moves (default: the group's last)")
-    measure.add_argument("--amplitude", type=number(1e-4, 10), default=0.1, help="how far it moves, in rad or m (default 0.1)")
+    measure.add_argument(
+        "--amplitude", type=number(1e-4, 10), default=0.1, help="how far it moves, in rad or m (default 0.1)"
+    )
     measure.add_argument("--period", type=number(0.1, 600), default=2.0, help="seconds out and back (default 2)")
     measure.add_argument("--times", type=whole(1, 1000), default=3, help="how often (default 3)")
     measure.add_argument("--move", action="store_true", help="yes, the robot may move now")

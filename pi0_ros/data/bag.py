@@ -91,7 +91,9 @@ def _read_file(file: Path, plain: Path, types: tuple[str, ...], into: list[Heard
         except Exception as problem:  # noqa: BLE001 - decoders and decompressors each raise a family of their own
             wrong = str(problem) or type(problem).__name__
     if wrong and len(into) == before:
-        raise DataError(f"{file}: is damaged or no MCAP file ({escape(wrong, 120)}); `mcap recover` may save what is whole")
+        raise DataError(
+            f"{file}: is damaged or no MCAP file ({escape(wrong, 120)}); `mcap recover` may save what is whole"
+        )
     if wrong:
         return [
             f"{file}: cut off or damaged after {last:.1f} s ({escape(wrong, 80)}); what is whole was read, `mcap recover` saves it"

@@ -141,12 +141,17 @@ def checked_info(file: Path) -> dict[str, Any]:
     for key, feature in features.items():
         shape = feature.get("shape") if isinstance(feature, dict) else None
         sizes = shape if isinstance(shape, list | tuple) else ()
-        if not isinstance(feature, dict) or not isinstance(feature.get("dtype"), str) or len(sizes) > 4 or (
-            shape is not None and not isinstance(shape, list | tuple)
+        if (
+            not isinstance(feature, dict)
+            or not isinstance(feature.get("dtype"), str)
+            or len(sizes) > 4
+            or (shape is not None and not isinstance(shape, list | tuple))
         ):
             raise DataError(f"{file}: features.{escape(key, MAX_QUOTED)} has no dtype and shape; {AGAIN}")
         if shape is not None and not all(isinstance(n, int) and 0 <= n <= 10**6 for n in sizes):
-            raise DataError(f"{file}: features.{escape(key, MAX_QUOTED)}.shape is {quote_value(shape)}; it has to be whole numbers")
+            raise DataError(
+                f"{file}: features.{escape(key, MAX_QUOTED)}.shape is {quote_value(shape)}; it has to be whole numbers"
+            )
     return info
 
 

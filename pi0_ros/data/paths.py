@@ -36,7 +36,9 @@ def filled(info_file: Path, key: str, template: object, values: Mapping[str, int
         path = Path(text.format(**values))
         outside = ".." in path.parts or not is_inside(folder, folder / path)
     except (OSError, ValueError, TypeError, RuntimeError) as problem:  # no number, a name too long, links in a ring
-        raise DataError(f"{info_file}: {key}: {quote_value(text)} makes no path of {quote_value(dict(values))}: {problem}") from None
+        raise DataError(
+            f"{info_file}: {key}: {quote_value(text)} makes no path of {quote_value(dict(values))}: {problem}"
+        ) from None
     if outside:
         raise DataError(f"{info_file}: {key}: {quote_value(str(path))} leaves the dataset's folder")
     return folder / path

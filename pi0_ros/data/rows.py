@@ -62,9 +62,7 @@ def read_rows(layout: Layout) -> Rows:
 def _check_frames(layout: Layout, found: int) -> None:
     """Raises DataError where meta/ tells of so many more frames than there are rows that nothing can be made of them."""
     if layout.frames > 2 * found + 10_000:
-        raise DataError(
-            f"{layout.folder / 'meta'}: tells of {layout.frames} frames, the tables have {found}; {AGAIN}"
-        )
+        raise DataError(f"{layout.folder / 'meta'}: tells of {layout.frames} frames, the tables have {found}; {AGAIN}")
 
 
 def _files(layout: Layout) -> tuple[Path, ...]:

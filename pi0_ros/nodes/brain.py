@@ -14,7 +14,7 @@ def make(_: Signals) -> list[Node]:
     """Both nodes of this process."""
     weights = Weights()
     policy = PolicyNode(weights=weights)
-    return [policy, HighLevelNode(weights=weights, partner=lambda: policy.senses)]
+    return [policy, HighLevelNode(weights=weights, partner=lambda: policy.observations)]
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pi0_ros.msg import ExecutorState
 from pi0_ros.robot.quantile import quantiles
 from pi0_ros.robot.spec import Robot
-from pi0_ros.ros.witness import Witness
+from pi0_ros.ros.command_monitor import CommandMonitor
 from pi0_ros.sim.tasks import DONE
 
 
@@ -117,7 +117,7 @@ class DemoRecord:
     """All that is counted while a demo runs."""
 
     def __init__(self, robot: Robot, warn: Callable[[str], None]) -> None:
-        self.witness, self.faults, self.plans = Witness(robot), Faults(warn), PlanTimes()
+        self.monitor, self.faults, self.plans = CommandMonitor(robot), Faults(warn), PlanTimes()
         self.subtasks: list[str] = []
         self.takeovers = self.attempted = self.succeeded = 0
         self._executor: Mapping[str, str] = {}
@@ -126,7 +126,7 @@ class DemoRecord:
 
     def start(self, underruns: int) -> None:
         """Begin to measure; `underruns` so far are not counted."""
-        self.witness.restart()
+        self.monitor.restart()
         self.plans.restart()
         self._underruns_before = underruns
 
@@ -153,10 +153,10 @@ class DemoRecord:
         """The demo report."""
         seam = {f"seam_{n}": float(self._executor.get(f"seam_{n}_max", 0.0)) for n in ("position", "velocity")}
         underruns = stage.state.underruns - self._underruns_before if stage.state is not None else 0
-        violations = self.witness.violations
+        violations = self.monitor.violations
         return {
             "duration_s": round(stage.elapsed(steady), 2),
-            "control": {**self.witness.control(), "executor": own_timing(self._executor)},
+            "control": {**self.monitor.control(), "executor": own_timing(self._executor)},
             "policy": self.plans.report(),
             "motion": {"limit_violations": violations, "underruns": underruns, **seam, **self._worst},
             "tasks": {"attempted": self.attempted, "succeeded": self.succeeded},

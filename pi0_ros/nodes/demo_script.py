@@ -96,7 +96,7 @@ class DemoScript:
         if stage.state is None:
             self._record.faults.add(f"no executor_state within {START_TIMEOUT:.0f} s")
             return
-        yield lambda: all(g.times for g in self._record.witness.groups.values()), START_TIMEOUT
+        yield lambda: all(g.times for g in self._record.monitor.groups.values()), START_TIMEOUT
         pending = self._takeover
         while not stage.running or self.left > SHORTEST_SCENE:
             yield from self._start_scene()

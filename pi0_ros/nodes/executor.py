@@ -17,6 +17,7 @@ from pi0_ros.control.limits import stop_time
 from pi0_ros.data.blackbox_file import Keep, private_folder
 from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.ros.black_box_writer import BlackBoxWriter
+from pi0_ros.ros.camera_thumbnails import CameraThumbnails
 from pi0_ros.ros.command_writer import CommandWriter
 from pi0_ros.ros.control_thread import ControlThread
 from pi0_ros.ros.diagnostics import WARN, Health
@@ -24,7 +25,7 @@ from pi0_ros.ros.executor_health import executor_health, executor_values, with_s
 from pi0_ros.ros.executor_inputs import ExecutorInputs
 from pi0_ros.ros.executor_reporter import ExecutorReporter, Publishing
 from pi0_ros.ros.lifecycle import ManagedNode
-from pi0_ros.ros.loop import calm_others, urge_others
+from pi0_ros.ros.loop import raise_thread_priorities, restore_thread_priorities
 from pi0_ros.ros.matching import Matching, ports
 from pi0_ros.ros.notify import extend_timeout
 from pi0_ros.ros.parameters import Parameter, ParameterError
@@ -32,7 +33,6 @@ from pi0_ros.ros.request_services import RequestServices
 from pi0_ros.ros.robot_lock import RobotLock, RobotLockError
 from pi0_ros.ros.run import never_wait_for_output, never_wait_for_readers, run
 from pi0_ros.ros.second_publishers import SecondPublishers
-from pi0_ros.ros.snapshots import Snapshots
 
 REST_MARGIN = 0.5  # [s] for coming to rest on deactivation, beyond what the limits ask for
 ACKNOWLEDGE = 1.5  # [s] for the last commands to arrive; less where they have, or where nobody reads them reliably
@@ -139,7 +139,7 @@ class ExecutorNode(ManagedNode):
         self.control: ControlThread | None = None
         self._reporter: ExecutorReporter | None = None
         self._writer: BlackBoxWriter | None = None
-        self._snapshots: Snapshots | None = None
+        self._thumbnails: CameraThumbnails | None = None
 
     # --- lifecycle ---
 
@@ -162,7 +162,7 @@ class ExecutorNode(ManagedNode):
         if self._no_black_box:
             self.get_logger().error(self._no_black_box)
         if self.values.black_box and self.values.picture_period:
-            self._snapshots = Snapshots(self, robot.cameras, self.values.picture_period, self._on_snapshot)
+            self._thumbnails = CameraThumbnails(self, robot.cameras, self.values.picture_period, self._on_thumbnail)
         watched = ports(self._inputs.subscriptions, self._commands.publishers)
         self._matching = Matching(self, self.clocks.timer, watched)
         self.own(self._matching.timer)
@@ -190,9 +190,9 @@ class ExecutorNode(ManagedNode):
             self._requests,
             self._reporter.offer,
         )
-        if self._snapshots is not None:
-            self._snapshots.start()
-            self.watch_thread(self._snapshots.thread)
+        if self._thumbnails is not None:
+            self._thumbnails.start()
+            self.watch_thread(self._thumbnails.thread)
         self._reporter.start()
         for each in (self._reporter, self._writer):
             if each is not None:
@@ -204,7 +204,7 @@ class ExecutorNode(ManagedNode):
         for sentence in refused:
             self.get_logger().warning(sentence)
         if priority and not refused:
-            urge_others(priority - BELOW)
+            raise_thread_priorities(priority - BELOW)
 
     def halt(self) -> None:
         """Decelerate, wait until the robot is told to stand still, then go quiet."""
@@ -217,13 +217,13 @@ class ExecutorNode(ManagedNode):
         self._commands.wait_for_acknowledgement(ACKNOWLEDGE)
         self._reporter.stop()
         self.control = None
-        if self._snapshots is not None:
-            self._snapshots.stop()
+        if self._thumbnails is not None:
+            self._thumbnails.stop()
         if self._writer is not None:
             self._writer.close(WRITE_TIMEOUT)
             self._writer = None
         if self.values.realtime_priority:
-            calm_others()
+            restore_thread_priorities()
         gc.enable()
         gc.unfreeze()
 
@@ -232,9 +232,9 @@ class ExecutorNode(ManagedNode):
         if self._robot_lock is not None:
             self._robot_lock.release()
             self._robot_lock = None
-        if self._snapshots is not None:
-            self._snapshots.close()
-            self._snapshots = None
+        if self._thumbnails is not None:
+            self._thumbnails.close()
+            self._thumbnails = None
 
     def _black_box_folder(self) -> Path:
         """A folder for each robot: the files of one do not push out another's."""
@@ -265,7 +265,7 @@ class ExecutorNode(ManagedNode):
             control = self.control
             control.post(lambda *now: control.core.on_second_publisher(*now, sentence))
 
-    def _on_snapshot(self, camera: str, stamp: float, jpeg: bytes) -> None:
+    def _on_thumbnail(self, camera: str, stamp: float, jpeg: bytes) -> None:
         if self.control is not None:
             box = self.control.core.blackbox
             self.control.post(lambda *now: box.add(*now, "picture", (camera, stamp or now[1], jpeg), len(jpeg)))
@@ -295,9 +295,9 @@ class ExecutorNode(ManagedNode):
         values |= {"messages_refused": inputs.refused, "last_rejection": inputs.last_rejection}
         values |= inputs.sources.values(steady)
         values["black_box_mb"] = control.core.blackbox.size / 1e6
-        values["black_box_pictures"] = self._snapshots.taken if self._snapshots is not None else 0
-        if self._snapshots is not None:
-            values |= {f"camera {name} refused": why for name, why in list(self._snapshots.refused.items())}
+        values["black_box_pictures"] = self._thumbnails.taken if self._thumbnails is not None else 0
+        if self._thumbnails is not None:
+            values |= {f"camera {name} refused": why for name, why in list(self._thumbnails.refused.items())}
         box = self._writer
         values |= {} if box is None else {"black_box_files": box.files, "black_box_failures": box.failures}
         values["jerk_rms"], values["jerk_max"] = reporter.jerk()

@@ -10,11 +10,11 @@ from pi0_ros.nodes.network_node import NetworkNode
 from pi0_ros.nodes.weights import MODEL_PARAMETERS, Weights
 from pi0_ros.robot import load_robot
 from pi0_ros.ros.diagnostics import Health
+from pi0_ros.ros.observation_source import PICTURE_FROZEN, ObservationSource
 from pi0_ros.ros.parameters import Parameter
 from pi0_ros.ros.prompt_source import OVERRIDE
 from pi0_ros.ros.qos import LATCHED
 from pi0_ros.ros.run import run
-from pi0_ros.ros.senses import PICTURE_FROZEN, Senses
 from pi0_ros.ros.subtask_health import subtask_health
 from pi0_ros.ros.subtask_loop import SubtaskLoop, SubtaskOutputs, SubtaskSettings
 from pi0_ros.ros.texts import LONGEST_PROMPT, StateText, subscribe_to_texts
@@ -38,10 +38,10 @@ class HighLevelNode(NetworkNode[SubtaskLoop]):
         self,
         name: str = "high_level",
         weights: Weights | None = None,
-        partner: Callable[[], Senses | None] = lambda: None,
+        partner: Callable[[], ObservationSource | None] = lambda: None,
         **kwargs: object,
     ) -> None:
-        """`partner`: senses of another node in this process to look through, where it has some."""
+        """`partner`: observations of another node in this process to look through, where it has some."""
         super().__init__(name, weights, **kwargs)
         self._partner = partner
 
@@ -67,8 +67,8 @@ class HighLevelNode(NetworkNode[SubtaskLoop]):
             self.own(subscription)
         return loop
 
-    def _eyes(self) -> Senses | None:
-        return self.senses or self._partner()
+    def _eyes(self) -> ObservationSource | None:
+        return self.observations or self._partner()
 
     def _period(self) -> float:
         return float(self.get_parameter("period").value)

@@ -12,8 +12,8 @@ from pi0_ros.robot import Robot, RobotError
 from pi0_ros.ros.activation import Activation
 from pi0_ros.ros.guarded_thread import GuardedThread
 from pi0_ros.ros.lifecycle import HALT, ManagedNode
+from pi0_ros.ros.observation_source import ObservationSource
 from pi0_ros.ros.parameters import ParameterError
-from pi0_ros.ros.senses import Senses
 
 
 class NetworkLoop(Protocol):
@@ -38,7 +38,7 @@ class NetworkNode(ManagedNode, Generic[Loop]):
     def __init__(self, name: str, weights: Weights | None = None, **kwargs: object) -> None:
         super().__init__(name, **kwargs)
         self.weights = weights or Weights()
-        self.senses: Senses | None = None
+        self.observations: ObservationSource | None = None
         """The node's own; cleaning up closes them."""
         self.thread: GuardedThread | None = None
         self._activation = Activation()
@@ -58,10 +58,10 @@ class NetworkNode(ManagedNode, Generic[Loop]):
         """Load and subscribe; raise to refuse."""
         self._loop = self.make_loop()
 
-    def open_senses(self, robot: Robot) -> Senses:
+    def open_senses(self, robot: Robot) -> ObservationSource:
         """Subscribe to the robot's cameras and state; from now on they are the node's own."""
-        self.senses = Senses(self, robot, self.clocks, self.values.picture_frozen)
-        return self.senses
+        self.observations = ObservationSource(self, robot, self.clocks, self.values.picture_frozen)
+        return self.observations
 
     def start(self) -> None:
         """Start the thread."""
@@ -79,8 +79,8 @@ class NetworkNode(ManagedNode, Generic[Loop]):
 
     def teardown(self) -> None:
         """Let go of the subscriptions and the weights."""
-        if self.senses is not None:
-            self.senses.close()
-            self.senses = None
+        if self.observations is not None:
+            self.observations.close()
+            self.observations = None
         self._loop = None
         self.weights.drop()

@@ -20,6 +20,7 @@ from pi0_ros.policy.rehearsal import empty_scene
 from pi0_ros.robot import Robot, load_robot
 from pi0_ros.ros.bounded import listen
 from pi0_ros.ros.diagnostics import Health
+from pi0_ros.ros.observation_source import PICTURE_FROZEN
 from pi0_ros.ros.parameters import Parameter
 from pi0_ros.ros.plan_loop import PlanInputs, PlanLoop, PlanSettings
 from pi0_ros.ros.planning_status import PlanningStatus
@@ -28,7 +29,6 @@ from pi0_ros.ros.policy_lanes import PolicyLanes
 from pi0_ros.ros.prompt_inputs import PromptInputs
 from pi0_ros.ros.qos import RELIABLE
 from pi0_ros.ros.run import run
-from pi0_ros.ros.senses import PICTURE_FROZEN
 from pi0_ros.ros.texts import StateText
 from pi0_ros.ros.withheld import PromptRules
 
@@ -89,16 +89,16 @@ class PolicyNode(NetworkNode[PlanLoop]):
         policy = self.weights.get(self.values, robot, self.get_logger().warning)
         self._rehearse(policy, robot)
         contract = policy.contract
-        senses = self.open_senses(robot)
+        observations = self.open_senses(robot)
         publisher = self.own(self.create_publisher(ActionChunk, "action_chunk", RELIABLE))
         state = StateText(self, "policy_state")
         self.own(state.publisher)
         status = PlanningStatus(state, self.get_logger())
         status.rest()
         logger = self.get_logger()
-        texts = PromptInputs(self, PromptRules(self.values.prompt, self.values.prompt_max_age), senses.wake)
-        inputs = PlanInputs(senses, texts, self.clocks, self._settings, contract.needed_state(robot), logger)
-        lanes = PolicyLanes(policy, self.values.requests_at_once, self.weights.run, senses.wake)
+        texts = PromptInputs(self, PromptRules(self.values.prompt, self.values.prompt_max_age), observations.wake)
+        inputs = PlanInputs(observations, texts, self.clocks, self._settings, contract.needed_state(robot), logger)
+        lanes = PolicyLanes(policy, self.values.requests_at_once, self.weights.run, observations.wake)
         loop = PlanLoop(lanes, inputs, self._new_session(robot, contract), status, publisher, self.values.seed)
         self.own(listen(self, ExecutorState, "executor_state", loop.hear_executor, RELIABLE))
         return loop

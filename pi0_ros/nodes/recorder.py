@@ -29,14 +29,14 @@ from pi0_ros.ros.diagnostics import Health
 from pi0_ros.ros.frame_source import TOPICS, FrameSource
 from pi0_ros.ros.latched_text import LatchedText
 from pi0_ros.ros.lifecycle import ManagedNode
-from pi0_ros.ros.loop import Loop, give_way
+from pi0_ros.ros.loop import Loop, lower_priority
+from pi0_ros.ros.observation_source import PICTURE_FROZEN, ObservationSource
 from pi0_ros.ros.parameters import Parameter, ParameterError
 from pi0_ros.ros.qos import LATCHED, READ, RELIABLE
 from pi0_ros.ros.recording_health import health, values
 from pi0_ros.ros.recording_opening import RecordingOpening, adapter_for, check_writable, note_of, rows_a_second
 from pi0_ros.ros.recording_session import OnGap, RecordingSession, SessionSettings
 from pi0_ros.ros.run import run
-from pi0_ros.ros.senses import PICTURE_FROZEN, Senses
 
 REQUESTS = ("start", "stop", "success", "failure", "discard")
 GOODBYE = 1.0
@@ -67,7 +67,7 @@ class RecorderNode(ManagedNode):
 
     def __init__(self, name: str = "recorder", **kwargs: object) -> None:
         super().__init__(name, **kwargs)
-        self.senses: Senses | None = None
+        self.observations: ObservationSource | None = None
         self.session: RecordingSession | None = None
         self.bag: BagRecorder | None = None
         self._loop: Loop | None = None
@@ -81,8 +81,8 @@ class RecorderNode(ManagedNode):
         adapter = adapter_for(self.values.checkpoint, self.values.adapter)
         self._folder = Path(self.values.folder).expanduser()
         self._fps = self.values.fps or rows_a_second(adapter)
-        self.senses = Senses(self, self.robot, self.clocks, self.values.picture_frozen)
-        self.source = FrameSource(self.robot, self.senses, self.clocks)
+        self.observations = ObservationSource(self, self.robot, self.clocks, self.values.picture_frozen)
+        self.source = FrameSource(self.robot, self.observations, self.clocks)
         lead, free = round(self.values.before * self._fps), self.values.min_free * 10**6
         self._opening = RecordingOpening(self._folder, self._fps, self.robot, self.source.sizes, lead, free)
         note = note_of(self.robot, self.values.checkpoint, adapter, self.values.mode)
@@ -115,7 +115,7 @@ class RecorderNode(ManagedNode):
         check_writable(self._folder)
         if self._opening.known and self.session.episodes.client is None:
             self._open()  # refuse here what cannot go on
-        give_way()
+        lower_priority()
         if self.values.begin or self.values.mode != RecordMode.EVERYTHING:
             self.session.start()
         self._loop = Loop(1.0 / self._fps, self._work, self._failed, name="frames")
@@ -148,9 +148,9 @@ class RecorderNode(ManagedNode):
                 )
             self.session.episodes.client = None
         self.session = None
-        if self.senses is not None:
-            self.senses.close()
-            self.senses = None
+        if self.observations is not None:
+            self.observations.close()
+            self.observations = None
 
     # --- requests ---
 
@@ -223,8 +223,8 @@ class RecorderNode(ManagedNode):
     def health(self) -> Health:
         """Episodes, frames, disk."""
         cameras = tuple(c.name for c in self.robot.cameras)
-        numbers = {**values(self.session, self._folder), **self.senses.values(cameras)}
-        odd = self.senses.warnings(cameras)
+        numbers = {**values(self.session, self._folder), **self.observations.values(cameras)}
+        odd = self.observations.warnings(cameras)
         if self.bag is not None:
             numbers |= self.bag.values()
             odd += [self.bag.problem] if self.bag.problem else []

@@ -27,9 +27,9 @@ from pi0_ros.ros.commands import COMMAND_TYPES
 from pi0_ros.ros.conversions import ConversionError, channel_values
 from pi0_ros.ros.diagnostics import OK, WARN, Diagnostics, Health, Rate
 from pi0_ros.ros.images import compressed_message, image_message
-from pi0_ros.ros.inlets import Inlets
 from pi0_ros.ros.loop import Loop
 from pi0_ros.ros.parameters import Parameter, ParameterError, Parameters
+from pi0_ros.ros.polled_subscriptions import PolledSubscriptions
 from pi0_ros.ros.qos import READ, RELIABLE, SENSOR
 from pi0_ros.ros.rotations import orientation_of_yaw
 from pi0_ros.ros.run import never_wait_for_readers, run
@@ -97,10 +97,10 @@ class SimRobotNode(Node):
         self._commands: dict[str, tuple[float, list[float]]] = {}
         self._silent: set[str] = set()
         # 300 commands a second: read by the physics, which uses them, no thread has to wake up for each.
-        self._inlets = Inlets(self, self._on_bad_command)
+        self._polled = PolledSubscriptions(self, self._on_bad_command)
         for group in self.robot.groups:
             kind = COMMAND_TYPES[group.command.type].message
-            self._inlets.add(kind, group.command.topic, partial(self._on_command, group), READ)
+            self._polled.add(kind, group.command.topic, partial(self._on_command, group), READ)
         self._joint_publishers = [
             (s, self.create_publisher(JointState, s.topic, SENSOR)) for s in self.robot.state if s.type == "joint_state"
         ]
@@ -145,7 +145,7 @@ class SimRobotNode(Node):
             self._on_bad_command(group.command.topic, error)
             return
         with self._lock:
-            self._commands[group.name] = (self.clocks.steady() - self._inlets.age, values)
+            self._commands[group.name] = (self.clocks.steady() - self._polled.age, values)
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         with self._lock:
@@ -164,7 +164,7 @@ class SimRobotNode(Node):
     def _advance(self, deadline: float, late: float) -> None:
         lost = min(self._loop.overruns - self._skipped, MOST_CATCH_UP)
         self._skipped = self._loop.overruns
-        self._inlets.take(self._values.watchdog)
+        self._polled.take(self._values.watchdog)
         with self._lock:
             self._apply_commands()
             self._sim.advance(STATE_PERIOD * (1 + lost))

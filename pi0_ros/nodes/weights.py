@@ -11,7 +11,7 @@ from pi0_ros.nodes.server_parameters import SERVER_PARAMETERS, server_settings
 from pi0_ros.policy import load_policy
 from pi0_ros.policy.checkpoint import Overrides
 from pi0_ros.robot import Robot
-from pi0_ros.ros.loop import give_way
+from pi0_ros.ros.loop import lower_priority
 from pi0_ros.ros.parameters import Parameter
 
 Result = TypeVar("Result")
@@ -58,7 +58,7 @@ class Weights:
     """
 
     def __init__(self) -> None:
-        self._worker = ThreadPoolExecutor(1, "network", initializer=give_way)
+        self._worker = ThreadPoolExecutor(1, "network", initializer=lower_priority)
         self._loaded: dict[tuple[object, ...], Any] = {}
 
     def run(self, work: Callable[..., Result], *args: object, **kwargs: object) -> Result:

@@ -65,7 +65,7 @@ def subscribe_to_any(
     """Subscribe to `topic` of any publisher; `callback(message)` is called once for each message.
 
     With a `group` that nobody spins, whoever reads the subscriptions has to know repeated messages himself
-    (`Inlets.keep_together`).
+    (`PolledSubscriptions.keep_together`).
     """
     if group is not None:
         return [

@@ -12,7 +12,7 @@ from pathlib import Path
 from pi0_ros.control import Record
 from pi0_ros.data.blackbox_file import KEEP, Keep, write_black_box
 from pi0_ros.ros.guarded_thread import GuardedThread
-from pi0_ros.ros.loop import calm_down
+from pi0_ros.ros.loop import restore_own_priority
 from pi0_ros.ros.missing import missing_module
 
 
@@ -57,7 +57,7 @@ class BlackBoxWriter:
                 if self._waiting is None:
                     return
                 (records, reason), self._waiting = self._waiting, None
-            calm_down()  # it is busy for long: a real-time thread that is takes the machine with it
+            restore_own_priority()  # it is busy for long: a real-time thread that is takes the machine with it
             self._write(records, reason)
 
     def _write(self, records: Sequence[Record], reason: str) -> None:

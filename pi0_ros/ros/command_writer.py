@@ -55,8 +55,8 @@ class CommandWriter:
             raise ValueError(f"the command for {', '.join(bad)} is not finite")
         stamp = time_parts(command.stamp)
         ready = [
-            (publish, stencil(*[GroupCommand(stamp, values[part], rates[part], self._period) for part in parts]))
-            for stencil, parts, publish in self._topics
+            (publish, template(*[GroupCommand(stamp, values[part], rates[part], self._period) for part in parts]))
+            for template, parts, publish in self._topics
         ]
         for publish, serialized in ready:
             publish(serialized)

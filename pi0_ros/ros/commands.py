@@ -16,7 +16,7 @@ from pi0_ros.robot.spec import Group, Kind
 from pi0_ros.robot.wire import finger_rates, fingers, in_wire_order, rates_to_wire, to_wire
 from pi0_ros.ros.clock import duration_parts
 from pi0_ros.ros.conversions import twist_axes
-from pi0_ros.ros.stencil import Number, Stencil
+from pi0_ros.ros.message_template import MessageTemplate, Number
 
 
 class GroupCommand(NamedTuple):
@@ -61,11 +61,11 @@ class CommandStencil:
         self._groups, self._numbers = groups, kind.numbers
         rest = [(0.0,) * len(g.channels) for g in groups]
         example = tuple(GroupCommand((0, 0), r, r, 0.0) for r in rest)
-        self._stencil = Stencil(lambda numbers: kind.build(groups, numbers), kind.numbers(groups, example))
+        self._template = MessageTemplate(lambda numbers: kind.build(groups, numbers), kind.numbers(groups, example))
 
     def __call__(self, *motions: GroupCommand) -> bytes:
         """The message's bytes; one motion for each group."""
-        return self._stencil(self._numbers(self._groups, motions))
+        return self._template(self._numbers(self._groups, motions))
 
 
 def groups_by_topic(groups: Sequence[Group]) -> list[tuple[Group, ...]]:

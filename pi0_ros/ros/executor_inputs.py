@@ -17,8 +17,8 @@ from pi0_ros.robot.quoting import escape
 from pi0_ros.robot.spec import Group, Robot, StateSource
 from pi0_ros.ros.any_publisher import subscribe_to_any
 from pi0_ros.ros.conversions import ConversionError, channel_values, chunk_from_message
-from pi0_ros.ros.inlets import Inlets
 from pi0_ros.ros.lifecycle import ManagedNode
+from pi0_ros.ros.polled_subscriptions import PolledSubscriptions
 from pi0_ros.ros.qos import SENSOR
 from pi0_ros.ros.source_clocks import SourceClocks
 from pi0_ros.ros.subscribe import TELEOP_TYPES, subscribe_state
@@ -40,7 +40,7 @@ class ExecutorInputs:
         self._node, self._robot, self._clocks = node, robot, node.clocks
         self._longest, self._budget = 2.0 * period, BUDGET * period
         self._routine, self._chunks, self._urgent, self._estop, self._words = (
-            Inlets(node, self._refuse) for _ in range(5)
+            PolledSubscriptions(node, self._refuse) for _ in range(5)
         )
         self._subscribe()
 
@@ -91,7 +91,7 @@ class ExecutorInputs:
     def subscriptions(self) -> list[Subscription]:
         """All of them."""
         every = (self._routine, self._chunks, self._urgent, self._estop, self._words)
-        return [subscription for inlets in every for subscription in inlets.subscriptions]
+        return [subscription for polled in every for subscription in polled.subscriptions]
 
     def _subscribe(self) -> None:
         own, routine, urgent = self._node.own, self._routine, self._urgent
@@ -122,9 +122,9 @@ class ExecutorInputs:
         if self._robot.takeover.deadman_topic:
             own(urgent.add(Joy, self._robot.takeover.deadman_topic, self._on_joy, SENSOR))
 
-    def _received(self, inlets: Inlets) -> tuple[float, float]:
+    def _received(self, polled: PolledSubscriptions) -> tuple[float, float]:
         """Steady and ROS time [s] at which the current message was received."""
-        return self._clocks.steady() - inlets.age, self._clocks.ros() - inlets.age
+        return self._clocks.steady() - polled.age, self._clocks.ros() - polled.age
 
     def _refuse(self, topic: str, error: Exception) -> None:
         self.refused += 1

@@ -17,8 +17,8 @@ from pi0_ros.robot import Robot
 from pi0_ros.ros.clock import Clocks, seconds
 from pi0_ros.ros.command_history import CommandHistory
 from pi0_ros.ros.conversions import MODE_NAMES
+from pi0_ros.ros.observation_source import ObservationSource, SensorSnapshot
 from pi0_ros.ros.prompt_source import OVERRIDE
-from pi0_ros.ros.senses import Senses, View
 from pi0_ros.ros.spoken_words import WordHistory, words_of
 
 PICTURES = "observation.images."
@@ -91,10 +91,10 @@ def features_of(robot: Robot, sizes: Mapping[str, tuple[int, int]]) -> Features:
 
 
 class FrameSource:
-    """What is seen through `senses`, commanded and said, put together by time."""
+    """What is seen through `observations`, commanded and said, put together by time."""
 
-    def __init__(self, robot: Robot, senses: Senses, clocks: Clocks) -> None:
-        self._robot, self._senses, self._clocks = robot, senses, clocks
+    def __init__(self, robot: Robot, observations: ObservationSource, clocks: Clocks) -> None:
+        self._robot, self._observations, self._clocks = robot, observations, clocks
         self._cameras = tuple(c.name for c in robot.cameras)
         self._commands = CommandHistory()
         self._words = {topic: WordHistory() for topic in TOPICS}
@@ -103,7 +103,7 @@ class FrameSource:
         """Take what the executor says."""
         driver = MODE_NAMES.get(message.mode, "hold")
         self._commands.add(seconds(message.header.stamp), driver, message.channels, message.command)
-        self._senses.hear_command(message)
+        self._observations.hear_command(message)
 
     def hear_words(self, topic: str, text: str) -> None:
         """Take what was said on one of TOPICS."""
@@ -111,26 +111,26 @@ class FrameSource:
 
     def sizes(self) -> dict[str, tuple[int, int]]:
         """Height and width of the pictures of the cameras that have some now, by camera."""
-        view = self._senses.view(self._cameras, state=())
+        view = self._observations.view(self._cameras, state=())
         return {name: (p.shape[0], p.shape[1]) for name, p in view.pictures.items()}
 
     @property
     def restarts(self) -> int:
         """How often the ROS clock was set: what was before is of other times."""
-        return self._senses.restarts
+        return self._observations.restarts
 
     def newest(self) -> float | Missing:
         """The newest moment [ROS s] of which everything that is needed is known."""
-        view = self._senses.view(self._cameras)
+        view = self._observations.view(self._cameras)
         return Missing(DropCause.OBSERVATION, "; ".join(view.missing)) if view.missing else view.stamp
 
     def reaches(self, moment: float) -> bool:
         """Whether everything has come as far as `moment`."""
-        return self._commands.reached >= moment and self._senses.reaches(moment, self._cameras)
+        return self._commands.reached >= moment and self._observations.reaches(moment, self._cameras)
 
     def at(self, moment: float, features: Features) -> SourceFrame | Missing:
         """The frame of ROS time `moment` [s] of a dataset of these features."""
-        view = self._senses.view(self._cameras, moment=moment)
+        view = self._observations.view(self._cameras, moment=moment)
         if view.missing:
             return Missing(DropCause.OBSERVATION, "; ".join(view.missing))
         commanded = self._commands.at(moment)
@@ -160,7 +160,7 @@ class FrameSource:
         }
         return SourceFrame(row, pictures, commanded.driver)
 
-    def _numbers(self, view: View, command: Mapping[str, float], moment: float) -> dict[str, Any]:
+    def _numbers(self, view: SensorSnapshot, command: Mapping[str, float], moment: float) -> dict[str, Any]:
         robot = self._robot
         found = {
             "observation.state": np.array(

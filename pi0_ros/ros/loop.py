@@ -221,13 +221,13 @@ class Loop:
             sys.setswitchinterval(WORKING)
 
 
-def give_way(niceness: int = 3) -> None:
+def lower_priority(niceness: int = 3) -> None:
     """Let the calling thread, and those it starts, wait for the threads that move the robot."""
     with contextlib.suppress(OSError, AttributeError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + niceness)
 
 
-def urge_others(priority: int) -> None:
+def raise_thread_priorities(priority: int) -> None:
     """Real-time `priority` for every thread of this process that is an ordinary one, and for those they start.
 
     A thread that is pushed off its processor while it holds the interpreter, or a lock of the network layer, makes the
@@ -238,13 +238,13 @@ def urge_others(priority: int) -> None:
         _reschedule(os.SCHED_OTHER, os.SCHED_FIFO, max(1, priority))
 
 
-def calm_others() -> None:
+def restore_thread_priorities() -> None:
     """Every thread of this process is an ordinary one again."""
     if LINUX:
         _reschedule(os.SCHED_FIFO, os.SCHED_OTHER, 0)
 
 
-def calm_down() -> None:
+def restore_own_priority() -> None:
     """The calling thread is an ordinary one again."""
     with contextlib.suppress(OSError, AttributeError):
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))

@@ -19,11 +19,11 @@ from pi0_ros.policy.plan import Plan
 from pi0_ros.ros.activation import Activation
 from pi0_ros.ros.clock import Clocks, seconds
 from pi0_ros.ros.conversions import MODE_NAMES, chunk_message
+from pi0_ros.ros.observation_source import ObservationSource, SensorSnapshot
 from pi0_ros.ros.plan_requests import Answered, Request
 from pi0_ros.ros.planning_status import PlanningStatus
 from pi0_ros.ros.policy_lanes import PolicyLanes
 from pi0_ros.ros.prompt_inputs import PromptInputs
-from pi0_ros.ros.senses import Senses, View
 from pi0_ros.ros.withheld import Wait, Withheld
 
 LOOK = 0.05
@@ -45,7 +45,7 @@ class PlanInputs:
     state: channels and joints that have to be known.
     """
 
-    senses: Senses
+    observations: ObservationSource
     texts: PromptInputs
     clocks: Clocks
     settings: Callable[[], PlanSettings]
@@ -72,11 +72,11 @@ class PlanLoop:
 
     def wake(self) -> None:
         """Let the thread look at once whether a plan is due."""
-        self.inputs.senses.wake()
+        self.inputs.observations.wake()
 
     def hear_executor(self, message: ExecutorState) -> None:
         """Take what the executor says: its mode and epoch, the running plan, and what it commands."""
-        self.inputs.senses.hear_command(message)
+        self.inputs.observations.hear_command(message)
         before = self.session.situation
         now = self.session.situation = Situation(
             self.inputs.clocks.steady(),
@@ -92,7 +92,7 @@ class PlanLoop:
     def run(self, activation: Activation) -> None:
         """Plan whenever it is time, until the activation is over."""
         while not activation.over:
-            self.inputs.senses.wait(LOOK)
+            self.inputs.observations.wait(LOOK)
             self._take_answers()
             lane = self.lanes.free()
             if not activation.over and lane is not None and self._is_due(activation):
@@ -112,7 +112,7 @@ class PlanLoop:
         if kept is not None:
             self._publish(kept, 0.0, activation)
             return
-        view = inputs.senses.view(tuple(self.lanes.contract.cameras), inputs.state)
+        view = inputs.observations.view(tuple(self.lanes.contract.cameras), inputs.state)
         if view.missing:
             self._withhold(Withheld(Wait.OBSERVATION, "; ".join(view.missing), view.about), activation)
             return
@@ -136,13 +136,13 @@ class PlanLoop:
             replan = self.inputs.settings().timetable.replan
             self.session.postpone(self.inputs.clocks.steady() + failure.retry - replan)
 
-    def _ask(self, view: View, lane: int, activation: Activation) -> None:
+    def _ask(self, view: SensorSnapshot, lane: int, activation: Activation) -> None:
         words, settings, began = self.inputs.texts.words, self.inputs.settings(), self.inputs.clocks.steady()
         withdrawn = words.withdrawn
         task = self.session.begin(words.text, began, view.stamp, settings.timetable.replan)
         if task.new_epoch:
             self.lanes.policy.new_episode()
-        command = self.inputs.senses.command()
+        command = self.inputs.observations.command()
         observation = Observation(view.stamp, view.pictures, view.state, task.prompt, command)
         told = plan_prefix(task.prefix, settings.rtc)
         request = Request(task, view.stamp, began, withdrawn, activation)

@@ -12,7 +12,7 @@ from pi0_ros.control.planning_session import PlanTask
 from pi0_ros.policy import Plan
 from pi0_ros.policy.backends.server_errors import LateAnswerError
 from pi0_ros.ros.activation import Activation
-from pi0_ros.ros.loop import give_way
+from pi0_ros.ros.loop import lower_priority
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Requests:
     def __init__(self, lanes: int, woken: Callable[[], None]) -> None:
         """`woken` is called, from another thread, when an answer is there. With one lane `ask` waits for the answer."""
         self.lanes, self._woken = lanes, woken
-        self._workers = ThreadPoolExecutor(lanes, "request", initializer=give_way) if lanes > 1 else None
+        self._workers = ThreadPoolExecutor(lanes, "request", initializer=lower_priority) if lanes > 1 else None
         self._waiting: list[_Waiting] = []
         self._newest = -math.inf
         self._changing = threading.Lock()

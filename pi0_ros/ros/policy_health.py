@@ -32,11 +32,11 @@ def policy_values(loop: PlanLoop, steady: float) -> dict[str, object]:
 
 def policy_health(loop: PlanLoop, robot: Robot, steady: float) -> Health:
     """The worst thing that can be said at `steady` [s], and the numbers."""
-    status, senses, cameras = loop.status, loop.inputs.senses, tuple(loop.lanes.contract.cameras)
-    values = {**policy_values(loop, steady), **senses.values(cameras)}
+    status, observations, cameras = loop.status, loop.inputs.observations, tuple(loop.lanes.contract.cameras)
+    values = {**policy_values(loop, steady), **observations.values(cameras)}
     if status.failure is not None:
         return Health(status.failure.level, status.failure.sentence, values)
-    stale = senses.stale(cameras)
+    stale = observations.stale(cameras)
     required = {c.name for c in robot.cameras if c.required}
     blind = [why for name, why in stale.items() if name in required]
     if blind:
@@ -49,7 +49,7 @@ def policy_health(loop: PlanLoop, robot: Robot, steady: float) -> Health:
     slow = slowness(steady - loop.lanes.asked(), loop.session.latency.quantile(0.5), replan, loop.lanes)
     if slow:
         return Health(WARN, slow, values)
-    if odd := senses.warnings(cameras):
+    if odd := observations.warnings(cameras):
         return Health(WARN, f"planning, but {'; '.join(odd)}", values)
     return Health(OK, f"planning: {loop.inputs.texts.words.text}", values)
 

@@ -25,7 +25,7 @@ from pi0_ros.ros.spinning import Spinner
 # Threads that wait for the interpreter get it after this long; the default of 5 ms is a quarter of a control period.
 SWITCH_INTERVAL = 0.0005
 # Seconds for each of the last two things a process does, when all has been made safe: end spinning, say goodbye.
-FAREWELL = 0.5
+SHUTDOWN_TIMEOUT_S = 0.5
 
 
 FAST_DDS, RANGE = "rmw_fastrtps_cpp", "ROS_AUTOMATIC_DISCOVERY_RANGE"
@@ -120,7 +120,7 @@ def _run_nodes(nodes: Sequence[Node], signals: Signals) -> int:
             _shut_down(node, signals.reason or "could not start")
     if signals.code:
         print(f"error: {signals.reason}", file=sys.stderr)
-    if spinner.stop(FAREWELL):
+    if spinner.stop(SHUTDOWN_TIMEOUT_S):
         _say_goodbye(nodes)
     return signals.code if up else 1
 
@@ -165,7 +165,7 @@ def _say_goodbye(nodes: Sequence[Node]) -> None:
             node.destroy_node()
         rclpy.try_shutdown()
 
-    GuardedThread("goodbye", goodbye, _print_error, died=lambda _: None).start().stop(FAREWELL)
+    GuardedThread("goodbye", goodbye, _print_error, died=lambda _: None).start().stop(SHUTDOWN_TIMEOUT_S)
 
 
 def _print_error(text: str) -> None:

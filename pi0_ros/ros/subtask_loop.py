@@ -15,8 +15,8 @@ from pi0_ros.policy.plan import Answer, SubtaskPolicy
 from pi0_ros.policy.subtask_choice import Decision, refusal
 from pi0_ros.ros.activation import Activation
 from pi0_ros.ros.clock import Clocks
+from pi0_ros.ros.observation_source import ObservationSource, SensorSnapshot
 from pi0_ros.ros.prompt_source import OVERRIDE
-from pi0_ros.ros.senses import Senses, View
 from pi0_ros.ros.task_desk import TaskDesk
 
 UNSURE_PERIOD = 0.1
@@ -67,13 +67,13 @@ class SubtaskLoop:
         self,
         policy: SubtaskPolicy,
         answer_in: Callable[..., Answer],
-        senses: Callable[[], Senses | None],
+        observations: Callable[[], ObservationSource | None],
         clocks: Clocks,
         settings: SubtaskSettings,
         outputs: SubtaskOutputs,
     ) -> None:
-        """`answer_in(work, ...)` does `work(...)` in the network's own thread. `senses`: None while there are none."""
-        self.policy, self._answer_in, self._senses, self._clocks = policy, answer_in, senses, clocks
+        """`answer_in(work, ...)` does `work(...)` in the network's own thread. `observations`: None while there are none."""
+        self.policy, self._answer_in, self._observations, self._clocks = policy, answer_in, observations, clocks
         self._settings, self._outputs = settings, outputs
         self.desk, self.status, self.decision = TaskDesk(), SubtaskStatus(), Decision(settings.agree)
 
@@ -158,14 +158,14 @@ class SubtaskLoop:
             self.status.failure = self.status.reason = ""
             return self._take(answer)
 
-    def _view(self) -> View:
-        senses = self._senses()
-        if senses is None:
+    def _view(self) -> SensorSnapshot:
+        observations = self._observations()
+        if observations is None:
             sentence = "policy is not configured, and high_level looks through its cameras: configure policy"
-            return View(missing=(sentence,))
-        return senses.view(self.policy.contract.high_level_cameras)
+            return SensorSnapshot(missing=(sentence,))
+        return observations.view(self.policy.contract.high_level_cameras)
 
-    def _question(self, view: View, task: str) -> Answer:
+    def _question(self, view: SensorSnapshot, task: str) -> Answer:
         observation = Observation(stamp=view.stamp, images=view.pictures, state=view.state, prompt=task)
         began = self._clocks.steady()
         answer = self._answer_in(self.policy.answer, observation, task, max_tokens=self._settings.max_tokens)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pi0_ros.robot.quoting import escape
 from pi0_ros.ros.guarded_thread import GuardedThread
-from pi0_ros.ros.loop import give_way
+from pi0_ros.ros.loop import lower_priority
 
 SIDE = 224
 LINE = 22
@@ -74,7 +74,7 @@ class VideoWriter:
         self.failure = self.failure or f"{self._file}: the video cannot be written: {escape(reason)}"
 
     def _encode(self) -> None:
-        give_way(NICENESS)
+        lower_priority(NICENESS)
         frame = self._frames.get()
         if frame is None:
             return

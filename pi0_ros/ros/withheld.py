@@ -8,7 +8,7 @@ from enum import Enum
 from pi0_ros.control.planning import Situation
 from pi0_ros.ros.prompt_source import PromptSource
 
-EXECUTOR_SILENT = 0.5
+EXECUTOR_TIMEOUT_S = 0.5
 """Seconds without `executor_state` after which nothing is planned."""
 
 
@@ -60,7 +60,7 @@ def withheld(
     if rules.topic == "subtask" and 0.0 < rules.max_age < age:
         why = high_level or "is high_level running?"
         return Withheld(Wait.FRESH_SUBTASK, f"the subtask is {age:.0f} s old; {why}")
-    if steady - executor.heard > EXECUTOR_SILENT:
+    if steady - executor.heard > EXECUTOR_TIMEOUT_S:
         return Withheld(Wait.EXECUTOR, "no executor_state; is the executor active?")
     if executor.mode == "stopped":
         return Withheld(Wait.RESET, "the executor is stopped")

@@ -20,7 +20,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("words", "sentence"), CASES, ids=lambda case: " ".join(case)[:40] if isinstance(case, list) else "")
+@pytest.mark.parametrize(
+    ("words", "sentence"), CASES, ids=lambda case: " ".join(case)[:40] if isinstance(case, list) else ""
+)
 def test_a_number_that_makes_no_sense_is_refused_with_its_options_name(words, sentence, capsys):
     with pytest.raises(SystemExit) as ended:
         main(words)

@@ -121,7 +121,9 @@ def test_a_gap_in_the_numbers_of_episodes_is_found_kept_apart_and_mended(sound, 
     assert ("numbering", None) in kinds(folder) and pi0("check", folder) == 1
     before = {f: f.read_bytes() for f in folder.rglob("*") if f.is_file()}
     with pytest.raises(DataError, match="number 2 is not among them"):
-        DatasetFiles(folder, FPS, checked_info(folder / INFO)["features"])  # going on would take episode 4 for what a broken save has left
+        DatasetFiles(
+            folder, FPS, checked_info(folder / INFO)["features"]
+        )  # going on would take episode 4 for what a broken save has left
     assert {f: f.read_bytes() for f in folder.rglob("*") if f.is_file()} == before
     assert pi0("keep", folder, "--episodes", "0-", "--out", tmp_path / "mended") == 0
     assert kinds(tmp_path / "mended") == set()

@@ -166,7 +166,9 @@ def test_a_link_in_a_dataset_that_leaves_its_folder_is_refused(tmp_path, place):
     outside = tmp_path / "private.parquet"
     (folder / place).rename(outside)
     (folder / place).symlink_to(outside)
-    with pytest.raises(DataError, match=f"{place}: is a link that leaves the dataset's folder|leaves the dataset's folder"):
+    with pytest.raises(
+        DataError, match=f"{place}: is a link that leaves the dataset's folder|leaves the dataset's folder"
+    ):
         Dataset(folder)[0]
 
 

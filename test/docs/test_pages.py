@@ -39,7 +39,9 @@ def test_the_task_on_the_page_of_new_tasks_is_a_task():
     assert (task.success(sim), task.progress(sim)) == (True, (1, 1))
 
 
-@pytest.mark.parametrize("page", ["tutorials/first_run.md", "tutorials/take_over.md", "tutorials/your_robot.md", "tutorials/corrections.md"])
+@pytest.mark.parametrize(
+    "page", ["tutorials/first_run.md", "tutorials/take_over.md", "tutorials/your_robot.md", "tutorials/corrections.md"]
+)
 def test_the_commands_of_a_tutorial_exist(page):
     from pi0_ros import cli
 

@@ -24,7 +24,7 @@ class World:
         self.now, self.called, self.said, self.led, self.refused = 50.0, [], [], [], set()
         self.stage, self.arm, self._happens = Stage(mode="hold"), ARM, happens
         self.record = DemoRecord(ROBOT, lambda text: None)
-        for group in self.record.witness.groups.values():
+        for group in self.record.monitor.groups.values():
             group.times.append(0.0)
         command = np.linspace(-0.3, 0.4, len(ROBOT.channel_names))
         self.ready_at = self.now + ready_at

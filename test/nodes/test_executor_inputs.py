@@ -68,7 +68,8 @@ def test_every_message_counts_from_when_it_came_and_not_from_when_it_is_read(gra
         "joy": Joy(buttons=[0, 1, 1]), "action_chunk": chunk,
     }  # fmt: skip
     monkeypatch.setattr(
-        "pi0_ros.ros.inlets.time", SimpleNamespace(time=lambda: time.time() + AGE, monotonic=time.monotonic)
+        "pi0_ros.ros.polled_subscriptions.time",
+        SimpleNamespace(time=lambda: time.time() + AGE, monotonic=time.monotonic),
     )
     began = node.clocks.steady(), node.clocks.ros()
     for topic, message in messages.items():

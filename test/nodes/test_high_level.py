@@ -52,14 +52,14 @@ def deciding(graph, mobile, make_checkpoint, tmp_path):
     values = {"robot": file, "checkpoint": checkpoint, "period": 60.0, "agree": 5}
     node = HighLevelNode(
         weights=weights,
-        partner=lambda: policy.senses,
+        partner=lambda: policy.observations,
         parameter_overrides=[Parameter(n, value=v) for n, v in values.items()],
     )
     assert node.bring_up(), node.stop_reason
     node.loop.policy = network = Asked(node.loop.policy)
     graph.add(node)
     cameras = policy.loop.lanes.contract.high_level_cameras
-    graph.wait(lambda: not policy.senses.view(cameras).missing, "the cameras", ENOUGH)
+    graph.wait(lambda: not policy.observations.view(cameras).missing, "the cameras", ENOUGH)
     yield person, network, graph, node
     network.say(*[RED] * 50)
     node.shut_down("done")

@@ -12,21 +12,21 @@ from std_srvs.srv import Trigger
 
 from pi0_ros.control import Answer
 from pi0_ros.ros.any_publisher import subscribe_to_any
-from pi0_ros.ros.inlets import Inlets, Subjects, frame_and_names
+from pi0_ros.ros.polled_subscriptions import PolledSubscriptions, Subjects, frame_and_names
 from pi0_ros.ros.qos import READ, RELIABLE
 from pi0_ros.ros.request_services import PER_PERIOD, RequestServices
 
 
 @pytest.fixture
-def inlet(graph):
-    """(inlets, what was heard): a reader that wants the newest alone; it is not spun, so nobody else reads."""
+def entry(graph):
+    """(polled, what was heard): a reader that wants the newest alone; it is not spun, so nobody else reads."""
     reader, heard = Node("reader"), []
-    inlets = Inlets(reader, lambda topic, error: pytest.fail(f"{topic}: {error}"))
+    polled = PolledSubscriptions(reader, lambda topic, error: pytest.fail(f"{topic}: {error}"))
     subscription = reader.create_subscription(
-        String, "joint_states", lambda message: heard.append(message.data), READ, callback_group=inlets.group
+        String, "joint_states", lambda message: heard.append(message.data), READ, callback_group=polled.group
     )
-    inlets.keep(subscription, newest=True)
-    yield inlets, heard, reader
+    polled.keep(subscription, newest=True)
+    yield polled, heard, reader
     reader.destroy_node()
 
 
@@ -46,21 +46,21 @@ def say(publisher, *words):
         assert publisher.wait_for_all_acked()
 
 
-def test_of_one_publisher_only_the_newest_is_read(graph, inlet):
-    inlets, heard, reader = inlet
+def test_of_one_publisher_only_the_newest_is_read(graph, entry):
+    polled, heard, reader = entry
     (driver,) = speakers(graph, reader, 1)
     say(driver, "one", "two", "three")
-    inlets.take(1.0)
+    polled.take(1.0)
     assert heard == ["three"]
 
 
-def test_of_two_publishers_on_one_topic_both_are_read(graph, inlet):
-    inlets, heard, reader = inlet
+def test_of_two_publishers_on_one_topic_both_are_read(graph, entry):
+    polled, heard, reader = entry
     arm, gripper = speakers(graph, reader, 2)
     say(gripper, "gripper")
     say(arm, "arm one", "arm two")
-    assert inlets.recount()
-    inlets.take(1.0)
+    assert polled.recount()
+    polled.take(1.0)
     assert heard == ["gripper", "arm one", "arm two"]
 
 
@@ -72,15 +72,15 @@ def joint_state(names, positions, frame=""):
 
 def test_of_one_publisher_that_speaks_of_arm_and_gripper_in_turn_the_newest_of_each_is_read(graph):
     reader, heard = Node("reader"), []
-    inlets = Inlets(reader, lambda topic, error: pytest.fail(f"{topic}: {error}"))
+    polled = PolledSubscriptions(reader, lambda topic, error: pytest.fail(f"{topic}: {error}"))
     subscription = reader.create_subscription(
         JointState,
         "joint_states",
         lambda m: heard.append(dict(zip(m.name, m.position, strict=True))),
         READ,
-        callback_group=inlets.group,
+        callback_group=polled.group,
     )
-    inlets.keep(subscription, newest=True)
+    polled.keep(subscription, newest=True)
     node = graph.add(Node("driver"))
     publisher = node.create_publisher(JointState, "joint_states", RELIABLE)
     node.create_timer(0.02, graph.notify)
@@ -89,7 +89,7 @@ def test_of_one_publisher_that_speaks_of_arm_and_gripper_in_turn_the_newest_of_e
         publisher.publish(joint_state(["j1", "j2"], [0.1 * k, 0.2 * k]))
         publisher.publish(joint_state(["finger"], [0.01 * k]))
         assert publisher.wait_for_all_acked()
-    inlets.take(1.0)
+    polled.take(1.0)
     assert heard == [{"j1": 0.2, "j2": 0.4}, {"finger": 0.02}]
     reader.destroy_node()
 
@@ -118,16 +118,16 @@ def test_bytes_that_are_no_joint_state_have_no_names_and_break_nothing():
 
 @pytest.fixture
 def bounded(graph):
-    """(read(**bounds) -> (inlets, heard), refused): readers of `flood` that nobody spins."""
+    """(read(**bounds) -> (polled, heard), refused): readers of `flood` that nobody spins."""
     reader, refused, collectors = Node("reader"), [], []
 
     def read(depth=64, **bounds):
-        inlets, heard = Inlets(reader, lambda topic, error: refused.append(f"{topic}: {error}")), []
+        polled, heard = PolledSubscriptions(reader, lambda topic, error: refused.append(f"{topic}: {error}")), []
         subscriptions = subscribe_to_any(
-            reader, String, "flood", lambda m: heard.append(m.data), depth, False, inlets.group
+            reader, String, "flood", lambda m: heard.append(m.data), depth, False, polled.group
         )
-        collectors.append(inlets.keep_together(subscriptions, **bounds))
-        return inlets, heard
+        collectors.append(polled.keep_together(subscriptions, **bounds))
+        return polled, heard
 
     yield read, refused, reader
     for collector in collectors:
@@ -147,11 +147,11 @@ def flood(graph, *words):
 
 def test_of_a_flood_a_bounded_number_is_read_in_a_period_and_each_message_once(graph, bounded):
     read, refused, _ = bounded
-    inlets, heard = read(most=2)
+    polled, heard = read(most=2)
     flood(graph, *(str(k) for k in range(7)))
     before, most = 0, 0
     while len(heard) < 7:
-        inlets.take(1.0)
+        polled.take(1.0)
         most, before = max(most, len(heard) - before), len(heard)
     assert most <= 4  # of two readers two each
     assert sorted(heard) == [str(k) for k in range(7)] and not refused
@@ -159,30 +159,30 @@ def test_of_a_flood_a_bounded_number_is_read_in_a_period_and_each_message_once(g
 
 def test_a_message_larger_than_any_that_is_right_is_refused_unread(graph, bounded):
     read, refused, _ = bounded
-    inlets, heard = read(most=8, largest=1000)
+    polled, heard = read(most=8, largest=1000)
     flood(graph, "first", "x" * 5000, "last")
-    graph.wait(lambda: inlets.take(1.0) * 0 + len(heard) == 2, "both words")
+    graph.wait(lambda: polled.take(1.0) * 0 + len(heard) == 2, "both words")
     assert sorted(heard) == ["first", "last"]
     assert refused and all(r.startswith("/flood: 5,0") and "more than the 1,000" in r for r in refused)
 
 
 def test_after_its_time_is_up_the_others_wait_and_come_first_the_next_time(graph, bounded):
     read, _, reader = bounded
-    inlets, heard = read(most=1)
+    polled, heard = read(most=1)
     second = reader.create_subscription(
-        String, "other", lambda m: heard.append(m.data), READ, callback_group=inlets.group
+        String, "other", lambda m: heard.append(m.data), READ, callback_group=polled.group
     )
-    inlets.keep(second)
+    polled.keep(second)
     node = graph.add(Node("other"))
     other = node.create_publisher(String, "other", RELIABLE)
     flood(graph, "a", "b", "c")
     graph.wait(lambda: other.get_subscription_count() == 1, "the other reader")
     say(other, "other")
-    for collector in inlets.collectors:
+    for collector in polled.collectors:
         collector.collect()
     reads = 0
     while "other" not in heard:
-        inlets.take(1.0, budget=-1.0)
+        polled.take(1.0, budget=-1.0)
         reads += 1
         assert reads <= 3  # one subscription each time, in turn
     assert len(heard) <= 2
@@ -234,13 +234,13 @@ def test_stop_and_hold_are_answered_before_a_storm_of_others_that_is_read_a_few_
     answering.destroy_node()
 
 
-def test_a_message_is_as_old_as_it_lay_there_and_no_older_than_is_said(graph, inlet):
+def test_a_message_is_as_old_as_it_lay_there_and_no_older_than_is_said(graph, entry):
     """Received, then read 0.2 s later: a step of the system clock must not make it ages old."""
-    inlets, _, reader = inlet
+    polled, _, reader = entry
     ages, (driver,) = [], speakers(graph, reader, 1)
-    inlets.subscriptions[0].callback = lambda message: ages.append(inlets.age)
+    polled.subscriptions[0].callback = lambda message: ages.append(polled.age)
     for longest in (5.0, 0.05):
         say(driver, "word")
         graph.happens(lambda: False, 0.2)
-        inlets.take(longest)
+        polled.take(longest)
     assert 0.15 <= ages[0] <= 5.0 and ages[1] == 0.05

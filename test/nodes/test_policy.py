@@ -401,7 +401,7 @@ def test_a_high_level_goes_quiet_while_its_network_is_still_at_work_and_that_tex
     _, person, play = stage
     policy = play(prompt="subtask")
     given = _given(robot=mobile[1], checkpoint=mobile_checkpoint, period=0.2)
-    node = HighLevelNode(weights=weights, partner=lambda: policy.senses, parameter_overrides=given)
+    node = HighLevelNode(weights=weights, partner=lambda: policy.observations, parameter_overrides=given)
     graph.run(node)
     node.loop.policy = network = Thinking(node.loop.policy)
     person.say("touch every block")
@@ -444,7 +444,7 @@ def test_a_high_level_that_is_cleaned_up_while_its_network_is_at_work_ends_witho
     _, person, play = stage
     policy = play(prompt="subtask")
     given = _given(robot=mobile[1], checkpoint=mobile_checkpoint, period=0.2)
-    node = HighLevelNode(weights=weights, partner=lambda: policy.senses, parameter_overrides=given)
+    node = HighLevelNode(weights=weights, partner=lambda: policy.observations, parameter_overrides=given)
     graph.run(node)
     node.loop.policy = network = Thinking(node.loop.policy)
     person.say("touch every block")
@@ -485,7 +485,7 @@ class Scripted:
 
 def _scripted(graph, person, weights, policy, given):
     """A high level whose network says a script's words, once a plan for them is there."""
-    node = HighLevelNode(weights=weights, partner=lambda: policy.senses, parameter_overrides=given)
+    node = HighLevelNode(weights=weights, partner=lambda: policy.observations, parameter_overrides=given)
     assert node.bring_up(), node.stop_reason
     node.loop.policy = network = Scripted(node.loop.policy)
     graph.add(node)
@@ -576,7 +576,7 @@ def test_a_checkpoint_that_was_not_trained_to_give_subtasks_passes_the_task_on_a
     _, person, play = stage
     policy = play(prompt="subtask")
     given = _given(robot=mobile[1], checkpoint=mobile_checkpoint, period=0.2)
-    node = HighLevelNode(weights=weights, partner=lambda: policy.senses, parameter_overrides=given)
+    node = HighLevelNode(weights=weights, partner=lambda: policy.observations, parameter_overrides=given)
     real = node.weights.get
 
     class Untrained(Scripted):
@@ -627,14 +627,14 @@ def test_a_thread_that_fails_outside_of_inference_is_told_and_begun_again(stage,
     policy = play()
     person.say("go")
     graph.wait(lambda: person.chunks, "a plan", ENOUGH)
-    look, fail = policy.senses.view, threading.Event()
+    look, fail = policy.observations.view, threading.Event()
 
     def view(*arguments):
         if fail.is_set():
             raise PanicException("out of pictures")
         return look(*arguments)
 
-    policy.senses.view = view
+    policy.observations.view = view
     fail.set()
     says(graph, person, "the thread inference failed")
     assert "out of pictures" in person.health["policy"][1] and person.health["policy"][0] == b"\x02"

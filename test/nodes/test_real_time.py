@@ -10,7 +10,7 @@ from rclpy.node import Node
 from stand_in import Driver, Person
 from std_msgs.msg import String
 
-from pi0_ros.ros.inlets import Inlets
+from pi0_ros.ros.polled_subscriptions import PolledSubscriptions
 from pi0_ros.ros.qos import READ, RELIABLE
 
 ENOUGH = 60.0
@@ -44,13 +44,13 @@ def test_a_log_that_nobody_reads_does_not_stop_the_commands(graph, mobile):
 def test_an_inlet_hands_over_what_came_since_the_last_time_in_order_and_only_when_asked(graph):
     reader, writer = graph.add(Node("reader")), graph.add(Node("writer"))
     heard, ages, refused = [], [], []
-    inlets = Inlets(reader, lambda topic, error: refused.append((topic, error)))
+    polled = PolledSubscriptions(reader, lambda topic, error: refused.append((topic, error)))
 
     def hear(message):
         heard.append(message.data)
-        ages.append(inlets.age)
+        ages.append(polled.age)
 
-    subscription = inlets.add(String, "words", hear, READ)
+    subscription = polled.add(String, "words", hear, READ)
     publisher = writer.create_publisher(String, "words", RELIABLE)
     writer.create_timer(0.02, graph.notify)
     graph.wait(lambda: publisher.get_subscription_count() == 1, "a connection")
@@ -59,12 +59,12 @@ def test_an_inlet_hands_over_what_came_since_the_last_time_in_order_and_only_whe
         assert publisher.wait_for_all_acked()
     assert not heard  # the graph spins the reader all the while
 
-    inlets.take(longest=5.0)
+    polled.take(longest=5.0)
     assert heard == ["one", "two", "three"] and not refused
     assert all(0.0 <= age <= 5.0 for age in ages)
     publisher.publish(String(data="four"))
     assert publisher.wait_for_all_acked()
-    inlets.drain()
-    inlets.take(longest=5.0)
+    polled.drain()
+    polled.take(longest=5.0)
     assert heard == ["one", "two", "three"]
     reader.destroy_subscription(subscription)

@@ -10,8 +10,8 @@ from std_msgs.msg import String
 
 from pi0_ros.nodes.high_level import HighLevelNode
 from pi0_ros.policy.engine import Answer
+from pi0_ros.ros.observation_source import SensorSnapshot
 from pi0_ros.ros.qos import LATCHED
-from pi0_ros.ros.senses import View
 
 ENOUGH = 60.0
 LEFT, RIGHT = "touch the red block with the left arm", "touch the blue block with the right arm"
@@ -51,10 +51,10 @@ class OneNetwork:
 
 
 class Pictures:
-    """Senses that always see the same."""
+    """ObservationSource that always see the same."""
 
     def view(self, *_):
-        return View(stamp=1.0, pictures={}, state={})
+        return SensorSnapshot(stamp=1.0, pictures={}, state={})
 
 
 @pytest.fixture

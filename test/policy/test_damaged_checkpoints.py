@@ -86,7 +86,9 @@ def test_a_pipe_in_place_of_a_file_is_refused_and_blocks_nothing(checkpoint, nam
         "norm_stats.json": lambda: read_norm_stats(checkpoint),
         "tokenizer.json": lambda: load_tokenizer(checkpoint),
     }
-    with pytest.raises((CheckpointError, PolicyError), match="a regular file is needed|no tokenizer there|are no pi0-family"):
+    with pytest.raises(
+        (CheckpointError, PolicyError), match="a regular file is needed|no tokenizer there|are no pi0-family"
+    ):
         reads.get(name, lambda: open_checkpoint(checkpoint))()
 
 

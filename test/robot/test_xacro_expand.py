@@ -46,7 +46,9 @@ def test_where_there_is_no_ros_a_package_cannot_be_found_and_that_is_said(tmp_pa
     (tmp_path / "ament_index_python").mkdir()
     (tmp_path / "ament_index_python" / "__init__.py").write_text(missing)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(RobotError, match=r"r\.urdf\.xacro: \$\(find PACKAGE\) needs a ROS, whose ament_index_python is missing"):
+    with pytest.raises(
+        RobotError, match=r"r\.urdf\.xacro: \$\(find PACKAGE\) needs a ROS, whose ament_index_python is missing"
+    ):
         expand_xacro(written(tmp_path, '<xacro:include filename="$(find somebody)/a.xacro"/>'), {}, QUICK)
 
 

@@ -133,13 +133,13 @@ def test_the_stopping_distance_is_that_of_constant_deceleration():
 @given(st.data())
 def test_the_bytes_of_a_stencil_are_those_of_the_message(kind, data):
     group = spoken_as(MOBILE.group("base" if kind.startswith("twist") else "left_arm"), kind)
-    stencil = CommandStencil(group)
+    template = CommandStencil(group)
     for _ in range(3):  # one after another: nothing may be left of the one before
         values, rates = (data.draw(st.lists(NUMBER, min_size=n, max_size=n)) for n in [len(group.channels)] * 2)
         motion = GroupCommand(
             time_parts(data.draw(st.floats(0.0, 2e9))), values, rates, data.draw(st.floats(0.005, 1.0))
         )
-        assert deserialize_message(stencil(motion), COMMAND_TYPES[kind].message) == shared_message((group,), (motion,))
+        assert deserialize_message(template(motion), COMMAND_TYPES[kind].message) == shared_message((group,), (motion,))
 
 
 @pytest.mark.parametrize("group", [*MOBILE.groups, *ALOHA.groups], ids=lambda g: g.name)

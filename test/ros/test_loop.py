@@ -14,10 +14,10 @@ from pi0_ros.ros.loop import (
     Pacer,
     Ring,
     Tally,
-    calm_down,
-    calm_others,
-    give_way,
-    urge_others,
+    lower_priority,
+    raise_thread_priorities,
+    restore_own_priority,
+    restore_thread_priorities,
 )
 
 
@@ -143,9 +143,9 @@ def test_the_other_threads_of_a_process_are_urged_and_calmed_again(monkeypatch):
     monkeypatch.setattr(os, "sched_getscheduler", lambda n: policies.get(n, (os.SCHED_OTHER, 0))[0])
     monkeypatch.setattr(os, "sched_setscheduler", lambda n, kind, p: policies.update({n: (kind, p.sched_priority)}))
     try:
-        urge_others(7)
+        raise_thread_priorities(7)
         assert policies[number[0]] == (os.SCHED_FIFO, 7)
-        calm_others()
+        restore_thread_priorities()
         assert policies[number[0]] == (os.SCHED_OTHER, 0)
         assert policies[real_time] == (os.SCHED_RR, 60)
     finally:
@@ -265,8 +265,8 @@ def test_priority_and_processor_are_asked_for_the_loops_own_thread_and_only_wher
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux alone")
 def test_who_gives_way_is_a_little_nicer_than_its_process_and_who_calms_down_an_ordinary_thread(asked):
     me, nice = threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0)
-    give_way(5)
-    calm_down()
+    lower_priority(5)
+    restore_own_priority()
     assert asked == [(os.PRIO_PROCESS, me, nice + 5), ("scheduler", me, (os.SCHED_OTHER, 0))]
 
 

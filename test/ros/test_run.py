@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 from pi0_ros.ros.lifecycle import HALT
-from pi0_ros.ros.run import FAREWELL
+from pi0_ros.ros.run import SHUTDOWN_TIMEOUT_S
 from pi0_ros.supervisor import ESCALATION
 
 PATIENCE = 120.0
@@ -163,7 +163,7 @@ def test_a_node_that_cannot_start_ends_the_process_with_an_error():
 
 
 def test_both_nodes_of_a_brain_end_within_what_a_supervisor_gives_them():
-    assert ESCALATION[0][1] > 2 * HALT + 2 * FAREWELL
+    assert ESCALATION[0][1] > 2 * HALT + 2 * SHUTDOWN_TIMEOUT_S
 
 
 LAUNCHER = "import signal, subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[1]]); signal.pause()"

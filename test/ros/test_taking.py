@@ -11,7 +11,7 @@ from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import String
 
-from pi0_ros.ros.inlets import Unspun
+from pi0_ros.ros.polled_subscriptions import PolledGroup
 from pi0_ros.ros.taking import USUAL, Collector, Reader
 
 DEPTH = 4
@@ -22,7 +22,7 @@ class Line:
 
     def __init__(self):
         self.node = rclpy.create_node("listener")
-        self.group = Unspun()
+        self.group = PolledGroup()
         self.subscription = self.node.create_subscription(
             String, "words", lambda _: None, QoSProfile(depth=DEPTH), callback_group=self.group
         )

@@ -23,7 +23,7 @@ FILES = (
     "ros/observation.py",
     "ros/picture_watch.py",
     "ros/second_publishers.py",
-    "ros/senses.py",
+    "ros/observation_source.py",
     "ros/sim_time.py",
     "ros/source_clock.py",
     "ros/state_history.py",

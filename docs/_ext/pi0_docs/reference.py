@@ -63,7 +63,7 @@ def parameters() -> str:
             "others are read when the node is configured. All nodes have `use_sim_time` too."
         )
     ]
-    for node, declared in {**tables(), "conductor": _conductor()}.items():
+    for node, declared in {**tables(), "demo_director": _demo_director()}.items():
         rows = [(code(p.name), code(_default(p.default)), _range(p), words(_described(p))) for p in declared]
         parts += [
             f"{anchor(f'parameters-{node}')}## {node}",
@@ -73,8 +73,8 @@ def parameters() -> str:
     return page("Parameters", *parts)
 
 
-def _conductor() -> tuple[Any, ...]:
-    return importlib.import_module("pi0_ros.nodes.conductor").Conductor.table
+def _demo_director() -> tuple[Any, ...]:
+    return importlib.import_module("pi0_ros.nodes.demo_director").DemoDirector.table
 
 
 def _default(value: object) -> str:

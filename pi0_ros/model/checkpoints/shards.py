@@ -41,8 +41,17 @@ class Shards:
 
 def _check_shard_name(index: Path, file: Any) -> None:
     """The index may only name files beside it."""
-    if not isinstance(file, str) or len(file) > 255 or file in {"", ".", ".."} or "/" in file or "\\" in file or "\0" in file:
-        raise CheckpointError(f"{index}: names the shard {quote_value(file)}; shards must be plain file names beside the index")
+    if (
+        not isinstance(file, str)
+        or len(file) > 255
+        or file in {"", ".", ".."}
+        or "/" in file
+        or "\\" in file
+        or "\0" in file
+    ):
+        raise CheckpointError(
+            f"{index}: names the shard {quote_value(file)}; shards must be plain file names beside the index"
+        )
 
 
 def _shard(index: Path, file: str) -> Path:
@@ -61,7 +70,9 @@ def _open_index(index: Path) -> Shards:
     files = {file: TensorFile(_shard(index, file)) for file in sorted(set(weight_map.values()))}
     lost = [name for name, file in weight_map.items() if name not in files[file].infos]
     if lost:
-        raise CheckpointError(f"{index}: {len(lost)} tensors are not in the shard named for them, e.g. {quote(lost[0])}")
+        raise CheckpointError(
+            f"{index}: {len(lost)} tensors are not in the shard named for them, e.g. {quote(lost[0])}"
+        )
     # A tensor that a shard holds beyond the index still counts: it must be known or reported as unexpected.
     owners = {name: file for file in files.values() for name in file.infos}
     owners.update({name: files[file] for name, file in weight_map.items()})

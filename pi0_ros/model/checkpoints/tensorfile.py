@@ -110,9 +110,13 @@ def _entry(path: Path, name: str, entry: Any, base: int) -> TensorInfo:
     if not sane:
         raise CheckpointError(f"{path}: the header entry {quote(name)} is malformed or of an unsupported dtype")
     if dtype is None:
-        raise CheckpointError(f"{path}: {quote(name)} has dtype {quote_value(entry['dtype'])}; known are {', '.join(DTYPES)}")
+        raise CheckpointError(
+            f"{path}: {quote(name)} has dtype {quote_value(entry['dtype'])}; known are {', '.join(DTYPES)}"
+        )
     if end - begin != math.prod(shape) * dtype.itemsize:
-        raise CheckpointError(f"{path}: {quote(name)} of shape {quote_value(list(shape))} does not fill its {end - begin} bytes")
+        raise CheckpointError(
+            f"{path}: {quote(name)} of shape {quote_value(list(shape))} does not fill its {end - begin} bytes"
+        )
     return TensorInfo(dtype, shape, base + begin, base + end)
 
 

@@ -11,7 +11,7 @@ from pi0_ros.robot.quantile import quantiles
 from pi0_ros.robot.spec import Group, Robot
 
 
-class GroupWitness:
+class GroupMonitor:
     """Commands of one group, and when they came."""
 
     def __init__(self, group: Group, period: float) -> None:
@@ -34,12 +34,12 @@ class GroupWitness:
         self.times, self.violations, self.missed = self.times[-1:], 0, 0
 
 
-class Witness:
+class CommandMonitor:
     """All groups of a robot."""
 
     def __init__(self, robot: Robot) -> None:
         self.period = 1.0 / robot.control_rate
-        self.groups = {g.name: GroupWitness(g, self.period) for g in robot.groups}
+        self.groups = {g.name: GroupMonitor(g, self.period) for g in robot.groups}
 
     def see(self, group: str, at: float, values: Sequence[float]) -> str:
         """A command for `group` arrived at `at` [s]; which limit it breaks, "" for none."""

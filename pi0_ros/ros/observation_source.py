@@ -38,7 +38,7 @@ PICTURE_FROZEN = Parameter(
 
 
 @dataclass(frozen=True)
-class View:
+class SensorSnapshot:
     """One observation: RGB pictures uint8 [H, W, 3] by camera and state by channel at ROS time `stamp` [s].
 
     stamps: when each picture was taken [ROS s]. missing: why there is nothing; about: the cameras that this is about.
@@ -61,7 +61,7 @@ class CameraWatch:
         """What is wrong with the picture that was decoded last, "" where it shows something."""
 
 
-class Senses:
+class ObservationSource:
     """Subscribes to all cameras and state sources of a robot on behalf of `node`; pictures are decoded when used."""
 
     def __init__(self, node: Node, robot: Robot, clocks: Clocks, frozen: float = PICTURE_FROZEN.default) -> None:
@@ -117,7 +117,9 @@ class Senses:
         with self._changed:
             return self._memory.reaches(moment, self._clocks.steady(), self._clocks.ros(), cameras)
 
-    def view(self, cameras: Iterable[str], state: Iterable[str] | None = None, moment: float | None = None) -> View:
+    def view(
+        self, cameras: Iterable[str], state: Iterable[str] | None = None, moment: float | None = None
+    ) -> SensorSnapshot:
         """The newest observation of these cameras, or that at ROS time `moment` [s], decoded; or only `missing`, sentences
         that name what is not there.
 
@@ -129,7 +131,7 @@ class Senses:
         required = {name: why for name, why in unusable.items() if self._cameras[name].required}
         if required or (wanted and not fresh):
             missing = required or unusable
-            return View(missing=tuple(missing.values()), about=tuple(missing))
+            return SensorSnapshot(missing=tuple(missing.values()), about=tuple(missing))
         with self._changed:
             contradiction = self._memory.contradiction(self._clocks.steady())
             snapshot = self._memory.take(self._clocks.steady(), self._clocks.ros(), fresh, state, moment)
@@ -137,11 +139,11 @@ class Senses:
         for event in events:
             self._node.get_logger().warning(event)
         if contradiction is not None:
-            return View(missing=(contradiction.sentence(self._publishers(contradiction.topics)),))
+            return SensorSnapshot(missing=(contradiction.sentence(self._publishers(contradiction.topics)),))
         if snapshot.complete:
             return self._decode(snapshot)
         problems = self._topics.problems()
-        return View(
+        return SensorSnapshot(
             missing=snapshot.missing
             + tuple(problems[s.topic].sentence for s in self._robot.state if s.topic in problems)
         )
@@ -174,7 +176,7 @@ class Senses:
         ]
         return tuple(sorted(f"{i.node_namespace.rstrip('/')}/{i.node_name}" for i in found))
 
-    def _decode(self, snapshot: Snapshot) -> View:
+    def _decode(self, snapshot: Snapshot) -> SensorSnapshot:
         pictures, missing = {}, {}
         for name, picture in snapshot.pictures.items():
             camera = self._cameras[name]
@@ -189,9 +191,9 @@ class Senses:
                 if camera.required:
                     missing[name] = f"camera {name} on {camera.topic}: {escape(error)}"
         if missing:
-            return View(missing=tuple(missing.values()), about=tuple(missing))
+            return SensorSnapshot(missing=tuple(missing.values()), about=tuple(missing))
         stamps = {name: snapshot.pictures[name].stamp for name in pictures}
-        return View(snapshot.stamp, pictures, snapshot.state, stamps=stamps)
+        return SensorSnapshot(snapshot.stamp, pictures, snapshot.state, stamps=stamps)
 
     # --- what is said about it ---
 

@@ -16,7 +16,7 @@ from pi0_ros.ros.bounded import MAX_BYTES, MessageRefusedError, check_size, pars
 from pi0_ros.ros.clock import seconds
 from pi0_ros.ros.guarded_thread import GuardedThread
 from pi0_ros.ros.images import PictureError, thumbnail
-from pi0_ros.ros.inlets import Unspun
+from pi0_ros.ros.polled_subscriptions import PolledGroup
 from pi0_ros.ros.qos import NEWEST
 from pi0_ros.ros.subscribe import PICTURE_TYPES
 from pi0_ros.ros.taking import Reader
@@ -25,13 +25,13 @@ Keep = Callable[[str, float, bytes], None]
 """What is done with a picture: `keep(camera, stamp [ROS s], JPEG)`."""
 
 
-class Snapshots:
+class CameraThumbnails:
     """One picture of each camera every `period` [s], one camera after the other, as small JPEGs."""
 
     def __init__(self, node: Node, cameras: Sequence[Camera], period: float, keep: Keep) -> None:
         self._node, self._period, self._keep = node, period, keep
         # rclpy holds groups weakly.
-        self._group = Unspun()
+        self._group = PolledGroup()
         self._readers = [(c, Reader(self._subscribe(c))) for c in cameras]
         self._ending = threading.Event()
         self.thread: GuardedThread | None = None

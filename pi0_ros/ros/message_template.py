@@ -18,7 +18,7 @@ LITTLE = 1  # second byte of the representation header of CDR (DDS-XTypes 7.6.2.
 _WHOLE, _REAL = 0x0A0B0C01, 0x4009_21FB_5444_2D01  # four and eight bytes that no name or length looks like
 
 
-class Stencil:
+class MessageTemplate:
     """The serialized form of `build(numbers)`, whatever the numbers are; the bytes can be published as they are."""
 
     def __init__(self, build: Callable[[Sequence[Number]], Any], example: Sequence[Number]) -> None:

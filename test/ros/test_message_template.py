@@ -6,7 +6,7 @@ from builtin_interfaces.msg import Time
 from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import Float64MultiArray, String
 
-from pi0_ros.ros.stencil import Stencil
+from pi0_ros.ros.message_template import MessageTemplate
 
 
 def numbers_of(numbers):
@@ -14,31 +14,31 @@ def numbers_of(numbers):
 
 
 def test_the_numbers_are_written_where_the_message_has_them():
-    stencil = Stencil(numbers_of, [0.0, 0.0, 0.0])
+    template = MessageTemplate(numbers_of, [0.0, 0.0, 0.0])
     for numbers in ([1.5, -2.0, 1e-300], [0.0, -0.0, float("inf")]):
-        assert stencil(numbers) == serialize_message(numbers_of(numbers))
+        assert template(numbers) == serialize_message(numbers_of(numbers))
 
 
 def test_whole_numbers_take_four_bytes():
-    stencil = Stencil(lambda n: Time(sec=n[0], nanosec=n[1]), [0, 0])
-    assert deserialize_message(stencil([7, 999_999_999]), Time) == Time(sec=7, nanosec=999_999_999)
+    template = MessageTemplate(lambda n: Time(sec=n[0], nanosec=n[1]), [0, 0])
+    assert deserialize_message(template([7, 999_999_999]), Time) == Time(sec=7, nanosec=999_999_999)
 
 
 def test_a_message_that_leaves_a_number_out_has_no_stencil():
     with pytest.raises(ValueError, match="number 1 is not once"):
-        Stencil(lambda numbers: numbers_of(numbers[:1]), [0.0, 0.0])
+        MessageTemplate(lambda numbers: numbers_of(numbers[:1]), [0.0, 0.0])
 
 
 def test_a_message_that_carries_no_numbers_has_no_stencil():
     with pytest.raises(ValueError, match="number 0 is not once"):
-        Stencil(lambda numbers: String(data=str(numbers[0])), [0.0])
+        MessageTemplate(lambda numbers: String(data=str(numbers[0])), [0.0])
 
 
 def test_numbers_out_of_order_have_no_stencil():
     with pytest.raises(ValueError, match="in its order"):
-        Stencil(lambda numbers: numbers_of(numbers[::-1]), [0.0, 0.0])
+        MessageTemplate(lambda numbers: numbers_of(numbers[::-1]), [0.0, 0.0])
 
 
 def test_the_wrong_count_of_numbers_is_an_error():
     with pytest.raises(ValueError):
-        Stencil(numbers_of, [0.0, 0.0])([1.0])
+        MessageTemplate(numbers_of, [0.0, 0.0])([1.0])

@@ -20,9 +20,9 @@ from pi0_ros.robot import load_robot
 from pi0_ros.ros.bounded import MAX_BYTES, listen
 from pi0_ros.ros.clock import Clocks, time_message
 from pi0_ros.ros.images import image_message
+from pi0_ros.ros.observation_source import ObservationSource
 from pi0_ros.ros.qos import RELIABLE, SENSOR
 from pi0_ros.ros.run import Spinner
-from pi0_ros.ros.senses import Senses
 
 PATIENCE = 60.0
 URDF = """<robot name="two"><link name="a"/><link name="b"/><link name="c"/>
@@ -108,38 +108,44 @@ def robot(context):
 
 
 @pytest.fixture
-def senses(context, tmp_path):
+def observations(context, tmp_path):
     (tmp_path / "two.urdf").write_text(URDF)
     (tmp_path / "two.yaml").write_text(YAML)
     node = context("reader")
-    made = Senses(node, load_robot(tmp_path / "two.yaml"), Clocks(node), frozen=0.3)
+    made = ObservationSource(node, load_robot(tmp_path / "two.yaml"), Clocks(node), frozen=0.3)
     yield made
     made.close()
 
 
-def until(senses, condition, what):
+def until(observations, condition, what):
     """Wait for pictures until `condition` holds of something; returns it."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         found = condition()
         if found:
             return found
-        senses.wait(0.05)
-    raise AssertionError(f"{what}: {senses.view(NAMES).missing} {senses.warnings(NAMES)} {senses.values(NAMES)}")
-
-
-def complaint(senses, *words):
-    """The observation that is missing for a reason with these words."""
-    return until(
-        senses, lambda: next((w for w in senses.view(NAMES).missing if all(x in w for x in words)), None), words
+        observations.wait(0.05)
+    raise AssertionError(
+        f"{what}: {observations.view(NAMES).missing} {observations.warnings(NAMES)} {observations.values(NAMES)}"
     )
 
 
-def seen(senses, *cameras):
-    return until(senses, lambda: (v := senses.view(NAMES)) and set(v.pictures) == set(cameras) and v, cameras)
+def complaint(observations, *words):
+    """The observation that is missing for a reason with these words."""
+    return until(
+        observations,
+        lambda: next((w for w in observations.view(NAMES).missing if all(x in w for x in words)), None),
+        words,
+    )
 
 
-def test_an_observation_has_the_pictures_as_the_cameras_are_mounted(robot, senses):
+def seen(observations, *cameras):
+    return until(
+        observations, lambda: (v := observations.view(NAMES)) and set(v.pictures) == set(cameras) and v, cameras
+    )
+
+
+def test_an_observation_has_the_pictures_as_the_cameras_are_mounted(robot, observations):
     upright = np.zeros((24, 32, 3), np.uint8)
     upright[:12] = 200
 
@@ -147,98 +153,102 @@ def test_an_observation_has_the_pictures_as_the_cameras_are_mounted(robot, sense
         return np.rot90(upright).copy() | robot.draw.integers(0, 4, (32, 24, 3), dtype=np.uint8)  # turned left
 
     robot.sees["side"] = tilted
-    view = seen(senses, "front", "side")
+    view = seen(observations, "front", "side")
     assert view.pictures["side"].shape == (24, 32, 3)
     assert view.pictures["side"][:12].min() >= 200 and view.pictures["side"][12:].max() < 4
     assert view.state == {"j1": 0.1, "j2": -0.4}
 
 
-def test_a_topic_of_another_type_is_named_with_the_type_it_has(another_process, robot, senses):
+def test_a_topic_of_another_type_is_named_with_the_type_it_has(another_process, robot, observations):
     robot.sees["front"] = None
     robot.node.destroy_publisher(robot.publishers["front"])
     another_process.create_publisher(CompressedImage, "front/image_raw", SENSOR)
-    why = complaint(senses, "front/image_raw carries")
+    why = complaint(observations, "front/image_raw carries")
     assert "sensor_msgs/CompressedImage" in why and "/web_camera" in why and "say type: compressed_image" in why
 
 
-def test_a_state_topic_of_another_type_is_named_too(another_process, robot, senses):
+def test_a_state_topic_of_another_type_is_named_too(another_process, robot, observations):
     robot.node.destroy_publisher(robot.states)
     robot.states = robot.node.create_publisher(JointState, "elsewhere", SENSOR)
     another_process.create_publisher(Odometry, "joint_states", SENSOR)
-    assert "nav_msgs/Odometry" in complaint(senses, "joint_states carries", "say type: odometry")
+    assert "nav_msgs/Odometry" in complaint(observations, "joint_states carries", "say type: odometry")
 
 
-def test_nobody_on_a_topic_is_told_from_a_silent_driver(robot, senses):
+def test_nobody_on_a_topic_is_told_from_a_silent_driver(robot, observations):
     robot.sees["front"] = None
-    complaint(senses, "no picture yet on front/image_raw")
+    complaint(observations, "no picture yet on front/image_raw")
     robot.node.destroy_publisher(robot.publishers["front"])
-    complaint(senses, "nobody publishes front/image_raw")
+    complaint(observations, "nobody publishes front/image_raw")
 
 
-def test_two_cameras_on_one_topic_end_planning_and_both_are_named(context, robot, senses):
-    seen(senses, "front", "side")
+def test_two_cameras_on_one_topic_end_planning_and_both_are_named(context, robot, observations):
+    seen(observations, "front", "side")
     other = context("second_camera")
     publisher = other.create_publisher(Image, "front/image_raw", SENSOR)
     timer = other.create_timer(0.03, lambda: publisher.publish(image_message(robot.noise(), time_message(time.time()))))
-    why = complaint(senses, "2 publishers on front/image_raw")
+    why = complaint(observations, "2 publishers on front/image_raw")
     assert "/driver" in why and "/second_camera" in why
     # One that was killed stays in the graph for a while, but its silence is heard.
     other.destroy_timer(timer)
-    seen(senses, "front", "side")
+    seen(observations, "front", "side")
 
 
-def test_an_optional_camera_with_two_publishers_is_left_out(context, robot, senses):
-    seen(senses, "front", "side")
+def test_an_optional_camera_with_two_publishers_is_left_out(context, robot, observations):
+    seen(observations, "front", "side")
     other = context("second_camera")
     publisher = other.create_publisher(Image, "side/image_raw", SENSOR)
     other.create_timer(0.03, lambda: publisher.publish(image_message(robot.noise(), time_message(time.time()))))
-    seen(senses, "front")
-    assert "/second_camera" in senses.stale(NAMES)["side"]
+    seen(observations, "front")
+    assert "/second_camera" in observations.stale(NAMES)["side"]
 
 
-def test_a_frozen_camera_ends_planning_as_soon_as_the_robot_moves(robot, senses):
-    seen(senses, "front", "side")
+def test_a_frozen_camera_ends_planning_as_soon_as_the_robot_moves(robot, observations):
+    seen(observations, "front", "side")
     last = robot.noise()
     robot.sees["front"] = lambda: last
-    until(senses, lambda: any("front: the same picture" in w for w in senses.warnings(NAMES)), "a warning")
-    assert not senses.view(NAMES).missing  # a simulation without noise looks like this while nothing moves
+    until(observations, lambda: any("front: the same picture" in w for w in observations.warnings(NAMES)), "a warning")
+    assert not observations.view(NAMES).missing  # a simulation without noise looks like this while nothing moves
     robot.at = [0.1, -0.37]
-    why = complaint(senses, "camera front: frozen")
+    why = complaint(observations, "camera front: frozen")
     assert "front/image_raw" in why and "picture_frozen:=0" in why
     robot.sees["front"] = robot.noise
-    seen(senses, "front", "side")
+    seen(observations, "front", "side")
 
 
-def test_a_black_camera_is_a_warning(robot, senses):
+def test_a_black_camera_is_a_warning(robot, observations):
     robot.sees["front"] = lambda: robot.draw.integers(4, 7, (24, 32, 3), dtype=np.uint8)
     black = "camera front: the picture is black"
-    until(senses, lambda: senses.view(NAMES) and any(black in w for w in senses.warnings(NAMES)), "a warning")
+    until(
+        observations,
+        lambda: observations.view(NAMES) and any(black in w for w in observations.warnings(NAMES)),
+        "a warning",
+    )
     robot.sees["front"] = robot.noise
-    until(senses, lambda: senses.view(NAMES) and not senses.warnings(NAMES), "no warning")
+    until(observations, lambda: observations.view(NAMES) and not observations.warnings(NAMES), "no warning")
 
 
-def test_clocks_that_differ_are_in_the_values_with_their_sign(robot, senses):
+def test_clocks_that_differ_are_in_the_values_with_their_sign(robot, observations):
     robot.stamp = lambda: time.time() - 0.2
-    seen(senses, "front", "side")
-    until(senses, lambda: senses.values(NAMES).get("joint_states offset_ms", 0.0) >= 200.0, "an offset")
-    assert any("joint_states" in w and "behind this computer" in w for w in senses.warnings(NAMES))
+    seen(observations, "front", "side")
+    until(observations, lambda: observations.values(NAMES).get("joint_states offset_ms", 0.0) >= 200.0, "an offset")
+    assert any("joint_states" in w and "behind this computer" in w for w in observations.warnings(NAMES))
     robot.stamp = lambda: time.time() + 0.7
-    until(senses, lambda: any("ahead of this computer" in w for w in senses.warnings(NAMES)), "ahead")
-    assert -700.0 <= senses.values(NAMES)["joint_states offset_ms"] < -500.0
+    until(observations, lambda: any("ahead of this computer" in w for w in observations.warnings(NAMES)), "ahead")
+    assert -700.0 <= observations.values(NAMES)["joint_states offset_ms"] < -500.0
 
 
-def test_a_message_that_is_too_large_is_refused_by_its_size(robot, senses):
-    seen(senses, "front", "side")
+def test_a_message_that_is_too_large_is_refused_by_its_size(robot, observations):
+    seen(observations, "front", "side")
     names = [f"joint{k}" for k in range(200_000)]
     robot.states.publish(JointState(name=names, position=array("d", range(len(names)))))
-    until(senses, lambda: senses.refused, "a refusal")
-    assert "joint_states: JointState of" in senses.last_refusal
-    assert f"at most {MAX_BYTES[JointState]} are parsed" in senses.last_refusal
-    seen(senses, "front", "side")
+    until(observations, lambda: observations.refused, "a refusal")
+    assert "joint_states: JointState of" in observations.last_refusal
+    assert f"at most {MAX_BYTES[JointState]} are parsed" in observations.last_refusal
+    seen(observations, "front", "side")
 
 
-def test_an_encoding_cannot_write_to_the_terminal_nor_flood_the_log(robot, senses):
-    seen(senses, "front", "side")
+def test_an_encoding_cannot_write_to_the_terminal_nor_flood_the_log(robot, observations):
+    seen(observations, "front", "side")
     evil = image_message(robot.noise(), time_message(0.0))
     evil.encoding = "\x1b[2J\n[INFO] all is well" + "x" * 400_000
 
@@ -248,9 +258,9 @@ def test_an_encoding_cannot_write_to_the_terminal_nor_flood_the_log(robot, sense
 
     robot.sees["front"] = None
     robot.node.create_timer(0.03, publish)
-    complaint(senses, "is not a colour picture")
-    until(senses, lambda: "encoding" in senses.last_refusal, "a refusal")
-    assert senses.last_refusal.isprintable() and len(senses.last_refusal) <= 400
+    complaint(observations, "is not a colour picture")
+    until(observations, lambda: "encoding" in observations.last_refusal, "a refusal")
+    assert observations.last_refusal.isprintable() and len(observations.last_refusal) <= 400
 
 
 def test_a_text_of_ten_megabytes_reaches_nobody(context):

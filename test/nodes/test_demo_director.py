@@ -11,7 +11,7 @@ from pi0_ros.msg import ActionChunk, ExecutorState
 from rclpy.parameter import Parameter
 from std_msgs.msg import String
 
-from pi0_ros.nodes.conductor import Conductor
+from pi0_ros.nodes.demo_director import DemoDirector
 from pi0_ros.ros.clock import duration_message, time_parts
 from pi0_ros.ros.commands import GroupCommand, shared_message
 
@@ -41,43 +41,43 @@ def status(name, level=DiagnosticStatus.OK, message="", **values):
 
 
 @pytest.fixture
-def conductor(graph, tmp_path):
-    node = Conductor(Asked(), parameter_overrides=[Parameter("report", value=str(tmp_path / "demo.json"))])
+def demo_director(graph, tmp_path):
+    node = DemoDirector(Asked(), parameter_overrides=[Parameter("report", value=str(tmp_path / "demo.json"))])
     yield node
     node.destroy_node()
 
 
-def measuring(conductor):
+def measuring(demo_director):
     """As when the first autonomy was granted."""
-    conductor.stage.state = ExecutorState(underruns=3)
-    conductor.script.start_measuring()
+    demo_director.stage.state = ExecutorState(underruns=3)
+    demo_director.script.start_measuring()
 
 
-def command(conductor, at, step=0.0):
+def command(demo_director, at, step=0.0):
     """One command for every group, received at `at` [s]: all at rest, the arms `step` [rad] from their middle."""
-    for group in conductor.robot.groups:
+    for group in demo_director.robot.groups:
         values = np.array([0.5 * (c.limits.lower + c.limits.upper) for c in group.channels])
         values += step if group.name.endswith("_arm") else 0.0
         message = shared_message(
             (group,), (GroupCommand(time_parts(at), values.tolist(), [0.0] * len(values), PERIOD),)
         )
-        conductor._on_command(group, message, at)
+        demo_director._on_command(group, message, at)
 
 
-def test_the_report_has_the_keys_of_the_interface_and_the_numbers_that_were_seen(conductor, tmp_path):
+def test_the_report_has_the_keys_of_the_interface_and_the_numbers_that_were_seen(demo_director, tmp_path):
     promised = json.loads(re.search(r"```json\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL).group(1))
-    measuring(conductor)
+    measuring(demo_director)
     for k in range(101):
-        command(conductor, 100.0 + k * PERIOD + (0.004 if k == 50 else 0.0))
-    conductor._on_chunk(ActionChunk(inference_time=duration_message(0.042)))
-    conductor._on_state(ExecutorState(plan_sequence=1, splice_delay=0.08, underruns=4))
+        command(demo_director, 100.0 + k * PERIOD + (0.004 if k == 50 else 0.0))
+    demo_director._on_chunk(ActionChunk(inference_time=duration_message(0.042)))
+    demo_director._on_state(ExecutorState(plan_sequence=1, splice_delay=0.08, underruns=4))
     for mode in ("autonomy", "teleop", "autonomy"):
-        conductor._on_mode(String(data=mode))
-    conductor._on_subtask(String(data="touch the red block with the left arm"))
-    conductor._on_health(status("executor", seam_position_max=0.002, seam_velocity_max=0.03, jerk_rms=7.5))
+        demo_director._on_mode(String(data=mode))
+    demo_director._on_subtask(String(data="touch the red block with the left arm"))
+    demo_director._on_health(status("executor", seam_position_max=0.002, seam_velocity_max=0.03, jerk_rms=7.5))
     late = {"period_late_ms_p50": 0.04, "period_late_ms_p99": 0.25, "period_late_ms_max": 1.5, "overruns": 2}
-    conductor._on_health(status("executor", seam_position_max=0.002, seam_velocity_max=0.03, jerk_rms=2.5, **late))
-    conductor._finish()
+    demo_director._on_health(status("executor", seam_position_max=0.002, seam_velocity_max=0.03, jerk_rms=2.5, **late))
+    demo_director._finish()
 
     told = json.loads((tmp_path / "demo.json").read_text())
     assert keys(told) == keys(promised)
@@ -96,50 +96,52 @@ def test_the_report_has_the_keys_of_the_interface_and_the_numbers_that_were_seen
     assert told["faults"] == []
 
 
-def test_a_command_that_breaks_a_limit_a_lost_period_and_an_error_are_told(conductor):
-    measuring(conductor)
-    command(conductor, 100.0)
-    command(conductor, 100.02, step=1.0)
-    command(conductor, 100.10, step=1.0)
-    conductor._on_health(status("policy", DiagnosticStatus.ERROR, "camera base: last picture 1.2 s ago"))
-    conductor._on_health(status("policy", DiagnosticStatus.ERROR, "camera base: last picture 2.2 s ago"))
-    told = conductor.report()
+def test_a_command_that_breaks_a_limit_a_lost_period_and_an_error_are_told(demo_director):
+    measuring(demo_director)
+    command(demo_director, 100.0)
+    command(demo_director, 100.02, step=1.0)
+    command(demo_director, 100.10, step=1.0)
+    demo_director._on_health(status("policy", DiagnosticStatus.ERROR, "camera base: last picture 1.2 s ago"))
+    demo_director._on_health(status("policy", DiagnosticStatus.ERROR, "camera base: last picture 2.2 s ago"))
+    told = demo_director.report()
     assert told["motion"]["limit_violations"] == 2 and told["control"]["missed"] == 3
     assert len([text for text in told["faults"] if "camera base" in text]) == 1
     assert any("broke a limit" in text for text in told["faults"])
 
 
-def test_before_anything_was_seen_the_report_is_all_zero(conductor):
-    told = conductor.report()
+def test_before_anything_was_seen_the_report_is_all_zero(demo_director):
+    told = demo_director.report()
     assert told["control"]["commands"] == 0 and told["policy"]["chunks"] == 0
     assert np.isfinite(told["duration_s"])
 
 
-def test_only_its_own_executor_is_listened_to(conductor):
-    measuring(conductor)
-    conductor._on_health(status("other_robot/executor", level=DiagnosticStatus.ERROR, message="stopped", jerk_rms=99.0))
-    conductor._on_health(status("executor", jerk_rms=2.5))
-    report = conductor.report()
+def test_only_its_own_executor_is_listened_to(demo_director):
+    measuring(demo_director)
+    demo_director._on_health(
+        status("other_robot/executor", level=DiagnosticStatus.ERROR, message="stopped", jerk_rms=99.0)
+    )
+    demo_director._on_health(status("executor", jerk_rms=2.5))
+    report = demo_director.report()
     assert report["motion"]["jerk_rms"] == 2.5 and not report["faults"]
 
 
-def test_a_network_that_says_done_too_early_ends_the_scene_and_not_the_demo(conductor):
-    measuring(conductor)
-    conductor.stage.mode, conductor.stage.scene = "autonomy", {"done": "3", "total": "4", "success": "False"}
-    waiting = conductor.script.let_it_work(False)
+def test_a_network_that_says_done_too_early_ends_the_scene_and_not_the_demo(demo_director):
+    measuring(demo_director)
+    demo_director.stage.mode, demo_director.stage.scene = "autonomy", {"done": "3", "total": "4", "success": "False"}
+    waiting = demo_director.script.let_it_work(False)
     condition, _ = next(waiting)
-    conductor._on_subtask(String(data="touch the yellow block with the left arm"))
-    conductor._on_subtask(String(data="done"))
+    demo_director._on_subtask(String(data="touch the yellow block with the left arm"))
+    demo_director._on_subtask(String(data="done"))
     assert not condition()
-    since = conductor.stage.finished_since
-    conductor._on_subtask(String(data="done"))  # said again, it is no later
-    assert conductor.stage.finished_since == since
-    conductor.stage.finished_since -= 10.0
+    since = demo_director.stage.finished_since
+    demo_director._on_subtask(String(data="done"))  # said again, it is no later
+    assert demo_director.stage.finished_since == since
+    demo_director.stage.finished_since -= 10.0
     assert condition()
     with pytest.raises(StopIteration):
         next(waiting)
-    conductor.script.end_scene()
-    report = conductor.report()
+    demo_director.script.end_scene()
+    report = demo_director.report()
     assert report["tasks"] == {"attempted": 4, "succeeded": 3}
-    conductor._on_subtask(String(data="touch the yellow block with the left arm"))
-    assert conductor.stage.finished_since == float("inf")
+    demo_director._on_subtask(String(data="touch the yellow block with the left arm"))
+    assert demo_director.stage.finished_since == float("inf")

@@ -32,11 +32,11 @@ SUBJECTS = 16  # sets of joint names that are told apart on one topic
 MOST_NAMES = 1024
 
 
-class Unspun(CallbackGroup):
+class PolledGroup(CallbackGroup):
     """Entities that no executor waits for."""
 
     def can_execute(self, entity: object) -> bool:
-        """Never: they are read with `Inlets.take`."""
+        """Never: they are read with `PolledSubscriptions.take`."""
         return False
 
     def beginning_execution(self, entity: object) -> bool:
@@ -48,7 +48,7 @@ class Unspun(CallbackGroup):
 
 
 @dataclass
-class _Inlet:
+class _Polled:
     """A subscription with what reading it takes at hand: most periods find nothing, and asking is all that is done.
 
     `take` gives the next message. `newest`: older messages about the same are dropped. `publishers`: names of the nodes that send. `repeats`: what
@@ -67,7 +67,7 @@ class _Inlet:
     subjects: Subjects = field(default_factory=lambda: Subjects())
 
 
-class Inlets:
+class PolledSubscriptions:
     """The subscriptions of one node that are read in turn. `refused(topic, error)` hears of unreadable messages.
 
     However much is sent, what is done in a period is bounded: messages of one subscription, bytes of one message, and time.
@@ -75,10 +75,10 @@ class Inlets:
 
     def __init__(self, node: Node, refused: Callable[[str, Exception], None]) -> None:
         self._node, self._refused = node, refused
-        self._inlets: list[_Inlet] = []
+        self._polled: list[_Polled] = []
         self.collectors: list[Collector] = []
         self._counted = self._first = 0
-        self.group = Unspun()
+        self.group = PolledGroup()
         self.age = 0.0
         """How long ago [s] the message that a callback is called with was received."""
 
@@ -94,7 +94,7 @@ class Inlets:
         """
         kind, largest = subscription.msg_type, MAX_BYTES[subscription.msg_type]
         take = partial(Reader(subscription).take, largest)
-        self._inlets.append(_Inlet(subscription, kind, take, subscription.topic_name, newest, largest=largest))
+        self._polled.append(_Polled(subscription, kind, take, subscription.topic_name, newest, largest=largest))
         return subscription
 
     def keep_together(
@@ -112,14 +112,14 @@ class Inlets:
         collector = Collector(readers, most, largest, f"reader of {topic}", self._node.get_logger().error)
         for reader in readers:
             take = partial(collector.take, reader)
-            self._inlets.append(_Inlet(reader.subscription, kind, take, topic, False, most, largest, repeats))
+            self._polled.append(_Polled(reader.subscription, kind, take, topic, False, most, largest, repeats))
         self.collectors.append(collector)
         return collector
 
     @property
     def subscriptions(self) -> list[Subscription]:
         """What is read."""
-        return [inlet.subscription for inlet in self._inlets]
+        return [entry.subscription for entry in self._polled]
 
     def recount(self) -> bool:
         """Look now and then who publishes; whether that has changed for a subscription that wants the newest alone."""
@@ -127,30 +127,30 @@ class Inlets:
         if self._counted % RECOUNT != 1:
             return False
         changed = False
-        for inlet in self._inlets:
-            if inlet.newest and self._node.count_publishers(inlet.topic) != len(inlet.publishers):
-                found = self._node.get_publishers_info_by_topic(inlet.topic)
-                inlet.publishers = tuple(sorted(f"{i.node_namespace.rstrip('/')}/{i.node_name}" for i in found))
+        for entry in self._polled:
+            if entry.newest and self._node.count_publishers(entry.topic) != len(entry.publishers):
+                found = self._node.get_publishers_info_by_topic(entry.topic)
+                entry.publishers = tuple(sorted(f"{i.node_namespace.rstrip('/')}/{i.node_name}" for i in found))
                 changed = True
         return changed
 
     def publishers(self, subscription: Subscription) -> tuple[str, ...]:
         """Names of the nodes that publish what a subscription reads, as they were at the last `recount`."""
-        return next((inlet.publishers for inlet in self._inlets if inlet.subscription is subscription), ())
+        return next((entry.publishers for entry in self._polled if entry.subscription is subscription), ())
 
     def take(self, longest: float, budget: float = math.inf) -> int:
         """Call the callbacks with what has come and return how often; no message is taken to be older than `longest` [s].
 
         After `budget` [s] the others wait for the next call, which begins with them.
         """
-        until, first, count, taken = time.monotonic() + budget, self._first, len(self._inlets), 0
+        until, first, count, taken = time.monotonic() + budget, self._first, len(self._polled), 0
         self._first = 0
         for k in range(count):
-            inlet = self._inlets[(first + k) % count]
-            for message, received in self._read(inlet):
+            entry = self._polled[(first + k) % count]
+            for message, received in self._read(entry):
                 # A step of the system clock in between must not make a message younger than now, or old.
                 self.age = min(max(time.time() - received * 1e-9, 0.0), longest)
-                inlet.subscription.callback(message)
+                entry.subscription.callback(message)
                 taken += 1
             if time.monotonic() > until:
                 self._first = (first + k + 1) % count
@@ -159,45 +159,45 @@ class Inlets:
 
     def drain(self, deliver_last: bool = False) -> None:
         """Forget what has come so far; with `deliver_last` the callbacks get the last message of each subscription."""
-        for inlet in self._inlets:
+        for entry in self._polled:
             last = None
             for _ in range(DRAINED):
                 for collector in self.collectors:
                     collector.collect()
-                taken = inlet.take()
+                taken = entry.take()
                 if taken is None:
                     break
                 last = taken.data
-            message = self._message(inlet, last) if deliver_last and last is not None else None
+            message = self._message(entry, last) if deliver_last and last is not None else None
             if message is not None:
                 self.age = 0.0
-                inlet.subscription.callback(message)
+                entry.subscription.callback(message)
 
-    def _read(self, inlet: _Inlet) -> list[tuple[Any, int]]:
-        raw = self._raw(inlet)
+    def _read(self, entry: _Polled) -> list[tuple[Any, int]]:
+        raw = self._raw(entry)
         # Turning bytes into Python is what costs: done once, however fast the sender is.
-        return [(message, received) for data, received in raw if (message := self._message(inlet, data)) is not None]
+        return [(message, received) for data, received in raw if (message := self._message(entry, data)) is not None]
 
-    def _raw(self, inlet: _Inlet) -> list[tuple[bytes, int]]:
+    def _raw(self, entry: _Polled) -> list[tuple[bytes, int]]:
         found: list[tuple[bytes, int]] = []
-        for _ in range(inlet.most):
-            taken = inlet.take()
+        for _ in range(entry.most):
+            taken = entry.take()
             if taken is None:
                 break
             if taken.data is None:
-                self._refused(inlet.topic, ValueError(_too_many(taken.size, inlet.largest)))
+                self._refused(entry.topic, ValueError(_too_many(taken.size, entry.largest)))
                 break
-            if not inlet.repeats.seen(taken.sent, taken.data):
+            if not entry.repeats.seen(taken.sent, taken.data):
                 found.append((taken.data, taken.received))
-        if not found or not inlet.newest or len(inlet.publishers) > 1:
+        if not found or not entry.newest or len(entry.publishers) > 1:
             return found
-        return inlet.subjects.newest(found) if inlet.kind is JointState else found[-1:]
+        return entry.subjects.newest(found) if entry.kind is JointState else found[-1:]
 
-    def _message(self, inlet: _Inlet, data: bytes) -> Any:
+    def _message(self, entry: _Polled, data: bytes) -> Any:
         try:
-            return deserialize_message(data, inlet.kind)
+            return deserialize_message(data, entry.kind)
         except Exception as error:  # noqa: BLE001 - bytes that are no message, text that is no UTF-8
-            self._refused(inlet.topic, error)
+            self._refused(entry.topic, error)
             return None
 
 

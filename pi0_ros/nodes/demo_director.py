@@ -1,4 +1,4 @@
-"""conductor: runs the demo and measures it from the robot's side of the topics.
+"""demo_director: runs the demo and measures it from the robot's side of the topics.
 
 It starts scenes, says the task, asks for autonomy, takes over once in the middle and drives an arm, gives back, and
 writes the report of docs/interface.md. It sees nothing that a person beside the robot with a network cable does not see.
@@ -27,8 +27,8 @@ from pi0_ros.ros.clock import Clocks, seconds
 from pi0_ros.ros.commands import COMMAND_TYPES
 from pi0_ros.ros.conversions import ConversionError, channel_values
 from pi0_ros.ros.diagnostics import ERROR
-from pi0_ros.ros.inlets import Inlets
 from pi0_ros.ros.parameters import Parameter, ParameterError, Parameters
+from pi0_ros.ros.polled_subscriptions import PolledSubscriptions
 from pi0_ros.ros.qos import EVENTS, LATCHED, OBSERVED, READ
 from pi0_ros.ros.run import Signals, run
 
@@ -37,7 +37,7 @@ LONGEST_UNREAD = 60.0
 """Seconds that a message may have waited to be read."""
 
 
-class Conductor(Node):
+class DemoDirector(Node):
     """Wires what a demo sees, does and tells."""
 
     table = (
@@ -49,7 +49,7 @@ class Conductor(Node):
     )
 
     def __init__(self, signals: Signals, **kwargs: object) -> None:
-        super().__init__("conductor", **kwargs)
+        super().__init__("demo_director", **kwargs)
         self._signals, self.clocks = signals, Clocks(self)
         options = Parameters(self, self.table).values()
         try:
@@ -69,11 +69,11 @@ class Conductor(Node):
 
     def _listen(self) -> None:
         # 350 messages a second: read together at every tick, for a demo that watches itself must not be what it measures.
-        self._inlets = Inlets(self, lambda topic, error: self.record.faults.add(f"{topic}: {error}"))
+        self._polled = PolledSubscriptions(self, lambda topic, error: self.record.faults.add(f"{topic}: {error}"))
         for group in self.robot.groups:
             kind = COMMAND_TYPES[group.command.type].message
-            self._inlets.add(kind, group.command.topic, partial(self._on_command, group), OBSERVED)
-        self._inlets.add(ExecutorState, "executor_state", self._on_state, READ)
+            self._polled.add(kind, group.command.topic, partial(self._on_command, group), OBSERVED)
+        self._polled.add(ExecutorState, "executor_state", self._on_state, READ)
         listen(self, ActionChunk, "action_chunk", self._on_chunk, EVENTS)
         listen(self, String, "mode", self._on_mode, LATCHED)
         listen(self, String, "subtask", self._on_subtask, LATCHED)
@@ -98,13 +98,13 @@ class Conductor(Node):
 
     def _on_command(self, group: Group, message: object, received: float | None = None) -> None:
         # The time at which the network layer got it, not the time at which this process came round to look.
-        at = self.clocks.ros() - self._inlets.age if received is None else received
+        at = self.clocks.ros() - self._polled.age if received is None else received
         try:
             values = channel_values(group, message, group.command)
         except ConversionError as error:
             self.record.faults.add(f"command on {group.command.topic}: {error}")
             return
-        if broken := self.record.witness.see(group.name, at, values):
+        if broken := self.record.monitor.see(group.name, at, values):
             self.record.faults.add(f"a command of {group.name} broke a limit: {broken}")
 
     def _on_state(self, message: ExecutorState) -> None:
@@ -139,7 +139,7 @@ class Conductor(Node):
                 self.record.faults.add(f"{name}: {status.message}")
 
     def _tick(self) -> None:
-        self._inlets.take(LONGEST_UNREAD)
+        self._polled.take(LONGEST_UNREAD)
         if self._finished:
             return
         script, condition, deadline = self._waits
@@ -169,7 +169,7 @@ class Conductor(Node):
 
 def main() -> int:
     """Run the node."""
-    return run(lambda signals: [Conductor(signals)])
+    return run(lambda signals: [DemoDirector(signals)])
 
 
 if __name__ == "__main__":

@@ -13,12 +13,12 @@ rclpy = pytest.importorskip("rclpy")
 from sensor_msgs.msg import CompressedImage, Image
 
 from pi0_ros.robot.spec import Camera
+from pi0_ros.ros.camera_thumbnails import CameraThumbnails
 from pi0_ros.ros.clock import time_message
 from pi0_ros.ros.images import compressed_message, decode_picture, image_message
-from pi0_ros.ros.inlets import Unspun
+from pi0_ros.ros.polled_subscriptions import PolledGroup
 from pi0_ros.ros.qos import SENSOR
 from pi0_ros.ros.run import Spinner
-from pi0_ros.ros.snapshots import Snapshots
 
 PATIENCE = 60.0
 CAMERAS = (Camera("wide", "wide/image", "image", 1.0), Camera("small", "small/image", "compressed_image", 1.0))
@@ -74,7 +74,7 @@ def cameras(node):
 
 def test_every_camera_is_taken_now_and_then_small_with_the_stamp_of_its_picture(node, cameras):
     album = Album()
-    snapshots = Snapshots(node, CAMERAS, 0.4, album.keep)
+    snapshots = CameraThumbnails(node, CAMERAS, 0.4, album.keep)
     snapshots.start()
     album.wait(lambda: all(len(kept) > 2 for kept in album.kept.values()))
     snapshots.close()
@@ -91,11 +91,11 @@ def test_every_camera_is_taken_now_and_then_small_with_the_stamp_of_its_picture(
 
 
 def test_nobody_is_woken_for_a_picture(node, cameras):
-    snapshots = Snapshots(node, CAMERAS, 0.4, lambda *_: None)
-    mine = [s for s in node.subscriptions if isinstance(s.callback_group, Unspun)]
+    snapshots = CameraThumbnails(node, CAMERAS, 0.4, lambda *_: None)
+    mine = [s for s in node.subscriptions if isinstance(s.callback_group, PolledGroup)]
     assert len(mine) == 2 and not any(s.callback_group.can_execute(s) for s in mine)
     snapshots.close()
-    assert not [s for s in node.subscriptions if isinstance(s.callback_group, Unspun)]
+    assert not [s for s in node.subscriptions if isinstance(s.callback_group, PolledGroup)]
 
 
 def test_a_picture_that_cannot_be_read_is_left_out_and_the_next_ones_are_taken(node, cameras):
@@ -105,7 +105,7 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_the_next_ones_are_taken(n
 
     cameras["spoil"] = spoiled
     album = Album()
-    snapshots = Snapshots(node, CAMERAS, 0.2, album.keep)
+    snapshots = CameraThumbnails(node, CAMERAS, 0.2, album.keep)
     snapshots.start()
     album.wait(lambda: len(album.kept["small"]) > 3)
     assert not album.kept["wide"]
@@ -116,7 +116,7 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_the_next_ones_are_taken(n
 
 def test_closing_does_not_wait_for_the_next_picture(node):
     album = Album()
-    snapshots = Snapshots(node, CAMERAS, 3600.0, album.keep)
+    snapshots = CameraThumbnails(node, CAMERAS, 3600.0, album.keep)
     snapshots.start()
     thread = snapshots.thread
     snapshots.close()

@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+
+from pi0_ros.robot import load_robot
+from pi0_ros.ros.command_monitor import CommandMonitor
+
+ROBOT = load_robot("mobile_bimanual")
+ARM = ROBOT.group("left_arm")
+FAST = np.array([c.limits.velocity for c in ARM.channels]) * 0.02
+HOME = np.array([(c.limits.lower + c.limits.upper) / 2 for c in ARM.channels])
+
+
+@pytest.fixture
+def monitor():
+    return CommandMonitor(ROBOT)
+
+
+def test_steps_at_the_limit_are_allowed_and_steps_above_it_are_counted(monitor):
+    assert monitor.see("left_arm", 1.00, HOME) == ""
+    assert monitor.see("left_arm", 1.02, HOME + FAST) == ""
+    assert monitor.see("left_arm", 1.04, HOME + 2.01 * FAST)
+    assert monitor.violations == 1
+
+
+def test_a_step_after_a_missed_period_may_be_twice_as_long(monitor):
+    monitor.see("left_arm", 1.00, HOME)
+    assert monitor.see("left_arm", 1.04, HOME + 2.0 * FAST) == ""
+    assert monitor.groups["left_arm"].missed == 1
+
+
+def test_a_position_outside_its_limits_or_not_finite_is_a_violation(monitor):
+    edge = np.array([c.limits.upper for c in ARM.channels])
+    assert monitor.see("left_arm", 1.0, edge) == ""
+    assert "position 0.001 beyond" in monitor.see("left_arm", 1.02, edge + 1e-3)
+    assert "not finite" in monitor.see("left_arm", 1.04, np.full(6, np.nan))
+
+
+def test_a_robot_that_starts_outside_its_limits_may_come_inward_and_no_further_out(monitor):
+    outside = np.array([c.limits.upper + 0.1 for c in ARM.channels])
+    assert monitor.see("left_arm", 1.0, outside) == ""
+    assert monitor.see("left_arm", 1.02, outside - 1e-4) == ""
+    assert "position" in monitor.see("left_arm", 1.04, outside + 1e-4)
+
+
+@pytest.mark.parametrize(("steps", "broken"), [((0.0, 0.0, 0.0), ""), ((0.0, 0.0, 0.9), "acceleration"),
+                                               ((0.0, 0.0, 0.03), "jerk"), ((0.9, 0.9, 0.9), "")])  # fmt: skip
+def test_a_promise_is_all_of_velocity_acceleration_and_jerk(monitor, steps, broken):
+    place, told = HOME.copy(), []
+    for k, share in enumerate((0.0, *steps)):
+        place = place + share * FAST
+        told.append(monitor.see("left_arm", 1.0 + 0.02 * k, place))
+    assert broken in told[-1] if broken else not any(told[1:]), told
+    assert monitor.violations == bool(broken)
+
+
+def test_the_base_may_change_its_velocity_by_its_acceleration_only(monitor):
+    monitor.see("base", 1.00, [0.0, 0.0, 0.0])
+    assert monitor.see("base", 1.02, [0.02, 0.0, 0.0]) == ""
+    assert monitor.see("base", 1.04, [0.05, 0.0, 0.0])
+
+
+def test_the_report_counts_what_the_slowest_group_got(monitor):
+    for k in range(101):
+        for group in ROBOT.groups:
+            if group.name != "lift" or k % 2 == 0:
+                middle = [(c.limits.lower + c.limits.upper) / 2 for c in group.channels]
+                monitor.see(group.name, 5.0 + 0.02 * k + 0.001 * (k % 2), middle)
+    told = monitor.control()
+    assert told["commands"] == 51 and told["rate_hz"] == pytest.approx(25.0)
+    assert told["missed"] == 50
+    assert told["period_error_ms"]["p50"] == pytest.approx(1.0)
+    assert monitor.violations == 0
+
+
+def test_after_a_restart_only_what_follows_counts(monitor):
+    monitor.see("left_arm", 1.0, HOME)
+    monitor.see("left_arm", 1.02, HOME + 5 * FAST)
+    monitor.restart()
+    assert monitor.violations == 0
+    assert monitor.see("left_arm", 1.04, HOME)
+
+
+def test_nothing_seen_is_no_error(monitor):
+    assert monitor.control()["commands"] == 0
+    assert monitor.control()["period_error_ms"] == {"p50": 0.0, "p99": 0.0, "max": 0.0}

@@ -133,7 +133,9 @@ class Executor:
         again, inputs.second_publisher = text == inputs.second_publisher, text
         if text:
             self._parts.journal.note(now, "error", "second publisher", text, AGAIN if again else 0.0)
-            self._parts.modes.fire(now, ModeEvent(Trigger.SECOND_PUBLISHER, text))
+            event = ModeEvent(Trigger.SECOND_PUBLISHER, text)
+            self._parts.modes.fire(now, event)
+            self._parts.modes.explain(event)  # a new node's name comes a moment after its publishers
 
     def request(self, steady: float, ros: float, name: str) -> Answer:
         """A person asks for "hold", "teleop", "autonomy", "stop" or "reset"."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from pi0_ros.control.journal import Journal, Now
@@ -46,3 +47,8 @@ class ModeKeeper:
         self._journal.note(now, event.level, "mode", text, throttle=0.0)
         for restart in self.on_change:
             restart(now.steady)
+
+    def explain(self, event: ModeEvent) -> None:
+        """More is known of what led to the mode now: the reason says so, and nothing else changes."""
+        if self.state.trigger is event.trigger:
+            self.state = replace(self.state, reason=event.text)

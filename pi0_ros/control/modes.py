@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 
 
@@ -74,11 +74,12 @@ TABLE: dict[tuple[Mode, Trigger], Mode] = {
 
 @dataclass(frozen=True)
 class ModeState:
-    """The mode, why it is so, and how many times it has changed."""
+    """The mode, why it is so, how many times it has changed, and what changed it last."""
 
     mode: Mode = Mode.HOLD
     reason: str = "started"
     epoch: int = 0
+    trigger: Trigger | None = None
 
 
 def allowed(mode: Mode, trigger: Trigger) -> bool:
@@ -91,4 +92,4 @@ def advance(state: ModeState, trigger: Trigger, reason: str) -> ModeState:
     after = TABLE.get((state.mode, trigger), state.mode)
     if after is state.mode:
         return state
-    return replace(state, mode=after, reason=reason, epoch=state.epoch + 1)
+    return ModeState(after, reason, state.epoch + 1, trigger)

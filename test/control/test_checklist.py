@@ -510,7 +510,7 @@ def test_35_every_trigger_has_a_row():
 def test_35_every_mode_becomes_what_the_safety_page_says(trigger, mode, after):
     before = ModeState(Mode(mode), "as it was", 7)
     found = advance(before, Trigger(trigger), "because")
-    assert found == (before if after == "." else ModeState(Mode(after), "because", 8))
+    assert found == (before if after == "." else ModeState(Mode(after), "because", 8, trigger))
 
 
 @pytest.mark.parametrize("mode", ["hold", "teleop", "autonomy", "stopped"])
@@ -714,6 +714,23 @@ def test_34_nothing_at_all_is_commanded_while_somebody_else_was_there_first():
     story.executor.on_second_publisher(story.steady, story.ros, "")
     story.run(0.1)
     assert story.last.command is not None and story.last.mode is Mode.HOLD
+    story.sound()
+
+
+def test_34_the_reason_names_the_second_publisher_as_soon_as_its_name_is_known():
+    story = Story()
+    story.autonomy(goal={ARM: 0.5}, rows=30)
+    story.executor.on_second_publisher(
+        story.steady, story.ros, "cmd_vel is also published by a node that is not known yet"
+    )
+    held = story.tick()
+    assert held.mode is Mode.HOLD and "not known yet" in held.reason
+    story.executor.on_second_publisher(story.steady, story.ros, "cmd_vel is also published by /joystick")
+    named = story.tick()
+    assert named.reason == "cmd_vel is also published by /joystick" and named.epoch == held.epoch
+    assert story.ask("stop").ok  # a person's word is not overwritten
+    story.executor.on_second_publisher(story.steady, story.ros, "cmd_vel is also published by /another_joystick")
+    assert "joystick" not in story.tick().reason
     story.sound()
 
 

@@ -54,11 +54,19 @@ class Latency:
 
 
 def due(
-    table: Timetable, now: Situation, steady: float, last: float, last_epoch: int, changed: bool, latency: float
+    table: Timetable,
+    now: Situation,
+    steady: float,
+    last: float,
+    last_epoch: int,
+    changed: bool,
+    latency: float,
+    at_once: int = 1,
 ) -> bool:
     """Whether to plan at `steady` [s], the last plan having been begun at `last` for `last_epoch`.
 
-    `changed`: the prompt is another one. `latency`: how long the next chunk may take (p95) [s].
+    `changed`: the prompt is another one. `latency`: how long the next chunk may take (p95) [s]. `at_once`: how many requests
+    may wait for an answer; their answers then come that much closer together.
     """
     if now.mode == "stopped":
         return False
@@ -67,10 +75,10 @@ def due(
     since = steady - last
     if now.mode != "autonomy":
         return since >= table.idle
-    left = now.plan_left - max(steady - now.heard, 0.0)
-    if left <= 0.0:  # nothing to be in time for: the last chunk was refused, or is on its way
+    left, spacing = now.plan_left - max(steady - now.heard, 0.0), latency / at_once
+    if left <= 0.0 and at_once == 1:  # nothing to be in time for: the last chunk was refused, or is on its way
         return since >= table.replan
-    return since >= table.replan or (left < latency + table.margin and since >= latency)
+    return since >= table.replan or (left < latency + table.margin and since >= spacing)
 
 
 def finished(running: Chunk | None, newest: Chunk | None, now: Situation, same: bool, since: float) -> Chunk | None:

@@ -57,10 +57,10 @@ class PlanningSession:
         self._sent: dict[int, Chunk] = {}
         self._last = _Last()
 
-    def due(self, table: Timetable, prompt: str, steady: float) -> bool:
-        """Whether to plan for `prompt` at `steady` [s]."""
+    def due(self, table: Timetable, prompt: str, steady: float, at_once: int = 1) -> bool:
+        """Whether to plan for `prompt` at `steady` [s]. `at_once`: how many requests may wait for an answer."""
         last, latency = self._last, self.latency.quantile(0.95)
-        return due(table, self.situation, steady, last.begun, last.epoch, prompt != last.prompt, latency)
+        return due(table, self.situation, steady, last.begun, last.epoch, prompt != last.prompt, latency, at_once)
 
     def keep_end(self, prompt: str, steady: float, ros: float) -> Chunk | None:
         """The chunk that keeps the last plan's end where nothing is left to do, stamped `ros` [s]; None to plan on."""

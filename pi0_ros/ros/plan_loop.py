@@ -104,7 +104,8 @@ class PlanLoop:
         if withheld is not None:
             self._withhold(withheld, activation)
             return False
-        return self.session.due(self.inputs.settings().timetable, self.inputs.texts.words.text, steady)
+        prompt, table = self.inputs.texts.words.text, self.inputs.settings().timetable
+        return self.session.due(table, prompt, steady, self.lanes.at_once)
 
     def _look(self, lane: int, activation: Activation) -> None:
         inputs = self.inputs

@@ -45,8 +45,7 @@ def policy_health(loop: PlanLoop, robot: Robot, steady: float) -> Health:
         return Health(WARN, f"not planning: {status.withheld.sentence}", values)
     if stale:
         return Health(WARN, "planning without " + "; ".join(stale.values()), values)
-    replan = loop.inputs.settings().timetable.replan
-    slow = slowness(steady - loop.lanes.asked(), loop.session.latency.quantile(0.5), replan, loop.lanes)
+    slow = slowness(steady - loop.lanes.asked(), loop.session.latency.quantile(0.5), loop.lanes)
     if slow:
         return Health(WARN, slow, values)
     if odd := observations.warnings(cameras):
@@ -54,16 +53,12 @@ def policy_health(loop: PlanLoop, robot: Robot, steady: float) -> Health:
     return Health(OK, f"planning: {loop.inputs.texts.words.text}", values)
 
 
-def slowness(waited: float, latency: float, replan: float, lanes: PolicyLanes) -> str:
-    """What to say if a plan has not come for `waited` [s], or if plans take `latency` [s] and leave gaps; else "".
-
-    `replan` [s]: between plans that are asked for.
-    """
+def slowness(waited: float, latency: float, lanes: PolicyLanes) -> str:
+    """What to say if a plan has not come for `waited` [s], or if plans take `latency` [s] and leave gaps; else ""."""
     at_once = lanes.at_once
     if waited > (SLOW_ANSWER if at_once == 1 else max(SLOW_ANSWER, 2.0 * latency)):
         return f"waiting for a plan of {lanes.contract.origin} for {waited:.1f} s"
-    interval = latency if at_once == 1 else max(latency / at_once, replan)
-    if standing_time(latency, lanes.lasts, interval) <= 0.0:
+    if standing_time(latency, lanes.lasts, latency / at_once) <= 0.0:
         return ""
     return (
         f"an answer takes {latency:.2f} s and a plan lasts {lanes.lasts:.2f} s: the robot will stop between plans; "

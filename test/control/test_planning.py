@@ -119,6 +119,20 @@ def test_a_plan_is_renewed_no_sooner_than_it_takes_to_make_and_its_age_counts():
     assert not due(TABLE, Situation(20.1, "autonomy", 3, 1, 0.2), 20.0, 19.7, 3, False, 0.05)
 
 
+def test_answers_of_several_requests_come_before_the_plan_ends():
+    # An answer takes 0.65 s and a plan 0.96 s: the next answer has to come within 0.31 s of the one before, and 0.4 s is too late.
+    plan = Situation(heard=20.0, mode="autonomy", epoch=3, plan_sequence=1, plan_left=0.31)
+    asked_again = [
+        since for since in np.arange(0.0, 0.7, 0.01) if due(TABLE, plan, 20.0, 20.0 - since, 3, False, 0.65, 3)
+    ]
+    assert 0.2 < asked_again[0] < 0.25, "a third of what an answer takes"
+    without = Situation(heard=20.0, mode="autonomy", epoch=3, plan_sequence=1, plan_left=0.0)
+    assert due(TABLE, without, 20.0, 19.77, 3, False, 0.65, 3) and not due(
+        TABLE, without, 20.0, 19.77, 3, False, 0.65, 1
+    )
+    assert not due(TABLE, without, 20.0, 19.85, 3, False, 0.65, 3)
+
+
 def test_what_is_kept_rests_where_the_plan_ends_and_a_base_stands():
     kept = planning.stay(running(), 60.0, np.array([False, True]))
     assert kept.start == 60.0 and kept.values.shape == (6, 2)

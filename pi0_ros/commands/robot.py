@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from pi0_ros.commands._numbers import number, whole
+from pi0_ros.ros.environment import check_environment
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -48,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _measure(robot: object, group: object, channel: int, args: argparse.Namespace, text: str) -> int:
+    check_environment()  # before anything of ROS is loaded
     from pi0_ros.ros.latency_probe import probe_latency
 
     print(f"moving {text} …", file=sys.stderr)

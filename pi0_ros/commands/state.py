@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from pi0_ros.commands._graph_arguments import add_graph_arguments
+from pi0_ros.ros.environment import check_environment
 
 if TYPE_CHECKING:
     from pi0_ros.ros.graph_client import GraphState
@@ -23,6 +24,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Print it once; 0 where no node reports an error."""
+    check_environment()  # before anything of ROS is loaded
     from pi0_ros.ros.graph_client import graph_client
 
     with graph_client(args.namespace, args.timeout) as client:

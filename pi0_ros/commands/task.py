@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from pi0_ros.commands._graph_arguments import add_graph_arguments
+from pi0_ros.ros.environment import check_environment
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -22,6 +23,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Publish the text, latched; 0 once it has arrived."""
+    check_environment()  # before anything of ROS is loaded
     from pi0_ros.ros.graph_client import graph_client
 
     topic = "subtask_override" if args.subtask else "task"

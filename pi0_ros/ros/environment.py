@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -29,6 +30,15 @@ def check_environment(environment: Mapping[str, str] | None = None) -> None:
     _check_log_folder(given)
     remove_leftovers()
     _check_shared_memory(free_bytes())
+
+
+def leave_where_ros_cannot_start() -> None:
+    """End the process with 1 and one line where the environment is refused. Imports nothing of ROS."""
+    try:
+        check_environment()
+    except UnusableEnvironment as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
 
 
 def _check_shared_memory(free: int | None) -> None:

@@ -1,5 +1,9 @@
 """What of the environment keeps ROS from starting."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from pi0_ros.ros import environment
@@ -51,3 +55,28 @@ def test_a_full_shared_memory_is_one_sentence_with_the_way_out(monkeypatch, pref
     for enough in (8_000_000, None):
         monkeypatch.setattr(environment, "free_bytes", lambda free=enough: free)
         check_environment(prefix)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-m", "pi0_ros.nodes.executor"],
+        *(["-m", "pi0_ros.cli", *command] for command in (["state"], ["call", "hold"], ["task", "x"])),
+    ],
+)
+def test_it_is_refused_before_anything_of_ros_is_loaded(words):
+    """Where /dev/shm is full, loading rclpy is enough to be ended by SIGBUS."""
+    spy = (
+        "import runpy, sys\n"
+        "class Spy:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'rclpy': print('rclpy is loaded', file=sys.stderr)\n"
+        "sys.meta_path.insert(0, Spy()); words = sys.argv[2:]; sys.argv = ['-m'] if words[0].startswith('pi0_ros.nodes') else words\n"
+        "runpy.run_module(words[0], run_name='__main__')"
+    )
+    outside = {**os.environ, "ROS_DOMAIN_ID": "none"}
+    done = subprocess.run(
+        [sys.executable, "-c", spy, *words], capture_output=True, text=True, check=False, env=outside, timeout=300
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and "ROS_DOMAIN_ID must be a number from 0 to 232" in done.stderr

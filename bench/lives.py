@@ -235,8 +235,8 @@ class Lives:
         """All active: a plan is followed, and an episode is recorded under a note. Then every node is as it was."""
         before = dict(self.state)
         for node in NODES:
-            for transition, before in ((CONFIGURE, "unconfigured"), (ACTIVATE, "inactive")):
-                if self.state[node] == before:
+            for transition, state in ((CONFIGURE, "unconfigured"), (ACTIVATE, "inactive")):
+                if self.state[node] == state:
                     self.change(node, transition)
             if self.state[node] == "active":
                 self.look_at_the_graph(node)

@@ -42,7 +42,7 @@ def check_server(args: argparse.Namespace, robot: Robot, address: str) -> int:
     print(f"adapter    {policy.contract.name} ({policy.contract.source})")
     fit = check_fit(robot, policy.contract)
     print("\n".join(fit.lines))
-    lasts = (policy.contract.horizon - 1) * policy.contract.period
+    lasts = policy.contract.plan_seconds
     print(
         f"ok  actions: {policy.contract.horizon} rows of {len(policy.adapter.action_channels)} numbers, {lasts:.2f} s"
     )

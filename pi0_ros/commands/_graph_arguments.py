@@ -1,8 +1,15 @@
-"""The options of commands that speak to the running graph."""
+"""The options of commands that speak to the running graph, and the way into it."""
 
 from __future__ import annotations
 
 import argparse
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+from pi0_ros.ros.environment import check_environment
+
+if TYPE_CHECKING:
+    from pi0_ros.ros.graph_client import GraphClient
 
 
 def add_graph_arguments(parser: argparse.ArgumentParser) -> None:
@@ -11,6 +18,14 @@ def add_graph_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=_seconds, default=5.0, help="how long to wait for others, in seconds (default: 5)"
     )
+
+
+def join_graph(args: argparse.Namespace) -> AbstractContextManager[GraphClient]:
+    """A client in the graph that the options name. Raises UnusableEnvironment before anything of ROS is loaded."""
+    check_environment()
+    from pi0_ros.ros.graph_client import graph_client
+
+    return graph_client(args.namespace, args.timeout)
 
 
 def _seconds(text: str) -> float:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from pi0_ros.commands._graph_arguments import add_graph_arguments
-from pi0_ros.ros.environment import check_environment
+from pi0_ros.commands._graph_arguments import add_graph_arguments, join_graph
 from pi0_ros.ros.interface import SERVICES
 
 EXECUTOR = tuple(service.name for service in SERVICES if service.node == "executor")
@@ -40,10 +39,7 @@ def service_path(word: str) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Print the answer; 0 where it was granted."""
-    check_environment()  # before anything of ROS is loaded
-    from pi0_ros.ros.graph_client import graph_client
-
-    with graph_client(args.namespace, args.timeout) as client:
+    with join_graph(args) as client:
         answer = client.call(service_path(args.service))
     print(answer.message or ("granted" if answer.ok else "refused"), file=sys.stdout if answer.ok else sys.stderr)
     return 0 if answer.ok else 1

@@ -7,8 +7,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from pi0_ros.commands._graph_arguments import add_graph_arguments
-from pi0_ros.ros.environment import check_environment
+from pi0_ros.commands._graph_arguments import add_graph_arguments, join_graph
 
 if TYPE_CHECKING:
     from pi0_ros.ros.graph_client import GraphState
@@ -24,10 +23,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Print it once; 0 where no node reports an error."""
-    check_environment()  # before anything of ROS is loaded
-    from pi0_ros.ros.graph_client import graph_client
-
-    with graph_client(args.namespace, args.timeout) as client:
+    with join_graph(args) as client:
         state = client.state()
     print(json.dumps(asdict(state), indent=1, ensure_ascii=False) if args.json else as_text(state, args.values))
     return 1 if any(node.level == "error" for node in state.nodes.values()) else 0

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from pi0_ros.commands._graph_arguments import add_graph_arguments
-from pi0_ros.ros.environment import check_environment
+from pi0_ros.commands._graph_arguments import add_graph_arguments, join_graph
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -23,11 +22,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Publish the text, latched; 0 once it has arrived."""
-    check_environment()  # before anything of ROS is loaded
-    from pi0_ros.ros.graph_client import graph_client
-
     topic = "subtask_override" if args.subtask else "task"
-    with graph_client(args.namespace, args.timeout) as client:
+    with join_graph(args) as client:
         listeners = client.say(topic, args.text)
     print(f"{topic}: {args.text!r}, heard by {listeners}")
     return 0

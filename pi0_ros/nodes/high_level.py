@@ -55,7 +55,7 @@ class HighLevelNode(NetworkNode[SubtaskLoop]):
                 " (if it was, say in which form: subtasks in its policy YAML)"
             )
         if self._partner() is None:
-            self.open_senses(robot)
+            self.open_observations(robot)
         publisher, state = self.create_publisher(String, "subtask", LATCHED), StateText(self, "high_level_state")
         self.own(publisher)
         self.own(state.publisher)

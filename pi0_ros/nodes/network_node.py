@@ -58,7 +58,7 @@ class NetworkNode(ManagedNode, Generic[Loop]):
         """Load and subscribe; raise to refuse."""
         self._loop = self.make_loop()
 
-    def open_senses(self, robot: Robot) -> ObservationSource:
+    def open_observations(self, robot: Robot) -> ObservationSource:
         """Subscribe to the robot's cameras and state; from now on they are the node's own."""
         self.observations = ObservationSource(self, robot, self.clocks, self.values.picture_frozen)
         return self.observations

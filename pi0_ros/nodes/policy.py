@@ -89,7 +89,7 @@ class PolicyNode(NetworkNode[PlanLoop]):
         policy = self.weights.get(self.values, robot, self.get_logger().warning)
         self._rehearse(policy, robot)
         contract = policy.contract
-        observations = self.open_senses(robot)
+        observations = self.open_observations(robot)
         publisher = self.own(self.create_publisher(ActionChunk, "action_chunk", RELIABLE))
         state = StateText(self, "policy_state")
         self.own(state.publisher)

@@ -51,6 +51,11 @@ class Contract:
         """Whether the network was trained to say what to do next: it has a text head, and its adapter says in which form."""
         return self.has_text_head and self.subtasks is not None
 
+    @property
+    def plan_seconds(self) -> float:
+        """From a plan's first row to its last [s]."""
+        return (self.horizon - 1) * self.period
+
     def needed_state(self, robot: Robot) -> tuple[str, ...]:
         """What has to be known before a plan is made: what the policy measures, and positions that it holds."""
         held = [n for n in self.held_channels if robot.channels[robot.index[n]].kind is not Kind.VELOCITY]

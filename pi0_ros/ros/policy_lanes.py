@@ -8,7 +8,6 @@ from functools import partial
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from pi0_ros.control.in_flight import InFlight
-from pi0_ros.policy.contract import Contract
 from pi0_ros.policy.plan import AnyPolicy, Plan
 from pi0_ros.ros.plan_requests import Answered, Request, Requests
 
@@ -29,7 +28,7 @@ class PolicyLanes:
     @property
     def lasts(self) -> float:
         """Seconds that a plan lasts."""
-        return plan_length(self.contract)
+        return self.contract.plan_seconds
 
     def free(self) -> int | None:
         """A lane for another question; None while enough of them wait."""
@@ -64,8 +63,3 @@ class PolicyLanes:
         self._requests.close()
         for lane in self._others:
             lane.connection.close()
-
-
-def plan_length(contract: Contract) -> float:
-    """Seconds that a plan lasts."""
-    return (contract.horizon - 1) * contract.period

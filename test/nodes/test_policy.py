@@ -395,9 +395,9 @@ def test_a_plan_for_a_subtask_that_was_withdrawn_meanwhile_is_not_published(stag
     assert {chunk.subtask for chunk in person.chunks} == {"come"}
 
 
-def test_a_high_level_goes_quiet_while_its_network_is_still_at_work_and_that_text_is_never_published(
-    stage, graph, mobile, mobile_checkpoint, weights
-):
+@pytest.fixture
+def deciding(stage, graph, mobile, mobile_checkpoint, weights):
+    """An active high_level whose network is at work, and that network, which thinks until it is let go."""
     _, person, play = stage
     policy = play(prompt="subtask")
     given = _given(robot=mobile[1], checkpoint=mobile_checkpoint, period=0.2)
@@ -406,6 +406,12 @@ def test_a_high_level_goes_quiet_while_its_network_is_still_at_work_and_that_tex
     node.loop.policy = network = Thinking(node.loop.policy)
     person.say("touch every block")
     assert network.asked.wait(ENOUGH)
+    return node, network
+
+
+def test_a_high_level_goes_quiet_while_its_network_is_still_at_work_and_that_text_is_never_published(stage, deciding):
+    _, person, _ = stage
+    node, network = deciding
     old = node.thread
     node.trigger_deactivate()
     assert old.alive
@@ -439,16 +445,9 @@ def test_what_becomes_of_a_plan_after_the_policy_was_deactivated_is_not_told(sta
 
 
 def test_a_high_level_that_is_cleaned_up_while_its_network_is_at_work_ends_without_a_failure(
-    stage, graph, mobile, mobile_checkpoint, weights
+    deciding,
 ):
-    _, person, play = stage
-    policy = play(prompt="subtask")
-    given = _given(robot=mobile[1], checkpoint=mobile_checkpoint, period=0.2)
-    node = HighLevelNode(weights=weights, partner=lambda: policy.observations, parameter_overrides=given)
-    graph.run(node)
-    node.loop.policy = network = Thinking(node.loop.policy)
-    person.say("touch every block")
-    assert network.asked.wait(ENOUGH)
+    node, network = deciding
     old = node.thread
     node.trigger_deactivate()
     node.trigger_cleanup()

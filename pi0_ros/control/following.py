@@ -80,6 +80,8 @@ class Following:
         if coming.join >= 0 and running is not None and running.index < coming.join:
             return
         if not coming.work.done():
+            if running is not None and not running.ended:  # who stands waits: the plan begins where it stands
+                self._again(coming, time, state)
             return
         plan = coming.work.result()
         self.coming = None
@@ -100,14 +102,22 @@ class Following:
         return float(np.max(np.abs(plan.request.state - state) * self._channels.bound)) < 1e-9
 
     def _again(self, late: Coming, time: float, state: Array) -> None:
-        """Ask anew for a plan that was not ready in time, from where the robot is now."""
+        """Ask anew for a plan that is not ready in time: it begins with the next command, or as much later as it takes."""
         last = time - self._period  # the newest command was sent a period ago
-        start = self._maker.start(self.running, last, state, late.late + 1)
+        start = self._maker.start(self.running, last, state, 1 + late.late)
         lost = max(0.0, start.time - late.request.time)
-        moved = self._progress.since(late.request.time) if self.running is not None else 0.0
+        moved = self._moved(late.request.time, start.join)
         begin = late.request.times.times[0] + moved
         joined = Join(late.request.path, begin, late.behind + lost - moved, late.gap)
         self.coming, _ = self._maker.submit(late.chunk, joined, start, late.request.scales, late.late + 1)
+
+    def _moved(self, since: float, join: int) -> float:
+        """Path seconds executed `since`, and those until the running plan's command `join`, -1 for none."""
+        running = self.running
+        if running is None:
+            return 0.0
+        yet = float(running.plan.path_times[join]) - running.path_time if join >= 0 else 0.0
+        return self._progress.since(since) + yet
 
     def _renew(self, time: float, scales: Scales) -> None:
         """Make the running path's plan anew where its end is near or its clock is off."""

@@ -48,12 +48,15 @@ class PlanMaker:
         """Nothing is slowed."""
         self.slowed = ""
 
-    def start(self, running: Running | None, now: float, commanded: Array, later: int = 0) -> Start:
-        """Where a plan can begin that is asked for now, and `later` periods after that.
+    def start(self, running: Running | None, now: float, commanded: Array, again: int = 0) -> Start:
+        """Where a plan can begin that is asked for now.
 
-        `now`: the plan clock at the last command, which was `commanded` [3, D].
+        `now`: the plan clock at the last command, which was `commanded` [3, D]. `again`: the how many-th time this plan was
+        not ready; it is asked for in the moment of a command, so that its first is one later at least, and each time more.
         """
-        lead = self._planner.periods() + later
+        lead = self._planner.periods()
+        if again:
+            lead = max(lead, 1) + again - 1
         if running is None or running.ended:
             time = now + lead * self._period
             return Start(-1, commanded, time, now + (lead + 1) * self._period)

@@ -187,3 +187,36 @@ def test_a_plan_that_is_late_each_time_is_asked_for_earlier_each_time_until_it_i
             reached = values["left_joint2"]
     assert step.plan_sequence == 60 and slow.asked <= 4 * (took + 1)
     assert reached > 0.1
+
+
+def test_a_plan_that_is_not_ready_in_time_begins_with_the_next_command_and_where_its_rows_are_then():
+    robot = load_robot("mobile_bimanual")
+    period = 1.0 / robot.control_rate
+    slow = Hurried(1, period)
+    executor = Executor(robot, planner=slow)
+    arm, state = robot.channel_names.index("left_joint2"), dict.fromkeys(robot.joint_of_channel.values(), 0.0)
+
+    def due(at):
+        return 0.1 * (at - 10.0 - 12 * period)
+
+    began, far = 0, []
+    for k in range(110):
+        now = 10.0 + k * period
+        slow.advance()
+        executor.on_state(now, now, now, state)
+        executor.on_odometry(now, now, now, 0.0, 0.0, 0.0)
+        if k == 10:
+            assert executor.request(now, now, "autonomy").ok
+        if k in (12, 60):
+            rows = np.zeros((40, len(robot.channels)))
+            rows[:, arm] = due(now + 0.04 * np.arange(40))
+            assert executor.on_chunk(now, now, Chunk(now, 0.04, robot.channel_names, rows, k, executor.epoch)).accepted
+        step = executor.step(now, now)
+        if step.command is not None:
+            values = dict(zip(robot.channel_names, step.command.values, strict=True))
+            state.update({j: values[c] for c, j in robot.joint_of_channel.items() if c == j})
+            if step.plan_sequence == 60:
+                began = began or k
+                far.append(values["left_joint2"] - due(now))
+    assert began == 61
+    assert np.ptp(far) < 0.002, "it goes on as fast as its rows, from where the robot was"

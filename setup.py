@@ -62,5 +62,5 @@ setup(
         "docs": DOCS,
         "test": TEST + IMPORT + ROBOT + TRAIN + JAX + ONNX,
     },
-    entry_points={"console_scripts": ["pi0 = pi0_ros.cli:main"]},
+    entry_points={"console_scripts": ["pi0 = pi0_ros.__main__:main"]},
 )

@@ -34,7 +34,7 @@ from pi0_ros.ros.commands import COMMAND_TYPES
 from pi0_ros.ros.conversions import MODE_NAMES, channel_values
 from pi0_ros.ros.qos import EVENTS, LATCHED, OBSERVED
 from pi0_ros.ros.run import Spinner
-from pi0_ros.supervisor import Program, Supervisor
+from pi0_ros.supervisor import Supervisor, node_program
 
 START = 240.0  # [s] for the slowest to load on a busy machine
 ANSWER = 30.0
@@ -49,7 +49,7 @@ class Stack:
 
     def __init__(self, nodes: Sequence[bringup.Node], out: TextIO = sys.stderr) -> None:
         self._out, self._env = out, own_graph()
-        self._programs = {n.executable: Program(n.executable, bringup.command(n), n.required) for n in nodes}
+        self._programs = {n.executable: node_program(n) for n in nodes}
         self._running: dict[str, Supervisor] = {}
 
     def start(self, *names: str) -> None:

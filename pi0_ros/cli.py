@@ -12,6 +12,8 @@ from pathlib import Path
 from types import ModuleType
 
 from pi0_ros import commands
+from pi0_ros.robot.disk import full_disk_line, is_disk_full
+from pi0_ros.robot.errors import UserError
 from pi0_ros.ros.missing import missing_module
 
 FAILURE = 1
@@ -54,6 +56,8 @@ def command_parser(module: ModuleType) -> argparse.ArgumentParser:
 
 def one_line(error: BaseException) -> str:
     """What went wrong as one line. The project's own errors are sentences; others need their type to make sense."""
+    if is_disk_full(error) and not isinstance(error, UserError):
+        return full_disk_line(error)
     if isinstance(error, OSError) and error.strerror:
         named = f"{error.filename}: " if error.filename is not None else ""
         return f"{named}{error.strerror}"

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TextIO
 
-from pi0_ros.bringup import RESPAWN_DELAY
+from pi0_ros.bringup import RESPAWN_DELAY, Node, command
 from pi0_ros.process import end_with_parent
 from pi0_ros.ros.guarded_thread import GuardedThread
 from pi0_ros.ros.notify import Extensions
-from pi0_ros.ros.signals import stop_numbers
+from pi0_ros.ros.signals import sigint_blocked, stop_numbers
 
 # How long the programs have altogether, from the first signal on [s], before the next one is sent.
 ESCALATION = ((signal.SIGINT, 1.8), (signal.SIGTERM, 0.5), (signal.SIGKILL, 0.3))
@@ -35,12 +35,23 @@ _MEANING = {"SIGINT": "Ctrl-C", "SIGHUP": "SIGHUP, the terminal was closed"}
 @dataclass(frozen=True)
 class Program:
     """A command line under a name. When a `required` one ends, running the others makes no sense; one with `respawn` is
-    started again."""
+    started again.
+
+    `unblocks_sigint`: it starts with SIGINT blocked, and unblocks it itself when it has a handler, as the nodes do
+    (`pi0_ros.ros.signals.leave_quietly_while_loading`). Any other program would keep it blocked.
+    """
 
     name: str
     command: Sequence[str]
     required: bool = False
     respawn: bool = False
+    unblocks_sigint: bool = False
+
+
+def node_program(node: Node, required: bool | None = None) -> Program:
+    """The program that runs a node of this package; `required` goes over what the node says."""
+    needed = node.required if required is None else required
+    return Program(node.executable, command(node), needed, node.respawn, unblocks_sigint=True)
 
 
 @dataclass(frozen=True)
@@ -141,18 +152,19 @@ class Supervisor:
 
     def _spawn(self, program: Program, first: bool = True) -> subprocess.Popen[str]:
         # A session of its own keeps the terminal's Ctrl-C away: it is the supervisor that stops programs.
-        return subprocess.Popen(
-            list(program.command),
-            env=self._env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-            # A robot must not go on unattended, where the supervisor is killed. `start` has no threads yet.
-            preexec_fn=end_with_parent if first else None,  # noqa: PLW1509
-        )
+        with sigint_blocked() if program.unblocks_sigint else contextlib.nullcontext():
+            return subprocess.Popen(
+                list(program.command),
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+                # A robot must not go on unattended, where the supervisor is killed. `start` has no threads yet.
+                preexec_fn=end_with_parent if first else None,  # noqa: PLW1509
+            )
 
     def _watch(self, program: Program) -> None:
         for work in (self._pass_on, self._report_end):

@@ -225,7 +225,7 @@ def install_command() -> None:
     command = VENV / "bin" / "pi0"
     # The guard is for `pi0 train --workers`: its processes import the file that was started.
     guarded = 'if __name__ == "__main__":\n    sys.exit(main())\n'
-    command.write_text(f"#!{PYTHON}\nimport sys\n\nfrom pi0_ros.cli import main\n\n{guarded}")
+    command.write_text(f"#!{PYTHON}\nimport sys\n\nfrom pi0_ros.__main__ import main\n\n{guarded}")
     command.chmod(0o755)
 
 

@@ -11,6 +11,7 @@ import threading
 import pytest
 
 from pi0_ros import supervisor
+from pi0_ros.bringup import Node
 from pi0_ros.supervisor import Ended, Program, Supervisor
 
 PATIENCE = 60.0
@@ -250,3 +251,42 @@ def test_a_program_that_asks_for_it_is_started_again_and_the_others_go_on(monkey
     assert code == 0
     assert "policy ended with exit code 3; it is started again" in out.getvalue()
     assert out.getvalue().count("safe now") == 1
+
+
+STARTS_SLOWLY = """
+import signal, sys, time
+if "pi0_ros.nodes.task_source" in sys.orig_argv:
+    print("Python is starting", flush=True)
+    while signal.SIGINT not in signal.sigpending():
+        time.sleep(0.01)
+"""
+
+
+def test_ctrl_c_while_the_python_of_a_node_is_starting_ends_it_quietly(tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text(STARTS_SLOWLY)
+    patient = tuple((number, PATIENCE) for number, _ in supervisor.ESCALATION)
+    monkeypatch.setattr(supervisor, "ESCALATION", patient)
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    out = Lines()
+    one = Supervisor([supervisor.node_program(Node("task_source"))], out, {"PYTHONPATH": path})
+    one.start()
+    out.wait_for("Python is starting")
+    assert one.stop() == ()
+    assert one.next_event(PATIENCE).code == 0
+    assert out.getvalue() == "[task_source] Python is starting\n"
+
+
+BLOCKED = "import signal; print('blocked', *map(int, signal.pthread_sigmask(signal.SIG_BLOCK, ())), flush=True)"
+AND_WHAT_IT_STARTS = f"{BLOCKED}; import subprocess, sys; subprocess.run([sys.executable, '-c', {BLOCKED!r}])"
+AS_A_NODE = "import sys; sys.argv[0] = '-m'; import pi0_ros.nodes; "
+
+
+@pytest.mark.parametrize(
+    "one", [program("driver", AND_WHAT_IT_STARTS),
+            Program("node", (sys.executable, "-u", "-c", AS_A_NODE + AND_WHAT_IT_STARTS), unblocks_sigint=True)]
+)  # fmt: skip
+def test_no_program_goes_on_with_a_blocked_signal_nor_what_it_starts(running, one):
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    _, out = running(one)
+    out.wait_for(f"[{one.name}] blocked\n", times=2)
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before

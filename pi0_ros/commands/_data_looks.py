@@ -14,6 +14,8 @@ from pi0_ros.data.curation.pieces import selected
 from pi0_ros.data.dataset import Dataset
 from pi0_ros.data.episode_log import FILE, EpisodeLog, checked_label
 from pi0_ros.data.layout import STANDARD
+from pi0_ros.data.tables import replacing
+from pi0_ros.robot.disk import naming_full_disk
 
 FAR = 3.0
 """How far normalised numbers may lie from 0 before a checkpoint has seen hardly any such."""
@@ -101,7 +103,8 @@ def show(args: argparse.Namespace) -> int:
 
     dataset = Dataset(args.folder, skip_bad=True)
     positions = selected(dataset, args.episodes)
-    contact_sheet(dataset, positions, args.out, max(2, args.columns))
+    with naming_full_disk(args.out):
+        contact_sheet(dataset, positions, args.out, max(2, args.columns))
     print(f"{args.out}: {len(positions)} of {len(dataset.episodes)} episodes")
     return 0
 
@@ -140,7 +143,8 @@ def label(args: argparse.Namespace) -> int:
     while (copy := file.with_name(f"pi0_episodes.{number}.json")).exists():
         number += 1
     if file.is_file():
-        copy.write_bytes(file.read_bytes())
+        with replacing(copy) as new:
+            new.write_bytes(file.read_bytes())
     chosen = [dataset.episodes[p].index for p in selected(dataset, args.episodes)]
     for episode in chosen:
         log.label(episode, said)

@@ -35,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
     """Record; 0 once the dataset is complete on disk."""
     from pi0_ros.data.dataset import DatasetWriter
     from pi0_ros.robot import load_robot
+    from pi0_ros.robot.disk import naming_full_disk
     from pi0_ros.sim.collect import Collector, CollectSettings
     from pi0_ros.sim.errors import SimError
     from pi0_ros.sim.record import dataset_features, dataset_row
@@ -46,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
     robot = load_robot(args.robot)
     collector = Collector(robot, settings)
     frames, began = 0, time.monotonic()
-    with DatasetWriter(args.out, args.fps, dataset_features(robot, settings), robot_type=robot.name) as writer:
+    features = dataset_features(robot, settings)
+    with naming_full_disk(args.out), DatasetWriter(args.out, args.fps, features, robot_type=robot.name) as writer:
         for i in range(args.episodes):
             for frame in collector.episode(args.seed + i):
                 writer.add_frame(dataset_row(frame))

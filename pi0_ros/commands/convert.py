@@ -42,9 +42,10 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Loads, writes beside the target and puts it in its place, and says what came along."""
     from pi0_ros.model.checkpoints import CheckpointError, load, open_checkpoint
-    from pi0_ros.model.checkpoints.save import put_in_place
+    from pi0_ros.model.checkpoints.save import replacing_folder
     from pi0_ros.model.checkpoints.shards import read_json
     from pi0_ros.model.checkpoints.tensorfile import dtype_named
+    from pi0_ros.robot.disk import naming_full_disk
     from pi0_ros.robot.resources import checkpoint_folder
 
     source = Path(checkpoint_folder(args.source))
@@ -62,12 +63,10 @@ def run(args: argparse.Namespace) -> int:
     for note in loaded.report.notes:
         print(f"  {note}")
     print(f"writing {args.target}", flush=True)
-    partial = args.target.with_name(args.target.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
     write = write_lerobot if args.to == "lerobot" else write_own
-    write(loaded, partial, statistics, int(args.shard_gb * 1e9))
-    carried = carry(loaded, args, partial)
-    put_in_place(partial, args.target)
+    with replacing_folder(args.target) as partial, naming_full_disk(args.target):
+        write(loaded, partial, statistics, int(args.shard_gb * 1e9))
+        carried = carry(loaded, args, partial)
     print(f"{args.target}: written as {args.to}, {loaded.config.horizon} rows a chunk")
     for what, found in carried.items():
         print(f"  {what}: {found}")

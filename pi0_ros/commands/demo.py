@@ -16,7 +16,7 @@ from pathlib import Path
 from pi0_ros import bringup
 from pi0_ros.commands._own_graph import joined_graph, own_graph
 from pi0_ros.ros.environment import check_environment
-from pi0_ros.supervisor import Program, Supervisor, stop_signals
+from pi0_ros.supervisor import Program, Supervisor, node_program, stop_signals
 
 CAMERA_RATE = 15.0
 """Pictures a second [Hz]: drawing them on the processor is what the demo costs most, and a plan is made every 0.4 s."""
@@ -55,7 +55,7 @@ def programs(args: argparse.Namespace, report: Path) -> list[Program]:
     for node in bringup.nodes(chosen):
         extra = {"camera_rate": CAMERA_RATE, "viewer": window} if node.executable == "sim_robot" else {}
         made = bringup.Node(node.executable, {**node.parameters, **extra}, node.remappings, node.namespace)
-        listed.append(Program(node.executable, bringup.command(made), required=True))
+        listed.append(node_program(made, required=True))
     demo_director = {
         "robot": args.robot,
         "duration": args.duration,
@@ -63,10 +63,7 @@ def programs(args: argparse.Namespace, report: Path) -> list[Program]:
         "video": str(args.video.resolve()) if args.video else "",
         "takeover": not args.no_takeover,
     }
-    return [
-        *listed,
-        Program("demo_director", bringup.command(bringup.Node("demo_director", demo_director)), required=True),
-    ]
+    return [*listed, node_program(bringup.Node("demo_director", demo_director), required=True)]
 
 
 def run(args: argparse.Namespace) -> int:

@@ -59,6 +59,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Run the episodes; 0 when all of them ran."""
     from pi0_ros.robot import load_robot
+    from pi0_ros.robot.disk import check_writable, write_whole
     from pi0_ros.sim.errors import SimError
     from pi0_ros.sim.tasks import make_task
 
@@ -67,8 +68,7 @@ def run(args: argparse.Namespace) -> int:
     if args.seed < 0:
         raise SimError(f"--seed {args.seed}: scenes below 0 are those that policies are trained on; give 0 or more")
     if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.touch()
+        check_writable(args.json)
     task = make_task(args.task)
     harness = _harness(args, load_robot(args.robot))
     rows, began = [], time.monotonic()
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         f"(95 % interval {low:.1%} to {high:.1%}), {result['steps_done']:.1%} of their steps"
     )
     if args.json:
-        args.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write_whole(args.json, json.dumps(result, indent=1) + "\n")
     if not any(row["chunks_accepted"] for row in rows):
         print(f"no chunk was accepted: {rows[-1]['last_refusal'] or 'none came'}")
     return 0

@@ -23,13 +23,16 @@ def run(args: argparse.Namespace) -> int:
     """Export and name the files; 0 on success."""
     from pi0_ros.model import load
     from pi0_ros.policy.backends.onnx_export import GRAPHS, export
+    from pi0_ros.robot.disk import naming_full_disk
     from pi0_ros.robot.resources import checkpoint_folder
 
     print(f"reading {args.checkpoint}")
     loaded = load(checkpoint_folder(args.checkpoint))
     graphs = GRAPHS[loaded.config.kind]
     print(f"tracing {', '.join(graphs)}; a full-size model takes minutes")
-    folder = export(loaded.model, args.to or loaded.folder / "onnx")
+    place = args.to or loaded.folder / "onnx"
+    with naming_full_disk(place):
+        folder = export(loaded.model, place)
     for name in graphs:
         print(f"  {folder / name}.onnx")
     return 0

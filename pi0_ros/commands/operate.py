@@ -28,9 +28,9 @@ def run(args: argparse.Namespace) -> int:
     """Watch until enough was corrected; 0 where it ended by itself."""
     from pi0_ros import bringup
     from pi0_ros.ros.environment import check_environment
-    from pi0_ros.supervisor import Program, supervise
+    from pi0_ros.supervisor import node_program, supervise
 
     check_environment()
     asked = {"robot": args.robot, "corrections": args.corrections, "scenes": args.scenes}
     node = bringup.Node("sim_operator", asked, namespace=args.namespace)
-    return supervise([Program("sim_operator", bringup.command(node), required=True)])
+    return supervise([node_program(node, required=True)])

@@ -27,6 +27,7 @@ def run(args: argparse.Namespace) -> int:
     from pi0_ros.closed_loop.replay import replay
     from pi0_ros.data.recording import load_recording
     from pi0_ros.robot import RobotError, load_robot
+    from pi0_ros.robot.disk import naming_full_disk, write_whole
 
     robot = load_robot(args.robot)
     for channel in args.channel or ():
@@ -43,9 +44,10 @@ def run(args: argparse.Namespace) -> int:
     _print_table(numbers)
     if args.plot:
         first = next(iter(runs.values()))
-        plot_commands(robot, runs, args.channel or busiest(robot, first), args.plot)
+        with naming_full_disk(args.plot):
+            plot_commands(robot, runs, args.channel or busiest(robot, first), args.plot)
     if args.json:
-        args.json.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+        write_whole(args.json, json.dumps(numbers, indent=1) + "\n")
     return 0
 
 

@@ -194,6 +194,7 @@ def _add_run(run: argparse._ArgumentGroup) -> None:
 
 def run_command(args: argparse.Namespace) -> int:
     """Make frames where asked, then train; 0 once the last checkpoint is written."""
+    from pi0_ros.robot.disk import naming_full_disk
     from pi0_ros.robot.resources import checkpoint_folder
     from pi0_ros.train.errors import TrainError
     from pi0_ros.train.processes import process_group, rank
@@ -217,7 +218,7 @@ def run_command(args: argparse.Namespace) -> int:
         raise TrainError(
             f"--sim-seed {args.sim_seed}: scenes from {FIRST_UNSEEN_SEED} on are kept for `pi0 evaluate`; give a smaller one"
         )
-    with process_group(args.device):
+    with process_group(args.device), naming_full_disk(args.out):
         ended_by = _trained(args)
         first = rank() == 0
     if ended_by:

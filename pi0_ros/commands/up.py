@@ -10,7 +10,7 @@ import shlex
 
 from pi0_ros import bringup
 from pi0_ros.ros.environment import check_environment
-from pi0_ros.supervisor import Program, supervise
+from pi0_ros.supervisor import Program, node_program, supervise
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -40,8 +40,7 @@ def _values(argument: bringup.Argument) -> str:
 
 def programs(arguments: list[str]) -> list[Program]:
     """What the supervisor has to run for these `name:=value` words. Raises BringupError."""
-    listed = bringup.nodes(bringup.parse(arguments))
-    return [Program(node.executable, bringup.command(node), node.required, node.respawn) for node in listed]
+    return [node_program(node) for node in bringup.nodes(bringup.parse(arguments))]
 
 
 def run(args: argparse.Namespace) -> int:

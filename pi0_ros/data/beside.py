@@ -8,13 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pi0_ros.data.errors import DataError
+from pi0_ros.robot.disk import naming_full_disk
 
 
 @contextmanager
 def written_beside(target: Path) -> Iterator[Path]:
     """A folder beside `target` to write into. It takes the place of `target` when all is written, and is removed otherwise.
 
-    Half a copy would load as a sound dataset of fewer episodes. Raises DataError where `target` holds something already.
+    Half a copy would load as a sound dataset of fewer episodes. Raises DataError where `target` holds something already,
+    DiskFull with its name where there is no room.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise DataError(f"{target}: is there already; give a new folder, nothing is changed in place")
@@ -22,7 +24,8 @@ def written_beside(target: Path) -> Iterator[Path]:
     partial = whole.with_name(whole.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
     try:
-        yield partial
+        with naming_full_disk(target):
+            yield partial
         partial.rename(whole)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)

@@ -13,7 +13,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from pi0_ros.data.encoded_pictures import PictureError, check_size
+from pi0_ros.data.encoded_pictures import MAX_PIXELS, PictureError, check_size
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.tables import pointer
 
@@ -24,6 +24,7 @@ GROUP = 2
 CODEC, ENCODER = "h264", "libx264"
 OPTIONS = {"crf": "20", "preset": "veryfast", "tune": "zerolatency", "bf": "0", "g": str(GROUP)}
 PIXELS = "yuv420p"
+CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts"  # FFmpeg's names of what holds its pictures itself
 TOLERANCE = 1e-4  # s, between a frame's timestamp and its picture's; lerobot's own
 SEEK_AHEAD = 0.5  # s; what is nearer than that is reached by decoding on
 
@@ -129,10 +130,10 @@ def concatenate(parts: Sequence[Part], target: Path, fps: float) -> None:
 
 
 def _opened(file: Path, rate: Fraction) -> Any:
-    """A video file; a raw stream is read at `rate`."""
+    """A video file; a raw stream is read at `rate`. Playlists and scripts, which name other files, are none."""
     if file.suffix == ".h264":
         return av.open(str(file), format="h264", options={"framerate": str(rate)})
-    return av.open(str(file))
+    return av.open(str(file), options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"})
 
 
 def _packets(source: Any, track: Any) -> Iterator[Any]:
@@ -188,9 +189,10 @@ class VideoReader:
             raise DataError(f"{file}: this video of the dataset is missing; copy or download the whole folder again")
         self.file = file
         try:
-            self._container = av.open(str(file))
+            self._container = _opened(file, Fraction(30))
             self._track = self._container.streams.video[0]
             check_size(self._track.codec_context.width, self._track.codec_context.height)
+            self._track.codec_context.options = {"max_pixels": str(MAX_PIXELS)}  # it may grow from picture to picture
         except (av.FFmpegError, IndexError, PictureError) as problem:
             raise self._damaged(problem) from problem
         self._track.codec_context.thread_count = 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,7 +62,8 @@ class DatasetWriter:
     def _clear(self) -> None:
         """Begin an episode anew."""
         for writer in getattr(self, "_encoders", {}).values():
-            writer.close()
+            with contextlib.suppress(OSError):  # a full disk: the video is dropped in any case
+                writer.close()
         self._rows: list[dict[str, Any]] = []
         self._encoders: dict[str, VideoWriter] = {}
         self._pictures = {key: PictureStatistics() for key in video_keys(self.features)}

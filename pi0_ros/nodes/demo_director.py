@@ -20,6 +20,7 @@ from pi0_ros.nodes.demo_film import RATE, DemoFilm
 from pi0_ros.nodes.demo_record import DemoRecord, Stage
 from pi0_ros.nodes.demo_script import DemoHands, DemoScript
 from pi0_ros.robot import RobotError, load_robot
+from pi0_ros.robot.disk import write_whole
 from pi0_ros.robot.quoting import quote
 from pi0_ros.robot.spec import Group
 from pi0_ros.ros.bounded import listen
@@ -104,7 +105,7 @@ class DemoDirector(Node):
         except ConversionError as error:
             self.record.faults.add(f"command on {group.command.topic}: {error}")
             return
-        if broken := self.record.monitor.see(group.name, at, values):
+        if broken := self.record.monitor.see(group.name, at, values, self._polled.sequence):
             self.record.faults.add(f"a command of {group.name} broke a limit: {broken}")
 
     def _on_state(self, message: ExecutorState) -> None:
@@ -164,7 +165,7 @@ class DemoDirector(Node):
         if self._report_file:
             file = Path(self._report_file)
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(self.report(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            write_whole(file, json.dumps(self.report(), indent=1, ensure_ascii=False) + "\n")
 
 
 def main() -> int:

@@ -38,10 +38,11 @@ class HighLevelNode(NetworkNode[SubtaskLoop]):
         self,
         name: str = "high_level",
         weights: Weights | None = None,
-        partner: Callable[[], ObservationSource | None] = lambda: None,
+        partner: Callable[[], ObservationSource | None] | None = None,
         **kwargs: object,
     ) -> None:
-        """`partner`: observations of another node in this process to look through, where it has some."""
+        """`partner`: observations of another node in this process to look through in place of its own; None where that node is
+        not configured."""
         super().__init__(name, weights, **kwargs)
         self._partner = partner
 
@@ -54,7 +55,7 @@ class HighLevelNode(NetworkNode[SubtaskLoop]):
                 f"checkpoint {self.values.checkpoint} was not trained to give subtasks: the task goes to the policy as it is"
                 " (if it was, say in which form: subtasks in its policy YAML)"
             )
-        if self._partner() is None:
+        if self._partner is None:
             self.open_observations(robot)
         publisher, state = self.create_publisher(String, "subtask", LATCHED), StateText(self, "high_level_state")
         self.own(publisher)
@@ -68,7 +69,7 @@ class HighLevelNode(NetworkNode[SubtaskLoop]):
         return loop
 
     def _eyes(self) -> ObservationSource | None:
-        return self.observations or self._partner()
+        return self.observations if self._partner is None else self._partner()
 
     def _period(self) -> float:
         return float(self.get_parameter("period").value)

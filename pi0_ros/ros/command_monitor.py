@@ -11,19 +11,31 @@ from pi0_ros.robot.quantile import quantiles
 from pi0_ros.robot.spec import Group, Robot
 
 
+SILENCE = 0.5
+"""Seconds without a command after which they begin anew where the robot is (docs/safety.md, promise 8)."""
+
+
 class GroupMonitor:
     """Commands of one group, and when they came."""
 
     def __init__(self, group: Group, period: float) -> None:
-        self._audit, self._period = GroupAudit(group, period), period
+        self._audit, self._period, self._sequence = GroupAudit(group, period), period, 0
         self.times: list[float] = []
         self.violations = 0
         self.missed = 0
 
-    def see(self, at: float, values: Sequence[float]) -> str:
-        """A command arrived at `at` [s]; which limit it breaks, "" for none."""
-        periods = max(1, round((at - self.times[-1]) / self._period)) if self.times else 1
+    def see(self, at: float, values: Sequence[float], sequence: int = 0) -> str:
+        """A command arrived at `at` [s], the publisher's `sequence`-th, 0 where that is not known; which limit it breaks, ""
+        for none.
+
+        It is judged by what was sent: a command counts for one period, whenever it arrives, and one that was lost for another.
+        """
+        gap = at - self.times[-1] if self.times else 0.0
+        periods = max(1, round(gap / self._period))
         self.missed += periods - 1
+        if 0 < self._sequence < sequence and gap < SILENCE:
+            periods = sequence - self._sequence
+        self._sequence = sequence
         broken = self._audit.judge(values, periods)
         self.violations += bool(broken)
         self.times.append(at)
@@ -41,9 +53,9 @@ class CommandMonitor:
         self.period = 1.0 / robot.control_rate
         self.groups = {g.name: GroupMonitor(g, self.period) for g in robot.groups}
 
-    def see(self, group: str, at: float, values: Sequence[float]) -> str:
-        """A command for `group` arrived at `at` [s]; which limit it breaks, "" for none."""
-        return self.groups[group].see(at, values)
+    def see(self, group: str, at: float, values: Sequence[float], sequence: int = 0) -> str:
+        """A command for `group` arrived at `at` [s] (`GroupMonitor.see`); which limit it breaks, "" for none."""
+        return self.groups[group].see(at, values, sequence)
 
     def restart(self) -> None:
         """Begin to count anew."""

@@ -81,6 +81,8 @@ class PolledSubscriptions:
         self.group = PolledGroup()
         self.age = 0.0
         """How long ago [s] the message that a callback is called with was received."""
+        self.sequence = 0
+        """Its number among those of its publisher, 0 where the network layer does not say."""
 
     def add(self, kind: type, topic: str, callback: Callable[[Any], None], qos: object) -> Subscription:
         """Subscribe; the callback is called by `take`."""
@@ -147,9 +149,10 @@ class PolledSubscriptions:
         self._first = 0
         for k in range(count):
             entry = self._polled[(first + k) % count]
-            for message, received in self._read(entry):
+            for message, taken_as in self._read(entry):
                 # A step of the system clock in between must not make a message younger than now, or old.
-                self.age = min(max(time.time() - received * 1e-9, 0.0), longest)
+                self.age = min(max(time.time() - taken_as.received * 1e-9, 0.0), longest)
+                self.sequence = taken_as.sequence
                 entry.subscription.callback(message)
                 taken += 1
             if time.monotonic() > until:
@@ -173,13 +176,13 @@ class PolledSubscriptions:
                 self.age = 0.0
                 entry.subscription.callback(message)
 
-    def _read(self, entry: _Polled) -> list[tuple[Any, int]]:
+    def _read(self, entry: _Polled) -> list[tuple[Any, Taken]]:
         raw = self._raw(entry)
         # Turning bytes into Python is what costs: done once, however fast the sender is.
-        return [(message, received) for data, received in raw if (message := self._message(entry, data)) is not None]
+        return [(message, taken) for data, taken in raw if (message := self._message(entry, data)) is not None]
 
-    def _raw(self, entry: _Polled) -> list[tuple[bytes, int]]:
-        found: list[tuple[bytes, int]] = []
+    def _raw(self, entry: _Polled) -> list[tuple[bytes, Taken]]:
+        found: list[tuple[bytes, Taken]] = []
         for _ in range(entry.most):
             taken = entry.take()
             if taken is None:
@@ -188,7 +191,7 @@ class PolledSubscriptions:
                 self._refused(entry.topic, ValueError(_too_many(taken.size, entry.largest)))
                 break
             if not entry.repeats.seen(taken.sent, taken.data):
-                found.append((taken.data, taken.received))
+                found.append((taken.data, taken))
         if not found or not entry.newest or len(entry.publishers) > 1:
             return found
         return entry.subjects.newest(found) if entry.kind is JointState else found[-1:]

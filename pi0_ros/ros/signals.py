@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
@@ -37,10 +37,27 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
+@contextlib.contextmanager
+def sigint_blocked() -> Iterator[None]:
+    """A program that is started in this block has SIGINT blocked: one that comes while Python itself starts waits there.
+
+    Python would answer it with a traceback of its own start-up. The program has to unblock it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def leave_quietly_while_loading() -> None:
-    """Until `Signals` takes over: a signal ends the process at once, with code 0 and without a traceback."""
+    """Until `Signals` takes over: a signal ends the process at once, with code 0 and without a traceback.
+
+    One that came before, while a launcher kept it blocked, is answered now.
+    """
     for number in stop_numbers():
         signal.signal(number, lambda *_: leave(0))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
 
 
 class Interrupted(BaseException):

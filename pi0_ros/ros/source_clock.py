@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections import deque
 from enum import Enum
 
@@ -12,6 +13,12 @@ WINDOW = 2.0
 """Seconds over which rate and offset of a source are taken."""
 FUTURE = 0.05
 """Seconds that a stamp may lie ahead of our clock before it is distrusted."""
+SEVERAL = 3
+"""Messages before anything is said of a clock: one alone may have been late."""
+UNEVEN = 0.5
+"""Share of the offset by which the usual delay lies above the shortest if it is not the clocks that differ, but the way."""
+LONG_WAY = 1.0
+"""Seconds that no message is on its way for: what is older is stamped by another clock."""
 
 
 class StampState(Enum):
@@ -65,12 +72,25 @@ class SourceClock:
         delays = tuple(self._delays)  # another thread may be adding
         return min(d for _, d in delays) if delays and not self._absent else math.nan
 
+    @property
+    def usual_delay(self) -> float:
+        """The median [s] of what `offset` is the least of; NaN where the stamps say nothing."""
+        delays = tuple(self._delays)
+        return statistics.median(d for _, d in delays) if delays and not self._absent else math.nan
+
+    @property
+    def slow_way(self) -> bool:
+        """Whether stamps are old because messages are held up: another clock would make all of them old by the same."""
+        return self.offset < LONG_WAY and self.usual_delay - self.offset > UNEVEN * self.offset
+
     def state(self, steady: float, max_age: float) -> StampState:
         """What is to be made of its stamps; `max_age` [s] is how old the source's values may be."""
         if self.arrival_age(steady) > WINDOW:
             return StampState.SILENT
         if self._absent:
             return StampState.ABSENT
+        if len(self._delays) < SEVERAL:
+            return StampState.GOOD
         if self.offset < -FUTURE:
             return StampState.AHEAD
         return StampState.BEHIND if self.offset > max_age else StampState.GOOD
@@ -88,6 +108,11 @@ def clock_sentence(topic: str, clock: SourceClock, steady: float, max_age: float
         return (
             f"{topic} {arrives}, but is stamped {duration(-clock.offset)} ahead of this computer, so the time of arrival "
             f"is used; {cure(-clock.offset)}"
+        )
+    if state is StampState.BEHIND and clock.slow_way:
+        return (
+            f"{topic} {arrives}, but is {duration(clock.offset)} old by then at best and {duration(clock.usual_delay)} usually: "
+            "this computer, the network or the driver does not keep up; let it do less"
         )
     if state is StampState.BEHIND:
         return f"{topic} {arrives}, but is stamped {duration(clock.offset)} behind this computer; {cure(clock.offset)}"

@@ -19,8 +19,8 @@ from pi0_ros.ros.observation_source import ObservationSource, SensorSnapshot
 from pi0_ros.ros.prompt_source import OVERRIDE
 from pi0_ros.ros.task_desk import TaskDesk
 
-UNSURE_PERIOD = 0.1
-"""Seconds after which an unsure answer is asked for again with the next pictures."""
+SOON = 0.1
+"""Seconds after which an unsure answer is asked for again with the next pictures, and pictures that were missing looked for."""
 
 
 @dataclass
@@ -98,21 +98,21 @@ class SubtaskLoop:
 
     def run(self, activation: Activation) -> None:
         """Decide again and again, until the activation is over."""
-        unsure = False
+        soon = False
         while not activation.over:
-            timeout = UNSURE_PERIOD if unsure else self._settings.period()
+            timeout = SOON if soon else self._settings.period()
             task, new = self.desk.wait(timeout, lambda: activation.over)
             if activation.over:
                 return
             if new:
                 self.decision.restart()
-            unsure = self._turn(task, activation)
+            soon = self._turn(task, activation)
             with activation.publishing() as allowed:
                 if allowed:
                     self._outputs.state(self.status.failure or self.status.reason or self.status.unfit)
 
     def _turn(self, task: str, activation: Activation) -> bool:
-        """One decision; True where the answer should be confirmed soon."""
+        """One decision; True where the next one should be soon."""
         if self.desk.override:
             self.status.reason = f"an operator's {OVERRIDE} is followed: {self.desk.override}"
         elif not task:
@@ -141,11 +141,11 @@ class SubtaskLoop:
             self._outputs.subtask(task)
 
     def _decide(self, task: str, activation: Activation) -> bool:
-        """Ask once; True where the answer should be confirmed soon."""
+        """Ask once; True where it should be asked soon: to confirm the answer, or because nothing could be asked yet."""
         view = self._view()
         if view.missing:
             self.status.reason = "; ".join(view.missing)
-            return False
+            return True  # asked as soon as it can be: a period may be a minute
         try:
             answer = self._question(view, task)
         except BaseException as error:  # noqa: BLE001 - one failed question must not end the thread, nor a panic of Rust

@@ -24,6 +24,7 @@ from rclpy.subscription import Subscription
 from pi0_ros.ros.guarded_thread import GuardedThread
 
 OK, NOTHING_THERE = 0, 401  # rcl/types.h: RCL_RET_OK, RCL_RET_SUBSCRIPTION_TAKE_FAILED
+UNKNOWN = 2**64 - 1  # rmw/types.h: RMW_MESSAGE_INFO_SEQUENCE_NUMBER_UNSUPPORTED
 USUAL = 1 << 16  # [bytes] of memory that a reader keeps; what a larger message needed is given back
 LOOK_ANYWAY = 0.25  # [s]; nothing is lost if a wake-up is
 ENDING = 1.0  # [s] for a thread to end
@@ -49,7 +50,12 @@ class _Bytes(ctypes.Structure):
 class _Info(ctypes.Structure):
     """rmw/types.h, rmw_message_info_t. What is read of it comes first; later versions may have more behind it."""
 
-    _fields_ = [("sent", ctypes.c_int64), ("received", ctypes.c_int64), ("rest", ctypes.c_uint8 * 240)]
+    _fields_ = [
+        ("sent", ctypes.c_int64),
+        ("received", ctypes.c_int64),
+        ("sequence", ctypes.c_uint64),
+        ("rest", ctypes.c_uint8 * 232),
+    ]
 
 
 @cache
@@ -67,12 +73,16 @@ def _libraries() -> tuple[ctypes.CDLL, ctypes.CDLL]:
 
 @dataclass(frozen=True)
 class Taken:
-    """A message: its bytes, None where they are too many or could not be taken; how many; sent and received when [ns]."""
+    """A message: its bytes, None where they are too many or could not be taken; how many; sent and received when [ns].
+
+    sequence: its number among those of its publisher, from 1; 0 where the network layer does not say.
+    """
 
     data: bytes | None
     size: int
     sent: int = 0
     received: int = 0
+    sequence: int = 0
 
 
 class Reader:
@@ -105,7 +115,7 @@ class Reader:
         data = ctypes.string_at(into.buffer, size) if size <= largest else None
         if into.capacity > USUAL and self._rcutils.rcutils_uint8_array_resize(ctypes.byref(into), USUAL):
             self._rcutils.rcutils_reset_error()
-        return Taken(data, size, info.sent, info.received)
+        return Taken(data, size, info.sent, info.received, 0 if info.sequence == UNKNOWN else info.sequence)
 
     def ring(self, bell: int | None) -> None:
         """Have the network layer itself write to this eventfd whenever a message comes; with None no longer.

@@ -12,7 +12,7 @@ import torch
 
 from pi0_ros.model import Pi0, save
 from pi0_ros.model.checkpoints import Conventions
-from pi0_ros.model.checkpoints.save import put_in_place, write_json
+from pi0_ros.model.checkpoints.save import replacing_folder, write_json
 from pi0_ros.model.kinds import traits
 from pi0_ros.policy import tiny_tokenizer
 from pi0_ros.policy.adapter import Adapter, adapter_to_dict
@@ -46,22 +46,20 @@ def export(
     that the start came from, None for ours. Returns the folder, ready to load. Raises OSError, and leaves what was
     there.
     """
-    folder = target.with_name(target.name + ".partial")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    if tokenizer_file is None:
-        tiny_tokenizer.save(folder / "tokenizer.json")
-    else:
-        (folder / tokenizer_file.name).write_bytes(tokenizer_file.read_bytes())
-    write_norm_stats(folder, statistics)
-    count = sum(p.numel() for p in model.parameters()) / 1e6
-    kind = traits(model.config.kind).label
-    text = _README.format(name=target.name, parameters=count, note=note, origin=origin, kind=kind)
-    (folder / "README.md").write_text(text, encoding="utf-8")
-    if fast_folder is not None:
-        shutil.copytree(fast_folder, folder / FAST_FOLDER)
-    save(model, folder, policy=adapter_to_dict(adapter), dtype=dtype, conventions=conventions)
-    put_in_place(folder, target)
+    with replacing_folder(target) as folder:
+        folder.mkdir(parents=True)
+        if tokenizer_file is None:
+            tiny_tokenizer.save(folder / "tokenizer.json")
+        else:
+            (folder / tokenizer_file.name).write_bytes(tokenizer_file.read_bytes())
+        write_norm_stats(folder, statistics)
+        count = sum(p.numel() for p in model.parameters()) / 1e6
+        kind = traits(model.config.kind).label
+        text = _README.format(name=target.name, parameters=count, note=note, origin=origin, kind=kind)
+        (folder / "README.md").write_text(text, encoding="utf-8")
+        if fast_folder is not None:
+            shutil.copytree(fast_folder, folder / FAST_FOLDER)
+        save(model, folder, policy=adapter_to_dict(adapter), dtype=dtype, conventions=conventions)
     return target
 
 
@@ -70,15 +68,13 @@ def export_beside(first: Path, target: Path, adapter: Adapter, statistics: Mappi
 
     Raises OSError, and leaves what was there.
     """
-    folder = target.with_name(target.name + ".partial")
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(first, folder, copy_function=_linked)
-    for name in ("config.json", "norm_stats.json"):
-        (folder / name).unlink()
-    write_norm_stats(folder, statistics)
-    config = json.loads((first / "config.json").read_text(encoding="utf-8"))
-    write_json(folder / "config.json", {**config, "policy": adapter_to_dict(adapter)})
-    put_in_place(folder, target)
+    with replacing_folder(target) as folder:
+        shutil.copytree(first, folder, copy_function=_linked)
+        for name in ("config.json", "norm_stats.json"):
+            (folder / name).unlink()
+        write_norm_stats(folder, statistics)
+        config = json.loads((first / "config.json").read_text(encoding="utf-8"))
+        write_json(folder / "config.json", {**config, "policy": adapter_to_dict(adapter)})
     return target
 
 

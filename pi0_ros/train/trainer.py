@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,7 @@ from torch.func import functional_call
 from pi0_ros.model import Pi0, merge_lora
 from pi0_ros.model.checkpoints import Conventions
 from pi0_ros.model.checkpoints.peft_save import save_peft
-from pi0_ros.model.checkpoints.save import put_in_place
+from pi0_ros.model.checkpoints.save import replacing_folder
 from pi0_ros.model.ema import Ema
 from pi0_ros.model.losses import FlowTargets, delayed_times, flow_times
 from pi0_ros.policy.adapter import Adapter
@@ -305,9 +304,8 @@ class Trainer:
                 conventions=job.conventions,
             )
             if self.settings.lora_export == "peft":
-                partial = job.folder / "adapter.partial"
-                shutil.rmtree(partial, ignore_errors=True)
-                put_in_place(save_peft(self.averaged(merged=False), partial, job.base), job.folder / "adapter")
+                with replacing_folder(job.folder / "adapter") as partial:
+                    save_peft(self.averaged(merged=False), partial, job.base)
             for name, adapter, statistics in job.others:
                 export_beside(job.folder / "checkpoint", job.folder / f"checkpoint-{name}", adapter, statistics)
         except OSError as problem:

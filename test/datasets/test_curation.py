@@ -13,6 +13,7 @@ from PIL import Image
 pytest.importorskip("av")
 
 from pi0_ros.cli import main
+from pi0_ros.data import tables
 from pi0_ros.data.curation.checks import check
 from pi0_ros.data.curation.exact import exact_statistics
 from pi0_ros.data.curation.pieces import Piece, selected, write_pieces
@@ -359,3 +360,17 @@ def test_a_copy_that_is_interrupted_or_fails_leaves_nothing_that_loads(sound, tm
         assert write_pieces([(dataset, pieces)], out) == 3
     assert [f.name for f in tmp_path.iterdir()] == ["kept"] and not (out / "half").exists()
     assert [e.length for e in Dataset(out).episodes] == list(LENGTHS)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
+def test_a_copy_onto_a_full_disk_names_the_file_and_leaves_nothing(sound, tmp_path, monkeypatch, capsys):
+    written = pq.write_table
+
+    def write(table, _, **how):
+        with open("/dev/full", "wb", buffering=0) as full:  # opened: what it cannot write to by name, pyarrow removes
+            written(table, full, **how)
+
+    monkeypatch.setattr(tables.pq, "write_table", write)
+    assert main(["data", "keep", str(sound), "--episodes", "0", "--out", str(tmp_path / "kept")]) == 1
+    assert f"pi0: {tmp_path}/kept" in (told := capsys.readouterr().err) and ": the disk is full (" in told
+    assert list(tmp_path.iterdir()) == []

@@ -6,6 +6,7 @@ import resource
 import struct
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+av = pytest.importorskip("av")
+
 from pi0_ros.data.bag import CHUNK, JOINTS, read_bag
 from pi0_ros.data.dataset import Dataset
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.tables import read_json, read_json_lines, read_table
+from pi0_ros.data.video import VideoReader, VideoWriter
 
 SEEDS = Path(__file__).resolve().parents[2] / "bench" / "fuzz_seeds"
 BIG = "x" * 30_000_000
@@ -221,3 +225,47 @@ def test_lengths_that_no_table_has_are_refused_before_memory_is_asked_for(tmp_pa
         with pytest.raises(DataError, match="is said to have"):
             Dataset(folder)
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
+def encoded(side: int, count: int) -> list[bytes]:
+    """Pictures as H.264, each of them a key frame that says its own size."""
+    context = av.CodecContext.create("libx264", "w")
+    context.width, context.height, context.pix_fmt = side, side, "yuv420p"
+    context.time_base, context.framerate, context.thread_count = Fraction(1, 10), 10, 1
+    context.options = {"preset": "ultrafast", "tune": "zerolatency", "crf": "40", "g": "1"}
+    found = []
+    for k in range(count):
+        frame = av.VideoFrame.from_ndarray(np.full((side, side, 3), 40 + k % 99, np.uint8), "rgb24")
+        frame.pts, frame.time_base = k, context.time_base
+        found.append(b"".join(bytes(packet) for packet in context.encode(frame)))
+    return found
+
+
+def test_a_video_whose_pictures_grow_later_on_is_refused_before_they_are_decoded(tmp_path):
+    raw, file = tmp_path / "raw.h264", tmp_path / "grows.mp4"
+    raw.write_bytes(b"".join(encoded(64, 400) + encoded(8192, 1)))
+    with av.open(str(raw), format="h264") as source, av.open(str(file), "w", format="matroska") as out:
+        stream = out.add_stream_from_template(source.streams.video[0])
+        for k, packet in enumerate(p for p in source.demux(source.streams.video[0]) if p.size):
+            packet.time_base, packet.pts, packet.dts, packet.stream = Fraction(1, 10), k, k, stream
+            out.mux(packet)
+    reader = VideoReader(file)
+    assert reader.at([39.9])[0].shape == (64, 64, 3)
+    with pytest.raises(DataError, match=f"{file}: cannot be decoded"):
+        reader.at([40.0])
+
+
+def test_a_script_in_place_of_a_video_opens_no_other_file(tmp_path):
+    """FFmpeg would follow it, and through a link leave the dataset's folder."""
+    elsewhere, folder = tmp_path / "elsewhere.mp4", tmp_path / "videos"
+    writer = VideoWriter(elsewhere, 10, (32, 48, 3))
+    for k in range(3):
+        writer.add(np.full((32, 48, 3), 60 + k, np.uint8))
+    writer.close()
+    assert VideoReader(elsewhere).at([0.1])[0].shape == (32, 48, 3)
+    folder.mkdir()
+    (folder / "inner.mp4").symlink_to(elsewhere)
+    for text in ("ffconcat version 1.0\nfile 'inner.mp4'\n", "#EXTM3U\n#EXTINF:1.0,\ninner.mp4\n#EXT-X-ENDLIST\n"):
+        (folder / "file-000.mp4").write_text(text)
+        with pytest.raises(DataError, match="file-000.mp4: cannot be decoded"):
+            VideoReader(folder / "file-000.mp4")

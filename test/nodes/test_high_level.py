@@ -6,11 +6,13 @@ from functools import partial
 import pytest
 from rclpy.parameter import Parameter
 from stand_in import Driver, Person
+from std_msgs.msg import String
 
 from pi0_ros.nodes.high_level import HighLevelNode
 from pi0_ros.nodes.policy import PolicyNode
 from pi0_ros.nodes.weights import Weights
 from pi0_ros.policy.engine import Answer
+from pi0_ros.ros.qos import LATCHED
 
 ENOUGH = 60.0
 RED, BLUE, GREEN = (f"touch the {colour} block with the left arm" for colour in ("red", "blue", "green"))
@@ -31,9 +33,9 @@ class Asked:
             assert self._changed.wait_for(lambda: len(self._answers) >= number, ENOUGH)
             return Answer(self._answers[number - 1], 0.0)
 
-    def wait_for_question(self, number):
+    def wait_for_question(self, number, patience=ENOUGH):
         with self._changed:
-            assert self._changed.wait_for(lambda: len(self.tasks) >= number, ENOUGH), f"no question {number}"
+            assert self._changed.wait_for(lambda: len(self.tasks) >= number, patience), f"no question {number}"
 
     def say(self, *answers):
         with self._changed:
@@ -63,6 +65,34 @@ def deciding(graph, mobile, make_checkpoint, tmp_path):
     yield person, network, graph, node
     network.say(*[RED] * 50)
     node.shut_down("done")
+
+
+def test_what_could_not_be_asked_for_want_of_pictures_is_asked_once_there_are_some(
+    graph, mobile, make_checkpoint, tmp_path
+):
+    """The node beside it, whose cameras it looks through, is configured later; the period is a minute."""
+    robot, file = mobile
+    graph.node(Driver, robot)
+    person, weights = graph.node(Person, robot), Weights()
+    values = {"robot": file, "checkpoint": str(make_checkpoint(tmp_path))}
+    given = [Parameter(n, value=v) for n, v in values.items()]
+    policy = PolicyNode(weights=weights, parameter_overrides=[*given, Parameter("prompt", value="subtask")])
+    node = HighLevelNode(
+        weights=weights,
+        partner=lambda: policy.observations,
+        parameter_overrides=[*given, Parameter("period", value=60.0)],
+    )
+    said = [""]
+    person.create_subscription(String, "high_level_state", lambda m: (said.append(m.data), graph.notify()), LATCHED)
+    graph.run(node)
+    node.loop.policy = network = Asked(node.loop.policy)
+    seen = {source.topic for source in robot.cameras} & {s.topic_name.strip("/") for s in node.subscriptions}
+    assert not seen, "it has cameras of its own"
+    person.say("touch every block")
+    graph.wait(lambda: "policy is not configured" in said[-1], "the reason", ENOUGH)
+    graph.run(policy)
+    network.wait_for_question(1, ENOUGH / 2.0)
+    network.say(*[RED] * 50)
 
 
 def test_a_task_that_is_said_again_is_decided_anew_and_its_first_answer_stands_at_once(deciding):

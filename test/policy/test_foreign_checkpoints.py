@@ -5,6 +5,7 @@ Right values are LeRobot's recorded chunks (test/data/golden) and formulas writt
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from pi0_ros.cli import main
-from pi0_ros.model.checkpoints import CheckpointError, open_checkpoint
+from pi0_ros.model.checkpoints import CheckpointError, open_checkpoint, tensorfile
 from pi0_ros.policy import Observation, PolicyError, fast, load_adapter, load_policy
 from pi0_ros.policy.adapter import state_to_model
 from pi0_ros.policy.engine import load_words, read_policy
@@ -333,6 +334,18 @@ def test_an_interrupted_conversion_leaves_what_was_there(golden, tmp_path, monke
     monkeypatch.setattr("pi0_ros.commands.convert.carry", lambda *given: 1 / 0)
     assert main(["convert", str(folder), str(target), "--horizon", "9", "--overwrite"]) == 1
     assert {p.relative_to(target): p.read_bytes() for p in target.rglob("*") if p.is_file()} == before
+    assert sorted(f.name for f in tmp_path.iterdir()) == sorted({folder.name, "ours"})
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
+@pytest.mark.parametrize("layout", ["pi0_ros", "lerobot"])
+def test_a_conversion_onto_a_full_disk_names_the_folder_and_leaves_nothing(golden, tmp_path, monkeypatch, capsys, layout):
+    folder, target = openpi(golden, tmp_path, "openpi_pi05"), tmp_path / "ours"
+    monkeypatch.setattr(tensorfile, "_rows", lambda tensor: Path("/dev/full").write_bytes(b"some"))
+    assert main(["convert", str(folder), str(target), "--to", layout, "--horizon", "6"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"pi0: {target}: the disk is full (") and told.count("\n") == 1
+    assert [f.name for f in tmp_path.iterdir()] == [folder.name]
 
 
 # LoRA

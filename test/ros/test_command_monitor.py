@@ -83,3 +83,22 @@ def test_after_a_restart_only_what_follows_counts(monitor):
 def test_nothing_seen_is_no_error(monitor):
     assert monitor.control()["commands"] == 0
     assert monitor.control()["period_error_ms"] == {"p50": 0.0, "p99": 0.0, "max": 0.0}
+
+
+def test_a_command_that_was_lost_on_the_way_is_no_step_of_the_next_one_however_they_arrive(monitor):
+    sent = {k: HOME + k * FAST for k in range(1, 8)}
+    for number, at in ((1, 1.000), (2, 1.035), (3, 1.040), (5, 1.061), (7, 1.085)):  # 4 and 6 were lost
+        assert monitor.see("left_arm", at, sent[number], number) == "", number
+    assert monitor.violations == 0
+
+
+def test_a_step_too_long_is_one_also_if_it_arrives_late(monitor):
+    monitor.see("left_arm", 1.00, HOME, 7)
+    assert "velocity" in monitor.see("left_arm", 1.09, HOME + 2.0 * FAST, 8)
+
+
+def test_commands_of_a_publisher_that_began_anew_or_was_silent_are_judged_by_the_time(monitor):
+    monitor.see("left_arm", 1.00, HOME, 700)
+    assert monitor.see("left_arm", 1.04, HOME + 2.0 * FAST, 1) == ""
+    assert monitor.see("left_arm", 1.64, HOME + 20.0 * FAST, 2) == ""
+    assert monitor.violations == 0

@@ -66,3 +66,20 @@ def test_a_clock_that_was_corrected_is_good_again_after_a_while():
 def test_a_stamp_of_zero_or_of_the_future_counts_as_the_time_of_arrival():
     assert usable_stamp(9.0, 10.0) == 9.0 and usable_stamp(10.04, 10.0) == 10.04
     assert usable_stamp(10.06, 10.0) == 10.0 and usable_stamp(0.0, 10.0) == 10.0 and usable_stamp(-1.0, 10.0) == 10.0
+
+
+def test_what_is_old_because_it_is_held_up_is_not_blamed_on_the_clocks():
+    clock = heard(0.0, delays=(0.14, 0.31, 0.22))
+    assert clock.state(102.0, 0.1) is StampState.BEHIND
+    sentence = clock_sentence("joint_states", clock, 102.0, 0.1)
+    assert "0.14 s old by then at best and 0.22 s usually" in sentence and "clock" not in sentence
+    assert "synchronise" in clock_sentence("joint_states", heard(0.14, delays=(0.0, 0.02, 0.05)), 102.0, 0.1)
+
+
+def test_one_late_message_says_nothing_of_a_clock():
+    clock = SourceClock()
+    for k, late in enumerate((0.3, 0.4)):
+        clock.update(100.0 + 0.02 * k, T0 + 0.02 * k - late, T0 + 0.02 * k)
+        assert clock.state(100.0 + 0.02 * k, 0.1) is StampState.GOOD
+    clock.update(100.04, T0 + 0.04 - 0.3, T0 + 0.04)
+    assert clock.state(100.04, 0.1) is StampState.BEHIND

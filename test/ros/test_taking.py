@@ -74,6 +74,7 @@ def test_a_message_is_what_rclpy_would_have_taken(line):
     assert deserialize_message(data, String).data == "two"
     assert 0 < first.sent <= first.received <= info["received_timestamp"]
     assert 0 <= info["source_timestamp"] - first.sent < 60e9
+    assert (first.sequence, info["publication_sequence_number"]) == (1, 2)
     assert reader.take(1000) is None
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from pi0_ros.data.dataset import Dataset
 from pi0_ros.data.layout import STATS
 from pi0_ros.data.statistics import QUANTILES, PictureStatistics, Stats
-from pi0_ros.data.tables import write_json
+from pi0_ros.data.tables import replacing, write_json
 
 
 def exact_statistics(dataset: Dataset, pictures: bool = True) -> dict[str, Stats]:
@@ -43,6 +43,7 @@ def replace_statistics(folder: Path, stats: dict[str, Stats]) -> Path | None:
         number = 1
         while (copy := file.with_name(f"stats.{number}.json")).exists():
             number += 1
-        copy.write_bytes(file.read_bytes())
+        with replacing(copy) as new:
+            new.write_bytes(file.read_bytes())
     write_json(file, {key: {name: value.tolist() for name, value in named.items()} for key, named in stats.items()})
     return copy

@@ -10,7 +10,6 @@ from pi0_ros.control.audit import GroupAudit
 from pi0_ros.robot.quantile import quantiles
 from pi0_ros.robot.spec import Group, Robot
 
-
 SILENCE = 0.5
 """Seconds without a command after which they begin anew where the robot is (docs/safety.md, promise 8)."""
 

@@ -339,7 +339,9 @@ def test_an_interrupted_conversion_leaves_what_was_there(golden, tmp_path, monke
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
 @pytest.mark.parametrize("layout", ["pi0_ros", "lerobot"])
-def test_a_conversion_onto_a_full_disk_names_the_folder_and_leaves_nothing(golden, tmp_path, monkeypatch, capsys, layout):
+def test_a_conversion_onto_a_full_disk_names_the_folder_and_leaves_nothing(
+    golden, tmp_path, monkeypatch, capsys, layout
+):
     folder, target = openpi(golden, tmp_path, "openpi_pi05"), tmp_path / "ours"
     monkeypatch.setattr(tensorfile, "_rows", lambda tensor: Path("/dev/full").write_bytes(b"some"))
     assert main(["convert", str(folder), str(target), "--to", layout, "--horizon", "6"]) == 1

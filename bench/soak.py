@@ -26,16 +26,20 @@ import numpy as np
 import rclpy
 from lifecycle_msgs.srv import ChangeState
 from pi0_ros.msg import ExecutorState
+from std_msgs.msg import Bool
 
 from bench._stack import BenchError, Stack, Watcher, prepare
 from pi0_ros import bringup
 from pi0_ros.robot import Robot, load_robot
+from pi0_ros.ros.qos import RELIABLE
 
 SAMPLE_PERIOD = 10.0
 ENGAGE = 30.0  # [s]
 DRIVE = (4.0, 15.0)  # [s] of autonomy between two other things
 DEACTIVATE, ACTIVATE = 4, 3
 EACH = 15.0  # [s] of an attack
+HEARTBEAT = 0.1  # [s] between two messages of the operator's own button
+PAUSE = 0.5  # [s] before something is tried again
 NODES = ("executor", "policy", "high_level")
 LEAST_AUTONOMY = 0.1
 SHM = Path("/dev/shm")
@@ -143,6 +147,11 @@ class Operator(Watcher):
         self._since = time.monotonic()
         super().__init__(robot)
 
+    def hold_the_button(self) -> None:
+        """Have an e-stop button of its own that is not pressed: it releases what an attack has pressed."""
+        button = self.create_publisher(Bool, "estop", RELIABLE)
+        self.create_timer(HEARTBEAT, lambda: button.publish(Bool(data=False)))
+
     def _on_state(self, message: ExecutorState) -> None:
         super()._on_state(message)
         now = time.monotonic()
@@ -187,6 +196,7 @@ def live(operator: Operator, chance: random.Random, until: float, counts: dict[s
         except BenchError as problem:  # on a busy machine the mode may have changed between a look and a request
             print(f"soak: once more: {problem}", file=sys.stderr)
             counts["had to be repeated"] += 1
+            operator.happens(lambda: False, PAUSE)
 
 
 def once(operator: Operator, chance: random.Random, counts: dict[str, int]) -> None:
@@ -236,6 +246,8 @@ def main(argv: Sequence[str]) -> int:
             stack.start()
             sampler = Sampler(stack)
             neighbours = Neighbours("mobile_bimanual") if args.attacked else None
+            if args.attacked:
+                operator.hold_the_button()
             live(operator, random.Random(args.seed), began + 60.0 * (1.0 if args.quick else args.minutes), counts)
         except BenchError as problem:
             error = str(problem)

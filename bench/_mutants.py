@@ -76,14 +76,15 @@ def mutants(root: Path, file: Path) -> list[Mutant]:
 
 
 def sample(root: Path, files: list[Path], count: int, seed: int) -> list[Mutant]:
-    """`count` slips of these modules, the same for the same seed: a place is drawn first, then what goes wrong there."""
+    """`count` slips of these modules: a place is drawn first, then what goes wrong there. More of the same seed begin with
+    the same ones."""
     places: dict[tuple[str, int, int], list[Mutant]] = {}
     for file in sorted(files):
         for mutant in mutants(root, file):
             places.setdefault((mutant.file, mutant.line, mutant.start), []).append(mutant)
-    draw = random.Random(seed)
-    chosen = draw.sample(sorted(places), min(count, len(places)))
-    return [draw.choice(places[place]) for place in chosen]
+    order = sorted(places)
+    random.Random(seed).shuffle(order)
+    return [random.Random(f"{seed} {place}").choice(places[place]) for place in order[:count]]
 
 
 def key(mutant: Mutant, source: bytes) -> str:

@@ -76,30 +76,13 @@ def recorded(files: Sequence[Path], copy: Path, cache: Path, changed_too: bool) 
     wanted = {str(f.relative_to(copy)): digest(f, *helpers(f)) for f in files}
     stale = [n for n, mark in wanted.items() if n not in known or (changed_too and known[n]["digest"] != mark)]
     for names in (stale[k : k + TOGETHER] for k in range(0, len(stale), TOGETHER)):  # an interrupted recording goes on
-        report = copy / "tested.json"
-        report.unlink(missing_ok=True)
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "bench._mutation_tests",
-            "-p",
-            "no:cacheprovider",
-            *names,
-        ]
-        environment = environment_of(copy) | {"PI0_ROS_TESTED": str(report)}
-        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
-        if not report.is_file():
-            say(f"{' '.join(names)}: {done.stdout[-300:]}")
-            continue
-        tests = json.loads(report.read_text())
-        for name in names:
-            here = {t: v for t, v in tests.items() if t.split("::")[0] == name}
-            good = {t: v for t, v in here.items() if v["ok"] and "work" in v}
-            known[name] = {"digest": wanted[name], "tests": good}
-            say(f"recorded {name}: {len(good)} of {len(here)} tests")
+        for name, tests in record(names, copy).items():
+            known[name] = {"digest": wanted[name], "tests": tests}
+        cache.write_text(json.dumps(known))
+    changed = [n for n, mark in wanted.items() if n in known and known[n]["digest"] != mark]
+    new = {n: new_tests(known[n]["tests"], (copy / n).read_text()) for n in changed}
+    for name, tests in record([f"{n}::{t}" for n, names in new.items() for t in names], copy).items():
+        known[name]["tests"] |= tests
         cache.write_text(json.dumps(known))
     found: dict[str, dict] = {}
     for name, mark in wanted.items():
@@ -107,6 +90,33 @@ def recorded(files: Sequence[Path], copy: Path, cache: Path, changed_too: bool) 
         tests = entry["tests"]
         found |= tests if entry["digest"] == mark else still_there(tests, (copy / name).read_text())
     return found
+
+
+def record(names: Sequence[str], copy: Path) -> dict[str, dict[str, dict]]:
+    """Run these test files, or tests of them, once: file -> test id -> what it needs and runs, for those that passed."""
+    if not names:
+        return {}
+    report = copy / "tested.json"
+    report.unlink(missing_ok=True)
+    plugins = ["-p", "bench._mutation_tests", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", *plugins, *names]
+    environment = environment_of(copy) | {"PI0_ROS_TESTED": str(report)}
+    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
+    if not report.is_file():
+        say(f"{' '.join(names)}: {done.stdout[-300:]}")
+        return {}
+    tests, found = json.loads(report.read_text()), {}
+    for name in dict.fromkeys(n.split("::")[0] for n in names):
+        here = {t: v for t, v in tests.items() if t.split("::")[0] == name}
+        found[name] = {t: v for t, v in here.items() if v["ok"] and "work" in v}
+        say(f"recorded {name}: {len(found[name])} of {len(here)} tests")
+    return found
+
+
+def new_tests(tests: dict[str, dict], text: str) -> list[str]:
+    """The test functions at the top level of a file that were not there when it was recorded."""
+    known = {name.split("::")[-1].split("[")[0] for name in tests}
+    return [name for name in re.findall(r"^def (test_\w+)\(", text, re.MULTILINE) if name not in known]
 
 
 def still_there(tests: dict[str, dict], text: str) -> dict[str, dict]:
@@ -197,6 +207,7 @@ def plant(
     tests: dict[str, dict],
     files: Sequence[Path],
     args: argparse.Namespace,
+    package: str,
     copies: list[Path],
 ) -> Iterator[Outcome]:
     """Every slip planted in one of the copies; the outcomes in the order in which they end."""
@@ -210,7 +221,7 @@ def plant(
         (fresh if same else loaded).append(job)
     needed = sorted({t.split("::")[0] for job in loaded for t in job.tests})
     yield from run_workers(work_loaded, needed, loaded, copies, args.nice)
-    yield from run_workers(work_fresh, args.package, fresh, copies, args.nice)
+    yield from run_workers(work_fresh, package, fresh, copies, args.nice)
 
 
 def run_workers(target, about, waiting: Sequence[Job], copies: Sequence[Path], nice: int) -> Iterator[Outcome]:
@@ -247,10 +258,15 @@ def equivalent() -> dict[tuple[str, str, str], str]:
     return {(e["file"], e["before"], e["after"]): e["why"] for e in entries}
 
 
+def faults() -> list[dict[str, str]]:
+    """The entries of planted_faults.toml."""
+    return tomllib.loads((HERE / "planted_faults.toml").read_text())["fault"]
+
+
 def planted(root: Path, package: str) -> list[tuple[str, Mutant]]:
     """The faults of planted_faults.toml in one package, with their names."""
     found = []
-    for entry in tomllib.loads((HERE / "planted_faults.toml").read_text())["fault"]:
+    for entry in faults():
         if "gone" in entry or not entry["file"].startswith(f"pi0_ros/{package}/"):
             continue
         source = (root / entry["file"]).read_bytes()
@@ -263,7 +279,12 @@ def planted(root: Path, package: str) -> list[tuple[str, Mutant]]:
         line = source.count(b"\n", 0, start) + 1
         function = enclosing(root / entry["file"], line + entry["old"].count("\n", 0, len(entry["old"]) // 2))
         found.append(
-            (entry["name"], Mutant(entry["file"], line, "planted", start, start + len(old), entry["new"], function))
+            (
+                entry["name"],
+                Mutant(
+                    entry["file"], line, f"planted: {entry['name']}", start, start + len(old), entry["new"], function
+                ),
+            )
         )
     return found
 
@@ -301,20 +322,21 @@ def say(text: str) -> None:
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench mutation", description=__doc__)
     parser.add_argument(
-        "--package", default="robot", help="a folder of pi0_ros: control, robot, policy, train, data, ros, ..."
+        "--package", default="robot", help="a folder of pi0_ros: control, robot, policy, train, data, ros, ...; or all"
     )
     parser.add_argument(
         "--module", action="append", default=[], help="only this module (its file's end); may be repeated"
     )
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--skip", type=int, default=0, help="leave out the first ones of --n: an earlier run had them")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--nice", type=int, default=10)
     parser.add_argument("--work", type=float, default=SLOWEST, help="how long the tests of one slip may work [s]")
     parser.add_argument("--narrow", action="store_true", help="only the tests in the package's own test folder")
     parser.add_argument("--tests", action="append", default=[], help="only this test file; may be repeated")
     parser.add_argument(
-        "--recorded", action="store_true", help="do not run changed test files again to see what they run"
+        "--recorded", action="store_true", help="of changed test files, run only the new tests to see what they run"
     )
     parser.add_argument("--quick", action="store_true", help="three slips, noticed by the tests of kinematics or not")
     parser.add_argument("--planted", action="store_true", help="the faults of planted_faults.toml instead of a sample")
@@ -323,7 +345,9 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
         "--unchanged", type=int, default=0, help="so often run the tests of a slip without it: how many are red anyway"
     )
     parser.add_argument(
-        "--json", type=Path, help="where the outcomes go (default: mutation-PACKAGE.json in the temporary folder)"
+        "--json",
+        type=Path,
+        help="where the outcomes of one package go (default: mutation-PACKAGE.json in the temporary folder)",
     )
     parser.add_argument("--list", action="store_true", help="print the slips and plant none")
     args = parser.parse_args(list(argv))
@@ -332,11 +356,11 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     return args
 
 
-def draw(args: argparse.Namespace, root: Path, files: list[Path]) -> tuple[list[Mutant], int]:
+def draw(args: argparse.Namespace, package: str, root: Path, files: list[Path]) -> tuple[list[Mutant], int]:
     """The slips of this run without the equivalent ones, and how many those were."""
     if args.planted:
-        return [mutant for _, mutant in planted(root, args.package)], 0
-    chosen = again(args.again, root) if args.again else sample(root, files, args.n, args.seed)
+        return [mutant for _, mutant in planted(root, package)], 0
+    chosen = again(args.again, root) if args.again else sample(root, files, args.n, args.seed)[args.skip :]
     same = equivalent()
     sources = {name: (root / name).read_bytes() for name in {m.file for m in chosen}}
     real = [m for m in chosen if (m.file, *m.lines(sources[m.file])) not in same]
@@ -350,28 +374,48 @@ def print_slips(chosen: Iterable[Mutant], root: Path) -> None:
         say(f"{mutant.file}:{mutant.line} [{mutant.kind}] {before}  ->  {after}")
 
 
+def packages(args: argparse.Namespace, root: Path) -> list[str]:
+    """The packages of this run: the one that is named, or for `all` those that have planted faults, or modules."""
+    if args.package != "all":
+        return [args.package]
+    if args.planted:
+        files = {entry["file"] for entry in faults() if "gone" not in entry}
+    else:
+        files = {str(f.relative_to(root)) for f in (root / "pi0_ros").rglob("*.py")}
+    return sorted({f.split("/")[1] for f in files if f.count("/") > 1})
+
+
 def main(argv: Sequence[str]) -> int:
     """0 where everything that was planted on purpose was killed, or a sample ran to its end."""
     args = arguments(argv)
-    outcomes: list[Outcome] = []
-    target = args.json or Path(tempfile.gettempdir()) / f"mutation-{args.package}.json"
+    missed = 0
     with tempfile.TemporaryDirectory(prefix="mutation_") as scratch:
         # Everything is read from a copy from here on: the checkout may change meanwhile.
         copies = [make_copy(Path(scratch) / str(i)) for i in range(args.workers)]
-        files = package_files(copies[0], args.package, args.module)
-        chosen, same = draw(args, copies[0], files)
-        if args.list:
-            print_slips(chosen, copies[0])
-            return 0
-        wanted = [copies[0] / name for name in args.tests] or test_files(copies[0], args.package, not args.narrow)
-        tests = recorded(wanted, copies[0], cache_file(), not args.recorded)
-        for outcome in plant(chosen, tests, files, args, copies):
-            outcomes.append(outcome)
-            say(
-                f"{len(outcomes)}/{len(chosen)} {outcome.result:8} {outcome.file}:{outcome.line} [{outcome.kind}] "
-                f"{outcome.before}  ->  {outcome.after}  {outcome.by} ({outcome.seconds} s)"
-            )
-            target.write_text(json.dumps([asdict(o) for o in outcomes], indent=1))
+        for package in packages(args, copies[0]):
+            missed += measure(args, package, copies)
+    return int(args.planted and missed > 0)
+
+
+def measure(args: argparse.Namespace, package: str, copies: list[Path]) -> int:
+    """Plant the slips of one package, print each and the share that was noticed; how many were not."""
+    outcomes: list[Outcome] = []
+    given = args.json if args.package != "all" else None
+    target = given or Path(tempfile.gettempdir()) / f"mutation-{package}.json"
+    files = package_files(copies[0], package, args.module)
+    chosen, same = draw(args, package, copies[0], files)
+    if args.list:
+        print_slips(chosen, copies[0])
+        return 0
+    wanted = [copies[0] / name for name in args.tests] or test_files(copies[0], package, not args.narrow)
+    tests = recorded(wanted, copies[0], cache_file(), not args.recorded)
+    for outcome in plant(chosen, tests, files, args, package, copies):
+        outcomes.append(outcome)
+        say(
+            f"{len(outcomes)}/{len(chosen)} {outcome.result:8} {outcome.file}:{outcome.line} [{outcome.kind}] "
+            f"{outcome.before}  ->  {outcome.after}  {outcome.by} ({outcome.seconds} s)"
+        )
+        target.write_text(json.dumps([asdict(o) for o in outcomes], indent=1))
     by_themselves = [o for o in outcomes if o.kind == UNCHANGED and o.result != "survived"]
     outcomes = [o for o in outcomes if o.kind != UNCHANGED]
     noticed = sum(o.result in ("killed", "timeout") for o in outcomes)
@@ -379,12 +423,12 @@ def main(argv: Sequence[str]) -> int:
     for outcome in outcomes:
         if outcome.result not in ("killed", "timeout"):
             say(f"SURVIVED {outcome.file}:{outcome.line} [{outcome.kind}] {outcome.before}  ->  {outcome.after}")
-    result = {"bench": "mutation", "metric": f"{args.package}_killed", "value": share, "unit": "%"}
+    result = {"bench": "mutation", "metric": f"{package}_killed", "value": share, "unit": "%"}
     details = {"planted": len(outcomes), "killed": noticed, "equivalent": same, "seed": args.seed, "json": str(target)}
     if args.unchanged:
         details |= {"unchanged": args.unchanged, "red_by_themselves": len(by_themselves)}
     print(json.dumps(result | details), flush=True)
-    return int(args.planted and noticed < len(outcomes))
+    return len(outcomes) - noticed
 
 
 def cache_file() -> Path:

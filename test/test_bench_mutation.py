@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import json
 
 import pytest
 
@@ -82,6 +83,42 @@ def test_the_same_seed_draws_the_same_slips_and_no_place_twice(module):
     first, again = (slips.sample(module.parent, [module], 8, 5) for _ in range(2))
     assert first == again and len({(m.line, m.start) for m in first}) == 8
     assert first != slips.sample(module.parent, [module], 8, 6)
+
+
+def test_more_slips_of_a_seed_begin_with_the_fewer_ones(module):
+    assert slips.sample(module.parent, [module], 11, 5)[:4] == slips.sample(module.parent, [module], 4, 5)
+
+
+def checkout(folder, tests):
+    """A small checkout with one module, one test file and the recorder of the bench."""
+    (folder / "pi0_ros").mkdir(exist_ok=True)
+    (folder / "pi0_ros/a.py").write_text("def f():\n    return 1\n\n\ndef g():\n    return 2\n")
+    (folder / "bench").mkdir(exist_ok=True)
+    (folder / "bench/_mutation_tests.py").write_text((bench.HERE / "_mutation_tests.py").read_text())
+    (folder / "test_a.py").write_text("from pi0_ros.a import f, g\n" + tests)
+    return [folder / "test_a.py"]
+
+
+def test_a_new_test_in_a_recorded_file_is_recorded_without_running_the_old_ones_again(tmp_path):
+    cache, ran = tmp_path / "known.json", {"work": 0.5, "wall": 0.5, "ok": True, "functions": ["pi0_ros/a.py:f"]}
+    cache.write_text(json.dumps({"test_a.py": {"digest": "of before", "tests": {"test_a.py::test_old": ran}}}))
+    tests = "def test_old():\n    assert f() == 1\n\n\ndef test_new():\n    assert g() == 2\n"
+    now = bench.recorded(checkout(tmp_path, tests), tmp_path, cache, changed_too=False)
+    assert set(now) == {"test_a.py::test_old", "test_a.py::test_new"}
+    assert now["test_a.py::test_new"]["functions"] == ["pi0_ros/a.py:g"]
+    assert now["test_a.py::test_old"]["work"] == 0.5  # it was not run once more
+    assert set(json.loads(cache.read_text())["test_a.py"]["tests"]) == set(now)
+
+
+def test_all_packages_with_planted_faults_are_planted_at_once():
+    every = bench.arguments(["--package", "all", "--planted"])
+    assert {"control", "policy", "robot", "ros", "train"} <= set(bench.packages(every, bench.ROOT))
+    assert bench.packages(bench.arguments(["--package", "ros"]), bench.ROOT) == ["ros"]
+
+
+def test_a_planted_fault_is_called_by_its_name():
+    kinds = [slip.kind for _, slip in bench.planted(bench.ROOT, "robot")]
+    assert "planted: roll, pitch, yaw in the wrong order" in kinds
 
 
 def test_a_line_is_known_by_the_function_around_it(module):

@@ -66,6 +66,11 @@ class Joining:
             chunk, ensemble_rows(rows, times, earlier, self._settings.ensemble_decay, self._channels.smooth), moving
         )
 
+    def _put_off(self, seconds: float) -> None:
+        """Everything but the newest chunk means a time that is `seconds` later on the newest one's."""
+        for k in range(len(self._history) - 1):
+            self._history[k] = replace(self._history[k], start=self._history[k].start + seconds)
+
     def _path(self, chunk: Chunk, rows: Array, moving: Array | None = None) -> RowPath:
         of = self._channels
         return make_path(chunk.start, chunk.period, rows, of.kinds, of.velocity, of.brake, moving)
@@ -78,9 +83,7 @@ class Joining:
         if abs(past - begin) > 0.5 * self._period and self._plays_back(path, old.plan.path, past - begin):
             begin, behind = past, time - past
         shift = past - begin
-        self._history = deque(
-            (replace(p, start=p.start - shift) for p in self._history), maxlen=self._settings.ensemble_depth
-        )
+        self._put_off(-shift)
         apart = path.rows_at(np.array([begin])) - old.plan.path.at(np.array([past]))
         window = self._settings.blend_time if strategy in ("blend", "rtc") else QUICK_JOIN
         joined = blended(path, old.plan.path, begin, shift, window, self._step)

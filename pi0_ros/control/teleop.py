@@ -53,6 +53,7 @@ class Device:
             return f"teleop for {self.group.name}: {objection}"
         if self.heard is None or silent(self.heard, steady, self.max_age):
             self.lead.restart(steady)
+            self.fresh_jump = False
         else:
             self.fresh_jump = self.lead.jumped(tuple(self.goal[0]), ordered, steady - self.heard)
         self.goal[0], self.heard = ordered, steady

@@ -6,6 +6,7 @@ from story import make_robot
 
 from pi0_ros.control import Command
 from pi0_ros.control.fallback_stop import FallbackStop
+from pi0_ros.robot.spec import Kind
 
 ROBOT, PERIOD = make_robot(), 0.02
 
@@ -40,3 +41,43 @@ def test_the_stop_ends_at_a_limit_and_not_beyond_it():
     values[lift], velocities[lift] = limits.upper - 0.001, 0.15
     commands, _ = stopped(values, velocities)
     assert commands[:, lift].max() == pytest.approx(limits.upper) and commands[:, lift].max() <= limits.upper
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_one_step_takes_one_period_of_deceleration_off_whatever_moves_in_either_direction(sign):
+    """Three joints with speeds of their own, a turning base: v - a dt, x + (v - a dt) dt; at rest where less is left."""
+    values = np.array([0.5 * (c.limits.lower + c.limits.upper) for c in ROBOT.channels])
+    driven = np.array([c.kind is Kind.VELOCITY for c in ROBOT.channels])
+    values[driven] = 0.0
+    velocities, middle = np.zeros(len(values)), values.copy()
+    speeds = {"left_joint2": 1.1, "right_joint5": 0.7, "lift": 0.11, "base_vx": 0.31, "base_wz": 0.83}
+    for name, speed in speeds.items():
+        i = ROBOT.index[name]
+        velocities[i] = sign * speed
+        if driven[i]:
+            values[i] = sign * speed
+    period = 0.011
+    after = FallbackStop(ROBOT).step(Command(7.0, ROBOT.channel_names, values, velocities), 12.5, period)
+    assert after.stamp == 12.5 and after.names == ROBOT.channel_names
+    for name, speed in speeds.items():
+        i = ROBOT.index[name]
+        slower = speed - ROBOT.channels[i].limits.acceleration * period
+        assert after.velocities[i] == pytest.approx(sign * slower)
+        assert after.values[i] == pytest.approx(sign * slower if driven[i] else middle[i] + sign * slower * period)
+    others = [i for i, name in enumerate(ROBOT.channel_names) if name not in speeds]
+    np.testing.assert_array_equal(after.values[others], middle[others])
+    assert not after.velocities[others].any()
+    i = ROBOT.index["left_joint2"]
+    velocities[i] = sign * 0.5 * ROBOT.channels[i].limits.acceleration * period
+    after = FallbackStop(ROBOT).step(Command(7.0, ROBOT.channel_names, values, velocities), 12.5, period)
+    assert after.velocities[i] == 0.0 and after.values[i] == middle[i]
+
+
+def test_the_stop_ends_at_a_lower_limit_too():
+    i = ROBOT.index["left_joint2"]
+    low = ROBOT.channels[i].limits.lower
+    values = np.array([0.5 * (c.limits.lower + c.limits.upper) for c in ROBOT.channels])
+    velocities = np.zeros(len(values))
+    values[i], velocities[i] = low + 0.001, -1.0
+    commands, last = stopped(values, velocities)
+    assert commands[:, i].min() == pytest.approx(low) and not last.velocities.any()

@@ -1,5 +1,7 @@
 """Where a new path begins, and what is remembered for it."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from story import make_robot, middle
@@ -64,3 +66,121 @@ def test_from_rest_a_path_begins_at_the_command_and_is_on_its_rows_after_the_win
     at = joined.path.at(100.0 + np.array([0.0, QUICK_JOIN + 0.001, 0.5]))[:, JOINT]
     assert at == pytest.approx([0.39, 0.4, 0.4], abs=1e-9)
     assert (joined.begin, joined.behind) == (100.0, 0.0)
+
+
+def running(old, times, index, path_time=None):
+    """A plan on the path `old` whose commands are at plan `times`; command `index` was sent last."""
+    plan = SimpleNamespace(path_times=np.array(times), path=old)
+    return SimpleNamespace(plan=plan, index=index, path_time=times[index] if path_time is None else path_time)
+
+
+def slope(first, speed, start, rows=20, gripper=0.0, period=0.1):
+    """A path of 2 s that moves one joint evenly from `first` [rad] on."""
+    values = rows_at(0.0, rows)
+    values[:, JOINT] = first + speed * period * np.arange(rows)
+    values[:, ROBOT.index["left_gripper"]] = gripper
+    return made().path("replace", chunk(values, start, period), values)
+
+
+def executed(*pairs):
+    progress = Progress()
+    for time, seconds in pairs:
+        progress.add(time, seconds)
+    return progress
+
+
+def test_the_new_path_begins_where_the_robot_will_be_on_it_and_says_how_far_it_is_from_the_old_one():
+    """The old plan ran late: 0.30 of 0.40 s since the new observation. Its command 3 comes at 200.52, 60 ms from now."""
+    old, new = slope(0.1, 0.2, 200.0), slope(0.13, 0.2, 200.06)
+    progress = executed((200.06, 0.0), (200.46, 0.3))
+    times = [200.3, 200.33, 200.345, 200.36]
+    joined = made(progress).to_running(new, running(old, times, 0), 3, 200.52, "replace")
+    # 0.3 s since the observation, and another 0.06 s until command 3 of the old plan.
+    assert joined.begin == pytest.approx(200.06 + 0.36) and joined.behind == 0.0
+    here, there = 0.1 + 0.2 * 0.36, 0.13 + 0.2 * 0.36
+    assert joined.gap[JOINT] == pytest.approx(there - here)
+    assert joined.path.at(np.array([joined.begin]))[0, JOINT] == pytest.approx(here)
+    after = joined.begin + np.array([QUICK_JOIN + 0.021, 0.5])
+    np.testing.assert_allclose(joined.path.at(after)[:, JOINT], 0.13 + 0.2 * (after - 200.06), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "window"), [("replace", QUICK_JOIN), ("ensemble", QUICK_JOIN), ("blend", 0.7), ("rtc", 0.7)]
+)
+def test_how_long_the_old_rows_fade_depends_on_the_strategy(strategy, window):
+    old, new = slope(0.1, 0.0, 200.0, rows=30), slope(0.5, 0.0, 200.0, rows=30)
+    joining = made(executed((200.0, 0.0), (200.4, 0.4)), blend_time=0.7)
+    joined = joining.to_running(new, running(old, [200.4, 200.42], 0), 1, 200.44, strategy)
+    middle_of = joined.path.at(joined.begin + np.array([0.0, 0.5 * window, window + 0.021]))[:, JOINT]
+    np.testing.assert_allclose(middle_of, [0.1, 0.3, 0.5], atol=1e-3)
+
+
+def test_before_the_first_command_of_a_plan_its_own_start_counts():
+    old, new = slope(0.1, 0.2, 200.0), slope(0.1, 0.2, 200.0)
+    joined = made(executed((200.0, 0.0), (200.3, 0.25))).to_running(
+        new, running(old, [200.27, 200.3], -1, path_time=200.25), -1, 200.32, "replace"
+    )
+    assert joined.begin == pytest.approx(200.25) and joined.gap.max() == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_chunk_observed_later_than_now_begins_in_the_future():
+    """As of a policy that sends its plans early: row 0 is 80 ms after the join, so the path begins 80 ms before row 0."""
+    old, new = slope(0.1, 0.2, 200.0), slope(0.3, 0.2, 200.6)
+    progress = executed((200.0, 0.0), (200.5, 0.5))
+    joined = made(progress).to_running(new, running(old, [200.5, 200.52], 0), 1, 200.52, "blend")
+    assert joined.begin == pytest.approx(200.52)
+    held = joined.path.at(np.array([200.52, 200.56]))[:, JOINT]
+    np.testing.assert_allclose(held, 0.1 + 0.2 * np.array([0.52, 0.56]), atol=1e-6)  # the old path goes on until then
+
+
+@pytest.mark.parametrize(("looks", "behind"), [(False, 0.3), (True, 0.0)])
+def test_a_playback_goes_on_where_its_rows_are_due_and_a_policy_where_the_robot_is(looks, behind):
+    """The robot is 0.3 s late on a motion of 0.5 rad/s. A recording plays on by its clock: that much is then behind; a
+    policy plans from where it saw the robot."""
+    old = slope(0.1, 0.5, 200.0, rows=30)
+    new = slope(0.1 + 0.5 * (0.7 if looks else 1.0), 0.5, 201.0, rows=20)
+    progress = executed((200.0, 0.0), (201.0, 0.7))
+    joined = made(progress).to_running(new, running(old, [200.7, 200.72], 0), 1, 201.02, "replace")
+    assert joined.behind == pytest.approx(behind, abs=1e-9)
+    assert joined.begin == pytest.approx(201.02 if looks else 200.72)
+    assert joined.path.at(np.array([joined.begin]))[0, JOINT] == pytest.approx(0.1 + 0.5 * 0.72)
+
+
+def test_a_gripper_is_no_gap():
+    old, new = slope(0.1, 0.0, 200.0), slope(0.1, 0.0, 200.0, gripper=1.0)
+    joined = made(executed((200.0, 0.0), (200.4, 0.4))).to_running(
+        new, running(old, [200.4, 200.42], 0), 1, 200.44, "replace"
+    )
+    assert joined.gap.max() == pytest.approx(0.0, abs=1e-12)
+
+
+def test_earlier_chunks_of_an_ensemble_keep_their_place_on_the_new_ones_time():
+    """The old rows rise by 0.2 rad/s and are executed 0.1 s late, the next ones fall by 0.1 rad/s."""
+    joining = made(executed((200.0, 0.0), (200.5, 0.4)), strategy="ensemble", ensemble_decay=0.0)
+    seconds, rising, falling = 0.1 * np.arange(20), rows_at(0.0, 20), rows_at(0.0, 20)
+    rising[:, JOINT], falling[:, JOINT] = 0.2 * seconds, 0.3 - 0.1 * seconds
+    first = joining.path("ensemble", chunk(rising, 200.0), rising)
+    second = joining.path("ensemble", chunk(falling, 200.5), falling)
+    np.testing.assert_allclose(second.rows[:5, JOINT], 0.5 * (falling[:5, JOINT] + rising[5:10, JOINT]))
+    joining.to_running(second, running(first, [200.4, 200.42], 0), 1, 200.52, "ensemble")
+    third = joining.path("ensemble", chunk(rows_at(0.3, 20), 200.6), rows_at(0.3, 20))
+    # Where the second is at 200.52 the first is at 200.42: 0.1 s later than on its own time. The second has its own.
+    at = 200.6 + seconds[:5]
+    wanted = (0.2 * (at - 200.1) + 0.3 - 0.1 * (at - 200.5) + 0.3) / 3.0
+    np.testing.assert_allclose(third.rows[:5, JOINT], wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_a_gap_to_a_standing_robot_closes_at_a_share_of_the_velocity_limit_and_within_a_second(side):
+    """The fastest moment of the closing is 1.875 times its mean: a window of 1.875 gap / (share v), from 0.2 to 1 s."""
+    velocity = ROBOT.channels[JOINT].limits.velocity
+    values, command = rows_at(0.4, 30), middle(ROBOT)
+    path = made().path("replace", chunk(values), values)
+    for window, share in ((0.5, 0.25), (QUICK_JOIN, 0.25), (1.0, 0.25)):
+        gap = (
+            side * window * share * velocity / 1.875 * (3.0 if window == 1.0 else 0.3 if window == QUICK_JOIN else 1.0)
+        )
+        command[JOINT] = 0.4 + gap
+        joined = made(engage_scale=share).from_rest(path, 100.3, command)
+        at = joined.path.at(100.3 + np.array([0.0, 0.5 * window, window + 0.021]))[:, JOINT]
+        np.testing.assert_allclose(at, [0.4 + gap, 0.4 + 0.5 * gap, 0.4], atol=2e-3 * abs(gap) + 1e-9)

@@ -133,3 +133,35 @@ def test_a_device_that_begins_or_begins_again_or_jumps_is_followed_slowly_at_fir
     assert device.lead.scale(60.0) == 0.2
     device.lead.reached(away.tolist(), (away + 0.01).tolist())
     assert device.lead.scale(60.0) == 1.0
+
+
+def test_a_jump_is_said_of_the_input_that_jumped_and_of_no_later_one(robot):
+    teleop = heard(robot, (1.0, HOME))
+    away = HOME + np.array([0.0, 0.9, 0.0, 0.0, 0.0, 0.0])
+    for then in (1.02, 9.0):  # the next one comes soon, or after a silence
+        teleop.hear(1.01 if then < 2.0 else 1.05, "left_arm", NAMES, away if then < 2.0 else HOME)
+        assert "jumped" in teleop.jumped("left_arm")
+        teleop.hear(then, "left_arm", NAMES, away if then < 2.0 else HOME)
+        assert teleop.jumped("left_arm") == ""
+
+
+@pytest.mark.parametrize("since", [0.029, 0.031, 0.149, 0.151])
+def test_a_velocity_is_known_from_positions_between_thirty_and_a_hundred_and_fifty_milliseconds_apart(robot, since):
+    teleop = heard(robot, (1.0, HOME), (1.0 + since, HOME + 0.01))
+    speed = 0.01 / since if 0.03 < since < 0.15 else 0.0
+    np.testing.assert_allclose(teleop.devices["left_arm"].aim(1.0 + since)[1], speed)
+    assert np.all(teleop.devices["left_arm"].aim(1.0 + since)[2] == 0.0)
+
+
+def test_of_several_older_positions_the_newest_that_is_old_enough_says_the_velocity(robot):
+    moved = ((1.0, -9e-3), (1.02, 0.0), (1.055, 3.5e-3), (1.065, 4e-3), (1.09, 9e-3))
+    teleop = heard(robot, *[(at, HOME + way) for at, way in moved])
+    np.testing.assert_allclose(teleop.devices["left_arm"].aim(1.1)[1], 5.5e-3 / 0.035)
+
+
+def test_inputs_of_one_group_say_nothing_of_another(robot):
+    teleop = heard(robot, (1.0, HOME))
+    assert teleop.hear(1.3, "right_arm", tuple(n.replace("left", "right") for n in NAMES), HOME[::-1]) == ""
+    np.testing.assert_array_equal(teleop.devices["left_arm"].goal[0], HOME)
+    np.testing.assert_array_equal(teleop.devices["right_arm"].goal[0], HOME[::-1])
+    assert teleop.devices["left_arm"].heard == 1.0 and teleop.alive(1.3 + teleop.devices["right_arm"].max_age)

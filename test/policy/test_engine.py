@@ -260,3 +260,52 @@ def test_a_calm_policy_plans_alike_from_one_seed_to_the_next(policy, robot):
     assert not np.array_equal(policy.infer(seen, seed=1).values, policy.infer(seen, seed=2).values)
     zeros = np.zeros(policy.noise_shape(), np.float32)
     assert np.array_equal(calm.infer(seen, seed=1).values, policy.infer(seen, noise=zeros).values)
+
+
+def test_a_question_sees_the_cameras_of_the_question_and_without_any_those_of_a_plan(checkpoint, robot):
+    _, adapter, pipeline = read_policy(checkpoint, robot)
+    *_, third = adapter.cameras.values()
+    for cameras, seen in (
+        ({slot: (third if slot == "left_wrist" else None) for slot in adapter.cameras}, {"left_wrist": third}),
+        (None, dict(adapter.cameras)),
+    ):
+        backend = Scripted(text=tiny_tokenizer.build().encode("done"))
+        asked = Policy(
+            robot, dataclasses.replace(adapter, high_level_cameras=cameras), pipeline, tiny_tokenizer.build(), backend
+        )
+        obs = observation(robot)
+        found = asked.answer(obs, "touch every block", max_tokens=7)
+        assert (found.text, found.log_probability) == ("done", -0.25)
+        inputs, most, _ = backend.given[0]
+        assert most == 7
+        given = {slot: picture for slot, picture in inputs.images.items() if picture is not None}
+        assert set(given) == set(seen)
+        planned = pipeline.inputs({s: obs.images[c] for s, c in seen.items()}, np.zeros(18), TASK, asked._tokenizer)
+        for slot in seen:
+            np.testing.assert_array_equal(given[slot], planned.images[slot])
+
+
+def test_noise_of_another_shape_is_refused_and_what_is_drawn_is_scaled(checkpoint, robot):
+    backend = Scripted()
+    found = scripted(checkpoint, robot, backend)
+    rows, width = found.noise_shape()
+    with pytest.raises(PolicyError, match="noise has shape"):
+        found.infer(observation(robot), noise=np.zeros((rows + 1, width), np.float32))
+    calm = Policy(
+        robot, dataclasses.replace(found.adapter, noise=0.25), found.pipeline, tiny_tokenizer.build(), backend
+    )
+    calm.infer(observation(robot), seed=7)
+    drawn = np.random.default_rng(7).standard_normal((rows, width), np.float32)
+    np.testing.assert_array_equal(backend.given[-1][1], 0.25 * drawn)
+
+
+def test_frozen_rows_are_those_that_will_have_run_and_are_there(checkpoint, robot):
+    found, obs = scripted(checkpoint, robot, Scripted()), observation(robot)
+    there = np.tile([obs.state[n] for n in robot.channel_names], (5, 1))
+    for delay, frozen in ((3, 3), (5, 5), (9, 5), (0, 0)):
+        prefix = PlanPrefix(there, robot.channel_names, delay, 4, "prefix")
+        assert found.infer(obs, seed=0, prefix=prefix).frozen_rows == frozen
+    assert found.infer(obs, seed=0).frozen_rows == 0
+    plan = found.infer(obs, seed=0)
+    assert plan.names == found.contract.channels and plan.period == found.contract.period == 0.1
+    assert plan.values.shape == (found.contract.horizon, 18)

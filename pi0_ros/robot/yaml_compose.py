@@ -74,12 +74,13 @@ class _Loader(yaml.SafeLoader):
 
     def compose_mapping_node(self, anchor: Any) -> Any:
         node = super().compose_mapping_node(anchor)
-        node.value = _merged(node.value)
+        node.value = _merged(node.value, self._sizes)
         return node
 
 
-def _merged(entries: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
-    """The entries of a mapping with those of its merge keys after them; own keys win, then earlier ones."""
+def _merged(entries: list[tuple[Any, Any]], sizes: dict[int, int]) -> list[tuple[Any, Any]]:
+    """The entries of a mapping with those of its merge keys after them; own keys win, then earlier ones. `sizes`: what each
+    node stands for, by its id; what is inherited stands for as much as where it comes from."""
     own = [(key, value) for key, value in entries if not _is_merge(key)]
     seen = {str(key.value) for key, _ in own}
     for key, value in entries:
@@ -92,9 +93,9 @@ def _merged(entries: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
             for name, inherited in source.value:
                 if str(name.value) not in seen:
                     seen.add(str(name.value))
-                    inherited = copy.copy(inherited)
-                    inherited.alias_line = line
-                    own.append((name, inherited))
+                    again = copy.copy(inherited)
+                    again.alias_line, sizes[id(again)] = line, sizes.get(id(inherited), 1)
+                    own.append((name, again))
     return own
 
 

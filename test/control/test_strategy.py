@@ -40,3 +40,50 @@ def test_a_new_owner_begins_anew_and_its_first_delay_is_a_cold_start():
     assert strategies.decide(100.7, chunk(), True, 0.0) == ("blend", "")
     strategies.delays.add(1.0, 0.9)
     assert strategies.delays.p95 == 0.0
+
+
+@pytest.mark.parametrize("wanted", ["replace", "blend", "ensemble", "rtc", "auto"])
+def test_only_auto_waits_by_itself_and_says_so(wanted):
+    """The chunk comes 1.8 s after its observation, more than 0.9 of what it lasts."""
+    strategies = Strategies(ExecutorSettings(strategy=wanted))
+    found = strategies.decide(101.8, chunk(20), drives=True, executed=0.0)
+    assert found == ({"auto": "wait", "rtc": "blend"}.get(wanted, wanted), "")
+    said = "strategy wait: a chunk of 1.90 s arrives after 1.80 s; the robot stands while the policy thinks"
+    assert strategies.waits == (said if wanted == "auto" else "")
+
+
+def test_what_auto_says_of_its_delay_is_the_larger_of_this_one_and_the_usual_one():
+    strategies = Strategies(ExecutorSettings())
+    for k in range(5):
+        strategies.delays.add(50.0 + k, 1.85)
+    strategies.decide(100.2, chunk(20), drives=False, executed=0.0)
+    assert "arrives after 1.85 s" in strategies.waits
+    strategies.forget()
+    assert strategies.waits == ""
+
+
+@pytest.mark.parametrize(
+    ("wanted", "drives", "frozen", "expected"),
+    [
+        ("auto", True, 0, "blend"),
+        ("auto", False, 0, "replace"),
+        ("blend", False, 3, "replace"),
+        ("blend", True, 3, "blend"),
+        ("replace", True, 0, "replace"),
+        ("ensemble", True, 0, "ensemble"),
+        ("rtc", True, 3, "rtc"),
+        ("rtc", True, 0, "blend"),
+        ("wait", False, 0, "wait"),
+    ],
+)
+def test_a_chunk_that_comes_soon_is_followed_as_was_set_where_there_is_something_to_join_to(
+    wanted, drives, frozen, expected
+):
+    strategies = Strategies(ExecutorSettings(strategy=wanted))
+    assert strategies.decide(100.2, chunk(20, frozen=frozen), drives, executed=0.0) == (expected, "")
+
+
+def test_auto_takes_rtc_up_once_frozen_rows_have_covered_the_delay_three_times_in_a_row():
+    strategies, sure = Strategies(ExecutorSettings()), chunk(20, frozen=3)  # 0.3 s of rows are certain
+    found = [strategies.decide(at, sure, True, 0.0)[0] for at in (100.2, 100.25, 100.2, 100.2, 100.4, 100.2)]
+    assert found == ["blend", "blend", "rtc", "rtc", "blend", "blend"]

@@ -114,3 +114,23 @@ def test_what_is_forgotten_is_not_compared_with_what_comes():
     assert agreement.contradiction(0.4) is None and agreement.restless(0.4) == ""
     hear(agreement, (0.42, -0.9))
     assert agreement.restless(0.42) == ""
+
+
+def test_a_joint_that_comes_back_to_where_it_could_not_be_by_then_has_gone_on_and_contradicts_nothing():
+    """0.05 + 1.5 times 2.5 rad/s for at most 0.1 s: 0.425 rad between where it jumped from and where it jumped back to."""
+    for after, told in ((1.2 - 0.4, True), (1.2 - 0.45, False)):
+        agreement = hear(Agreement(), (0.0, 1.2), (0.01, -2.0), (0.5, 0.8), sure=True)
+        assert agreement.contradiction(0.5) is not None
+        agreement = Agreement()
+        agreement.hear("j1", "joint_states", 0.0, 1.2, TOLERANCE, SPEED, True)
+        agreement.hear("j1", "joint_states", 0.01, -9.0, TOLERANCE, SPEED, True)
+        agreement.hear("j1", "joint_states", 0.8, after, TOLERANCE, SPEED, True)
+        assert (agreement.contradiction(0.8) is not None) is told
+
+
+def test_each_joint_is_judged_by_its_own_speed_and_tolerance():
+    for speed, tolerance, told in ((2.5, 0.05, True), (100.0, 0.05, False), (2.5, 2.0, False)):
+        agreement = Agreement()
+        for time, value in ((0.0, 1.2), (0.01, 0.0), (0.02, 1.2)):
+            agreement.hear("j1", "joint_states", time, value, tolerance, speed, True)
+        assert (agreement.contradiction(0.02) is not None) is told

@@ -29,3 +29,8 @@ def test_of_many_names_a_few_are_shown_and_the_others_counted():
 def test_a_sentence_of_just_the_length_that_is_allowed_is_whole_and_a_longer_one_ends_in_dots():
     assert escape("x" * 12, 12) == "x" * 12 and escape("x" * 13, 12) == "x" * 11 + "…"
     assert escape("\n" * 6, 12) == "\\n" * 6 and escape("\n" * 7, 12) == "\\n" * 5 + "\\…"
+
+
+def test_eighty_characters_with_their_quotes_are_shown_and_one_more_is_cut():
+    assert quote("x" * 78) == "'" + "x" * 78 + "'"
+    assert quote("x" * 79) == "'" + "x" * 77 + "…'"

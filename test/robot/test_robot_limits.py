@@ -348,3 +348,21 @@ def test_no_limit_is_ever_not_a_number_or_zero(tmp_path):
         limits = channel.limits
         assert all(math.isfinite(v) for v in (limits.lower, limits.upper))
         assert all(0.0 < v < math.inf for v in (limits.velocity, limits.acceleration, limits.jerk))
+
+
+def test_bounds_inside_a_wide_range_of_the_urdf_are_believed_and_beyond_it_a_whole_turn_is_in_degrees(tmp_path):
+    """A winch may turn by ten rad; eight rad are no bound of a joint that goes from -2.5 to 2."""
+    winch = '<limit lower="-12" upper="12" velocity="3" effort="1"/>'
+    found = robot(tmp_path, "source: urdf, position: {j1: [-10, 9]}, acceleration: 1.0", J1=winch)
+    assert ranges(found)[0] == (-10.0, 9.0) and found.warnings == ()
+    message = refusal(tmp_path, "source: urdf, position: {j1: [-8, 7]}, acceleration: 1.0")
+    assert "-8 .. 7 is outside of the URDF's -2.5 .. 2 rad: degrees? Write rad" in message
+    narrower = robot(tmp_path, "source: urdf, position: {j1: [-6, 6]}, acceleration: 1.0")
+    assert ranges(narrower)[0] == (-2.5, 2.0) and len(narrower.warnings) == 1
+
+
+def test_a_joint_that_goes_nowhere_is_told_with_its_place(tmp_path):
+    stuck = '<limit lower="0.7" upper="0.7" velocity="1" effort="1"/>'
+    assert "joint j1 goes from 0.7 to 0.7 in the URDF" in refusal(tmp_path, J1=stuck)
+    endless = '<limit lower="-inf" upper="inf" velocity="1" effort="1"/>'
+    assert "joint j1 has no position limits in the URDF" in refusal(tmp_path, J1=endless)

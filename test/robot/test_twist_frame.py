@@ -41,3 +41,32 @@ def test_nothing_is_said_of_a_base_that_stands_or_looks_along_the_frame_of_its_p
 def test_a_velocity_that_fits_neither_frame_is_not_guessed():
     times, poses, base, _ = drive()
     assert twist_frame(times, poses, base[:, ::-1] * [1.0, -3.0]) is TwistFrame.UNKNOWN
+
+
+def straight(way=0.5, heading=0.0, said=1.0, frame=0.0):
+    """A base that goes straight ahead `way` [m] in three seconds along `heading` [rad], and says `said` times that velocity
+    along `frame` [rad] of its own frame."""
+    speed = way / T[-1]
+    poses = np.column_stack([speed * T * np.cos(heading), speed * T * np.sin(heading), np.full(len(T), heading)])
+    twists = said * speed * np.tile([np.cos(frame), np.sin(frame)], (len(T), 1))
+    return T, poses, twists
+
+
+def test_a_quarter_of_a_rad_between_the_frames_is_enough_where_one_of_them_fits():
+    """The wrong frame is then off by a quarter of the way, the right one by nothing."""
+    for heading in (0.25, -0.25):
+        assert twist_frame(*straight(heading=heading)) is TwistFrame.BASE
+        assert twist_frame(*straight(heading=heading, frame=heading)) is TwistFrame.WORLD
+    assert twist_frame(*straight(heading=0.15)) is TwistFrame.UNKNOWN  # too near to one another
+
+
+def test_a_velocity_that_is_short_by_a_third_of_the_way_fits_no_frame_and_by_a_quarter_it_does():
+    assert twist_frame(*straight(heading=1.2, said=0.66)) is TwistFrame.UNKNOWN
+    assert twist_frame(*straight(heading=1.2, said=0.75)) is TwistFrame.BASE
+    assert twist_frame(*straight(heading=1.2, said=0.66, frame=1.2)) is TwistFrame.UNKNOWN
+    assert twist_frame(*straight(heading=1.2, said=0.75, frame=1.2)) is TwistFrame.WORLD
+
+
+def test_six_centimetres_of_way_are_enough_and_four_are_not():
+    assert twist_frame(*straight(way=0.06, heading=1.2)) is TwistFrame.BASE
+    assert twist_frame(*straight(way=0.04, heading=1.2)) is TwistFrame.UNKNOWN

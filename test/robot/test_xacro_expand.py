@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from pi0_ros.robot import RobotError
+from pi0_ros.robot import RobotError, xacro_expand
 from pi0_ros.robot.xacro_expand import Bounds, expand_xacro
 
 QUICK = Bounds(seconds=1.0, patience=120.0, memory=1 << 29, text=1 << 16)
@@ -94,3 +94,17 @@ def test_a_xacro_without_a_change_is_not_expanded_again(tmp_path, monkeypatch):
     first = expand_xacro(file, {}, QUICK)
     monkeypatch.setattr("pi0_ros.robot.xacro_expand._run", lambda *_: pytest.fail("expanded again"))
     assert expand_xacro(file, {}, QUICK) == first
+
+
+def test_an_expansion_that_dies_is_told_with_its_code_and_the_last_thing_that_it_said(tmp_path, monkeypatch):
+    child = tmp_path / "child.py"
+    child.write_text(
+        "import sys\nprint('far away ' * 400 + '\\nno room\\nout of paper', file=sys.stderr)\nsys.exit(3)\n"
+    )
+    monkeypatch.setattr(xacro_expand, "CHILD", child)
+    with pytest.raises(RobotError, match=r"r\.urdf\.xacro: xacro ended with code 3: out of paper$"):
+        expand_xacro(written(tmp_path, "<a/>"), {}, QUICK)
+
+
+def test_unless_said_otherwise_an_expansion_has_ten_seconds_of_computing_and_a_gigabyte():
+    assert Bounds() == Bounds(seconds=10.0, patience=30.0, memory=1 << 30, text=16 << 20)

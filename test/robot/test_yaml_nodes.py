@@ -6,6 +6,7 @@ import pytest
 import yaml as pyyaml
 
 from pi0_ros.robot import RobotError
+from pi0_ros.robot.files import parse_json
 from pi0_ros.robot.yaml_nodes import MAX_BYTES, read_yaml
 
 
@@ -154,3 +155,25 @@ def test_what_is_nested_side_by_side_is_not_deep(levels, good):
     else:
         with pytest.raises(ComposeError, match="nested more than 40 deep"):
             compose(text)
+
+
+SEQUENCES = "\n".join(f"a{i + 1}: &a{i + 1} [{', '.join([f'*a{i}'] * 9)}]" for i in range(9))
+MAPPINGS = "\n".join(f"a{i + 1}: &a{i + 1} {{{', '.join(f'k{k}: *a{i}' for k in range(9))}}}" for i in range(9))
+MERGED = "\n".join(
+    f"a{i + 1}: &a{i + 1} {{<<: *a{i}, {', '.join(f'l{i}k{k}: {{<<: *a{i}}}' for k in range(3))}}}" for i in range(30)
+)
+
+
+@pytest.mark.parametrize(("first", "layers"), [("[1]", SEQUENCES), ("{k: 1}", MAPPINGS), ("{k: 1}", MERGED)])
+def test_aliases_of_aliases_that_stand_for_millions_are_refused_in_the_line_where_it_is_too_much(
+    tmp_path, first, layers
+):
+    with pytest.raises(RobotError, match=r"f\.yaml:\d+: stands for more than 100000 values, counted with its aliases"):
+        node(tmp_path, f"a0: &a0 {first}\n{layers}")
+
+
+def test_a_number_of_very_many_digits_is_no_json(tmp_path):
+    """Python itself takes up to 4,300; a float64 has 309."""
+    assert parse_json(tmp_path / "f.json", "[1" + "0" * 299 + "]") == [10**299]
+    with pytest.raises(RobotError, match=r"f\.json: not valid JSON: a number of 301 digits"):
+        parse_json(tmp_path / "f.json", "[1" + "0" * 300 + "]")

@@ -22,7 +22,7 @@ ONNX = ["onnx", "onnxruntime", "onnxscript"]
 PICTURES = ["opencv-python-headless", "transforms3d"]
 TRAIN = LOCAL + RECORD + SIM + PLOT + PICTURES
 DOCS = ["furo", "myst-parser", "sphinx"]
-TEST = ["hypothesis", "import-linter", "mypy", "pytest", "pytest-timeout", "ruff", "types-PyYAML"]
+TEST = ["hypothesis", "import-linter", "mypy", "pytest", "pytest-timeout", "ruff", "tensorboardX", "types-PyYAML"]
 
 
 def described(tag):
@@ -59,6 +59,8 @@ setup(
         "onnx": ONNX,
         "gpu": ["onnxruntime-gpu"],
         "moments": ["bitsandbytes"],
+        "tensorboard": ["tensorboardX"],
+        "wandb": ["wandb"],
         "docs": DOCS,
         "test": TEST + IMPORT + ROBOT + TRAIN + JAX + ONNX,
     },

@@ -53,6 +53,12 @@ _HELP = {
     "validate_every": "steps between validations",
     "validation_share": "of the episodes, kept for validation",
     "save_every": "minutes between saves",
+    "keep": "checkpoints of saves that stay: OUT/checkpoint and, from 2 on, OUT/checkpoints/step-N; and OUT/best, the one with the "
+    "lowest loss on held-out frames (0: no best)",
+    "patience": "end after so many validations in a row without a lower loss on held-out frames; 0: go on",
+    "compile": "run the transformer layers through torch.compile",
+    "tensorboard": "also write event files below OUT/tensorboard (needs tensorboardX)",
+    "wandb": "also report to this project of Weights & Biases (needs wandb; WANDB_MODE=offline keeps it here)",
 }
 
 
@@ -236,6 +242,7 @@ def _trained(args: argparse.Namespace) -> int:
     from pi0_ros.train.processes import first_one_first, own_device, rank, world
     from pi0_ros.train.run_folder import check_continues, locked, write_settings
     from pi0_ros.train.session import run
+    from pi0_ros.train.state import has_state
 
     network = _network(args)
     settings = _settings(args, network)
@@ -246,7 +253,7 @@ def _trained(args: argparse.Namespace) -> int:
         with first_one_first():
             plan = _plan(args, settings, network)
             if rank() == 0:
-                begun = (args.out / "state.safetensors").is_file()
+                begun = has_state(args.out)
                 asked = _asked(args, plan.model)
                 for change in check_continues(args.out, asked, begun, args.accept_changes):
                     print(f"changed since the run began: {change}", flush=True)
@@ -385,7 +392,22 @@ def _asked(args: argparse.Namespace, model) -> dict[str, Any]:
             read.append({**made, "name": source.name, "weight": source.weight, "control_mode": source.control_mode})
         else:
             read.append(vars(source))
-    return json.loads(json.dumps(options | {"data": read}, default=str))
+    return json.loads(json.dumps(options | {"data": read} | _fingerprints(args, adapter), default=str))
+
+
+def _fingerprints(args: argparse.Namespace, adapter) -> dict[str, Any]:
+    """Of everything that is read from files beside datasets, by the option that names it."""
+    from pi0_ros.policy.adapter import adapter_to_dict
+    from pi0_ros.train.fingerprints import of_path, of_value, versions
+
+    named = {key: getattr(args, key) for key in ("init", "tokenizer", "statistics", "fast_tokenizer")}
+    found = {f"{key} fingerprint": of_path(path) for key, path in named.items() if path}
+    found["policy fingerprint"] = of_value(adapter_to_dict(adapter))
+    texts = [s.text for s in args.sources if s.text]
+    folders = [*args.frames, *(s.frames for s in args.sources if s.frames)]
+    found |= {"text fingerprints": [of_path(file) for file in texts]} if texts else {}
+    found |= {"frames fingerprints": [of_path(folder) for folder in folders]} if folders else {}
+    return found | {"versions": versions()}
 
 
 def _facts(args: argparse.Namespace):

@@ -7,11 +7,14 @@ from torch import Tensor, nn
 
 
 class Ema:
-    """Averages of a model's trainable weights, in float32. device: where they are kept, None for beside the weights."""
+    """Averages of a model's trainable weights, in float32. device: where they are kept, None for beside the weights.
+
+    Of a weight that is sharded over processes each keeps the average of its own part.
+    """
 
     def __init__(self, model: nn.Module, decay: float = 0.99, device: torch.device | str | None = None):
         self.decay = decay
-        learning = {name: p.detach().float() for name, p in model.named_parameters() if p.requires_grad}
+        learning = {name: local(p.detach()).float() for name, p in model.named_parameters() if p.requires_grad}
         self.average = {name: p.to(device or p.device, copy=True) for name, p in learning.items()}
 
     @torch.no_grad()
@@ -20,7 +23,7 @@ class Ema:
         for name, parameter in model.named_parameters():
             if name in self.average:
                 average = self.average[name]
-                average.lerp_(parameter.detach().float().to(average.device), 1.0 - self.decay)
+                average.lerp_(local(parameter.detach()).float().to(average.device), 1.0 - self.decay)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The averages by parameter name, to save with a training state."""
@@ -29,11 +32,16 @@ class Ema:
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Continue from saved averages. Raises KeyError naming the first parameter that is missing."""
         for name, average in self.average.items():
-            average.copy_(state[name])
+            average.copy_(local(state[name]))
 
     @torch.no_grad()
     def copy_to(self, model: nn.Module) -> None:
         """Put the averages into the model."""
         for name, parameter in model.named_parameters():
             if name in self.average:
-                parameter.copy_(self.average[name])
+                local(parameter).copy_(self.average[name])
+
+
+def local(value: Tensor) -> Tensor:
+    """This process's part of a sharded tensor (DTensor), without copying; any other tensor as it is."""
+    return value.to_local() if hasattr(value, "to_local") else value

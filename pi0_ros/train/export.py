@@ -69,7 +69,7 @@ def export_beside(first: Path, target: Path, adapter: Adapter, statistics: Mappi
     Raises OSError, and leaves what was there.
     """
     with replacing_folder(target) as folder:
-        shutil.copytree(first, folder, copy_function=_linked)
+        shutil.copytree(first, folder, copy_function=linked)
         for name in ("config.json", "norm_stats.json"):
             (folder / name).unlink()
         write_norm_stats(folder, statistics)
@@ -78,7 +78,7 @@ def export_beside(first: Path, target: Path, adapter: Adapter, statistics: Mappi
     return target
 
 
-def _linked(source: str, target: str) -> str:
+def linked(source: str, target: str) -> str:
     """A second name for a file of weights, which is never changed in place; a copy of any other."""
     if source.endswith(".safetensors"):
         try:

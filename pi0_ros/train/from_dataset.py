@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from pi0_ros.train.recorded_motion import check_motion, planned_rows
 from pi0_ros.train.recorded_vectors import model_vectors, unusable
 
 SHARD = 4000  # frames a folder
+SPEED = "decoding.json"
 ALL = Choice()
 
 
@@ -142,13 +145,16 @@ def write_dataset_frames(
     dataset = Dataset(folder, skip_bad=skip_bad)
     for problem in dataset.left_out:
         say(f"{folder}: left out: {problem}")
-    total = 0
+    total, decoded, began = 0, 0, time.monotonic()
     for number, episodes in enumerate(_shards(dataset)):
         shard = out / f"shard-{number:05d}"
         if not shard.is_dir():
             save_frames(frames_of(dataset, adapter, size, horizon, episodes, skip_bad, facts, choice), shard)
+            decoded += sum(dataset.episodes[e].length for e in episodes) * len(dataset_cameras(dataset, adapter))
         total += len(load_frames(shard))
         say(f"{folder}: {total} frames of {sum(e.length for e in dataset.episodes[: episodes[-1] + 1])} read")
+    if decoded:
+        say(f"{folder}: {_speed(decoded, time.monotonic() - began, out / SPEED)}")
     if not total:
         raise TrainError(
             f"{folder}: no frame can be used: none has an instruction and a whole chunk"
@@ -163,6 +169,14 @@ def write_dataset_frames(
             f"{holes} holes in time, over which no chunk runs{f'; {others} that the mixture does not ask for' if others else ''})"
         )
     return total
+
+
+def _speed(pictures: int, seconds: float, file: Path) -> str:
+    """How fast pictures were read, in words; the numbers go to a file beside the frames."""
+    rate = pictures / max(seconds, 1e-9)
+    numbers = {"pictures": pictures, "seconds": round(seconds, 3), "pictures_per_s": round(rate, 1)}
+    file.write_text(json.dumps(numbers) + "\n", encoding="utf-8")
+    return f"{pictures} pictures decoded and made small in {seconds:.1f} s, {rate:.0f} a second"
 
 
 def _shards(dataset: Dataset) -> Iterator[list[int]]:

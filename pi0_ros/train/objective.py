@@ -14,6 +14,8 @@ from pi0_ros.model import Pi0, Prefix
 from pi0_ros.model.losses import FlowTargets, flow_mean
 from pi0_ros.train.examples import Examples
 from pi0_ros.train.hooks import AuxiliaryLoss, Seen, TokenLoss
+from pi0_ros.train.recipe import Recipe
+from pi0_ros.train.settings import TrainSettings
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,11 @@ class Weights:
     words: float = 1.0
     insulate: bool = False
     by_row: bool = False
+
+    @classmethod
+    def of(cls, settings: TrainSettings, recipe: Recipe) -> Weights:
+        """Those of a run."""
+        return cls(settings.alpha, settings.answer_weight, settings.word_weight, settings.insulate, recipe.by_row)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,12 @@ from pi0_ros.train.errors import TrainError
 
 LOCK, SETTINGS = "lock", "settings.json"
 # What may change from one part of a run to the next; everything else makes it another run.
-FREE = frozenset({"steps", "minutes", "workers", "validate_every", "save_every", "out"})
+FREE = frozenset(
+    {
+        *("steps", "minutes", "workers", "validate_every", "save_every", "out", "keep", "patience"),
+        *("compile", "tensorboard", "wandb", "versions"),
+    }
+)
 
 
 @contextmanager

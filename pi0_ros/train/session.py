@@ -24,6 +24,7 @@ from pi0_ros.policy.normalize import Statistics, read_norm_stats, write_norm_sta
 from pi0_ros.policy.pipeline import Pipeline
 from pi0_ros.policy.tokenizer import Tokenizer, find_tokenizer, load_tokenizer
 from pi0_ros.train.augment import augment_for
+from pi0_ros.train.compiling import check_compile
 from pi0_ros.train.draw import Draws, shares
 from pi0_ros.train.embodiments import (
     Drawn,
@@ -41,6 +42,7 @@ from pi0_ros.train.export import FAST_FOLDER
 from pi0_ros.train.frames import MixedFrames, load_frames
 from pi0_ros.train.hooks import MakeHooks, no_hooks
 from pi0_ros.train.interruption import Interruption
+from pi0_ros.train.loggers import check_loggers
 from pi0_ros.train.memory import check_memory, memory_plan
 from pi0_ros.train.mixed import MixedMaker, TextMaker
 from pi0_ros.train.processes import first_one_first
@@ -204,8 +206,16 @@ def prepare(plan: Plan, robots: Sequence[Embodiment]) -> None:
             "--augment openpi crops and turns pictures, and the places that --experiment touch names stay; "
             "give --augment light, or --experiment none"
         )
+    if settings.compile and plan.hooks(tokenizer).loss is not None:
+        raise TrainError(
+            "--compile: the losses of --experiment touch look into layers, which compiled ones do not let them; give "
+            "--experiment none, or leave --compile away"
+        )
     check_memory(memory_plan(plan.model, settings), settings.device)
-    check_room(folder, 20 * parameter_count(plan.model))
+    check_room(folder, (20 + 2 * settings.keep) * parameter_count(plan.model))
+    check_loggers(settings)
+    if settings.compile:
+        check_compile(settings.device)
     if warmup_steps(settings) != settings.warmup:
         print(
             f"warm-up of {settings.warmup} steps is shortened to {warmup_steps(settings)}: the run has {settings.steps}"

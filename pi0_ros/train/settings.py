@@ -22,6 +22,7 @@ class Augment(StrEnum):
 
 RANGES: tuple[tuple[tuple[str, ...], float, float], ...] = (
     (("steps", "batch", "draws", "workers", "validate_every"), 1, 10**9),
+    (("keep", "patience"), 0, 10**6),
     (("word_batch", "warmup", "language_steps", "prefix_rows", "lora_trunk", "lora_expert", "seed"), 0, 2**31),
     (("minutes", "weight_decay", "clip", "alpha", "save_every"), 0.0, 1e9),
     (("answer_weight", "word_weight", "state_noise", "picture_noise"), 0.0, 1e9),
@@ -50,7 +51,9 @@ class TrainSettings:
     colour), "" for the recipe's.
     clip: largest norm of the gradient, 0: it is not clipped.
     still_weight: chance of a frame whose chunk stands still, against one that moves.
-    validate_every, save_every: in steps and minutes. ema: decay of the exported average, 0 for none.
+    validate_every, save_every: in steps and minutes. keep: checkpoints that stay beside the best one, 0: the newest alone, and
+    no best. patience: validations without a lower loss that end the run, 0: none do. compile: transformer layers through
+    torch.compile. tensorboard, wandb: also write there (`wandb` is the project's name, "" for none). ema: decay of the exported average, 0 for none.
     """
 
     steps: int = 6000
@@ -91,6 +94,11 @@ class TrainSettings:
     validate_every: int = 250
     validation_share: float = 0.02
     save_every: float = 3.0
+    keep: int = 1
+    patience: int = 0
+    compile: bool = False
+    tensorboard: bool = False
+    wandb: str = ""
 
     def __post_init__(self) -> None:
         if self.precision not in ("bfloat16", "float32"):
@@ -101,6 +109,10 @@ class TrainSettings:
             raise TrainError(f"--lora-export '{self.lora_export}' is not known; choose merged or peft")
         if self.lora_export == "peft" and not (self.lora_trunk or self.lora_expert):
             raise TrainError("--lora-export peft writes adapters; give --lora-trunk or --lora-expert too")
+        if self.patience and not self.validation_share:
+            raise TrainError(
+                "--patience ends a run by its loss on held-out episodes, and --validation-share 0 holds out none; give both"
+            )
         if self.augment not in ("", *Augment):
             raise TrainError(f"--augment '{self.augment}' is not known; choose {', '.join(Augment)}")
         for option, value in (("--device", self.device), ("--ema-device", self.ema_device or self.device)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,17 +15,16 @@ from torch.func import functional_call
 
 from pi0_ros.model import Pi0, merge_lora
 from pi0_ros.model.checkpoints import Conventions
-from pi0_ros.model.checkpoints.peft_save import save_peft
-from pi0_ros.model.checkpoints.save import replacing_folder
 from pi0_ros.model.ema import Ema
-from pi0_ros.model.losses import FlowTargets, delayed_times, flow_times
 from pi0_ros.policy.adapter import Adapter
 from pi0_ros.policy.normalize import Statistics
 from pi0_ros.train import optim
+from pi0_ros.train.checkpoints import BEST, NEWEST, keep_copy, write_adapter, write_checkpoint
+from pi0_ros.train.compiling import compile_layers
 from pi0_ros.train.draw import Draws, step_streams
 from pi0_ros.train.errors import TrainError
-from pi0_ros.train.examples import ExampleMaker, Examples
-from pi0_ros.train.export import export, export_beside
+from pi0_ros.train.examples import ExampleMaker
+from pi0_ros.train.flow_targets import flow_targets
 from pi0_ros.train.frames import Frames, MixedFrames
 from pi0_ros.train.health import Health
 from pi0_ros.train.hooks import Hooks
@@ -36,14 +34,9 @@ from pi0_ros.train.objective import Objective, StepLoss, Weights
 from pi0_ros.train.precision import Float32Attention
 from pi0_ros.train.processes import decided_by_first, in_parallel, summed
 from pi0_ros.train.recipe import OURS, Recipe
-from pi0_ros.train.record import cut_back, draw_curves, read_lines, write_line
+from pi0_ros.train.reporter import Reporter
 from pi0_ros.train.settings import TrainSettings
 from pi0_ros.train.state import SoFar, load_state, save_state
-from pi0_ros.train.ticker import Ticker
-from pi0_ros.train.validate import measured, subtask_accuracy
-
-CURVES = ("flow", "answer", "words", "chunk_near")
-VALIDATED = 96  # frames a validation
 
 
 @dataclass(frozen=True)
@@ -167,12 +160,14 @@ class Trainer:
         self.device = torch.device(s.device)
         torch.manual_seed(s.seed)
         auxiliary = job.hooks.loss(job.model) if job.hooks.loss is not None else None
-        weights = Weights(s.alpha, s.answer_weight, s.word_weight, s.insulate, job.recipe.by_row)
+        weights = Weights.of(s, job.recipe)
         self.objective = Objective(job.model, weights, auxiliary, job.hooks.token_loss).to(self.device)
         self.optimizer = optim.make_optimizer(self.objective, s, job.recipe)
         self.idle = optim.idle_parameters(job.model, job.recipe)
         self.ema = Ema(job.model, s.ema, s.ema_device or None)
         self.so_far = load_state(job.folder, self.objective, self.optimizer, self.ema) or SoFar()
+        if s.compile:
+            compile_layers(job.model)
         self.parallel = in_parallel(self.objective)
         self.started = time.monotonic()
         self.health = Health()
@@ -211,14 +206,28 @@ class Trainer:
                 saved = time.monotonic()
         self._report()
         self._save(last=True)
-        if asked and not self.job.rank:
+        self.reporter.close()
+        if not self.job.rank:
+            self._tell_end(asked)
+
+    def _tell_end(self, asked: Interruption | None) -> None:
+        """Why the run ended before its last step, and which checkpoint is the best."""
+        s, best = self.settings, self.so_far.best
+        if asked:
+            print(f"stopped at step {self.step} of {s.steps}; the same command goes on from there", flush=True)
+        elif best.ends(s.patience):
             print(
-                f"stopped at step {self.step} of {self.settings.steps}; the same command goes on from there", flush=True
+                f"ended early at step {self.step} of {s.steps}: {best.since} validations without a lower val_loss; a higher "
+                "--patience goes on",
+                flush=True,
             )
+        if s.keep and best.loss is not None:
+            print(f"{self.job.folder / BEST}: best on held-out frames, val_loss {best.loss:.4g} at step {best.step}")
 
     def _goes_on(self, asked: Interruption | None) -> bool:
-        """Process 0's clock, and what it was asked, decide for all."""
-        return decided_by_first(self.progress() < 1.0 and not asked)
+        """Process 0's clock, its validations, and what it was asked, decide for all."""
+        patient = not self.so_far.best.ends(self.settings.patience)
+        return decided_by_first(self.progress() < 1.0 and patient and not asked)
 
     def _drawn(self) -> int:
         """Examples of one step of all processes."""
@@ -235,7 +244,7 @@ class Trainer:
         acting = job.maker.actions(self.lots.draw_actions(rng, s.batch), rng)
         words = job.maker.words(self.lots.draw_words(rng, s.word_batch), rng) if self._has_words() else None
         flow = flow_targets(acting, s, rng, generator, job.recipe) if self.step >= s.language_steps else None
-        self.reporter.waited(time.monotonic() - began)
+        self.reporter.waited(time.monotonic() - began, acting, words)
         moved = (part if part is None else part.to(self.device) for part in (acting, words, flow))
         loss = self._loss(*moved)
         _, finite = optim.advance(loss.total, self.objective, self.optimizer, s.clip, self.idle)
@@ -249,7 +258,7 @@ class Trainer:
     def _loss(self, *batch: Any) -> StepLoss:
         if self.settings.precision == "float32":
             return self.parallel(*batch)
-        if self.device.type != "cpu":
+        if self.device.type != "cpu" or self.settings.compile:
             with torch.autocast(self.device.type, dtype=torch.bfloat16):
                 return self.parallel(*batch)
         with Float32Attention():
@@ -274,6 +283,20 @@ class Trainer:
         if loss is not None:
             self._check(loss)
             self.health = self.health.after_report(loss)
+            self._compare()
+
+    def _compare(self) -> None:
+        """Keep the weights if no validation was better before."""
+        loss, s = self.reporter.val_loss, self.settings
+        if self.job.rank or not len(self.lots.held):
+            return
+        best = self.so_far.best.after(loss, self.step)
+        if best.step == self.step and s.keep and not self._written(self._save_best, last=False):
+            return
+        self.so_far = replace(self.so_far, best=best)
+
+    def _save_best(self) -> None:
+        write_checkpoint(self.job, self.averaged(), BEST, self._note())
 
     def averaged(self, merged: bool = True) -> Pi0:
         """A copy with averaged weights, adapters folded in where `merged`."""
@@ -290,143 +313,30 @@ class Trainer:
         job, model = self.job, self.averaged()
         if not all(bool(p.isfinite().all()) for p in model.parameters()):
             raise TrainError(f"{job.folder}: weights are not finite at step {self.step}; the last checkpoint is kept")
+        self._written(lambda: self._save_all(model), last)
+
+    def _save_all(self, model: Pi0) -> None:
+        """Raises OSError."""
+        job = self.job
+        save_state(job.folder, self.objective, self.optimizer, self.ema, self.now())
+        write_checkpoint(job, model, NEWEST, self._note())
+        keep_copy(job.folder, self.step, self.settings.keep, tuple(name for name, _, _ in job.others))
+        if self.settings.lora_export == "peft":
+            write_adapter(job, self.averaged(merged=False))
+
+    def _written(self, write: Callable[[], None], last: bool) -> bool:
+        """Whether it could be written; a full disk is said, and at the end it is an error."""
         try:
-            save_state(job.folder, self.objective, self.optimizer, self.ema, self.now())
-            export(
-                model,
-                job.folder / "checkpoint",
-                job.adapter,
-                job.statistics,
-                self._note(),
-                job.tokenizer_file,
-                origin=job.origin,
-                fast_folder=job.fast_folder,
-                conventions=job.conventions,
-            )
-            if self.settings.lora_export == "peft":
-                with replacing_folder(job.folder / "adapter") as partial:
-                    save_peft(self.averaged(merged=False), partial, job.base)
-            for name, adapter, statistics in job.others:
-                export_beside(job.folder / "checkpoint", job.folder / f"checkpoint-{name}", adapter, statistics)
+            write()
         except OSError as problem:
-            sentence = f"{job.folder}: state and checkpoint could not be written ({problem.strerror or problem})"
+            sentence = f"{self.job.folder}: state and checkpoint could not be written ({problem.strerror or problem})"
             if last:
                 raise TrainError(f"{sentence}; make room and give the same command again") from problem
             print(f"{sentence}; make room: the run goes on, and tries again at the next save", flush=True)
+            return False
+        return True
 
     def _note(self) -> str:
         """One sentence on how far the training was."""
         now, s = self.now(), self.settings
         return f"Seed {s.seed}, {now.step} steps, {now.examples} examples, {now.seconds / 60:.0f} minutes; see docs/training.md.\n"
-
-
-def flow_targets(
-    acting: Examples,
-    settings: TrainSettings,
-    rng: np.random.Generator,
-    generator: torch.Generator,
-    recipe: Recipe = OURS,
-) -> FlowTargets | None:
-    """Noise and times of a step; with `prefix_chance` the first rows of each chunk are given (real-time chunking).
-
-    Rows behind an episode's end count nowhere: they were not shown. None where the actions are text alone.
-    """
-    actions, s = acting.actions, settings
-    if actions is None or acting.valid is None:
-        return None
-    batch, horizon, width = actions.shape
-    noise = torch.randn((batch, s.draws, horizon, width), generator=generator)
-    t = flow_times(torch.rand((batch, s.draws), generator=generator))
-    shown = (torch.arange(horizon) < acting.valid[:, None]).float()[:, None].expand(-1, s.draws, -1)
-    dims = acting.dims if recipe.real_dims else None
-    if rng.random() >= s.prefix_chance or s.prefix_rows < 1:
-        return FlowTargets(actions, noise, t, shown, dims)
-    delay = torch.randint(0, s.prefix_rows + 1, t.shape, generator=generator)
-    times, weight = delayed_times(t, delay, horizon)
-    return FlowTargets(actions, noise, times, weight * shown, dims)
-
-
-class Reporter:
-    """What process 0 tells: a line now and then, and at every validation the record, the curves and the errors."""
-
-    def __init__(self, job: Job, lots: Lots, step: int) -> None:
-        self.job, self.lots = job, lots
-        self.sums: dict[str, float] = {}
-        self._waited, self._since = 0.0, time.monotonic()
-        self.ticker = Ticker(job.settings.steps)
-        if not job.rank:
-            cut_back(job.folder / "record.jsonl", step)
-
-    def waited(self, seconds: float) -> None:
-        """A step waited so long for its examples."""
-        self._waited += seconds
-
-    def loading(self) -> float:
-        """Share of the time since the last report in which examples were waited for."""
-        now = time.monotonic()
-        share = self._waited / max(now - self._since, 1e-9)
-        self._waited, self._since = 0.0, now
-        return share
-
-    def note(self, loss: StepLoss, step: int, progress: float) -> None:
-        """One step's losses."""
-        values = {name: float(value.detach()) for name, value in loss.items().items()}
-        for name, value in (values | {"count": 1.0}).items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-        if not self.job.rank:
-            rate = self.job.recipe.rate(self.job.settings, step, progress)
-            self.ticker.tick(time.monotonic(), step, values["total"], rate, progress)
-
-    def report(self, now: SoFar, progress: float, skipped: int, averaged: Callable[[], Pi0]) -> float | None:
-        """Mean losses since the last report, and errors on held-out frames with the averaged weights.
-
-        Returns the mean total loss, None where no step was done since.
-        """
-        if not self.sums:
-            return None
-        sums, self.sums = self.sums, {}
-        count = sums.pop("count")
-        total = sums.pop("total") / count
-        drawn = self.lots.drawn_shares()
-        if self.job.rank:
-            return total
-        line: dict[str, Any] = {
-            "step": now.step,
-            "seconds": round(now.seconds, 1),
-            "examples": now.examples,
-            "rate": self.job.recipe.rate(self.job.settings, now.step, progress),
-            "loading": round(self.loading(), 3),
-            **{k: round(v / count, 5) for k, v in sums.items()},
-            **({"skipped": skipped} if skipped else {}),
-            **{f"drawn {name}": round(share, 4) for name, share in drawn.items()},
-        }
-        line |= self._validated(averaged) if math.isfinite(total) else {}
-        file = self.job.folder / "record.jsonl"
-        write_line(file, line)
-        draw_curves(read_lines(file), CURVES, self.job.folder / "curves.png")
-        print(" ".join(f"{k} {v:.4g}" for k, v in line.items()), flush=True)
-        return total
-
-    def _validated(self, averaged: Callable[[], Pi0]) -> dict[str, float]:
-        """Errors on held-out frames; of several sources the mean over them, and each by its name."""
-        if not len(self.lots.held):
-            return {}
-        model, found = averaged(), {}
-        for name, maker, index in self.lots.held_out(VALIDATED):
-            values = dict(measured(model, maker, index))
-            told = index[maker.frames.told[index]]
-            if len(told):
-                values["subtasks"] = subtask_accuracy(model, maker, told)
-            found[name] = values
-        if len(found) == 1:
-            return {k: round(v, 4) for k, v in next(iter(found.values())).items()}
-        keys = dict.fromkeys(key for values in found.values() for key in values)
-        means = {k: _mean([v[k] for v in found.values() if k in v]) for k in keys}
-        named = {f"{key} {name}": value for name, values in found.items() for key, value in values.items()}
-        return {k: round(v, 4) for k, v in {**means, **named}.items()}
-
-
-def _mean(values: list[float]) -> float:
-    """Of those that are numbers; not a number where none is."""
-    known = [v for v in values if not math.isnan(v)]
-    return float(np.mean(known)) if known else math.nan

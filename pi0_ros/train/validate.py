@@ -10,7 +10,28 @@ import torch
 from pi0_ros.model import PROMPT, Inputs, Pi0, Prefix
 from pi0_ros.model.sampling import integrate, time_grid
 from pi0_ros.model.text import generate_text
+from pi0_ros.train.draw import step_streams
 from pi0_ros.train.examples import ExampleMaker, Examples, Index
+from pi0_ros.train.flow_targets import flow_targets
+from pi0_ros.train.objective import Objective, Weights
+from pi0_ros.train.recipe import Recipe
+from pi0_ros.train.settings import TrainSettings
+
+
+@torch.no_grad()
+def held_out_loss(model: Pi0, maker: ExampleMaker, index: Index, settings: TrainSettings, recipe: Recipe) -> float:
+    """The loss of training on these frames, undisturbed, with the same noise and times at every call.
+
+    Text and alpha * flow, also in steps that are trained without flow; an experiment's own losses are not in it.
+    """
+    device, rows = next(model.parameters()).device, np.asarray(index)
+    rng, generator = step_streams(settings.seed, 0, 0)
+    acting, told = maker.actions(rows), rows[maker.frames.told[rows]]
+    words = maker.words(told) if settings.word_batch and len(told) else None
+    flow = flow_targets(acting, replace(settings, draws=1, prefix_chance=0.0), rng, generator, recipe)
+    objective = Objective(model, Weights.of(settings, recipe), None, maker.hooks.token_loss)
+    loss = objective(*(part if part is None else part.to(device) for part in (acting, words, flow)))
+    return float(loss.total)
 
 
 @torch.no_grad()

@@ -281,18 +281,3 @@ def test_settings_read_back_and_unknown_ones_are_named():
         TrainSettings.from_dict({"speed": 1})
     with pytest.raises(TrainError, match="precision"):
         TrainSettings(precision="half")
-
-
-def test_the_record_says_which_share_of_the_time_examples_were_waited_for(folder):
-    reporter = Trainer(make_job(0, _with_statistics(folder))).reporter
-    reporter.waited(3.0)
-    reporter._since -= 12.0  # as if twelve seconds had gone since the last report
-    assert reporter.loading() == pytest.approx(0.25, abs=0.01)
-    assert reporter.loading() == 0.0  # counted anew
-    assert 0.0 < read_lines(folder / "run" / "record.jsonl")[0]["loading"] < 1.0
-
-
-def _with_statistics(folder: Path) -> Plan:
-    """A plan whose folder holds a run of one step."""
-    run(plan(folder, steps=1, validate_every=1, validation_share=0.0))
-    return plan(folder, steps=1, validation_share=0.0)

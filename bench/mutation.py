@@ -32,8 +32,6 @@ from bench._mutation_worker import Job, Outcome, only_functions_differ, work_fre
 
 ROOT = Path(__file__).resolve().parent.parent
 HERE = Path(__file__).resolve().parent
-# Where the tests of a package lie that are not in the folder of its name.
-OTHER_FOLDERS = {"data": ("datasets",)}
 SLOWEST = 20.0  # [s of work] the tests of one slip together; what they do not notice in that time has survived
 UNCHANGED = "unchanged"
 TOGETHER = 12  # test files that are recorded by one process
@@ -50,8 +48,7 @@ def package_files(root: Path, package: str, modules: Sequence[str]) -> list[Path
 
 def test_files(root: Path, package: str, wide: bool) -> list[Path]:
     """The mirror tests of a package and, `wide`, those elsewhere that import it (those with nodes only for ros and nodes)."""
-    folders = (package, *OTHER_FOLDERS.get(package, ()))
-    found = {f for folder in folders for f in (root / "test" / folder).rglob("test_*.py")}
+    found = set((root / "test" / package).rglob("test_*.py"))
     for file in (root / "test").rglob("test_*.py") if wide else ():
         slow = file.parent.name == "nodes" or file.parent == root / "test"
         if not slow and re.search(rf"\bpi0_ros\.{package}\b", file.read_text()):

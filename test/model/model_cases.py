@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pi0_ros.model import GemmaConfig, Inputs, ModelConfig, Pi0, VisionConfig, load
 
-GOLDEN = Path(__file__).parents[1] / "data" / "golden"
+GOLDEN = Path(__file__).parents[1] / "fixtures" / "golden"
 RECORDED = GOLDEN.parent / "recorded"  # further runs of the reference projects, recorded for this project's tests
 CASES = ("openpi_pi0", "openpi_pi05", "lerobot_pi0", "lerobot_pi05", "orbax_pi0", "orbax_pi05")
 

@@ -1,4 +1,4 @@
-"""The network against what the reference implementations recorded (test/data/golden)."""
+"""The network against what the reference implementations recorded (test/fixtures/golden)."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from pi0_ros.parity.report import ParityError, Row, close, equal, line
 from pi0_ros.parity.train_case import read_train_case
 from pi0_ros.policy.statistics import running
 
-GOLDEN = Path(__file__).parents[1] / "data" / "golden"
+GOLDEN = Path(__file__).parents[1] / "fixtures" / "golden"
 RECORDED = GOLDEN.parent / "recorded"
 KINDS = {
     "openpi_pi0": "model",

@@ -7,7 +7,7 @@ import pytest
 
 from pi0_ros.parity.quiet import quiet
 
-GOLDEN = Path(__file__).parents[1] / "data" / "golden"
+GOLDEN = Path(__file__).parents[1] / "fixtures" / "golden"
 NAMES = ("pi0_ros.policy.prompts", "pi0_ros.policy.fast")
 
 

@@ -18,7 +18,7 @@ from pi0_ros.policy.normalize import Statistics, write_norm_stats
 from pi0_ros.policy.tokenizer import load_tokenizer
 
 TOWER = GemmaConfig(width=32, depth=2, heads=4, kv_heads=1, head_dim=8, mlp=64)
-GOLDEN = Path(__file__).parents[1] / "data" / "golden"
+GOLDEN = Path(__file__).parents[1] / "fixtures" / "golden"
 
 
 @pytest.fixture(scope="session", autouse=True)

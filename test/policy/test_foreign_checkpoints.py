@@ -1,6 +1,6 @@
 """Checkpoints as other people have them: what runs is what their files and the policy YAML say, or a refusal.
 
-Right values are LeRobot's recorded chunks (test/data/golden) and formulas written out here.
+Right values are LeRobot's recorded chunks (test/fixtures/golden) and formulas written out here.
 """
 
 import json

@@ -26,7 +26,7 @@ from pi0_ros.train.session import Plan, make_job, run
 from pi0_ros.train.settings import TrainSettings
 from pi0_ros.train.trainer import Trainer
 
-GOLDEN = Path(__file__).parents[1] / "data" / "golden"
+GOLDEN = Path(__file__).parents[1] / "fixtures" / "golden"
 JOINTS = tuple(f"j{k}" for k in range(8))
 SETTINGS = TrainSettings(
     steps=20, batch=4, word_batch=0, draws=2, warmup=2, peak_rate=3e-3, final_rate=1e-3, validate_every=10,

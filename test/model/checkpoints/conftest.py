@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pi0_ros.model.checkpoints.tensorfile import read_all, write
 
-GOLDEN = Path(__file__).parents[2] / "data" / "golden"
+GOLDEN = Path(__file__).parents[2] / "fixtures" / "golden"
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -35,7 +35,7 @@ def leaves():
     """The recorded pi0 tree by leaf."""
     from pathlib import Path
 
-    source = OrbaxSource(Path(__file__).parents[2] / "data" / "golden" / "orbax_pi0" / "params")
+    source = OrbaxSource(Path(__file__).parents[2] / "fixtures" / "golden" / "orbax_pi0" / "params")
     return {leaf: source.leaf(leaf).numpy() for leaf in source.leaf_shapes}
 
 

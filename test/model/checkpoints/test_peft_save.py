@@ -13,7 +13,7 @@ from pi0_ros.model.checkpoints import CheckpointError
 from pi0_ros.model.checkpoints.peft_save import base_keys, save_peft
 from pi0_ros.model.lora import LoraLinear
 
-GOLDEN = Path(__file__).parents[2] / "data" / "golden"
+GOLDEN = Path(__file__).parents[2] / "fixtures" / "golden"
 
 
 def trained(base: Path, config: LoraConfig):

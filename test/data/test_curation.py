@@ -23,7 +23,7 @@ from pi0_ros.data.episode_log import EpisodeLog
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.layout import INFO, checked_info
 
-GOLDEN = Path(__file__).parents[1] / "data" / "golden" / "dataset" / "data_v3"
+GOLDEN = Path(__file__).parents[1] / "fixtures" / "golden" / "dataset" / "data_v3"
 FPS, SIDE = 10, 32
 NAMES = ["j1", "j2", "gripper"]
 VECTOR = {"dtype": "float32", "shape": (3,), "names": NAMES}

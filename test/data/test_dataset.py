@@ -20,7 +20,7 @@ from pi0_ros.data.mixture import mixture_weights
 from pi0_ros.data.statistics import PictureStatistics, aggregate, vector_stats
 from pi0_ros.data.video import VideoWriter
 
-GOLDEN = Path(__file__).parents[1] / "data" / "golden" / "dataset"
+GOLDEN = Path(__file__).parents[1] / "fixtures" / "golden" / "dataset"
 NUMBERS = ("observation.state", "action", "timestamp", "frame_index", "episode_index", "index", "task_index")
 FEATURES = {
     "observation.images.base": {"dtype": "video", "shape": (32, 48, 3), "names": ["height", "width", "channels"]},

@@ -16,7 +16,7 @@ from pi0_ros.data.dataset import Dataset, DatasetWriter, FileLimits
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.layout import STANDARD
 
-GOLDEN = Path(__file__).parents[1] / "data" / "golden" / "dataset" / "data_v3"
+GOLDEN = Path(__file__).parents[1] / "fixtures" / "golden" / "dataset" / "data_v3"
 SIDE = 32
 NUMBERS = {
     "action": {"dtype": "float32", "shape": (2,), "names": ["a", "b"]},

@@ -17,7 +17,7 @@ IMPORT = ["google-crc32c", "h5py", "rosbags"]
 SIM = ["mujoco"]
 PLOT = ["matplotlib"]
 JAX = ["tensorstore"]
-ONNX = ["onnx", "onnxruntime", "onnxscript"]
+ONNX = ["onnx", "onnxruntime", "onnxscript", "scipy", "sentencepiece", "tokenizers"]
 # Where a ROS is sourced, its own OpenCV goes with its own NumPy; elsewhere the simulation's pictures need one.
 PICTURES = ["opencv-python-headless", "transforms3d"]
 TRAIN = LOCAL + RECORD + SIM + PLOT + PICTURES

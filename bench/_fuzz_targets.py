@@ -48,7 +48,7 @@ def _data_errors() -> tuple[type[BaseException], ...]:
 
 
 def _policy_errors() -> tuple[type[BaseException], ...]:
-    from pi0_ros.model.checkpoints.errors import CheckpointError
+    from pi0_ros.model.errors import CheckpointError
     from pi0_ros.policy.errors import PolicyError
 
     return (PolicyError, CheckpointError)
@@ -109,7 +109,7 @@ def _xacro(folder: Path) -> Parse:
 
 
 def _adapter(folder: Path) -> Parse:
-    from pi0_ros.policy.adapter import load_adapter
+    from pi0_ros.policy.adapter_reading import load_adapter
 
     return _file(folder, "policy.yaml", load_adapter)
 
@@ -295,7 +295,8 @@ def _picture_errors() -> tuple[type[BaseException], ...]:
 
 
 def _wire(folder: Path) -> Parse:
-    from pi0_ros.policy.adapter import Remote, load_adapter
+    from pi0_ros.policy.adapter import Remote
+    from pi0_ros.policy.adapter_reading import load_adapter
     from pi0_ros.policy.backends.answers import actions_of
     from pi0_ros.policy.backends.metadata import misfits, notes
     from pi0_ros.policy.backends.wire import unpack

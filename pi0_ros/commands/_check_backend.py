@@ -18,9 +18,10 @@ def backend_lines(folder: Path, kind: str, backend: str, device: str) -> list[st
 
         return [_line(f"PyTorch on {device}", lambda: check_device(device))]
     from pi0_ros.policy.backends.onnx_backend import check_device as check_runtime
-    from pi0_ros.policy.backends.onnx_backend import check_graphs
+    from pi0_ros.policy.backends.onnx_files import check_graphs
+    from pi0_ros.policy.reading import GRAPHS_FOLDER
 
-    graphs = folder / "onnx"
+    graphs = folder / GRAPHS_FOLDER
     return [
         _line(f"ONNX graphs in {graphs}", lambda: check_graphs(graphs, kind)),
         _line(f"onnxruntime on {device}", lambda: check_runtime(device)),

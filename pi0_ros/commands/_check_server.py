@@ -30,8 +30,9 @@ def check_server(args: argparse.Namespace, robot: Robot, address: str) -> int:
 
     Raises PolicyError (ServerError where nothing usable answers).
     """
-    from pi0_ros.policy.backends.remote import ServerSettings, open_policy
+    from pi0_ros.policy.backends.remote import open_policy
     from pi0_ros.policy.contract import check_fit
+    from pi0_ros.policy.server_settings import ServerSettings
 
     key = os.environ.get(KEY_VARIABLE, "")
     settings = ServerSettings(key, args.ca_file, args.proxy, first_answer=args.first_answer_timeout, wait=0.5)

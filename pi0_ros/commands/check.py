@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pi0_ros.robot import Robot
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare `pi0 check`."""
     parser = subparsers.add_parser(
         "check", help="is this robot described well, is it there, does this checkpoint fit it?", description=__doc__
@@ -74,11 +74,13 @@ def compare(args: argparse.Namespace, robot: Robot) -> int:
     """Print the comparison with a checkpoint; 0 if they fit, 1 if not."""
     from pi0_ros.policy.checkpoint import Overrides
     from pi0_ros.policy.contract import check_fit, contract_of
-    from pi0_ros.policy.engine import load_words, policy_lines, read_policy
+    from pi0_ros.policy.reading import load_words, policy_lines, read_policy
     from pi0_ros.policy.tokenizer import find_tokenizer
 
     overrides = Overrides(statistics=args.statistics, asset=args.asset, pad_state_to=args.pad_state_to)
-    opened, adapter, pipeline = read_policy(args.checkpoint, robot, args.adapter, overrides)
+    opened, adapter, pipeline = read_policy(
+        args.checkpoint, robot, args.adapter, overrides, backend=args.backend or "torch"
+    )
     contract = contract_of(adapter, pipeline, robot)
     fit = check_fit(robot, contract)
     print(f"robot      {robot.name} ({robot.file})")

@@ -16,7 +16,7 @@ DTYPES = ("bfloat16", "float32")
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "paligemma_tokenizer.model", "spiece.model")
 
 
-def add_parser(subparsers: Any) -> None:
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """`pi0 convert SRC DST --to pi0_ros|lerobot`."""
     parser = subparsers.add_parser("convert", help=__doc__, description=__doc__)
     parser.add_argument(
@@ -90,7 +90,7 @@ def refuse_target(source: Path, target: Path, overwrite: bool) -> None:
 
 def with_horizon(sizes: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
     """`sizes` with the horizon that --horizon or the adapter of --adapter says."""
-    from pi0_ros.policy.adapter import load_adapter
+    from pi0_ros.policy.adapter_reading import load_adapter
 
     horizon = args.horizon or (load_adapter(args.adapter).horizon if args.adapter else 0)
     return {**sizes, "horizon": horizon} if horizon else sizes
@@ -158,7 +158,7 @@ def write_own(loaded: Any, target: Path, statistics: dict[str, Any], shard_bytes
 def write_lerobot(loaded: Any, target: Path, statistics: dict[str, Any], shard_bytes: int) -> None:
     """LeRobot's folder; channel names and offsets come from our own "policy" section where there is one."""
     from pi0_ros.model.checkpoints.lerobot import Vectors, save_lerobot
-    from pi0_ros.policy.adapter import adapter_of_checkpoint
+    from pi0_ros.policy.adapter_reading import adapter_of_checkpoint
     from pi0_ros.policy.errors import PolicyError
 
     adapter = adapter_of_checkpoint(loaded.folder / "config.json") if loaded.policy else None

@@ -19,7 +19,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _part(
-    parts: argparse._SubParsersAction, name: str, text: str, work: str, many: bool = False
+    parts: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str, work: str, many: bool = False
 ) -> argparse.ArgumentParser:
     parser = parts.add_parser(name, help=text, description=text)
     parser.add_argument(
@@ -34,7 +34,7 @@ def _out(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="new folder for the copy")
 
 
-def _declare_looking(parts: argparse._SubParsersAction) -> None:
+def _declare_looking(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     _part(parts, "info", "what is in a dataset", "info")
     check = _part(
         parts, "check", "what may be wrong with it; exit 1 where a training would learn something false", "check"
@@ -59,7 +59,7 @@ def _declare_looking(parts: argparse._SubParsersAction) -> None:
     label.add_argument("--note", help="what is to be said of them, in words")
 
 
-def _declare_copying(parts: argparse._SubParsersAction) -> None:
+def _declare_copying(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     for name, text in (("keep", "a copy of some episodes"), ("drop", "a copy without some episodes")):
         parser = _part(parts, name, text, name)
         parser.add_argument("--episodes", help=EPISODES)
@@ -89,7 +89,7 @@ def _declare_copying(parts: argparse._SubParsersAction) -> None:
     _out(trim)
 
 
-def _declare_import(parts: argparse._SubParsersAction) -> None:
+def _declare_import(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     kinds = "rosbag (rosbag2 of sqlite3 or MCAP, compressed, several files), aloha (HDF5), rlds (TFRecord of TFDS)"
     parser = parts.add_parser("import", help="a dataset of other recordings", description=f"A dataset of: {kinds}.")
     parser.add_argument("kind", choices=("rosbag", "aloha", "rlds"), help=kinds)

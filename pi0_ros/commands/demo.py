@@ -28,7 +28,7 @@ class DemoError(RuntimeError):
     """The demo could not be run; the text says why."""
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `pi0 demo` to the command line."""
     parser = subparsers.add_parser("demo", help="the main job on the simulated robot", description=__doc__)
     parser.add_argument("--duration", type=float, default=0.0, help="seconds; 0 (default): until Ctrl-C")

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare `pi0 export`."""
     parser = subparsers.add_parser("export", help="write ONNX graphs", description=__doc__)
     parser.add_argument(
@@ -22,7 +22,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Export and name the files; 0 on success."""
     from pi0_ros.model import load
-    from pi0_ros.policy.backends.onnx_export import GRAPHS, export
+    from pi0_ros.policy.backends.onnx_export import export
+    from pi0_ros.policy.backends.onnx_files import GRAPHS
+    from pi0_ros.policy.reading import GRAPHS_FOLDER
     from pi0_ros.robot.disk import naming_full_disk
     from pi0_ros.robot.resources import checkpoint_folder
 
@@ -30,9 +32,9 @@ def run(args: argparse.Namespace) -> int:
     loaded = load(checkpoint_folder(args.checkpoint))
     graphs = GRAPHS[loaded.config.kind]
     print(f"tracing {', '.join(graphs)}; a full-size model takes minutes")
-    place = args.to or loaded.folder / "onnx"
+    place = args.to or loaded.folder / GRAPHS_FOLDER
     with naming_full_disk(place):
-        folder = export(loaded.model, place)
+        folder = export(loaded, place)
     for name in graphs:
         print(f"  {folder / name}.onnx")
     return 0

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 NAME_WIDTH = 52
 
 
-def add_parser(subparsers: Any) -> None:
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """`pi0 parity CASE`."""
     parser = subparsers.add_parser("parity", help=__doc__, description=__doc__)
     parser.add_argument("case", type=Path, metavar="CASE", help="folder with recorded inputs and outputs")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pi0_ros.policy.fp8_scales import Fp8Scales
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare `pi0 quantise`."""
     parser = subparsers.add_parser("quantise", help="scales for 8-bit inference on a GPU", description=__doc__)
     parser.add_argument("checkpoint", type=Path, help="folder of ours, openpi's or LeRobot's, with 16-bit weights")
@@ -38,9 +38,9 @@ def run(args: argparse.Namespace) -> int:
     from pi0_ros.data.dataset import Dataset
     from pi0_ros.model.checkpoints.peft import PeftSource
     from pi0_ros.policy.backends.torch_backend import check_device, tensors
-    from pi0_ros.policy.engine import load_words, read_policy
     from pi0_ros.policy.errors import PolicyError
     from pi0_ros.policy.fp8_scales import save_scales
+    from pi0_ros.policy.reading import load_words, read_policy
     from pi0_ros.robot import load_robot
     from pi0_ros.train.recorded_inputs import recorded_inputs
 

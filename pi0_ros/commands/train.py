@@ -284,7 +284,7 @@ def _sources(args: argparse.Namespace) -> tuple[Any, ...]:
 
 def _adapters(args: argparse.Namespace) -> list[Any]:
     """Of the robots of a run, the first one's first."""
-    from pi0_ros.policy.adapter import load_adapter
+    from pi0_ros.policy.adapter_reading import load_adapter
 
     policies = dict.fromkeys([args.policy, *(s.policy for s in args.sources if not s.text)])
     return [load_adapter(policy) for policy in policies]
@@ -292,7 +292,7 @@ def _adapters(args: argparse.Namespace) -> list[Any]:
 
 def _drawn(args: argparse.Namespace, model) -> Iterator[Any]:
     """The sources of a mixture with their frames made."""
-    from pi0_ros.policy.adapter import load_adapter
+    from pi0_ros.policy.adapter_reading import load_adapter
     from pi0_ros.train.embodiments import Drawn
 
     for source in args.sources:
@@ -374,7 +374,7 @@ def _is_own_tiny(folder: Path) -> bool:
 
 def _asked(args: argparse.Namespace, model) -> dict[str, Any]:
     """Everything that the run was asked for, and what its data and policy YAML were."""
-    from pi0_ros.policy.adapter import load_adapter
+    from pi0_ros.policy.adapter_reading import load_adapter
     from pi0_ros.train.frame_cache import made_of
 
     options = {
@@ -432,7 +432,7 @@ def _network(args: argparse.Namespace):
 
 def _frames(args: argparse.Namespace, model) -> Iterator[Path]:
     """Folders of frames: those given, made in simulation, and of the datasets."""
-    from pi0_ros.policy.adapter import load_adapter
+    from pi0_ros.policy.adapter_reading import load_adapter
 
     yield from args.frames
     if args.sim_episodes:

@@ -13,7 +13,7 @@ from pi0_ros.ros.environment import check_environment
 from pi0_ros.supervisor import Program, node_program, supervise
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `pi0 up` to the command line."""
     parser = subparsers.add_parser(
         "up",

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pi0_ros.model.checkpointing import gradient_checkpointing
-    from pi0_ros.model.checkpoints import CheckpointError, Loaded, load, save
+    from pi0_ros.model.checkpoints.load import Loaded, load
+    from pi0_ros.model.checkpoints.save import save
     from pi0_ros.model.config import (
         ConfigError,
         GemmaConfig,
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
         preset,
     )
     from pi0_ros.model.ema import Ema
+    from pi0_ros.model.errors import CheckpointError, InputError
     from pi0_ros.model.inference.sampler import FastSampler
-    from pi0_ros.model.inputs import FAST, PROMPT, TEXT, InputError, Inputs
+    from pi0_ros.model.inputs import FAST, PROMPT, TEXT, Inputs
     from pi0_ros.model.lora import LoraConfig, add_lora, merge_lora
     from pi0_ros.model.losses import FlowTargets, delayed_times, flow_mean, flow_times
     from pi0_ros.model.network import Pi0, Prefix, initialise
@@ -30,11 +32,13 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "checkpointing": "gradient_checkpointing",
-    "checkpoints": "CheckpointError Loaded load save",
+    "checkpoints.load": "Loaded load",
+    "checkpoints.save": "save",
     "config": "ConfigError GemmaConfig ModelConfig Numerics VisionConfig numerics_for preset",
     "ema": "Ema",
+    "errors": "CheckpointError InputError",
     "inference.sampler": "FastSampler",
-    "inputs": "FAST PROMPT TEXT InputError Inputs",
+    "inputs": "FAST PROMPT TEXT Inputs",
     "lora": "LoraConfig add_lora merge_lora",
     "losses": "FlowTargets delayed_times flow_mean flow_times",
     "network": "Pi0 Prefix initialise",

@@ -12,10 +12,6 @@ from torch import Tensor
 PROMPT, TEXT, FAST = 0, 1, 2  # roles of a text token
 
 
-class InputError(ValueError):
-    """Tensors that do not fit the model; the message names which and how."""
-
-
 @dataclass(frozen=True)
 class Inputs:
     """One batch of observations.

@@ -25,8 +25,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pi0_ros.model.config import ModelConfig
+from pi0_ros.model.errors import InputError
 from pi0_ros.model.gemma import Gemma, KeyValue
-from pi0_ros.model.inputs import FAST, PROMPT, InputError, Inputs
+from pi0_ros.model.inputs import FAST, PROMPT, Inputs
 from pi0_ros.model.kinds import traits
 from pi0_ros.model.siglip import SigLIP
 

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pi0_ros.model.euler import MAX_GUIDANCE, guidance_weight, identity
+
 METHODS = ("identity", "vjp", "prefix")
 SCHEDULES = ("LINEAR", "EXP", "ONES", "ZEROS")
 
@@ -41,7 +43,7 @@ class Rtc:
     execution_horizon: int = 10
     method: str = "identity"
     schedule: str = "LINEAR"
-    max_guidance_weight: float = 10.0
+    max_guidance_weight: float = MAX_GUIDANCE
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -82,14 +84,6 @@ def prefix_weights(start: int, end: int, horizon: int, schedule: str) -> Tensor:
     return weights
 
 
-def guidance_weight(t: float, cap: float) -> float:
-    """min(cap, (1-tau)/tau * (tau^2 + (1-tau)^2) / (1-tau)^2) at tau = 1 - t (arXiv 2506.07339, eq. 2 and 4)."""
-    tau = 1.0 - t
-    if tau <= 0.0 or t <= 0.0:
-        return cap
-    return min(cap, t / tau * (tau**2 + t**2) / t**2)
-
-
 def guided(velocity: Velocity, x: Tensor, time: Tensor, t: float, rtc: Rtc) -> Tensor:
     """Velocity at x [B, H, D] pulled towards the previous chunk. `time` is what `velocity` takes for t."""
     previous, weights = rtc.padded(x), rtc.weights(x.shape[1]).to(x)[:, None]
@@ -103,8 +97,3 @@ def guided(velocity: Velocity, x: Tensor, time: Tensor, t: float, rtc: Rtc) -> T
         error = (previous - clean).detach() * weights
         correction = torch.autograd.grad(clean, x, error)[0]
     return v.detach() - strength * correction
-
-
-def identity(x: Tensor, v: Tensor, t: float, previous: Tensor, weights: Tensor, strength: float) -> Tensor:
-    """LeRobot's guidance in closed form: v - strength * (previous - (x - t v)) * weights."""
-    return v - strength * (previous - (x - t * v)) * weights

@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from pi0_ros.model.inputs import InputError, Inputs
+from pi0_ros.model.euler import time_grid
+from pi0_ros.model.inputs import Inputs
 from pi0_ros.model.network import Pi0
 from pi0_ros.model.rtc import Rtc, Velocity, guided
-
-
-def time_grid(steps: int, rule: str) -> list[float]:
-    """The times of `steps` Euler steps, as float32 rounds them.
-
-    "accumulate" adds dt = -1/steps in float32 while t >= -dt/2 (openpi), "multiply" is 1 + i * dt (LeRobot).
-    """
-    if steps < 1:
-        raise InputError(f"sampling needs at least one step, got {steps}")
-    dt = -1.0 / steps
-    if rule == "multiply":
-        return [float(np.float32(1.0 + i * dt)) for i in range(steps)]
-    step, time, grid = np.float32(dt), np.float32(1.0), []
-    while time >= -step / 2:
-        grid.append(float(time))
-        time = time + step
-    return grid
 
 
 @torch.no_grad()

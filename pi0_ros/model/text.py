@@ -8,8 +8,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from pi0_ros.model.errors import InputError
 from pi0_ros.model.gemma import KeyValue
-from pi0_ros.model.inputs import InputError, Inputs
+from pi0_ros.model.inputs import Inputs
 from pi0_ros.model.network import Pi0, Prefix
 
 EOS = 1

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from types import SimpleNamespace
-from typing import Any
 
+from pi0_ros.policy.server_settings import ServerSettings
 from pi0_ros.ros.parameters import Parameter
 
 KEY_VARIABLE = "PI0_API_KEY"
@@ -40,13 +40,13 @@ SERVER_PARAMETERS = (
 )
 
 
-def server_settings(values: SimpleNamespace) -> dict[str, Any]:
-    """These parameters as the fields of `ServerSettings`."""
-    return {
-        "key": values.api_key or os.environ.get(KEY_VARIABLE, ""),
-        "ca_file": values.ca_file,
-        "proxy": values.proxy,
-        "answer": values.answer_timeout,
-        "first_answer": values.first_answer_timeout,
-        "wait": values.server_wait,
-    }
+def server_settings(values: SimpleNamespace) -> ServerSettings:
+    """How the parameters of a node say that a server is reached."""
+    return ServerSettings(
+        key=values.api_key or os.environ.get(KEY_VARIABLE, ""),
+        ca_file=values.ca_file,
+        proxy=values.proxy,
+        answer=values.answer_timeout,
+        first_answer=values.first_answer_timeout,
+        wait=values.server_wait,
+    )

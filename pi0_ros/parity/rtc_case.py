@@ -13,9 +13,10 @@ from torch import Tensor
 from pi0_ros.model import Loaded, Prefix
 from pi0_ros.model.checkpoints.shards import read_json
 from pi0_ros.model.checkpoints.tensorfile import read_all
+from pi0_ros.model.euler import guidance_weight, time_grid
 from pi0_ros.model.inference.sampler import FastSampler
-from pi0_ros.model.rtc import Rtc, guidance_weight, guided, prefix_weights
-from pi0_ros.model.sampling import sample_actions, time_grid
+from pi0_ros.model.rtc import Rtc, guided, prefix_weights
+from pi0_ros.model.sampling import sample_actions
 from pi0_ros.parity.model_case import Case, Tensors, read_case, times
 from pi0_ros.parity.report import ParityError, Row, close, equal
 

@@ -11,7 +11,9 @@ import numpy as np
 from pi0_ros.model.checkpoints.tensorfile import read_all
 from pi0_ros.parity.report import Row, close, equal
 from pi0_ros.policy import transforms
-from pi0_ros.policy.adapter import Adapter, Block, actions_from_model, actions_to_model, load_adapter, state_to_model
+from pi0_ros.policy.adapter import Adapter, Block
+from pi0_ros.policy.adapter_reading import load_adapter
+from pi0_ros.policy.adapter_vectors import actions_from_model, actions_to_model, state_to_model
 from pi0_ros.policy.normalize import Normalizer, Statistics, read_norm_stats
 from pi0_ros.policy.pipeline import Pipeline
 from pi0_ros.policy.prompts import default_style

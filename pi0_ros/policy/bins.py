@@ -11,7 +11,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -43,7 +42,8 @@ class BinTokenizer:
         if array.ndim != 2 or not np.all(np.isfinite(array)):
             raise PolicyError(f"bins encode one finite [T, D] chunk, not shape {array.shape} or values that are not")
         edges = np.linspace(-1.0, 1.0, self.bins)
-        return (np.digitize(np.clip(array, -1.0, 1.0), edges) - 1).ravel().tolist()
+        ids: list[int] = (np.digitize(np.clip(array, -1.0, 1.0), edges) - 1).ravel().tolist()
+        return ids
 
     def decode(self, ids: Sequence[int], horizon: int, size: int) -> NDArray[np.float64]:
         """Chunk [horizon, size] of ids. Raises PolicyError for those of another shape where `failure` is "refuse"."""
@@ -66,7 +66,7 @@ class BinTokenizer:
         (path / "processor_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def bins_of(config: Mapping[str, Any], where: Path, failure: str) -> BinTokenizer:
+def bins_of(config: Mapping[str, object], where: Path, failure: str) -> BinTokenizer:
     """The tokenizer of a processor_config.json. Raises PolicyError for a number of bins that is none."""
     bins = config.get("bins")
     if isinstance(bins, bool) or not isinstance(bins, int) or not 2 <= bins <= MOST:

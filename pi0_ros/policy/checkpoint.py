@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol, TypeVar
 
+from pi0_ros.model.config import ModelConfig
+from pi0_ros.model.conventions import Conventions
 from pi0_ros.model.kinds import traits
 from pi0_ros.policy.adapter import Adapter
 from pi0_ros.policy.errors import PolicyError
@@ -22,10 +24,7 @@ from pi0_ros.policy.pipeline import Pipeline, relative_mask
 from pi0_ros.policy.prompts import PromptStyle
 from pi0_ros.policy.resolution import Claim, Setting, agreed, first
 
-if TYPE_CHECKING:  # importing pi0_ros.model imports torch, which reading a pipeline does not need
-    from pi0_ros.model.checkpoints.conventions import Conventions
-    from pi0_ros.model.config import ModelConfig
-
+T = TypeVar("T")
 _METHODS = {"zscore": "openpi_zscore", "quantile": "openpi_quantile"}
 _WORDS = {
     "openpi_zscore": "zscore",
@@ -49,7 +48,7 @@ class Checkpoint(Protocol):
     @property
     def conventions(self) -> Conventions: ...
     @property
-    def settings(self) -> Mapping[str, Any]: ...
+    def settings(self) -> Mapping[str, object]: ...
     @property
     def assumed(self) -> tuple[str, ...]: ...
 
@@ -82,10 +81,8 @@ def build_pipeline(
     return _openpi(checkpoint, adapter, overrides)
 
 
-def _common(
-    checkpoint: Checkpoint, adapter: Adapter | None, overrides: Overrides, length: Claim
-) -> tuple[dict[str, Any], list[Setting]]:
-    """The parts of a pipeline that every origin has, and the settings they come from."""
+def _common(checkpoint: Checkpoint, adapter: Adapter | None, overrides: Overrides, length: Claim[int]) -> Pipeline:
+    """The pipeline with the parts that every origin has: vectors are not normalised yet."""
     config, habits = checkpoint.config, checkpoint.conventions
     style, prompt = _style(checkpoint, adapter, overrides, length)
     resampler = first(
@@ -93,25 +90,27 @@ def _common(
         Claim((adapter and adapter.resampler) or None, _yaml(adapter)),
         Claim(habits.resampler, f"as {checkpoint.origin} does"),
     )
-    parts = {
-        "origin": checkpoint.origin,
-        "style": style,
-        "cameras": tuple(config.cameras),
-        "image_size": (config.vision.image_size,) * 2,
-        "resampler": resampler.value,
-        "action_width": config.action_dim,
-        "horizon": config.horizon,
-        "state_input": config.state_dim if traits(config.kind).state_token else 0,
-        "missing": adapter.missing if adapter else "masked",
-    }
-    return parts, [*prompt, resampler, _horizon(checkpoint, adapter)]
+    return Pipeline(
+        origin=checkpoint.origin,
+        style=style,
+        cameras=tuple(config.cameras),
+        image_size=(config.vision.image_size, config.vision.image_size),
+        resampler=resampler.value,
+        state_norm=Normalizer("identity"),
+        action_norm=Normalizer("identity"),
+        action_width=config.action_dim,
+        horizon=config.horizon,
+        state_input=config.state_dim if traits(config.kind).state_token else 0,
+        missing=adapter.missing if adapter else "masked",
+        settings=(*prompt, resampler, _horizon(checkpoint, adapter)),
+    )
 
 
 def _yaml(adapter: Adapter | None) -> str:
     return str(adapter.file) if adapter else "no policy YAML"
 
 
-def _horizon(checkpoint: Checkpoint, adapter: Adapter | None) -> Setting:
+def _horizon(checkpoint: Checkpoint, adapter: Adapter | None) -> Setting[int]:
     """Rows a chunk: what the checkpoint records and the adapter says have to agree."""
     rows = checkpoint.config.horizon
     if "horizon" not in checkpoint.assumed:
@@ -128,8 +127,8 @@ def _horizon(checkpoint: Checkpoint, adapter: Adapter | None) -> Setting:
 
 
 def _style(
-    checkpoint: Checkpoint, adapter: Adapter | None, overrides: Overrides, length: Claim
-) -> tuple[PromptStyle, list[Setting]]:
+    checkpoint: Checkpoint, adapter: Adapter | None, overrides: Overrides, length: Claim[int]
+) -> tuple[PromptStyle, list[Setting[object]]]:
     """The prompt, the adapter's word on it; the kind is the network's and can only be confirmed."""
     config, habits, wanted = checkpoint.config, checkpoint.conventions, dict((adapter and adapter.prompt) or {})
     if wanted.get("kind", config.kind) != config.kind:
@@ -137,46 +136,50 @@ def _style(
     usual = f"as {checkpoint.origin} does"
     has_state = not traits(config.kind).state_token and not checkpoint.settings.get("use_proprioceptive_memory", False)
 
-    def said(key: str, *claims: Claim) -> Setting:
-        return first(f"prompt.{key}", Claim(wanted.get(key), _yaml(adapter)), *claims)
+    def said(key: str, kind: type[T]) -> Claim[T]:
+        value = wanted.get(key)
+        return Claim(value if isinstance(value, kind) else None, _yaml(adapter))
 
-    settings = [
-        Setting("prompt.kind", config.kind, "the network"),
-        said("dialect", Claim(habits.dialect, usual)),
-        said("length", length, Claim(config.prompt_length, "the checkpoint")),
-        said("state", Claim(has_state, usual)),
-        first(
-            "prompt.pad_state_to",
-            Claim(overrides.pad_state_to or None, "the parameter pad_state_to"),
-            Claim(wanted.get("pad_state_to"), _yaml(adapter)),
-            Claim(habits.pad_state_to, usual),
-        ),
-        *(said(key) for key in ("control_mode", "lowercase") if key in wanted),
-    ]
-    return PromptStyle(**{s.key.removeprefix("prompt."): s.value for s in settings}), settings
+    dialect = first("prompt.dialect", said("dialect", str), Claim(habits.dialect, usual))
+    tokens = first("prompt.length", said("length", int), length, Claim(config.prompt_length, "the checkpoint"))
+    state = first("prompt.state", said("state", bool), Claim(has_state, usual))
+    padding = first(
+        "prompt.pad_state_to",
+        Claim(overrides.pad_state_to or None, "the parameter pad_state_to"),
+        said("pad_state_to", int),
+        Claim(habits.pad_state_to, usual),
+    )
+    mode = first("prompt.control_mode", said("control_mode", str), Claim("", usual))
+    lowercase = first("prompt.lowercase", said("lowercase", bool), Claim(False, usual))
+    style = PromptStyle(
+        config.kind, dialect.value, tokens.value, state.value, padding.value, mode.value, lowercase.value
+    )
+    shown = [setting for setting in (mode, lowercase) if setting.key.removeprefix("prompt.") in wanted]
+    return style, [Setting("prompt.kind", config.kind, "the network"), dialect, tokens, state, padding, *shown]
 
 
 def _openpi(checkpoint: Checkpoint, adapter: Adapter | None, overrides: Overrides) -> Pipeline:
-    parts, settings = _common(checkpoint, adapter, overrides, Claim(None, ""))
+    common = _common(checkpoint, adapter, overrides, Claim(None, ""))
     habits = checkpoint.conventions
     state, actions = _statistics(checkpoint, adapter, overrides)
     from_lerobot = habits.dialect == "lerobot"  # converted to our layout, which keeps the habits in its config.json
     norms = _methods(checkpoint, adapter, (habits.state_norm, habits.action_norm), fixed=from_lerobot)
-    if adapter is not None:
-        parts["action_size"] = len(adapter.action_channels)
-        parts["cameras"] = _openpi_cameras(checkpoint.config, adapter)
+    size = 0 if adapter is None else len(adapter.action_channels)
+    cameras = common.cameras if adapter is None else _openpi_cameras(checkpoint.config, adapter)
     recorded = _converted_offsets(checkpoint, adapter, actions.size) if from_lerobot else None
     if from_lerobot:
-        parts["action_size"] = actions.size
+        size = actions.size
         _check_vectors(checkpoint, adapter, state.size, actions.size, ())
     offsets = _offsets(adapter, recorded, "the checkpoint's config.json")
-    pipeline = Pipeline(
+    pipeline = replace(
+        common,
+        cameras=cameras,
+        action_size=size,
         state_norm=Normalizer(norms[0].value, state),
         action_norm=Normalizer(norms[1].value, actions),
         delta=offsets.value,
         steps=_steps(adapter, offsets),
-        settings=(*settings, *norms, offsets, *_sources(state, actions), _slots(parts["cameras"], adapter)),
-        **parts,
+        settings=(*common.settings, *norms, offsets, *_sources(state, actions), _slots(cameras, adapter)),
     )
     _check_sizes(checkpoint, pipeline, adapter)
     return pipeline
@@ -194,12 +197,12 @@ def _converted_offsets(checkpoint: Checkpoint, adapter: Adapter | None, size: in
 
 def _methods(
     checkpoint: Checkpoint, adapter: Adapter | None, own: tuple[str, str], fixed: bool
-) -> tuple[Setting, Setting]:
+) -> tuple[Setting[str], Setting[str]]:
     """Normalisation of state and actions: `own` is the checkpoint's; where its files fix it an adapter has to agree."""
     word = (adapter and adapter.normalisation) or None
     source = "the checkpoint's files" if fixed else f"as {checkpoint.origin} does for {checkpoint.config.kind}"
 
-    def chosen(key: str, method: str) -> Setting:
+    def chosen(key: str, method: str) -> Setting[str]:
         if fixed and word is not None and _WORDS.get(method, method) != word:
             agreed(
                 f"normalisation of {key}",
@@ -213,7 +216,7 @@ def _methods(
     return chosen("state", own[0]), chosen("actions", own[1])
 
 
-def _offsets(adapter: Adapter | None, recorded: tuple[bool, ...] | None, source: str) -> Setting:
+def _offsets(adapter: Adapter | None, recorded: tuple[bool, ...] | None, source: str) -> Setting[tuple[bool, ...]]:
     """Which action dimensions are offsets from the state. What the checkpoint records and the adapter's have to agree."""
     wanted = adapter.delta_mask if adapter and any(adapter.delta_mask) else None
     if recorded is None or adapter is None or wanted is None:
@@ -226,7 +229,7 @@ def _offsets(adapter: Adapter | None, recorded: tuple[bool, ...] | None, source:
     )
 
 
-def _steps(adapter: Adapter | None, offsets: Setting) -> tuple[float, ...]:
+def _steps(adapter: Adapter | None, offsets: Setting[tuple[bool, ...]]) -> tuple[float, ...]:
     """Which action dimensions are steps from where the robot will be (`Adapter.step_shares`): only a policy YAML can say so."""
     steps = adapter.step_shares if adapter is not None else ()
     both = [
@@ -240,12 +243,12 @@ def _steps(adapter: Adapter | None, offsets: Setting) -> tuple[float, ...]:
     return steps
 
 
-def _sources(state: Statistics, actions: Statistics) -> tuple[Setting, ...]:
+def _sources(state: Statistics, actions: Statistics) -> tuple[Setting[str], ...]:
     pairs = (("statistics of state", state), ("statistics of actions", actions))
     return tuple(Setting(key, f"{s.size} dimensions", s.source or "none are needed") for key, s in pairs)
 
 
-def _slots(cameras: Sequence[str], adapter: Adapter | None) -> Setting:
+def _slots(cameras: Sequence[str], adapter: Adapter | None) -> Setting[tuple[str, ...]]:
     """Picture slots and the robot cameras that fill them."""
     filled = dict(adapter.cameras) if adapter else {}
     return Setting("cameras", tuple(f"{slot} <- {filled.get(slot) or 'nothing'}" for slot in cameras), _yaml(adapter))
@@ -321,7 +324,7 @@ def _lerobot(checkpoint: Checkpoint, adapter: Adapter | None, overrides: Overrid
     _refuse_old(checkpoint)
     files, has_files = _processors(checkpoint, overrides)
     before = "policy_preprocessor.json"
-    parts, settings = _common(checkpoint, adapter, overrides, Claim(files.prompt_length or None, before))
+    common = _common(checkpoint, adapter, overrides, Claim(files.prompt_length or None, before))
     size = _feature_size(checkpoint, "output_features", ACTION) or files.actions.statistics.size
     state_size = _feature_size(checkpoint, "input_features", STATE) or files.state.statistics.size
     habits = checkpoint.conventions
@@ -330,24 +333,26 @@ def _lerobot(checkpoint: Checkpoint, adapter: Adapter | None, overrides: Overrid
     mask = relative_mask(relative.mask(size), size)
     offsets = _offsets(adapter, mask if any(mask) else None, before if files.delta else "config.json")
     norms = _methods(checkpoint, adapter, (files.state.method, files.actions.method), fixed=has_files)
-    if adapter is not None and parts["cameras"]:
-        parts["cameras"] = _lerobot_cameras(checkpoint.config, adapter, _short(files.rename))
-    return Pipeline(
+    cameras = common.cameras
+    if adapter is not None and cameras:
+        cameras = _lerobot_cameras(checkpoint.config, adapter, _short(files.rename))
+    return replace(
+        common,
+        cameras=cameras,
         state_norm=replace(files.state, method=norms[0].value),
         action_norm=replace(files.actions, method=norms[1].value),
         action_size=size,
         delta=offsets.value,
         steps=_steps(adapter, offsets),
         rename=_short(files.rename),
-        empty_slots=max(0, _picture_slots(checkpoint) - len(parts["cameras"])),
+        empty_slots=max(0, _picture_slots(checkpoint) - len(cameras)),
         settings=(
-            *settings,
+            *common.settings,
             *norms,
             offsets,
             *_sources(files.state.statistics, files.actions.statistics),
-            _slots(parts["cameras"], adapter),
+            _slots(cameras, adapter),
         ),
-        **parts,
     )
 
 

@@ -48,7 +48,8 @@ class FastTokenizer:
         """Rounded coefficients [T, D], frequency by frequency."""
         from scipy.fft import dct  # pocketfft in the input's precision, as the reference: rounding ties must agree
 
-        return np.around(dct(np.asarray(chunk), axis=0, norm="ortho") * self.scale).astype(np.int64)
+        codes: NDArray[np.int64] = np.around(dct(np.asarray(chunk), axis=0, norm="ortho") * self.scale).astype(np.int64)
+        return codes
 
     def encode(self, chunk: ArrayLike) -> list[int]:
         """FAST ids of one chunk [T, D]. Raises PolicyError if it is not a finite [T, D] array."""
@@ -64,7 +65,8 @@ class FastTokenizer:
         """
         from scipy.fft import idct
 
-        return idct(self._coefficients(ids, horizon, size) / self.scale, axis=0, norm="ortho")
+        chunk: NDArray[np.float64] = idct(self._coefficients(ids, horizon, size) / self.scale, axis=0, norm="ortho")
+        return chunk
 
     def _coefficients(self, ids: Sequence[int], horizon: int, size: int) -> NDArray[np.float64]:
         wanted = horizon * size
@@ -223,7 +225,8 @@ def extract_ids(tokenizer: Tokenizer, generated: Sequence[int], skipped: int = S
     if start is None:
         return None
     end = next((i for i in range(start, len(ids)) if ids[i] in (bar, tokenizer.eos)), len(ids))
-    return from_vocabulary(ids[start:end], tokenizer.vocab_size, skipped).tolist()
+    found: list[int] = from_vocabulary(ids[start:end], tokenizer.vocab_size, skipped).tolist()
+    return found
 
 
 def extract_actions(

@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.robot import files
@@ -93,14 +92,13 @@ def _weight_files(folder: Path) -> Iterator[Path]:
             yield file
 
 
-def _checked(file: Path, told: Any) -> Fp8Scales:
+def _checked(file: Path, told: object) -> Fp8Scales:
     if not isinstance(told, dict) or told.get("version") != VERSION:
         raise PolicyError(f"{file}: is no file of `pi0 quantise` that this version reads (version {VERSION})")
     layers = told.get("layers")
-    good = isinstance(layers, list) and all(
+    if not isinstance(layers, list) or not all(
         isinstance(pair, list) and len(pair) == 2 and all(_is_scale(value) for value in pair) for pair in layers
-    )
-    if not good:
+    ):
         raise PolicyError(f"{file}: key layers must be a list of pairs of positive numbers")
     if not isinstance(told.get("weights"), str):
         raise PolicyError(f"{file}: key weights is missing")

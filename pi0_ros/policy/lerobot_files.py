@@ -6,11 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pi0_ros.model.errors import CheckpointError
 from pi0_ros.model.norm_methods import LEROBOT_METHODS
+from pi0_ros.model.safetensors_header import read_arrays
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.normalize import LEROBOT_EPSILON, Normalizer, Statistics, read_norm_stats
 from pi0_ros.robot.files import read_json
@@ -18,7 +20,16 @@ from pi0_ros.robot.quoting import escape, quote_value
 
 MAX_PROMPT = 4096  # tokens
 STATE, ACTION = "observation.state", "action"
-Step = Mapping[str, Any]
+Config = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a processor file: its registered name, its configuration, and the file of its numbers."""
+
+    name: object
+    config: Config
+    state_file: object = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +76,7 @@ def read_processors(folder: Path) -> Processors:
     restorer = _step(after, "unnormalizer_processor", folder / "policy_postprocessor.json")
     length = _config(before, "tokenizer_processor").get("max_length", 0)
     rename = _config(before, "rename_observations_processor").get("rename_map") or {}
-    relative = [s for s in before if s.get("registry_name") == "relative_actions_processor"]
+    relative = [s for s in before if s.name == "relative_actions_processor"]
     if not isinstance(rename, dict):
         raise PolicyError(
             f"{folder / 'policy_preprocessor.json'}: rename_map is {quote_value(rename)}, no map of names"
@@ -75,22 +86,22 @@ def read_processors(folder: Path) -> Processors:
         actions=_normalizer(folder, restorer, ACTION, "ACTION"),
         rename={str(k): str(v) for k, v in rename.items()},
         prompt_length=length if type(length) is int and 0 < length <= MAX_PROMPT else 0,
-        delta=_relative(folder, relative[0].get("config") or {}) if relative else None,
+        delta=_relative(folder, relative[0].config) if relative else None,
     )
 
 
-def _relative(folder: Path, config: Mapping[str, Any]) -> RelativeActions:
-    names = config.get("action_names")
-    for key in ("action_names", "exclude_joints"):
-        if config.get(key) is not None and not isinstance(config[key], list):
-            raise PolicyError(
-                f"{folder / 'policy_preprocessor.json'}: {key} is {quote_value(config[key])}, no list of names"
-            )
-    return RelativeActions(
-        bool(config.get("enabled", False)),
-        tuple(str(w) for w in config.get("exclude_joints") or ()),
-        None if names is None else tuple(str(n) for n in names),
-    )
+def _relative(folder: Path, config: Config) -> RelativeActions:
+    names, exclude = (_listed(folder, key, config.get(key)) for key in ("action_names", "exclude_joints"))
+    return RelativeActions(bool(config.get("enabled", False)), exclude or (), names)
+
+
+def _listed(folder: Path, key: str, value: object) -> tuple[str, ...] | None:
+    """A list of names; None where there is none. Raises PolicyError for anything else."""
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        raise PolicyError(f"{folder / 'policy_preprocessor.json'}: {key} is {quote_value(value)}, no list of names")
+    return tuple(str(name) for name in value)
 
 
 def _steps(file: Path) -> Sequence[Step]:
@@ -103,22 +114,22 @@ def _steps(file: Path) -> Sequence[Step]:
     for step in steps:
         if not isinstance(step.get("config") or {}, dict):
             raise PolicyError(f"{file}: the config of the step {quote_value(step.get('registry_name'))} is no object")
-    return steps
+    return [Step(s.get("registry_name"), s.get("config") or {}, s.get("state_file")) for s in steps]
 
 
 def _step(steps: Sequence[Step], name: str, file: Path) -> Step:
-    found = [s for s in steps if s.get("registry_name") == name]
+    found = [s for s in steps if s.name == name]
     if not found:
         raise PolicyError(f"{file}: no {name} step, so nothing says how the policy is normalised")
     return found[0]
 
 
-def _config(steps: Sequence[Step], name: str) -> Mapping[str, Any]:
-    return next((s.get("config") or {} for s in steps if s.get("registry_name") == name), {})
+def _config(steps: Sequence[Step], name: str) -> Config:
+    return next((s.config for s in steps if s.name == name), {})
 
 
 def _normalizer(folder: Path, step: Step, feature: str, kind: str) -> Normalizer:
-    config = step.get("config") or {}
+    config = step.config
     modes = config.get("norm_map") or {}
     if not isinstance(modes, dict):
         raise PolicyError(f"{folder}: norm_map is {quote_value(modes)}, no map of modes")
@@ -137,9 +148,9 @@ def _normalizer(folder: Path, step: Step, feature: str, kind: str) -> Normalizer
     method = LEROBOT_METHODS[mode]
     if method == "identity":
         return Normalizer(method)
-    values = _statistics(folder, step.get("state_file"), feature)
+    values = _statistics(folder, step.state_file, feature)
     epsilon = config.get("eps", LEROBOT_EPSILON)
-    if type(epsilon) not in (int, float) or not 0 <= epsilon < 1:
+    if not isinstance(epsilon, int | float) or isinstance(epsilon, bool) or not 0 <= epsilon < 1:
         raise PolicyError(f"{folder}: eps of the normalisation is {quote_value(epsilon)}, no small number")
     return Normalizer(method, values, float(epsilon))
 
@@ -163,7 +174,7 @@ def _statistics(folder: Path, name: object, feature: str) -> Statistics:
     raise PolicyError(f"{folder}: no statistics of {feature}: {lost}; or put a norm_stats.json beside the weights")
 
 
-def _lost(file: Path, feature: str, tensors: Mapping[str, np.ndarray]) -> str:
+def _lost(file: Path, feature: str, tensors: Mapping[str, NDArray[np.floating]]) -> str:
     """Why a file gives no statistics of a feature, and the way out."""
     if not file.is_file():
         return f"the processor files point to {file.name}, which is not there; copy it too"
@@ -177,19 +188,16 @@ def _lost(file: Path, feature: str, tensors: Mapping[str, np.ndarray]) -> str:
     return f"{file.name} has {escape(', '.join(sorted(tensors)[:8])) or 'nothing in it'}"
 
 
-def _tensors(file: Path) -> dict[str, np.ndarray]:
-    """Every tensor of a statistics file in float32 or wider, {} where the file is not there."""
+def _tensors(file: Path) -> dict[str, NDArray[np.floating]]:
+    """Every tensor of a statistics file in float32 or wider, counts too, {} where the file is not there."""
     if not file.is_file():
         return {}
-    from pi0_ros.model.checkpoints.errors import CheckpointError
-    from pi0_ros.model.checkpoints.tensorfile import read_all
-
     try:
-        return {k: np.atleast_1d(_numbers(v)) for k, v in read_all(file).items()}
+        found = read_arrays(file)
     except CheckpointError as error:
         raise PolicyError(str(error)) from error
+    return {name: np.atleast_1d(_real(values)) for name, values in found.items()}
 
 
-def _numbers(tensor: Any) -> np.ndarray:
-    """A tensor as numpy has it; bfloat16 and float16 become float32, as LeRobot reads them."""
-    return (tensor.float() if tensor.dtype.itemsize < 4 else tensor).numpy()  # type: ignore[no-any-return]
+def _real(values: NDArray[np.generic]) -> NDArray[np.floating]:
+    return values.astype(values.dtype if values.dtype.kind == "f" else np.float64)

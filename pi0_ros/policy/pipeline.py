@@ -69,7 +69,7 @@ class Pipeline:
     missing: str = "masked"
     rename: Mapping[str, str] = field(default_factory=dict)
     empty_slots: int = 0
-    settings: tuple[Setting, ...] = ()
+    settings: tuple[Setting[object], ...] = ()
 
     def inputs(self, images: Mapping[str, UInt8], state: ArrayLike, task: str, tokenizer: Tokenizer) -> ModelInputs:
         """Model inputs of one observation.

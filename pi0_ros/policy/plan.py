@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,7 +97,7 @@ class AnyPolicy(Protocol):
     def new_episode(self) -> None:
         """Forget the plans before."""
 
-    def lanes(self, most: int) -> Sequence[Any]:
+    def lanes(self, most: int) -> Sequence[AnyPolicy]:
         """This policy, and others of the same kind that may be asked meanwhile: `most` in all, or fewer."""
 
 

@@ -78,7 +78,8 @@ def clean_fast(text: str) -> str:
 
 def state_bins(state: ArrayLike) -> NDArray[np.int64]:
     """Normalised state [..., D] to bins: 256 equal bins on [-1, 1]; -1 below -1, 255 from 1 on."""
-    return np.digitize(np.asarray(state), _EDGES) - 1
+    bins: NDArray[np.int64] = np.digitize(np.asarray(state), _EDGES) - 1
+    return bins
 
 
 def state_text(state: ArrayLike, pad_to: int = 0) -> str:

@@ -8,6 +8,8 @@ Pictures are [H, W, 3].
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,7 @@ from pi0_ros.policy.errors import PolicyError
 RESAMPLERS = ("pil", "torch", "jax")
 UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
+Number = TypeVar("Number", bound=np.generic)
 
 
 def model_image(image: UInt8, size: tuple[int, int], resampler: str) -> Float32:
@@ -46,7 +49,7 @@ def fitted(shape: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
     return max(1, int(shape[0] / ratio)), max(1, int(shape[1] / ratio))
 
 
-def _centred(image: NDArray, size: tuple[int, int], fill: float) -> NDArray:
+def _centred(image: NDArray[Number], size: tuple[int, int], fill: float) -> NDArray[Number]:
     """Pad to `size`; an odd row or column goes after the picture."""
     extra = [(t - s) for t, s in zip(size, image.shape[:2], strict=True)]
     return np.pad(image, [*((e // 2, e - e // 2) for e in extra), (0, 0)], constant_values=fill)
@@ -64,18 +67,32 @@ def pil_bilinear(image: UInt8, size: tuple[int, int]) -> UInt8:
 
 
 def torch_bilinear(image: Float32, size: tuple[int, int], black: float = 0.0) -> Float32:
-    """resize_with_pad_torch: float32 [H, W, 3] in [black, 1] to [*size, 3], bilinear without antialias, clamped.
+    """resize_with_pad_torch, computed without torch: float32 [H, W, 3] in [black, 1] to [*size, 3], bilinear without
+    antialias, clamped.
 
     lerobot has black 0 and scales to [-1, 1] afterwards; openpi's fallback has black -1.
     """
-    import torch
-
     if image.shape[:2] == tuple(size):
         return image
-    planes = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
-    shape = fitted(image.shape[:2], size)
-    resized = torch.nn.functional.interpolate(planes, size=shape, mode="bilinear", align_corners=False)
-    return _centred(resized.clamp(black, 1.0)[0].numpy().transpose(1, 2, 0), size, black)
+    height, width = fitted(image.shape[:2], size)
+    above, below, down = _neighbours(image.shape[0], height)
+    left, right, across = _neighbours(image.shape[1], width)
+    across = across[None, :, None]
+    first, second = (
+        rows[:, left] * (np.float32(1) - across) + rows[:, right] * across for rows in (image[above], image[below])
+    )
+    down = down[:, None, None]
+    resized = first * (np.float32(1) - down) + second * down
+    return _centred(np.clip(resized, np.float32(black), np.float32(1)), size, black)
+
+
+def _neighbours(before: int, after: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Float32]:
+    """For each of `after` places the two of `before` beside it and the share of the second [after], corners not aligned."""
+    # The scale is rounded to float32, and the place once more, after multiplying and subtracting, as torch does it.
+    place = ((np.arange(after) + 0.5) * float(np.float32(before / after)) - 0.5).astype(np.float32)
+    place = np.maximum(place, np.float32(0))
+    first = np.minimum(place.astype(np.intp), before - 1)
+    return first, np.minimum(first + 1, before - 1), (place - first).astype(np.float32)
 
 
 def jax_linear(image: UInt8, size: tuple[int, int]) -> UInt8:
@@ -94,10 +111,11 @@ def _triangle(before: int, after: int) -> Float32:
     centre = (np.arange(after, dtype=np.float32) + 0.5) * scale - 0.5
     distance = np.abs(centre[:, None] - np.arange(before, dtype=np.float32)[None, :]) / max(scale, 1.0)
     weights = np.maximum(0.0, 1.0 - distance)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    shares: Float32 = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return shares
 
 
-def camera_bytes(image: NDArray) -> UInt8:
+def camera_bytes(image: NDArray[np.generic]) -> UInt8:
     """A picture of a recorded observation as uint8 [H, W, 3]: floats in [0, 1] are scaled by 255 and cut, not rounded,
     and channels-first is turned around (openpi's `_parse_image`)."""
     array = np.asarray(image)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Generic, TypeVar
 
 from pi0_ros.policy.errors import PolicyError
 
+T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
-class Setting:
+class Setting(Generic[T_co]):
     """One value of a policy as it runs, and the file, parameter or habit that it comes from."""
 
     key: str
-    value: Any
+    value: T_co
     source: str
 
     def line(self) -> str:
@@ -22,14 +25,14 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Claim:
+class Claim(Generic[T_co]):
     """What one file says of a value; None where it says nothing."""
 
-    value: Any
+    value: T_co | None
     source: str
 
 
-def first(key: str, *claims: Claim) -> Setting:
+def first(key: str, *claims: Claim[T]) -> Setting[T]:
     """The first claim that says something. Raises ValueError where none does."""
     for claim in claims:
         if claim.value is not None:
@@ -37,7 +40,7 @@ def first(key: str, *claims: Claim) -> Setting:
     raise ValueError(f"nothing says {key}")
 
 
-def agreed(key: str, *claims: Claim, way_out: str) -> Setting:
+def agreed(key: str, *claims: Claim[T], way_out: str) -> Setting[T]:
     """The first claim that says something; the others have to say the same or nothing.
 
     Raises: PolicyError with both values and their sources, and `way_out`.
@@ -51,7 +54,7 @@ def agreed(key: str, *claims: Claim, way_out: str) -> Setting:
     return chosen
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """A value in a line for people."""
     if isinstance(value, tuple | list):
         return ", ".join(map(shown, value)) or "none"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
 
@@ -15,6 +16,8 @@ from pi0_ros.robot.yaml_compose import PLAIN, STRING, ComposeError, compose
 from pi0_ros.robot.yaml_scalars import Scalar, ambiguous_number, number_hint, plain_truth, plain_value
 
 MAX_BYTES = 1 << 20
+T = TypeVar("T")
+Default = TypeVar("Default")
 _TYPES: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "null": (type(None),)}
 _CORE = "tag:yaml.org,2002:"
 
@@ -218,6 +221,11 @@ class Section:
     def get(self, name: str) -> YamlNode | None:
         """The value of a key, None when it is absent."""
         return self.entries.get(name)
+
+    def optional(self, name: str, read: Callable[[YamlNode], T], default: Default) -> T | Default:
+        """The value of a key as `read` takes it, or `default` when it is absent."""
+        node = self.entries.get(name)
+        return default if node is None else read(node)
 
 
 def read_yaml(file: Path) -> YamlNode:

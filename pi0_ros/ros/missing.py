@@ -13,7 +13,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "sim": ("mujoco",),
     "plot": ("matplotlib",),
     "jax": ("tensorstore",),
-    "onnx": ("onnx", "onnxruntime", "onnxscript"),
+    "onnx": ("onnx", "onnxruntime", "onnxscript", "scipy", "sentencepiece", "tokenizers"),
 }
 """What pip installs for each use; `setup.py` has the same under the same names."""
 

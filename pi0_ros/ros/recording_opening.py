@@ -14,7 +14,8 @@ from pi0_ros.data.frame_slots import frame_bytes
 from pi0_ros.data.layout import INFO, PICTURES, checked_info
 from pi0_ros.data.recording_client import RecordingClient
 from pi0_ros.data.recording_process import RUNNING, RecordingSettings
-from pi0_ros.policy.adapter import Adapter, adapter_of_checkpoint, load_adapter
+from pi0_ros.policy.adapter import Adapter
+from pi0_ros.policy.adapter_reading import adapter_of_checkpoint, load_adapter
 from pi0_ros.robot import Robot
 from pi0_ros.robot.resources import checkpoint_folder, share
 from pi0_ros.ros.frame_source import features_of

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from pi0_ros.policy import Observation
-from pi0_ros.policy.adapter import ANY_SUBTASK
+from pi0_ros.policy.adapter_reading import ANY_SUBTASK
 from pi0_ros.policy.plan import Answer, SubtaskPolicy
 from pi0_ros.policy.subtask_choice import Decision, refusal
 from pi0_ros.ros.activation import Activation

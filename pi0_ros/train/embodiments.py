@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from pi0_ros.model import ModelConfig
 from pi0_ros.model.kinds import traits
-from pi0_ros.policy.adapter import Adapter, load_adapter
+from pi0_ros.policy.adapter import Adapter
+from pi0_ros.policy.adapter_reading import load_adapter
 from pi0_ros.policy.normalize import Statistics, read_norm_stats
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.frames import Frames, join, load_frames

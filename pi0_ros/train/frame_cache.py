@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pi0_ros.policy.adapter import Adapter, adapter_to_dict
+from pi0_ros.policy.adapter import Adapter
+from pi0_ros.policy.adapter_writing import adapter_to_dict
 from pi0_ros.train.errors import TrainError
 
 FILE = "made_of.json"

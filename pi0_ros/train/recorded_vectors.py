@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pi0_ros.data.dataset import Dataset
-from pi0_ros.policy.adapter import Adapter, RecordedKeys, actions_to_model, blocks_forward
+from pi0_ros.policy.adapter import Adapter, RecordedKeys
+from pi0_ros.policy.adapter_vectors import actions_to_model, blocks_forward
 from pi0_ros.train.errors import TrainError
 
 STATE, ACTION = "observation.state", "action"

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from pi0_ros.model import LoraConfig, ModelConfig, Pi0, add_lora, initialise
 from pi0_ros.model.checkpoints import Conventions, start_from
-from pi0_ros.model.checkpoints.conventions import conventions_for
 from pi0_ros.model.checkpoints.peft_save import base_keys
+from pi0_ros.model.conventions import conventions_for
 from pi0_ros.policy import tiny_tokenizer
-from pi0_ros.policy.adapter import Adapter, load_adapter
+from pi0_ros.policy.adapter import Adapter
+from pi0_ros.policy.adapter_reading import load_adapter
 from pi0_ros.policy.bins import BinTokenizer
 from pi0_ros.policy.checkpoint import Overrides, build_pipeline
 from pi0_ros.policy.fast import fit_fast, load_action_tokenizer

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pi0_ros.policy.adapter import Adapter, adapter_of_checkpoint
+from pi0_ros.policy.adapter import Adapter
+from pi0_ros.policy.adapter_reading import adapter_of_checkpoint
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.normalize import Statistics, read_norm_stats
 from pi0_ros.train.errors import TrainError

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from pi0_ros.model import PROMPT, Inputs, Pi0, Prefix
-from pi0_ros.model.sampling import integrate, time_grid
+from pi0_ros.model.euler import time_grid
+from pi0_ros.model.sampling import integrate
 from pi0_ros.model.text import generate_text
 from pi0_ros.train.draw import step_streams
 from pi0_ros.train.examples import ExampleMaker, Examples, Index

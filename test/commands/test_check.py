@@ -7,7 +7,7 @@ import torch
 from pi0_ros.cli import main
 from pi0_ros.model import GemmaConfig, Pi0, VisionConfig, initialise, preset, save
 from pi0_ros.policy import load_adapter, tiny_tokenizer
-from pi0_ros.policy.adapter import adapter_to_dict
+from pi0_ros.policy.adapter_writing import adapter_to_dict
 from pi0_ros.policy.normalize import Statistics, write_norm_stats
 
 TOWER = GemmaConfig(width=32, depth=1, heads=4, kv_heads=1, head_dim=8, mlp=64)

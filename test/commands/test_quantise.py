@@ -12,12 +12,12 @@ from pi0_ros.data.writer import DatasetWriter
 from pi0_ros.model import FastSampler, GemmaConfig, Pi0, VisionConfig, initialise, load, preset, save
 from pi0_ros.model.inference import sampler
 from pi0_ros.policy import Observation, PolicyError, load_adapter, load_policy, tiny_tokenizer
-from pi0_ros.policy.adapter import adapter_to_dict
+from pi0_ros.policy.adapter_writing import adapter_to_dict
 from pi0_ros.policy.backends import torch_backend
 from pi0_ros.policy.backends.torch_backend import narrows, tensors
-from pi0_ros.policy.engine import load_words, read_policy
 from pi0_ros.policy.fp8_scales import FILE
 from pi0_ros.policy.normalize import Statistics, write_norm_stats
+from pi0_ros.policy.reading import load_words, read_policy
 from pi0_ros.robot import load_robot
 from pi0_ros.train.recorded_inputs import recorded_inputs
 

@@ -285,9 +285,9 @@ def test_a_person_is_followed_at_most_40_ms_behind_and_never_overtaken(rate):
 
 @pytest.mark.parametrize("sag", [0.002, 0.008])
 def test_a_held_channel_keeps_what_is_commanded_however_far_it_sags(sag):
-    from pi0_ros.policy.adapter import load_adapter
+    from pi0_ros.policy.adapter_reading import load_adapter
     from pi0_ros.policy.contract import plan_channels
-    from pi0_ros.policy.engine import in_plan_order
+    from pi0_ros.policy.plan import in_plan_order
 
     story = ready(AT_ONCE)
     lift, begun = story.robot.index[LIFT], story.at(LIFT)

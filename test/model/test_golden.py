@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pi0_ros.model import FastSampler, Rtc, delayed_times, flow_mean, sample_actions
-from pi0_ros.model.rtc import SCHEDULES, guidance_weight, guided
-from pi0_ros.model.sampling import time_grid
+from pi0_ros.model.euler import guidance_weight, time_grid
+from pi0_ros.model.rtc import SCHEDULES, guided
 
 CLOSE, ACTIONS = 2e-5, 1e-4
 TIMES = ("1.0", "0.7", "0.3", "0.1")

@@ -25,8 +25,8 @@ from pi0_ros.model import (
     sample_actions,
     save,
 )
-from pi0_ros.model.checkpoints.conventions import conventions_for
 from pi0_ros.model.checkpoints.lerobot import save_lerobot
+from pi0_ros.model.conventions import conventions_for
 from pi0_ros.model.rtc import prefix_weights
 from pi0_ros.model.text import choose, with_start
 

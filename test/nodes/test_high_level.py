@@ -11,7 +11,7 @@ from std_msgs.msg import String
 from pi0_ros.nodes.high_level import HighLevelNode
 from pi0_ros.nodes.policy import PolicyNode
 from pi0_ros.nodes.weights import Weights
-from pi0_ros.policy.engine import Answer
+from pi0_ros.policy.plan import Answer
 from pi0_ros.ros.qos import LATCHED
 
 ENOUGH = 60.0

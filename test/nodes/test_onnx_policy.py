@@ -25,7 +25,7 @@ def test_a_policy_from_graphs_plans_and_is_followed_and_without_graphs_says_what
     without = PolicyNode(parameter_overrides=[Parameter(name, value=value) for name, value in given.items()])
     assert not without.bring_up() and "write the graphs with `pi0 export" in without.stop_reason
     without.destroy_node()
-    export(load(folder).model, folder / "onnx")
+    export(load(folder), folder / "onnx")
     graph.node(Driver, robot)
     person = graph.node(Person, robot)
     graph.managed(ExecutorNode, robot=file, realtime_priority=0, black_box="")

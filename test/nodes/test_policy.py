@@ -19,7 +19,7 @@ from pi0_ros.nodes.executor import ExecutorNode
 from pi0_ros.nodes.high_level import HighLevelNode
 from pi0_ros.nodes.policy import PolicyNode
 from pi0_ros.nodes.weights import Weights
-from pi0_ros.policy.engine import Answer
+from pi0_ros.policy.plan import Answer
 from pi0_ros.robot.spec import Kind
 from pi0_ros.ros.clock import seconds
 from pi0_ros.ros.conversions import chunk_message

@@ -9,7 +9,7 @@ from stand_in import Person
 from std_msgs.msg import String
 
 from pi0_ros.nodes.high_level import HighLevelNode
-from pi0_ros.policy.engine import Answer
+from pi0_ros.policy.plan import Answer
 from pi0_ros.ros.observation_source import SensorSnapshot
 from pi0_ros.ros.qos import LATCHED
 

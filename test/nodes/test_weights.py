@@ -9,6 +9,7 @@ import pytest
 from pi0_ros.nodes.server_parameters import KEY_VARIABLE
 from pi0_ros.nodes.weights import MODEL_PARAMETERS, Weights
 from pi0_ros.policy.checkpoint import Overrides
+from pi0_ros.policy.server_settings import ServerSettings
 from pi0_ros.robot import load_robot
 
 ROBOT = load_robot("aloha")
@@ -46,7 +47,7 @@ def test_every_parameter_reaches_the_policy(loads):
     assert keywords == {
         "device": "cuda:1", "threads": 3, "adapter": "aloha", "tokenizer": "/words", "fast": "/tokens",
         "overrides": Overrides("/stats", "trossen", 32), "steps": 7, "backend": "onnx", "mode": "graph", "fp8": False,
-        "server": {"key": "secret", "ca_file": "/ca", "proxy": "http://p", "answer": 0.25, "first_answer": 33.0, "wait": 44.0},
+        "server": ServerSettings("secret", "/ca", "http://p", answer=0.25, first_answer=33.0, wait=44.0),
         "warn": print,
     }  # fmt: skip
 
@@ -57,7 +58,7 @@ def test_what_is_left_empty_is_left_to_the_checkpoint_and_the_key_to_the_environ
     Weights().get(values(mode="auto", threads=0, steps=0, pad_state_to=0, **empty), ROBOT)
     keywords = loads[0][1]
     assert {keywords[n] for n in ("adapter", "tokenizer", "fast", "threads", "steps", "mode")} == {None}
-    assert keywords["overrides"] == Overrides() and keywords["server"]["key"] == "hidden"
+    assert keywords["overrides"] == Overrides() and keywords["server"].key == "hidden"
 
 
 @pytest.mark.parametrize("name", sorted(GIVEN))

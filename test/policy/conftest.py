@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 
 from pi0_ros.model import GemmaConfig, Pi0, VisionConfig, initialise, preset, save
 from pi0_ros.policy import load_adapter, tiny_tokenizer
-from pi0_ros.policy.adapter import adapter_to_dict
+from pi0_ros.policy.adapter_writing import adapter_to_dict
 from pi0_ros.policy.normalize import Statistics, write_norm_stats
 from pi0_ros.policy.tokenizer import load_tokenizer
 

@@ -6,14 +6,10 @@ import numpy as np
 import pytest
 
 from pi0_ros.policy import PolicyError, transforms
-from pi0_ros.policy.adapter import (
-    Delta,
-    actions_from_model,
-    actions_to_model,
-    adapter_from,
-    adapter_to_dict,
-    load_adapter,
-)
+from pi0_ros.policy.adapter import Delta
+from pi0_ros.policy.adapter_reading import adapter_from, load_adapter
+from pi0_ros.policy.adapter_vectors import actions_from_model, actions_to_model
+from pi0_ros.policy.adapter_writing import adapter_to_dict
 from pi0_ros.policy.normalize import Normalizer, Statistics
 from pi0_ros.policy.pipeline import Pipeline
 from pi0_ros.policy.prompts import PromptStyle

@@ -217,7 +217,7 @@ def test_openpis_chain_runs_through_a_pipeline_as_recorded(golden):
         found = pipeline.normalised_actions(actions, state)
         np.testing.assert_allclose(found, io[f"chain.{method}.in.actions"], atol=2e-5)
         back = pipeline.actions(io[f"chain.{method}.in.actions"] + 0.01, state)
-        from pi0_ros.policy.adapter import actions_from_model
+        from pi0_ros.policy.adapter_vectors import actions_from_model
 
         np.testing.assert_allclose(actions_from_model(aloha, back), io[f"chain.{method}.out.actions"], atol=2e-5)
 

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from pi0_ros.policy.adapter import Block, load_adapter
+from pi0_ros.policy.adapter import Block
+from pi0_ros.policy.adapter_reading import load_adapter
 from pi0_ros.policy.contract import check_fit, contract_of, contract_of_remote, plan_channels
 from pi0_ros.robot import load_robot
 

@@ -11,7 +11,7 @@ import pytest
 
 from pi0_ros.model.checkpoints import CheckpointError, open_checkpoint
 from pi0_ros.model.checkpoints.peft import read_peft
-from pi0_ros.model.checkpoints.tensorfile import MAX_HEADER, read_header
+from pi0_ros.model.safetensors_header import MAX_HEADER, read_header
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.normalize import Normalizer, Statistics, read_norm_stats
 from pi0_ros.policy.tokenizer import load_tokenizer

@@ -16,7 +16,7 @@ from pi0_ros.policy import (
 )
 from pi0_ros.policy.backend import Words
 from pi0_ros.policy.contract import contract_of
-from pi0_ros.policy.engine import read_policy
+from pi0_ros.policy.reading import read_policy
 from pi0_ros.policy.transforms import absolute
 from pi0_ros.robot import load_robot
 

@@ -7,7 +7,7 @@ import pytest
 
 from pi0_ros.policy import Observation, PlanPrefix, Policy, PolicyError, fast, load_policy, tiny_tokenizer
 from pi0_ros.policy.backend import Words
-from pi0_ros.policy.engine import load_words, read_policy
+from pi0_ros.policy.reading import load_words, read_policy
 from pi0_ros.robot import load_robot
 
 CHUNK = np.cumsum(np.random.default_rng(1).normal(0, 0.05, (16, 18)), axis=0)

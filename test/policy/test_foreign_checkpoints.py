@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from pi0_ros.cli import main
 from pi0_ros.model.checkpoints import CheckpointError, open_checkpoint, tensorfile
 from pi0_ros.policy import Observation, PolicyError, fast, load_adapter, load_policy
-from pi0_ros.policy.adapter import state_to_model
-from pi0_ros.policy.engine import load_words, read_policy
+from pi0_ros.policy.adapter_vectors import state_to_model
+from pi0_ros.policy.reading import load_words, read_policy
 from pi0_ros.robot import load_robot
 
 JOINTS = ("j1", "j2", "j3", "j4", "j5", "j6")

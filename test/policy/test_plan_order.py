@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pi0_ros.policy.adapter import load_adapter
+from pi0_ros.policy.adapter_reading import load_adapter
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.plan import Observation, PlanPrefix, in_plan_order, values_before
 from pi0_ros.robot import load_robot

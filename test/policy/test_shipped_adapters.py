@@ -3,7 +3,8 @@
 import pytest
 
 from pi0_ros.policy import load_adapter
-from pi0_ros.policy.adapter import adapter_from, adapter_names, adapter_to_dict
+from pi0_ros.policy.adapter_reading import adapter_from, adapter_names
+from pi0_ros.policy.adapter_writing import adapter_to_dict
 from pi0_ros.robot.yaml_nodes import read_yaml
 
 ARMS = (True,) * 6 + (False,) + (True,) * 6 + (False,)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pi0_ros.policy import PolicyError, load_adapter, transforms
-from pi0_ros.policy.adapter import actions_from_model, actions_to_model, state_to_model
+from pi0_ros.policy.adapter_vectors import actions_from_model, actions_to_model, state_to_model
 from pi0_ros.policy.normalize import Normalizer, read_norm_stats
 
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from pi0_ros.policy import PolicyError
-from pi0_ros.policy.adapter import adapter_from, adapter_to_dict, load_adapter, state_to_model
+from pi0_ros.policy.adapter_reading import adapter_from, load_adapter
+from pi0_ros.policy.adapter_vectors import state_to_model
+from pi0_ros.policy.adapter_writing import adapter_to_dict
 from pi0_ros.policy.turns import rows_beside_robot, rows_beside_state
 from pi0_ros.robot.yaml_nodes import read_yaml
 

@@ -13,9 +13,8 @@ import torch
 
 from pi0_ros.model import GemmaConfig, Pi0, VisionConfig, initialise, preset, save
 from pi0_ros.model.checkpoints import CheckpointError
-from pi0_ros.policy import tiny_tokenizer
-from pi0_ros.policy.adapter import load_adapter
-from pi0_ros.policy.engine import Observation, load_policy
+from pi0_ros.policy import Observation, load_policy, tiny_tokenizer
+from pi0_ros.policy.adapter_reading import load_adapter
 from pi0_ros.policy.fast import fit_fast
 from pi0_ros.policy.normalize import Statistics
 from pi0_ros.train.errors import TrainError

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pi0_ros.data.dataset import Dataset, DatasetWriter
-from pi0_ros.policy.adapter import load_adapter
+from pi0_ros.policy.adapter_reading import load_adapter
 from pi0_ros.touch.localised import localised
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.from_dataset import frames_of

@@ -16,7 +16,7 @@ from pi0_ros.data.dataset import Dataset, DatasetWriter
 from pi0_ros.data.episode_log import EpisodeLog
 from pi0_ros.model import PROMPT, TEXT, Inputs, flow_mean
 from pi0_ros.policy import tiny_tokenizer
-from pi0_ros.policy.adapter import load_adapter
+from pi0_ros.policy.adapter_reading import load_adapter
 from pi0_ros.train.batching import joined_examples
 from pi0_ros.train.chosen import chosen_frames, frame_weights
 from pi0_ros.train.draw import draw_chances

@@ -14,7 +14,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "datasets"))
 from small_lerobot import CHANNELS, TASKS, write
 
 from pi0_ros.data.dataset import Dataset
-from pi0_ros.policy.adapter import Block, RecordedKeys, adapter_from, adapter_to_dict, load_adapter
+from pi0_ros.policy.adapter import Block, RecordedKeys
+from pi0_ros.policy.adapter_reading import adapter_from, load_adapter
+from pi0_ros.policy.adapter_writing import adapter_to_dict
 from pi0_ros.robot.yaml_nodes import read_yaml
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.frame_cache import cache_folder, made_of, refreshed

@@ -14,7 +14,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "datasets"))
 from small_lerobot import CHANNELS, write
 
 from pi0_ros.data.dataset import Dataset
-from pi0_ros.policy.adapter import Delta, load_adapter
+from pi0_ros.policy.adapter import Delta
+from pi0_ros.policy.adapter_reading import load_adapter
 from pi0_ros.policy.transforms import delta, step_absolute, step_delta
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.from_dataset import frames_of

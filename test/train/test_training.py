@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from pi0_ros.model import GemmaConfig, VisionConfig, flow_mean
-from pi0_ros.policy.adapter import load_adapter
+from pi0_ros.policy.adapter_reading import load_adapter
 from pi0_ros.policy.tiny_tokenizer import build
 from pi0_ros.touch.hooks import TouchSettings, touch_hooks
 from pi0_ros.train.draw import draw_chances, step_streams
@@ -135,7 +135,7 @@ def test_validation_episodes_are_never_trained_on():
 
 
 def test_a_run_writes_a_checkpoint_that_the_policy_loads(folder):
-    from pi0_ros.policy.engine import Observation, load_policy
+    from pi0_ros.policy import Observation, load_policy
     from pi0_ros.robot import load_robot
 
     run(plan(folder))

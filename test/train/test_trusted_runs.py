@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from pi0_ros.cli import main
 from pi0_ros.closed_loop.intervals import wilson
 from pi0_ros.model.ema import Ema
-from pi0_ros.policy.adapter import load_adapter
+from pi0_ros.policy.adapter_reading import load_adapter
 from pi0_ros.policy.normalize import Statistics, read_norm_stats, write_norm_stats
 from pi0_ros.train.draw import step_streams
 from pi0_ros.train.errors import TrainError

@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_training import MODEL, SETTINGS, some_frames
 
-from pi0_ros.policy.adapter import load_adapter
+from pi0_ros.policy.adapter_reading import load_adapter
 from pi0_ros.policy.tiny_tokenizer import build
 from pi0_ros.train.examples import ExampleMaker
 from pi0_ros.train.hooks import no_hooks

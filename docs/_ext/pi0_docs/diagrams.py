@@ -7,7 +7,8 @@ from itertools import pairwise
 from pi0_docs.svg import LINE, Arrow, Box, drawing
 from pi0_ros import bringup
 from pi0_ros.control.modes import REQUESTS, TABLE, Mode
-from pi0_ros.policy.adapter import Block, load_adapter
+from pi0_ros.policy.adapter import Block
+from pi0_ros.policy.adapter_reading import load_adapter
 from pi0_ros.robot import Robot, load_robot
 from pi0_ros.ros import interface
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pi0_ros.model.checkpoints.errors import CheckpointError
 from pi0_ros.model.checkpoints.names import EMBEDDING, EXPERT, LANGUAGE, PROJECTOR, VISION
+from pi0_ros.model.errors import CheckpointError
 
 Turn = Callable[[Tensor], Tensor]
 

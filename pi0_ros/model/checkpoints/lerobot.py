@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pi0_ros.model.checkpoints.conventions import Conventions
-from pi0_ros.model.checkpoints.errors import CheckpointError
 from pi0_ros.model.checkpoints.names import EMBEDDING, LM_HEAD, from_network
 from pi0_ros.model.checkpoints.save import cast, sizes_json, write_json, write_weights
 from pi0_ros.model.checkpoints.tensorfile import write
 from pi0_ros.model.config import ModelConfig
+from pi0_ros.model.conventions import Conventions
+from pi0_ros.model.errors import CheckpointError
 from pi0_ros.model.kinds import traits
 from pi0_ros.model.network import Pi0
 from pi0_ros.model.norm_methods import LEROBOT_METHODS

@@ -11,8 +11,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from pi0_ros.model.checkpoints.conventions import Conventions, conventions_for
-from pi0_ros.model.checkpoints.errors import CheckpointError
 from pi0_ros.model.checkpoints.names import to_network
 from pi0_ros.model.checkpoints.nearby import hub_hint
 from pi0_ros.model.checkpoints.orbax import OrbaxSource, find_orbax
@@ -21,6 +19,8 @@ from pi0_ros.model.checkpoints.shards import open_weights, read_json
 from pi0_ros.model.checkpoints.sizes import infer, records_horizon
 from pi0_ros.model.checkpoints.sources import OwnSource, ShardSource, Source, TrunkSource
 from pi0_ros.model.config import ConfigError, ModelConfig, Numerics, numerics_for
+from pi0_ros.model.conventions import Conventions, conventions_for, recorded_conventions
+from pi0_ros.model.errors import CheckpointError
 from pi0_ros.model.kinds import traits
 from pi0_ros.model.network import Pi0
 
@@ -272,19 +272,9 @@ def _open_own(path: Path, folder: Path, settings: Mapping[str, Any]) -> Opened:
     except ConfigError as error:
         raise CheckpointError(f"{folder / 'config.json'}: {error}") from None
     source = OwnSource(open_weights(path), config.kind)
-    conventions = _own_conventions(settings.get("conventions"), config.kind)
+    with naming(folder / "config.json"):
+        conventions = recorded_conventions(settings.get("conventions"), config.kind)
     return Opened(source, "pi0_ros", config, folder, conventions, settings, ())
-
-
-def _own_conventions(saved: Any, kind: str) -> Conventions:
-    """Those of the project a converted checkpoint came from, else our own habits (openpi's)."""
-    if not isinstance(saved, Mapping):
-        return conventions_for("pi0_ros", kind, {})
-    try:
-        values = {key: tuple(value) if isinstance(value, list) else value for key, value in saved.items()}
-        return Conventions(**values)
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"config.json: 'conventions' is malformed ({error})") from None
 
 
 def _plan(opened: Opened, model: nn.Module) -> dict[str, str]:

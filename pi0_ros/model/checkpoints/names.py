@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pi0_ros.model.checkpoints.errors import CheckpointError
+from pi0_ros.model.errors import CheckpointError
 from pi0_ros.model.kinds import traits
 
 EMBEDDING = "paligemma.model.language_model.embed_tokens.weight"

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pi0_ros.model.checkpoints.errors import CheckpointError
 from pi0_ros.model.checkpoints.jax_names import lora_leaves, map_tree, merge_lora
 from pi0_ros.model.checkpoints.names import detect_kind
 from pi0_ros.model.checkpoints.shards import read_json
+from pi0_ros.model.errors import CheckpointError
 
 METADATA = "_METADATA"
 KEY = re.compile(r"[A-Za-z0-9_]+")

@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pi0_ros.model.checkpoints.errors import CheckpointError
 from pi0_ros.model.checkpoints.names import canonical_name
 from pi0_ros.model.checkpoints.nearby import has_weights, hub_hint
 from pi0_ros.model.checkpoints.shards import Shards, open_weights, read_json
 from pi0_ros.model.checkpoints.sources import ShardSource, Source, SourceOver
 from pi0_ros.model.checkpoints.tensorfile import TensorFile
+from pi0_ros.model.errors import CheckpointError
 from pi0_ros.robot.quoting import quote_value
 
 PLAIN = re.compile(r"(\w|[.|^$-]|\\\.){1,300}")  # of a pattern without its `.*`

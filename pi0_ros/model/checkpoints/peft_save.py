@@ -10,13 +10,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pi0_ros.model.checkpoints.errors import CheckpointError
 from pi0_ros.model.checkpoints.names import from_network
 from pi0_ros.model.checkpoints.peft import CONFIG, PREFIX, WEIGHTS
 from pi0_ros.model.checkpoints.save import write_json
 from pi0_ros.model.checkpoints.shards import open_weights, read_json
 from pi0_ros.model.checkpoints.sources import ShardSource
 from pi0_ros.model.checkpoints.tensorfile import write
+from pi0_ros.model.errors import CheckpointError
 from pi0_ros.model.lora import LoraLinear
 from pi0_ros.model.network import Pi0
 

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pi0_ros.model.checkpoints.conventions import Conventions
 from pi0_ros.model.checkpoints.load import FORMAT, VERSION
 from pi0_ros.model.checkpoints.shards import INDEX, SINGLE
 from pi0_ros.model.checkpoints.tensorfile import write
 from pi0_ros.model.config import ModelConfig
+from pi0_ros.model.conventions import Conventions
 from pi0_ros.model.network import Pi0
 
 

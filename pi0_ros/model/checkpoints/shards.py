@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pi0_ros.model.checkpoints.errors import CheckpointError
 from pi0_ros.model.checkpoints.nearby import INDEX, SINGLE, hint
 from pi0_ros.model.checkpoints.tensorfile import TensorFile, TensorInfo
+from pi0_ros.model.errors import CheckpointError
 from pi0_ros.robot import files
 from pi0_ros.robot.quoting import quote, quote_value
 

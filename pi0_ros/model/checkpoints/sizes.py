@@ -12,9 +12,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pi0_ros.model.checkpoints.errors import CheckpointError
 from pi0_ros.model.checkpoints.names import EMBEDDING, EXPERT, LANGUAGE, LM_HEAD, VISION
 from pi0_ros.model.config import CAMERAS, ConfigError, GemmaConfig, ModelConfig, Numerics, VisionConfig
+from pi0_ros.model.errors import CheckpointError
 from pi0_ros.model.kinds import traits
 
 Shapes = Mapping[str, tuple[int, ...]]

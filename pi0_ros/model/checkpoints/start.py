@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from pi0_ros.model.checkpoints.errors import CheckpointError
 from pi0_ros.model.checkpoints.load import Opened, Origin, Progress, empty, fill, naming, open_checkpoint
 from pi0_ros.model.checkpoints.names import to_network
 from pi0_ros.model.config import (
@@ -26,6 +25,7 @@ from pi0_ros.model.config import (
     VisionConfig,
     numerics_for,
 )
+from pi0_ros.model.errors import CheckpointError
 from pi0_ros.model.kinds import KINDS, traits
 from pi0_ros.model.network import Pi0, initialise
 

@@ -11,11 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pi0_ros.model.config import ModelConfig
+from pi0_ros.model.euler import guidance_weight
 from pi0_ros.model.gemma import KeyValue, rotary
 from pi0_ros.model.inference.layouts import Layout
 from pi0_ros.model.inputs import Inputs
 from pi0_ros.model.kernels import Target
-from pi0_ros.model.rtc import Rtc, guidance_weight
+from pi0_ros.model.rtc import Rtc
 
 
 class Given(NamedTuple):

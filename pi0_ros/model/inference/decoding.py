@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from pi0_ros.model.errors import InputError
 from pi0_ros.model.inference.call import Given, Plan
 from pi0_ros.model.inference.network import PackedNetwork, plain_norms
 from pi0_ros.model.inference.torch_path import TorchPath
-from pi0_ros.model.inputs import InputError
 from pi0_ros.model.kernels import unpair
 from pi0_ros.model.network import Pi0, Prefix
 from pi0_ros.model.rtc import Rtc

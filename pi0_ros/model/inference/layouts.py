@@ -7,7 +7,8 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from pi0_ros.model.inputs import InputError, Inputs
+from pi0_ros.model.errors import InputError
+from pi0_ros.model.inputs import Inputs
 
 Value = TypeVar("Value")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pi0_ros.model.config import ModelConfig
-from pi0_ros.model.inputs import InputError
+from pi0_ros.model.errors import InputError
 
 if TYPE_CHECKING:
     from pi0_ros.model.fused.path import Operations

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from pi0_ros.model.errors import InputError
+from pi0_ros.model.euler import time_grid
 from pi0_ros.model.inference.call import Given, Guidance, Plan, given, guidance, new_plan, standing
 from pi0_ros.model.inference.decoding import Decoding, decode_text, sample_by_gradients
 from pi0_ros.model.inference.graph import Captured
@@ -24,11 +26,10 @@ from pi0_ros.model.inference.layouts import Layout, Recent, Rooms, group_rows
 from pi0_ros.model.inference.modes import check_mode, records
 from pi0_ros.model.inference.network import PackedNetwork
 from pi0_ros.model.inference.torch_path import TorchPath
-from pi0_ros.model.inputs import InputError, Inputs
+from pi0_ros.model.inputs import Inputs
 from pi0_ros.model.kernels import Target
 from pi0_ros.model.network import Pi0, check_inputs
 from pi0_ros.model.rtc import Rtc
-from pi0_ros.model.sampling import time_grid
 from pi0_ros.model.text import EOS, with_start
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from pi0_ros.model.euler import identity
 from pi0_ros.model.gemma import KeyValue
 from pi0_ros.model.inference.call import Given, Guidance, Plan, Standing, first_action
 from pi0_ros.model.inference.network import PackedNetwork, plain_norms
 from pi0_ros.model.packed import Style
-from pi0_ros.model.rtc import identity
 
 
 class TorchPath:

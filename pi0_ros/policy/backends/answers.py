@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ class NotFiniteAnswerError(ServerError):
     """Actions with NaN or infinity."""
 
 
-def actions_of(answer: Any, keys: tuple[str, ...], width: int, source: str) -> NDArray[np.float64]:
+def actions_of(answer: object, keys: tuple[str, ...], width: int, source: str) -> NDArray[np.float64]:
     """The actions [H, width] of an answer.
 
     Args: keys: where they stand; several are joined in that order (arrays [H, n] with the same H). A bare array is
@@ -43,7 +42,7 @@ def actions_of(answer: Any, keys: tuple[str, ...], width: int, source: str) -> N
     return actions
 
 
-def _entry(answer: Any, key: str, source: str) -> Any:
+def _entry(answer: object, key: str, source: str) -> object:
     if not isinstance(answer, Mapping):
         raise ServerError(f"the answer is {described(answer)}, not a map with {key}")
     if key in answer:
@@ -58,7 +57,7 @@ def _entry(answer: Any, key: str, source: str) -> Any:
     raise ServerError(f"the answer has no {key}, but {quote(described(answer))}{way}")
 
 
-def _rows(value: Any, key: str) -> NDArray[np.float64]:
+def _rows(value: object, key: str) -> NDArray[np.float64]:
     if isinstance(value, Mapping):
         names = ", ".join(f"{key}/{name}" for name in value)
         raise ServerError(f"{key} is a map; name its parts: remote: {{actions: [{names}]}}")
@@ -83,7 +82,7 @@ def _rows(value: Any, key: str) -> NDArray[np.float64]:
     return array.astype(np.float64)
 
 
-def described(value: Any) -> str:
+def described(value: object) -> str:
     """What something is, for a person: float32 [1, 25, 14], or a map with its entries."""
     if isinstance(value, np.ndarray):
         return f"{value.dtype} {list(value.shape)}"

@@ -10,12 +10,11 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
-from pi0_ros.policy.backends.handshake import ServerSettings, handshake
+from pi0_ros.policy.backends.handshake import handshake
 from pi0_ros.policy.backends.server_errors import (
     LateAnswerError,
     ServerError,
@@ -25,6 +24,7 @@ from pi0_ros.policy.backends.server_errors import (
 )
 from pi0_ros.policy.backends.wire import MAX_BYTES, pack, unpack
 from pi0_ros.policy.errors import PolicyError
+from pi0_ros.policy.server_settings import ServerSettings
 
 
 @dataclass
@@ -37,14 +37,14 @@ class Connection:
 
     url: str
     settings: ServerSettings = field(default_factory=ServerSettings)
-    accept: Callable[[Mapping[str, Any]], None] = lambda _: None
+    accept: Callable[[Mapping[str, object]], None] = lambda _: None
     warn: Callable[[str], None] = lambda _: None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, object] = field(default_factory=dict)
     _socket: ClientConnection | None = None
     _open: ExitStack = field(default_factory=ExitStack)
     _unasked: bool = False
 
-    def connect(self, limit: float | None = None) -> Mapping[str, Any]:
+    def connect(self, limit: float | None = None) -> Mapping[str, object]:
         """Connect unless connected, within `limit` seconds; the server's metadata.
 
         Raises: ServerNotReadyError where a later try may succeed, ServerError where not, PolicyError of `accept`.
@@ -62,8 +62,8 @@ class Connection:
         return self.metadata
 
     def ask(
-        self, request: Mapping[str, Any], limit: float | None = None, waiting: Callable[[float], None] | None = None
-    ) -> Any:
+        self, request: Mapping[str, object], limit: float | None = None, waiting: Callable[[float], None] | None = None
+    ) -> object:
         """The server's answer to this request, within `limit` seconds (default: the settings' `answer`).
 
         A connection that broke is made again at once and the request is sent once more. `waiting` is called with the
@@ -82,7 +82,7 @@ class Connection:
             answer = self._exchange(message, began, limit, waiting)
         return self._readable(answer)
 
-    def tell(self, message: Mapping[str, Any]) -> None:
+    def tell(self, message: Mapping[str, object]) -> None:
         """Send what is no observation, such as a reset; the server's one message in reply is read and says nothing.
 
         Raises: as `ask`, and ServerError for a traceback.
@@ -158,7 +158,7 @@ class Connection:
             self.close(1001, "no answer in time")
             raise LateAnswerError(f"{self.url}: no answer within {limit:g} s")
 
-    def _readable(self, answer: str | bytes) -> Any:
+    def _readable(self, answer: str | bytes) -> object:
         try:
             if isinstance(answer, str):  # the server's way of sending a traceback
                 raise self._text(answer)
@@ -181,7 +181,7 @@ class Connection:
             return ServerError(f"{self.url}: an answer of more than {MAX_BYTES} bytes is refused")
         return ServerNotReadyError(f"{self.url}: the connection broke ({quote(str(error))})")
 
-    def _read_metadata(self, deadline: float) -> Mapping[str, Any]:
+    def _read_metadata(self, deadline: float) -> Mapping[str, object]:
         limit = max(deadline - time.monotonic(), 0.01)
         try:
             told = self._receive(deadline, limit, None)

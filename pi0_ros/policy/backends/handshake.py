@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import ssl
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from websockets.exceptions import InvalidHandshake, InvalidProxy, InvalidStatus, InvalidURI, ProxyError
@@ -13,29 +12,11 @@ from websockets.sync.client import ClientConnection, connect
 
 from pi0_ros.policy.backends.server_errors import ServerError, ServerNotReadyError, quote
 from pi0_ros.policy.backends.wire import MAX_BYTES
+from pi0_ros.policy.server_settings import ServerSettings
 
 CLOSING = 0.05
 """Seconds that the closing handshake may take; a plan may be waiting for the next connection."""
 KNOWN_PATHS = "vllm-omni serves at /v1/realtime/robot/openpi, SGLang at /openpi/policy, openpi at /"
-
-
-@dataclass(frozen=True)
-class ServerSettings:
-    """How a policy server is reached. Times in seconds.
-
-    key: sent as `Authorization: Api-Key`. ca_file: certificate of the authority that signed the server's. proxy: "none",
-    "auto" (as the environment says) or an address. connect: for the handshake and the server's metadata. answer: for
-    each answer, first_answer: for the first one, which a server may compile for. wait: for a server that is not there
-    yet, 0: as long as it takes.
-    """
-
-    key: str = ""
-    ca_file: str = ""
-    proxy: str = "none"
-    connect: float = 5.0
-    answer: float = 1.0
-    first_answer: float = 300.0
-    wait: float = 0.0
 
 
 def handshake(url: str, settings: ServerSettings, limit: float) -> AbstractContextManager[ClientConnection]:

@@ -7,7 +7,6 @@ and whether they want a session. Keys of other projects that mean the same are r
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,7 @@ PICTURE = ("image_resolution", "image_size")
 OTHER_SPACES = ("cartesian", "eef", "end_effector", "ee_pose", "delta", "relative")
 
 
-def misfits(metadata: Mapping[str, Any], adapter: Adapter, remote: Remote, robot: Robot) -> list[str]:
+def misfits(metadata: Mapping[str, object], adapter: Adapter, remote: Remote, robot: Robot) -> list[str]:
     """What the server says and the adapter says otherwise, a sentence each; empty where they agree.
 
     A plan of such a server would move the robot wrongly, so nothing of it is used.
@@ -36,7 +35,7 @@ def misfits(metadata: Mapping[str, Any], adapter: Adapter, remote: Remote, robot
     return [text for text in found if text]
 
 
-def notes(metadata: Mapping[str, Any], adapter: Adapter, remote: Remote, rows: int) -> list[str]:
+def notes(metadata: Mapping[str, object], adapter: Adapter, remote: Remote, rows: int) -> list[str]:
     """What is worth a warning: other rows, another picture size, a session that the adapter does not give."""
     found = []
     key, told = _number(metadata, ROWS)
@@ -53,7 +52,7 @@ def notes(metadata: Mapping[str, Any], adapter: Adapter, remote: Remote, rows: i
     return found
 
 
-def _number(metadata: Mapping[str, Any], keys: tuple[str, ...]) -> tuple[str, float]:
+def _number(metadata: Mapping[str, object], keys: tuple[str, ...]) -> tuple[str, float]:
     for key in keys:
         value = metadata.get(key)
         if isinstance(value, int | float | np.number) and not isinstance(value, bool) and np.isfinite(value):
@@ -61,13 +60,13 @@ def _number(metadata: Mapping[str, Any], keys: tuple[str, ...]) -> tuple[str, fl
     return "", 0.0
 
 
-def _width(metadata: Mapping[str, Any], adapter: Adapter, remote: Remote) -> str:
+def _width(metadata: Mapping[str, object], adapter: Adapter, remote: Remote) -> str:
     key, told = _number(metadata, WIDTH)
     wanted = remote.width or len(adapter.action_channels)
     return f"{key} {told:g}, the adapter has {wanted} numbers a row" if key and told != wanted else ""
 
 
-def _rate(metadata: Mapping[str, Any], adapter: Adapter) -> str:
+def _rate(metadata: Mapping[str, object], adapter: Adapter) -> str:
     key, told = _number(metadata, RATE)
     if not key or abs(told * adapter.period - 1.0) < 0.02:
         return ""
@@ -76,7 +75,7 @@ def _rate(metadata: Mapping[str, Any], adapter: Adapter) -> str:
     )
 
 
-def _space(metadata: Mapping[str, Any], adapter: Adapter, robot: Robot) -> str:
+def _space(metadata: Mapping[str, object], adapter: Adapter, robot: Robot) -> str:
     told = metadata.get("action_space")
     if not isinstance(told, str):
         return ""
@@ -90,7 +89,7 @@ def _space(metadata: Mapping[str, Any], adapter: Adapter, robot: Robot) -> str:
     return f"action_space {told}, the robot's channels are {ours} of joints" if wrong else ""
 
 
-def _names(metadata: Mapping[str, Any], adapter: Adapter) -> str:
+def _names(metadata: Mapping[str, object], adapter: Adapter) -> str:
     for key in NAMES:
         told = metadata.get(key)
         if isinstance(told, list | tuple) and told and all(isinstance(n, str) for n in told):

@@ -1,25 +1,55 @@
-"""The network through onnxruntime, from the graphs of `onnx_export`."""
+"""The network through onnxruntime, from the graphs of `onnx_export`. Needs no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Protocol
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
-from pi0_ros.model import Rtc
-from pi0_ros.model.sampling import integrate, time_grid
+from pi0_ros.model.config import ModelConfig
+from pi0_ros.model.euler import time_grid
 from pi0_ros.policy.backend import Array, NormalisedPrefix, Words
-from pi0_ros.policy.backends.onnx_export import GRAPHS
-from pi0_ros.policy.backends.onnx_providers import ENGINES, place_of, providers
+from pi0_ros.policy.backends.onnx_files import GRAPHS
+from pi0_ros.policy.backends.onnx_flow import integrate
+from pi0_ros.policy.backends.onnx_providers import ENGINES, Provider, place_of, providers
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.pipeline import ModelInputs
 
-if TYPE_CHECKING:
-    from pi0_ros.model import ModelConfig
+
+class OrtValue(Protocol):
+    """An array where onnxruntime has it, perhaps on a card."""
+
+    def numpy(self) -> NDArray[np.float32]: ...
+
+
+class Binding(Protocol):
+    """What onnxruntime calls IOBinding."""
+
+    def bind_cpu_input(self, name: str, array: NDArray[np.generic], /) -> None: ...
+    def bind_ortvalue_input(self, name: str, value: OrtValue, /) -> None: ...
+    def bind_output(self, name: str, device: str, number: int, /) -> None: ...
+    def get_outputs(self) -> Sequence[OrtValue]: ...
+
+
+class Output(Protocol):
+    """An output of a graph, by name."""
+
+    name: str
+
+
+class Session(Protocol):
+    """What of onnxruntime's InferenceSession is used here."""
+
+    def get_outputs(self) -> Sequence[Output]: ...
+    def io_binding(self) -> Binding: ...
+    def run_with_iobinding(self, binding: Binding, /) -> None: ...
+
+
+Input = NDArray[np.generic] | OrtValue
+"""An array, or an answer of another graph where it lies."""
 
 
 class OnnxBackend:
@@ -49,15 +79,15 @@ class OnnxBackend:
         if prefix is not None and prefix.method != "identity":
             raise PolicyError(f"the onnx backend cannot continue a plan by {prefix.method}; use identity, or torch")
         keys, values = self._seen(inputs, inputs.prompt.ids)
-        fixed: dict[str, Any] = {"keys": keys, "values": values}
+        fixed: dict[str, Input] = {"keys": keys, "values": values}
         if inputs.state is not None:
             fixed["state"] = np.asarray(inputs.state, np.float32)[None]
 
-        def velocity(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-            return torch.from_numpy(self._graphs["step"](x=x.numpy(), t=t.float().numpy(), **fixed)[0].numpy())
+        def velocity(x: NDArray[np.float32], t: NDArray[np.float32]) -> NDArray[np.float32]:
+            return self._graphs["step"](x=x, t=t, **fixed)[0].numpy()
 
-        start = torch.from_numpy(np.asarray(noise, np.float32))[None]
-        return integrate(velocity, start, self._grid, _rtc(prefix))[0].numpy()
+        actions: Array = integrate(velocity, np.asarray(noise, np.float32)[None], self._grid, prefix)[0]
+        return actions
 
     def text(self, inputs: ModelInputs, max_tokens: int, stop: Sequence[int]) -> Words:
         """Greedy tokens after the prompt, up to the first of `stop`. Raises PolicyError for an empty prompt."""
@@ -79,7 +109,7 @@ class OnnxBackend:
             keys, values = np.concatenate([keys, key], axis=3), np.concatenate([values, value], axis=3)
         return Words(answer, float(np.mean(scores)) if scores else 0.0)
 
-    def _seen(self, inputs: ModelInputs, prompt: Sequence[int]) -> tuple[Any, Any]:
+    def _seen(self, inputs: ModelInputs, prompt: Sequence[int]) -> tuple[OrtValue, OrtValue]:
         """Keys and values of pictures and prompt, where the graphs run."""
         pictures = np.stack([p for p in inputs.images.values() if p is not None])
         tokens = self._graphs["vision"](images=pictures)[0].numpy().reshape(1, -1, self._width)
@@ -95,13 +125,13 @@ class OnnxBackend:
 class Graph:
     """A session whose answers stay where it runs; they may be inputs of another one there."""
 
-    def __init__(self, session: Any, kind: str, number: int) -> None:
+    def __init__(self, session: Session, kind: str, number: int) -> None:
         """kind, number: of the device, as `place_of` has them."""
         self._session, self._number = session, number
         self._where = "cpu" if kind == "cpu" else "cuda"  # TensorRT's answers lie in CUDA's memory
         self._outputs = [output.name for output in session.get_outputs()]
 
-    def __call__(self, **inputs: Any) -> list[Any]:
+    def __call__(self, **inputs: Input) -> list[OrtValue]:
         """The outputs as OrtValues, from arrays and OrtValues."""
         binding = self._session.io_binding()
         for name, value in inputs.items():
@@ -115,19 +145,29 @@ class Graph:
         return list(binding.get_outputs())
 
 
-def _rtc(prefix: NormalisedPrefix | None) -> Rtc | None:
-    if prefix is None:
-        return None
-    previous = torch.from_numpy(np.asarray(prefix.values, np.float32))[None]
-    return Rtc(previous, prefix.delay_rows, prefix.execution_rows, prefix.method)
+class Runtime(Protocol):
+    """What of the module onnxruntime is used here."""
+
+    SessionOptions: type[Options]
+    InferenceSession: Callable[..., Session]
+
+    def get_available_providers(self) -> Sequence[str]: ...
 
 
-def _runtime() -> ModuleType:
+class Options(Protocol):
+    """onnxruntime's options of a session."""
+
+    intra_op_num_threads: int
+    log_severity_level: int
+
+
+def _runtime() -> Runtime:
     try:
         import onnxruntime
     except ImportError as error:
         raise PolicyError("the onnx backend needs the package onnxruntime: pip install pi0_ros[onnx]") from error
-    return onnxruntime
+    runtime: Runtime = onnxruntime
+    return runtime
 
 
 def check_device(device: str) -> None:
@@ -135,14 +175,7 @@ def check_device(device: str) -> None:
     place_of(device, _runtime().get_available_providers())
 
 
-def check_graphs(folder: Path, kind: str) -> None:
-    """Refuse a folder without the graphs of a `kind` of network. Raises PolicyError naming the first one."""
-    for name in GRAPHS[kind]:
-        if not (folder / f"{name}.onnx").is_file():
-            raise PolicyError(f"{folder / name}.onnx is missing; write the graphs with `pi0 export {folder.parent}`")
-
-
-def _session(file: Path, threads: int, chosen: list[Any]) -> Any:
+def _session(file: Path, threads: int, chosen: Sequence[Provider]) -> Session:
     onnxruntime = _runtime()
     if not file.is_file():
         raise PolicyError(f"{file}: missing; write the graphs with `pi0 export {file.parent.parent}`")
@@ -152,6 +185,6 @@ def _session(file: Path, threads: int, chosen: list[Any]) -> Any:
     if len(chosen) > 2:  # TensorRT keeps what it builds
         (file.parent / ENGINES).mkdir(exist_ok=True)
     try:
-        return onnxruntime.InferenceSession(str(file), options, providers=chosen)
+        return onnxruntime.InferenceSession(str(file), options, providers=list(chosen))
     except Exception as error:  # onnxruntime has exceptions of its own without a common base
         raise PolicyError(f"{file}: onnxruntime cannot read it: {error}") from error

@@ -15,15 +15,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pi0_ros.model import ModelConfig, Pi0, Prefix
+from pi0_ros.model import Loaded, ModelConfig, Pi0, Prefix
+from pi0_ros.model.description import NAME, write_description
+from pi0_ros.policy.backends.onnx_files import GRAPHS
 from pi0_ros.policy.errors import PolicyError
 
-GRAPHS = {
-    "pi0": ("vision", "prefix", "step"),
-    "pi05": ("vision", "prefix", "step", "word"),
-    "pi0_fast": ("vision", "prefix", "word"),
-}
-"""What a kind of network needs: π0 has no text head, π0-FAST has nothing else."""
 OPSET = 18
 
 
@@ -35,7 +31,8 @@ class Vision(nn.Module):
         self.model = model
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.model.projector(self.model.siglip(images))
+        tokens: Tensor = self.model.projector(self.model.siglip(images))
+        return tokens
 
 
 class Trunk(nn.Module):
@@ -88,8 +85,9 @@ class Word(nn.Module):
         return self.model.logits(hidden[:, -1]), torch.stack([k for k, _ in own]), torch.stack([v for _, v in own])
 
 
-def export(model: Pi0, folder: str | Path) -> Path:
-    """Write the `GRAPHS` of a network into `folder`, in float32. Interrupted, it leaves what was there, or too few graphs to load.
+def export(loaded: Loaded, folder: str | Path) -> Path:
+    """Write the `GRAPHS` of a checkpoint's network into `folder`, in float32, and what the checkpoint is beside them, so
+    that they run without torch. Interrupted, it leaves what was there, or too few graphs to load.
 
     Raises: PolicyError where the packages onnx and onnxscript are missing.
     """
@@ -99,17 +97,19 @@ def export(model: Pi0, folder: str | Path) -> Path:
         raise PolicyError("exporting needs the packages onnx and onnxscript: pip install pi0_ros[onnx]") from error
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
-    model = model.float().eval()
+    model = loaded.model.float().eval()
     with tempfile.TemporaryDirectory(dir=place, prefix="partial-") as folder_beside:
         beside = Path(folder_beside)
         for name in GRAPHS[model.config.kind]:
             module, inputs, outputs = _MODULES[name]
             example, shapes = _EXAMPLES[name](model.config)
             _write(module(model), example, shapes, beside / f"{name}.onnx", inputs[: len(example)], outputs)
+        write_description(loaded, beside)
         # Old graphs beside new ones would load, and be two networks: all of them go first.
         for name in _MODULES:
             for old in place.glob(f"{name}.onnx*"):
                 old.unlink()
+        (place / NAME).unlink(missing_ok=True)
         for file in sorted(beside.iterdir(), reverse=True):
             file.rename(place / file.name)
     return place
@@ -170,7 +170,12 @@ _EXAMPLES: dict[str, Callable[[ModelConfig], Example]] = {
 
 
 def _write(
-    module: nn.Module, example: tuple[Tensor, ...], shapes: tuple, file: Path, inputs: list[str], outputs: list[str]
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    shapes: tuple[dict[int, object], ...],
+    file: Path,
+    inputs: list[str],
+    outputs: list[str],
 ) -> None:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with torch.no_grad(), warnings.catch_warnings():

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from pi0_ros.model.config import ModelConfig
 from pi0_ros.policy.errors import PolicyError
-
-if TYPE_CHECKING:
-    from pi0_ros.model import ModelConfig
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 NEEDS = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT}
@@ -17,6 +14,8 @@ ENGINES = "engines"
 """Folder beside the graphs that TensorRT's engines are kept in: the first start builds them, for minutes."""
 
 Sizes = Mapping[str, tuple[int, ...]]
+Provider = str | tuple[str, Mapping[str, str | int | bool]]
+"""A provider by name, or with its options."""
 
 
 def place_of(device: str, available: Collection[str]) -> tuple[str, int]:
@@ -31,7 +30,7 @@ def place_of(device: str, available: Collection[str]) -> tuple[str, int]:
     return kind, int(number or 0)
 
 
-def providers(kind: str, number: int, graph: str, config: ModelConfig, folder: Path) -> list[Any]:
+def providers(kind: str, number: int, graph: str, config: ModelConfig, folder: Path) -> list[Provider]:
     """Providers for a graph in the order in which they are asked, with their options.
 
     TensorRT computes in 16 bits, keeps its engines below `folder`, and is told the smallest, usual and largest sizes, so
@@ -39,11 +38,11 @@ def providers(kind: str, number: int, graph: str, config: ModelConfig, folder: P
     """
     if kind == "cpu":
         return [CPU]
-    cuda = (CUDA, {"device_id": number, "use_tf32": 1, "cudnn_conv_algo_search": "HEURISTIC"})
+    cuda: Provider = (CUDA, {"device_id": number, "use_tf32": 1, "cudnn_conv_algo_search": "HEURISTIC"})
     if kind == "cuda":
         return [cuda, CPU]
     cache = str(folder / ENGINES)
-    options = {
+    options: dict[str, str | int | bool] = {
         "device_id": number,
         "trt_fp16_enable": True,
         "trt_engine_cache_enable": True,

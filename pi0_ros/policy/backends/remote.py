@@ -10,14 +10,17 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pi0_ros.policy.adapter import Adapter, Remote, actions_from_model, load_adapter, state_to_model
+from pi0_ros.policy.adapter import Adapter, Remote
+from pi0_ros.policy.adapter_reading import load_adapter
+from pi0_ros.policy.adapter_vectors import actions_from_model, state_to_model
 from pi0_ros.policy.address import server_address
 from pi0_ros.policy.backends.answers import NotFiniteAnswerError, WrongShapeError, actions_of, described
-from pi0_ros.policy.backends.connection import Connection, ServerSettings
+from pi0_ros.policy.backends.connection import Connection
 from pi0_ros.policy.backends.metadata import misfits, notes
 from pi0_ros.policy.backends.server_errors import LateAnswerError, ServerError, ServerNotReadyError
 from pi0_ros.policy.contract import Contract, check_fit, contract_of_remote
@@ -32,6 +35,7 @@ from pi0_ros.policy.plan import (
     values_before,
 )
 from pi0_ros.policy.resize import pil_bilinear
+from pi0_ros.policy.server_settings import ServerSettings
 from pi0_ros.policy.turns import rows_beside_robot
 from pi0_ros.robot.spec import Robot
 
@@ -67,7 +71,7 @@ class RemotePolicy:
         self.robot, self.adapter, self._remote = robot, adapter, adapter.remote
         self._width = self._remote.width or len(adapter.action_channels)
         self._rows, self._prompt, self._session = 0, "", ""
-        self._metadata: dict[str, Any] | None = None
+        self._metadata: dict[str, object] | None = None
         self._warned: set[str] = set()
         self._warn = warn
         self.connection = Connection(address, settings or ServerSettings(), self._accept, self._warn_once)
@@ -175,7 +179,7 @@ class RemotePolicy:
         values = in_plan_order(self.robot, self.adapter, self.contract.channels, values, {**obs.state, **obs.command})
         return Plan(values, self.contract.channels, self.contract.period, 0, time.perf_counter() - started)
 
-    def _actions(self, answer: Any) -> np.ndarray:
+    def _actions(self, answer: object) -> NDArray[np.float64]:
         try:
             actions = actions_of(answer, self._remote.actions, self._width, str(self.adapter.file))
             if self._rows and len(actions) != self._rows:
@@ -198,7 +202,7 @@ class RemotePolicy:
             self.connection.tell(message)
         self._prompt = prompt
 
-    def _accept(self, metadata: Mapping[str, Any]) -> None:
+    def _accept(self, metadata: Mapping[str, object]) -> None:
         found = misfits(metadata, self.adapter, self._remote, self.robot)
         if found:
             raise MisfitError(
@@ -217,7 +221,7 @@ class RemotePolicy:
 
 def packed(
     adapter: Adapter, remote: Remote, obs: Observation, warn: Callable[[str], None] = lambda _: None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """An observation as the server wants it. A camera without a picture is black or left out, as the adapter says.
 
     Raises: PolicyError for a missing state, an empty prompt or no picture at all.
@@ -226,7 +230,7 @@ def packed(
         raise PolicyError("the prompt is empty: publish a task or subtask that says what to do")
     if not any(camera in obs.images for camera in remote.images.values()):
         raise PolicyError(f"no picture at all; the server sees with {', '.join(remote.images.values())}")
-    message: dict[str, Any] = {**remote.constants, remote.prompt: obs.prompt}
+    message: dict[str, object] = {**remote.constants, remote.prompt: obs.prompt}
     for key, camera in remote.images.items():
         image = obs.images.get(camera)
         if image is None and remote.missing == "masked":
@@ -243,11 +247,14 @@ def packed(
     return message
 
 
-def _put(message: dict[str, Any], key: str, value: np.ndarray, remote: Remote) -> None:
+def _put(message: dict[str, object], key: str, value: NDArray[np.generic], remote: Remote) -> None:
     """openpi's ALOHA observations are nested maps, its DROID and LIBERO keys are flat names with a slash in them."""
     *path, last = key.split("/") if remote.nested else [key]
     for part in path:
-        message = message.setdefault(part, {})
+        inner = message.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise PolicyError(f"the keys of the request contradict each other: {part} is a value, and a map in {key}")
+        message = inner
     message[last] = value
 
 
@@ -267,7 +274,7 @@ def connect_policy(
 def open_policy(
     url: str,
     robot: Robot,
-    adapter: str | Adapter | None = None,
+    adapter: str | Path | Adapter | None = None,
     settings: ServerSettings | None = None,
     warn: Callable[[str], None] = lambda _: None,
 ) -> RemotePolicy:

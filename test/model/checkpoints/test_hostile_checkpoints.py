@@ -13,7 +13,8 @@ import torch
 
 from pi0_ros.model import CheckpointError, load, save
 from pi0_ros.model.checkpoints import orbax
-from pi0_ros.model.checkpoints.tensorfile import MAX_HEADER, TensorFile, read_all, read_header, write
+from pi0_ros.model.checkpoints.tensorfile import TensorFile, read_all, read_header, write
+from pi0_ros.model.safetensors_header import MAX_HEADER
 
 
 def refused(path, match: str) -> str:

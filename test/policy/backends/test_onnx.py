@@ -1,9 +1,17 @@
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from pi0_ros.model import GemmaConfig, Inputs, generate_text, load
-from pi0_ros.policy import Observation, PlanPrefix, PolicyError, load_policy
+from pi0_ros.model import CheckpointError, GemmaConfig, Inputs, generate_text, load
+from pi0_ros.model.description import read_description, write_description
+from pi0_ros.policy import Observation, PlanPrefix, PolicyError, load_policy, read_policy
 from pi0_ros.policy.backends import onnx_export
 from pi0_ros.policy.backends.onnx_backend import OnnxBackend
 from pi0_ros.policy.backends.onnx_export import Step, Trunk, Vision, Word, export
@@ -55,13 +63,13 @@ def exported(request, tmp_path_factory, maker):
     pytest.importorskip("onnxscript", reason="exporting needs the packages onnx and onnxscript")
     pytest.importorskip("onnxruntime", reason="running graphs needs the package onnxruntime")
     folder = maker(tmp_path_factory.mktemp(request.param), kind=request.param, language=TOWER, expert=TOWER)
-    export(load(folder).model, folder / "onnx")
+    export(load(folder), folder / "onnx")
     return folder
 
 
 def test_graphs_of_two_networks_never_lie_in_one_folder_whenever_an_export_ends(tmp_path, maker, monkeypatch):
     pytest.importorskip("onnxscript", reason="exporting needs the packages onnx and onnxscript")
-    model = load(maker(tmp_path / "network", kind="pi05", language=TOWER, expert=TOWER)).model
+    loaded = load(maker(tmp_path / "network", kind="pi05", language=TOWER, expert=TOWER))
     place, graphs = tmp_path / "onnx", [f"{name}.onnx" for name in ("prefix", "step", "vision", "word")]
 
     def export_of(network, ends_after=9):
@@ -74,15 +82,20 @@ def test_graphs_of_two_networks_never_lie_in_one_folder_whenever_an_export_ends(
             file.write_text(network)
 
         monkeypatch.setattr(onnx_export, "_write", write)
-        export(model, place)
+        export(replace(loaded, assumed=(network,)), place)
+
+    def networks():
+        found = {f.name: f.read_text() for f in place.iterdir()}
+        described = json.loads(found.pop("network.json"))
+        return found | {"network.json": described["assumed"][0]}
 
     export_of("old")
     (place / "word.onnx.data").write_text("old")  # the new network is small enough for one file
     with pytest.raises(KeyboardInterrupt):
         export_of("new", ends_after=2)
-    assert {f.name: f.read_text() for f in place.iterdir()} == dict.fromkeys([*graphs, "word.onnx.data"], "old")
+    assert networks() == dict.fromkeys([*graphs, "word.onnx.data", "network.json"], "old")
     export_of("new")
-    assert {f.name: f.read_text() for f in place.iterdir()} == dict.fromkeys(graphs, "new")
+    assert networks() == dict.fromkeys([*graphs, "network.json"], "new")
 
 
 def test_graphs_give_the_networks_own_plans_with_any_cameras_and_words(exported):
@@ -104,11 +117,83 @@ def test_graphs_give_the_networks_own_plans_with_any_cameras_and_words(exported)
         graphs.infer(obs, seed=2, prefix=PlanPrefix(plan.values, plan.names, 2, 6, "vjp"))
 
 
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None  # importing it raises ImportError, as where it is not installed
+import numpy as np
+from pi0_ros.policy import Observation, PlanPrefix, load_policy
+from pi0_ros.policy.lerobot_files import read_processors
+from pi0_ros.policy.resize import model_image
+from pi0_ros.robot import load_robot
+
+folder, golden, out = sys.argv[1:]
+robot = load_robot("mobile_bimanual")
+policy = load_policy(folder, robot, threads=1, backend="onnx")
+picture = np.arange(60 * 80 * 3, dtype=np.uint32).astype(np.uint8).reshape(60, 80, 3)
+camera = next(iter(policy.contract.cameras))
+obs = Observation(0.0, {camera: picture}, dict.fromkeys(robot.channel_names, 0.2), "touch the red block")
+plan = policy.infer(obs, seed=1)
+led = policy.infer(obs, seed=2, prefix=PlanPrefix(plan.values[2:], plan.names, 2, 6, "identity"))
+statistics = read_processors(__import__("pathlib").Path(golden)).state.statistics  # LeRobot's files, and its resizer
+np.savez(out, plan=plan.values, led=led.values, words=policy.subtask(obs, "tidy up"), mean=statistics["mean"],
+         picture=model_image(picture, (32, 32), "torch"))
+"""
+
+
+def test_graphs_need_no_torch(exported, golden, tmp_path):
+    out, lerobot = tmp_path / "found.npz", golden.folder("lerobot_pi0")
+    words = [sys.executable, "-c", WITHOUT_TORCH, str(exported), str(lerobot), str(out)]
+    done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    found, robot = np.load(out), load_robot("mobile_bimanual")
+    network = load_policy(exported, robot, threads=1)
+    picture = np.arange(60 * 80 * 3, dtype=np.uint32).astype(np.uint8).reshape(60, 80, 3)
+    camera = next(iter(network.contract.cameras))
+    obs = Observation(0.0, {camera: picture}, dict.fromkeys(robot.channel_names, 0.2), "touch the red block")
+    np.testing.assert_allclose(found["plan"], network.infer(obs, seed=1).values, atol=1e-4)
+    prefix = PlanPrefix(found["plan"][2:], robot.channel_names, 2, 6, "identity")
+    np.testing.assert_allclose(found["led"], network.infer(obs, seed=2, prefix=prefix).values, atol=1e-3)
+    assert str(found["words"]) == network.subtask(obs, "tidy up")
+    file = lerobot / "policy_preprocessor_step_6_normalizer_processor.safetensors"
+    np.testing.assert_allclose(found["mean"], load_file(file)["observation.state.mean"].numpy(), rtol=1e-6)
+    planes = torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1)[None]
+    expected = torch.nn.functional.interpolate(planes, size=(24, 32), mode="bilinear", align_corners=False)[0] * 2 - 1
+    np.testing.assert_allclose(found["picture"][:, 4:28], expected, atol=1e-6)
+    assert np.all(found["picture"][:, :4] == -1)
+
+
+def test_graphs_written_for_another_number_of_rows_are_refused_with_the_way_out(checkpoint, tmp_path):
+    folder = shutil.copytree(checkpoint, tmp_path / "network")
+    (folder / "onnx").mkdir()
+    write_description(replace(load(checkpoint), assumed=("horizon",)), folder / "onnx")
+    robot = load_robot("mobile_bimanual")
+    adapter = replace(read_policy(checkpoint, robot)[1], horizon=7)
+    with pytest.raises(PolicyError, match=r"chunks of 16 rows and .* says 7; write .*horizon.* and export again"):
+        load_policy(folder, robot, adapter=adapter, backend="onnx")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"version": 2}, "write them again with `pi0 export"),
+        ({"origin": None}, "origin, model or assumed is missing"),
+        ({"assumed": "horizon"}, "origin, model or assumed is missing"),
+        ({"model": {"kind": "pi0"}}, "network.json: model configuration"),
+        ({"conventions": {"resampler": "cubic"}}, "network.json: 'conventions' is malformed"),
+    ],
+)
+def test_a_damaged_description_of_graphs_is_named(checkpoint, tmp_path, change, words):
+    file = write_description(load(checkpoint), tmp_path)
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(CheckpointError, match=words):
+        read_description(file, checkpoint)
+
+
 def test_a_network_that_answers_in_action_tokens_says_the_same_from_graphs(tmp_path, maker):
     pytest.importorskip("onnxscript", reason="exporting needs the packages onnx and onnxscript")
     pytest.importorskip("onnxruntime", reason="running graphs needs the package onnxruntime")
     loaded = load(maker(tmp_path, kind="pi0_fast", language=TOWER, expert=None))
-    graphs = OnnxBackend(export(loaded.model, tmp_path / "onnx"), loaded.config, threads=1)
+    graphs = OnnxBackend(export(loaded, tmp_path / "onnx"), loaded.config, threads=1)
     picture = np.random.default_rng(0).standard_normal((3, 32, 32), np.float32)
     inputs = ModelInputs({"base": picture, "left": None, "right": None}, Prompt("", (2, 40, 50, 60)), None, np.zeros(0))
     found, expected = graphs.text(inputs, 6, ()), TorchBackend(loaded.model).text(inputs, 6, ())

@@ -18,7 +18,8 @@ from pi0_ros.policy import (
     load_adapter,
     load_policy,
 )
-from pi0_ros.policy.adapter import adapter_of_checkpoint, adapter_to_dict
+from pi0_ros.policy.adapter_reading import adapter_of_checkpoint
+from pi0_ros.policy.adapter_writing import adapter_to_dict
 from pi0_ros.policy.address import server_address
 from pi0_ros.policy.backends.remote import (
     RemotePolicy,

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pi0_ros.model.errors import CheckpointError
 from pi0_ros.model.kinds import traits
 from pi0_ros.model.norm_methods import LEROBOT_METHODS, METHODS
 from pi0_ros.robot.quoting import quote_value
@@ -84,3 +85,17 @@ def conventions_for(
         relative_actions=bool(config.get("use_relative_actions", False)),
         absolute_joints=tuple(str(name) for name in exclude) if isinstance(exclude, list) else ("gripper",),
     )
+
+
+def recorded_conventions(saved: object, kind: str) -> Conventions:
+    """Those that a file of ours holds, of the project a checkpoint came from; else our own habits (openpi's).
+
+    saved: the value of the key "conventions". Raises: CheckpointError for what cannot be habits.
+    """
+    if not isinstance(saved, Mapping):
+        return conventions_for("pi0_ros", kind, {})
+    try:
+        values = {key: tuple(value) if isinstance(value, list) else value for key, value in saved.items()}
+        return Conventions(**values)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"'conventions' is malformed ({error})") from None

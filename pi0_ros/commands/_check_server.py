@@ -7,10 +7,13 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pi0_ros.commands._numbers import number
 from pi0_ros.robot import Robot
+
+if TYPE_CHECKING:
+    from pi0_ros.policy.backends.remote import RemotePolicy
 
 KEY_VARIABLE = "PI0_API_KEY"
 
@@ -55,7 +58,7 @@ def check_server(args: argparse.Namespace, robot: Robot, address: str) -> int:
     return 0 if fit.ok else 1
 
 
-def _two_answers(policy: Any) -> tuple[float, float]:
+def _two_answers(policy: RemotePolicy) -> tuple[float, float]:
     """Seconds for the first answer, which may have been compiled for, and for the next."""
     from pi0_ros.policy.rehearsal import empty_scene
 
@@ -69,7 +72,7 @@ def _two_answers(policy: Any) -> tuple[float, float]:
     return first - began, last - first
 
 
-def _shown(metadata: Mapping[str, Any]) -> str:
+def _shown(metadata: Mapping[str, object]) -> str:
     from pi0_ros.policy.backends.answers import described
 
     plain = {name: value for name, value in metadata.items() if isinstance(value, str | int | float | bool)}

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from pi0_ros.data.errors import DataError
-from pi0_ros.data.imports.episodes import write_episodes
+from pi0_ros.data.imports.episodes import ImportedEpisode, write_episodes
+
+Say = Callable[[str], None]
+Found = tuple[int, str, Iterator[ImportedEpisode]]
+"""Frames a second, the robot's name, the episodes."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -21,19 +26,20 @@ def run(args: argparse.Namespace) -> int:
     def say(text: str) -> None:
         print(text, file=sys.stderr)
 
-    fps, robot, episodes = {"aloha": _aloha, "rlds": _rlds, "rosbag": _rosbag}[args.kind](args, say)
+    kinds: dict[str, Callable[[argparse.Namespace, Say], Found]] = {"aloha": _aloha, "rlds": _rlds, "rosbag": _rosbag}
+    fps, robot, episodes = kinds[args.kind](args, say)
     count = write_episodes(episodes, args.out, fps, robot, say)
     print(f"{args.out}: {count} episodes at {fps} frames a second; look at them with pi0 data check and pi0 data show")
     return 0
 
 
-def _aloha(args, say):
+def _aloha(args: argparse.Namespace, say: Say) -> Found:
     from pi0_ros.data.imports.aloha import FPS, aloha_episodes
 
     return args.fps or FPS, args.robot or "aloha", aloha_episodes(args.source, args.task)
 
 
-def _rlds(args, say):
+def _rlds(args: argparse.Namespace, say: Say) -> Found:
     from pi0_ros.data.imports.rlds import PRESETS, rlds_episodes
 
     preset = args.preset or ""
@@ -44,8 +50,13 @@ def _rlds(args, say):
         name, sign, value = pair.partition("=")
         if not sign or not value:
             raise DataError(f"--map {pair}: say NAME=KEY, such as state=observation/joint_position,observation/gripper")
-        if name in ("state", "action", "task"):
-            keys = replace(keys, **{name: tuple(value.split(","))}, names={})
+        listed = tuple(value.split(","))
+        if name == "state":
+            keys = replace(keys, state=listed, names={})
+        elif name == "action":
+            keys = replace(keys, action=listed, names={})
+        elif name == "task":
+            keys = replace(keys, task=listed, names={})
         else:
             keys = replace(keys, cameras={**keys.cameras, name: value})
     fps = args.fps or keys.fps
@@ -54,7 +65,7 @@ def _rlds(args, say):
     return fps, args.robot or preset or "unknown", rlds_episodes(args.source, keys, args.task)
 
 
-def _rosbag(args, say):
+def _rosbag(args: argparse.Namespace, say: Say) -> Found:
     from pi0_ros.robot import load_robot
     from pi0_ros.ros.bag_import import bag_episodes
 

@@ -7,10 +7,16 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pi0_ros.commands._numbers import number, whole
 from pi0_ros.model.kinds import traits
+
+if TYPE_CHECKING:
+    from pi0_ros.model.checkpoints.load import Loaded, Opened
+    from pi0_ros.policy.adapter import Adapter
+    from pi0_ros.policy.lerobot_files import RelativeActions
+    from pi0_ros.policy.normalize import Statistics
 
 DTYPES = ("bfloat16", "float32")
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "paligemma_tokenizer.model", "spiece.model")
@@ -88,7 +94,7 @@ def refuse_target(source: Path, target: Path, overwrite: bool) -> None:
         )
 
 
-def with_horizon(sizes: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
+def with_horizon(sizes: dict[str, object], args: argparse.Namespace) -> dict[str, object]:
     """`sizes` with the horizon that --horizon or the adapter of --adapter says."""
     from pi0_ros.policy.adapter_reading import load_adapter
 
@@ -96,7 +102,7 @@ def with_horizon(sizes: dict[str, Any], args: argparse.Namespace) -> dict[str, A
     return {**sizes, "horizon": horizon} if horizon else sizes
 
 
-def refuse_unknown_horizon(source: Path, opened: Any) -> None:
+def refuse_unknown_horizon(source: Path, opened: Opened) -> None:
     """A converted checkpoint records its horizon, so a guess must not become one. Raises CheckpointError."""
     from pi0_ros.model.checkpoints import CheckpointError
 
@@ -113,7 +119,7 @@ def show(done: int, total: int) -> None:
         print(f"\rreading {100 * done // max(total, 1)} %", end="", file=sys.stderr, flush=True)
 
 
-def find_statistics(opened: Any, given: Path | None, asset: str, layout: str) -> dict[str, Any]:
+def find_statistics(opened: Opened, given: Path | None, asset: str, layout: str) -> dict[str, Statistics]:
     """{"state": ..., "actions": ...} from the given file, LeRobot's processors, or openpi's; {} where there are none.
 
     Of several assets {} is returned where the whole assets/ folder comes along (our layout).
@@ -136,7 +142,7 @@ def find_statistics(opened: Any, given: Path | None, asset: str, layout: str) ->
     return dict(read_norm_stats(find_norm_stats(opened.folder, asset or None)))
 
 
-def write_own(loaded: Any, target: Path, statistics: dict[str, Any], shard_bytes: int) -> None:
+def write_own(loaded: Loaded, target: Path, statistics: dict[str, Statistics], shard_bytes: int) -> None:
     """Our folder: weights, config.json with the origin's habits, norm_stats.json, README.md."""
     from pi0_ros.model.checkpoints import save
     from pi0_ros.policy.normalize import Statistics, write_norm_stats
@@ -155,7 +161,7 @@ def write_own(loaded: Any, target: Path, statistics: dict[str, Any], shard_bytes
     )
 
 
-def write_lerobot(loaded: Any, target: Path, statistics: dict[str, Any], shard_bytes: int) -> None:
+def write_lerobot(loaded: Loaded, target: Path, statistics: dict[str, Statistics], shard_bytes: int) -> None:
     """LeRobot's folder; channel names and offsets come from our own "policy" section where there is one."""
     from pi0_ros.model.checkpoints.lerobot import Vectors, save_lerobot
     from pi0_ros.policy.adapter_reading import adapter_of_checkpoint
@@ -176,7 +182,7 @@ def write_lerobot(loaded: Any, target: Path, statistics: dict[str, Any], shard_b
     save_lerobot(loaded.model, target, loaded.conventions, vectors, shard_bytes=shard_bytes)
 
 
-def lost_habits(loaded: Any, adapter: Any) -> list[str]:
+def lost_habits(loaded: Loaded, adapter: Adapter | None) -> list[str]:
     """What LeRobot does otherwise than the checkpoint was trained with, and its files have no word for."""
     lost = []
     if loaded.conventions.resampler != "torch":
@@ -188,7 +194,7 @@ def lost_habits(loaded: Any, adapter: Any) -> list[str]:
     return lost
 
 
-def relative_of(loaded: Any) -> Any:
+def relative_of(loaded: Loaded) -> RelativeActions:
     """LeRobot's word on which actions are offsets: its preprocessor's, else that of config.json."""
     from pi0_ros.policy.lerobot_files import RelativeActions, has_processors, read_processors
 
@@ -199,7 +205,7 @@ def relative_of(loaded: Any) -> Any:
     return said
 
 
-def relative_mask_of(loaded: Any, statistics: dict[str, Any]) -> tuple[bool, ...]:
+def relative_mask_of(loaded: Loaded, statistics: dict[str, Statistics]) -> tuple[bool, ...]:
     """Which action dimensions are offsets by the checkpoint's own files; () where none is."""
     if loaded.conventions.relative_mask:
         return tuple(loaded.conventions.relative_mask)
@@ -208,7 +214,7 @@ def relative_mask_of(loaded: Any, statistics: dict[str, Any]) -> tuple[bool, ...
     return mask if loaded.origin == "lerobot" and any(mask) else ()
 
 
-def carry(loaded: Any, args: argparse.Namespace, target: Path) -> dict[str, str]:
+def carry(loaded: Loaded, args: argparse.Namespace, target: Path) -> dict[str, str]:
     """Copies tokenizers and statistics of several robots; what was found of each, for people."""
     from pi0_ros.policy.normalize import asset_names
 

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pi0_ros import bringup
 from pi0_ros.commands._own_graph import joined_graph, own_graph
@@ -124,7 +125,7 @@ def _supervise(listed: list[Program], graph: Mapping[str, str]) -> bool:
     return bool(killed) or (ended is not None and (ended.code != 0 or ended.program.name != "demo_director"))
 
 
-def summary(report: dict) -> list[str]:
+def summary(report: Mapping[str, Any]) -> list[str]:
     """A report as lines for a person."""
     control, policy, motion, tasks = (report[k] for k in ("control", "policy", "motion", "tasks"))
     error, own = control["period_error_ms"], control["executor"]["period_late_ms"]

@@ -1,20 +1,28 @@
 """Measure a checkpoint's success rate in simulation, in virtual time."""
 
+from __future__ import annotations
+
 import argparse
 import json
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pi0_ros.commands._numbers import SEEDS, number, whole
 from pi0_ros.control.settings import STRATEGIES
+
+if TYPE_CHECKING:
+    from pi0_ros.closed_loop.harness import Episode, Harness
+    from pi0_ros.robot import Robot
+    from pi0_ros.sim.robot import SimRobot
 
 FIRST_UNSEEN_SEED = 100_000_000
 """Scenes with a seed from here on are never trained on."""
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare `pi0 evaluate`."""
     parser = subparsers.add_parser("evaluate", help=__doc__, description=__doc__)
     parser.add_argument(
@@ -77,20 +85,20 @@ def run(args: argparse.Namespace) -> int:
         rows.append(_row(episode, args.seed + i))
         _progress(rows, args.episodes, began)
     harness.close()
-    result = _result(args, rows)
-    low, high = result["interval"]
+    good, interval, done = _counted(rows)
     print(
-        f"{args.task}: {result['successes']} of {len(rows)} episodes, {result['success_rate']:.1%} "
-        f"(95 % interval {low:.1%} to {high:.1%}), {result['steps_done']:.1%} of their steps"
+        f"{args.task}: {good} of {len(rows)} episodes, {good / len(rows):.1%} "
+        f"(95 % interval {interval[0]:.1%} to {interval[1]:.1%}), {done:.1%} of their steps"
     )
     if args.json:
-        write_whole(args.json, json.dumps(result, indent=1) + "\n")
+        write_whole(args.json, json.dumps(_result(args, rows), indent=1) + "
+")
     if not any(row["chunks_accepted"] for row in rows):
         print(f"no chunk was accepted: {rows[-1]['last_refusal'] or 'none came'}")
     return 0
 
 
-def _harness(args: argparse.Namespace, robot):  # type: ignore[no-untyped-def]
+def _harness(args: argparse.Namespace, robot: Robot) -> Harness[SimRobot]:
     from pi0_ros.closed_loop.harness import Harness, Trial
     from pi0_ros.closed_loop.latency import Latency
     from pi0_ros.control import ExecutorSettings
@@ -111,13 +119,18 @@ def _harness(args: argparse.Namespace, robot):  # type: ignore[no-untyped-def]
     body = SimRobot(robot, change=load_world(args.world))
     if args.checkpoint == "operator":
         return Harness(body, OperatorPlanner, trial)
-    from pi0_ros.policy import load_policy
+    from pi0_ros.policy import Policy, load_policy
+    from pi0_ros.sim.errors import SimError
 
     policy = load_policy(args.checkpoint, robot, args.device, args.threads)
+    if not isinstance(policy, Policy):
+        raise SimError(
+            f"--checkpoint {args.checkpoint}: a server's policy is not evaluated in virtual time; give its checkpoint"
+        )
     return Harness(body, lambda sim: PolicyPlanner(policy), trial)
 
 
-def _row(episode, seed: int) -> dict[str, object]:  # type: ignore[no-untyped-def]
+def _row(episode: Episode, seed: int) -> dict[str, object]:
     return {
         "seed": seed,
         "instruction": episode.instruction,
@@ -131,18 +144,25 @@ def _row(episode, seed: int) -> dict[str, object]:  # type: ignore[no-untyped-de
     }
 
 
-def _result(args: argparse.Namespace, rows: list[dict[str, object]]) -> dict[str, Any]:
+def _counted(rows: Sequence[Mapping[str, object]]) -> tuple[int, tuple[float, float], float]:
+    """Successes, the 95 % interval of their share, and the share of all steps that was done."""
     from pi0_ros.closed_loop.intervals import wilson
 
     good = sum(bool(r["success"]) for r in rows)
+    done = sum(int(str(r["done"])) for r in rows) / sum(int(str(r["total"])) for r in rows)
+    return good, wilson(good, len(rows)), done
+
+
+def _result(args: argparse.Namespace, rows: Sequence[Mapping[str, object]]) -> dict[str, object]:
+    good, interval, done = _counted(rows)
     return {
         "task": args.task,
         "world": args.world,
         "episodes": len(rows),
         "successes": good,
-        "interval": list(wilson(good, len(rows))),
-        "success_rate": sum(bool(r["success"]) for r in rows) / len(rows),
-        "steps_done": sum(int(str(r["done"])) for r in rows) / sum(int(str(r["total"])) for r in rows),
+        "interval": list(interval),
+        "success_rate": good / len(rows),
+        "steps_done": done,
         "per_episode": rows,
         "latency_s": args.latency,
         "strategy": args.strategy,

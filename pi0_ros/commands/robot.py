@@ -6,6 +6,8 @@ import argparse
 import sys
 
 from pi0_ros.commands._numbers import number, whole
+from pi0_ros.robot import Robot
+from pi0_ros.robot.spec import Group
 from pi0_ros.ros.environment import check_environment
 
 
@@ -48,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     return _measure(robot, group, names.index(joint), args, text)
 
 
-def _measure(robot: object, group: object, channel: int, args: argparse.Namespace, text: str) -> int:
+def _measure(robot: Robot, group: Group, channel: int, args: argparse.Namespace, text: str) -> int:
     check_environment()  # before anything of ROS is loaded
     from pi0_ros.ros.latency_probe import probe_latency
 

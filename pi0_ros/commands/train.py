@@ -8,10 +8,21 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pi0_ros.commands._numbers import SEEDS, any_number, number, whole
 from pi0_ros.commands.evaluate import FIRST_UNSEEN_SEED
+
+if TYPE_CHECKING:
+    from pi0_ros.model import ModelConfig
+    from pi0_ros.policy.adapter import Adapter
+    from pi0_ros.train.embodiments import Drawn
+    from pi0_ros.train.from_dataset import FactsOf
+    from pi0_ros.train.hooks import MakeHooks
+    from pi0_ros.train.mixture import Source
+    from pi0_ros.train.network import Network
+    from pi0_ros.train.session import Plan
+    from pi0_ros.train.settings import TrainSettings
 
 _HELP = {
     "steps": "optimiser steps",
@@ -183,19 +194,18 @@ def _add_run(run: argparse._ArgumentGroup) -> None:
         help="continue a run with other data or settings than it was begun with",
     )
     for f in fields(TrainSettings):
+        default = getattr(TrainSettings, f.name)
         name = "--" + f.name.replace("_", "-")
         if f.name == "answer_weight":
-            run.add_argument(
-                name, "--grounding-weight", type=any_number(f.default), default=f.default, help=_HELP[f.name]
-            )
-        elif isinstance(f.default, bool):
+            run.add_argument(name, "--grounding-weight", type=any_number(default), default=default, help=_HELP[f.name])
+        elif isinstance(default, bool):
             run.add_argument(name, action="store_true", help=_HELP[f.name])
         elif f.name in _BY_RECIPE:
-            told = f"{_HELP[f.name]} (default: {f.default:g}, or the recipe's)"
-            run.add_argument(name, type=any_number(f.default), default=argparse.SUPPRESS, help=told)
+            told = f"{_HELP[f.name]} (default: {default:g}, or the recipe's)"
+            run.add_argument(name, type=any_number(default), default=argparse.SUPPRESS, help=told)
         else:
-            kind = str if isinstance(f.default, str) else any_number(f.default)
-            run.add_argument(name, type=kind, default=f.default, help=_HELP[f.name])
+            kind = str if isinstance(default, str) else any_number(default)
+            run.add_argument(name, type=kind, default=default, help=_HELP[f.name])
 
 
 def run_command(args: argparse.Namespace) -> int:
@@ -265,7 +275,7 @@ def _trained(args: argparse.Namespace) -> int:
         return run(plan)
 
 
-def _sources(args: argparse.Namespace) -> tuple[Any, ...]:
+def _sources(args: argparse.Namespace) -> tuple[Source, ...]:
     """The sources of --mixture, with a policy YAML each; () without one. The first robot's YAML becomes the run's."""
     from pi0_ros.train.errors import TrainError
     from pi0_ros.train.mixture import load_mixture
@@ -282,7 +292,7 @@ def _sources(args: argparse.Namespace) -> tuple[Any, ...]:
     return sources
 
 
-def _adapters(args: argparse.Namespace) -> list[Any]:
+def _adapters(args: argparse.Namespace) -> list[Adapter]:
     """Of the robots of a run, the first one's first."""
     from pi0_ros.policy.adapter_reading import load_adapter
 
@@ -290,7 +300,7 @@ def _adapters(args: argparse.Namespace) -> list[Any]:
     return [load_adapter(policy) for policy in policies]
 
 
-def _drawn(args: argparse.Namespace, model) -> Iterator[Any]:
+def _drawn(args: argparse.Namespace, model: ModelConfig) -> Iterator[Drawn]:
     """The sources of a mixture with their frames made."""
     from pi0_ros.policy.adapter_reading import load_adapter
     from pi0_ros.train.embodiments import Drawn
@@ -328,7 +338,7 @@ def _print_plan(args: argparse.Namespace) -> int:
     return 0
 
 
-def _settings(args: argparse.Namespace, network) -> Any:
+def _settings(args: argparse.Namespace, network: Network) -> TrainSettings:
     """The numbers of the run; those that nobody gave are the recipe's."""
     from pi0_ros.train.recipe import USUAL, recipe_for
     from pi0_ros.train.settings import TrainSettings
@@ -339,7 +349,7 @@ def _settings(args: argparse.Namespace, network) -> Any:
     return TrainSettings(**{**usual, **given})
 
 
-def _plan(args: argparse.Namespace, settings, network) -> Any:
+def _plan(args: argparse.Namespace, settings: TrainSettings, network: Network) -> Plan:
     """The run without its frames: network, tokenizers, what the experiment adds."""
     from functools import partial
 
@@ -347,10 +357,9 @@ def _plan(args: argparse.Namespace, settings, network) -> Any:
     from pi0_ros.train.hooks import no_hooks
     from pi0_ros.train.session import Plan
 
+    hooks: MakeHooks = no_hooks
     if _touches(args):
         hooks = partial(touch_hooks, settings=TouchSettings(args.symmetry, args.patch_weight))
-    else:
-        hooks = no_hooks
     return Plan(
         (), args.policy, network.model, settings, str(args.out), args.init, network.tokenizer, args.statistics,
         args.fast_tokenizer or network.fast, network.origin, network.conventions, hooks,
@@ -372,7 +381,7 @@ def _is_own_tiny(folder: Path) -> bool:
     return file.is_file() and file.read_text(encoding="utf-8") == tiny_tokenizer.to_json()
 
 
-def _asked(args: argparse.Namespace, model) -> dict[str, Any]:
+def _asked(args: argparse.Namespace, model: ModelConfig) -> dict[str, object]:
     """Everything that the run was asked for, and what its data and policy YAML were."""
     from pi0_ros.policy.adapter_reading import load_adapter
     from pi0_ros.train.frame_cache import made_of
@@ -392,12 +401,14 @@ def _asked(args: argparse.Namespace, model) -> dict[str, Any]:
             read.append({**made, "name": source.name, "weight": source.weight, "control_mode": source.control_mode})
         else:
             read.append(vars(source))
-    return json.loads(json.dumps(options | {"data": read} | _fingerprints(args, adapter), default=str))
+    wanted = options | {"data": read} | _fingerprints(args, adapter)
+    plain: dict[str, object] = json.loads(json.dumps(wanted, default=str))
+    return plain
 
 
-def _fingerprints(args: argparse.Namespace, adapter) -> dict[str, Any]:
+def _fingerprints(args: argparse.Namespace, adapter: Adapter) -> dict[str, object]:
     """Of everything that is read from files beside datasets, by the option that names it."""
-    from pi0_ros.policy.adapter import adapter_to_dict
+    from pi0_ros.policy.adapter_writing import adapter_to_dict
     from pi0_ros.train.fingerprints import of_path, of_value, versions
 
     named = {key: getattr(args, key) for key in ("init", "tokenizer", "statistics", "fast_tokenizer")}
@@ -410,7 +421,7 @@ def _fingerprints(args: argparse.Namespace, adapter) -> dict[str, Any]:
     return found | {"versions": versions()}
 
 
-def _facts(args: argparse.Namespace):
+def _facts(args: argparse.Namespace) -> FactsOf:
     """What is read of each row of a dataset beside what every dataset has."""
     from pi0_ros.touch.localised import localised
     from pi0_ros.train.from_dataset import no_facts
@@ -418,7 +429,7 @@ def _facts(args: argparse.Namespace):
     return localised if _touches(args) else no_facts
 
 
-def _network(args: argparse.Namespace):
+def _network(args: argparse.Namespace) -> Network:
     """Sizes, tokenizers and habits: those of --init grown to --model, or a preset over the tokenizer that is given."""
     from pi0_ros.train.network import fresh_network, grown_network
 
@@ -430,7 +441,7 @@ def _network(args: argparse.Namespace):
     return fresh_network(args.model, adapter, changes, args.tokenizer, args.mlp, others)
 
 
-def _frames(args: argparse.Namespace, model) -> Iterator[Path]:
+def _frames(args: argparse.Namespace, model: ModelConfig) -> Iterator[Path]:
     """Folders of frames: those given, made in simulation, and of the datasets."""
     from pi0_ros.policy.adapter_reading import load_adapter
 
@@ -445,7 +456,7 @@ def _simulated(args: argparse.Namespace, horizon: int, size: int, episodes: int 
     from pi0_ros.robot import load_robot
     from pi0_ros.touch.frames import SimFrameSettings, write_frames
 
-    folder = args.out / "frames" / "sim"
+    folder: Path = args.out / "frames" / "sim"
     settings = SimFrameSettings(horizon=horizon, size=size)
     robot = load_robot(args.robot)
     count = episodes or args.sim_episodes
@@ -453,7 +464,9 @@ def _simulated(args: argparse.Namespace, horizon: int, size: int, episodes: int 
     return folder
 
 
-def _read(dataset: Path, args: argparse.Namespace, adapter, model, source=None) -> Path:
+def _read(
+    dataset: Path, args: argparse.Namespace, adapter: Adapter, model: ModelConfig, source: Source | None = None
+) -> Path:
     """Frames of a dataset; `source`: what a mixture takes of it."""
     from pi0_ros.train.frame_cache import cache_folder, made_of, refreshed
     from pi0_ros.train.from_dataset import write_dataset_frames
@@ -469,7 +482,7 @@ def _read(dataset: Path, args: argparse.Namespace, adapter, model, source=None) 
     return folder
 
 
-def _chosen(source) -> str:
+def _chosen(source: Source) -> str:
     """Which frames a source takes, in words; "" for all of them."""
     from pi0_ros.train.mixture import Choice
 

@@ -128,6 +128,10 @@ class GeGLU(nn.Module):
         return self.down_proj(F.gelu(self.gate_proj(x), approximate="tanh") * self.up_proj(x))
 
 
+LayerInputs = tuple[Tensor, KeyValue, Tensor, KeyValue | None, Tensor | None]
+"""What `Layer.forward` takes, in its order."""
+
+
 class Layer(nn.Module):
     """One layer of one stack."""
 

@@ -32,6 +32,8 @@ from pi0_ros.train.frames import Frames, save_frames
 CAMERAS = ("base", "left_wrist", "right_wrist")
 TASK_CAMERA = "base"
 WRISTS = tuple(f"{side}_wrist" for side in SIDES)
+Look = dict[str, NDArray[np.generic] | int]
+"""A row of `Frames` by the name of the column, without the episode's number."""
 REACH = 0.8  # m: displacements of -REACH..REACH fill the location tokens
 
 
@@ -62,7 +64,7 @@ class Recorder:
         self.texts = [DONE, TOUCH_ALL, *(subtask_text(c, s) for c in COLOURS for s in SIDES)]
         self._arms = [i for i, c in enumerate(robot.channels) if c.group.endswith("_arm")]
 
-    def episode(self, seed: int) -> list[dict]:
+    def episode(self, seed: int) -> list[Look]:
         """Frames of one episode, as rows of `Frames` without the episode number."""
         rng = np.random.default_rng(seed)
         self.sim.load(_scene(rng))
@@ -82,7 +84,7 @@ class Recorder:
             self.sim.load(replace(_scene(rng), start=start))
             self.operator.sync()
 
-    def _segment(self, rng: np.random.Generator) -> list[dict]:
+    def _segment(self, rng: np.random.Generator) -> list[Look]:
         s = self.settings
         text = DONE if rng.random() < 0.05 else subtask_text(str(rng.choice(COLOURS)), str(rng.choice(SIDES)))
         if rng.random() < s.push_chance:
@@ -116,7 +118,7 @@ class Recorder:
             self.sim.advance(self.settings.control)
         self.operator.set_command(np.clip(goal, self.operator._lower, self.operator._upper))
 
-    def _look(self, text: str) -> dict:
+    def _look(self, text: str) -> Look:
         size = self.settings.size
         pictures = [pil_bilinear(self.sim.render(c), (size, size)) for c in CAMERAS]
         return {
@@ -138,13 +140,13 @@ def grounding(sim: SimRobot, text: str) -> Grounding:
     goal = parse_subtask(text)
     tops = sim.block_positions
     blocks = np.array([place(sim, TASK_CAMERA, tops[c]) for c in COLOURS], np.int16)
-    target, wrist, way = (NONE, NONE), (NONE, NONE), (NONE, NONE, NONE)
+    target, wrist, way = (NONE, NONE), (NONE, NONE), [NONE, NONE, NONE]
     if goal is not None:
         colour, side = goal
         target, wrist = place(sim, TASK_CAMERA, tops[colour]), place(sim, f"{side}_wrist", tops[colour])
         turn = sim.data.body("base_link").xmat.reshape(3, 3)
         away = turn.T @ (tops[colour] - sim.data.body(f"{side}_tip").xpos)
-        way = tuple(place_number(v / (2 * REACH) + 0.5) for v in away)
+        way = [place_number(v / (2 * REACH) + 0.5) for v in away]
     lamps = [NONE if spot[0] < 0 else LIT if c in sim.lit else UNLIT for c, spot in zip(COLOURS, blocks, strict=True)]
     others = [[place(sim, camera, tops[c]) for c in COLOURS] for camera in WRISTS]
     arrays = (np.array(v, np.int16) for v in (target, wrist, way, blocks, lamps, others))

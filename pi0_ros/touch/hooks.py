@@ -16,7 +16,7 @@ from pi0_ros.touch.grounding import PLACES, STEP, grounding_of
 from pi0_ros.touch.ordinal import order_embeddings
 from pi0_ros.touch.seeing import SeeingLoss
 from pi0_ros.touch.symmetry import COLOURS, Symmetry
-from pi0_ros.train.hooks import AuxiliaryLoss, Hooks, Row
+from pi0_ros.train.hooks import AuxiliaryLoss, Counted, Hooks, Row
 
 NEIGHBOURS = (0.06, 0.24, 0.40, 0.24, 0.06)  # share of the target on the steps around the true one
 NEAR = 3 * STEP  # a place counts as right within so many 1024ths
@@ -71,7 +71,7 @@ class Places:
         soft = -(logs.gather(1, around) * logs.new_tensor(NEIGHBOURS)).sum(dim=1)
         return torch.where(place, soft, plain)
 
-    def measure(self, model: Pi0, prefix: Prefix, examples) -> Mapping[str, float]:
+    def measure(self, model: Pi0, prefix: Prefix, examples: Counted) -> Mapping[str, float]:
         """Share of named places that are right within 3/128 of the picture, `placed`."""
         tokens = examples.inputs.tokens
         place = examples.counts & (tokens >= self.first) & (tokens < self.first + PLACES)

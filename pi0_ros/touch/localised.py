@@ -21,14 +21,13 @@ def localised(dataset: Dataset, row: int) -> NDArray[np.int16]:
     target = next((t for t in things if t in text), None)
     wrist = next((c for c, _, _ in names if c.endswith("_wrist") and c.split("_")[0] in text), None)
     cameras = list(dict.fromkeys(camera for camera, _, _ in names))
-    places = lambda camera: [_spot(seen, camera, thing) for thing in things]
     known = Grounding(
         target=np.array(_spot(seen, "base", target), np.int16),
         wrist=np.array(_spot(seen, wrist, target), np.int16),
         way=np.full(3, NONE, np.int16),
-        blocks=np.array(places("base"), np.int16),
+        blocks=np.array([_spot(seen, "base", thing) for thing in things], np.int16),
         lamps=np.full(len(things), NONE, np.int16),
-        others=np.array([places(camera) for camera in cameras[1:]], np.int16),
+        others=np.array([[_spot(seen, camera, thing) for thing in things] for camera in cameras[1:]], np.int16),
     )
     return known.numbers()
 

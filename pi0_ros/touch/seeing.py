@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pi0_ros.model import Pi0
+from pi0_ros.model.gemma import Layer, LayerInputs
 from pi0_ros.touch.vision import (
     Objects,
     held_patches,
@@ -44,8 +44,13 @@ class SeeingLoss(AuxiliaryLoss):
         trunk, expert = model.gemma.layers, getattr(model, "expert", None)
         return (_at(trunk, 1 / 3), _at(trunk, 2 / 3), *([] if expert is None else [_at(expert.layers, 2 / 3)]))
 
-    def forward(self, model: Pi0, seen: Seen, facts: Objects) -> dict[str, Tensor]:
-        early, later, acts = (*seen.layers, ())[:3]
+    def forward(self, model: Pi0, seen: Seen, facts: object) -> dict[str, Tensor]:
+        early, later = seen.layers[:2]
+        acts = seen.layers[2] if len(seen.layers) > 2 else ()
+        if not isinstance(facts, Objects) or not early or not later:
+            raise TypeError(
+                "reading a picture needs labels of its objects, and what two layers of the trunk were given"
+            )
         losses = {
             "patches": self.read(model, seen.prefix.embeddings, facts),
             "matching": self.matched(model, early, seen.tokens, facts),
@@ -66,7 +71,7 @@ class SeeingLoss(AuxiliaryLoss):
             known.lit[:, None].expand(-1, cameras, -1).flatten(0, 1),
         )
 
-    def matched(self, model: Pi0, given: tuple[Any, ...], tokens: Tensor, known: Objects) -> Tensor:
+    def matched(self, model: Pi0, given: LayerInputs, tokens: Tensor, known: Objects) -> Tensor:
         """How an early layer of the trunk looks from patches at the word of the named object."""
         cameras = known.place.shape[1]
         pictures = given[0].shape[1] - tokens.shape[1]
@@ -75,12 +80,12 @@ class SeeingLoss(AuxiliaryLoss):
         word = (tokens == self._tokens(tokens)[named.clamp(0)][:, None]) & (named >= 0)[:, None]
         said = word.any(1)
         looked = shares.gather(2, (pictures + word.long().argmax(1))[:, None, None].expand(-1, pictures, 1))[..., 0]
-        looked = looked.unflatten(1, (cameras, -1))[said].flatten(0, 1)
+        looked = looked.reshape(len(looked), cameras, -1)[said].flatten(0, 1)
         place = known.place[said].flatten(0, 1)
         return matching_loss(looked, place, named[said].repeat_interleave(cameras))
 
     def looked(
-        self, model: Pi0, given: tuple[Any, ...], acts: tuple[Any, ...], counts: Tensor, known: Objects
+        self, model: Pi0, given: LayerInputs, acts: LayerInputs | tuple[()], counts: Tensor, known: Objects
     ) -> Tensor:
         """How a later layer looks from places about to be named, and from actions, at the named object's patches."""
         held = held_patches(known.place, known.named.long(), model.config.vision.tokens)
@@ -117,16 +122,19 @@ class SeeingLoss(AuxiliaryLoss):
 def _pictures(model: Pi0, tokens: Tensor, cameras: int) -> Tensor:
     """The picture tokens of a prefix, normalised, a camera a row: [B * C, P, width]."""
     count = model.config.vision.tokens
-    features = tokens[:, : cameras * count].unflatten(1, (cameras, count)).flatten(0, 1)
+    features = tokens[:, : cameras * count].reshape(-1, count, tokens.shape[-1])
     return F.layer_norm(features, features.shape[-1:])
 
 
-def _at(layers: nn.ModuleList, share: float) -> nn.Module:
+def _at(layers: nn.ModuleList, share: float) -> Layer:
     """The layer that ends this share of a stack."""
-    return layers[max(0, round(share * len(layers)) - 1)]
+    layer = layers[max(0, round(share * len(layers)) - 1)]
+    if not isinstance(layer, Layer):
+        raise TypeError(f"a {type(layer).__name__} is no layer of a Gemma stack")
+    return layer
 
 
-def _shares(layer: nn.Module, given: tuple[Any, ...], rows: slice) -> Tensor:
+def _shares(layer: Layer, given: LayerInputs, rows: slice) -> Tensor:
     """Log of the shares of attention [B, rows, S] that the first head of a layer gives to what it sees."""
     x, rope, mask, past, cond = given
     queries, keys, _ = layer.self_attn.project(layer.input_layernorm(x, cond)[0], *rope)

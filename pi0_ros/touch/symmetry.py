@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ COLOURS = {
     "blue": (0.08, 0.18, 0.90),
     "yellow": (0.98, 0.82, 0.05),
 }
+Number = TypeVar("Number", bound=np.generic)
 _TURNED = ("joint1", "joint4", "joint6", "base_vy", "base_wz")  # axes in the mirror plane: their angle changes sign
 LIT, UNLIT = 1020, 4  # of a lamp, as the grounding keeps it
 _BASE = np.array(list(COLOURS.values()), np.float32)
@@ -105,12 +107,13 @@ def check_two_sided(channels: Sequence[str], cameras: Sequence[str]) -> None:
         )
 
 
-def changed_vector(values: NDArray, channels: Sequence[str], change: Change) -> NDArray:
+def changed_vector(values: NDArray[Number], channels: Sequence[str], change: Change) -> NDArray[Number]:
     """State [D] or chunk [H, D] of the changed scene."""
     if not change.mirrored:
         return values
     signs = np.array([-1.0 if c.endswith(_TURNED) else 1.0 for c in channels], values.dtype)
-    return values[..., _other(channels)] * signs
+    turned: NDArray[Number] = values[..., _other(channels)] * signs
+    return turned
 
 
 def changed_grounding(known: Grounding, cameras: Sequence[str], change: Change) -> Grounding:

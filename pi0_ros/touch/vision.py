@@ -47,7 +47,7 @@ class Labels:
     place: NDArray[np.float32]
     known: NDArray[np.bool_]
     lit: NDArray[np.int8]
-    named: NDArray[np.int8]
+    named: np.int8
     way: NDArray[np.float32]
 
 
@@ -128,7 +128,7 @@ def held_patches(place: Tensor, named: Tensor, count: int) -> Tensor:
     batch, cameras = place.shape[:2]
     _, target, _ = _patches(place.flatten(0, 1), count)
     at = named.clamp(0)[:, None, None, None].expand(-1, cameras, count, 1)
-    held = target.unflatten(0, (batch, cameras)).gather(3, at)[..., 0] > 0
+    held: Tensor = target.reshape(batch, cameras, *target.shape[1:]).gather(3, at)[..., 0] > 0
     return (held & (named >= 0)[:, None, None]).flatten(1)
 
 

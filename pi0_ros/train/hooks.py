@@ -9,14 +9,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pi0_ros.model import Pi0, Prefix
+from pi0_ros.model import Inputs, Pi0, Prefix
+from pi0_ros.model.gemma import LayerInputs
 from pi0_ros.policy.tokenizer import Tokenizer
 
 
@@ -74,7 +75,7 @@ class Seen:
     """
 
     prefix: Prefix
-    layers: tuple[tuple[Any, ...], ...]
+    layers: tuple[LayerInputs | tuple[()], ...]
     tokens: Tensor
     counts: Tensor
 
@@ -85,7 +86,7 @@ class AuxiliaryLoss(nn.Module, ABC):
     names: tuple[str, ...] = ()
 
     @abstractmethod
-    def facts(self, rows: Sequence[Row]) -> Any:
+    def facts(self, rows: Sequence[Row]) -> object:
         """What `forward` needs to know of the rows, as tensors; None where nothing is known of them."""
 
     def watched(self, model: Pi0) -> tuple[nn.Module, ...]:
@@ -93,12 +94,23 @@ class AuxiliaryLoss(nn.Module, ABC):
         return ()
 
     @abstractmethod
-    def forward(self, model: Pi0, seen: Seen, facts: Any) -> dict[str, Tensor]:
+    def forward(self, model: Pi0, seen: Seen, facts: object) -> dict[str, Tensor]:
         """Weighted scalars by name, one for each of `names`."""
 
 
 TokenLoss = Callable[[Tensor, Tensor], Tensor]
-Measure = Callable[[Pi0, Prefix, Any], Mapping[str, float]]
+
+
+class Counted(Protocol):
+    """Of a batch of examples: what goes in, and which tokens [B, L] have a loss."""
+
+    @property
+    def inputs(self) -> Inputs: ...
+    @property
+    def counts(self) -> Tensor: ...
+
+
+Measure = Callable[[Pi0, Prefix, Counted], Mapping[str, float]]
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from pi0_ros.model import Pi0, Prefix
+from pi0_ros.model.gemma import LayerInputs
 from pi0_ros.model.losses import FlowTargets, flow_mean
 from pi0_ros.train.examples import Examples
 from pi0_ros.train.hooks import AuxiliaryLoss, Seen, TokenLoss
@@ -128,10 +130,11 @@ class Watch:
 
     def __init__(self, *layers: nn.Module) -> None:
         self.layers = layers
-        self._inputs: dict[int, tuple[Any, ...]] = {}
+        self._inputs: dict[int, LayerInputs] = {}
+        self._hooks: list[RemovableHandle] = []
 
     @property
-    def given(self) -> tuple[tuple[Any, ...], ...]:
+    def given(self) -> tuple[LayerInputs | tuple[()], ...]:
         """In the order of the layers."""
         return tuple(self._inputs.get(id(layer), ()) for layer in self.layers)
 
@@ -139,7 +142,7 @@ class Watch:
         self._hooks = [layer.register_forward_pre_hook(self._keep) for layer in self.layers]
         return self
 
-    def _keep(self, layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def _keep(self, layer: nn.Module, inputs: LayerInputs) -> None:
         self._inputs[id(layer)] = inputs
 
     def __exit__(self, *error: object) -> None:

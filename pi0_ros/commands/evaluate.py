@@ -91,8 +91,7 @@ def run(args: argparse.Namespace) -> int:
         f"(95 % interval {interval[0]:.1%} to {interval[1]:.1%}), {done:.1%} of their steps"
     )
     if args.json:
-        write_whole(args.json, json.dumps(_result(args, rows), indent=1) + "
-")
+        write_whole(args.json, json.dumps(_result(args, rows), indent=1) + "\n")
     if not any(row["chunks_accepted"] for row in rows):
         print(f"no chunk was accepted: {rows[-1]['last_refusal'] or 'none came'}")
     return 0

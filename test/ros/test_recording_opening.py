@@ -11,7 +11,7 @@ pytest.importorskip("rclpy")
 pytest.importorskip("av")
 
 from pi0_ros.data.errors import DataError
-from pi0_ros.policy.adapter import load_adapter
+from pi0_ros.policy.adapter_reading import load_adapter
 from pi0_ros.robot import load_robot
 from pi0_ros.ros import recording_opening
 from pi0_ros.ros.recording_opening import RecordingOpening, adapter_for, known_sizes, note_of, rows_a_second

@@ -412,7 +412,7 @@ def _fingerprints(args: argparse.Namespace, adapter: Adapter) -> dict[str, objec
     from pi0_ros.train.fingerprints import of_path, of_value, versions
 
     named = {key: getattr(args, key) for key in ("init", "tokenizer", "statistics", "fast_tokenizer")}
-    found = {f"{key} fingerprint": of_path(path) for key, path in named.items() if path}
+    found: dict[str, object] = {f"{key} fingerprint": of_path(path) for key, path in named.items() if path}
     found["policy fingerprint"] = of_value(adapter_to_dict(adapter))
     texts = [s.text for s in args.sources if s.text]
     folders = [*args.frames, *(s.frames for s in args.sources if s.frames)]

@@ -30,7 +30,7 @@ from pi0_ros.commands._own_graph import own_graph
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY, ROBOT = str(ROOT / "checkpoints" / "pi05_reach_tiny"), "mobile_bimanual"
-LONGEST = 240.0  # [s] for a command
+LONGEST = 600.0  # [s] for a command
 LINES = 6  # more than that said after Ctrl-C is a lecture
 OK, INTERRUPTED, BEFORE_OURS = 0, 130, -signal.SIGINT
 Reads = Callable[[Path], object]
@@ -46,7 +46,7 @@ def read_checkpoint(path: Path) -> object:
 
 def read_dataset(path: Path) -> object:
     """Read the first and the last frame of a dataset."""
-    from pi0_ros.data import Dataset
+    from pi0_ros.data.dataset import Dataset
 
     data = Dataset(path)
     return data[0], data[len(data) - 1]

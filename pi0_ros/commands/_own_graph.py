@@ -41,7 +41,12 @@ def look_around(robot: str, domain: int) -> list[str]:
     """Sentences about nodes that look like this robot in a domain, on this machine."""
     words = [sys.executable, "-m", "pi0_ros.ros.neighbours", robot]
     env = {**os.environ, **graph_environment(domain)}
-    done = subprocess.run(words, check=False, env=env, capture_output=True, text=True, timeout=TIMEOUT)
+    try:
+        done = subprocess.run(words, check=False, env=env, capture_output=True, text=True, timeout=TIMEOUT)
+    except subprocess.TimeoutExpired:
+        raise OwnGraphError(
+            f"looking into ROS domain {domain} took more than {TIMEOUT:g} s: end what keeps this computer busy, and try again"
+        ) from None
     if done.returncode:
         raise OwnGraphError(f"cannot look into ROS domain {domain}: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
     return list(json.loads(done.stdout.strip().splitlines()[-1]))

@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import yaml
 
-from pi0_ros.robot.errors import RobotError
+from pi0_ros.robot.errors import RobotError, UserError
 from pi0_ros.robot.files import decode, encoding_of, read_bytes, short
 from pi0_ros.robot.yaml_compose import PLAIN, STRING, ComposeError, compose
 from pi0_ros.robot.yaml_scalars import Scalar, ambiguous_number, number_hint, plain_truth, plain_value
@@ -238,3 +238,18 @@ def read_yaml(file: Path) -> YamlNode:
     if node is None:
         raise RobotError(f"{file}: is empty")
     return YamlNode(file, "", node)
+
+
+def plain(node: YamlNode) -> Any:
+    """A node as maps, lists and plain values. Raises RobotError for a key that is given twice."""
+    if node.is_mapping:
+        return {name: plain(child) for name, child in node.items()}
+    return [plain(child) for child in node.entries()] if node.is_list else node.value()
+
+
+def read_plain(file: Path, error: type[UserError]) -> Any:
+    """A YAML file as maps, lists and plain values. Raises `error` with file and line when it cannot be read or parsed."""
+    try:
+        return plain(read_yaml(file))
+    except RobotError as problem:
+        raise error(str(problem)) from None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pi0_ros.robot.errors import RobotError, UserError
-from pi0_ros.robot.yaml_nodes import YamlNode, read_yaml
+from pi0_ros.robot.yaml_nodes import plain, read_yaml
 
 MARK = "ros__parameters"
 BUILT_IN = ("use_sim_time", "start_type_description_service")
@@ -30,19 +30,12 @@ def sections(file: Path) -> dict[str, dict[str, Any]]:
     Raises ParameterFileError for what is no YAML or no parameter file.
     """
     try:
-        content = _plain(read_yaml(file))
+        content = plain(read_yaml(file))
     except RobotError as error:
         raise ParameterFileError(str(error)) from None
     if not isinstance(content, Mapping) or not content:
         raise ParameterFileError(f"{file}: must be a map of node names to {MARK}, as in /**: {{{MARK}: {{…}}}}")
     return dict(_sections(file, content, ""))
-
-
-def _plain(node: YamlNode) -> Any:
-    """A node as maps, lists and plain values."""
-    if node.is_mapping:
-        return {name: _plain(child) for name, child in node.items()}
-    return [_plain(child) for child in node.entries()] if node.is_list else node.value()
 
 
 def _sections(file: Path, content: Mapping[Any, Any], above: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -10,9 +10,9 @@ from typing import Any
 
 import mujoco
 import numpy as np
-import yaml
 
 from pi0_ros.robot.resources import share
+from pi0_ros.robot.yaml_nodes import read_plain
 from pi0_ros.sim.errors import SimError
 
 FARTHEST, BRIGHTEST = 2.0, 3.0  # m or rad; times the usual light
@@ -50,11 +50,7 @@ def load_world(name: str) -> WorldChange:
     if not file.is_file():
         known = ", ".join(sorted(f.stem for f in file.parent.glob("*.yaml"))) if file.parent.is_dir() else ""
         raise SimError(f"there is no world {name!r}: give a YAML file, or one of {known or 'config/worlds'}")
-    try:
-        given = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as problem:
-        raise SimError(f"{file}: is not YAML: {' '.join(str(problem).split())}") from problem
-    return _change(given, str(file))
+    return _change(read_plain(file, SimError), str(file))
 
 
 def _change(given: Any, where: str) -> WorldChange:

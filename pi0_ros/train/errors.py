@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pi0_ros.robot.errors import UserError
 
-class TrainError(Exception):
+
+class TrainError(UserError):
     """Training cannot start or go on; the message names the file or setting and the way out."""

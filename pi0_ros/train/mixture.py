@@ -16,8 +16,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from pi0_ros.robot.yaml_nodes import read_plain
 from pi0_ros.train.errors import TrainError
 
 STAGES = (1, 2)
@@ -66,12 +65,7 @@ def load_mixture(file: str | Path, stage: int = 0) -> tuple[Source, ...]:
     Raises: TrainError naming file, source and key.
     """
     path = Path(file)
-    try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as problem:
-        raise TrainError(f"--mixture {path}: {problem.strerror}") from problem
-    except (yaml.YAMLError, UnicodeDecodeError) as problem:
-        raise TrainError(f"--mixture {path}: is not YAML: {' '.join(str(problem).split())}") from problem
+    given = read_plain(path, TrainError)
     entries = given.get("sources") if isinstance(given, dict) and set(given) == {"sources"} else None
     if not isinstance(entries, list) or not entries:
         raise TrainError(f"--mixture {path}: has to be one key, `sources:`, with a list of one source or more")

@@ -8,7 +8,6 @@ section 3): <locY0><locX0><locY1><locX1> label, joined by " ; ".
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
+from pi0_ros.data.encoded_pictures import PictureError, decode_rgb
+from pi0_ros.robot.files import parse_json, read_bytes, read_text
 from pi0_ros.train.errors import TrainError
 
 LOCATIONS = 1024
+MAX_BYTES, MAX_PICTURE = 1 << 30, 64 << 20  # of the JSONL file, of a picture's file
 KEYS = ("image", "images", "question", "prompt", "answer", "boxes")
 
 
@@ -36,10 +37,7 @@ class TextItem:
 def read_texts(file: str | Path) -> tuple[TextItem, ...]:
     """All lines of a JSONL file. Raises TrainError naming file, line and key."""
     path = Path(file)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as problem:
-        raise TrainError(f"{path}: cannot be read: {getattr(problem, 'strerror', None) or problem}") from problem
+    lines = read_text(path, MAX_BYTES, TrainError).splitlines()
     items = [_item(line, f"{path}, line {n}", path.parent) for n, line in enumerate(lines, 1) if line.strip()]
     if not items:
         raise TrainError(f"{path}: holds no example")
@@ -47,10 +45,7 @@ def read_texts(file: str | Path) -> tuple[TextItem, ...]:
 
 
 def _item(line: str, where: str, folder: Path) -> TextItem:
-    try:
-        given = json.loads(line)
-    except json.JSONDecodeError as problem:
-        raise TrainError(f"{where}: is not JSON: {problem.msg}") from problem
+    given = parse_json(Path(where), line, TrainError)
     if not isinstance(given, dict):
         raise TrainError(f"{where}: has to be an object with {', '.join(KEYS)}")
     unknown = [key for key in given if key not in KEYS]
@@ -98,11 +93,10 @@ def location(fraction: float) -> int:
 
 
 def picture(file: Path) -> NDArray[np.uint8]:
-    """A picture's pixels [H, W, 3] RGB. Raises TrainError for one that cannot be read."""
+    """A picture's pixels [H, W, 3] RGB. Raises TrainError for one that cannot be read, or is too large."""
     try:
-        with Image.open(file) as opened:
-            return np.asarray(opened.convert("RGB"))
-    except (OSError, UnidentifiedImageError, ValueError) as problem:
+        return decode_rgb(read_bytes(file, MAX_PICTURE, TrainError))
+    except PictureError as problem:
         raise TrainError(f"{file}: is no picture that can be read: {problem}") from problem
 
 

@@ -74,6 +74,8 @@ def test_less_light_makes_every_picture_darker_and_moves_nothing(usual, bimanual
         ("cameras: {base: {tilt: .nan}}", "tilt: nan has to be a number"),
         ("[1]", "has to be a mapping of cameras, light"),
         ("cameras: {", "is not YAML"),
+        ("[" * 100_000, "w.yaml:1: is nested more than 40 deep"),
+        ("light: 0.5\nlight: 0.7", "given twice"),
     ],
 )
 def test_a_world_that_cannot_be_meant_is_refused_with_its_key(text, match, tmp_path):

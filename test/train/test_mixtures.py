@@ -17,6 +17,7 @@ from pi0_ros.data.episode_log import EpisodeLog
 from pi0_ros.model import PROMPT, TEXT, Inputs, flow_mean
 from pi0_ros.policy import tiny_tokenizer
 from pi0_ros.policy.adapter_reading import load_adapter
+from pi0_ros.train import text_source
 from pi0_ros.train.batching import joined_examples
 from pi0_ros.train.chosen import chosen_frames, frame_weights
 from pi0_ros.train.draw import draw_chances
@@ -203,7 +204,8 @@ def test_lines_become_questions_and_answers_boxes_first(tmp_path):
 @pytest.mark.parametrize(
     ("line", "match"),
     [
-        ('{"image": "a.png", "answer": ', "line 1: is not JSON"),
+        ('{"image": "a.png", "answer": ', "line 1: not valid JSON"),
+        ("[" * 100_000, "line 1: not valid JSON"),
         ('{"image": "b.png", "answer": "x"}', "line 1: there is no picture .*b.png"),
         ('{"image": "a.png", "question": "x"}', "line 1: has neither answer nor boxes"),
         ('{"image": "a.png", "caption": "x"}', "line 1: unknown key 'caption'"),
@@ -217,6 +219,17 @@ def test_a_line_that_is_no_example_is_refused_with_its_number(line, match, tmp_p
     (tmp_path / "t.jsonl").write_text(line)
     with pytest.raises(TrainError, match=match):
         read_texts(tmp_path / "t.jsonl")
+
+
+def test_a_picture_that_is_larger_than_any_camera_is_refused_and_no_program_is_run_for_it(tmp_path):
+    """A few kilobytes of PNG stand for 0.4 GB; of an EPS file Pillow would have Ghostscript make a picture."""
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "large.png")
+    (tmp_path / "drawn.eps").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
+    )
+    for name in ("large.png", "drawn.eps"):
+        with pytest.raises(TrainError, match=f"{name}: is no picture that can be read"):
+            text_source.picture(tmp_path / name)
 
 
 # One batch

@@ -72,3 +72,12 @@ def test_an_input_far_beyond_a_limit_is_told_with_the_limit(value, side):
     assert lead.objection([0.1, 0.2, 0.3]) == ""
     limit = getattr(ARM[1].limits, side)
     assert lead.objection([0.1, value, 0.3]) == f"{ARM[1].name} is {value:.4g}, far beyond its limit {limit:.4g}"
+
+
+def test_what_is_kept_longer_ahead_is_a_tenth_of_a_second():
+    """A motion is smoothed over the end of the slow time: it must not be faster before it."""
+    engage = Engage(SETTINGS, 0.02)
+    engage.change_owner(50.0)
+    np.testing.assert_allclose(
+        engage.scale_ahead(50.0, 1000.0, True)(1000.0 + np.array([0.49, 0.75, 1.0])), [0.2, 0.6, 1.0]
+    )

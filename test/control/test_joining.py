@@ -184,3 +184,14 @@ def test_a_gap_to_a_standing_robot_closes_at_a_share_of_the_velocity_limit_and_w
         joined = made(engage_scale=share).from_rest(path, 100.3, command)
         at = joined.path.at(100.3 + np.array([0.0, 0.5 * window, window + 0.021]))[:, JOINT]
         np.testing.assert_allclose(at, [0.4 + gap, 0.4 + 0.5 * gap, 0.4], atol=2e-3 * abs(gap) + 1e-9)
+
+
+def test_a_standing_robot_that_is_further_along_the_rows_begins_there():
+    values, measured = rows_at(0.0), middle(ROBOT)
+    values[:, JOINT] = 0.4 + 0.1 * np.arange(10)
+    path = made().path("replace", chunk(values), values)
+    measured[JOINT] = 0.7
+    begin, refusal = made().first_near(path, 100.6, measured)
+    assert refusal == "" and begin == pytest.approx(100.3, abs=0.026)
+    begin, _ = made().first_near(path, 100.1, measured)  # rows that are yet to come are not begun with
+    assert begin <= 100.1 + 1e-6

@@ -31,7 +31,7 @@ class VelocityArm(Story):
 
     def sense(self):
         if self.steps and self.last.command is not None:
-            self.line.append(self.values)
+            self.line.append(self.values[:2])
         if self.moving:
             self.joints_at += self.line[0] * self.period
         self.seen.append(self.joints_at.copy())
@@ -113,3 +113,24 @@ def test_the_speed_that_is_left_can_be_stopped_in_the_distance(distance, acceler
 
 def test_beyond_the_end_only_the_way_back_is_open():
     assert stoppable_speed(-0.1, 5.0, 50.0, 0.02) == 0.0
+
+
+HAND = """
+hand:
+  kind: gripper
+  channels: [gripper]
+  joint: {name: finger, closed: 0.0, open: 0.04, measured: false}
+  command: {topic: hand/commands, type: float64_multi_array}
+"""
+
+
+@pytest.mark.parametrize("speed", [2.5, -2.5])
+def test_an_arm_that_says_how_late_it_is_comes_to_rest_before_its_end_though_nothing_else_is_late(small_robot, speed):
+    robot = small_robot(ARM.rstrip() + "\n  command_latency: 0.2\n" + HAND)
+    story = VelocityArm(robot, joints=(0.2, 0.0), late=14)  # 0.28 s
+    story.velocity, story.measured = np.array([True, True, False]), np.array([0.0, 0.0, 1.0])
+    story.run(0.1)
+    assert story.ask("autonomy").ok
+    story.run(6.0, each=lambda s: s.drive([speed, 0.0, 1.0]))
+    at = np.array(story.seen)[:, 0]
+    assert np.abs(at).max() <= 1.9 + 1e-6 and abs(at[-1]) > 1.8

@@ -83,3 +83,13 @@ def test_a_motion_downwards_reaches_nothing_upwards_unless_it_turns():
         stop_reach(-1.0, 0.0, 1.5, 10.0) == stop_reach(0.0, 0.0, 1.5, 10.0) == stop_reach(-1.0, -2.0, 1.5, 10.0) == 0.0
     )
     assert stop_reach(-0.1, 4.0, 1.5, 10.0) >= 0.999 * integrated_stop(-0.1, 4.0, 1.5, 10.0) > 0.0
+
+
+def test_the_longest_stop_is_from_the_faster_side_of_a_velocity():
+    """A base that may go back at 2 m/s and ahead at 0.5: twice 2 / 0.5 + 0.5 / 5."""
+    group = make_robot().group("base")
+    limits = replace(group.channels[0].limits, lower=-2.0, upper=0.5, acceleration=0.5, jerk=5.0)
+    slow = replace(group, channels=(replace(group.channels[0], limits=limits),))
+    assert stop_time([slow], PERIOD) == pytest.approx(2.0 * (2.0 / 0.5 + 0.5 / 5.0))
+    other = replace(group.channels[0], limits=replace(limits, lower=-0.5, upper=2.0))
+    assert stop_time([replace(group, channels=(other,))], PERIOD) == stop_time([slow], PERIOD)

@@ -103,3 +103,12 @@ def test_after_five_seconds_of_nothing_to_do_the_end_is_kept_and_the_base_rests(
     still[[ROBOT.index[n] for n in ("base_vx", "base_vy", "base_wz")]] = 0.0
     np.testing.assert_allclose(kept.values, np.tile(still, (8, 1)))
     assert not talk.session.due(TABLE, "rest", 15.4), "keeping it counts as a plan"
+
+
+def test_one_slow_answer_in_fifty_does_not_make_all_rows_certain(talk):
+    """Of fifty latencies the 95th percentile counts and not the slowest: 0.15 s are two rows of 0.1 s, 0.35 s would be four."""
+    talk.plan("wave", 10.0, 500.0)
+    talk.drives(plan=1)
+    for latency in [0.15] * 30 + [0.35] + [0.15] * 19:
+        talk.session.latency.add(latency)
+    assert talk.plan("wave", 10.2, 500.2)[0].prefix.delay_rows == 2

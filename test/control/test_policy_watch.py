@@ -10,6 +10,7 @@ from pi0_ros.control import Chunk, ExecutorSettings
 from pi0_ros.control.chunk import Cause, check_order
 from pi0_ros.control.delay import CURRENT, DelayEstimator
 from pi0_ros.control.executor import Executor
+from pi0_ros.control.step import Seam
 
 ARM = "left_joint2"
 
@@ -131,3 +132,60 @@ def test_a_joint_that_starts_beyond_its_limit_is_named_and_held_and_moves_inward
     story.run(1.0)
     path = np.array(story.runs[-1])[:, i]
     assert np.all(np.diff(path) <= 1e-12)
+
+
+def test_where_nothing_is_planned_the_state_says_no_plan_and_a_plan_begins_without_a_seam():
+    story = Story(make_robot()).run(0.2)
+    assert (story.last.plan_sequence, story.last.plan_left, story.last.strategy) == (0, 0.0, "")
+    assert story.last.seam == Seam() == Seam(0.0, 0.0, 0.0, 0.0)
+    story.autonomy(goal={ARM: 0.3}, rows=30)
+    assert story.last.plan_sequence == story.sequence and story.last.plan_left > 2.0
+    assert story.last.seam == Seam()
+    story.ask("hold")
+    assert story.tick().plan_sequence == 0 and story.last.plan_left == 0.0
+
+
+def test_that_a_policy_is_too_slow_is_said_once_and_again_when_it_has_been_fast_meanwhile():
+    """Chunks of 1 s that come 0.95 s after their observation, to a robot that stands."""
+    story = Story(make_robot(), ExecutorSettings(chunk_max_age=5.0)).run(0.1)
+    story.ask("autonomy")
+    story.tick()
+
+    def said(delay, count):
+        for _ in range(count):
+            story.send(rows=11, delay=delay)
+            story.run(1.5)
+        return story.names().count("wait")
+
+    assert said(0.95, 3) == 1
+    story.ask("hold")
+    story.tick()
+    story.ask("autonomy")
+    story.tick()
+    assert said(0.95, 1) == 2
+
+
+def test_a_slow_plan_of_which_little_is_left_is_not_begun():
+    """Of 1 s of rows 0.3 s are executed while it stands and waits: at least 0.4 s have to be left."""
+    for gone, taken in ((0.5, True), (0.7, False)):
+        story = Story(make_robot(), ExecutorSettings(strategy="wait", chunk_max_age=5.0)).run(0.1)
+        story.ask("autonomy")
+        story.tick()
+        i = story.robot.index[ARM]
+        rows = np.tile(story.values, (11, 1))
+        rows[:, i] += 0.04 * (np.arange(11) - 10.0 * gone)  # the robot stands where row `gone` is
+        verdict = story.send(story.chunk(values=rows, rows=11, delay=gone + 0.05))
+        assert verdict.accepted is taken, verdict.reason
+        assert taken or "would be left; the next one is begun at rest" in verdict.reason
+
+
+def test_a_second_policy_is_told_every_ten_seconds_and_counted_every_time():
+    story = Story(make_robot()).autonomy(goal={ARM: 0.3}, rows=30, source="one")
+    for k in range(50):
+        if k % 8 == 0:
+            story.send(goal={ARM: 0.3}, rows=40, source="one")
+        assert not story.send(goal={ARM: 0.1}, rows=30, source="two", sequence=k + 1).accepted
+        story.run(0.3)
+    told = [e.steady for s in story.steps for e in s.events if e.name == "second policy"]
+    assert len(told) == 2 and 10.0 <= told[1] - told[0] < 10.4
+    assert story.last.counters.ignored == 50

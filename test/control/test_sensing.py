@@ -340,3 +340,30 @@ def test_a_gripper_in_another_unit_is_guessed_by_the_ends_of_its_stroke(small_ro
             measured.outside.startswith(f"gripper joint j2 is {said:g}, far outside of 0.5 .. 0.8")
             and words in measured.outside
         )
+
+
+def test_before_any_command_a_joint_without_ends_is_where_it_went_on_to(small_robot):
+    """It turns from 3.10 over pi, and its driver says -3.10."""
+    text = ARM.replace("[j1, j2]", "[j1, wrist]")
+    measured = Measured(small_robot(text), ExecutorSettings())
+    for k, said in enumerate((3.0, 3.1, -3.1, -3.0, 3.1)):
+        t = 1.0 + 0.02 * k
+        measured.hear_joints(t, T0 + t, T0 + t, {"j1": 0.3, "wrist": said}, topic="joint_states")
+        measured.command = None
+    assert measured.values[1] == pytest.approx(3.1)
+    found = []
+    for k, said in enumerate((3.1, -3.1, -2.9)):
+        t = 2.0 + 0.02 * k
+        measured.hear_joints(t, T0 + t, T0 + t, {"j1": 0.3, "wrist": said}, topic="joint_states")
+        found.append(measured.values[1])
+    assert found == pytest.approx([3.1, 2.0 * np.pi - 3.1, 2.0 * np.pi - 2.9])
+
+
+@pytest.mark.parametrize(("excess", "told"), [(0.05, False), (0.09, False), (0.11, True)])
+@pytest.mark.parametrize("side", ["upper", "lower"])
+def test_a_position_may_be_measured_a_tenth_of_a_rad_outside_and_no_more(small_robot, excess, told, side):
+    robot = small_robot(ARM)
+    measured, limits = Measured(robot, ExecutorSettings()), robot.channels[1].limits
+    at = limits.upper + excess if side == "upper" else limits.lower - excess
+    measured.hear_joints(1.0, T0 + 1.0, T0 + 1.0, {"j1": 0.1, "j2": at}, topic="joint_states")
+    assert bool(measured.outside) is told and (not told or "j2 is measured at" in measured.outside)

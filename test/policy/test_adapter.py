@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pi0_ros.policy import PolicyError, load_adapter
+from pi0_ros.policy.adapter import Adapter
+from pi0_ros.policy.adapter_blocks import Block, Delta
 from pi0_ros.policy.adapter_reading import adapter_names, adapter_of_checkpoint
 from pi0_ros.policy.adapter_vectors import actions_from_model, actions_to_model, state_to_model
 from pi0_ros.policy.adapter_writing import adapter_to_dict
@@ -103,3 +105,38 @@ def test_mistakes_are_named_with_file_line_and_key(tmp_path, old, new, message):
 def test_an_unknown_name_lists_the_adapters_there_are():
     with pytest.raises(PolicyError, match="aloha, "):
         load_adapter("no_such_robot")
+
+
+def test_what_a_policy_yaml_does_not_say_is_left_to_the_checkpoint_or_the_usual(tmp_path):
+    found = load_adapter(written(tmp_path, GOOD))
+    assert (found.period, found.noise, found.horizon, dict(found.horizons)) == (0.1, 1.0, 0, {})
+    assert (found.hold, found.asset, found.normalisation, found.resampler) == ((), "", "", "")
+    assert (found.prompt, found.high_level_cameras, found.remote, found.dataset) == (None, None, None, None)
+    assert (found.finished, found.subtasks, found.subtask_log_probability) == ((), None, -1.0)
+    assert found.missing == "masked"
+    block = found.actions[1]
+    assert (block.delta, block.scale, block.clip, block.binary, block.follows, block.wrap, block.convert) == (
+        Delta.ABSOLUTE, 1.0, None, None, 1.0, None, "",
+    )  # fmt: skip
+    assert Adapter("a", tmp_path, {}, (), ()).noise == 1.0 and Block(("a",), (1.0,)).follows == 1.0
+
+
+def test_a_row_goes_through_every_block_with_its_own_sign_scale_range_and_clip(tmp_path):
+    """By hand: b is 2 (-1) 0.25; the gripper is closed at the model's 0.9 and open at 0.1; wide is clipped to 1.5."""
+    text = """policy: arm
+cameras: {base_0_rgb: top}
+period: 0.1
+state:
+  - {channels: [a, b], signs: [1, -1]}
+  - {channels: [grip], range: [0.9, 0.1]}
+actions:
+  - {channels: [wide], clip: [-1, 1.5]}
+  - {channels: [b], signs: [-1], scale: 2.0}
+  - {channels: [grip], range: [0.9, 0.1]}
+"""
+    found = load_adapter(written(tmp_path, text))
+    assert state_to_model(found, {"a": 0.3, "b": 0.4, "grip": 0.25}).tolist() == pytest.approx([0.3, -0.4, 0.7])
+    rows = actions_from_model(found, [[1.7, 0.25, 0.7, 99.0], [-3.0, -0.5, 0.5, 99.0]])
+    np.testing.assert_allclose(rows, [[1.5, -0.5, 0.25], [-1.0, 1.0, 0.5]])
+    back = actions_to_model(found, [[0.25, -0.5, 9.0, 1.2]], ["grip", "b", "other", "wide"])
+    np.testing.assert_allclose(back, [[1.2, 0.25, 0.7]])

@@ -94,3 +94,30 @@ def test_a_file_that_is_none_is_one_sentence(folder, change, why):
 def test_a_folder_without_weights_has_no_mark(tmp_path):
     with pytest.raises(PolicyError, match="no weight file"):
         weights_mark(tmp_path)
+
+
+def test_a_block_of_every_sixteen_megabytes_and_the_end_are_looked_at(tmp_path):
+    """A file of 40 MB with holes: what lies in a block changes the mark, what lies between two does not."""
+    whole = 40 << 20
+    file = tmp_path / "model.safetensors"
+    with file.open("wb") as stream:
+        stream.truncate(whole)
+    before, seen = weights_mark(tmp_path), {}
+    for at in (
+        0,
+        (64 << 10) - 1,
+        64 << 10,
+        (16 << 20) + 5,
+        20 << 20,
+        (32 << 20) + 5,
+        whole - 1,
+        whole - (64 << 10) - 1,
+    ):
+        with file.open("r+b") as stream:
+            stream.seek(at)
+            stream.write(b"\x01")
+        seen[at] = weights_mark(tmp_path) != before
+        with file.open("r+b") as stream:
+            stream.seek(at)
+            stream.write(b"\x00")
+    assert list(seen.values()) == [True, True, False, True, False, True, True, False]

@@ -138,3 +138,34 @@ def test_a_checkpoint_of_plain_words_is_not_given_capitals_and_full_stops():
 )
 def test_a_task_is_stripped_before_its_underscores_become_spaces(task, pi0, fast):
     assert prompts.clean(task) == pi0 and prompts.clean_fast(task) == fast
+
+
+class Pieces:
+    """A tokenizer of which one sees what was encoded together."""
+
+    bos, eos, pad = 2, 1, 0
+
+    def __init__(self):
+        self.asked = []
+
+    def encode(self, text):
+        self.asked.append(text)
+        return [100 + len(self.asked)] * len(text)
+
+
+def test_lerobot_encodes_the_line_as_one_and_openpi_its_end_apart():
+    """Two pieces may be other tokens than the whole, and the network was trained on one of them."""
+    for dialect, asked in (("lerobot", ["go home\n"]), ("openpi", ["go home", "\n"])):
+        pieces = Pieces()
+        ids = encode_prompt(pieces, PromptStyle("pi0", dialect), "go home").ids
+        assert pieces.asked == asked
+        assert ids == (2, *[101] * len(asked[0]), *[102] * (len(asked) - 1))
+
+
+def test_ids_are_filled_up_with_zeros_that_are_masked_unless_another_filling_is_given():
+    tokens, mask = prompts.padded([7, 8, 9], 5)
+    assert tokens.tolist() == [7, 8, 9, 0, 0] and mask.tolist() == [True, True, True, False, False]
+    assert prompts.padded([7], 3, pad=4)[0].tolist() == [7, 4, 4]
+    assert prompts.padded([7, 8], 2)[1].tolist() == [True, True]
+    with pytest.raises(PolicyError, match="3 tokens do not fit into 2"):
+        prompts.padded([7, 8, 9], 2)

@@ -89,3 +89,19 @@ def test_the_reason_is_one_short_printable_line():
     assert thread.problem().isprintable() and len(thread.problem()) < 600
     work.ending.set()
     assert thread.stop(PATIENCE)
+
+
+def test_after_a_failure_it_waits_before_it_begins_again_and_ends_at_once_when_it_is_told_to():
+    failed = threading.Event()
+
+    def work():
+        failed.set()
+        raise ValueError("no")
+
+    thread = GuardedThread("inference", work, lambda text: None, restart=1000.0).start()
+    assert failed.wait(PATIENCE)
+    assert thread.stop(PATIENCE) and thread.failures == 1
+
+
+def test_unless_said_otherwise_it_waits_a_fifth_of_a_second():
+    assert (guarded_thread.RESTART, guarded_thread.RECOVERED, guarded_thread.LOG_PERIOD) == (0.2, 5.0, 5.0)

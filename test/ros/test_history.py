@@ -61,3 +61,12 @@ def test_a_picture_that_is_not_newer_is_dropped():
     assert history.add(picture(2.0)) and not history.add(picture(2.0)) and not history.add(picture(1.5))
     history.clear()
     assert history.newest is None and history.period == 0.0 and history.add(picture(1.5))
+
+
+def test_a_track_without_samples_was_never_received_and_has_no_newest():
+    track = Track()
+    assert track.received == -math.inf and track.reached == -math.inf and math.isnan(track.newest)
+    assert math.isnan(track.max_age) and track.at(1.0, 9.0) is None
+    track.add(5.0, 100.0, 0.3)
+    track.add(9.0, 99.0, 0.7)  # older: not received
+    assert (track.received, track.reached, track.newest) == (5.0, 100.0, 0.3)

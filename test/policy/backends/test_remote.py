@@ -585,3 +585,17 @@ def test_types_that_need_pickle_are_refused_both_ways(bad):
     forged = msgpack.packb({b"__ndarray__": True, b"data": b"", b"dtype": "|O", b"shape": [0]})
     with pytest.raises(PolicyError, match="refused"):
         unpack(forged)
+
+
+@pytest.mark.parametrize(
+    ("second", "told"), [({"model": "pi0"}, []), ({"model": "pi05"}, ["another policy is served now"])]
+)
+def test_another_policy_behind_the_same_address_is_told_and_the_same_one_again_is_not(serving, robot, second, told):
+    said = []
+    server = serving(echo(0), "close", echo(1), metadata=[{"model": "pi0"}, second])
+    policy = connect_policy(server.url, robot, "aloha_plain", warn=said.append)
+    for _ in range(2):
+        policy.infer(observation(robot))
+    found = [text for text in said if "is served now" in text]
+    assert server.connections == 2 and len(found) == len(told) and all(t in f for t, f in zip(told, found, strict=True))
+    policy.connection.close()

@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pi0_ros.policy import PolicyError, load_adapter
-from pi0_ros.policy.adapter import Adapter
-from pi0_ros.policy.adapter_blocks import Block, Delta
+from pi0_ros.policy.adapter import Adapter, Block, Delta
 from pi0_ros.policy.adapter_reading import adapter_names, adapter_of_checkpoint
 from pi0_ros.policy.adapter_vectors import actions_from_model, actions_to_model, state_to_model
 from pi0_ros.policy.adapter_writing import adapter_to_dict

@@ -96,13 +96,21 @@ def test_a_xacro_without_a_change_is_not_expanded_again(tmp_path, monkeypatch):
     assert expand_xacro(file, {}, QUICK) == first
 
 
-def test_an_expansion_that_dies_is_told_with_its_code_and_the_last_thing_that_it_said(tmp_path, monkeypatch):
+@pytest.mark.parametrize("before", ["", "far away " * 400 + "\\n"])
+def test_an_expansion_that_dies_is_told_with_its_code_and_the_last_thing_that_it_said(tmp_path, monkeypatch, before):
     child = tmp_path / "child.py"
-    child.write_text(
-        "import sys\nprint('far away ' * 400 + '\\nno room\\nout of paper', file=sys.stderr)\nsys.exit(3)\n"
-    )
+    child.write_text(f"import sys\nprint('{before}no room\\nout of paper', file=sys.stderr)\nsys.exit(3)\n")
     monkeypatch.setattr(xacro_expand, "CHILD", child)
     with pytest.raises(RobotError, match=r"r\.urdf\.xacro: xacro ended with code 3: out of paper$"):
+        expand_xacro(written(tmp_path, "<a/>"), {}, QUICK)
+
+
+@pytest.mark.parametrize("number", ["SIGKILL", "SIGXCPU"])
+def test_an_expansion_that_the_system_ends_was_too_long(tmp_path, monkeypatch, number):
+    child = tmp_path / "child.py"
+    child.write_text(f"import os, signal\nos.kill(os.getpid(), signal.{number})\n")
+    monkeypatch.setattr(xacro_expand, "CHILD", child)
+    with pytest.raises(RobotError, match="was not done after 1 s and was stopped"):
         expand_xacro(written(tmp_path, "<a/>"), {}, QUICK)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,6 +20,7 @@ CURVATURE_SHARE = (
 ROS_ROUNDING = 1e-6  # [s] within which two ROS times are one: as numbers they are a quarter of a microsecond apart
 END = 0.06  # [s] of rows that say how fast a chunk ends
 STOP = 0.15  # [s] that a stop takes at least, where rows of as long tell motion from noise, so as not to begin before the last row
+SLOWING = 0.075  # [s] of it in which it slows down; before that it goes on
 AT_REST = 0.05  # share of the velocity limit below which it ends at rest
 
 
@@ -97,6 +99,7 @@ class RowPath:
     kinds: tuple[Kind, ...]
     coast: Array  # [D] velocity with which the last row is passed
     brake: Array  # [D] deceleration after it
+    carry: Array  # [D] seconds after it before that begins
     joint: Joint | None = None
 
     @property
@@ -129,8 +132,9 @@ class RowPath:
         result: Array = np.clip(curve, np.minimum(a, b) - self.below[low], np.maximum(a, b) + self.above[low])
         after = np.maximum(times - self.end, 0.0)[:, None]
         if bool(after.any()):
-            after = np.minimum(after, np.abs(self.coast) / self.brake)
-            result += (self.coast - 0.5 * np.sign(self.coast) * self.brake * after) * after
+            slowing = np.clip(after - self.carry, 0.0, np.abs(self.coast) / self.brake)
+            result += self.coast * np.minimum(after, self.carry)
+            result += (self.coast - 0.5 * np.sign(self.coast) * self.brake * slowing) * slowing
         held, driven = kinds_of(self.kinds)
         if held.any():
             result[:, held] = np.where(s >= 1.0 - rounding, b[:, held], a[:, held])
@@ -160,15 +164,16 @@ def make_path(
     below, above = _overshoot(rows * smooth)
     back = min(len(rows) - 1, max(1, round(END / period)))
     last = (rows[-1] - rows[-1 - back]) / (back * period)
-    ahead = min(2 * back, len(rows) - 1)
+    ahead = min(max(2 * back, math.ceil(STOP / period - 1e-9)), len(rows) - 1)
     before = (rows[-1 - back] - rows[-1 - ahead]) / max((ahead - back) * period, period)
     steady = np.sign(last) == np.sign(before)  # a jump of the last row is no motion that goes on
     slope = np.where(steady, np.sign(last) * np.minimum(np.abs(last), np.abs(before)), 0.0) * smooth
     coast = np.where(np.abs(slope) > AT_REST * velocity, np.clip(slope, -velocity, velocity), 0.0)
-    sure = (coast != 0.0) & (ahead * period >= STOP)
+    sure = (coast != 0.0) & (ahead * period >= STOP - 1e-9)
     if moving is not None and (len(rows) - 1) * period < STOP:
         agreed = np.sign(last) * np.minimum(np.abs(last), np.abs(moving)) * (np.sign(last) == np.sign(moving)) * smooth
         carried = np.abs(agreed) > AT_REST * velocity
         coast, sure = np.where(carried, np.clip(agreed, -velocity, velocity), coast), sure | carried
-    gentle = np.where(sure, np.minimum(brake, np.abs(coast) / STOP), brake)
-    return RowPath(start, period, rows, _second_derivatives(rows * smooth), below, above, kinds, coast, gentle)
+    gentle = np.where(sure, np.minimum(brake, np.abs(coast) / SLOWING), brake)
+    carry = np.where(sure, np.maximum(0.5 * STOP - 0.5 * np.abs(coast) / gentle, 0.0), 0.0)
+    return RowPath(start, period, rows, _second_derivatives(rows * smooth), below, above, kinds, coast, gentle, carry)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pi0_ros.control.row_path import STOP, Joint, make_path
+from pi0_ros.control.row_path import SLOWING, STOP, Joint, make_path
 from pi0_ros.robot.spec import Kind
 
 ARM, BASE, GRIP = Kind.POSITION, Kind.VELOCITY, Kind.GRIPPER
@@ -130,10 +130,30 @@ def test_rows_too_few_to_tell_motion_from_noise_go_on_where_the_robot_already_mo
     moving, still = made(values, [0.3, -0.9, -0.4]), made(values, [0.0, 0.0, 0.0])
     # As fast as both the rows and the robot; against the robot's direction as if it stood still.
     np.testing.assert_allclose(moving.coast, [0.3, -0.4, 0.0], atol=1e-12)
-    np.testing.assert_allclose(moving.brake, [0.3 / STOP, 0.4 / STOP, 8.0])
+    np.testing.assert_allclose(moving.brake, [0.3 / SLOWING, 0.4 / SLOWING, 8.0])
     np.testing.assert_allclose(still.brake, [8.0, 8.0, 8.0])
-    ended = moving.rows_at(np.array([moving.end + STOP, moving.end + 1.0]))
+    ended = moving.rows_at(np.array([moving.end + 0.5 * (STOP + SLOWING), moving.end + 1.0]))
     np.testing.assert_allclose(ended[1, :2] - values[-1, :2], [0.5 * 0.3 * STOP, -0.5 * 0.4 * STOP])
     np.testing.assert_allclose(ended[0, :2], ended[1, :2])
+    on = moving.rows_at(np.array([moving.end + 0.5 * (STOP - SLOWING)]))
+    np.testing.assert_allclose(on[0, :2] - values[-1, :2], [0.3 * 0.0375, -0.4 * 0.0375], atol=1e-12)
     many = 0.4 * 0.02 * np.arange(40)[:, None] * np.ones(3)
     np.testing.assert_array_equal(made(many, [0.3, -0.9, -0.4]).brake, made(many, [0.0, 0.0, 0.0]).brake)
+
+
+@pytest.mark.parametrize("rate", [10.0, 12.5, 15.0, 20.0, 25.0, 30.0, 50.0])
+def test_rows_of_150_ms_tell_motion_from_noise_at_every_rate(rate):
+    """What goes on behind the last row is three quarters of 0.1 s of its motion: half of it at its speed, then the stop."""
+    values = 0.4 / rate * np.arange(12)[:, None]
+    made = make_path(5.0, 1.0 / rate, values, (ARM,), np.array([2.5]), np.array([8.0]))
+    after = made.rows_at(made.end + np.array([0.0375, 0.1125, 2.0]))[:, 0] - values[-1, 0]
+    np.testing.assert_allclose(after, [0.4 * 0.0375, 0.4 * 0.075, 0.4 * 0.075], atol=1e-9)
+    jumped = make_path(
+        5.0,
+        1.0 / rate,
+        np.where(np.arange(12) < 11, 0.0, 0.4 / rate)[:, None],
+        (ARM,),
+        np.array([2.5]),
+        np.array([8.0]),
+    )
+    assert jumped.rows_at(np.array([jumped.end + 1.0]))[0, 0] == values[1, 0]

@@ -11,6 +11,8 @@ from pi0_ros.control.report import report
 from pi0_ros.control.step import Step
 from pi0_ros.control.watchdogs import ClockFault
 
+AGAIN = 60.0  # [s] between two log lines about the same gripper
+
 
 def run_period(parts: Parts, now: Now) -> Step:
     """As `Executor.step`."""
@@ -136,4 +138,6 @@ def move(parts: Parts, now: Now) -> str:
         owner, changed = "hold", drive.brake(guarded=False) or 0
     if changed:
         parts.journal.count(limited=1)
+    if owner == "policy" and (chatter := drive.grips.sentence):
+        parts.journal.note(now, "warn", "gripper", chatter, AGAIN)
     return owner

@@ -1,0 +1,105 @@
+"""A gripper that a policy opens and closes many times a second is held still; one that is moved on purpose is followed exactly."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from story import make_robot
+from test_motion import AT_ONCE, Policy, commands, ready
+
+from pi0_ros.control.chatter import SteadyGrip, SteadyGrips
+
+GRIP, PERIOD = "left_gripper", 0.02
+
+
+def turns(values):
+    """How often a signal turns back."""
+    ways = np.sign(np.diff(values)[np.abs(np.diff(values)) > 1e-4])
+    return int(np.sum(np.diff(ways) != 0))
+
+
+def hovering(around, rng, sigma=0.08):
+    """A policy without a threshold that cannot decide, from row to row."""
+    return lambda t, s: {GRIP: float(np.clip(around(t) + rng.normal(0.0, sigma), 0.0, 1.0))}
+
+
+def test_a_gripper_that_hovers_is_held_in_the_middle_and_the_way_out_is_said_once():
+    story = ready(AT_ONCE, {GRIP: 1.0})
+    story.run(8.0, Policy(hovering(lambda t: 0.5, np.random.default_rng(0)), 1.0 / 15.0, 15, 0.1))
+    times, grip = commands(story, GRIP, 150)
+    assert turns(grip) / (times[-1] - times[0]) < 1.0, "six times a second where every row is followed"
+    assert grip.min() > 0.4 and grip.max() < 0.6
+    said = [e.text for s in story.steps for e in s.events if e.name == "gripper"]
+    assert len(said) == 1 and GRIP in said[0] and "set threshold" in said[0]
+
+
+@pytest.mark.parametrize("opening", [0.0, 1.0])
+def test_a_gripper_that_hovers_closes_and_opens_when_it_is_meant(opening):
+    story = ready(AT_ONCE, {GRIP: 0.5})
+    change = story.ros + 4.0
+    around = lambda t: 0.5 if t < change else opening
+    story.run(6.0, Policy(hovering(around, np.random.default_rng(3)), 1.0 / 15.0, 15, 0.1, every=0.2))
+    times, grip = commands(story, GRIP)
+    late = times > change + 0.8  # a gripper takes 0.5 s for its stroke
+    assert np.max(np.abs(grip[late] - opening)) < 0.2
+
+
+@given(
+    st.lists(st.floats(0.0, 1.0), min_size=2, max_size=12),
+    st.lists(st.floats(0.34, 1.5), min_size=12, max_size=12),
+)
+def test_what_turns_back_three_times_a_second_or_less_is_followed_exactly(levels, times):
+    knots = np.cumsum([0.0, *times[: len(levels) - 1]])
+    goals = np.interp(np.arange(0.0, knots[-1], PERIOD), knots, levels)
+    grip = SteadyGrip(PERIOD, float(goals[0]))
+    assert [grip.follow(float(goal)) for goal in goals] == goals.tolist()
+    assert not grip.chatters
+
+
+@given(st.lists(st.floats(0.0, 1.0), min_size=50, max_size=300))
+def test_whatever_is_asked_for_a_gripper_is_held_within_what_was_asked_for_lately(goals):
+    grip = SteadyGrip(PERIOD, goals[0])
+    for k, goal in enumerate(goals):
+        lately = [goals[0], *goals[max(0, k - 199) : k + 1]]
+        assert min(lately) <= grip.follow(goal) <= max(lately)
+
+
+def test_open_and_closed_in_turn_is_one_of_both_and_not_half_open():
+    grip = SteadyGrip(PERIOD, 0.0)
+    held = [grip.follow(float((k // 5) % 2)) for k in range(200)]
+    assert set(held[50:]) <= {0.0, 1.0} and turns(held[50:]) == 0
+
+
+def test_after_it_has_chattered_what_is_asked_for_is_reached_within_the_second():
+    rng, grip = np.random.default_rng(5), SteadyGrip(PERIOD, 0.5)
+    for k in range(200):
+        grip.follow(0.5 + 0.1 * (-1.0) ** (k // 5) + float(rng.normal(0.0, 0.01)))
+    assert grip.chatters
+    held = [grip.follow(0.62) for _ in range(60)]
+    assert held[51] == 0.62 and not grip.chatters
+
+
+def test_what_one_policy_did_says_nothing_about_the_next():
+    robot = make_robot()
+    grips, column = SteadyGrips(robot, PERIOD), robot.index[GRIP]
+    states = np.zeros((3, len(robot.channels)))
+    for k in range(100):
+        states[0, column] = 0.2 if (k // 5) % 2 else 0.8
+        grips.steady(states)
+    assert GRIP in grips.sentence
+    grips.forget()
+    assert grips.steady(states) is states and not grips.sentence
+
+
+def test_a_person_who_takes_over_ends_the_chatter():
+    story = ready(AT_ONCE, {GRIP: 0.5})
+    policy = Policy(hovering(lambda t: 0.5, np.random.default_rng(0)), 1.0 / 15.0, 15, 0.1)
+    story.run(3.0, policy)
+    assert "gripper" in story.names()
+    assert story.ask("hold").ok
+    story.run(0.1)
+    assert story.ask("autonomy").ok
+    before = len(story.steps)
+    story.run(0.5, Policy(lambda t, s: {GRIP: 0.4}, 1.0 / 15.0, 15, 0.0))
+    assert story.at(GRIP) == pytest.approx(0.4, abs=1e-6)
+    assert not any(e.name == "gripper" for s in story.steps[before:] for e in s.events)

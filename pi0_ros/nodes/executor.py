@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from pi0_ros.control import STRATEGIES, Chunk, ExecutorSettings
-from pi0_ros.control.jerk import JerkMeter
 from pi0_ros.control.limits import stop_time
 from pi0_ros.data.blackbox_file import Keep, private_folder
 from pi0_ros.robot import RobotError, load_robot
@@ -27,6 +26,7 @@ from pi0_ros.ros.executor_reporter import ExecutorReporter, Publishing
 from pi0_ros.ros.lifecycle import ManagedNode
 from pi0_ros.ros.loop import raise_thread_priorities, restore_thread_priorities
 from pi0_ros.ros.matching import Matching, ports
+from pi0_ros.ros.motion_report import MotionReport
 from pi0_ros.ros.notify import extend_timeout
 from pi0_ros.ros.parameters import Parameter, ParameterError
 from pi0_ros.ros.request_services import RequestServices
@@ -177,9 +177,9 @@ class ExecutorNode(ManagedNode):
             folder = self._black_box_folder()
             keep = Keep(bytes=int(self.values.black_box_gb * 1e9), days=self.values.black_box_days)
             self._writer = BlackBoxWriter(folder, self.robot.channel_names, self._boxed, self._not_boxed, keep)
-        jerk = JerkMeter(self.robot, self.period)
+        self._motion = MotionReport(self.robot, self.period)
         self._reporter = ExecutorReporter(
-            self._publishing, self.get_logger(), jerk, self.period, self._remaining_plan, self._save
+            self._publishing, self.get_logger(), self._motion, self.period, self._remaining_plan, self._save
         )
         self.control = ControlThread(
             self.robot,
@@ -300,12 +300,14 @@ class ExecutorNode(ManagedNode):
             values |= {f"camera {name} refused": why for name, why in list(self._thumbnails.refused.items())}
         box = self._writer
         values |= {} if box is None else {"black_box_files": box.files, "black_box_failures": box.failures}
-        values["jerk_rms"], values["jerk_max"] = reporter.jerk()
+        values |= self._motion.values()
         silent, clocks = inputs.sources.silent, inputs.sources.sentences(steady)
         missed = timing.overruns / max(timing.ticks, 1)
         failure = self._no_black_box or (box.last_failure if box is not None else "")
         unheard = self._matching.sentences
-        told = executor_health(period, reporter.trouble, unheard, silent, missed, values, failure, clocks)
+        told = executor_health(
+            period, reporter.trouble, unheard, silent, missed, values, failure, clocks, self._motion.sentences
+        )
         return with_second_publisher(told, self._second.sentence, self.values.second_publisher == "stop")
 
 

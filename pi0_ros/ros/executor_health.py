@@ -50,11 +50,13 @@ def executor_health(
     values: Mapping[str, object],
     black_box: str = "",
     clocks: Sequence[str] = (),
+    late: Sequence[str] = (),
 ) -> Health:
     """Level and sentence.
 
     `trouble`: what ended a motion; `unheard`: sentences about who cannot be connected; `silent`: state topics never heard;
-    `missed_share` of periods; `black_box`: why the newest one was not written; `clocks`: sentences about stamps of state that are off.
+    `missed_share` of periods; `black_box`: why the newest one was not written; `clocks`: sentences about stamps of state that are off;
+    `late`: about groups that follow their commands later than the robot YAML says.
     """
     if period.fault:
         return Health(ERROR, f"fault in the executor, braking: {period.fault}", values)
@@ -73,6 +75,8 @@ def executor_health(
         return Health(WARN, f"{missed_share:.0%} of the control periods are missed", values)
     if black_box:
         return Health(WARN, f"{period.mode}: {black_box}", values)
+    if late:
+        return Health(WARN, f"{period.mode}: {'; '.join(late)}", values)
     return Health(OK, f"{period.mode}: {period.reason}", values)
 
 

@@ -18,7 +18,6 @@ from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import MarkerArray
 
 from pi0_ros.control import Chunk, Event
-from pi0_ros.control.jerk import JerkMeter
 from pi0_ros.msg import ExecutorState
 from pi0_ros.robot.spec import Robot
 from pi0_ros.ros.clock import time_message
@@ -26,6 +25,7 @@ from pi0_ros.ros.control_thread import Period
 from pi0_ros.ros.conversions import MODE_CODES
 from pi0_ros.ros.guarded_thread import GuardedThread
 from pi0_ros.ros.lifecycle import ManagedNode
+from pi0_ros.ros.motion_report import MotionReport
 from pi0_ros.ros.preview import Preview
 from pi0_ros.ros.qos import LATCHED, RELIABLE
 
@@ -86,7 +86,7 @@ class ExecutorReporter:
         self,
         publishing: Publishing,
         logger: RcutilsLogger,
-        jerk: JerkMeter,
+        motion: MotionReport,
         period: float,
         remaining_plan: Callable[[float], Chunk | None],
         save: Callable[[str], None],
@@ -100,7 +100,7 @@ class ExecutorReporter:
         self.latest = Period()
         self.trouble: Event | None = None
         """The event that ended a motion, if it was more than somebody's wish."""
-        self._jerk, self._judging = jerk, threading.Lock()
+        self._motion = motion
         self._told: tuple[str, str] = ("", "")
         self._saved: tuple[object, ...] = ()
         self._shown: tuple[object, ...] = ()
@@ -133,11 +133,6 @@ class ExecutorReporter:
             self._wake.notify_all()
         self.thread.stop(1.0)
 
-    def jerk(self) -> tuple[float, float]:
-        """Root mean square and maximum of the position channels' jerk since the last call."""
-        with self._judging:
-            return self._jerk.take()
-
     def _run(self) -> None:
         collected = 0.0
         while True:
@@ -158,8 +153,7 @@ class ExecutorReporter:
             self.latest = period = self._news.popleft()
             events += period.events
             if period.sent:
-                with self._judging:
-                    self._jerk.see(period.command.velocities)
+                self._motion.see(period)
         return events
 
     def _report(self, events: Sequence[Event]) -> None:

@@ -232,6 +232,7 @@ DIAGNOSTICS: dict[str, tuple[Value, ...]] = {
         Value("jerk_rms", "rad/s³ or m/s³", "of the position channels, since the last status"),
         Value("jerk_max", "rad/s³ or m/s³", "the same, largest"),
         Value("tracking_error", "rad or m", "furthest position channel from its command, less the lag"),
+        Value("<group> lag_ms", "ms", "how much later than commanded the group moves, estimated while it moves"),
         Value("<topic> hz", "Hz", "measurements that arrived"),
         Value("<topic> offset_ms", "ms", "least age of its stamps on this computer's clock; negative: stamped ahead"),
         Value("camera <name> refused", "", "why pictures of this camera are not in the black box"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import itertools
 import math
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.topic_endpoint_info import TopicEndpointInfo
@@ -25,9 +27,9 @@ from pi0_ros.robot.spec import Robot, StateSource
 from pi0_ros.robot.twist_frame import TwistFrame, twist_frame
 from pi0_ros.ros.clock import seconds
 from pi0_ros.ros.live_verdict import Endpoint, Role, Seen
-from pi0_ros.ros.qos import SENSOR
+from pi0_ros.ros.qos import EVENTS, SENSOR
 
-NODE = "pi0_check"
+NODE, EXECUTOR = "pi0_check", "executor"
 DISCOVERY = 2.0
 """Seconds that the graph may take to become known."""
 
@@ -49,6 +51,7 @@ class _Watch:
     unstamped: int = 0
     detail: str = ""
     as_world: bool = False
+    lag: float = math.nan
 
 
 def watch(robot: Robot, duration: float, namespace: str = "", use_sim_time: bool = False) -> tuple[Seen, ...]:
@@ -80,6 +83,7 @@ def _watched(robot: Robot, node: Node, executor: SingleThreadedExecutor, duratio
     watches = [_Watch(seen, source) for seen, source in topics_of(robot)]
     for one in watches:
         _listen(node, one)
+    _listen_lags(node, {f"{one.seen.name} lag_ms": one for one in watches if one.seen.role is Role.COMMAND})
     until = time.monotonic() + DISCOVERY
     while time.monotonic() < until and not _all_published(node, watches):
         executor.spin_once(timeout_sec=0.05)
@@ -126,6 +130,18 @@ def _listen(node: Node, one: _Watch) -> None:
         _CONTENTS.get(one.seen.type, _nothing_to_say)(one, message)
 
     node.create_subscription(_message_class(one.seen.type), one.seen.topic, heard, SENSOR)
+
+
+def _listen_lags(node: Node, groups: dict[str, _Watch]) -> None:
+    """Note what the executor of this namespace says of how late each group follows."""
+    name = f"{node.get_namespace().strip('/')}/{EXECUTOR}".lstrip("/")
+
+    def heard(message: DiagnosticArray) -> None:
+        for value in (v for s in message.status if s.name == name for v in s.values if v.key in groups):
+            with contextlib.suppress(ValueError):
+                groups[value.key].lag = float(value.value) * 1e-3
+
+    node.create_subscription(DiagnosticArray, "/diagnostics", heard, EVENTS)
 
 
 def _message_class(name: str) -> type:
@@ -226,6 +242,7 @@ def _finished(node: Node, one: _Watch, end: float, graph: _Graph) -> Seen:
         detail=one.detail,
         twist=twist_frame(*np.split(np.array(one.moves), (1, 4), axis=1)) if one.moves else TwistFrame.UNKNOWN,
         as_world=one.as_world,
+        lag=one.lag,
         alike=graph.alike(one.seen),
     )  # fmt: skip
 

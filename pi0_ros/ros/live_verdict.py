@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import StrEnum
 
+from pi0_ros.control.lag_watch import lag_sentences
 from pi0_ros.robot.measurement import unit_guess
 from pi0_ros.robot.spec import Robot
 from pi0_ros.robot.twist_frame import TwistFrame
@@ -72,6 +73,8 @@ class Seen:
     twist: TwistFrame = TwistFrame.UNKNOWN
     as_world: bool = False
     """Whether an odometry's twist is taken as one in the frame of its pose."""
+    lag: float = math.nan
+    """[s] by which a commanded group follows, as a running executor says."""
     alike: tuple[str, ...] = ()
     """Other topics of the graph that carry this type."""
 
@@ -115,6 +118,7 @@ def problems_of(robot: Robot, seen: tuple[Seen, ...], own_node: str = "executor"
     """Everything wrong, errors first. `own_node`: the node that may publish commands."""
     found = [finding for topic in seen for finding in _topic(topic, own_node)]
     found += _joints(robot, seen)
+    found += _lags(robot, seen)
     return tuple(sorted(found, key=lambda finding: finding.level is not Level.ERROR))
 
 
@@ -232,6 +236,14 @@ def _joints(robot: Robot, seen: tuple[Seen, ...]) -> Iterator[Finding]:
                 f"joint {joint.name} is reported at {worst:.3f}, outside of {joint.lower:.3f} .. {joint.upper:.3f} {joint.unit}"
                 + (f": {guess}" if guess and far else ""),
             )
+
+
+def _lags(robot: Robot, seen: tuple[Seen, ...]) -> Iterator[Finding]:
+    """Groups that follow their commands later than the robot YAML says."""
+    for topic in seen:
+        if math.isfinite(topic.lag):
+            for sentence in lag_sentences(robot, {topic.name: topic.lag}):
+                yield Finding(Level.WARNING, topic.topic, sentence)
 
 
 def _wrong_type(seen: Seen, publisher: Endpoint) -> str:

@@ -160,7 +160,7 @@ def known_keys(node):
 @pytest.mark.parametrize(
     ("node", "files"),
     [
-        ("executor", ("nodes/executor.py", "ros/executor_health.py", "ros/source_clocks.py")),
+        ("executor", ("nodes/executor.py", "ros/executor_health.py", "ros/motion_report.py", "ros/source_clocks.py")),
         ("policy", ("ros/policy_health.py", "ros/observation_source.py")),
         ("recorder", ("ros/recording_health.py", "ros/bag_recorder.py", "ros/observation_source.py")),
         ("high_level", ("ros/subtask_health.py",)),

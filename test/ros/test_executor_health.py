@@ -34,6 +34,11 @@ def event(level):
     [
         ({}, OK, "autonomy: asked for"),
         ({"black_box": "no room for a box"}, WARN, "autonomy: no room for a box"),
+        (
+            {"late": ("the arm follows late", "so does the lift")},
+            WARN,
+            "autonomy: the arm follows late; so does the lift",
+        ),
         ({"missed_share": 0.11}, WARN, "11% of the control periods are missed"),
         ({"missed_share": 0.09}, OK, "autonomy: asked for"),
         ({"clocks": ("b is behind", "c is ahead")}, WARN, "autonomy: b is behind; c is ahead"),
@@ -51,13 +56,13 @@ def test_what_is_wrong_has_its_level_and_sentence(about, level, message):
 def test_of_several_things_the_gravest_is_told():
     """Each case still has everything below it."""
     wrong = {"trouble": event("error"), "unheard": ("deaf",), "silent": ("odom",), "missed_share": 0.5,
-             "clocks": ("behind",), "black_box": "no box", "values": {}}  # fmt: skip
+             "clocks": ("behind",), "black_box": "no box", "late": ("slow",), "values": {}}  # fmt: skip
     said = []
     faulty = DRIVING._replace(fault="ZeroDivisionError: no")
     stopped = DRIVING._replace(step=STEP._replace(mode=Mode.STOPPED, reason="e-stop"))
     said += [executor_health(period, **wrong) for period in (faulty, stopped)]
     for name, nothing in (("", None), ("trouble", None), ("unheard", ()), ("silent", ()), ("clocks", ()),
-                          ("missed_share", 0.0), ("black_box", "")):  # fmt: skip
+                          ("missed_share", 0.0), ("black_box", ""), ("late", ())):  # fmt: skip
         if name:
             wrong[name] = nothing
         said.append(executor_health(DRIVING, **wrong))
@@ -70,9 +75,10 @@ def test_of_several_things_the_gravest_is_told():
         "autonomy: behind",
         "50% of the control periods are missed",
         "autonomy: no box",
+        "autonomy: slow",
         "autonomy: asked for",
     ]
-    assert [h.level for h in said] == [ERROR] * 4 + [WARN] * 4 + [OK]
+    assert [h.level for h in said] == [ERROR] * 4 + [WARN] * 5 + [OK]
 
 
 def test_numbers_are_in_the_units_of_their_names():

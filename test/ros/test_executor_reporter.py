@@ -41,8 +41,8 @@ class Listener:
     def plan(self, remaining):
         self.note("plan", remaining(2.5))
 
-    def see(self, velocities):
-        self.note("jerk", float(velocities[0]))
+    def see(self, period):
+        self.note("jerk", float(period.command.velocities[0]))
 
     def save(self, reason):
         self.note("box", reason)

@@ -8,6 +8,7 @@ import pytest
 
 rclpy = pytest.importorskip("rclpy")
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
@@ -16,7 +17,7 @@ from std_msgs.msg import Float64MultiArray
 from pi0_ros.cli import main
 from pi0_ros.ros.live_check import NothingThere, watch
 from pi0_ros.ros.live_verdict import Role
-from pi0_ros.ros.qos import RELIABLE, SENSOR
+from pi0_ros.ros.qos import EVENTS, RELIABLE, SENSOR
 
 ARM = """
 arm:
@@ -82,6 +83,16 @@ def test_types_rates_offsets_ranges_and_nodes_are_seen(robot, driver):
     assert camera.detail == "4x3 rgb8"
     assert [s.node for s in arm.subscribers] == ["/driver"]
     assert arm.publishers == () and math.isnan(arm.rate)
+
+
+def test_how_late_a_group_follows_is_taken_from_the_running_executor(robot, driver):
+    publish(driver)
+    told = driver.create_publisher(DiagnosticArray, "/diagnostics", EVENTS)
+    mine = DiagnosticStatus(name="executor", values=[KeyValue(key="arm lag_ms", value="140")])
+    others = DiagnosticStatus(name="left/executor", values=[KeyValue(key="arm lag_ms", value="20")])
+    driver.create_timer(0.05, lambda: told.publish(DiagnosticArray(status=[mine, others])))
+    (arm,) = (s for s in watch(robot, 1.0) if s.role is Role.COMMAND)
+    assert arm.lag == pytest.approx(0.14)
 
 
 def test_a_topic_of_the_same_type_is_named_where_the_right_one_is_silent(robot, driver):

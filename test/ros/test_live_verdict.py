@@ -84,6 +84,7 @@ def test_the_executor_may_command_and_its_namesake_in_a_namespace_too(robot):
          "/jtc listens to trajectory_msgs/JointTrajectory on arm/commands, and the robot YAML sends std_msgs/Float64MultiArray"),
         ("arm", {"publishers": (Endpoint("/executor", ARRAY), Endpoint("/moveit", ARRAY))}, "no", "/moveit also commands arm/commands"),
         ("arm", {"subscribers": (Endpoint("/c", ARRAY, "reliable", "transient_local"),)}, "no", "/c asks for transient local"),
+        ("arm", {"lag": 0.14}, "warning", "group arm follows its commands 0.14 s later, so the robot is that much behind its plans; set command_latency: 0.14"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_one_sentence_with_the_topic(robot, which, change, level, words):
@@ -93,6 +94,12 @@ def test_what_is_wrong_is_one_sentence_with_the_topic(robot, which, change, leve
     assert problem.level == Level(level)
     assert words in problem.sentence
     assert not more
+
+
+def test_a_group_that_follows_in_time_is_no_finding(robot):
+    found = seen()
+    found["arm"] = replace(found["arm"], lag=0.04)
+    assert problems_of(robot, tuple(found.values())) == ()
 
 
 def test_a_leader_that_is_not_there_is_no_fault(robot):

@@ -257,3 +257,31 @@ def test_an_average_of_plans_knows_nothing_of_the_owner_before():
     assert story.send(rows=30).accepted  # stays where it is
     story.run(1.5)
     assert story.last.owner == "policy" and abs(story.at(ARM) - here) < 1e-6
+
+
+def test_what_ran_for_the_owner_before_is_not_skipped_in_a_chunk_of_the_next_one():
+    """Pictures are older than the moment in which a policy learns that autonomy has been given back."""
+    story, grip = Story(settings=ExecutorSettings(engage_time=0.0, engage_ramp=0.0)), "left_gripper"
+    story.run(0.1)
+    assert story.ask("autonomy").ok
+    story.tick()
+    still = np.tile(story.values, (30, 1))
+    still[:, story.velocity] = 0.0
+    still[:, story.robot.index[grip]] = 1.0
+    assert story.send(story.chunk(start=story.ros, period=0.1, values=still)).accepted
+    story.run(1.0)
+    seen = story.ros
+    story.run(0.3)
+    assert story.ask("teleop").ok  # a person takes over, leaves the robot where it is, and gives it back
+    story.run(0.1)
+    assert story.ask("autonomy").ok
+    story.tick()
+    rows = still[:20].copy()
+    rows[:3, story.robot.index[grip]] = 0.0  # the policy saw something to grasp: closed for 0.3 s, then open
+    before = len(story.runs[-1])
+    verdict = story.send(story.chunk(start=seen, period=0.1, values=rows))
+    assert verdict.accepted, verdict.reason
+    story.run(1.0)
+    moved = np.array(story.runs[-1])[before:, story.robot.index[grip]]
+    assert moved.min() < 0.3, "0.3 s of another plan were executed since the picture, none of this one"
+    assert moved[-1] > 0.9

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from story import Story, make_robot, middle
 from test_motion import AT_ONCE, JOINT, Policy, commands, ready, speeds
 
 from pi0_ros.control import ExecutorSettings
@@ -160,4 +161,153 @@ def test_rows_that_begin_beside_the_arm_are_approached_and_not_jumped_to(offset)
     assert moved[-1] == pytest.approx(REST + offset, abs=1e-3)
     assert np.max(np.abs(speeds(moved))) <= 0.2 * story.robot.channels[story.robot.index[JOINT]].limits.velocity
     assert np.max(np.abs(moved - REST)) <= abs(offset) + 1e-4
+    story.sound()
+
+
+class Late(Story):
+    """The robot follows its commands with a first-order lag of `lag` [s]."""
+
+    lag = 0.1
+
+    def tick(self, period=None):
+        before = self.measured
+        step = super().tick(period)
+        if self.follows and step.command is not None:
+            self.measured = before + (1.0 - np.exp(-self.period / self.lag)) * (self.measured - before)
+        return step
+
+
+def anchored(speed, period, rows, delay, every):
+    """A policy whose chunks begin where it last saw the robot, and go on from there at `speed`."""
+    return Policy(
+        lambda t, s: {JOINT: float(s.measured[s.robot.index[JOINT]]) + speed * (t - s.ros)}, period, rows, delay, every
+    )
+
+
+@pytest.mark.parametrize(
+    ("rate", "rows", "delay", "every"),
+    [(60, 60, 0.2, 0.2), (10, 16, 0.3, 0.8)],
+    ids=["almond-bot/axol#191: 20 to 70 mrad back, five times a second", "reactive_diffusion_policy#18: rolls back at each chunk"],
+)  # fmt: skip
+def test_chunks_that_begin_where_a_lagging_arm_was_do_not_pull_it_back(rate, rows, delay, every):
+    robot = make_robot()
+    start = np.where([c.kind.value == "velocity" for c in robot.channels], 0.0, middle(robot))
+    start[robot.index[JOINT]] = -0.8
+    story = Late(robot, AT_ONCE, start).run(0.2)
+    assert story.ask("autonomy").ok
+    story.tick()
+    story.run(4.0, anchored(0.4, 1.0 / rate, rows, delay, every))
+    moved = commands(story, JOINT, 30)[1]
+    assert np.max(np.maximum.accumulate(moved) - moved) < 1e-3
+    assert speeds(moved[50:]).max() < 1.35 * 0.4 and moved[-1] - moved[0] > 0.5
+    story.sound()
+
+
+def test_an_arm_does_not_pause_between_chunks_of_16_rows():
+    """NVIDIA/Isaac-GR00T#285: rows of 1/30 s, the arm pauses or jitters between one chunk and the next."""
+    story = ready(AT_ONCE, {JOINT: -0.8})
+    begin = story.ros
+    story.run(4.0, Policy(lambda t, s: {JOINT: -0.8 + 0.3 * (t - begin)}, 1.0 / 30.0, 16, 0.15, every=0.25, jitter=0.2))
+    speed = speeds(commands(story, JOINT, 100)[1])
+    assert speed.min() > 0.95 * 0.3 and speed.max() < 1.05 * 0.3
+    assert story.last.counters.underruns == 0
+
+
+def test_50_rows_are_as_smooth_at_125_hertz_as_their_path():
+    """huggingface/lerobot#4229: 50 joint positions an inference, commanded at 125 Hz, quite jerky."""
+    robot = make_robot(rate=125.0)
+    story = ready(AT_ONCE, {JOINT: REST}, robot)
+    path, begin = wave(story.ros), story.ros
+    story.run(6.0, Policy(lambda t, s: {JOINT: float(path(t))}, 1.0 / 30.0, 50, 0.1, jitter=0.2))
+    times, moved = commands(story, JOINT, 250)
+    jerk = np.diff(moved, 3) * 125.0**3
+    fastest = SIZE * 0.5 * (2.0 * np.pi * 0.4) ** 3
+    assert np.sqrt(np.mean(jerk**2)) < 2.0 * fastest and np.abs(moved - path(times)).max() < 1e-3
+    assert begin < times[0]
+    story.sound()
+
+
+def test_a_stop_in_the_middle_of_a_motion_that_began_late_ends_near_by():
+    """ros-controls/ros_controllers#493: less time than planned, 41 rad/s, and the stop's end 4.7 rad away."""
+    story = ready(AT_ONCE, {JOINT: -0.8})
+    rows = np.tile(story.values, (20, 1))
+    rows[:, story.velocity] = 0.0
+    rows[:, story.robot.index[JOINT]] = -0.8 + 0.2 * np.arange(20) / 4.0 * 0.5
+    verdict = story.send(story.chunk(start=story.ros - 0.9, period=0.05, values=rows))  # much of its time has passed
+    assert verdict.accepted, verdict.reason
+    story.run(0.4)
+    at, speed = story.at(JOINT), story.speed()
+    assert story.ask("hold").ok
+    story.run(1.0)
+    assert speed <= 1.3 * 0.5 + 1e-6
+    assert abs(story.at(JOINT) - at) <= 0.5 * speed**2 / 10.0 + speed * (10.0 / 100.0) + 1e-3, (
+        "a stop at 10 rad/s^2, 100 rad/s^3"
+    )
+    story.sound()
+
+
+def test_the_velocity_does_not_drop_when_a_trajectory_comes_each_second():
+    """ros-controls/ros2_controllers#1800, Kinovarobotics/ros2_kortex#297: spikes to zero with each new message."""
+    story = ready(AT_ONCE, {JOINT: -0.8})
+    begin = story.ros
+    story.run(5.0, Policy(lambda t, s: {JOINT: -0.8 + 0.3 * (t - begin)}, 0.1, 100, 0.0, every=1.0))
+    speed = speeds(commands(story, JOINT, 60)[1])
+    assert speed.min() > 0.99 * 0.3 and speed.max() < 1.01 * 0.3
+
+
+def test_two_rows_at_one_place_seconds_apart_are_a_pause():
+    """ros-controls/ros2_controllers#1298: the same position twice, 3.5 s apart, and a large swing between them."""
+    story = ready(AT_ONCE, {JOINT: 0.0})
+    rows = np.tile(story.values, (8, 1))
+    rows[:, story.velocity] = 0.0
+    rows[:, story.robot.index[JOINT]] = [0.0, 0.15, 0.3, 0.3, 0.3, 0.3, 0.45, 0.6]
+    assert story.send(story.chunk(start=story.ros, period=0.9, values=rows)).accepted
+    story.run(7.0)
+    times, moved = commands(story, JOINT)
+    pause = (times > times[0] + 2 * 0.9 + 0.3) & (times < times[0] + 5 * 0.9)
+    assert np.ptp(moved[pause]) < 2e-3 and abs(moved[pause].mean() - 0.3) < 2e-3
+    assert np.max(np.maximum.accumulate(moved) - moved) < 5e-4
+
+
+def test_a_follower_does_not_jump_to_its_leader_nor_to_its_plan_afterwards():
+    """huggingface/lerobot#3385: the follower snaps to the leader's pose when a person takes over."""
+    story = ready(None, {JOINT: REST})
+    path = wave(story.ros)
+    policy = Policy(lambda t, s: {JOINT: float(path(t))}, 1.0 / 30.0, 50, 0.1)
+    story.run(1.5, policy)
+    column, names = story.robot.index[JOINT], [c.name for c in story.robot.group("left_arm").channels]
+    pose = np.array([story.at(n) for n in names])
+    pose[names.index(JOINT)] += 0.8  # the leader is elsewhere
+    assert story.ask("teleop").ok
+    before = len(story.stamps)
+    story.run(0.9, each=lambda s: s.teleop("left_arm", pose))
+    slow = speeds(commands(story, JOINT, before + 20)[1])
+    assert np.abs(slow).max() <= 0.2 * story.robot.channels[column].limits.velocity * 1.01
+    assert story.ask("autonomy").ok
+    back = len(story.stamps)
+    policy.path = lambda t, s: {JOINT: s.at(JOINT) + 0.2 * (t - s.ros)}
+    policy.pending = None
+    story.run(1.0, policy)
+    assert np.abs(speeds(commands(story, JOINT, back - 1)[1])).max() <= 0.2 * 2.5 * 1.01
+    story.sound()
+
+
+def test_a_short_way_there_and_back_is_made_and_not_averaged_away():
+    """SpatialVLA/SpatialVLA#52: forward by a centimetre to grasp, and back; an average stays where it is."""
+    story = ready(AT_ONCE, {JOINT: REST})
+    begin = story.ros
+    poke = lambda t: REST + 0.02 * np.clip(1.0 - np.abs((t - begin) - 1.5) / 0.3, 0.0, 1.0)
+    story.run(3.0, Policy(lambda t, s: {JOINT: float(poke(t))}, 0.05, 30, 0.1, every=0.2))
+    moved = commands(story, JOINT)[1]
+    assert REST + 0.018 < moved.max() < REST + 0.021 and abs(moved[-1] - REST) < 1e-3
+
+
+def test_an_arm_that_is_told_to_rise_at_once_rises_slowly_at_first():
+    """NVlabs/GR00T-WholeBodyControl#107: the policy is engaged and the arms move up very rapidly."""
+    story = ready(None, {JOINT: -0.6})
+    begin = story.ros
+    story.run(4.0, Policy(lambda t, s: {JOINT: -0.6 + min(2.0 * (t - begin), 1.2)}, 0.05, 40, 0.1, jitter=0.2))
+    moved = commands(story, JOINT)[1]
+    assert np.abs(speeds(moved[:50])).max() <= 0.2 * 2.5 * 1.01
+    assert moved[-1] == pytest.approx(0.6, abs=1e-3)
     story.sound()

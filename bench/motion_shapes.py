@@ -1,8 +1,10 @@
-"""Motions as a person makes them, and as one was recorded in the simulator, sent as chunks: this executor beside two ways in which chunks are executed elsewhere.
+"""Motions as a person makes them, and as one was recorded in the simulator, sent as chunks: this executor beside ways in which chunks are executed elsewhere.
 
 replace + clamp: the newest chunk's row for now is the goal, rows are held for their period, a goal is at most `STEP` from the position
-before (LeRobot's `max_relative_target`). linear: a position-only trajectory is followed in straight lines from the command to the next row
-(ros2_control's joint_trajectory_controller), a new chunk replaces it. Neither limits acceleration or jerk.
+before (LeRobot's `max_relative_target`). linear, cubic, quintic: ros2_control's joint_trajectory_controller as its documentation describes the
+spline interpolator: straight lines where points have positions alone, cubic segments where they have velocities too, quintic ones with accelerations;
+a new trajectory replaces the running one from the state that is commanded. Velocities and accelerations of the points are central
+differences of the rows, and zero at the last point, as the controller demands. None of these limits velocity, acceleration or jerk.
 
 `python -m bench motion_shapes [--plot FOLDER]`: one JSON object a line; with a folder a picture of each shape and of each case.
 """
@@ -30,6 +32,7 @@ from pi0_ros.sim.tasks import make_task
 
 SECONDS, SETTLED, PERIOD = 12.0, 3.0, 0.02
 STEP = 0.1  # [rad] of LeRobot's clamp, at 50 Hz twice the velocity limit
+DEGREES = {"linear": 1, "cubic": 3, "quintic": 5}  # of the segments of joint_trajectory_controller
 
 
 def shapes():  # type: ignore[no-untyped-def]
@@ -86,21 +89,65 @@ def ours(path, rate, rows, delay):  # type: ignore[no-untyped-def]
 
 def elsewhere(times, sent, way, first):  # type: ignore[no-untyped-def]
     """Commands at `times` of the same chunks, executed another way."""
+    if way in DEGREES:
+        return splines(times, sent, DEGREES[way], first)
     at, chunk, values, waiting = first, None, [], list(sent)
     for now in times:
         while waiting and waiting[0][0] <= now + 1e-9:
             chunk = waiting.pop(0)
         if chunk is not None:
             _, start, period, rows = chunk
-            if way == "replace + clamp":
-                row = rows[int(np.clip((now - start) // period, 0, len(rows) - 1))]
-                at += float(np.clip(row - at, -STEP, STEP))
-            else:
-                k = int(np.clip(np.ceil((now - start) / period + 1e-9), 0, len(rows) - 1))
-                left = start + k * period - now
-                at += (rows[k] - at) * min(1.0, PERIOD / max(left + PERIOD, PERIOD))
+            row = rows[int(np.clip((now - start) // period, 0, len(rows) - 1))]
+            at += float(np.clip(row - at, -STEP, STEP))
         values.append(at)
     return np.array(values)
+
+
+def splines(times, sent, degree, first):  # type: ignore[no-untyped-def]
+    """Commands at `times` of a joint_trajectory_controller that is given the chunks as trajectories of splines of `degree`.
+
+    Its state, from which a new trajectory goes on, has as many derivatives as the splines are smooth.
+    """
+    order = (degree + 1) // 2  # values that a point has: position, velocity, acceleration
+    state, knots, points, values, waiting = np.zeros(order), np.zeros(1), np.zeros((1, order)), [], list(sent)
+    state[0] = points[0, 0] = first
+    last = times[0]
+    for now in times:
+        while waiting and waiting[0][0] <= now + 1e-9:
+            _, start, period, rows = waiting.pop(0)
+            at = start + period * np.arange(len(rows))
+            ahead = at > last + 1e-9  # what lies before now is left out
+            knots = np.concatenate([[last], at[ahead]])
+            points = np.concatenate([state[None], derivatives(rows, period, order)[ahead]])
+        state, last = segment(knots, points, now), now
+        values.append(float(state[0]))
+    return np.array(values)
+
+
+def derivatives(rows, period, order):  # type: ignore[no-untyped-def]
+    """Points [H, order] of a trajectory: rows and their central differences, at rest at the end."""
+    points = [rows]
+    for _ in range(order - 1):
+        slope = np.gradient(points[-1], period) if len(rows) > 1 else np.zeros(len(rows))
+        slope[-1] = 0.0
+        points.append(slope)
+    return np.stack(points, axis=1)
+
+
+def segment(knots, points, now):  # type: ignore[no-untyped-def]
+    """The state [order] at `now` on the spline through `points` [K, order] at `knots` [K], Hermite between two of them."""
+    order = points.shape[1]
+    k = int(np.searchsorted(knots, now, side="right")) - 1
+    if k < 0 or k >= len(knots) - 1:
+        held = np.zeros(order)
+        held[0] = points[max(k, 0), 0]
+        return held
+    length = knots[k + 1] - knots[k]
+    power = np.arange(2 * order)
+    rising = lambda t, n: np.array([math.perm(p, n) * t ** (p - n) if p >= n else 0.0 for p in power])
+    system = np.array([rising(t, n) for t in (0.0, length) for n in range(order)])
+    factors = np.linalg.solve(system, np.concatenate([points[k], points[k + 1]]))
+    return np.array([rising(now - knots[k], n) @ factors for n in range(order)])
 
 
 def judged(times, values, path):  # type: ignore[no-untyped-def]
@@ -195,7 +242,7 @@ def main(argv: list[str] | None = None) -> int:
         for rate, rows, delay in ((10, 16, 0.1), (30, 50, 0.15), (50, 50, 0.1)):
             times, values, sent = ours(path, rate, rows, delay)
             curves = {"this executor": values}
-            curves |= {way: elsewhere(times, sent, way, float(values[0])) for way in ("replace + clamp", "linear")}
+            curves |= {way: elsewhere(times, sent, way, float(values[0])) for way in ("replace + clamp", *DEGREES)}
             for way, each in curves.items():
                 line = {"bench": "motion_shapes", "shape": name, "rate": rate, "rows": rows, "delay": delay, "way": way}
                 print(json.dumps(line | {k: round(v, 5) for k, v in judged(times, each, path).items()}), flush=True)

@@ -21,6 +21,7 @@ ROS_ROUNDING = 1e-6  # [s] within which two ROS times are one: as numbers they a
 END = 0.06  # [s] of rows that say how fast a chunk ends
 STOP = 0.15  # [s] that a stop takes at least, where rows of as long tell motion from noise, so as not to begin before the last row
 SLOWING = 0.075  # [s] of it in which it slows down; before that it goes on
+CREEP = 0.005  # share of the velocity limit below which a robot that moves as its rows say ends at rest
 AT_REST = 0.05  # share of the velocity limit below which it ends at rest
 
 
@@ -172,7 +173,7 @@ def make_path(
     sure = (coast != 0.0) & (ahead * period >= STOP - 1e-9)
     if moving is not None and (len(rows) - 1) * period < STOP:
         agreed = np.sign(last) * np.minimum(np.abs(last), np.abs(moving)) * (np.sign(last) == np.sign(moving)) * smooth
-        carried = np.abs(agreed) > AT_REST * velocity
+        carried = np.abs(agreed) > CREEP * velocity
         coast, sure = np.where(carried, np.clip(agreed, -velocity, velocity), coast), sure | carried
     gentle = np.where(sure, np.minimum(brake, np.abs(coast) / SLOWING), brake)
     carry = np.where(sure, np.maximum(0.5 * STOP - 0.5 * np.abs(coast) / gentle, 0.0), 0.0)

@@ -138,6 +138,6 @@ def move(parts: Parts, now: Now) -> str:
         owner, changed = "hold", drive.brake(guarded=False) or 0
     if changed:
         parts.journal.count(limited=1)
-    if owner == "policy" and (chatter := drive.grips.sentence):
+    if owner == "policy" and (chatter := parts.plans.grips.sentence):
         parts.journal.note(now, "warn", "gripper", chatter, AGAIN)
     return owner

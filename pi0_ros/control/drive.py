@@ -7,7 +7,6 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from pi0_ros.control.chatter import SteadyGrips
 from pi0_ros.control.engage import Engage
 from pi0_ros.control.inputs import Inputs
 from pi0_ros.control.joint_guard import JointGuard
@@ -33,7 +32,6 @@ class Drive:
         self._inputs, self._plans, self._engage = inputs, plans, engage
         self._limiter = Limiter(robot, period, settings.recovery_velocity)
         self._guard = JointGuard(robot, period, max(lags_of(robot, settings)))
-        self.grips = SteadyGrips(robot, period)
         # A velocity comes to rest on the way to zero, a position wherever it can.
         self._rest = np.zeros((3, len(robot.channels)))
         self._stops = [g.kind is Kind.VELOCITY for g in robot.groups]
@@ -59,7 +57,6 @@ class Drive:
     def change_owner(self, _: float) -> None:
         """Somebody else drives: what was held is not held any more."""
         self._hold_at = None
-        self.grips.forget()
 
     def restart_stamps(self) -> None:
         """The ROS clock was set: stamps rise from where it is now."""
@@ -106,7 +103,7 @@ class Drive:
             engage.begin(steady)
         if states is None:
             return None
-        self._limiter.follow(self._guarded(self.grips.steady(states)), [engage.scale(steady)] * len(self._stops))
+        self._limiter.follow(self._guarded(self._plans.grips.steady(states)), [engage.scale(steady)] * len(self._stops))
         driving = following.driving
         return "policy" if driving is not None else "hold", int(driving is not None and driving.limited)
 

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from pi0_ros.control.chatter import SteadyGrips
 from pi0_ros.control.chunk import Cause, Chunk, Verdict, in_robot_order
 from pi0_ros.control.following import Following
 from pi0_ros.control.joining import Join, Joining
@@ -31,7 +32,7 @@ class Plans:
         """`period` [s] between two commands; `planner` makes plans, in another thread where time matters."""
         self._robot, self._channels = robot, plan_channels(robot)
         self._ensemble = settings.strategy == "ensemble"
-        self.progress = Progress()
+        self.progress, self.grips = Progress(), SteadyGrips(robot, period)
         self.strategies = Strategies(settings)
         self.maker = PlanMaker(robot, settings, period, planner or AtOnce())
         self._joining = Joining(self._channels, settings, period, self.maker.grid.step, self.progress)
@@ -46,6 +47,7 @@ class Plans:
         self.strategies.forget()
         self.maker.forget()
         self.progress.clear()
+        self.grips.forget()
         self.clamped = ""
 
     def offer(self, ros: float, now: float, chunk: Chunk, commanded: Array, measured: Array, scales: Scales) -> Verdict:

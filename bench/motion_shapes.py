@@ -26,9 +26,9 @@ from pi0_ros.closed_loop.harness import Harness, Trial
 from pi0_ros.commands.evaluate import FIRST_UNSEEN_SEED
 from pi0_ros.control import ExecutorSettings
 from pi0_ros.robot import load_robot
-from pi0_ros.sim.planners import OperatorPlanner
 from pi0_ros.sim.robot import SimRobot
 from pi0_ros.sim.tasks import make_task
+from pi0_ros.touch.planners import OperatorPlanner
 
 SECONDS, SETTLED, PERIOD = 12.0, 3.0, 0.02
 STEP = 0.1  # [rad] of LeRobot's clamp, at 50 Hz twice the velocity limit

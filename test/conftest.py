@@ -79,3 +79,21 @@ def _end_the_run(number, _):
 
 
 signal.signal(signal.SIGTERM, _end_the_run)
+
+
+@pytest.fixture(scope="session")
+def bimanual():
+    """The shipped robot with two arms."""
+    from pi0_ros.robot import load_robot
+
+    return load_robot("mobile_bimanual")
+
+
+@pytest.fixture
+def sim(bimanual):
+    """It simulated, in the scene of seed 1."""
+    from pi0_ros.sim.robot import SimRobot
+
+    robot = SimRobot(bimanual, seed=1)
+    yield robot
+    robot.close()

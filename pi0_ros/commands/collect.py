@@ -36,9 +36,9 @@ def run(args: argparse.Namespace) -> int:
     from pi0_ros.data.dataset import DatasetWriter
     from pi0_ros.robot import load_robot
     from pi0_ros.robot.disk import naming_full_disk
-    from pi0_ros.sim.collect import Collector, CollectSettings
     from pi0_ros.sim.errors import SimError
-    from pi0_ros.sim.record import dataset_features, dataset_row
+    from pi0_ros.touch.collect import Collector, CollectSettings
+    from pi0_ros.touch.record import dataset_features, dataset_row
 
     if args.episodes < 1 or args.size < 16:
         raise SimError(f"--episodes {args.episodes} --size {args.size}: at least 1 episode and 16 pixels are needed")

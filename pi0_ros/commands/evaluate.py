@@ -28,7 +28,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--checkpoint", required=True, help="folder, a name under checkpoints/, or `operator`: the script"
     )
-    parser.add_argument("--task", default="reach", help="reach or touch_all (default: reach)")
+    parser.add_argument(
+        "--task",
+        default="reach",
+        help="reach, touch_all, a task of an installed package, or module:Class (default: reach)",
+    )
     parser.add_argument("--episodes", type=whole(1, 10**6), default=100, help="how many (default: 100)")
     parser.add_argument(
         "--seed", type=whole(0, SEEDS), default=0, help="first scene; scenes are disjoint from the training data's"
@@ -100,10 +104,11 @@ def run(args: argparse.Namespace) -> int:
 def _harness(args: argparse.Namespace, robot: Robot) -> Harness[SimRobot]:
     from pi0_ros.closed_loop.harness import Harness, Trial
     from pi0_ros.closed_loop.latency import Latency
+    from pi0_ros.closed_loop.planners import PolicyPlanner
     from pi0_ros.control import ExecutorSettings
     from pi0_ros.sim.changes import load_world
-    from pi0_ros.sim.planners import OperatorPlanner, PolicyPlanner
     from pi0_ros.sim.robot import SimRobot
+    from pi0_ros.touch.planners import OperatorPlanner
 
     high_level = args.high_level if args.high_level is not None else (1.0 if args.task == "touch_all" else 0.0)
     trial = Trial(

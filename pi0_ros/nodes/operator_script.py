@@ -22,7 +22,7 @@ from pi0_ros.ros.clock import Clocks
 from pi0_ros.ros.conversions import MODE_NAMES
 from pi0_ros.ros.leaders import Leaders
 from pi0_ros.ros.qos import EVENTS, LATCHED, RELIABLE, SENSOR
-from pi0_ros.sim.bystander import Bystander
+from pi0_ros.touch.bystander import Bystander
 
 START_TIMEOUT = 120.0
 SETTLE = 1.0  # s after a reset in which the executor notices that the arms were put elsewhere

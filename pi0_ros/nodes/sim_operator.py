@@ -16,7 +16,7 @@ from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.ros.clock import Clocks
 from pi0_ros.ros.parameters import Parameter, ParameterError, Parameters
 from pi0_ros.ros.run import Signals, run
-from pi0_ros.sim.bystander import Bystander
+from pi0_ros.touch.bystander import Bystander
 
 TICK = 0.02
 

@@ -53,7 +53,11 @@ class SimRobotNode(Node):
 
     table = (
         Parameter("robot", "mobile_bimanual", "robot YAML: a file, or a name under config/robots", required=True),
-        Parameter("scene", "touch_all", "what stands before the robot", choices=("reach", "touch_all")),
+        Parameter(
+            "scene",
+            "touch_all",
+            "what stands before the robot: reach, touch_all, a task of an installed package, or module:Class",
+        ),
         Parameter("world", "", "how it differs from the usual one: a YAML file, or a name under config/worlds"),
         Parameter("seed", 0, "seed of the first scene; every reset takes the next", low=0, high=2**31 - 1),
         Parameter("viewer", False, "open a window that shows the simulation; needs a display"),
@@ -74,10 +78,10 @@ class SimRobotNode(Node):
             raise ParameterError(f"parameter robot: {error}") from None
         self._lock = threading.Lock()
         try:
+            self._task = make_task(values.scene)
             self._sim = SimRobot(self.robot, seed=values.seed, change=load_world(values.world))
         except SimError as error:
             raise ParameterError(f"sim_robot: {error}") from None
-        self._task = make_task(values.scene)
         self._seed = values.seed
         self._instruction = self._task.reset(self._sim, self._seed)
         self._seen = mujoco.MjData(self._sim.model)

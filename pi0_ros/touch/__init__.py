@@ -1,4 +1,5 @@
-"""The experiment of touching coloured blocks: what a small network without pre-training needs beside the common recipe.
+"""Touching coloured blocks: the tasks, the scripted operator and its recordings, and what a small network without
+pre-training needs beside the common recipe.
 
 Mirrored and recoloured scenes (`symmetry`), answers that say where things are (`grounding`), losses that teach patches
 to tell (`vision`), embeddings of numbers in order (`ordinal`), and frames straight from the simulator (`frames`).

@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 
 from pi0_ros.policy.resize import pil_bilinear
 from pi0_ros.robot import Robot
-from pi0_ros.sim.localise import project
-from pi0_ros.sim.operator import Operator
 from pi0_ros.sim.robot import SimRobot, state_vector
 from pi0_ros.sim.scene import Scene, sample_scene
-from pi0_ros.sim.tasks import DONE, TOUCH_ALL, next_subtask, parse_subtask, subtask_text
 from pi0_ros.sim.world import BLOCK_TOP, COLOURS, SIDES
 from pi0_ros.touch.grounding import NONE, Grounding, place_number
+from pi0_ros.touch.localise import project
+from pi0_ros.touch.operator import Operator
 from pi0_ros.touch.symmetry import LIT, UNLIT
+from pi0_ros.touch.tasks import DONE, TOUCH_ALL, next_subtask, parse_subtask, subtask_text
 from pi0_ros.train.frames import Frames, save_frames
 
 CAMERAS = ("base", "left_wrist", "right_wrist")

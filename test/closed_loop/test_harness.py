@@ -11,9 +11,9 @@ from pi0_ros.closed_loop.metrics import motion_of
 from pi0_ros.control.audit import violations
 from pi0_ros.robot import load_robot
 from pi0_ros.robot.spec import Kind
-from pi0_ros.sim.planners import OperatorPlanner
 from pi0_ros.sim.robot import SimRobot
 from pi0_ros.sim.tasks import make_task
+from pi0_ros.touch.planners import OperatorPlanner
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,9 @@ from pi0_ros.data.blackbox_file import write_black_box
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.recording import load_recording
 from pi0_ros.robot import load_robot
-from pi0_ros.sim.planners import OperatorPlanner
 from pi0_ros.sim.robot import SimRobot
 from pi0_ros.sim.tasks import make_task
+from pi0_ros.touch.planners import OperatorPlanner
 
 
 @pytest.fixture(scope="module")

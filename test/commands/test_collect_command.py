@@ -9,7 +9,7 @@ pytest.importorskip("mujoco")
 
 from pi0_ros.cli import main
 from pi0_ros.data.dataset import Dataset
-from pi0_ros.sim.tasks import parse_subtask
+from pi0_ros.touch.tasks import parse_subtask
 
 ARGS = ("--task", "reach", "--episodes", "2", "--size", "32", "--fps", "5", "--cameras", "base,back", "--seed", "3")
 

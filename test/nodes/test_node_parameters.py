@@ -97,7 +97,7 @@ autostart: True
 """,
     "sim_robot": """
 robot: 'mobile_bimanual' required
-scene: 'touch_all' one of reach touch_all
+scene: 'touch_all'
 world: ''
 seed: 0 0..2.14748e+09
 viewer: False

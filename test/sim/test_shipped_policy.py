@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 from pi0_ros.closed_loop.harness import Harness, Trial
+from pi0_ros.closed_loop.planners import PolicyPlanner
 from pi0_ros.policy import Observation, check_fit, load_policy
 from pi0_ros.robot import load_robot
 from pi0_ros.robot.resources import share
-from pi0_ros.sim.planners import OperatorPlanner, PolicyPlanner
 from pi0_ros.sim.robot import SimRobot
-from pi0_ros.sim.tasks import make_task, subtask_text
+from pi0_ros.sim.tasks import make_task
 from pi0_ros.sim.world import COLOURS
+from pi0_ros.touch.planners import OperatorPlanner
+from pi0_ros.touch.tasks import subtask_text
 
 CHECKPOINT = share("checkpoints", "pi05_reach_tiny")
 SCENES = range(200_000_000, 200_000_024)  # never trained on, nor used by `pi0 evaluate`

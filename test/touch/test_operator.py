@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pi0_ros.sim.operator import Operator
-from pi0_ros.sim.tasks import DONE, make_task
+from pi0_ros.sim.tasks import make_task
+from pi0_ros.touch.operator import Operator
+from pi0_ros.touch.tasks import DONE
 
 
 def episode(sim, operator, task, seed):

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from pi0_ros.robot import Robot
-from pi0_ros.sim.collect import CollectSettings, Frame
 from pi0_ros.sim.world import COLOURS
+from pi0_ros.touch.collect import CollectSettings, Frame
 
 
 def dataset_features(robot: Robot, settings: CollectSettings) -> dict[str, dict[str, Any]]:

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pi0_ros.robot import Robot
-from pi0_ros.sim.operator import Operator
 from pi0_ros.sim.robot import SimRobot
-from pi0_ros.sim.tasks import make_task, parse_subtask
+from pi0_ros.sim.tasks import make_task
 from pi0_ros.sim.world import BASE_JOINTS
+from pi0_ros.touch.operator import Operator
+from pi0_ros.touch.tasks import parse_subtask
 
 Pose = tuple[float, float, float]
 

@@ -10,12 +10,12 @@ import numpy as np
 
 from pi0_ros.robot import Robot
 from pi0_ros.sim.errors import SimError
-from pi0_ros.sim.localise import block_pixels
-from pi0_ros.sim.operator import Operator
 from pi0_ros.sim.robot import SimRobot, state_vector
 from pi0_ros.sim.scene import REGION_X, REGION_Y, Scene, sample_scene
-from pi0_ros.sim.tasks import DONE, TOUCH_ALL, next_subtask, parse_subtask, subtask_text
 from pi0_ros.sim.world import BLOCK_TOP, COLOURS, SIDES
+from pi0_ros.touch.localise import block_pixels
+from pi0_ros.touch.operator import Operator
+from pi0_ros.touch.tasks import DONE, TOUCH_ALL, next_subtask, parse_subtask, subtask_text
 
 Frame = dict[str, Any]
 

@@ -7,9 +7,9 @@ import pytest
 
 mujoco = pytest.importorskip("mujoco")
 
-from pi0_ros.sim.bystander import Bystander, Patience, goes_wrong
 from pi0_ros.sim.robot import SimRobot
-from pi0_ros.sim.tasks import Reach
+from pi0_ros.touch.bystander import Bystander, Patience, goes_wrong
+from pi0_ros.touch.tasks import Reach
 
 PATIENCE = Patience(grace=1.0, window=1.0, progress=0.03, low=0.03, beside=0.06, there=0.2)
 

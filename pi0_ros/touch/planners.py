@@ -1,31 +1,13 @@
-"""Who plans in the harness: a checkpoint, or the scripted operator."""
+"""The scripted operator as the one who plans in the harness."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from pi0_ros.policy import Observation, Plan, PlanPrefix, Policy
-from pi0_ros.sim.operator import Operator
+from pi0_ros.policy import Observation, Plan, PlanPrefix
 from pi0_ros.sim.robot import SimRobot
-from pi0_ros.sim.tasks import next_subtask
-
-
-class PolicyPlanner:
-    """A checkpoint."""
-
-    def __init__(self, policy: Policy) -> None:
-        self.policy, contract = policy, policy.contract
-        self.horizon, self.period = contract.horizon, contract.period
-        self.finished = contract.finished
-        self.cameras, self.high_level_cameras = tuple(contract.cameras), tuple(contract.high_level_cameras)
-
-    def plan(self, observation: Observation, seed: int, told: PlanPrefix | None) -> Plan:
-        """One inference; the noise is drawn from `seed`."""
-        return self.policy.infer(observation, prefix=told, seed=seed)
-
-    def subtask(self, observation: Observation, task: str) -> str:
-        """The network's own next subtask."""
-        return self.policy.subtask(observation, task)
+from pi0_ros.touch.operator import Operator
+from pi0_ros.touch.tasks import next_subtask
 
 
 class OperatorPlanner:

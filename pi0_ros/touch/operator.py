@@ -17,8 +17,8 @@ import numpy as np
 from pi0_ros.robot import Robot
 from pi0_ros.sim.robot import SimRobot
 from pi0_ros.sim.scene import HOME, LIFT_HOME
-from pi0_ros.sim.tasks import parse_subtask
 from pi0_ros.sim.world import BLOCK_TOP, SIDES
+from pi0_ros.touch.tasks import parse_subtask
 
 _EYE3 = np.eye(3)
 _DAMPING = 0.02**2 * np.eye(6)

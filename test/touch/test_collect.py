@@ -5,11 +5,11 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from pi0_ros.sim.collect import Collector, CollectSettings
 from pi0_ros.sim.errors import SimError
-from pi0_ros.sim.record import dataset_features, dataset_row
-from pi0_ros.sim.tasks import DONE, TOUCH_ALL, parse_subtask
 from pi0_ros.sim.world import COLOURS
+from pi0_ros.touch.collect import Collector, CollectSettings
+from pi0_ros.touch.record import dataset_features, dataset_row
+from pi0_ros.touch.tasks import DONE, TOUCH_ALL, parse_subtask
 
 CAMERAS = ("base", "left_wrist", "right_wrist")
 

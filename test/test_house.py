@@ -22,7 +22,7 @@ LARGE = {
     "ros.observation.Synchroniser": "not split yet: pictures, state and clocks",
     "ros.observation_source.ObservationSource": "a callback for each source of a robot",
     "closed_loop.harness._Run": "the state of one episode",
-    "sim.operator.Operator": "the state of a scripted person, tables of the robot's arms beside it",
+    "touch.operator.Operator": "the state of a scripted person, tables of the robot's arms beside it",
     "sim.robot.SimRobot": "one method for each thing that a robot does or says",
     "supervisor.Supervisor": "one method for each thing that happens to a process",
     "train.trainer.Trainer": "the state of a training run",

@@ -98,6 +98,7 @@ class FrameSource:
         self._cameras = tuple(c.name for c in robot.cameras)
         self._commands = CommandHistory()
         self._words = {topic: WordHistory() for topic in TOPICS}
+        self._words[OVERRIDE].add(-np.inf, "")  # what was done before the first word of an operator was done without it
 
     def hear_state(self, message: ExecutorState) -> None:
         """Take what the executor says."""

@@ -19,7 +19,7 @@ LONGEST = 0.5  # [s] no lag is looked for beyond this
 LEAST_WAY = {"rad": 0.05, "m": 0.02}  # a channel has to be told to move this far within a window
 SURE = 0.03  # [s] an estimate that is less certain says nothing
 REMEMBERED, ENOUGH = 30, 5  # newest estimates of a group that count, and how many say something
-LATE = 0.06  # [s] by which `command_latency` may be off before a person should know
+LATE = 0.09  # [s] by which `command_latency` may be off before a person should know: servos and the age of measurements make 0.07
 
 
 def lag_of(commanded: Array, measured: Array, period: float) -> float | None:

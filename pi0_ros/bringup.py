@@ -236,7 +236,9 @@ def summary(given: Mapping[str, str]) -> str:
     if values["policy"] == "local":
         parts.append(f"checkpoint {own.get('checkpoint', f'of {file}')}")
         parts.append(f"device {own.get('device', f'cpu, or as {file} says' if file else 'cpu')}")
-        parts.append("subtasks by the network" if "brain" in listed else "the task itself is the prompt")
+        parts.append(
+            "subtasks by the network if it gives any" if "brain" in listed else "the task itself is the prompt"
+        )
     else:
         parts.append("no policy of its own")
     parts.append(f"task {values['task']!r}" if values["task"] else "task from the topic")

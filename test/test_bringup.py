@@ -125,7 +125,7 @@ def test_only_policy_and_high_level_are_ever_started_again():
 def test_the_first_line_says_whose_robot_and_checkpoint_run():
     line = bringup.summary({**OURS, "device": "cuda:1", "task": "fold"})
     assert line == (
-        "robot aloha, checkpoint /data/mine, device cuda:1, subtasks by the network, task 'fold', no parameter file"
+        "robot aloha, checkpoint /data/mine, device cuda:1, subtasks by the network if it gives any, task 'fold', no parameter file"
     )
     assert bringup.summary({"sim": "True"}).startswith(
         "robot mobile_bimanual (simulated), checkpoint pi05_reach_tiny, device cpu, "

@@ -31,7 +31,7 @@ def plot_commands(robot: Robot, runs: Mapping[str, Episode], channels: Sequence[
         for splice in _splices(next(iter(runs.values()))):
             rate.axvline(splice, color="0.85", linewidth=0.6, zorder=0)
         value.set_ylabel(f"{channel} [{unit}]")
-        rate.set_ylabel(f"rate [{unit}/s]")
+        rate.set_ylabel(f"velocity [{unit}/s]")
     axes[0][0].legend(ncols=len(runs), fontsize=8)
     axes[-1][0].set_xlabel("seconds")
     figure.savefig(file, dpi=110)

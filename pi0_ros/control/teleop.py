@@ -14,6 +14,7 @@ from pi0_ros.control.settings import ExecutorSettings
 from pi0_ros.control.watchdogs import silent
 from pi0_ros.robot.measurement import nearest_turn
 from pi0_ros.robot.spec import Group, Kind, Robot
+from pi0_ros.robot.wire import ends_hint
 
 Array = npt.NDArray[np.float64]
 
@@ -50,7 +51,8 @@ class Device:
             turned = {i: nearest_turn(ordered[i], float(command[i])) for i in self._endless}
             ordered = tuple(turned.get(i, v) for i, v in enumerate(ordered))
         if objection := self.lead.objection(ordered):
-            return f"teleop for {self.group.name}: {objection}"
+            hint = ends_hint(self.group, self.group.teleop) if self.group.teleop is not None else ""
+            return f"teleop for {self.group.name}: {objection}{hint}"
         if self.heard is None or silent(self.heard, steady, self.max_age):
             self.lead.restart(steady)
             self.fresh_jump = False

@@ -19,6 +19,15 @@ def wire_range(group: Group, wire: Wire) -> tuple[float, float]:
     return wire.range or (group.gripper.closed, group.gripper.open)
 
 
+def ends_hint(group: Group, wire: Wire) -> str:
+    """What a gripper's topic takes for closed and open, for a sentence about a value that is neither; "" for other groups."""
+    if group.gripper is None:
+        return ""
+    closed, opened = wire_range(group, wire)
+    whose = "its own" if wire.range else f"those of joint {group.gripper.joint}"
+    return f"; {wire.topic} takes {closed:g} for closed and {opened:g} for open ({whose}; keys closed and open)"
+
+
 def to_wire(group: Group, values: Sequence[float], wire: Wire | None = None) -> list[float]:
     """Channel values as the topic wants them, in channel order; `wire` is the group's command unless given."""
     if group.gripper is None:

@@ -66,7 +66,7 @@ class RecordingOpening:
         memory = settings.slots * frame_bytes(settings.features) / 1e6
         return (
             f"recording into {self._folder}: {self._fps} frames a second, {client.report.expected} episodes so far, at most "
-            f"{memory:.0f} MB of pictures on their way"
+            f"{memory:.1f} MB of pictures on their way"
         )
 
     def _features(self, steady: float) -> Features | str:

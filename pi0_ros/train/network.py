@@ -74,15 +74,15 @@ def fresh_network(
 
     others: adapters of further robots of a mixture, whose slots and widths it has room for.
     """
+    rows = adapter.rows(preset(name or "tiny").kind)
     if name in ("", "tiny") and not tokenizer:
-        plain = tiny_model(mlp, **changes)
+        plain = tiny_model(mlp)
         room = max(plain.action_dim, widest(adapter, others), *(len(a.state_channels) for a in (adapter, *others)))
-        more = {"cameras": all_slots(adapter, others), "action_dim": room, "state_dim": room} if others else {}
-        return Network(replace(plain, **more))
+        more: dict[str, Any] = {"cameras": all_slots(adapter, others), "action_dim": room, "state_dim": room}
+        return Network(replace(plain, **{**more, "horizon": rows or plain.horizon, **changes}))
     words = load_tokenizer(tokenizer) if tokenizer else tiny_tokenizer.build()
     plain = preset(name or "tiny")
-    more: dict[str, Any] = {"vocab": words.vocab_size, "cameras": all_slots(adapter, others)}
-    rows = adapter.rows(plain.kind)
+    more = {"vocab": words.vocab_size, "cameras": all_slots(adapter, others)}
     if rows:
         more["horizon"] = rows
     if traits(plain.kind).acts_in_tokens:

@@ -1,5 +1,7 @@
 """`pi0 demo` refuses what its nodes would refuse, before any of them starts."""
 
+import json
+
 import pytest
 
 from pi0_ros import cli
@@ -49,3 +51,14 @@ REPORT = """{"duration_s": 1.0, "control": {"rate_hz": 50.0, "commands": 50, "mi
  "policy": {"chunks": 1, "inference_ms": {"p50": 1.0}, "observation_to_command_ms": {"p50": 1.0}},
  "motion": {"limit_violations": 0, "underruns": 0}, "takeovers": 0, "tasks": {"attempted": 1, "succeeded": 1},
  "faults": []}"""
+
+
+@pytest.mark.parametrize(
+    ("late", "missed", "busy"), [(0.2, 0, False), (9.9, 2, False), (10.0, 0, True), (0.2, 3, True), (90.8, 20, True)]
+)
+def test_a_computer_that_was_too_busy_is_said_behind_the_faults_with_the_way_out(late, missed, busy):
+    report = json.loads(REPORT)  # 50 commands, so 2.5 that are missing are one in twenty
+    report["control"] |= {"missed": missed, "executor": {"period_late_ms": {"p50": 0.1, "p99": late, "max": late}}}
+    lines = demo.summary(report | {"faults": ["executor/reset did not answer"]})
+    assert lines[-2 if busy else -1] == "fault: executor/reset did not answer"
+    assert busy == ("two idle processor cores" in lines[-1] and "end other programs" in lines[-1])

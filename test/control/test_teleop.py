@@ -8,8 +8,8 @@ import pytest
 from story import make_robot
 
 from pi0_ros.control import ExecutorSettings
-from pi0_ros.control.teleop import Teleop
-from pi0_ros.robot.spec import Takeover
+from pi0_ros.control.teleop import Device, Teleop
+from pi0_ros.robot.spec import Takeover, TeleopTopic
 
 NAMES = tuple(f"left_joint{i}" for i in range(1, 7))
 HOME = np.array([0.1, 0.6, 0.5, -0.2, 0.3, 0.4])
@@ -165,3 +165,29 @@ def test_inputs_of_one_group_say_nothing_of_another(robot):
     np.testing.assert_array_equal(teleop.devices["left_arm"].goal[0], HOME)
     np.testing.assert_array_equal(teleop.devices["right_arm"].goal[0], HOME[::-1])
     assert teleop.devices["left_arm"].heard == 1.0 and teleop.alive(1.3 + teleop.devices["right_arm"].max_age)
+
+
+def test_a_gripper_beyond_its_ends_is_told_with_what_its_topic_takes(robot):
+    hand = robot.group("left_gripper")
+    hand = replace(hand, gripper=replace(hand.gripper, closed=0.01, open=0.05))
+    says = Device(
+        replace(hand, teleop=TeleopTopic("teleop/hand", "joint_state", 0.2, ("finger",))), 0.2, ExecutorSettings()
+    )
+    answer = says.hear(1.0, ["left_gripper"], [24.75])
+    assert (
+        "left_gripper is 24.75, far beyond its limit 1; teleop/hand takes 0.01 for closed and 0.05 for open" in answer
+    )
+    assert f"those of joint {hand.gripper.joint}" in answer
+    own = TeleopTopic("teleop/hand", "joint_state", 0.2, ("finger",), range=(255.0, 0.0))
+    answer = Device(replace(hand, teleop=own), 0.2, ExecutorSettings()).hear(1.0, ["left_gripper"], [-12.0])
+    assert (
+        "left_gripper is -12, far beyond its limit 0; teleop/hand takes 255 for closed and 0 for open (its own"
+        in answer
+    )
+
+
+def test_an_arm_beyond_its_limits_is_told_without_a_word_on_grippers(robot):
+    device = heard(robot, (1.0, HOME)).devices["left_arm"]
+    assert device.hear(1.1, NAMES, [9.0, *HOME[1:]]).endswith(
+        f"far beyond its limit {robot.channels[0].limits.upper:.4g}"
+    )

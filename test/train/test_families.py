@@ -284,6 +284,19 @@ def test_a_network_of_a_preset_takes_the_policys_cameras_and_rows(tmp_path):
         fresh_network("pi07", adapter, {}, "", 0)
 
 
+def test_a_tiny_network_takes_the_policys_cameras_and_rows_and_what_is_asked_for_goes_before(tmp_path):
+    adapter = load_adapter(adapter_file(tmp_path, {"front": "base", "hand": "left"}, horizon=9))
+    model = fresh_network("", adapter, {"prompt_length": 50}, "", 64).model
+    assert (model.cameras, model.horizon, model.prompt_length) == (("front", "hand"), 9, 50)
+    assert fresh_network("tiny", adapter, {"horizon": 5}, "", 64).model.horizon == 5
+
+
+def test_the_tiny_network_of_the_project_stays_as_it_is(tmp_path):
+    model = fresh_network("", load_adapter("mobile_bimanual"), {}, "", 384).model
+    assert model.cameras == ("base", "left_wrist", "right_wrist")
+    assert (model.horizon, model.action_dim, model.state_dim) == (16, 18, 18)
+
+
 def test_a_fast_network_without_its_tokenizer_is_refused_with_the_way_out(tmp_path):
     adapter = adapter_file(tmp_path, OPENPI)
     start = small_start(tmp_path / "start", "pi0_fast", adapter)

@@ -67,7 +67,7 @@ def _heading(dataset: Dataset, episode: Episode, draw: ImageDraw.ImageDraw, font
     text = (
         f"episode {episode.index}: {episode.length} frames, {episode.length / dataset.fps:.1f} s at {dataset.fps:g} Hz"
     )
-    draw.text((GAP, 1), text + (f" — {said}" if said else ""), INK, font)
+    draw.text((GAP, 1), text + (f", {said}" if said else ""), INK, font)
     draw.text((GAP, TEXT - 1), f"“{' · '.join(episode.tasks)[:150]}”", INK, font)
 
 

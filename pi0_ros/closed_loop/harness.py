@@ -46,7 +46,7 @@ class Trial:
 
     rtc: "none", "identity", "vjp" or "prefix": how the policy is told of the running plan. high_level: seconds between
     subtask questions; 0 gives the instruction to the policy as it is. oracle: subtasks come from the scene instead of
-    the network. blind: every picture is black. instruction: said instead of the task's own.
+    the network. blind: every picture is black. instruction: said instead of the task's own, or `spoken`'s changes of it.
     """
 
     latency: Latency = field(default_factory=Latency)
@@ -87,6 +87,17 @@ class _Pending:
     chunk: Chunk
 
 
+def spoken(instruction: str, wanted: str) -> str:
+    """What is said to the policy: `wanted`, or the task's own words where that is "". `old=new, old=new` changes words of those."""
+    if not wanted or "=" not in wanted:
+        return wanted or instruction
+    changes: dict[str, str] = {}
+    for pair in wanted.split(","):
+        old, _, new = pair.partition("=")
+        changes[old.strip()] = new.strip()
+    return " ".join(changes.get(word, word) for word in instruction.split())
+
+
 class Harness(Generic[Body]):
     """One robot, simulated in whatever way, reused over episodes."""
 
@@ -98,7 +109,7 @@ class Harness(Generic[Body]):
     def run(self, task: Task[Body], seed: int, blackbox: BlackBox | None = None) -> Episode:
         """One episode of a task. The same seed gives the same episode to the bit. `blackbox` takes down what passes."""
         instruction = task.reset(self.sim, seed)
-        return _Run(self, task, seed, self.trial.instruction or instruction, blackbox).episode()
+        return _Run(self, task, seed, spoken(instruction, self.trial.instruction), blackbox).episode()
 
     def close(self) -> None:
         """Free the drawing context."""

@@ -58,7 +58,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--oracle", action="store_true", help="subtasks come from the scene, not from the network")
     parser.add_argument("--blind", action="store_true", help="black out every camera")
-    parser.add_argument("--instruction", default="", help="say this to the policy instead of the task's own words")
+    parser.add_argument(
+        "--instruction",
+        default="",
+        help="say this to the policy instead of the task's own words; 'red=tomato, yellow=banana' changes those words alone",
+    )
     parser.add_argument(
         "--threads",
         type=whole(1, 1024),

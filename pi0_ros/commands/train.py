@@ -67,6 +67,7 @@ _HELP = {
     "keep": "checkpoints of saves that stay: OUT/checkpoint and, from 2 on, OUT/checkpoints/step-N; and OUT/best, the one with the "
     "lowest loss on held-out frames (0: no best)",
     "patience": "end after so many validations in a row without a lower loss on held-out frames; 0: go on",
+    "shard": "share weights, gradients, moments and averages out over the processes (FSDP2), instead of all of them in each (DDP)",
     "compile": "run the transformer layers through torch.compile",
     "tensorboard": "also write event files below OUT/tensorboard (needs tensorboardX)",
     "wandb": "also report to this project of Weights & Biases (needs wandb; WANDB_MODE=offline keeps it here)",

@@ -8,7 +8,9 @@ from pathlib import Path
 import torch
 
 from pi0_ros.model import GemmaConfig, LoraConfig, ModelConfig, Pi0, VisionConfig, add_lora
+from pi0_ros.train.compiling import transformer_layers
 from pi0_ros.train.errors import TrainError
+from pi0_ros.train.precision import Precision, precision_of
 from pi0_ros.train.settings import TrainSettings
 
 GB = 1e9
@@ -19,7 +21,10 @@ SPARE = 1.1  # what allocators and libraries take beyond the parts
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Bytes a process needs on the device, and the average where it is kept on the host. parameters, trainable: counts."""
+    """Bytes a process needs on the device, and the average where it is kept on the host. parameters, trainable: counts.
+
+    copies: what a step keeps of the weights in bfloat16.
+    """
 
     parameters: int
     trainable: int
@@ -29,12 +34,13 @@ class MemoryPlan:
     average: int
     activations: int
     on_host: bool
+    copies: int = 0
     moment_kind: str = "float32"
 
     @property
     def device(self) -> int:
         """Bytes on the device, all together."""
-        parts = self.weights + self.gradients + self.moments + self.activations
+        parts = self.weights + self.gradients + self.moments + self.copies + self.activations
         return int(SPARE * (parts + (0 if self.on_host else self.average)))
 
     def lines(self) -> list[str]:
@@ -46,6 +52,7 @@ class MemoryPlan:
             ("gradients", self.gradients, "of the trainable ones"),
             ("moments", self.moments, f"two of AdamW, {self.moment_kind}"),
             ("average", self.average, where),
+            ("copies", self.copies, "of weights in bfloat16, for a step"),
             ("activations", self.activations, "kept for the backward pass"),
             ("on the device", self.device, f"all together, and {round(100 * (SPARE - 1))} % to spare"),
         ]
@@ -66,17 +73,34 @@ def memory_plan(config: ModelConfig, settings: TrainSettings, tokens: int = 0) -
             add_lora(model, LoraConfig(trunk, float(trunk), expert, float(expert)), torch.Generator())
     count = sum(p.numel() for p in model.parameters())
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    layer = max((sum(p.numel() for p in layer.parameters()) for layer in transformer_layers(model)), default=0)
+    shares = settings.workers if settings.shard else 1
+    # Sharded: a share of everything, and the layer that runs, whole, with its gradients.
+    share = lambda size: -(-size // shares) + (FLOAT * layer if shares > 1 else 0)
     return MemoryPlan(
         count,
         trained,
-        FLOAT * count,
-        FLOAT * trained,
-        int(2 * (BYTE if settings.moments == "8bit" else FLOAT) * trained),
-        FLOAT * trained if settings.ema else 0,
+        share(FLOAT * count),
+        share(FLOAT * trained),
+        int(2 * (BYTE if settings.moments == "8bit" else FLOAT) * trained) // shares,
+        FLOAT * trained // shares if settings.ema else 0,
         activation_bytes(config, settings, tokens or config.prompt_length),
         bool(settings.ema_device) and settings.ema_device != settings.device,
+        copied_bytes(count, trained, settings),
         settings.moments,
     )
+
+
+def copied_bytes(count: int, trained: int, settings: TrainSettings) -> int:
+    """Bytes of the weights in bfloat16 that a step on a CPU keeps beside the float32 ones when it needs most.
+
+    Rounded weights are all kept to the end of the backward pass; autocast's copies of trained ones were measured there too. Those of a GPU are counted as
+    gone by the time that all gradients are there.
+    """
+    how = precision_of(settings)
+    if how is Precision.FLOAT32 or settings.device != "cpu":
+        return 0
+    return HALF * (count if how is Precision.ROUNDED else trained)
 
 
 def activation_bytes(config: ModelConfig, settings: TrainSettings, tokens: int) -> int:

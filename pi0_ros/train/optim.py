@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from pi0_ros.model import Pi0
 from pi0_ros.train.errors import TrainError
@@ -62,13 +63,10 @@ def advance(
     for p in idle:
         p.grad = torch.zeros_like(p) if p.grad is None and p.requires_grad else p.grad
     norm = torch.nn.utils.clip_grad_norm_(parameters, clip or math.inf)
+    if isinstance(norm, DTensor):  # sharded weights: a part of the norm in each process
+        norm = norm.full_tensor()
     finite = bool(torch.isfinite(norm))
     if finite:
         optimizer.step()
     optimizer.zero_grad()
     return norm, finite
-
-
-def rounded(parameters: Iterable[tuple[str, nn.Parameter]], prefix: str = "") -> dict[str, Tensor]:
-    """The weights in bfloat16, with gradients flowing back to the float32 ones."""
-    return {prefix + name: p.to(torch.bfloat16) for name, p in parameters}

@@ -17,7 +17,7 @@ LOCK, SETTINGS = "lock", "settings.json"
 # What may change from one part of a run to the next; everything else makes it another run.
 FREE = frozenset(
     {
-        *("steps", "minutes", "workers", "validate_every", "save_every", "out", "keep", "patience"),
+        *("steps", "minutes", "workers", "validate_every", "save_every", "out", "keep", "patience", "shard"),
         *("compile", "tensorboard", "wandb", "versions"),
     }
 )

@@ -5,9 +5,11 @@ For whoever has a card: `pi0 train --self-test gpu` takes a π0.5 of full size. 
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -20,6 +22,7 @@ from pi0_ros.train.errors import TrainError
 from pi0_ros.train.examples import Examples
 from pi0_ros.train.memory import GB, memory_plan
 from pi0_ros.train.objective import Objective
+from pi0_ros.train.precision import in_precision, precision_of
 from pi0_ros.train.settings import TrainSettings
 
 STEPS = 2
@@ -32,7 +35,7 @@ WAYS = {
 
 @dataclass(frozen=True)
 class Measured:
-    """One way to train. planned, used: bytes on the device, used 0 where the device does not count. seconds: of the last step."""
+    """One way to train. planned, used: bytes on the device, used: the most there were beyond what was used before, 0 where nobody counts. seconds: of the last step."""
 
     way: str
     batch: int
@@ -87,22 +90,38 @@ def measure(way: str, config: ModelConfig, settings: TrainSettings, compiled: bo
     if gpu:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
+    before = 0 if gpu else reset_peak()
     objective, ema = _network(config, settings)
     optimizer = optim.make_optimizer(objective, settings)
     run: nn.Module | Callable = torch.compile(objective) if compiled else objective
     losses, seconds = [], 0.0
     for examples, flow in _batches(config, settings):
         began = time.monotonic()
-        with torch.autocast(settings.device, dtype=torch.bfloat16):
-            loss = run(examples, None, flow)
+        loss = in_precision(precision_of(settings), run, (examples, None, flow), settings.device)
         _, finite = optim.advance(loss.total, objective, optimizer, settings.clip)
         ema.update(objective.model)
         losses.append(float(loss.total.detach()))
         if not finite:
             raise TrainError(f"--self-test: {way}: the gradient is not finite (loss {losses[-1]:.4g})")
         seconds = time.monotonic() - began
-    used = torch.cuda.max_memory_allocated() if gpu else 0
+    used = torch.cuda.max_memory_allocated() if gpu else max(0, status_bytes("VmHWM") - before) if before else 0
     return Measured(way, settings.batch, tuple(losses), seconds, plan.device, used)
+
+
+def reset_peak() -> int:
+    """Let the kernel count this process's peak anew from its present size, which is returned [byte]; 0 where it cannot."""
+    gc.collect()
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return 0
+    return status_bytes("VmRSS")
+
+
+def status_bytes(key: str) -> int:
+    """Of this process, as the kernel counts: VmRSS what it holds now, VmHWM the most it held."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
 
 
 def _network(config: ModelConfig, settings: TrainSettings) -> tuple[Objective, Ema]:
@@ -128,5 +147,7 @@ def _batches(config: ModelConfig, settings: TrainSettings) -> Iterator[tuple[Exa
         actions = torch.randn(count, config.horizon, config.action_dim, generator=generator)
         noise = torch.randn(count, 1, config.horizon, config.action_dim, generator=generator)
         times = flow_times(torch.rand(count, 1, generator=generator))
-        examples = Examples(inputs, torch.zeros_like(there), actions)
+        learned = torch.zeros_like(there)
+        learned[:, -1] = True  # a word a row, so that all weights have a gradient
+        examples = Examples(inputs, learned, actions)
         yield examples.to(settings.device), FlowTargets(actions, noise, times).to(settings.device)

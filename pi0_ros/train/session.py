@@ -212,6 +212,10 @@ def prepare(plan: Plan, robots: Sequence[Embodiment]) -> None:
             "--compile: the losses of --experiment touch look into layers, which compiled ones do not let them; give "
             "--experiment none, or leave --compile away"
         )
+    if settings.shard and plan.hooks(tokenizer).loss is not None:
+        raise TrainError(
+            "--shard: the losses of --experiment touch need whole layers; give --experiment none, or leave --shard away"
+        )
     check_memory(memory_plan(plan.model, settings), settings.device)
     check_room(folder, (20 + 2 * settings.keep) * parameter_count(plan.model))
     check_loggers(settings)

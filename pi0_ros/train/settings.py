@@ -52,7 +52,8 @@ class TrainSettings:
     clip: largest norm of the gradient, 0: it is not clipped.
     still_weight: chance of a frame whose chunk stands still, against one that moves.
     validate_every, save_every: in steps and minutes. keep: checkpoints that stay beside the best one, 0: the newest alone, and
-    no best. patience: validations without a lower loss that end the run, 0: none do. compile: transformer layers through
+    no best. patience: validations without a lower loss that end the run, 0: none do. shard: share weights, gradients, moments
+    and averages out over the processes (FSDP2). compile: transformer layers through
     torch.compile. tensorboard, wandb: also write there (`wandb` is the project's name, "" for none). ema: decay of the exported average, 0 for none.
     """
 
@@ -96,6 +97,7 @@ class TrainSettings:
     save_every: float = 3.0
     keep: int = 1
     patience: int = 0
+    shard: bool = False
     compile: bool = False
     tensorboard: bool = False
     wandb: str = ""
@@ -112,6 +114,12 @@ class TrainSettings:
         if self.patience and not self.validation_share:
             raise TrainError(
                 "--patience ends a run by its loss on held-out episodes, and --validation-share 0 holds out none; give both"
+            )
+        if self.shard and self.compile:
+            raise TrainError("--shard and --compile are not supported together; leave one of them away")
+        if self.shard and self.moments == "8bit":
+            raise TrainError(
+                "--shard and --moments 8bit do not go together: bitsandbytes knows no sharded weights; leave one of them away"
             )
         if self.augment not in ("", *Augment):
             raise TrainError(f"--augment '{self.augment}' is not known; choose {', '.join(Augment)}")

@@ -7,6 +7,7 @@ What a process holds are DTensors, whose local parts hold a share of the rows.
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import Any
 
 import torch
@@ -41,6 +42,8 @@ class ShardedObjective:
     """
 
     def __init__(self, objective: Objective, device: torch.device) -> None:
+        # Keys and values are views, and nothing writes into them.
+        warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
         mesh = init_device_mesh(device.type, (world(),))
         for layer in transformer_layers(objective.model):
             fully_shard(layer, mesh=mesh)
@@ -73,8 +76,9 @@ def skeleton(model: Pi0) -> Pi0:
     return copy.deepcopy(model, memo)
 
 
-def gathered(model: Pi0, ema: Ema, empty: Pi0) -> Pi0 | None:
-    """The network with its averaged weights, whole and on the CPU, in process 0; None in the others. All have to ask.
+def gathered(model: Pi0, ema: Ema, empty: Pi0) -> Pi0:
+    """The network with its averaged weights, whole and on the CPU, in process 0; without weights in the others. All have to
+    ask.
 
     empty: its `skeleton`, made before it was sharded.
     """
@@ -85,7 +89,7 @@ def gathered(model: Pi0, ema: Ema, empty: Pi0) -> Pi0 | None:
         if rank() == 0:
             values[name] = value.cpu()
     if rank():
-        return None
+        return empty
     found = copy.deepcopy(empty).to_empty(device="cpu")
     with torch.no_grad():
         for name, p in found.named_parameters():

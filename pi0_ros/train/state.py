@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -146,7 +147,9 @@ class ShardedState:
             name: torch.empty(self.shapes[name]) if p is None else torch.empty_like(p.detach())
             for name, p in wanted.items()
         }
-        dcp.load(tensors, checkpoint_id=self._folder, no_dist=not dist.is_initialized())
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # as meant, in one process
+            dcp.load(tensors, checkpoint_id=self._folder, no_dist=not dist.is_initialized())
         return tensors
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.func import functional_call
 
 from pi0_ros.model import Pi0, merge_lora
 from pi0_ros.model.checkpoints import Conventions
@@ -31,12 +30,13 @@ from pi0_ros.train.hooks import Hooks
 from pi0_ros.train.interruption import Interruption
 from pi0_ros.train.mixed import MixedMaker
 from pi0_ros.train.objective import Objective, StepLoss, Weights
-from pi0_ros.train.precision import Float32Attention
-from pi0_ros.train.processes import decided_by_first, in_parallel, summed
+from pi0_ros.train.precision import in_precision, precision_of
+from pi0_ros.train.processes import decided_by_first, in_parallel, summed, world
 from pi0_ros.train.recipe import OURS, Recipe
 from pi0_ros.train.reporter import Reporter
 from pi0_ros.train.settings import TrainSettings
-from pi0_ros.train.state import SoFar, load_state, save_state
+from pi0_ros.train.sharding import ShardedObjective, gathered, skeleton
+from pi0_ros.train.state import SoFar, load_state, save_sharded_state, save_state
 
 
 @dataclass(frozen=True)
@@ -161,14 +161,20 @@ class Trainer:
         torch.manual_seed(s.seed)
         auxiliary = job.hooks.loss(job.model) if job.hooks.loss is not None else None
         weights = Weights.of(s, job.recipe)
-        self.objective = Objective(job.model, weights, auxiliary, job.hooks.token_loss).to(self.device)
+        self.objective = Objective(job.model, weights, auxiliary, job.hooks.token_loss)
+        self.sharded = s.shard and world() > 1
+        if s.compile:
+            compile_layers(job.model)
+        self.empty = skeleton(job.model)
+        self.parallel: Callable[..., StepLoss]
+        if self.sharded:
+            self.parallel = ShardedObjective(self.objective, self.device)
+        else:
+            self.parallel = in_parallel(self.objective.to(self.device))
         self.optimizer = optim.make_optimizer(self.objective, s, job.recipe)
         self.idle = optim.idle_parameters(job.model, job.recipe)
         self.ema = Ema(job.model, s.ema, s.ema_device or None)
         self.so_far = load_state(job.folder, self.objective, self.optimizer, self.ema) or SoFar()
-        if s.compile:
-            compile_layers(job.model)
-        self.parallel = in_parallel(self.objective)
         self.started = time.monotonic()
         self.health = Health()
         self.reporter = Reporter(job, self.lots, self.so_far.step)
@@ -201,7 +207,7 @@ class Trainer:
             self.reporter.note(loss, self.step, self.progress())
             if self.step % self.settings.validate_every == 0:
                 self._report()
-            if time.monotonic() - saved > 60 * self.settings.save_every:
+            if self._together(time.monotonic() - saved > 60 * self.settings.save_every):
                 self._save(last=False)
                 saved = time.monotonic()
         self._report()
@@ -228,6 +234,10 @@ class Trainer:
         """Process 0's clock, its validations, and what it was asked, decide for all."""
         patient = not self.so_far.best.ends(self.settings.patience)
         return decided_by_first(self.progress() < 1.0 and patient and not asked)
+
+    def _together(self, value: bool) -> bool:
+        """What process 0 says, where all have to act together; else each by itself."""
+        return decided_by_first(value) if self.sharded else value
 
     def _drawn(self) -> int:
         """Examples of one step of all processes."""
@@ -256,18 +266,7 @@ class Trainer:
         return bool(self.settings.word_batch and len(self.lots.told))
 
     def _loss(self, *batch: Any) -> StepLoss:
-        if self.settings.precision == "float32":
-            return self.parallel(*batch)
-        if self.device.type != "cpu" or self.settings.compile:
-            with torch.autocast(self.device.type, dtype=torch.bfloat16):
-                return self.parallel(*batch)
-        with Float32Attention():
-            if (
-                self.settings.gradient_checkpointing
-            ):  # layers run again in the backward pass, when no weights are swapped
-                with torch.autocast("cpu", dtype=torch.bfloat16):
-                    return self.parallel(*batch)
-            return functional_call(self.parallel, optim.rounded(self.parallel.named_parameters()), batch)
+        return in_precision(precision_of(self.settings), self.parallel, batch, self.device.type)
 
     def _check(self, loss: float) -> None:
         """End a run that has diverged. Raises TrainError."""
@@ -279,50 +278,66 @@ class Trainer:
             )
 
     def _report(self) -> None:
-        loss = self.reporter.report(self.now(), self.progress(), self.health.skipped, self.averaged)
+        """What all processes together need to know is exchanged; process 0 validates."""
+        averaged = self.averaged
+        if self.sharded:  # gathered by all, once
+            model = self.averaged()
+            model = model if self.job.rank else model.to(self.device)
+            averaged = lambda: model
+        loss = self.reporter.report(self.now(), self.progress(), self.health.skipped, averaged)
         if loss is not None:
             self._check(loss)
             self.health = self.health.after_report(loss)
-            self._compare()
+            self._compare(averaged)
 
-    def _compare(self) -> None:
+    def _compare(self, averaged: Callable[[], Pi0]) -> None:
         """Keep the weights if no validation was better before."""
         loss, s = self.reporter.val_loss, self.settings
         if self.job.rank or not len(self.lots.held):
             return
         best = self.so_far.best.after(loss, self.step)
-        if best.step == self.step and s.keep and not self._written(self._save_best, last=False):
+        save = lambda: write_checkpoint(self.job, averaged(), BEST, self._note())
+        if best.step == self.step and s.keep and not self._written(save, last=False):
             return
         self.so_far = replace(self.so_far, best=best)
 
-    def _save_best(self) -> None:
-        write_checkpoint(self.job, self.averaged(), BEST, self._note())
-
     def averaged(self, merged: bool = True) -> Pi0:
-        """A copy with averaged weights, adapters folded in where `merged`."""
-        model = copy.deepcopy(self.job.model)
-        self.ema.copy_to(model)
+        """A copy with averaged weights, adapters folded in where `merged`.
+
+        Sharded weights are gathered: all processes have to ask, and all but process 0 get the network without weights.
+        """
+        if self.sharded:
+            model = gathered(self.job.model, self.ema, self.empty)
+            if self.job.rank:
+                return model
+        else:
+            model = copy.deepcopy(self.job.model)
+            self.ema.copy_to(model)
         if not merged:
             return model
         return merge_lora(model.requires_grad_(False)).eval()
 
     def _save(self, last: bool) -> None:
         """State and checkpoint. A full disk is said, and tried again at the next time; at the end it is an error."""
-        if self.job.rank:
+        if self.job.rank and not self.sharded:
             return
         job, model = self.job, self.averaged()
-        if not all(bool(p.isfinite().all()) for p in model.parameters()):
+        adapters = self.averaged(merged=False) if self.settings.lora_export == "peft" else None
+        if not job.rank and not all(bool(p.isfinite().all()) for p in model.parameters()):
             raise TrainError(f"{job.folder}: weights are not finite at step {self.step}; the last checkpoint is kept")
-        self._written(lambda: self._save_all(model), last)
+        self._written(lambda: self._save_all(model, adapters), last)
 
-    def _save_all(self, model: Pi0) -> None:
+    def _save_all(self, model: Pi0, adapters: Pi0 | None) -> None:
         """Raises OSError."""
         job = self.job
-        save_state(job.folder, self.objective, self.optimizer, self.ema, self.now())
+        write_state = save_sharded_state if self.sharded else save_state
+        write_state(job.folder, self.objective, self.optimizer, self.ema, self.now())
+        if job.rank:
+            return
         write_checkpoint(job, model, NEWEST, self._note())
         keep_copy(job.folder, self.step, self.settings.keep, tuple(name for name, _, _ in job.others))
-        if self.settings.lora_export == "peft":
-            write_adapter(job, self.averaged(merged=False))
+        if adapters is not None:
+            write_adapter(job, adapters)
 
     def _written(self, write: Callable[[], None], last: bool) -> bool:
         """Whether it could be written; a full disk is said, and at the end it is an error."""

@@ -116,7 +116,7 @@ def test_a_best_that_could_not_be_written_is_not_the_best(folder, monkeypatch, c
     trainer._one_step()
     trainer.so_far = replace(trainer.so_far, step=2)
     trainer.reporter.val_loss = -1.0
-    trainer._compare()
+    trainer._compare(trainer.averaged)
     assert trainer.so_far.best == before and "make room" in capsys.readouterr().out
 
 

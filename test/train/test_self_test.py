@@ -18,7 +18,7 @@ def test_every_way_to_train_takes_its_steps_and_says_time_and_plan():
     assert [m.way for m in found] == list(WAYS) and len(said) == len(WAYS)
     for measured in found:
         assert len(measured.losses) == 2 and all(map(math.isfinite, measured.losses)) and measured.seconds > 0
-        assert measured.planned > 0 and measured.used == 0
+        assert measured.planned > 0 and measured.used >= 0
     lora, whole = found[0], found[-1]
     assert lora.losses[0] != lora.losses[1] and whole.losses[0] != whole.losses[1]
     assert "examples/s" in said[0] and "by the plan" in said[0]

@@ -14,6 +14,8 @@ ROBOT = ["mcap", "mcap-ros2-support", "msgpack", "websockets>=15"]
 LOCAL = ["safetensors", "scipy", "sentencepiece", "tokenizers", "torch>=2.5"]
 RECORD = ["av", "mcap", "mcap-ros2-support", "pyarrow"]
 IMPORT = ["google-crc32c", "h5py", "rosbags"]
+# 170 MB: neither part of what runs nor of what tests install.
+RERUN = [*RECORD, "rerun-sdk>=0.41,<0.42"]
 SIM = ["mujoco"]
 PLOT = ["matplotlib"]
 JAX = ["tensorstore"]
@@ -52,6 +54,7 @@ setup(
         "local": LOCAL,
         "record": RECORD,
         "import": RECORD + IMPORT,
+        "rerun": RERUN,
         "train": TRAIN,
         "sim": SIM,
         "plot": PLOT,

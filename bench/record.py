@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from pi0_ros.data.dataset import Dataset
-from pi0_ros.data.features import checked_features, with_standard
+from pi0_ros.data.features import checked_features, video_keys, with_standard
 from pi0_ros.data.recording_client import RecordingClient
 from pi0_ros.data.recording_process import RUNNING, RecordingSettings
 
@@ -81,23 +81,23 @@ def usage(pid: int) -> tuple[float, float]:
 def feed(client: RecordingClient, seconds: float, fps: int, shown: list[np.ndarray]) -> tuple[int, int]:
     """Send frames at their times; how many were sent, and how many the encoder was too far behind for."""
     sent = lost = 0
+    keys = video_keys(client.settings.features)
     began = time.monotonic()
     for k in range(round(seconds * fps)):
         wait = began + k / fps - time.monotonic()
         if wait > 0:
             time.sleep(wait)
-        given = {f"observation.images.{c}": shown[(k + 40 * i) % len(shown)] for i, c in enumerate(CAMERAS)}
-        if client.frame(row(k), given):
+        if client.frame(row(k), {key: shown[(k + 40 * i) % len(shown)] for i, key in enumerate(keys)}):
             sent += 1
         else:
             lost += 1
     return sent, lost
 
 
-def throughput(folder: Path, seconds: float, fps: int) -> None:
-    """Three cameras at `fps` for `seconds`."""
-    shown = pictures()
-    client = RecordingClient(RecordingSettings(folder, fps, features(), "bench", round(0.8 * fps), 10**8))
+def throughput(folder: Path, seconds: float, fps: int, cameras: int, size: tuple[int, int]) -> None:
+    """Cameras at `fps` for `seconds`, as one episode."""
+    shown, listed = pictures(size), features(CAMERAS[:cameras], size)
+    client = RecordingClient(RecordingSettings(folder, fps, listed, "bench", round(0.8 * fps), 10**8))
     before, own = usage(client.pid)[0], time.process_time()
     peaks: list[float] = []
     client._changed = lambda: peaks.append(client.report.memory / 1e6)
@@ -112,21 +112,14 @@ def throughput(folder: Path, seconds: float, fps: int) -> None:
     client.close(600)
     stored = len(Dataset(folder))
     load = os.getloadavg()[0]
-    told = {"seconds": seconds, "fps": fps, "cameras": len(CAMERAS), "load": load}
+    told = {"seconds": seconds, "fps": fps, "cameras": cameras, "size": size, "load": load}
     say("frames sent", sent, "frames", lost_to_the_encoder=lost, **told)
     say("frames stored", stored, "frames", **told)
-    say("writer processor", spent / seconds, "cores", **told)
+    encoding = client.report.encoding / seconds
+    say("writer processor", spent / seconds, "cores", of_it_encoding=encoding, **told)
     say("feeder processor (copies into shared memory)", (time.process_time() - own) / seconds, "cores", **told)
-    quarter = max(1, len(peaks) // 4)
-    say(
-        "writer memory",
-        resident,
-        "MB",
-        first_quarter=max(peaks[:quarter]),
-        last_quarter=max(peaks[-quarter:]),
-        saving=after,
-        **told,
-    )
+    quarters = [max(part, default=0.0) for part in np.array_split(peaks, 4)]
+    say("writer memory", resident, "MB", quarters=quarters, saving=after, **told)
     say("stop answered", answered, "s", on_disk_after=saving, bytes=size_of(folder), **told)
 
 
@@ -230,17 +223,25 @@ def small_disk(megabytes: int) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(place)], check=False)
 
 
+def height_and_width(text: str) -> tuple[int, int]:
+    """Of WIDTHxHEIGHT."""
+    width, height = map(int, text.split("x"))
+    return height, width
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run all of it."""
     parser = argparse.ArgumentParser(prog="python -m bench record", description=__doc__)
     parser.add_argument("--seconds", type=float, default=600.0, help="of the long recording (default: 600)")
     parser.add_argument("--fps", type=int, default=30, help="frames a second (default: 30)")
+    parser.add_argument("--cameras", type=int, default=3, choices=(1, 2, 3), help="of the long recording (default: 3)")
+    parser.add_argument("--size", type=height_and_width, default=SIZE, help="of its pictures (default: 640x480)")
     parser.add_argument("--kills", type=int, default=20, help="how many (default: 20)")
     parser.add_argument("--full", type=int, default=10, help="full disks (default: 10)")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         if args.seconds:
-            throughput(Path(folder) / "long", args.seconds, args.fps)
+            throughput(Path(folder) / "long", args.seconds, args.fps, args.cameras, args.size)
         if args.kills:
             kills(Path(folder) / "killed", args.kills, 10)
     for place in small_disk(200) if args.full else ():

@@ -13,6 +13,7 @@ from pi0_ros.data.curation.exact import exact_statistics, replace_statistics
 from pi0_ros.data.curation.pieces import selected
 from pi0_ros.data.dataset import Dataset
 from pi0_ros.data.episode_log import FILE, EpisodeLog, checked_label
+from pi0_ros.data.errors import DataError
 from pi0_ros.data.layout import STANDARD
 from pi0_ros.data.tables import replacing
 from pi0_ros.robot.disk import naming_full_disk
@@ -98,13 +99,21 @@ def _against(dataset: Dataset, args: argparse.Namespace) -> list[str]:
 
 
 def show(args: argparse.Namespace) -> int:
-    """Draw a contact sheet."""
-    from pi0_ros.data.curation.sheet import contact_sheet
-
+    """Draw a contact sheet, or write a recording of Rerun."""
+    kind = args.out.suffix.lower()
+    if kind not in (".png", ".rrd"):
+        raise DataError(f"--out {args.out}: give a .png for a contact sheet, or an .rrd for Rerun's viewer")
     dataset = Dataset(args.folder, skip_bad=True)
     positions = selected(dataset, args.episodes)
-    with naming_full_disk(args.out):
-        contact_sheet(dataset, positions, args.out, max(2, args.columns))
+    if kind == ".rrd":
+        from pi0_ros.data.curation.rerun_file import write_rerun
+
+        write_rerun(dataset, positions, args.out)
+    else:
+        from pi0_ros.data.curation.sheet import contact_sheet
+
+        with naming_full_disk(args.out):
+            contact_sheet(dataset, positions, args.out, max(2, args.columns))
     print(f"{args.out}: {len(positions)} of {len(dataset.episodes)} episodes")
     return 0
 

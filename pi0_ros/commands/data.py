@@ -42,8 +42,15 @@ def _declare_looking(parts: argparse._SubParsersAction[argparse.ArgumentParser])
     check.add_argument("--checkpoint", help="compare its numbers with the statistics of this checkpoint")
     check.add_argument("--robot", help="robot YAML or name (default: what the dataset names)")
     check.add_argument("--adapter", help="policy YAML in place of the checkpoint's own")
-    show = _part(parts, "show", "a contact sheet: pictures, subtasks and states over time", "show")
-    show.add_argument("--out", type=Path, default=Path("sheet.png"), help="the PNG (default: sheet.png)")
+    show = _part(
+        parts, "show", "a contact sheet, or a recording of Rerun: pictures, words and numbers over time", "show"
+    )
+    show.add_argument(
+        "--out",
+        type=Path,
+        default=Path("sheet.png"),
+        help="FILE.png, or FILE.rrd for Rerun's viewer (default: sheet.png)",
+    )
     show.add_argument("--episodes", default="0-3", help=f"{EPISODES} (default: 0-3)")
     show.add_argument("--columns", type=int, default=10, help="pictures of each camera (default: 10)")
     stats = _part(parts, "stats", "exact statistics over all frames", "stats")

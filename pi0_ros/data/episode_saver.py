@@ -37,8 +37,8 @@ class Problem:
 
 def content_of(journal: Journal, pictures: Mapping[str, Stats]) -> EpisodeContent:
     """A journal as an episode of a dataset."""
-    parts = {key: Part(journal.video(key), len(journal.rows)) for key in pictures}
-    table = table_of(journal.columns(), journal.features)
+    parts = {key: Part(journal.video(key), journal.frames) for key in pictures}
+    table = table_of(journal.columns, journal.features)
     return EpisodeContent(table, journal.tasks, parts, pictures, {**journal.note, "journal": journal.folder.name})
 
 
@@ -65,10 +65,18 @@ class EpisodeSaver:
         self._thread = threading.Thread(target=self._run, name="saver", daemon=True)
         self._thread.start()
 
-    def add(self, folder: Path, pictures: Mapping[str, Stats] | None = None) -> int:
-        """Save the journal of this folder; the episode that it will be. Without `pictures` they are looked at again."""
+    def add(
+        self,
+        folder: Path,
+        pictures: Mapping[str, Stats] | None = None,
+        written: Callable[[], bool] = lambda: True,
+    ) -> int:
+        """Save the journal of this folder; the episode that it will be. Without `pictures` they are looked at again.
+
+        `written` waits until the journal is on the disk, and says whether every frame is that `pictures` are of.
+        """
         episode, self._next = self._next, self._next + 1
-        self._jobs.put(lambda: self._save(folder, pictures))
+        self._jobs.put(lambda: self._save(folder, pictures if written() else None))
         return episode
 
     def label(self, episode: int, label: Mapping[str, Any]) -> None:
@@ -114,8 +122,10 @@ class EpisodeSaver:
         if any(note.get("journal") == folder.name for note in self._files.log.read().values()):
             drop_journal(folder)  # it was saved, and what saved it ended before it could remove this
             return
+        if not folder.is_dir():
+            raise DataError("not one frame of it could be written")
         journal = checked_journal(folder, self._files.features, int(self._files.fps))
-        if not journal.rows:
+        if not journal.frames:
             drop_journal(folder)
             raise DataError("it has not one whole frame")
         if pictures is None:
@@ -123,15 +133,15 @@ class EpisodeSaver:
             pictures = {key: self._look(journal, key) for key in keys}
         episode = self._files.append(content_of(journal, pictures))
         drop_journal(folder)
-        self._tell(Saved(episode, len(journal.rows), bool(journal.note.get("recovered"))))
+        self._tell(Saved(episode, journal.frames, bool(journal.note.get("recovered"))))
 
     def _look(self, journal: Journal, key: str) -> Stats:
         """Statistics of a recovered video, by way of a file that can be searched."""
         from pi0_ros.data.video import concatenate
 
         file = journal.folder / f"{key}.look.mp4"
-        concatenate([Part(journal.video(key), len(journal.rows))], file, journal.fps)
+        concatenate([Part(journal.video(key), journal.frames)], file, journal.fps)
         try:
-            return sampled_statistics(file, len(journal.rows), journal.fps)
+            return sampled_statistics(file, journal.frames, journal.fps)
         finally:
             file.unlink(missing_ok=True)

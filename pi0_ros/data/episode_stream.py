@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pi0_ros.data.features import Features, video_keys
-from pi0_ros.data.journal import EncodedFrame, JournalWriter
+from pi0_ros.data.journal import EncodedFrame
+from pi0_ros.data.journal_queue import JournalQueue
 from pi0_ros.data.statistics import PictureStatistics, levels_of
 from pi0_ros.data.video import GROUP, StreamEncoder
 
@@ -29,26 +30,26 @@ class EpisodeStream:
         self.statistics = {key: PictureStatistics() for key in self._encoders}
         self._last: Pictures = {}
         self._kept: deque[EncodedFrame] = deque()
-        self.journal: JournalWriter | None = None
+        self.journal: JournalQueue | None = None
         self.seconds = 0.0
         """Processor time that encoding took."""
 
     @property
     def frames(self) -> int:
-        """Frames that are written."""
+        """Frames that are written, or on their way."""
         return self.journal.frames if self.journal is not None else 0
 
     def add(self, row: Mapping[str, Any], pictures: Pictures | None, write: bool) -> None:
         """The next frame; None holds the pictures of the one before. Not to `write` it is to keep it as lead.
 
-        Raises OSError where the disk is full.
+        Raises OSError once writing has failed, as where the disk is full.
         """
         frame = self._encode(row, self._last if pictures is None else pictures)
         if not write:
             self._keep(frame)
             return
         if self.journal is None:
-            self.journal = JournalWriter(self._folder, self._features, self._fps, self._note)
+            self.journal = JournalQueue(self._folder, self._features, self._fps, self._note)
             while self._kept:
                 self._write(self._kept.popleft())
         self._write(frame)
@@ -72,8 +73,3 @@ class EpisodeStream:
         self.journal.add(frame)
         for key, levels in frame.levels.items():
             self.statistics[key].add_levels(levels)
-
-    def close(self) -> None:
-        """No more frames."""
-        if self.journal is not None:
-            self.journal.close()

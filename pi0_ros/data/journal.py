@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from pi0_ros.data.features import Features, columns_of, video_keys
 from pi0_ros.data.tables import read_json, write_json
 
 HEADER, ROWS, END = "header.json", "rows.jsonl", "end.json"
+ROW_BYTES = 1000
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class EncodedFrame:
     row: Mapping[str, Any]
     pictures: Mapping[str, bytes]
     levels: Mapping[str, np.ndarray]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the pictures, and about those of the row."""
+        return sum(map(len, self.pictures.values())) + ROW_BYTES
 
 
 class JournalWriter:
@@ -73,22 +79,22 @@ def _write_all(file: Any, data: bytes) -> None:
 
 @dataclass(frozen=True)
 class Journal:
-    """What is whole of a recorded episode: frames with "task", and the videos of their pictures, cut to fit."""
+    """What is whole of a recorded episode, and the videos of its pictures, cut to fit.
+
+    columns: [N, ...] by feature. tasks: the instruction of each frame [N].
+    """
 
     folder: Path
     features: Features
     fps: int
     note: Mapping[str, Any]
-    rows: tuple[dict[str, Any], ...]
+    columns: Mapping[str, np.ndarray]
+    tasks: Sequence[str]
 
     @property
-    def tasks(self) -> list[str]:
-        """The instruction of each frame."""
-        return [row["task"] for row in self.rows]
-
-    def columns(self) -> dict[str, np.ndarray]:
-        """The rows as arrays [N, ...] by feature."""
-        return columns_of(list(self.rows), self.features)
+    def frames(self) -> int:
+        """How many there are."""
+        return len(self.tasks)
 
     def video(self, key: str) -> Path:
         """The stream of a feature's pictures."""
@@ -102,12 +108,12 @@ def read_journal(folder: Path) -> Journal:
     for key in video_keys(features):
         file = folder / f"{key}.h264"
         left[key] = file.stat().st_size if file.is_file() else 0
-    sizes, rows = dict.fromkeys(left, 0), []
+    sizes, columns = dict.fromkeys(left, 0), _Columns(features)
     for line in _lines(folder / ROWS):
         if any(sizes[key] + line["bytes"][key] > left[key] for key in left):
             break
         sizes = {key: sizes[key] + line["bytes"][key] for key in sizes}
-        rows.append({key: _narrow(value, features.get(key, {})) for key, value in line["row"].items()})
+        columns.add(line["row"])
     for key, size in sizes.items():
         if left[key] > size:
             os.truncate(folder / f"{key}.h264", size)
@@ -116,23 +122,54 @@ def read_journal(folder: Path) -> Journal:
         note |= read_json(folder / END)
     else:
         note["recovered"] = True
-    return Journal(folder, features, int(header["fps"]), note, tuple(rows))
+    return Journal(folder, features, int(header["fps"]), note, columns.arrays(), columns.tasks)
 
 
-def _narrow(value: Any, feature: Mapping[str, Any]) -> Any:
-    """A value of a row as it takes least memory: numbers as arrays, text as it is."""
-    return value if feature.get("dtype", "string") == "string" else np.array(value, feature["dtype"])
+class _Columns:
+    """Rows put together as arrays, a block of them at a time: as Python's objects an hour of them is a gigabyte."""
+
+    BLOCK = 500
+
+    def __init__(self, features: Features) -> None:
+        self._features, self._rows, self._blocks = features, [], []  # type: ignore[var-annotated]
+        self._words: dict[str, str] = {}
+        self.tasks: list[str] = []
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """The next row, with "task". The same words are kept once."""
+        task = row["task"]
+        self.tasks.append(self._words.setdefault(task, task))
+        self._rows.append(row)
+        if len(self._rows) == self.BLOCK:
+            self._pack()
+
+    def _pack(self) -> None:
+        block = columns_of(self._rows, self._features)
+        for values in block.values():
+            if values.dtype == object:
+                values[:] = [[self._words.setdefault(text, text) for text in row] for row in values]
+        self._blocks.append(block)
+        self._rows = []
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All rows by feature."""
+        if self._rows or not self._blocks:
+            self._pack()
+        return {key: np.concatenate([block[key] for block in self._blocks]) for key in self._blocks[0]}
 
 
-def _lines(file: Path) -> list[dict[str, Any]]:
-    """The whole lines of a file of JSON objects."""
-    found = []
-    for line in file.read_bytes().split(b"\n")[:-1] if file.is_file() else ():
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            break
-    return found
+def _lines(file: Path) -> Iterator[dict[str, Any]]:
+    """The whole lines of a file of JSON objects, one by one."""
+    if not file.is_file():
+        return
+    with file.open("rb") as opened:
+        for line in opened:
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield json.loads(line)
+            except ValueError:
+                return
 
 
 def end_journal(folder: Path, note: Mapping[str, Any]) -> None:

@@ -26,7 +26,6 @@ from pi0_ros.data.episode_stream import EpisodeStream
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.features import Features
 from pi0_ros.data.frame_slots import FrameSlots
-from pi0_ros.data.journal import drop_journal, end_journal
 
 RUNNING = ".recording"
 """Folder in the dataset with the journals of episodes that are not saved yet."""
@@ -186,20 +185,18 @@ class RecordingProcess:
         if stream is None:
             return
         self._encoding += stream.seconds
-        stream.close()
-        if stream.journal is None:
-            return
-        with contextlib.suppress(OSError):  # a full disk: what is known is known to the saver's log at least in part
-            end_journal(stream.journal.folder, note)
-        self._saver.add(stream.journal.folder, {key: found.result() for key, found in stream.statistics.items()})
+        journal = stream.journal
+        if journal is not None:
+            journal.end(note)
+            pictures = {key: found.result() for key, found in stream.statistics.items()}
+            self._saver.add(journal.folder, pictures, journal.wait)
 
     def _discard(self) -> None:
         stream, self._stream = self._stream, None
         if stream is not None:
             self._encoding += stream.seconds
-            stream.close()
             if stream.journal is not None:
-                drop_journal(stream.journal.folder)
+                stream.journal.drop()
 
     def _end(self, why: str) -> None:
         """End the episode by oneself."""

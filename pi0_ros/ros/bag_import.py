@@ -8,8 +8,10 @@ the robot's command topics, else the state of the next frame.
 from __future__ import annotations
 
 import itertools
+import math
+from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from pi0_ros.data.errors import DataError
 from pi0_ros.data.imports.episodes import Frame, ImportedEpisode
 from pi0_ros.robot import Robot
 from pi0_ros.robot.measurement import SourceMap
+from pi0_ros.robot.spec import Group, Kind
 from pi0_ros.ros.bag_messages import BagMessage, open_bag, parsed
 from pi0_ros.ros.clock import seconds
 from pi0_ros.ros.command_history import CommandHistory
@@ -30,6 +33,12 @@ from pi0_ros.ros.spoken_words import WordHistory, words_of
 STATE, TASK, SUBTASK, OVERRIDE = "executor_state", "task", "subtask", "subtask_override"
 LATE = 0.5
 """Seconds behind the newest message at which a frame is put together."""
+RECENT = 2.0
+"""Seconds for which a topic's delay is that of the others."""
+STREAM, SPEED_HELD = 0.1, 0.5
+"""Seconds between two commands that follow one another, and seconds for which a velocity holds if none follows."""
+KEPT = 2048
+"""Commands of a topic that are remembered: 2 s of 1 kHz."""
 HOLE = 2
 """Periods without a frame from which on another episode begins."""
 
@@ -73,17 +82,34 @@ class _Stretch:
             before = frame
 
 
-@dataclass
 class _Commands:
-    """The newest value on the robot's command topics, by channel."""
+    """What was said on one of the robot's command topics, by time. A position that was commanded holds until the next one."""
 
-    values: dict[str, float] = field(default_factory=dict)
-    history: CommandHistory = field(default_factory=CommandHistory)
+    def __init__(self, group: Group) -> None:
+        self._names = [c.name for c in group.channels]
+        self._held = SPEED_HELD if any(c.kind is Kind.VELOCITY for c in group.channels) else math.inf
+        self._stamps: deque[float] = deque(maxlen=KEPT)
+        self._values: deque[np.ndarray] = deque(maxlen=KEPT)
 
-    def add(self, at: float, values: Mapping[str, float], channels: Sequence[str]) -> None:
-        self.values |= values
-        if all(name in self.values for name in channels):
-            self.history.add(at, "", channels, [self.values[name] for name in channels])
+    def add(self, at: float, values: Sequence[float]) -> None:
+        """The command of a moment. Where it lies before the last one, the clock was set back: what was before is forgotten."""
+        last = self._stamps[-1] if self._stamps else -math.inf
+        if last - at > LATE:
+            self._stamps.clear()
+            self._values.clear()
+            last = -math.inf
+        self._stamps.append(max(at, last))
+        self._values.append(np.asarray(values, float))
+
+    def at(self, moment: float) -> dict[str, float]:
+        """The command at a moment by channel, {} if none is known: linear between two of a stream."""
+        k = bisect_right(self._stamps, moment)
+        if k == 0 or moment - self._stamps[k - 1] > self._held:
+            return {}
+        found = self._values[k - 1]
+        if k < len(self._stamps) and 0.0 < (gap := self._stamps[k] - self._stamps[k - 1]) <= STREAM:
+            found = found + (moment - self._stamps[k - 1]) / gap * (self._values[k] - found)
+        return dict(zip(self._names, found.tolist(), strict=True))
 
 
 class _Heard:
@@ -93,11 +119,13 @@ class _Heard:
         self._robot = robot
         self.memory = Synchroniser(robot)
         self.words = {topic: WordHistory() for topic in (TASK, SUBTASK, OVERRIDE)}
-        self.driven, self.commands = CommandHistory(), _Commands()
+        self.driven = CommandHistory()
+        self.commands = {g.command.topic: _Commands(g) for g in robot.groups}
         self.topics: set[str] = set()
         self.last = 0.0
         """The newest stamp [s]."""
-        self._behind: float | None = None
+        self._behind: dict[str, tuple[float, float]] = {}
+        self._unstamped = 0.0
 
     def wanted(self) -> dict[str, tuple[str, Any]]:
         """What is read, by the robot's topic: what it is, and the part of the robot YAML that says so."""
@@ -107,17 +135,22 @@ class _Heard:
         found |= {g.command.topic: ("command", g) for g in robot.groups}
         return found | {t: ("words", t) for t in self.words} | {STATE: ("executor", None)}
 
-    def time(self, arrival: float, message: Any) -> tuple[float, float]:
-        """When a message counts as heard: when it was stamped, or as long behind that as the last one that was; its stamp.
+    def time(self, topic: str, arrival: float, message: Any) -> tuple[float, float]:
+        """When a message counts as heard, and its stamp. Without a stamp (commands, words) it is as long before its arrival
+        as the most punctual topic's newest message was stamped: pictures come later than what is small.
 
         Arrival may be of another clock (a simulation recorded by wall time), and later than the recorder's own would be.
         """
         header = getattr(message, "header", None)
         stamp = seconds(header.stamp) if header is not None else 0.0
         if stamp > 0.0:
-            self._behind, self.last = arrival - stamp, max(self.last, stamp)
+            self._behind[topic], self.last = (arrival, arrival - stamp), max(self.last, stamp)
             return stamp, stamp
-        return (arrival - self._behind if self._behind is not None else 0.0), 0.0
+        behind = [late for at, late in self._behind.values() if arrival - at < RECENT]
+        at = arrival - min(behind) if behind else 0.0
+        # Delays vary: that takes nothing back in time, where it would be taken for a clock that was set.
+        self._unstamped = self._unstamped if at < self._unstamped < at + LATE else at
+        return self._unstamped, 0.0
 
     def take(self, heard: BagMessage, message: Any, at: float, stamp: float) -> None:
         """Put a message into the memories, by its stamp where it has one."""
@@ -138,16 +171,21 @@ class _Heard:
             self.driven.add(stamp or ros, MODE_NAMES.get(message.mode, "hold"), message.channels, message.command)
             self.memory.add_command(dict(zip(message.channels, message.command, strict=False)))
         elif kind == "command":
-            values = channel_values(part, message, part.command)
-            named = dict(zip((c.name for c in part.channels), map(float, values), strict=True))
-            self.commands.add(ros, named, self._robot.channel_names)
+            self.commands[part.command.topic].add(ros, channel_values(part, message, part.command))
+
+    def commanded(self, moment: float) -> Mapping[str, float]:
+        """What was commanded at a moment by channel: by the executor, else on the robot's command topics; {} if by nobody."""
+        driven = self.driven.at(moment)
+        if driven is not None:
+            return driven.command
+        return {name: value for c in self.commands.values() for name, value in c.at(moment).items()}
 
 
 class _BagFrames:
     """The frames of one bag, in order."""
 
     def __init__(self, robot: Robot, source: Path, fps: int, task: str | None) -> None:
-        self._robot, self._source, self._period, self._task = robot, source, 1.0 / fps, task
+        self._robot, self._source, self._fps, self._task = robot, source, fps, task
         self._cameras = {c.name: c for c in robot.cameras}
         self._heard = _Heard(robot)
         self.missed, self.last_missing = 0, ""
@@ -162,24 +200,24 @@ class _BagFrames:
         return self.last_missing or "holds no frame"
 
     def __iter__(self) -> Iterator[Frame]:
-        moment, held, so_far = None, None, self._heard
+        begin, count, held, so_far = math.nan, 0, None, self._heard
         with open_bag(self._source, so_far.wanted()) as messages:
             for message in itertools.chain(messages, [None]):
                 heard = parsed(message) if message is not None else None
                 if message is not None:
-                    at, stamp = so_far.time(message.time, heard)
+                    at, stamp = so_far.time(message.topic, message.time, heard)
                 late = LATE if message is not None else 0.0
                 # With what is known before this message: behind an outage what was before it is soon forgotten.
-                while moment is not None and moment + late <= so_far.last:
+                while (moment := begin + count / self._fps) + late <= so_far.last:
                     frame = self._frame(moment)
                     if held is not None:
                         yield self._complete(held, frame)
-                    held, moment = frame, moment + self._period
+                    held, count = frame, count + 1
                 if message is None:
                     break
                 so_far.take(message, heard, at, stamp)
-                if moment is None and (seen := so_far.memory.take(so_far.last, so_far.last)).complete:
-                    moment = seen.stamp
+                if math.isnan(begin) and (seen := so_far.memory.take(so_far.last, so_far.last)).complete:
+                    begin = seen.stamp
         if held is not None:
             yield self._complete(held, None)
 
@@ -189,18 +227,17 @@ class _BagFrames:
         if not snapshot.complete:
             self.missed, self.last_missing = self.missed + 1, "; ".join(snapshot.missing)
             return None
-        driven, sent = self._heard.driven.at(moment), self._heard.commands.history.at(moment)
+        driven = self._heard.driven.at(moment)
         driver = driven.driver if driven is not None else ""
         words = words_of(driver or "autonomy", *(w.at(moment) for w in self._heard.words.values()))
         instruction = words.instruction or self._task or ""
         if not instruction:
             raise DataError(f"{self._source}: nothing was said on {TASK}; give the instruction with --task")
-        return self._row(moment, snapshot, driven or sent) | {"driver": driver, "task": instruction}
+        return self._row(moment, snapshot) | {"driver": driver, "task": instruction}
 
-    def _row(self, moment: float, snapshot: Snapshot, commanded: Any) -> dict[str, Any]:
+    def _row(self, moment: float, snapshot: Snapshot) -> dict[str, Any]:
         robot = self._robot
-        names = (*robot.channel_names, *robot.state_joints)
-        command = commanded.command if commanded is not None else {}
+        names, command = (*robot.channel_names, *robot.state_joints), self._heard.commanded(moment)
         action = np.array([command.get(n, np.nan) for n in robot.channel_names], np.float32)
         shown = {
             f"observation.images.{name}": decode_picture(p.message, self._cameras[name].options)

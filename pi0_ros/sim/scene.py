@@ -53,6 +53,12 @@ def sample_scene(rng: np.random.Generator, lit_chance: float = 0.0, wobble: floa
     return Scene(blocks, lit, (float(off[0]), float(off[1]), float(off[2])), _start(rng, wobble))
 
 
+def nothing_in_reach(start: Mapping[str, float]) -> Scene:
+    """A start in which the robot stands as `start` says (channels that it lacks: at home), all blocks far behind it."""
+    away = {colour: (-3.0, 0.5 * k, 0.0) for k, colour in enumerate(COLOURS)}
+    return Scene(away, start={**HOME, **{name: value for name, value in start.items() if name in HOME}})
+
+
 def _spread(rng: np.random.Generator, count: int) -> list[tuple[float, float]]:
     """Points in the region with at least SPACING between any two, by rejection."""
     while True:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,8 @@ from pi0_ros.data.errors import DataError
 from pi0_ros.data.features import checked_features, with_standard
 from pi0_ros.data.frame_clock import FrameClock
 from pi0_ros.data.frame_selection import FrameSelection, Keep, RecordMode
-from pi0_ros.data.journal import read_journal
+from pi0_ros.data.journal import EncodedFrame, JournalWriter, read_journal
+from pi0_ros.data.journal_queue import JournalQueue
 from pi0_ros.data.recording_client import RecordingClient
 from pi0_ros.data.recording_process import RecordingSettings, bytes_in, lock_dataset
 
@@ -149,7 +151,8 @@ def test_a_journal_that_is_cut_anywhere_gives_its_whole_frames(tmp_path, cut):
     stream = EpisodeStream(tmp_path / "j", FEATURES, FPS, {})
     for k in range(6):
         stream.add(row(k) | {"driver": ["hold"]}, {EYE: picture(k)}, True)
-    stream.close()
+    stream.journal.end({})
+    assert stream.journal.wait()
     rows, video = tmp_path / "j/rows.jsonl", tmp_path / "j" / f"{EYE}.h264"
     lines = rows.read_bytes().splitlines(keepends=True)
     if cut == "rows":
@@ -160,7 +163,7 @@ def test_a_journal_that_is_cut_anywhere_gives_its_whole_frames(tmp_path, cut):
         os.truncate(video, video.stat().st_size - 1)
     journal = read_journal(tmp_path / "j")
     expected = 5 if cut == "pictures" else 4
-    assert [r["action"][0] for r in journal.rows] == list(range(expected))
+    assert journal.columns["action"][:, 0].tolist() == list(range(expected)) and journal.frames == expected
     assert video.stat().st_size == sum(json.loads(line)["bytes"][EYE] for line in lines[:expected])
 
 
@@ -281,19 +284,88 @@ def test_files_that_cannot_grow_keep_the_frames_until_they_can(tmp_path):
     """A write that fails half-way, as on a full disk: the journal keeps its whole frames."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import test_recording as t; from pathlib import Path\n"
-        "from pi0_ros.data.journal import JournalWriter\n"
         "import signal, resource; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "j = JournalWriter(Path(sys.argv[2]), t.FEATURES, 10, {}); s = t.EpisodeStream(Path(sys.argv[2]), t.FEATURES, 10, {})\n"
-        "s.journal = j; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); k = 0\n"
+        "s = t.EpisodeStream(Path(sys.argv[2]), t.FEATURES, 10, {}); add = lambda k: s.add(\n"
+        "    t.row(k) | {'driver': ['hold']}, {t.EYE: t.picture(k)}, True)\n"
+        "add(0); resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); k = 1\n"
         "try:\n"
-        "    while True:\n"
-        "        s.add(t.row(k) | {'driver': ['hold']}, {t.EYE: t.picture(k)}, True); k += 1\n"
-        "except OSError: print(k)"
+        "    while k < 10**6: add(k); k += 1\n"
+        "except OSError: s.journal.end({}); print(s.journal.wait())"
     )
     words = [sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path / "j")]
     done = subprocess.run(words, check=True, capture_output=True, text=True)
-    taken = int(done.stdout)
-    assert taken > 3 and [r["action"][0] for r in read_journal(tmp_path / "j").rows] == list(range(taken))
+    assert done.stdout.split() == ["False"]
+    taken = read_journal(tmp_path / "j").columns["action"][:, 0].tolist()
+    assert len(taken) > 3 and taken == list(range(len(taken)))
+
+
+def test_a_disk_that_stands_still_holds_up_no_encoder(tmp_path):
+    """A second of such frames more than the recorder has slots for; the disk takes none until all have been given."""
+    goes_on = threading.Event()
+
+    class Standing(JournalWriter):
+        def add(self, frame):
+            assert goes_on.wait(60.0)
+            super().add(frame)
+
+    journal = JournalQueue(tmp_path / "j", FEATURES, FPS, {}, Standing)
+    for k in range(60):
+        journal.add(encoded(k))
+    goes_on.set()
+    journal.end({"outcome": "success"})
+    assert journal.wait() and journal.frames == 60
+    read = read_journal(tmp_path / "j")
+    assert read.columns["action"][:, 0].tolist() == list(range(60)) and read.note["outcome"] == "success"
+
+
+def test_what_waits_for_a_disk_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr("pi0_ros.data.journal_queue.ROOM", 5 * encoded(0).size)
+    goes_on, added = threading.Event(), []
+
+    class Standing(JournalWriter):
+        def add(self, frame):
+            assert goes_on.wait(60.0)
+            super().add(frame)
+
+    journal = JournalQueue(tmp_path / "j", FEATURES, FPS, {}, Standing)
+    giver = threading.Thread(target=lambda: [(journal.add(encoded(k)), added.append(k)) for k in range(30)])
+    giver.start()
+    giver.join(0.5)
+    assert giver.is_alive() and len(added) <= 6, "five wait, and one is being written"
+    goes_on.set()
+    giver.join(60.0)
+    journal.end({})
+    assert journal.wait() and read_journal(tmp_path / "j").frames == 30
+
+
+def test_an_episode_of_which_nothing_could_be_written_leaves_nothing(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    journal = JournalQueue(tmp_path / "file" / "j", FEATURES, FPS, {})
+    with pytest.raises(OSError, match=r"[Nn]ot a directory"):
+        for k in range(10**6):
+            journal.add(encoded(k))
+    journal.end({})
+    assert not journal.wait() and (tmp_path / "file").read_text() == "in the way"
+
+
+def encoded(k):
+    return EncodedFrame(row(k) | {"driver": ["hold"]}, {EYE: bytes([k % 256]) * 900}, {})
+
+
+def test_a_long_episode_is_read_in_little_memory(tmp_path):
+    """Eleven minutes of 30 Hz; as Python's objects the rows are 50 MB, as arrays 0.5."""
+    journal = JournalQueue(tmp_path / "j", FEATURES, FPS, {})
+    journal.add(encoded(7))
+    journal.end({})
+    assert journal.wait()
+    (tmp_path / "j/rows.jsonl").write_bytes((tmp_path / "j/rows.jsonl").read_bytes() * 20_000)
+    os.truncate(tmp_path / "j" / f"{EYE}.h264", 900 * 20_000)
+    tracemalloc.start()
+    read = read_journal(tmp_path / "j")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert read.frames == 20_000 and read.columns["driver"][19_999, 0] == "hold" and read.tasks[17] == "touch"
+    assert peak < 25e6  # of it 16 are a buffer for the header
 
 
 def test_orphans_of_a_broken_save_are_taken_away_before_the_next_episode(recording, tmp_path):

@@ -102,7 +102,7 @@ def test_a_recording_of_our_own_moves_the_robot_as_it_moved(run, tmp_path):
             written.add_frame({"observation.state": state, "action": action, "task": "reach"})
         written.save_episode()
     errors, _ = compare(run, tmp_path / "set", names)
-    assert errors.max() < 2e-3
+    assert errors.max() < 2e-4
 
 
 def test_an_aloha_file_moves_the_robot_as_it_moved(run, tmp_path):
@@ -115,7 +115,7 @@ def test_an_aloha_file_moves_the_robot_as_it_moved(run, tmp_path):
         observations.create_group("images").create_dataset("cam_high", data=pictures)
     assert main(["data", "import", "aloha", str(tmp_path), "--task", "reach", "--out", str(tmp_path / "set")]) == 0
     errors, _ = compare(run, tmp_path / "set", ARMS, dict(zip(VIPER, ARMS, strict=True)))
-    assert errors.max() < 2e-3
+    assert errors.max() < 2e-4
 
 
 def test_a_tfrecord_moves_the_robot_as_it_moved(run, tmp_path):
@@ -131,7 +131,7 @@ def test_a_tfrecord_moves_the_robot_as_it_moved(run, tmp_path):
     assert main([*words, "--out", str(tmp_path / "set")]) == 0
     names = {f"{what}_{k}": name for what in ("state", "action") for k, name in enumerate(run.robot.channel_names)}
     errors, _ = compare(run, tmp_path / "set", run.robot.channel_names, names)
-    assert errors.max() < 2e-3
+    assert errors.max() < 2e-4
 
 
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
@@ -150,7 +150,7 @@ def test_a_bag_moves_the_robot_as_it_moved(run, tmp_path, storage):
     np.testing.assert_allclose(motion.measured, run.measured[rows][:, columns], atol=1e-5)
     np.testing.assert_allclose(motion.commanded, run.commands[rows][:, columns], atol=1e-5)
     errors = np.abs(replayed(run, tmp_path / "set").measured - run.measured[rows][:, columns]).max(axis=0)
-    assert errors.max() < 2e-2
+    assert errors.max() < 5e-3
 
 
 def test_joints_of_the_wrong_sign_are_seen(run, tmp_path):

@@ -51,9 +51,10 @@ def _episode(dataset: Dataset, episode: Episode, columns: int) -> Image.Image:
         for k, frame in enumerate(frames):
             image.paste(_thumb(dataset, camera, frame), (LEFT + k * (THUMB + GAP), y))
         y += tall + GAP
+    close = episode.length / dataset.fps < 0.2 * columns  # [s] apart that one decimal would not tell
     for k, frame in enumerate(frames):
         x = LEFT + k * (THUMB + GAP)
-        draw.text((x, y), f"{(frame - episode.start) / dataset.fps:.1f} s", PALE, font)
+        draw.text((x, y), f"{(frame - episode.start) / dataset.fps:.{2 if close else 1}f} s", PALE, font)
         before = dataset.task_of(frames[k - 1]) if k else ""
         words = dataset.task_of(frame) or "(no words)"
         draw.text((x, y + TEXT - 3), words[:20] if words != before else "…", INK, font)

@@ -102,6 +102,7 @@ def throughput(folder: Path, seconds: float, fps: int, cameras: int, size: tuple
     peaks: list[float] = []
     client._changed = lambda: peaks.append(client.report.memory / 1e6)
     sent, lost = feed(client, seconds, fps, shown)
+    quarters = [max(part, default=0.0) for part in np.array_split(peaks, 4)]
     spent, resident = usage(client.pid)[0] - before, usage(client.pid)[1]
     began = time.monotonic()
     client.close_episode({})
@@ -118,8 +119,7 @@ def throughput(folder: Path, seconds: float, fps: int, cameras: int, size: tuple
     encoding = client.report.encoding / seconds
     say("writer processor", spent / seconds, "cores", of_it_encoding=encoding, **told)
     say("feeder processor (copies into shared memory)", (time.process_time() - own) / seconds, "cores", **told)
-    quarters = [max(part, default=0.0) for part in np.array_split(peaks, 4)]
-    say("writer memory", resident, "MB", quarters=quarters, saving=after, **told)
+    say("writer memory", resident, "MB", quarters=quarters, saving=max(peaks), after=after, **told)
     say("stop answered", answered, "s", on_disk_after=saving, bytes=size_of(folder), **told)
 
 

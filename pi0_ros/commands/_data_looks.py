@@ -136,6 +136,12 @@ def stats(args: argparse.Namespace) -> int:
             )
             print(f"  {str(label)[:22]:<23}{row}")
     if args.write:
+        none = [key for key, named in found.items() if not all(np.isfinite(values).all() for values in named.values())]
+        if none:
+            raise DataError(
+                f"{args.folder}: {', '.join(none)} has values that are no numbers, and so no statistics; `pi0 data check` says "
+                "where, `pi0 data drop` leaves those episodes out"
+            )
         copy = replace_statistics(args.folder, found)
         print(
             f"{args.folder}: meta/stats.json is of all {len(dataset)} frames"

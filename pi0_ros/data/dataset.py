@@ -205,7 +205,8 @@ class Dataset:
         if rows.problems:
             raise DataError(
                 f"{self.folder}: {next(iter(rows.problems.values()))}; {len(rows.problems)} episode"
-                f"{'s are' if len(rows.problems) > 1 else ' is'} so. --skip-bad leaves them out"
+                f"{'s are' if len(rows.problems) > 1 else ' is'} so. `pi0 data keep {self.folder} --episodes 0- --out NEW` copies the "
+                "others, and `pi0 train --skip-bad` trains on them"
             )
         return rows
 

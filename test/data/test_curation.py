@@ -190,6 +190,21 @@ def test_holes_numbers_that_are_none_and_stale_statistics_are_found(tmp_path, so
     assert (stale / "meta/stats.1.json").read_bytes() == (sound / "meta/stats.json").read_bytes()
 
 
+def test_statistics_of_what_is_no_number_are_not_written(tmp_path, sound, capsys):
+    """A training that scales by them would have no number left."""
+    nan = shutil.copytree(sound, tmp_path / "nan")
+    values = Dataset(sound).column("action").copy()
+    values[33, 1] = np.nan
+    change(nan, "action", values.tolist())
+    assert pi0("stats", nan, "--write") == 1
+    assert (
+        "nan: action has values that are no numbers, and so no statistics; `pi0 data check` says"
+        in capsys.readouterr().err
+    )
+    assert (nan / "meta/stats.json").read_bytes() == (sound / "meta/stats.json").read_bytes()
+    assert pi0("stats", nan) == 0
+
+
 # --- copies ---
 
 

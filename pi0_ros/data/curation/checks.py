@@ -92,7 +92,7 @@ def _numbering(dataset: Dataset) -> Iterator[Finding]:
     if odd is not None and not dataset.left_out:
         sentence = (
             f"episodes are not numbered one after the other: number {numbers[odd]} stands where {odd} should. LeRobot finds "
-            "an episode's video by its place; `pi0 data keep --episodes 0- --out NEW` numbers them anew"
+            "an episode's video by its place; `pi0 data keep DATASET --episodes 0- --out NEW` numbers them anew"
         )
         yield Finding(Level.ERROR, "numbering", None, sentence)
 

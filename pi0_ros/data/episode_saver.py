@@ -54,6 +54,10 @@ def sampled_statistics(file: Path, frames: int, fps: int) -> Stats:
     return found.result()
 
 
+def _ignored(_: object) -> None:
+    """A job's result."""
+
+
 class EpisodeSaver:
     """Saves in the order in which episodes ended. `tell` hears `Saved` and `Problem`, in the saver's thread."""
 
@@ -78,6 +82,10 @@ class EpisodeSaver:
         episode, self._next = self._next, self._next + 1
         self._jobs.put(lambda: self._save(folder, pictures if written() else None))
         return episode
+
+    def wait_for(self, done: Callable[[], object]) -> None:
+        """Do not end before this: it is what is waited for."""
+        self._jobs.put(lambda: _ignored(done()))
 
     def label(self, episode: int, label: Mapping[str, Any]) -> None:
         """Add to the note of an episode, once it is saved."""

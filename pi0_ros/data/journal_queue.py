@@ -34,7 +34,7 @@ class JournalQueue:
         self._changed, self._waiting, self._room = threading.Condition(), deque[EncodedFrame](), ROOM
         self._failure: Exception | None = None
         self._end: Callable[[], None] | None = None
-        self._thread = threading.Thread(target=self._run, name="journal")
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
     def add(self, frame: EncodedFrame) -> None:

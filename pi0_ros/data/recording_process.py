@@ -197,6 +197,7 @@ class RecordingProcess:
             self._encoding += stream.seconds
             if stream.journal is not None:
                 stream.journal.drop()
+                self._saver.wait_for(stream.journal.wait)
 
     def _end(self, why: str) -> None:
         """End the episode by oneself."""

@@ -23,9 +23,9 @@ from pi0_ros.data.errors import DataError
 from pi0_ros.data.writer import DatasetWriter
 from pi0_ros.robot import load_robot
 from pi0_ros.robot.measurement import joint_value
-from pi0_ros.sim.planners import OperatorPlanner
 from pi0_ros.sim.robot import SimRobot
 from pi0_ros.sim.tasks import make_task
+from pi0_ros.touch.planners import OperatorPlanner
 
 RATE, WALL, SEED = 50, 1_790_000_000.0, 5
 LATE = 0.043  # [s] that pictures come behind their stamps

@@ -275,6 +275,15 @@ def parameters_of_ten_megabytes(node: Attacker) -> Act:
 
 
 @attack()
+def parameters_of_a_million_texts(node: Attacker) -> Act:
+    """The same size as an array of short texts, of which each becomes an object of Python."""
+    client = node.create_client(SetParameters, "executor/set_parameters")
+    value = ParameterValue(type=ParameterType.PARAMETER_STRING_ARRAY, string_array_value=["abc"] * 1_250_000)
+    request = SetParameters.Request(parameters=[Parameter(name="strategy", value=value)])
+    return lambda: client.call_async(request)
+
+
+@attack()
 def best_effort_estop(node: Attacker) -> Act:
     """An e-stop of another quality of service: it must be heard."""
     quality = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.VOLATILE)

@@ -94,7 +94,7 @@ COMMANDS = {
     "stats": Command("data stats {}/dataset"),
     "train": Command(
         f"train --init {TINY} --dataset {{}}/dataset --steps 6 --batch 2 --out {{}}/trained",
-        (("trained", read_checkpoint),),
+        (("trained/checkpoint", read_checkpoint),),
     ),
     "evaluate": Command(
         f"evaluate --checkpoint {TINY} --episodes 2 --json {{}}/result.json", (("result.json", read_json),), same=True

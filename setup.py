@@ -15,7 +15,7 @@ LOCAL = ["safetensors", "scipy", "sentencepiece", "tokenizers", "torch>=2.5"]
 RECORD = ["av", "mcap", "mcap-ros2-support", "pyarrow"]
 IMPORT = ["google-crc32c", "h5py", "rosbags"]
 # 170 MB: neither part of what runs nor of what tests install.
-RERUN = [*RECORD, "rerun-sdk>=0.41,<0.42"]
+RERUN = RECORD + ["rerun-sdk>=0.41,<0.42"]
 SIM = ["mujoco"]
 PLOT = ["matplotlib"]
 JAX = ["tensorstore"]

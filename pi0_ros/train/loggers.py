@@ -32,7 +32,10 @@ class TensorBoard:
         from tensorboardX import SummaryWriter
 
         # purge_step: what an earlier part of the run wrote after the step it goes on from is not shown.
-        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
+        # Its file is named by the second in which it begins: without the step a run that goes on at once would overwrite it.
+        self._writer = SummaryWriter(
+            str(folder / "tensorboard"), purge_step=step + 1 if step else None, filename_suffix=f".{step}"
+        )
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Numbers of a step, by name."""

@@ -114,10 +114,7 @@ class Following:
     def _moved(self, since: float, join: int) -> float:
         """Path seconds executed `since`, and those until the running plan's command `join`, -1 for none."""
         running = self.running
-        if running is None:
-            return 0.0
-        yet = float(running.plan.path_times[join]) - running.path_time if join >= 0 else 0.0
-        return self._progress.since(since) + yet
+        return self._progress.since(since) + running.path_until(join) if running is not None else 0.0
 
     def _renew(self, time: float, scales: Scales) -> None:
         """Make the running path's plan anew where its end is near or its clock is off."""

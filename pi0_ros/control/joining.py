@@ -91,13 +91,10 @@ class Joining:
 
     def _executed(self, old: Running, join: int, since: float, time: float) -> float:
         """Path seconds that will have been executed at ROS `time` since `since`; less than 0 where that is yet to come."""
-        coming = 0.0
-        if join >= 0:
-            coming = float(old.plan.path_times[join]) - old.path_time
         now = time - max(join - old.index, 0) * self._period
         if since > now:
             return time - since
-        return self._progress.since(since) + coming
+        return self._progress.since(since) + old.path_until(join)
 
     def _plays_back(self, path: RowPath, old: RowPath, shift: float) -> bool:
         """Whether the rows go on where the old ones are due, and not where the robot was, `shift` [s] of path away."""

@@ -58,6 +58,10 @@ class Running:
             return float(self.plan.request.times.times[0])
         return float(self.plan.path_times[min(self.index, len(self.plan.path_times) - 1)])
 
+    def path_until(self, join: int) -> float:
+        """Path seconds from the last command to the plan's command `join`; none to its start, -1."""
+        return float(self.plan.path_times[join]) - self.path_time if join >= 0 else 0.0
+
     @property
     def left(self) -> float:
         """Path seconds that are left."""

@@ -3,7 +3,6 @@ moves as it did, and the numbers are those that it had."""
 
 import io
 import json
-import struct
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +11,9 @@ from PIL import Image
 
 pytest.importorskip("av")
 h5py = pytest.importorskip("h5py", reason="needs the extra `import`")
-crc = pytest.importorskip("google_crc32c", reason="needs the extra `import`")
+pytest.importorskip("google_crc32c", reason="needs the extra `import`")
+
+from tfrecords import example, record
 
 from pi0_ros.cli import main
 from pi0_ros.closed_loop.episode_replay import motion_in, replay_motion
@@ -262,39 +263,3 @@ def write_bag(run, folder, storage):
             if topic not in known:
                 known[topic] = writer.add_connection(f"/{topic}", message.__msgtype__, typestore=store)
             writer.write(known[topic], round(at * 1e9), store.serialize_cdr(message, message.__msgtype__))
-
-
-def varint(n):
-    out = b""
-    while n > 0x7F:
-        out, n = out + bytes([n & 0x7F | 0x80]), n >> 7
-    return out + bytes([n])
-
-
-def chunk(field, data):
-    return varint(field << 3 | 2) + varint(len(data)) + data
-
-
-def feature(value):
-    if isinstance(value, np.ndarray):
-        return chunk(2, chunk(1, value.astype("<f4").tobytes()))
-    if isinstance(value[0], bytes):
-        return chunk(1, b"".join(chunk(1, v) for v in value))
-    return chunk(3, chunk(1, b"".join(varint(v) for v in value)))
-
-
-def example(features):
-    """tf.train.Example, by hand after example.proto."""
-    entries = (chunk(1, chunk(1, name.encode()) + chunk(2, feature(value))) for name, value in features.items())
-    return chunk(1, b"".join(entries))
-
-
-def record(data):
-    """A record of a TFRecord file, by hand after record_writer.h."""
-
-    def masked(part):
-        c = crc.value(part)
-        return struct.pack("<I", ((c >> 15 | c << 17) + 0xA282EAD8) & 0xFFFFFFFF)
-
-    size = struct.pack("<Q", len(data))
-    return size + masked(size) + data + masked(data)

@@ -10,6 +10,7 @@ from pi0_ros.control import Chunk, ExecutorSettings
 from pi0_ros.control.joining import QUICK_JOIN, Joining
 from pi0_ros.control.plan_channels import plan_channels
 from pi0_ros.control.progress import Progress
+from pi0_ros.control.running_plan import Running
 
 ROBOT = make_robot()
 JOINT = ROBOT.index["left_joint2"]
@@ -70,8 +71,8 @@ def test_from_rest_a_path_begins_at_the_command_and_is_on_its_rows_after_the_win
 
 def running(old, times, index, path_time=None):
     """A plan on the path `old` whose commands are at plan `times`; command `index` was sent last."""
-    plan = SimpleNamespace(path_times=np.array(times), path=old)
-    return SimpleNamespace(plan=plan, index=index, path_time=times[index] if path_time is None else path_time)
+    request = SimpleNamespace(times=SimpleNamespace(times=[path_time]))
+    return Running(None, SimpleNamespace(path_times=np.array(times), path=old, request=request), 0.0, index)
 
 
 def slope(first, speed, start, rows=20, gripper=0.0, period=0.1):

@@ -120,38 +120,57 @@ class SlowWork:
         return self.made.result()
 
 
-def test_plans_that_take_several_periods_to_make_are_asked_for_as_much_earlier_and_not_made_again_and_again():
-    robot = load_robot("mobile_bimanual")
+def follow(slow, robot, chunks, periods):
+    """Drive a robot that is where it was told to be, in autonomy from period 10 on: period, time and step of each.
+
+    `chunks(k, now, epoch)`: the chunk that comes in period k, None for none. A refused one is an error.
+    """
     period = 1.0 / robot.control_rate
-    slow = Slow(4, period)
-    executor = Executor(robot, planner=slow)
-    arm, state = robot.channel_names.index("left_joint2"), dict.fromkeys(robot.joint_of_channel.values(), 0.0)
-    refused, asked = 0, []
-    for k in range(600):
+    executor, state = Executor(robot, planner=slow), dict.fromkeys(robot.joint_of_channel.values(), 0.0)
+    for k in range(periods):
         now = 10.0 + k * period
         slow.advance()
         executor.on_state(now, now, now, state)
         executor.on_odometry(now, now, now, 0.0, 0.0, 0.0)
         if k == 10:
             assert executor.request(now, now, "autonomy").ok
-        if k >= 12 and k % 20 == 12:
-            rows = np.zeros((25, len(robot.channels)))
-            rows[:, arm] = 0.2 * np.sin(0.5 * (now - 10.0 + 0.04 * np.arange(25)))
-            chunk = Chunk(now, 0.04, robot.channel_names, rows, k, executor.epoch, source="test")
-            refused += not executor.on_chunk(now, now, chunk).accepted
-            asked.append(slow.asked)
+        if (chunk := chunks(k, now, executor.epoch)) is not None:
+            assert executor.on_chunk(now, now, chunk).accepted
         step = executor.step(now, now)
         if step.command is not None:
             values = dict(zip(robot.channel_names, step.command.values, strict=True))
             state.update({j: values[c] for c, j in robot.joint_of_channel.items() if c == j})
-    assert refused == 0
+        yield k, now, step, state["left_joint2"]
+
+
+def chunk_of(robot, k, now, epoch, path, count):
+    """Rows of `left_joint2`, `count` of them 0.04 s apart, on a path over time."""
+    rows = np.zeros((count, len(robot.channels)))
+    rows[:, robot.channel_names.index("left_joint2")] = path(now + 0.04 * np.arange(count))
+    return Chunk(now, 0.04, robot.channel_names, rows, k, epoch, source="test")
+
+
+def test_plans_that_take_several_periods_to_make_are_asked_for_as_much_earlier_and_not_made_again_and_again():
+    robot = load_robot("mobile_bimanual")
+    slow, asked = Slow(4, 1.0 / robot.control_rate), []
+
+    def swing(at):
+        return 0.2 * np.sin(0.5 * (at - 10.0))
+
+    def chunks(k, now, epoch):
+        if k % 20 != 12:
+            return None
+        asked.append(slow.asked)
+        return chunk_of(robot, k, now, epoch, swing, 25)
+
+    *_, (_, now, _, reached) = follow(slow, robot, chunks, 600)
     assert slow.asked - len(asked) <= 1 + len(
         asked
     )  # a plan that was late once is asked for once more, not again and again
     assert (
         max(np.diff(asked)[:3]) <= 4 and max(np.diff(asked)[10:]) <= 2
     )  # one for the chunk, at most one because the running plan's end is near
-    assert abs(state["left_joint2"] - 0.2 * np.sin(0.5 * (now - 10.0))) < 0.02
+    assert abs(reached - swing(now)) < 0.02
 
 
 class Hurried(Slow):
@@ -161,62 +180,30 @@ class Hurried(Slow):
         return 0
 
 
+def ramp(robot):
+    """0.1 rad/s from the period of the first chunk on."""
+    return lambda at: 0.1 * (at - 10.0 - 12 / robot.control_rate)
+
+
+def one_from_rest_and_one_on_the_way(robot):
+    return lambda k, now, epoch: chunk_of(robot, k, now, epoch, ramp(robot), 40) if k in (12, 60) else None
+
+
 @pytest.mark.parametrize("took", [2, 5])
 def test_a_plan_that_is_late_each_time_is_asked_for_earlier_each_time_until_it_is_ready(took):
     robot = load_robot("mobile_bimanual")
-    period = 1.0 / robot.control_rate
-    slow = Hurried(took, period)
-    executor = Executor(robot, planner=slow)
-    arm, state = robot.channel_names.index("left_joint2"), dict.fromkeys(robot.joint_of_channel.values(), 0.0)
-    reached = 0.0
-    for k in range(120):
-        now = 10.0 + k * period
-        slow.advance()
-        executor.on_state(now, now, now, state)
-        executor.on_odometry(now, now, now, 0.0, 0.0, 0.0)
-        if k == 10:
-            assert executor.request(now, now, "autonomy").ok
-        if k in (12, 60):  # from rest, and while another one is followed
-            rows = np.zeros((40, len(robot.channels)))
-            rows[:, arm] = 0.1 * (now + 0.04 * np.arange(40) - 10.0 - 12 * period)
-            assert executor.on_chunk(now, now, Chunk(now, 0.04, robot.channel_names, rows, k, executor.epoch)).accepted
-        step = executor.step(now, now)
-        if step.command is not None:
-            values = dict(zip(robot.channel_names, step.command.values, strict=True))
-            state.update({j: values[c] for c, j in robot.joint_of_channel.items() if c == j})
-            reached = values["left_joint2"]
+    slow = Hurried(took, 1.0 / robot.control_rate)
+    *_, (_, _, step, reached) = follow(slow, robot, one_from_rest_and_one_on_the_way(robot), 120)
     assert step.plan_sequence == 60 and slow.asked <= 4 * (took + 1)
     assert reached > 0.1
 
 
 def test_a_plan_that_is_not_ready_in_time_begins_with_the_next_command_and_where_its_rows_are_then():
     robot = load_robot("mobile_bimanual")
-    period = 1.0 / robot.control_rate
-    slow = Hurried(1, period)
-    executor = Executor(robot, planner=slow)
-    arm, state = robot.channel_names.index("left_joint2"), dict.fromkeys(robot.joint_of_channel.values(), 0.0)
-
-    def due(at):
-        return 0.1 * (at - 10.0 - 12 * period)
-
-    began, far = 0, []
-    for k in range(110):
-        now = 10.0 + k * period
-        slow.advance()
-        executor.on_state(now, now, now, state)
-        executor.on_odometry(now, now, now, 0.0, 0.0, 0.0)
-        if k == 10:
-            assert executor.request(now, now, "autonomy").ok
-        if k in (12, 60):
-            rows = np.zeros((40, len(robot.channels)))
-            rows[:, arm] = due(now + 0.04 * np.arange(40))
-            assert executor.on_chunk(now, now, Chunk(now, 0.04, robot.channel_names, rows, k, executor.epoch)).accepted
-        step = executor.step(now, now)
-        if step.command is not None:
-            values = dict(zip(robot.channel_names, step.command.values, strict=True))
-            state.update({j: values[c] for c, j in robot.joint_of_channel.items() if c == j})
-            if step.plan_sequence == 60:
-                began = began or k
-                far.append(values["left_joint2"] - due(now))
+    slow, began, far = Hurried(1, 1.0 / robot.control_rate), 0, []
+    for k, now, step, reached in follow(slow, robot, one_from_rest_and_one_on_the_way(robot), 110):
+        if step.plan_sequence == 60:
+            began = began or k
+            far.append(reached - ramp(robot)(now))
     assert began == 61
     assert np.ptp(far) < 0.002, "it goes on as fast as its rows, from where the robot was"

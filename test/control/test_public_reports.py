@@ -209,7 +209,9 @@ def test_an_arm_does_not_pause_between_chunks_of_16_rows():
     begin = story.ros
     story.run(4.0, Policy(lambda t, s: {JOINT: -0.8 + 0.3 * (t - begin)}, 1.0 / 30.0, 16, 0.15, every=0.25, jitter=0.2))
     speed = speeds(commands(story, JOINT, 100)[1])
-    assert speed.min() > 0.9 * 0.3 and speed.max() < 1.1 * 0.3, "though 70 ms of a plan are left when the next one comes"
+    assert speed.min() > 0.9 * 0.3 and speed.max() < 1.1 * 0.3, (
+        "though 70 ms of a plan are left when the next one comes"
+    )
     assert story.last.counters.underruns == 0
 
 

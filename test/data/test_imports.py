@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
 
 import numpy as np
 import pytest
@@ -11,7 +10,9 @@ from PIL import Image
 
 pytest.importorskip("av")
 h5py = pytest.importorskip("h5py", reason="needs the extra `import`")
-crc = pytest.importorskip("google_crc32c", reason="needs the extra `import`")
+pytest.importorskip("google_crc32c", reason="needs the extra `import`")
+
+from tfrecords import example, record
 
 from pi0_ros.cli import main
 from pi0_ros.data.dataset import Dataset
@@ -109,40 +110,7 @@ def test_an_aloha_file_without_an_instruction_asks_for_one(tmp_path):
         frames_of(aloha_episodes([tmp_path], None))
 
 
-# --- TFRecord, written by hand after record_writer.h and example.proto ---
-
-
-def varint(n):
-    n &= (1 << 64) - 1
-    out = b""
-    while n > 0x7F:
-        out, n = out + bytes([n & 0x7F | 0x80]), n >> 7
-    return out + bytes([n])
-
-
-def chunk(field, data):
-    return varint(field << 3 | 2) + varint(len(data)) + data
-
-
-def feature(value):
-    if isinstance(value[0], bytes):
-        return chunk(1, b"".join(chunk(1, v) for v in value))
-    if isinstance(value[0], float):
-        return chunk(2, chunk(1, struct.pack(f"<{len(value)}f", *value)))
-    return chunk(3, chunk(1, b"".join(varint(v) for v in value)))
-
-
-def example(features):
-    return chunk(1, b"".join(chunk(1, chunk(1, name.encode()) + chunk(2, feature(v))) for name, v in features.items()))
-
-
-def record(data):
-    def masked(part):
-        c = crc.value(part)
-        return ((c >> 15 | c << 17) + 0xA282EAD8) & 0xFFFFFFFF
-
-    size = struct.pack("<Q", len(data))
-    return size + struct.pack("<I", masked(size)) + data + struct.pack("<I", masked(data))
+# --- TFRecord ---
 
 
 def bridge(frames, words=b"put the spoon in the pot"):

@@ -6,7 +6,6 @@ Its viewer is no part of this package: `rerun FILE` of `rerun-sdk`, or the viewe
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ from pi0_ros.data.dataset import Dataset
 from pi0_ros.data.episode_log import EpisodeLog
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.layout import STANDARD, Episode
+from pi0_ros.data.tables import replacing
+from pi0_ros.robot.disk import DiskFull
 
 QUALITY = 90
 """Of the JPEG pictures: what a video's pictures are, Rerun's viewer cannot show everywhere."""
@@ -40,21 +41,20 @@ def write_rerun(dataset: Dataset, positions: Sequence[int], file: Path) -> None:
         raise DataError(
             f"{file}: writing a recording of Rerun needs its SDK: pip install 'pi0_ros[rerun]'; --out sheet.png needs none"
         ) from None
-    partial = file.with_name(f".{file.stem}.new{file.suffix}")
     stream = rerun.RecordingStream("pi0_ros", recording_id=dataset.folder.absolute().name)
+    tabs = [_tab(blueprint, dataset, dataset.episodes[p]) for p in positions]
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        tabs = [_tab(blueprint, dataset, dataset.episodes[p]) for p in positions]
-        rerun.save(partial, blueprint.Blueprint(blueprint.Tabs(*tabs)), recording=stream)
-        for position in positions:
-            _Sender(rerun, stream, dataset, position).send()
-        rerun.disconnect(recording=stream)
-        os.replace(partial, file)
+        with replacing(file) as new:
+            try:
+                rerun.save(new, blueprint.Blueprint(blueprint.Tabs(*tabs)), recording=stream)
+                for position in positions:
+                    _Sender(rerun, stream, dataset, position).send()
+            finally:
+                rerun.disconnect(recording=stream)
+    except DiskFull:
+        raise
     except OSError as problem:
         raise DataError(f"{file}: cannot be written ({problem.strerror or problem})") from problem
-    finally:
-        rerun.disconnect(recording=stream)
-        partial.unlink(missing_ok=True)
 
 
 class _Sender:

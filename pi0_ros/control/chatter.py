@@ -27,20 +27,21 @@ class Reversals:
     """The newest turning points of a signal."""
 
     def __init__(self, first: float) -> None:
-        self._turn, self._extreme, self._way = first, first, 0.0
-        self._swings: deque[tuple[float, float]] = deque(maxlen=64)  # time and size of each
+        self._turn, self._extreme, self._reached, self._way = first, first, 0.0, 0.0
+        self._swings: deque[tuple[float, float]] = deque(maxlen=64)  # when each ended, and its size
 
     def add(self, time: float, value: float) -> None:
-        """The signal's `value` at `time` [s]."""
+        """The signal's `value` at `time` [s]. A turn counts from the moment in which it was, and not in which it is noticed."""
+        further = value - self._extreme
+        if further * self._way > 0.0:
+            self._extreme, self._reached = value, time
+        elif abs(further) >= LEAST:
+            if self._way:
+                self._swings.append((self._reached, abs(self._extreme - self._turn)))
+                self._turn = self._extreme
+            self._extreme, self._reached, self._way = value, time, 1.0 if further > 0.0 else -1.0
         while self._swings and self._swings[0][0] < time - MEMORY:
             self._swings.popleft()
-        if abs(value - self._extreme) < LEAST:
-            return
-        way = 1.0 if value > self._extreme else -1.0
-        if way == -self._way:
-            self._swings.append((time, abs(self._extreme - self._turn)))
-            self._turn = self._extreme
-        self._way, self._extreme = way, value
 
     @property
     def count(self) -> int:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from story import make_robot
 from test_motion import AT_ONCE, Policy, commands, ready
@@ -48,6 +48,9 @@ def test_a_gripper_that_hovers_closes_and_opens_when_it_is_meant(opening):
     st.lists(st.floats(0.0, 1.0), min_size=2, max_size=12),
     st.lists(st.floats(0.34, 1.5), min_size=12, max_size=12),
 )
+@example(
+    [0.0] * 6 + [0.125, 0.0, 1.0, 0.0, 1.0], [1.0] * 6 + [0.375, 0.34375, 0.34375, 1.0, 1.0, 1.0]
+)  # one of them slow
 def test_what_turns_back_three_times_a_second_or_less_is_followed_exactly(levels, times):
     knots = np.cumsum([0.0, *times[: len(levels) - 1]])
     goals = np.interp(np.arange(0.0, knots[-1], PERIOD), knots, levels)

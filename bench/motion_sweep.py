@@ -26,6 +26,7 @@ from pi0_ros.robot.spec import Kind
 JOINT, SIZE, SETTLED = "left_joint2", 0.1, 3.0  # [rad] of the path; [s] after which the command is judged
 START = 1000.0
 CAUGHT_UP = 4.0  # times the delay: it is made up for at no more than 1.3 times the speed of the rows
+NOISY_ROWS = 300  # rows after which an RMS is known to 4 %
 COVERED = 0.6  # [s] after which a command that had nothing to follow is on its path again; rows that old may still fade
 
 
@@ -136,7 +137,7 @@ def judged(rows, rate, delay, strategy, noise, shape, lag):  # type: ignore[no-u
         found["noise_gain"] = float(np.sqrt(np.mean(off**2) / np.mean(due[known] ** 2)))
         # A tenth of a milliradian is what a plan may leave its rows by.
         found["noise_peak"] = float((np.abs(off).max() - 1e-4) / run.largest_noise)
-        broken += [name for name in ("noise_gain", "noise_peak") if found[name] > 1.0]
+        broken += [name for name in ("noise_gain", "noise_peak") if found[name] > 1.0 + 1e-6]
     elif shape == "sine" and not noise:
         low, high = run.low[judged_from:], run.high[judged_from:]
         there = np.isfinite(low) & run.covered[judged_from:]
@@ -221,10 +222,10 @@ def drive(robot, path, rows, rate, delay, strategy, noise, lag, rng):  # type: i
     measured, column = middle(robot), robot.index[JOINT]
     base, sent, judged, largest = measured.copy(), [], [], 0.0
     asked, pending, sequence, seam, step = -1e9, None, 0, 0.0, None
-    ends, bare = -1e9, 0.0  # until when rows have come; since when there are always some
+    ends, covered = -1e9, 0.0  # until when rows have come; from when on the command is on them again
     curves = Curves(column, strategy == "ensemble")
     # Enough rows for their RMS to be known.
-    seconds = SETTLED + CAUGHT_UP * delay + (12.0 if noise and rate <= 10 else 3.0)
+    seconds = SETTLED + CAUGHT_UP * delay + max(3.0, NOISY_ROWS / rate if noise else 0.0)
     for k in range(round(seconds / period)):
         steady = k * period
         ros = START + steady
@@ -237,14 +238,15 @@ def drive(robot, path, rows, rate, delay, strategy, noise, lag, rng):  # type: i
                 ends = max(ends, pending[1].end)
                 curves.add(ros, pending[1])
             pending = None
-        bare = ros if ends < ros else bare
+        if ends < ros:  # a period without rows, made up for as the delay is
+            covered = max(covered, ros + COVERED) + CAUGHT_UP * period
         step = executor.step(steady, ros)
         if k > 50:
             seam = max(seam, step.seam.velocity_share)
         if step.command is not None:
             measured = measured + (1.0 if lag <= 0 else 1.0 - np.exp(-period / lag)) * (step.command.values - measured)
             sent.append(step.command.values)
-            judged.append((base[column] + float(path(steady)), *curves.at(ros), ros - bare > COVERED))
+            judged.append((base[column] + float(path(steady)), *curves.at(ros), ros > covered))
         ending = step.plan_left < delay + 0.1 and ros - asked >= delay
         if k > 10 and pending is None and (ros - asked >= 0.4 - 1e-9 or ending):
             asked, sequence = ros, sequence + 1

@@ -22,7 +22,7 @@ Array = npt.NDArray[np.float64]
 QUICK_JOIN = 0.2  # [s] in which a gap closes where rows are not to be blended
 SLOW_JOIN = 1.0  # [s] most that a gap to a standing robot takes to close
 SAME_PLACE = 0.02  # [rad, m] within which a row is as near to the robot as the nearest
-PLAYBACK = 0.5  # how much better a playback must explain a chunk than a policy that looks at the robot
+PLAYBACK = 0.5  # of what one of the two leaves unexplained of a chunk, a playback or a look at the robot, the other leaves
 
 
 class Join(NamedTuple):
@@ -44,10 +44,12 @@ class Joining:
         self._channels, self._settings = channels, settings
         self._period, self._step, self._progress = period, step, progress
         self._history: deque[RowPath] = deque(maxlen=settings.ensemble_depth)
+        self._playing = False
 
     def forget(self) -> None:
-        """No chunk of before has an opinion any more."""
+        """No chunk of before has an opinion any more, and nothing is known of the policy."""
         self._history.clear()
+        self._playing = False
 
     def path(self, strategy: str, chunk: Chunk, rows: Array, moving: Array | None = None) -> RowPath:
         """The path through a chunk's `rows` [H, D], or through what an ensemble makes of them.
@@ -80,7 +82,7 @@ class Joining:
         index = max(join, 0)
         past = float(old.plan.path_times[index]) if join >= 0 else old.path_time
         begin, behind = path.start + self._executed(old, join, path.start, time), 0.0
-        if abs(past - begin) > 0.5 * self._period and self._plays_back(path, old.plan.path, past - begin):
+        if self._plays_back(path, old.plan.path, past - begin):
             begin, behind = past, time - past
         shift = past - begin
         self._put_off(-shift)
@@ -97,13 +99,20 @@ class Joining:
         return self._progress.since(since) + old.path_until(join)
 
     def _plays_back(self, path: RowPath, old: RowPath, shift: float) -> bool:
-        """Whether the rows go on where the old ones are due, and not where the robot was, `shift` [s] of path away."""
+        """Whether the rows go on where the old ones are due, and not where the robot was, `shift` [s] of path away.
+
+        What the rows do not tell is as it was before: between far rows, or where the robot is on time, both look alike.
+        """
+        if abs(shift) <= 0.5 * self._period:
+            return self._playing
         last = min(path.end, old.end - max(shift, 0.0))
         times = np.linspace(path.start, max(last, path.start), 9)
         rows, size = path.rows_at(times), 1.0 / self._channels.velocity * self._channels.position
         looks = float(np.abs((old.rows_at(times + shift) - rows) * size).mean())
         plays = float(np.abs((old.rows_at(times) - rows) * size).mean())
-        return plays < PLAYBACK * looks
+        if min(plays, looks) < PLAYBACK * max(plays, looks):
+            self._playing = plays < looks
+        return self._playing
 
     def first_near(self, path: RowPath, ros: float, measured: Array) -> tuple[float, str]:
         """Plan time at which a standing robot begins, and how that is too far from it, "" where it is not.
@@ -122,12 +131,15 @@ class Joining:
             return float(times[near]), f"{channel} would start {worst[near]:.2f} from the robot"
         return float(times[near]), ""
 
-    def from_rest(self, path: RowPath, begin: float, command: Array) -> Join:
-        """The path from `begin` on, moved to the `command` [D]; the gap closes at no more than a share of the limits."""
+    def from_rest(self, path: RowPath, begin: float, time: float, command: Array) -> Join:
+        """The path from `begin` on, at ROS `time`, moved to the `command` [D].
+
+        The gap closes at no more than a share of the limits. Of a policy that plays back the path is late by then.
+        """
         of = self._channels
         gap = np.where(of.position, command - path.rows_at(np.array([begin]))[0], 0.0)
         share = float(np.max(np.abs(gap) / of.velocity, initial=0.0))
         if share > 0.0:
             window = float(np.clip(1.875 * share / self._settings.engage_scale, QUICK_JOIN, SLOW_JOIN))
             path = closed(path, begin, gap, window, self._step)
-        return Join(path, begin, 0.0, np.zeros(len(of.names)))
+        return Join(path, begin, max(0.0, time - begin) if self._playing else 0.0, np.zeros(len(of.names)))

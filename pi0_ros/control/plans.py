@@ -87,7 +87,7 @@ class Plans:
 
     def _from_rest(self, path: RowPath, begin: float, start: Start) -> Join:
         begin = min(begin, start.time) if start.time < path.start else begin
-        return self._joining.from_rest(path, begin, start.state[0])
+        return self._joining.from_rest(path, begin, start.time, start.state[0])
 
     def _clamped(self, rows: Array, values: Array) -> str:
         """Which channel was clamped most, "" for none; a gripper asked to close beyond closed is no news."""

@@ -17,6 +17,8 @@ CURVATURE_SHARE = (
     1.0 / 6.0
 )  # a parabola through rows leaves them by 1/8 of their second difference; a spline by a bit more
 
+TURN_SHARE = 1.0 / 3.0  # a parabola turns by 1/4 of the rows' step beside it at most; as much more as above
+
 ROS_ROUNDING = 1e-6  # [s] within which two ROS times are one: as numbers they are a quarter of a microsecond apart
 END = 0.06  # [s] of rows that say how fast a chunk ends
 STOP = 0.15  # [s] that a stop takes at least, where rows of as long tell motion from noise, so as not to begin before the last row
@@ -46,14 +48,16 @@ def _second_derivatives(values: Array) -> Array:
 def _overshoot(values: Array) -> tuple[Array, Array]:
     """How far below and above its two rows the curve between them may go [H-1, D].
 
-    Only as far as both neighbouring second differences say (a minmod limiter): a step between rows at rest gives none.
+    Only where the rows before and behind say that it turns there, and as far as both neighbouring second differences
+    say (a minmod limiter): a step between rows at rest gives none, nor does a slope that ends on rows at rest.
     """
-    bend = np.zeros_like(values)
-    bend[1:-1] = values[2:] - 2.0 * values[1:-1] + values[:-2]
-    left, right = bend[:-1], bend[1:]
-    below = np.minimum(np.maximum(left, 0.0), np.maximum(right, 0.0)) * CURVATURE_SHARE
-    above = np.minimum(np.maximum(-left, 0.0), np.maximum(-right, 0.0)) * CURVATURE_SHARE
-    return below, above
+    step, bend = np.diff(values, axis=0), np.zeros_like(values)
+    bend[1:-1] = np.diff(step, axis=0)
+    turn = np.zeros_like(step)  # [H-1, D] signed: above 0 where the curve has its top between two rows
+    turn[1:-1] = np.where(step[:-2] * step[2:] < 0.0, np.sign(step[:-2]), 0.0)
+    size = np.minimum(np.abs(bend[:-1]), np.abs(bend[1:])) * (np.sign(bend[:-1]) == np.sign(bend[1:])) * CURVATURE_SHARE
+    size[1:-1] = np.minimum(size[1:-1], np.minimum(np.abs(step[:-2]), np.abs(step[2:])) * TURN_SHARE)
+    return np.where(turn < 0.0, size, 0.0), np.where(turn > 0.0, size, 0.0)
 
 
 @lru_cache(maxsize=32)

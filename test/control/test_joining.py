@@ -63,7 +63,7 @@ def test_the_start_gap_is_measured_from_where_the_robot_is_and_names_the_joint()
 def test_from_rest_a_path_begins_at_the_command_and_is_on_its_rows_after_the_window():
     values, command = rows_at(0.4), middle(ROBOT)
     command[JOINT] = 0.4 - 0.01
-    joined = made().from_rest(made().path("replace", chunk(values), values), 100.0, command)
+    joined = made().from_rest(made().path("replace", chunk(values), values), 100.0, 100.3, command)
     at = joined.path.at(100.0 + np.array([0.0, QUICK_JOIN + 0.001, 0.5]))[:, JOINT]
     assert at == pytest.approx([0.39, 0.4, 0.4], abs=1e-9)
     assert (joined.begin, joined.behind) == (100.0, 0.0)
@@ -147,6 +147,34 @@ def test_a_playback_goes_on_where_its_rows_are_due_and_a_policy_where_the_robot_
     assert joined.path.at(np.array([joined.begin]))[0, JOINT] == pytest.approx(0.1 + 0.5 * 0.72)
 
 
+def test_what_the_rows_do_not_tell_of_a_policy_is_as_its_chunks_before_told():
+    """Once a policy is known to play back it is so while the robot is on time, and where both ways fit alike; until its
+    rows say otherwise, or another drives."""
+    old, progress = slope(0.1, 0.5, 200.0, rows=30), Progress()
+    played, halfway, looked = (slope(0.1 + 0.5 * (1.0 - late), 0.5, 201.0) for late in (0.0, 0.1, 0.2))
+    joining = made(progress)
+
+    def behind(new, late=0.2):
+        progress.clear()
+        progress.add(200.0, 0.0)
+        progress.add(201.0, 1.0 - late)
+        plan = running(old, [201.0 - late, 201.02 - late], 0)
+        return joining.to_running(new, plan, 1, 201.02, "replace").behind
+
+    assert behind(halfway) == 0.0  # nobody knows: from where the robot was
+    assert behind(played) == pytest.approx(0.2)
+    assert behind(halfway) == pytest.approx(0.2)
+    assert behind(played, late=0.008) == pytest.approx(0.008)
+    rest = joining.from_rest(halfway, 200.9, 201.3, middle(ROBOT))
+    assert rest.behind == pytest.approx(0.4)  # its clock went on while the robot stood
+    assert behind(looked) == 0.0
+    assert behind(halfway) == 0.0
+    assert behind(played) == pytest.approx(0.2)
+    joining.forget()
+    assert behind(halfway) == 0.0
+    assert joining.from_rest(halfway, 200.9, 201.3, middle(ROBOT)).behind == 0.0
+
+
 def test_a_gripper_is_no_gap():
     old, new = slope(0.1, 0.0, 200.0), slope(0.1, 0.0, 200.0, gripper=1.0)
     joined = made(executed((200.0, 0.0), (200.4, 0.4))).to_running(
@@ -182,7 +210,7 @@ def test_a_gap_to_a_standing_robot_closes_at_a_share_of_the_velocity_limit_and_w
             side * window * share * velocity / 1.875 * (3.0 if window == 1.0 else 0.3 if window == QUICK_JOIN else 1.0)
         )
         command[JOINT] = 0.4 + gap
-        joined = made(engage_scale=share).from_rest(path, 100.3, command)
+        joined = made(engage_scale=share).from_rest(path, 100.3, 100.3, command)
         at = joined.path.at(100.3 + np.array([0.0, 0.5 * window, window + 0.021]))[:, JOINT]
         np.testing.assert_allclose(at, [0.4 + gap, 0.4 + 0.5 * gap, 0.4], atol=2e-3 * abs(gap) + 1e-9)
 

@@ -44,6 +44,26 @@ def test_a_rounded_corner_may_leave_its_rows_by_a_sixth_of_the_bend():
     np.testing.assert_allclose(mirrored, -values, atol=1e-12)
 
 
+@pytest.mark.parametrize("side", [1.0, -1.0])
+@pytest.mark.parametrize("rows", [[0, 80, 100, 100, 100], [0, 0, 33, 81, 97, 100, 100], [4, 4, 5, 9, 11, 11.5]])
+def test_a_slope_that_ends_at_rest_stays_between_its_rows(rows, side):
+    values = side * 1e-3 * np.array(rows, dtype=float)
+    at = np.linspace(7.0, 7.0 + 0.2 * (len(rows) - 1), 401)
+    curve = path(values[:, None], (ARM,)).at(at)[:, 0]
+    low = np.minimum(values[:-1], values[1:])[np.minimum((at - 7.0) / 0.2, len(rows) - 2).astype(int)]
+    high = np.maximum(values[:-1], values[1:])[np.minimum((at - 7.0) / 0.2, len(rows) - 2).astype(int)]
+    assert (curve > low - 1e-12).all() and (curve < high + 1e-12).all()
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+@pytest.mark.parametrize("where", [0.0, 0.1, 0.5, 0.8])
+def test_the_top_of_a_parabola_is_reached_wherever_it_lies_between_two_rows(where, side):
+    """Rows 0.2 s apart of y = -u^2 (u in rows) with its top `where` behind row 4; the curve passes through it."""
+    values = -0.02 * side * (np.arange(10) - 4.0 - where) ** 2
+    top = path(values[:, None], (ARM,)).at(np.array([7.0 + 0.2 * (4.0 + where)]))[0, 0]
+    assert top == pytest.approx(0.0, abs=2e-4)
+
+
 def test_before_the_first_row_it_is_held_and_a_velocity_is_zero_on_either_side():
     made = path([[0.3, 0.4, 1.0], [0.3, -0.1, 0.0], [0.3, 0.2, 1.0]])
     np.testing.assert_allclose(made.at(np.array([5.0])), [[0.3, 0.0, 1.0]])

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from pi0_ros.robot.replacing import write_whole
+
 Run = Callable[[Sequence[str]], None]
 
 
@@ -32,9 +34,7 @@ class Stages:
         file = self.folder / f"{name}.json"
         if not file.is_file():
             found = work()
-            partial = file.with_name(file.name + ".partial")
-            partial.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-            partial.rename(file)
+            write_whole(file, json.dumps(found, indent=1) + "\n")
         return json.loads(file.read_text(encoding="utf-8"))
 
     def evaluated(self, name: str, checkpoint: str | Path, episodes: int, *more: str) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from pi0_ros.data.dataset import Dataset
 from pi0_ros.data.episode_log import FILE, EpisodeLog, checked_label
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.layout import STANDARD
-from pi0_ros.data.tables import replacing
 from pi0_ros.robot.disk import naming_full_disk
+from pi0_ros.robot.replacing import replacing
 
 FAR = 3.0
 """How far normalised numbers may lie from 0 before a checkpoint has seen hardly any such."""

@@ -48,10 +48,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Loads, writes beside the target and puts it in its place, and says what came along."""
     from pi0_ros.model.checkpoints import CheckpointError, load, open_checkpoint
-    from pi0_ros.model.checkpoints.save import replacing_folder
     from pi0_ros.model.checkpoints.shards import read_json
     from pi0_ros.model.checkpoints.tensorfile import dtype_named
-    from pi0_ros.robot.disk import naming_full_disk
+    from pi0_ros.robot.replacing import replacing_folder
     from pi0_ros.robot.resources import checkpoint_folder
 
     source = Path(checkpoint_folder(args.source))
@@ -70,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"  {note}")
     print(f"writing {args.target}", flush=True)
     write = write_lerobot if args.to == "lerobot" else write_own
-    with replacing_folder(args.target) as partial, naming_full_disk(args.target):
+    with replacing_folder(args.target) as partial:
         write(loaded, partial, statistics, int(args.shard_gb * 1e9))
         carried = carry(loaded, args, partial)
     print(f"{args.target}: written as {args.to}, {loaded.config.horizon} rows a chunk")

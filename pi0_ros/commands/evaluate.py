@@ -75,7 +75,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Run the episodes; 0 when all of them ran."""
     from pi0_ros.robot import load_robot
-    from pi0_ros.robot.disk import check_writable, write_whole
+    from pi0_ros.robot.disk import check_writable
+    from pi0_ros.robot.replacing import write_whole
     from pi0_ros.sim.errors import SimError
     from pi0_ros.sim.tasks import make_task
 

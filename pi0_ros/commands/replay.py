@@ -37,7 +37,8 @@ def _bag(args: argparse.Namespace) -> int:
     from pi0_ros.closed_loop.replay import replay
     from pi0_ros.data.recording import load_recording
     from pi0_ros.robot import RobotError, load_robot
-    from pi0_ros.robot.disk import naming_full_disk, write_whole
+    from pi0_ros.robot.disk import naming_full_disk
+    from pi0_ros.robot.replacing import write_whole
 
     robot = load_robot(args.robot)
     for channel in args.channel or ():

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pi0_ros.data.errors import DataError
-from pi0_ros.robot.disk import naming_full_disk
+from pi0_ros.robot.replacing import replacing_folder
 
 
 @contextmanager
@@ -20,13 +19,5 @@ def written_beside(target: Path) -> Iterator[Path]:
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise DataError(f"{target}: is there already; give a new folder, nothing is changed in place")
-    whole = target.absolute()
-    partial = whole.with_name(whole.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
-    try:
-        with naming_full_disk(target):
-            yield partial
-        partial.rename(whole)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+    with replacing_folder(target) as partial:
+        yield partial

@@ -31,8 +31,9 @@ from pi0_ros.data.layout import (
     checked_info,
 )
 from pi0_ros.data.statistics import Stats, aggregate, vector_stats
-from pi0_ros.data.tables import append_rows, arrow_schema, read_json, read_table, replacing, write_json, write_tasks
+from pi0_ros.data.tables import append_rows, arrow_schema, read_json, read_table, write_json, write_tasks
 from pi0_ros.data.video import Part, concatenate, describe
+from pi0_ros.robot.replacing import replacing
 
 CHUNK_FILES = 1000  # files a folder
 

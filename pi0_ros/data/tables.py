@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,32 +13,13 @@ import pyarrow.parquet as pq
 
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.table_size import check_table, plain_table
-from pi0_ros.robot.disk import naming_full_disk
 from pi0_ros.robot.errors import UserError
 from pi0_ros.robot.files import MAX_JSON, check_regular, parse_json, read_text
+from pi0_ros.robot.replacing import replacing
 
 MAX_LINES = 1 << 30
 """Bytes of a file with one JSON value a line."""
 AGAIN = "copy or download the whole dataset folder again"
-
-
-@contextmanager
-def replacing(file: Path) -> Iterator[Path]:
-    """A path to write to; it becomes `file` at the end, and is removed where writing failed.
-
-    What was written is on the disk itself before: after a power failure there is the old file or the new one, none empty.
-    Raises DiskFull, which is an OSError, with the name of the file where there is no room.
-    """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_name(f".{file.stem}.new{file.suffix}")
-    try:
-        with naming_full_disk(file):
-            yield new
-            with new.open("rb") as written:
-                os.fsync(written.fileno())
-            os.replace(new, file)
-    finally:
-        new.unlink(missing_ok=True)
 
 
 def write_json(file: Path, value: Any) -> None:

@@ -20,8 +20,8 @@ from pi0_ros.nodes.demo_film import RATE, DemoFilm
 from pi0_ros.nodes.demo_record import DemoRecord, Stage
 from pi0_ros.nodes.demo_script import DemoHands, DemoScript
 from pi0_ros.robot import RobotError, load_robot
-from pi0_ros.robot.disk import write_whole
 from pi0_ros.robot.quoting import quote
+from pi0_ros.robot.replacing import write_whole
 from pi0_ros.robot.spec import Group
 from pi0_ros.ros.bounded import listen
 from pi0_ros.ros.clock import Clocks, seconds

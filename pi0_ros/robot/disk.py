@@ -19,7 +19,9 @@ _SAID = re.compile(r"No space left on device|Disk quota exceeded|\d+ requested a
 
 
 class DiskFull(UserError, OSError):
-    """Something could not be written for want of room. The text names the file or folder, and the way out."""
+    """Something could not be written for want of room. The text names the file or folder, `place`, and the way out."""
+
+    place: Path | None = None
 
 
 def is_disk_full(error: BaseException) -> bool:
@@ -34,7 +36,16 @@ def is_disk_full(error: BaseException) -> bool:
 
 def disk_full(place: Path) -> DiskFull:
     """The error for a `place` that was being written."""
-    return DiskFull(f"{place}: the disk is full ({_free(place)}); make room, or give a place on another disk")
+    error = DiskFull(f"{place}: the disk is full ({_free(place)}); make room, or give a place on another disk")
+    error.place = place
+    return error
+
+
+def full_place(error: BaseException) -> Path | None:
+    """What was being written, where an error for which `is_disk_full` holds names it."""
+    if isinstance(error, DiskFull):
+        return error.place
+    return Path(named) if (named := _named(error)) else None
 
 
 @contextmanager
@@ -45,13 +56,13 @@ def naming_full_disk(place: Path) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, DiskFull) or not is_disk_full(error):
             raise
-        raise disk_full(Path(_named(error) or place)) from error
+        raise disk_full(full_place(error) or place) from error
 
 
 def full_disk_line(error: BaseException) -> str:
     """A sentence for an error for which `is_disk_full` holds, also if nobody knows what was being written."""
-    if named := _named(error):
-        return str(disk_full(Path(named)))
+    if place := full_place(error):
+        return str(disk_full(place))
     between = tempfile.gettempdir()
     return f"the disk is full: make room where this command writes, or in {between} (TMPDIR), where it puts files in between"
 
@@ -64,17 +75,6 @@ def check_writable(file: Path) -> None:
         pass
     if not was_there:
         file.unlink()
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Replace a text file: what was there stays until all is written. Raises OSError, DiskFull with the file's name."""
-    partial = file.with_name(f".{file.name}.partial")
-    try:
-        with naming_full_disk(file):
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _named(error: BaseException) -> str:

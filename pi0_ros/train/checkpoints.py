@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pi0_ros.model import Pi0
 from pi0_ros.model.checkpoints.peft_save import save_peft
-from pi0_ros.model.checkpoints.save import replacing_folder
+from pi0_ros.robot.replacing import replacing_folder
 from pi0_ros.train.export import export, export_beside, linked
 
 if TYPE_CHECKING:

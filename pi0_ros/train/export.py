@@ -12,12 +12,13 @@ import torch
 
 from pi0_ros.model import Pi0, save
 from pi0_ros.model.checkpoints import Conventions
-from pi0_ros.model.checkpoints.save import replacing_folder, write_json
+from pi0_ros.model.checkpoints.save import write_json
 from pi0_ros.model.kinds import traits
 from pi0_ros.policy import tiny_tokenizer
 from pi0_ros.policy.adapter import Adapter
 from pi0_ros.policy.adapter_writing import adapter_to_dict
 from pi0_ros.policy.normalize import Statistics, write_norm_stats
+from pi0_ros.robot.replacing import replacing_folder
 
 FAST_FOLDER = "fast_tokenizer"  # where `load_policy` looks for it
 _README = """# {name}

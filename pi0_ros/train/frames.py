@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pi0_ros.robot.replacing import replacing_folder
 from pi0_ros.train.errors import TrainError
 
 
@@ -93,17 +94,16 @@ class MixedFrames:
 
 def save_frames(frames: Frames, folder: Path) -> None:
     """Write as plain .npy files and a JSON of names; a folder that exists already is complete."""
-    partial = folder.with_name(folder.name + ".partial")
-    partial.mkdir(parents=True, exist_ok=True)
-    for name in _ARRAYS:
-        np.save(partial / f"{name}.npy", getattr(frames, name), allow_pickle=False)
-    if frames.weight is not None:
-        np.save(partial / "weight.npy", frames.weight, allow_pickle=False)
     names = {
         "cameras": frames.cameras, "channels": frames.channels, "period": frames.period, "texts": frames.texts
     }  # fmt: skip
-    (partial / "frames.json").write_text(json.dumps(names), encoding="utf-8")
-    partial.rename(folder)
+    with replacing_folder(folder) as partial:
+        partial.mkdir(parents=True)
+        for name in _ARRAYS:
+            np.save(partial / f"{name}.npy", getattr(frames, name), allow_pickle=False)
+        if frames.weight is not None:
+            np.save(partial / "weight.npy", frames.weight, allow_pickle=False)
+        (partial / "frames.json").write_text(json.dumps(names), encoding="utf-8")
 
 
 def load_frames(folder: Path) -> Frames:

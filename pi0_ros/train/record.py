@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw
+
+from pi0_ros.robot.replacing import replacing
 
 _SIZE, _MARGIN = (960, 640), 60
 _COLOURS = ((200, 60, 40), (40, 110, 200), (40, 150, 70), (150, 80, 170))
@@ -28,12 +29,10 @@ def cut_back(file: Path, step: int) -> None:
     kept = [line for line in lines if line.get("step", 0) <= step]
     if len(kept) == len(lines):
         return
-    partial = file.with_name(file.name + ".partial")
-    partial.unlink(missing_ok=True)
-    for line in kept:
-        write_line(partial, line)
-    partial.touch()
-    os.replace(partial, file)
+    with replacing(file) as new:
+        new.write_text("", encoding="utf-8")
+        for line in kept:
+            write_line(new, line)
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ from pi0_ros.policy.fast import fit_fast, load_action_tokenizer
 from pi0_ros.policy.normalize import Statistics, read_norm_stats, write_norm_stats
 from pi0_ros.policy.pipeline import Pipeline
 from pi0_ros.policy.tokenizer import Tokenizer, find_tokenizer, load_tokenizer
+from pi0_ros.robot.replacing import replacing_folder
 from pi0_ros.train.augment import augment_for
 from pi0_ros.train.compiling import check_compile
 from pi0_ros.train.draw import Draws, shares
@@ -173,9 +174,8 @@ def fast_tokenizer(plan: Plan, robots: Sequence[Embodiment]) -> str:
         if not chunks:
             raise TrainError("no chunk is shown to its end, so that no action tokenizer can be fitted")
         fitted = fit_fast(chunks, vocab_size=1024 if plan.tokenizer else OWN_CODES)
-        partial = folder.with_name(folder.name + ".partial")
-        fitted.save(partial)
-        partial.rename(folder)
+        with replacing_folder(folder) as partial:
+            fitted.save(partial)
         print(f"action tokenizer fitted on {len(chunks)} chunks: {folder}", flush=True)
     return str(folder)
 

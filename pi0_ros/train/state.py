@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import shutil
 import warnings
 from collections.abc import Mapping
@@ -25,8 +24,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.distributed.checkpoint import FileSystemReader
 
-from pi0_ros.model.checkpoints.save import put_in_place
 from pi0_ros.model.ema import Ema
+from pi0_ros.robot.replacing import partial_of, put_in_place, replacing
 from pi0_ros.train.checkpoints import Best
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.processes import rank
@@ -69,17 +68,14 @@ def _averaged(named: Mapping[str, nn.Parameter], name: str) -> nn.Parameter:
 
 
 def save_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema, so_far: SoFar) -> None:
-    """Write everything as one file, under a temporary name until complete. Raises OSError."""
+    """Replace the state by one file with everything. Raises OSError, DiskFull with the file's name."""
     tensors = {n: t.contiguous().clone() for n, t in state_tensors(model, optimizer, ema).items()}
-    partial = folder / (FILE + ".partial")
     try:
-        save_file(tensors, partial, {"facts": json.dumps(asdict(so_far))})
-        os.replace(partial, folder / FILE)
-        shutil.rmtree(folder / FOLDER, ignore_errors=True)
-    except SafetensorError as problem:  # what it says of a full disk
-        raise OSError(errno.ENOSPC, str(problem)) from problem
-    finally:
-        partial.unlink(missing_ok=True)
+        with replacing(folder / FILE) as new:
+            save_file(tensors, new, {"facts": json.dumps(asdict(so_far))})
+    except SafetensorError as problem:  # all that it says of the system's errors
+        raise OSError(errno.EIO, str(problem)) from problem
+    shutil.rmtree(folder / FOLDER, ignore_errors=True)
 
 
 def save_sharded_state(
@@ -89,7 +85,7 @@ def save_sharded_state(
 
     Raises OSError, in all of them.
     """
-    partial = folder / (FOLDER + ".partial")
+    partial = partial_of(folder / FOLDER)
     if rank() == 0:
         shutil.rmtree(partial, ignore_errors=True)
     dist.barrier()

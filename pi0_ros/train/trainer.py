@@ -17,6 +17,7 @@ from pi0_ros.model.checkpoints import Conventions
 from pi0_ros.model.ema import Ema
 from pi0_ros.policy.adapter import Adapter
 from pi0_ros.policy.normalize import Statistics
+from pi0_ros.robot.disk import DiskFull
 from pi0_ros.train import optim
 from pi0_ros.train.checkpoints import BEST, NEWEST, keep_copy, write_adapter, write_checkpoint
 from pi0_ros.train.compiling import compile_layers
@@ -344,7 +345,9 @@ class Trainer:
         try:
             write()
         except OSError as problem:
-            sentence = f"{self.job.folder}: state and checkpoint could not be written ({problem.strerror or problem})"
+            full = isinstance(problem, DiskFull)
+            cause = f"the disk is full at {problem.place}" if full else problem.strerror or problem
+            sentence = f"{self.job.folder}: state and checkpoint could not be written ({cause})"
             if last:
                 raise TrainError(f"{sentence}; make room and give the same command again") from problem
             print(f"{sentence}; make room: the run goes on, and tries again at the next save", flush=True)

@@ -11,7 +11,7 @@ import pytest
 from safetensors import SafetensorError
 
 from pi0_ros.cli import one_line
-from pi0_ros.robot.disk import DiskFull, check_writable, full_disk_line, is_disk_full, naming_full_disk, write_whole
+from pi0_ros.robot.disk import DiskFull, check_writable, full_disk_line, is_disk_full, naming_full_disk
 from pi0_ros.robot.errors import UserError
 
 FULL = Path("/dev/full")
@@ -76,17 +76,6 @@ def test_a_full_disk_that_no_command_names_is_still_a_sentence():
     told = one_line(OSError(errno.ENOSPC, "No space left on device"))
     assert told.startswith("the disk is full: make room where this command writes, or in /")
     assert full_disk_line(OSError(errno.ENOSPC, "No space left on device", "/a/b")).startswith("/a/b: the disk is full")
-
-
-@needs_full
-def test_a_report_is_there_whole_or_as_it_was(tmp_path):
-    file = tmp_path / "report.json"
-    write_whole(file, "old π")
-    (tmp_path / ".report.json.partial").symlink_to(FULL)
-    with pytest.raises(DiskFull, match=f"^{file}: the disk is full"):
-        write_whole(file, "new")
-    assert file.read_text(encoding="utf-8") == "old π"
-    assert [f.name for f in tmp_path.iterdir()] == ["report.json"]
 
 
 def test_whether_a_file_can_be_written_is_found_out_without_leaving_one(tmp_path):

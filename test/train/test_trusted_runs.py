@@ -22,6 +22,7 @@ from pi0_ros.closed_loop.intervals import wilson
 from pi0_ros.model.ema import Ema
 from pi0_ros.policy.adapter_reading import load_adapter
 from pi0_ros.policy.normalize import Statistics, read_norm_stats, write_norm_stats
+from pi0_ros.robot.disk import DiskFull
 from pi0_ros.train.draw import step_streams
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.frames import save_frames
@@ -180,6 +181,14 @@ def test_a_full_disk_loses_nothing_and_is_said(folder, capsys, monkeypatch):
     with pytest.raises(TrainError, match="make room and give the same command again"):
         trainer._save(last=True)
     assert all(torch.equal(tensor, before[name]) for name, tensor in state(folder).items())
+    monkeypatch.undo()
+
+    def full_beside(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pi0_ros.train.state.save_file", full_beside)
+    trainer._save(last=False)
+    assert f"(the disk is full at {trainer.job.folder}/state.safetensors); make room" in capsys.readouterr().out
 
 
 def test_a_state_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
@@ -194,10 +203,10 @@ def test_a_state_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch
         raise SafetensorError("I/O error: No space left on device")
 
     monkeypatch.setattr("pi0_ros.train.state.save_file", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(DiskFull, match=f"^{tmp_path}/state.safetensors: the disk is full"):
         save_state(tmp_path, model, optimizer, Ema(model, 0.9), SoFar(4, 2.0, 16))
     assert load_state(tmp_path, model, optimizer, Ema(model, 0.9)) == SoFar(3, 1.5, 12)
-    assert not list(tmp_path.glob("*.partial"))
+    assert [f.name for f in tmp_path.iterdir()] == ["state.safetensors"]
 
 
 def test_losses_that_are_not_finite_leave_gaps_and_valid_json(tmp_path):

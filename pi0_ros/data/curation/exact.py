@@ -9,7 +9,8 @@ import numpy as np
 from pi0_ros.data.dataset import Dataset
 from pi0_ros.data.layout import STATS
 from pi0_ros.data.statistics import QUANTILES, PictureStatistics, Stats
-from pi0_ros.data.tables import replacing, write_json
+from pi0_ros.data.tables import write_json
+from pi0_ros.robot.replacing import replacing
 
 
 def exact_statistics(dataset: Dataset, pictures: bool = True) -> dict[str, Stats]:

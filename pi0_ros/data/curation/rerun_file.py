@@ -17,8 +17,8 @@ from pi0_ros.data.dataset import Dataset
 from pi0_ros.data.episode_log import EpisodeLog
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.layout import STANDARD, Episode
-from pi0_ros.data.tables import replacing
 from pi0_ros.robot.disk import DiskFull
+from pi0_ros.robot.replacing import replacing
 
 QUALITY = 90
 """Of the JPEG pictures: what a video's pictures are, Rerun's viewer cannot show everywhere."""

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,39 +17,12 @@ from pi0_ros.model.checkpoints.tensorfile import write
 from pi0_ros.model.config import ModelConfig
 from pi0_ros.model.conventions import Conventions
 from pi0_ros.model.network import Pi0
+from pi0_ros.robot.replacing import write_whole
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Indented JSON, under a temporary name until complete."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)
-
-
-def put_in_place(partial: Path, target: Path) -> None:
-    """`partial` becomes `target`; what `target` held is removed only after that."""
-    old = target.with_name(target.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        target.rename(old)
-    partial.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-@contextmanager
-def replacing_folder(target: Path) -> Iterator[Path]:
-    """A folder beside `target` to write into. It takes the place of `target` when all is written, and is removed otherwise.
-
-    What is half there would keep a disk full, and a later reader busy.
-    """
-    partial = target.with_name(target.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
-    try:
-        yield partial
-        put_in_place(partial, target)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+    """Indented JSON, replaced as a whole. Raises OSError, DiskFull with the file's name."""
+    write_whole(path, json.dumps(value, indent=2) + "\n")
 
 
 def cast(model: Pi0, dtype: torch.dtype | None) -> dict[str, Tensor]:

@@ -93,7 +93,8 @@ def open_shards(folder: Path) -> Shards:
         return _open_file(folder / SINGLE)
     if (folder / INDEX).exists():
         return _open_index(folder / INDEX)
-    lone = [p for p in sorted(folder.glob("*.safetensors")) if not p.name.startswith("policy_") and p.name not in DATA]
+    files = sorted(folder.glob("*.safetensors"))  # a hidden one was being written when its process was killed
+    lone = [p for p in files if not p.name.startswith(("policy_", ".")) and p.name not in DATA]
     if len(lone) == 1:
         return _open_file(lone[0])
     if lone:

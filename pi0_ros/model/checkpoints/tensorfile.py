@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import mmap
-import os
 import struct
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from pi0_ros.model import safetensors_header
 from pi0_ros.model.errors import CheckpointError
+from pi0_ros.robot.replacing import replacing
 
 DTYPES = {
     "F64": torch.float64,
@@ -129,7 +129,10 @@ def _rows(tensor: Tensor) -> Iterable[memoryview]:
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Writes a safetensors file piece by piece (no second copy), under a temporary name until it is complete."""
+    """Writes a safetensors file piece by piece (no second copy); `path` is replaced when it is complete.
+
+    Raises OSError, DiskFull with the file's name.
+    """
     order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))  # keeps every tensor aligned
     header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
     at = 0
@@ -140,9 +143,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
         at = end
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
+    with replacing(path) as new, new.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for name in order:
             file.writelines(_rows(tensors[name]))
-    os.replace(partial, path)

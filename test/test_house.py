@@ -57,6 +57,10 @@ def test_nothing_imports_upwards(house, modules):
     assert house.arrows_up(modules) == []
 
 
+def test_nothing_imports_in_a_circle(house, modules):
+    assert house.circles(modules) == []
+
+
 def test_a_class_that_grows_and_an_attribute_that_is_born_late_are_noticed(house, tmp_path):
     methods = "".join(f"    def m{k}(self): self.a{k} = {k}\n" for k in range(13))
     (tmp_path / "pi0_ros").mkdir()

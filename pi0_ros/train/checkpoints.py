@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pi0_ros.model import Pi0
 from pi0_ros.model.checkpoints.peft_save import save_peft
 from pi0_ros.robot.replacing import replacing_folder
 from pi0_ros.train.export import export, export_beside, linked
-
-if TYPE_CHECKING:
-    from pi0_ros.train.trainer import Job
+from pi0_ros.train.job import Job
 
 NEWEST, BEST, KEPT = "checkpoint", "best", "checkpoints"
-
-
-@dataclass(frozen=True)
-class Best:
-    """The lowest validation loss of a run, None before the first. step: where it was. since: validations after it, none of which was lower."""
-
-    loss: float | None = None
-    step: int = 0
-    since: int = 0
-
-    def after(self, loss: float, step: int) -> Best:
-        """With the validation loss of one more step; one that is not finite is never the best."""
-        lower = math.isfinite(loss) and (self.loss is None or loss < self.loss)
-        return Best(loss, step) if lower else replace(self, since=self.since + 1)
-
-    def ends(self, patience: int) -> bool:
-        """Whether the run ends early: `patience` validations in a row without a lower loss. 0: never."""
-        return 0 < patience <= self.since
 
 
 def write_checkpoint(job: Job, model: Pi0, name: str, note: str) -> None:

@@ -5,22 +5,21 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from pi0_ros.model import Pi0
 from pi0_ros.train.examples import Examples
+from pi0_ros.train.job import Job
 from pi0_ros.train.loading import LoadingMeter, picture_count
 from pi0_ros.train.loggers import make_loggers, write_all
+from pi0_ros.train.lots import Lots
 from pi0_ros.train.objective import StepLoss
 from pi0_ros.train.record import cut_back, draw_curves, read_lines, write_line
-from pi0_ros.train.state import SoFar
+from pi0_ros.train.so_far import SoFar
 from pi0_ros.train.ticker import Ticker
 from pi0_ros.train.validate import held_out_loss, measured, subtask_accuracy
-
-if TYPE_CHECKING:
-    from pi0_ros.train.trainer import Job, Lots
 
 CURVES = ("flow", "answer", "words", "chunk_near", "val_loss")
 VALIDATED = 96  # frames a validation

@@ -44,7 +44,9 @@ from pi0_ros.train.export import FAST_FOLDER
 from pi0_ros.train.frames import MixedFrames, load_frames
 from pi0_ros.train.hooks import MakeHooks, no_hooks
 from pi0_ros.train.interruption import Interruption
+from pi0_ros.train.job import Job
 from pi0_ros.train.loggers import check_loggers
+from pi0_ros.train.lots import split_episodes
 from pi0_ros.train.memory import check_memory, memory_plan
 from pi0_ros.train.mixed import MixedMaker, TextMaker
 from pi0_ros.train.processes import first_one_first
@@ -54,7 +56,7 @@ from pi0_ros.train.run_folder import check_room
 from pi0_ros.train.settings import Augment, TrainSettings
 from pi0_ros.train.start_statistics import choose, remarks
 from pi0_ros.train.text_source import read_texts
-from pi0_ros.train.trainer import Job, Trainer, split_episodes
+from pi0_ros.train.trainer import Trainer
 from pi0_ros.train.workers import run_workers
 
 FIT, BINS = "fit", "bins"  # in place of an action tokenizer's folder

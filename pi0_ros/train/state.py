@@ -12,9 +12,9 @@ import json
 import shutil
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 import torch.distributed as dist
@@ -26,28 +26,12 @@ from torch.distributed.checkpoint import FileSystemReader
 
 from pi0_ros.model.ema import Ema
 from pi0_ros.robot.replacing import partial_of, put_in_place, replacing
-from pi0_ros.train.checkpoints import Best
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.processes import rank
 from pi0_ros.train.sharding import like, spread
+from pi0_ros.train.so_far import SoFar, so_far_of
 
 FILE, FOLDER, FACTS = "state.safetensors", "state", "facts.json"
-
-
-@dataclass(frozen=True)
-class SoFar:
-    """What a run has done: optimiser steps, seconds, examples drawn by all processes, its best validation."""
-
-    step: int = 0
-    seconds: float = 0.0
-    examples: int = 0
-    best: Best = field(default_factory=Best)
-
-
-def so_far_of(facts: Mapping[str, Any]) -> SoFar:
-    """What was done, of plain values; a state of an older version knows no best validation."""
-    best = Best(**facts["best"]) if "best" in facts else Best()
-    return SoFar(int(facts["step"]), float(facts["seconds"]), int(facts.get("examples", 0)), best)
 
 
 def state_tensors(model: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema) -> dict[str, Tensor]:

@@ -4,151 +4,32 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 
 from pi0_ros.model import Pi0, merge_lora
-from pi0_ros.model.checkpoints import Conventions
 from pi0_ros.model.ema import Ema
-from pi0_ros.policy.adapter import Adapter
-from pi0_ros.policy.normalize import Statistics
 from pi0_ros.robot.disk import DiskFull
 from pi0_ros.train import optim
 from pi0_ros.train.checkpoints import BEST, NEWEST, keep_copy, write_adapter, write_checkpoint
 from pi0_ros.train.compiling import compile_layers
-from pi0_ros.train.draw import Draws, step_streams
+from pi0_ros.train.draw import step_streams
 from pi0_ros.train.errors import TrainError
-from pi0_ros.train.examples import ExampleMaker
 from pi0_ros.train.flow_targets import flow_targets
-from pi0_ros.train.frames import Frames, MixedFrames
 from pi0_ros.train.health import Health
-from pi0_ros.train.hooks import Hooks
 from pi0_ros.train.interruption import Interruption
-from pi0_ros.train.mixed import MixedMaker
+from pi0_ros.train.job import Job
+from pi0_ros.train.lots import Lots
 from pi0_ros.train.objective import Objective, StepLoss, Weights
 from pi0_ros.train.precision import in_precision, precision_of
-from pi0_ros.train.processes import decided_by_first, in_parallel, summed, world
-from pi0_ros.train.recipe import OURS, Recipe
+from pi0_ros.train.processes import decided_by_first, in_parallel, world
 from pi0_ros.train.reporter import Reporter
-from pi0_ros.train.settings import TrainSettings
 from pi0_ros.train.sharding import ShardedObjective, gathered, skeleton
-from pi0_ros.train.state import SoFar, load_state, save_sharded_state, save_state
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is trained, from what, to where.
-
-    draws: from what, and how often. tokenizer_file: None for the project's own. fast_folder: of the action tokenizer, None without one. origin: what the weights were before. conventions: habits
-    of the project the start comes from, None for ours. others: further robots, by name, for each of which a checkpoint is
-    written beside the first one's. base: folder that was started from, "" for none.
-    """
-
-    model: Pi0
-    maker: ExampleMaker | MixedMaker
-    adapter: Adapter
-    statistics: Mapping[str, Statistics]
-    folder: Path
-    settings: TrainSettings
-    rank: int = 0
-    draws: Draws | None = None
-    tokenizer_file: Path | None = None
-    fast_folder: Path | None = None
-    origin: str = "random weights"
-    conventions: Conventions | None = None
-    recipe: Recipe = OURS
-    hooks: Hooks = field(default_factory=Hooks)
-    others: tuple[tuple[str, Adapter, Mapping[str, Statistics]], ...] = ()
-    base: str = ""
-
-
-def split_episodes(
-    frames: Frames | MixedFrames, share: float, sources: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Frame indices to train on and, from the last episodes of every source, to validate on.
-
-    sources [N]: number of the dataset of each frame, None for one. A source of a single episode is trained on whole, and
-    so is everything where `share` is 0.
-    """
-    sources = np.zeros(len(frames), np.int64) if sources is None else sources
-    held = np.zeros(len(frames), bool)
-    for source in np.unique(sources):
-        own = sources == source
-        episodes = np.unique(frames.episode[own])
-        count = min(max(1, round(share * len(episodes))), len(episodes) - 1) if share > 0.0 else 0
-        held |= own & np.isin(frames.episode, episodes[len(episodes) - count :])
-    return np.flatnonzero(~held), np.flatnonzero(held)
-
-
-class Lots:
-    """Which rows are trained on and held out, how they are drawn, and what of them was."""
-
-    def __init__(self, job: Job, draws: Draws) -> None:
-        s, self.maker, self.draws = job.settings, job.maker, draws
-        frames = job.maker.frames
-        self.train, self.held = split_episodes(frames, s.validation_share, draws.sources)
-        self._chances = draws.chances(self.train, s.still_weight)
-        self.told = self.train[frames.told[self.train]]
-        sizes = [len(t.items) for t in job.maker.texts] if isinstance(job.maker, MixedMaker) else []
-        self._word_chances = draws.word_chances(self.told, sizes)
-        if sizes:
-            self.told = np.concatenate([self.told, len(frames) + np.arange(sum(sizes))])
-        self._sources = np.concatenate([draws.sources, len(draws.names) + np.repeat(np.arange(len(sizes)), sizes)])
-        self._drawn = np.zeros(len(draws.names) + len(sizes))
-
-    @classmethod
-    def of(cls, job: Job) -> Lots:
-        """The lots of a job; without draws all frames are of one source."""
-        frames = job.maker.frames
-        alone = (
-            Draws(MixedFrames.of([frames]), np.zeros(len(frames), np.int64), ("",))
-            if isinstance(frames, Frames)
-            else None
-        )
-        draws = job.draws or alone
-        assert draws is not None, "sources of several robots come with their draws"
-        return cls(job, draws)
-
-    def draw_actions(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """Numbers of rows for action examples."""
-        return self._noted(rng.choice(self.train, count, p=self._chances))
-
-    def draw_words(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """Numbers of rows for examples of text."""
-        return self._noted(rng.choice(self.told, count, p=self._word_chances))
-
-    def _noted(self, rows: np.ndarray) -> np.ndarray:
-        self._drawn += np.bincount(self._sources[rows].astype(np.int64), minlength=len(self._drawn))
-        return rows
-
-    def drawn_shares(self) -> dict[str, float]:
-        """Share of every source in the examples that all processes drew in this part of the run; {} for a single one."""
-        names = (*self.draws.names, *self.draws.texts)
-        if len(names) < 2:
-            return {}
-        counts = summed(torch.from_numpy(self._drawn.copy()))
-        return dict(zip(names, (counts / counts.sum()).tolist(), strict=True))
-
-    def held_out(self, count: int) -> list[tuple[str, ExampleMaker, np.ndarray]]:
-        """Rows to validate on, about `count` in all: name of the source, its maker, numbers of its frames."""
-        if not isinstance(self.maker, MixedMaker):
-            rows = np.random.default_rng(1).choice(self.held, min(count, len(self.held)), replace=False)
-            return [("", self.maker, rows)]
-        sources = self.maker.by_source(self.held)
-        each = max(1, count // len(sources))
-        return [
-            (
-                self.draws.names[k],
-                self.maker.parts[k],
-                np.random.default_rng(1).choice(own, min(each, len(own)), replace=False),
-            )
-            for k, own in sources
-        ]
+from pi0_ros.train.so_far import SoFar
+from pi0_ros.train.state import load_state, save_sharded_state, save_state
 
 
 class Trainer:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from pi0_ros.cli import main
 from pi0_ros.train import fingerprints
-from pi0_ros.train.checkpoints import Best, keep_copy
+from pi0_ros.train.checkpoints import keep_copy
 from pi0_ros.train.compiling import compile_layers, transformer_layers
 from pi0_ros.train.draw import step_streams
 from pi0_ros.train.errors import TrainError
@@ -30,6 +30,7 @@ from pi0_ros.train.loggers import check_loggers, make_loggers, write_all
 from pi0_ros.train.record import read_lines
 from pi0_ros.train.session import make_job, run
 from pi0_ros.train.settings import TrainSettings
+from pi0_ros.train.so_far import Best
 from pi0_ros.train.trainer import Trainer
 from pi0_ros.train.validate import held_out_loss
 

@@ -18,15 +18,17 @@ from pi0_ros.touch.hooks import TouchSettings, touch_hooks
 from pi0_ros.train.draw import draw_chances, step_streams
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.examples import ExampleMaker
+from pi0_ros.train.flow_targets import flow_targets
 from pi0_ros.train.frames import Frames, join, load_frames, save_frames
 from pi0_ros.train.hooks import no_hooks
+from pi0_ros.train.lots import split_episodes
 from pi0_ros.train.network import tiny_model
 from pi0_ros.train.recipe import OURS
 from pi0_ros.train.record import read_lines
 from pi0_ros.train.session import Plan, make_job, moving, pipeline_for, run, sources_of
 from pi0_ros.train.settings import TrainSettings
 from pi0_ros.train.statistics import frame_statistics, statistics_of
-from pi0_ros.train.trainer import Trainer, flow_targets, split_episodes
+from pi0_ros.train.trainer import Trainer
 
 SIZE, HORIZON, COUNT = 32, 16, 24
 STACK = GemmaConfig(width=32, depth=2, heads=2, kv_heads=1, head_dim=16, mlp=32)

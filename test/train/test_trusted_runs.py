@@ -34,8 +34,9 @@ from pi0_ros.train.record import cut_back, draw_curves, read_lines, write_line
 from pi0_ros.train.run_folder import changed_settings, check_continues, locked, write_settings
 from pi0_ros.train.session import make_job, run
 from pi0_ros.train.settings import TrainSettings
+from pi0_ros.train.so_far import SoFar
 from pi0_ros.train.start_statistics import choose, remarks
-from pi0_ros.train.state import SoFar, load_state, save_state
+from pi0_ros.train.state import load_state, save_state
 from pi0_ros.train.statistics import frame_statistics, statistics_of
 from pi0_ros.train.ticker import Ticker, clock
 from pi0_ros.train.trainer import Trainer

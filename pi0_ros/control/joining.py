@@ -44,23 +44,25 @@ class Joining:
         self._channels, self._settings = channels, settings
         self._period, self._step, self._progress = period, step, progress
         self._history: deque[RowPath] = deque(maxlen=settings.ensemble_depth)
-        self._playing = False
+        self._newest: RowPath | None = None
+        self._shift, self._playing = 0.0, False
 
     def forget(self) -> None:
         """No chunk of before has an opinion any more, and nothing is known of the policy."""
         self._history.clear()
+        self._newest = None
         self._playing = False
 
     def path(self, strategy: str, chunk: Chunk, rows: Array, moving: Array | None = None) -> RowPath:
         """The path through a chunk's `rows` [H, D], or through what an ensemble makes of them.
 
-        `moving` [D]: velocities of the command where it begins.
+        `moving` [D]: velocities of the command where it begins. The chunk has no opinion in later ones before `remember`.
         """
+        self._newest, self._shift = None, 0.0
         if strategy != "ensemble":
             return self._path(chunk, rows, moving)
         earlier = tuple(self._history)
-        own = self._path(chunk, rows, moving)
-        self._history.append(own)
+        self._newest = own = self._path(chunk, rows, moving)
         if not earlier:
             return own
         times = row_times(chunk.start, chunk.period, len(rows))
@@ -68,10 +70,12 @@ class Joining:
             chunk, ensemble_rows(rows, times, earlier, self._settings.ensemble_decay, self._channels.smooth), moving
         )
 
-    def _put_off(self, seconds: float) -> None:
-        """Everything but the newest chunk means a time that is `seconds` later on the newest one's."""
-        for k in range(len(self._history) - 1):
-            self._history[k] = replace(self._history[k], start=self._history[k].start + seconds)
+    def remember(self) -> None:
+        """The newest chunk was accepted: it is one of the ensemble, and the earlier ones keep their place on its time."""
+        for k, earlier in enumerate(self._history):
+            self._history[k] = replace(earlier, start=earlier.start - self._shift)
+        if self._newest is not None:
+            self._history.append(self._newest)
 
     def _path(self, chunk: Chunk, rows: Array, moving: Array | None = None) -> RowPath:
         of = self._channels
@@ -84,8 +88,7 @@ class Joining:
         begin, behind = path.start + self._executed(old, join, path.start, time), 0.0
         if self._plays_back(path, old.plan.path, past - begin):
             begin, behind = past, time - past
-        shift = past - begin
-        self._put_off(-shift)
+        self._shift = shift = past - begin
         apart = path.rows_at(np.array([begin])) - old.plan.path.at(np.array([past]))
         window = self._settings.blend_time if strategy in ("blend", "rtc") else QUICK_JOIN
         joined = blended(path, old.plan.path, begin, shift, window, self._step)

@@ -82,6 +82,7 @@ class Plans:
         made, refusal = self.maker.submit(accepted, joined, start, scales)
         if made is None:
             return Verdict(False, refusal, Cause.TOO_FAST)
+        self._joining.remember()
         self.following.coming = made
         return Verdict(True, strategy)
 

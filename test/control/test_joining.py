@@ -33,6 +33,7 @@ def chunk(values, start=100.0, period=0.1):
 def test_an_ensemble_of_a_new_owner_has_no_opinion_of_the_one_before():
     joining, low, high = made(strategy="ensemble", ensemble_decay=0.0), rows_at(0.1), rows_at(0.3)
     joining.path("ensemble", chunk(low), low)
+    joining.remember()
     mixed = joining.path("ensemble", chunk(high), high)
     assert mixed.rows[0, JOINT] == pytest.approx(0.2)
     joining.forget()
@@ -189,9 +190,11 @@ def test_earlier_chunks_of_an_ensemble_keep_their_place_on_the_new_ones_time():
     seconds, rising, falling = 0.1 * np.arange(20), rows_at(0.0, 20), rows_at(0.0, 20)
     rising[:, JOINT], falling[:, JOINT] = 0.2 * seconds, 0.3 - 0.1 * seconds
     first = joining.path("ensemble", chunk(rising, 200.0), rising)
+    joining.remember()
     second = joining.path("ensemble", chunk(falling, 200.5), falling)
     np.testing.assert_allclose(second.rows[:5, JOINT], 0.5 * (falling[:5, JOINT] + rising[5:10, JOINT]))
     joining.to_running(second, running(first, [200.4, 200.42], 0), 1, 200.52, "ensemble")
+    joining.remember()
     third = joining.path("ensemble", chunk(rows_at(0.3, 20), 200.6), rows_at(0.3, 20))
     # Where the second is at 200.52 the first is at 200.42: 0.1 s later than on its own time. The second has its own.
     at = 200.6 + seconds[:5]

@@ -259,6 +259,25 @@ def test_an_average_of_plans_knows_nothing_of_the_owner_before():
     assert story.last.owner == "policy" and abs(story.at(ARM) - here) < 1e-6
 
 
+def test_a_chunk_that_was_refused_has_no_opinion_in_an_average_of_plans():
+    """Two robots, alike to the bit; one of them is sent a chunk in between that is too fast for it."""
+
+    def commands(fast: bool) -> np.ndarray:
+        story = Story(settings=ExecutorSettings(strategy="ensemble", slow_down=1.1, ensemble_decay=0.0))
+        story.autonomy(goal={ARM: 0.5}, rows=30).run(0.8)
+        if fast:
+            i = story.robot.index[ARM]
+            velocity = story.robot.channels[i].limits.velocity
+            values = np.tile(story.values, (16, 1))
+            values[:, i] -= np.minimum(2.9 * velocity * 0.05 * np.arange(16), 0.8)
+            verdict = story.send(period=0.05, values=values)
+            assert "it would have to be slowed" in verdict.reason
+        assert story.send(goal={ARM: 0.6}, rows=30, sequence=7).accepted
+        return np.array(story.run(1.0).sound().runs[-1])
+
+    np.testing.assert_array_equal(commands(fast=True), commands(fast=False))
+
+
 def test_what_ran_for_the_owner_before_is_not_skipped_in_a_chunk_of_the_next_one():
     """Pictures are older than the moment in which a policy learns that autonomy has been given back."""
     story, grip = Story(settings=ExecutorSettings(engage_time=0.0, engage_ramp=0.0)), "left_gripper"

@@ -9,9 +9,12 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING
 
 from pi0_ros.data.tables import write_json
+
+if TYPE_CHECKING:
+    from mcap.writer import Writer
 
 CHUNK = 32 << 10
 """Bytes that are compressed and written at once: what a kill may cost, a fraction of a second of joint states."""
@@ -57,7 +60,7 @@ class _File:
     end: int
     counts: Counter[str] = field(default_factory=Counter)
 
-    def entry(self) -> dict[str, Any]:
+    def entry(self) -> dict[str, object]:
         return {
             "path": self.path,
             "starting_time": {"nanoseconds_since_epoch": self.begin},
@@ -77,7 +80,7 @@ class BagFiles:
         self._complete = 0
         self._files: list[_File] = []
         self._stream: IO[bytes] | None = None
-        self._writer: Any = None
+        self._writer: Writer | None = None
         self._schemas: dict[str, int] = {}
         self._channels: dict[str, int] = {}
         self._latched: dict[str, BagMessage] = {}
@@ -107,8 +110,9 @@ class BagFiles:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = f"{self.folder.name}_{len(self._files)}.mcap"
         self._stream = (self.folder / path).open("xb")
-        self._writer, self._schemas, self._channels = Writer(self._stream, chunk_size=CHUNK), {}, {}
-        self._writer.start(profile="ros2", library="pi0_ros")
+        writer = Writer(self._stream, chunk_size=CHUNK)
+        writer.start(profile="ros2", library="pi0_ros")
+        self._writer, self._schemas, self._channels = writer, {}, {}
         self._files.append(_File(path, now, now))
         for message in list(self._latched.values()):  # others may come meanwhile
             self._add(replace(message, log_time=now))
@@ -117,11 +121,13 @@ class BagFiles:
         channel = self._channels.get(message.topic) or self._channel(self._topics[message.topic])
         file = self._files[-1]
         number = file.counts[message.topic]
+        assert self._writer is not None, "a file is begun before its first message"
         self._writer.add_message(channel, message.log_time, message.data, message.publish_time, number)
         file.counts[message.topic] += 1
         file.begin, file.end = min(file.begin, message.log_time), max(file.end, message.log_time)
 
     def _channel(self, topic: BagTopic) -> int:
+        assert self._writer is not None, "a file is begun before its first channel"
         if topic.type not in self._schemas:
             text = topic.definition.encode()
             self._schemas[topic.type] = self._writer.register_schema(topic.type, "ros2msg", text)
@@ -137,15 +143,16 @@ class BagFiles:
 
     def end_file(self) -> None:
         """Complete the running file; the next message begins another one. Raises OSError."""
-        stream, self._stream = self._stream, None
-        if stream is None:
+        stream, writer = self._stream, self._writer
+        self._stream = self._writer = None
+        if stream is None or writer is None:
             return
         with stream:
-            self._writer.finish()
+            writer.finish()
             self.bytes = self._complete = self._complete + stream.tell()
         write_json(self.folder / METADATA, {"rosbag2_bagfile_information": self._metadata()})
 
-    def _metadata(self) -> dict[str, Any]:
+    def _metadata(self) -> dict[str, object]:
         counts: Counter[str] = Counter()
         for file in self._files:
             counts += file.counts

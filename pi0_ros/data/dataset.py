@@ -18,6 +18,7 @@ from pi0_ros.data.errors import DataError
 from pi0_ros.data.layout import Episode, Layout, behind, read_layout
 from pi0_ros.data.rows import Rows, read_rows
 from pi0_ros.data.stills import Stills
+from pi0_ros.data.stored import Values
 from pi0_ros.data.tables import read_table
 from pi0_ros.data.video import TOLERANCE, Picture, VideoReader
 from pi0_ros.data.writer import DatasetWriter, FileLimits
@@ -49,7 +50,8 @@ class Dataset:
 
         Raises DataError for a folder that is none or incomplete, a key it lacks, or a delta between frames.
         """
-        self.folder, self.layout, self.left_out = Path(folder), read_layout(folder), ()
+        self.folder, self.layout = Path(folder), read_layout(folder)
+        self.left_out: tuple[str, ...] = ()
         if skip_bad:
             self.layout, self.left_out = without_bad(self.layout)
         self.version, self.fps, self.features = self.layout.version, self.layout.fps, self.layout.features
@@ -99,13 +101,13 @@ class Dataset:
         """What was done in a frame, in words; "" where the dataset has none for it."""
         return self._words.get(int(self.column("task_index")[frame]), "")
 
-    def column(self, name: str) -> NDArray:
+    def column(self, name: str) -> Values:
         """A feature of all frames: [N, ...], or [N] where it is a single number or text. Raises DataError if unknown."""
         if name not in self._columns:
             raise DataError(f"{self.folder}: no feature {name!r} in its tables; there are {', '.join(self._columns)}")
         return self._columns[name]
 
-    def chunk(self, frame: int, horizon: int, name: str = "action") -> tuple[NDArray, NDArray[np.bool_]]:
+    def chunk(self, frame: int, horizon: int, name: str = "action") -> tuple[Values, NDArray[np.bool_]]:
         """The feature in this frame and the next ones of its episode [horizon, ...], and which rows are padding [horizon].
 
         Beyond the episode's end its last row is repeated (LeRobot's delta_timestamps t / fps).
@@ -132,7 +134,7 @@ class Dataset:
         for frame in range(found.start, found.stop):
             yield self._pictures(camera, [frame])[0]
 
-    def _pictures(self, camera: str, frames: Sequence[int] | NDArray) -> list[Picture]:
+    def _pictures(self, camera: str, frames: Sequence[int] | Values) -> list[Picture]:
         """Pictures of frames of one episode."""
         episode = self.episode_of(int(frames[0]))
         if camera not in self.cameras:
@@ -180,7 +182,7 @@ class Dataset:
             raise DataError(f"{self.folder}: deltas of {key!r} fall between frames; give multiples of 1/{self.fps} s")
         return steps
 
-    def rows_of(self, frames: Sequence[int] | NDArray) -> pa.Table:
+    def rows_of(self, frames: Sequence[int] | Values) -> pa.Table:
         """The rows of these frames as they stand in the files, pictures that lie in tables among them."""
         wanted = np.asarray(frames, np.int64)
         numbers, parts = self._rows.file[wanted], []
@@ -195,7 +197,7 @@ class Dataset:
         return self._rows.broken
 
     @property
-    def _columns(self) -> Mapping[str, NDArray]:
+    def _columns(self) -> Mapping[str, Values]:
         return self._rows.columns
 
     @cached_property

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +16,7 @@ import pyarrow.parquet as pq
 
 from pi0_ros.data.episode_log import EpisodeLog
 from pi0_ros.data.errors import DataError
-from pi0_ros.data.features import Features, difference, own_features, video_keys
+from pi0_ros.data.features import difference, own_features, video_keys
 from pi0_ros.data.layout import (
     DATA_PATH,
     EPISODES_PATH,
@@ -31,6 +30,7 @@ from pi0_ros.data.layout import (
     checked_info,
 )
 from pi0_ros.data.statistics import Stats, aggregate, vector_stats
+from pi0_ros.data.stored import Feature, Features, Note, Values
 from pi0_ros.data.tables import append_rows, arrow_schema, read_json, read_table, write_json, write_tasks
 from pi0_ros.data.video import Part, concatenate, describe
 from pi0_ros.robot.replacing import replacing
@@ -59,7 +59,7 @@ class EpisodeContent:
     tasks: Sequence[str]
     videos: Mapping[str, Part] = field(default_factory=dict)
     pictures: Mapping[str, Stats] = field(default_factory=dict)
-    note: Mapping[str, Any] = field(default_factory=dict)
+    note: Note = field(default_factory=dict)
 
     @property
     def length(self) -> int:
@@ -140,7 +140,7 @@ class DatasetFiles:
             raise DataError(f"{self.folder}: holds a dataset of another kind ({what}); give a new folder")
         self.episodes, self.frames = int(info.get("total_episodes") or 0), int(info.get("total_frames") or 0)
         self._tasks = self._known_tasks()
-        self._stats = as_statistics(read_json(self.folder / STATS)) if (self.folder / STATS).is_file() else {}  # type: ignore[assignment]
+        self._stats = as_statistics(read_json(self.folder / STATS)) if (self.folder / STATS).is_file() else {}
         self._check_numbers()
         self._mend()
         patterns = {"data": "data/chunk-*/file-*.parquet", "meta": "meta/episodes/chunk-*/file-*.parquet"}
@@ -271,7 +271,7 @@ class DatasetFiles:
         self._places["data"].frames += len(table)
         return {f"data/{name}": number for name, number in self._places["data"].path.items()}
 
-    def _save_video(self, key: str, part: Part) -> dict[str, Any]:
+    def _save_video(self, key: str, part: Part) -> dict[str, float]:
         place = self._places[key]
 
         def target() -> Path:
@@ -285,7 +285,7 @@ class DatasetFiles:
         times = {"from_timestamp": begin / self.fps, "to_timestamp": place.frames / self.fps}
         return {f"videos/{key}/{name}": value for name, value in {**place.path, **times}.items()}
 
-    def _save_meta(self, row: Mapping[str, Any], stats: Mapping[str, Stats]) -> None:
+    def _save_meta(self, row: Mapping[str, object], stats: Mapping[str, Stats]) -> None:
         write_tasks(self.folder / TASKS, sorted(self._tasks, key=self._tasks.__getitem__))
         flat = {f"stats/{key}/{name}": v.tolist() for key, named in stats.items() for name, v in named.items()}
         file = self.folder / EPISODES_PATH.format(**self._places["meta"].path)
@@ -313,19 +313,19 @@ class DatasetFiles:
         }
         write_json(self.folder / INFO, info)
 
-    def _described(self, feature: Mapping[str, Any]) -> dict[str, Any]:
+    def _described(self, feature: Feature) -> Feature:
         if feature["dtype"] != "video" or "info" in feature:
             return dict(feature)
         return {**feature, "info": describe(feature["shape"], self.fps)}
 
 
-def table_of(columns: Mapping[str, np.ndarray], features: Features) -> pa.Table:
+def table_of(columns: Mapping[str, Values], features: Features) -> pa.Table:
     """Arrays [N, ...] by feature as the columns of a data file."""
     schema = arrow_schema({k: f for k, f in own_features(features).items() if k in columns})
     return pa.table([_arrow_column(columns[f.name], f.type) for f in schema], schema=schema)
 
 
-def _arrow_column(values: np.ndarray, kind: pa.DataType) -> pa.Array:
+def _arrow_column(values: Values, kind: pa.DataType) -> pa.Array:
     """[N, n] as a column of lists or, for n = 1, of values."""
     if not pa.types.is_fixed_size_list(kind):
         return pa.array(values[:, 0].tolist() if values.dtype == object else values[:, 0]).cast(kind)
@@ -333,7 +333,7 @@ def _arrow_column(values: np.ndarray, kind: pa.DataType) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(flat, kind.list_size)
 
 
-def _number_columns(table: pa.Table, features: Features) -> dict[str, np.ndarray]:
+def _number_columns(table: pa.Table, features: Features) -> dict[str, Values]:
     """The numbers of a data file [N, n] by feature."""
     found = {}
     for key, feature in features.items():
@@ -349,5 +349,5 @@ def _number_columns(table: pa.Table, features: Features) -> dict[str, np.ndarray
     return found
 
 
-def _plain(stats: Mapping[str, Stats]) -> dict[str, dict[str, Sequence[Any]]]:
+def _plain(stats: Mapping[str, Stats]) -> dict[str, dict[str, object]]:
     return {key: {name: v.tolist() for name, v in named.items()} for key, named in stats.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import dataclass
+from typing import cast
 
 import cv2
 import numpy as np
@@ -98,25 +99,27 @@ def _decode_jpeg(data: bytes) -> NDArray[np.uint8]:
             pixels = simplejpeg.decode_jpeg(data, colours, strict=False)
     except ValueError as error:
         raise PictureError(f"damaged JPEG: {error}") from None
-    return pixels[:, :, 0] if colours == "GRAY" else pixels
+    whole: NDArray[np.uint8] = pixels[:, :, 0] if colours == "GRAY" else pixels
+    return whole
 
 
 def _decode_other(data: bytes, header: PictureHeader) -> Pixels:
     if header.format == "PNG":
         _check_png(data)
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         raise PictureError(f"damaged {header.format}: {error.err}") from None
-    if pixels is None or pixels.shape[:2] != (header.height, header.width):
+    if decoded is None or decoded.shape[:2] != (header.height, header.width):
         raise PictureError(f"damaged {header.format}: it cannot be decoded")
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise PictureError(f"{header.format} with values of type {pixels.dtype} is not a colour picture")
+    if decoded.dtype not in (np.uint8, np.uint16):
+        raise PictureError(f"{header.format} with values of type {decoded.dtype} is not a colour picture")
+    pixels = cast(Pixels, decoded)
     if pixels.ndim == 2:
         return pixels
     if pixels.shape[2] == 1:
         return pixels[:, :, 0]
-    return np.ascontiguousarray(pixels[:, :, 2::-1])
+    return cast(Pixels, np.ascontiguousarray(pixels[:, :, 2::-1]))
 
 
 def _check_png(data: bytes) -> None:

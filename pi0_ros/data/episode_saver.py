@@ -7,12 +7,12 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pi0_ros.data.dataset_files import DatasetFiles, EpisodeContent, table_of
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.journal import Journal, checked_journal, drop_journal
 from pi0_ros.data.statistics import PictureStatistics, Stats
+from pi0_ros.data.stored import Note
 from pi0_ros.data.video import Part, VideoReader
 
 RETRY = 2.0  # [s] until saving is tried again
@@ -87,7 +87,7 @@ class EpisodeSaver:
         """Do not end before this: it is what is waited for."""
         self._jobs.put(lambda: _ignored(done()))
 
-    def label(self, episode: int, label: Mapping[str, Any]) -> None:
+    def label(self, episode: int, label: Note) -> None:
         """Add to the note of an episode, once it is saved."""
         self._jobs.put(lambda: self._files.log.label(episode, label))
 

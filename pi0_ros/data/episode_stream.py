@@ -6,15 +6,15 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pi0_ros.data.features import Features, video_keys
+from pi0_ros.data.features import video_keys
 from pi0_ros.data.journal import EncodedFrame
 from pi0_ros.data.journal_queue import JournalQueue
 from pi0_ros.data.statistics import PictureStatistics, levels_of
+from pi0_ros.data.stored import Features, Note, Row
 from pi0_ros.data.video import GROUP, StreamEncoder
 
 Pictures = Mapping[str, NDArray[np.uint8]]
@@ -23,7 +23,7 @@ Pictures = Mapping[str, NDArray[np.uint8]]
 class EpisodeStream:
     """One episode. Frames that may become its beginning (`lead`) are kept encoded in memory, a bounded number of them."""
 
-    def __init__(self, folder: Path, features: Features, fps: int, note: Mapping[str, Any], lead: int = 0) -> None:
+    def __init__(self, folder: Path, features: Features, fps: int, note: Note, lead: int = 0) -> None:
         """`folder`: of the journal, made with the first frame that is written. `lead`: frames that may be kept."""
         self._folder, self._features, self._fps, self._note, self._lead = folder, features, fps, dict(note), lead
         self._encoders = {key: StreamEncoder(fps, features[key]["shape"]) for key in video_keys(features)}
@@ -39,7 +39,7 @@ class EpisodeStream:
         """Frames that are written, or on their way."""
         return self.journal.frames if self.journal is not None else 0
 
-    def add(self, row: Mapping[str, Any], pictures: Pictures | None, write: bool) -> None:
+    def add(self, row: Row, pictures: Pictures | None, write: bool) -> None:
         """The next frame; None holds the pictures of the one before. Not to `write` it is to keep it as lead.
 
         Raises OSError once writing has failed, as where the disk is full.
@@ -54,7 +54,7 @@ class EpisodeStream:
                 self._write(self._kept.popleft())
         self._write(frame)
 
-    def _encode(self, row: Mapping[str, Any], pictures: Pictures) -> EncodedFrame:
+    def _encode(self, row: Row, pictures: Pictures) -> EncodedFrame:
         began = time.thread_time()
         data = {key: encoder.add(pictures[key]) for key, encoder in self._encoders.items()}
         levels = {key: levels_of(pictures[key]) for key in self._encoders}

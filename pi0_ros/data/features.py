@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.layout import STANDARD
+from pi0_ros.data.stored import Feature, Features, Row, Values
 
 DTYPES = ("float32", "float64", "int32", "int64", "bool", "string", "video")
 
-Features = dict[str, dict[str, Any]]
-"""Name to {dtype, shape, names}, as in info.json."""
 
-
-def checked_features(features: Mapping[str, Mapping[str, Any]]) -> Features:
+def checked_features(features: Features) -> Features:
     """Features with plain lists for shapes and names. Raises DataError for one that cannot be written."""
     known = {}
     for key, feature in features.items():
@@ -36,10 +34,10 @@ def checked_features(features: Mapping[str, Mapping[str, Any]]) -> Features:
 
 def with_standard(features: Features) -> Features:
     """The features with those that every dataset has behind them."""
-    return features | {k: dict(f) for k, f in STANDARD.items()}
+    return {**features, **{k: dict(f) for k, f in STANDARD.items()}}
 
 
-def own_features(features: Mapping[str, Mapping[str, Any]]) -> Features:
+def own_features(features: Features) -> Features:
     """What tells one dataset's features from another's: dtype, shape and names, without those that all have."""
     return {
         key: {
@@ -52,12 +50,12 @@ def own_features(features: Mapping[str, Mapping[str, Any]]) -> Features:
     }
 
 
-def video_keys(features: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+def video_keys(features: Features) -> tuple[str, ...]:
     """The features whose pictures lie in videos."""
     return tuple(k for k, f in features.items() if f["dtype"] == "video")
 
 
-def difference(ours: Mapping[str, Mapping[str, Any]], theirs: Mapping[str, Mapping[str, Any]]) -> str:
+def difference(ours: Features, theirs: Features) -> str:
     """The first way in which two sets of features differ, "" where they are the same."""
     mine, other = own_features(ours), own_features(theirs)
     for key in (*mine, *(k for k in other if k not in mine)):
@@ -69,7 +67,7 @@ def difference(ours: Mapping[str, Mapping[str, Any]], theirs: Mapping[str, Mappi
     return ""
 
 
-def checked_frame(where: str, features: Features, frame: Mapping[str, Any]) -> dict[str, Any]:
+def checked_frame(where: str, features: Features, frame: Row) -> dict[str, Any]:
     """A frame's values as they are stored, with "task". `where`: the dataset, for the message.
 
     Raises DataError where a value is missing, unknown, of the wrong shape or not finite.
@@ -86,7 +84,7 @@ def checked_frame(where: str, features: Features, frame: Mapping[str, Any]) -> d
     return {**values, "task": frame["task"]}
 
 
-def _value(where: str, value: Any, feature: Mapping[str, Any]) -> Any:
+def _value(where: str, value: object, feature: Feature) -> Values | list[str]:
     """A frame's value as it is stored. Raises DataError where shape or kind differ."""
     shape = tuple(feature["shape"])
     if feature["dtype"] == "string":
@@ -107,11 +105,11 @@ def _value(where: str, value: Any, feature: Mapping[str, Any]) -> Any:
     return array.astype(feature["dtype"])
 
 
-def columns_of(rows: list[dict[str, Any]], features: Features) -> dict[str, np.ndarray]:
+def columns_of(rows: Sequence[Row], features: Features) -> dict[str, Values]:
     """Checked frames as arrays [N, ...] by feature, without pictures and without what every dataset has."""
     kept = [k for k, f in features.items() if k not in STANDARD and f["dtype"] != "video"]
     return {k: np.array([r[k] for r in rows], _numpy_type(features[k])) for k in kept}
 
 
-def _numpy_type(feature: Mapping[str, Any]) -> Any:
-    return object if feature["dtype"] == "string" else feature["dtype"]
+def _numpy_type(feature: Feature) -> np.dtype[Any]:
+    return np.dtype(object if feature["dtype"] == "string" else feature["dtype"])

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from pi0_ros.data.features import Features, video_keys
+from pi0_ros.data.features import video_keys
+from pi0_ros.data.stored import Features
 
 
 def frame_bytes(features: Features) -> int:

@@ -12,12 +12,13 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import numpy as np
 
 from pi0_ros.data.errors import DataError
-from pi0_ros.data.features import Features, columns_of, video_keys
+from pi0_ros.data.features import columns_of, video_keys
+from pi0_ros.data.stored import Features, Note, Row, Values
 from pi0_ros.data.tables import read_json, write_json
 
 HEADER, ROWS, END = "header.json", "rows.jsonl", "end.json"
@@ -28,7 +29,7 @@ ROW_BYTES = 1000
 class EncodedFrame:
     """A frame whose pictures are encoded. levels: by feature, how many pixels have which level [3, 256]."""
 
-    row: Mapping[str, Any]
+    row: Row
     pictures: Mapping[str, bytes]
     levels: Mapping[str, np.ndarray]
 
@@ -41,7 +42,7 @@ class EncodedFrame:
 class JournalWriter:
     """The files of one running episode."""
 
-    def __init__(self, folder: Path, features: Features, fps: int, note: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, features: Features, fps: int, note: Note) -> None:
         """Begin one in a new folder. `note`: what meta/pi0_episodes.json is to say of the episode. Raises OSError."""
         folder.mkdir(parents=True)
         self.folder, self.frames, self.bytes = folder, 0, 0
@@ -71,7 +72,7 @@ class JournalWriter:
             file.close()
 
 
-def _write_all(file: Any, data: bytes) -> None:
+def _write_all(file: IO[bytes], data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[file.write(view) :]
@@ -87,7 +88,7 @@ class Journal:
     folder: Path
     features: Features
     fps: int
-    note: Mapping[str, Any]
+    note: Note
     columns: Mapping[str, np.ndarray]
     tasks: Sequence[str]
 
@@ -131,11 +132,13 @@ class _Columns:
     BLOCK = 500
 
     def __init__(self, features: Features) -> None:
-        self._features, self._rows, self._blocks = features, [], []  # type: ignore[var-annotated]
+        self._features = features
+        self._rows: list[Row] = []
+        self._blocks: list[dict[str, Values]] = []
         self._words: dict[str, str] = {}
         self.tasks: list[str] = []
 
-    def add(self, row: Mapping[str, Any]) -> None:
+    def add(self, row: Row) -> None:
         """The next row, with "task". The same words are kept once."""
         task = row["task"]
         self.tasks.append(self._words.setdefault(task, task))
@@ -158,7 +161,7 @@ class _Columns:
         return {key: np.concatenate([block[key] for block in self._blocks]) for key in self._blocks[0]}
 
 
-def _lines(file: Path) -> Iterator[dict[str, Any]]:
+def _lines(file: Path) -> Iterator[Row]:
     """The whole lines of a file of JSON objects, one by one."""
     if not file.is_file():
         return
@@ -172,7 +175,7 @@ def _lines(file: Path) -> Iterator[dict[str, Any]]:
                 return
 
 
-def end_journal(folder: Path, note: Mapping[str, Any]) -> None:
+def end_journal(folder: Path, note: Note) -> None:
     """Note how the episode ended. Raises OSError."""
     write_json(folder / END, dict(note))
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from pi0_ros.data.features import Features
 from pi0_ros.data.journal import EncodedFrame, JournalWriter, drop_journal, end_journal
+from pi0_ros.data.stored import Features, Note
 
 ROOM = 32 * 10**6
 """Bytes of encoded pictures that may wait for the disk: about 15 s of three cameras of 640x480 at 30 Hz."""
@@ -24,12 +23,12 @@ class JournalQueue:
         folder: Path,
         features: Features,
         fps: int,
-        note: Mapping[str, Any],
-        begin: Callable[[Path, Features, int, Mapping[str, Any]], JournalWriter] = JournalWriter,
+        note: Note,
+        begin: Callable[[Path, Features, int, Note], JournalWriter] = JournalWriter,
     ) -> None:
         """As `JournalWriter`, which `begin` makes in the thread."""
         self.folder, self.frames = folder, 0
-        self._begin = lambda: begin(folder, features, fps, note)
+        self._begin: Callable[[], JournalWriter] = lambda: begin(folder, features, fps, note)
         self._journal: JournalWriter | None = None
         self._changed, self._waiting, self._room = threading.Condition(), deque[EncodedFrame](), ROOM
         self._failure: Exception | None = None
@@ -48,7 +47,7 @@ class JournalQueue:
             self._changed.notify_all()
         self.frames += 1
 
-    def end(self, note: Mapping[str, Any]) -> None:
+    def end(self, note: Note) -> None:
         """No more frames; `note` is how the episode ended. Does not wait."""
         self._finish(lambda: end_journal(self.folder, note))
 
@@ -82,15 +81,15 @@ class JournalQueue:
                 self._waiting.clear()
                 self._changed.notify_all()
         with self._changed:
-            self._changed.wait_for(lambda: self._end is not None)
+            end = self._changed.wait_for(lambda: self._end)
+        assert end is not None
         if self._journal is not None:
             self._journal.close()
         if self._journal is None or not self._journal.frames:
             drop_journal(self.folder)
             return
-        assert self._end is not None
         with contextlib.suppress(OSError):  # a full disk: what was recorded is there, how it ended is not
-            self._end()
+            end()
 
     def _next(self) -> EncodedFrame | None:
         """The frame that is to be written now; None behind the last one."""

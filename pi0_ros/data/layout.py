@@ -11,13 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.paths import filled, refuse_outside
+from pi0_ros.data.stored import Features, Row, Values
 from pi0_ros.data.tables import AGAIN, read_json, read_json_lines, read_table
 from pi0_ros.robot.quoting import MAX_QUOTED, escape, quote_value
 
+Info = Mapping[str, Any]
+"""info.json."""
+Statistics = Mapping[str, Mapping[str, Values]]
+"""By feature and name of the statistic."""
 _log = logging.getLogger(__name__)
 PICTURES = "observation.images."
 VERSION = "v3.0"
@@ -31,7 +35,7 @@ EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.par
 INFO, STATS, TASKS = "meta/info.json", "meta/stats.json", "meta/tasks.parquet"
 
 # Every dataset has these; a writer's features may not be called so.
-STANDARD: dict[str, dict[str, Any]] = {
+STANDARD: Features = {
     "timestamp": {"dtype": "float32", "shape": [1], "names": None},
     "frame_index": {"dtype": "int64", "shape": [1], "names": None},
     "episode_index": {"dtype": "int64", "shape": [1], "names": None},
@@ -72,11 +76,11 @@ class Layout:
     version: str
     fps: int | float
     robot_type: str
-    features: Mapping[str, Mapping[str, Any]]
+    features: Features
     tasks: Mapping[str, int]
     words: Mapping[int, str]
     episodes: tuple[Episode, ...]
-    stats: Mapping[str, Mapping[str, NDArray]]
+    stats: Statistics
 
     @property
     def frames(self) -> int:
@@ -195,16 +199,16 @@ def check_videos(layout: Layout) -> None:
                 )
 
 
-def as_statistics(stats: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, NDArray]]:
+def as_statistics(stats: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, Values]]:
     """Lists of a JSON file as arrays."""
     return {key: {name: np.asarray(v) for name, v in named.items()} for key, named in stats.items()}
 
 
-def _cameras(info: Mapping[str, Any], kinds: tuple[str, ...] = ("video",)) -> dict[str, str]:
+def _cameras(info: Info, kinds: tuple[str, ...] = ("video",)) -> dict[str, str]:
     return {key.removeprefix(PICTURES): key for key, f in info["features"].items() if f["dtype"] in kinds}
 
 
-def _read_v3(folder: Path, info: Mapping[str, Any]) -> tuple[dict[int, str], tuple[Episode, ...], Any]:
+def _read_v3(folder: Path, info: Info) -> tuple[dict[int, str], tuple[Episode, ...], Statistics]:
     table = read_table(folder / TASKS)
     texts = table.column("task" if "task" in table.column_names else "__index_level_0__").to_pylist()
     words = {int(i): str(text or "") for text, i in zip(texts, table.column("task_index").to_pylist(), strict=True)}
@@ -219,7 +223,7 @@ def _read_v3(folder: Path, info: Mapping[str, Any]) -> tuple[dict[int, str], tup
     return words, episodes, as_statistics(stats)
 
 
-def _episode_rows(folder: Path, info: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _episode_rows(folder: Path, info: Info) -> list[dict[str, Any]]:
     """Rows of meta/episodes without their statistics, by episode."""
     wanted = ["episode_index", "tasks", "length", "data/chunk_index", "data/file_index"]
     wanted += [
@@ -230,7 +234,7 @@ def _episode_rows(folder: Path, info: Mapping[str, Any]) -> list[dict[str, Any]]
     return sorted(rows, key=lambda row: row["episode_index"])
 
 
-def _episode_v3(folder: Path, info: Mapping[str, Any], row: Mapping[str, Any]) -> Episode:
+def _episode_v3(folder: Path, info: Info, row: Row) -> Episode:
     place = {"chunk_index": row["data/chunk_index"], "file_index": row["data/file_index"]}
     data = filled(folder / INFO, "data_path", info["data_path"], place)
     videos = {}
@@ -241,12 +245,12 @@ def _episode_v3(folder: Path, info: Mapping[str, Any], row: Mapping[str, Any]) -
     return Episode(int(row["episode_index"]), 0, int(row["length"]), _texts(row["tasks"]), data, videos)
 
 
-def _texts(tasks: Any) -> tuple[str, ...]:
+def _texts(tasks: str | Sequence[str | None] | None) -> tuple[str, ...]:
     """The instructions of an episode; one that is empty or null is left out."""
     return tuple(str(text) for text in ([tasks] if isinstance(tasks, str) else tasks or ()) if text)
 
 
-def _read_v2(folder: Path, info: Mapping[str, Any]) -> tuple[dict[int, str], tuple[Episode, ...], Any]:
+def _read_v2(folder: Path, info: Info) -> tuple[dict[int, str], tuple[Episode, ...], Statistics]:
     words = {int(t["task_index"]): str(t["task"] or "") for t in read_json_lines(folder / "meta/tasks.jsonl")}
     episodes = []
     for row in sorted(read_json_lines(folder / "meta/episodes.jsonl"), key=lambda r: r["episode_index"]):
@@ -261,7 +265,7 @@ def _read_v2(folder: Path, info: Mapping[str, Any]) -> tuple[dict[int, str], tup
     return words, tuple(episodes), _stats_v2(folder)
 
 
-def _stats_v2(folder: Path) -> Mapping[str, Mapping[str, NDArray]]:
+def _stats_v2(folder: Path) -> Statistics:
     """Statistics of the episodes put together, {} where they do not fit together (training computes its own)."""
     from pi0_ros.data.statistics import aggregate
 

@@ -16,5 +16,6 @@ def mixture_weights(sizes: Sequence[int], exponent: float = EXPONENT) -> NDArray
     """Share of each dataset of `sizes` frames, summing to 1. Raises DataError where one is empty."""
     if not len(sizes) or min(sizes) < 1:
         raise DataError(f"a mixture needs datasets with frames; their sizes are {list(sizes)}")
-    shares = np.asarray(sizes, np.float64) ** exponent
-    return shares / shares.sum()
+    grown: NDArray[np.float64] = np.asarray(sizes, np.float64) ** exponent
+    shares: NDArray[np.float64] = grown / grown.sum()
+    return shares

@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from pi0_ros.data.errors import DataError
 from pi0_ros.data.features import checked_frame, video_keys
 from pi0_ros.data.frame_slots import FrameSlots
 from pi0_ros.data.recording_process import Begin, Close, Discard, Ended, Frame, Freed, Label, RecordingSettings, Report
+from pi0_ros.data.stored import Note, Row
 
 START = 30.0  # [s] until the process has opened its dataset
 MODULE = "pi0_ros.data.recording_program"
@@ -78,14 +78,12 @@ class RecordingClient:
         """Frames on their way to the encoder."""
         return self._slots.used
 
-    def begin(self, note: Mapping[str, Any]) -> None:
+    def begin(self, note: Note) -> None:
         """The next frame begins an episode, of which `note` is known."""
         self.ended = ""
         self._send(Begin(dict(note)))
 
-    def frame(
-        self, row: Mapping[str, Any], pictures: Mapping[str, NDArray[np.uint8]] | None, write: bool = True
-    ) -> bool:
+    def frame(self, row: Row, pictures: Mapping[str, NDArray[np.uint8]] | None, write: bool = True) -> bool:
         """Send a frame (`row` with "task"); None holds the pictures of the one before. False where the encoder is behind.
 
         Raises DataError where a value does not fit the dataset.
@@ -100,7 +98,7 @@ class RecordingClient:
         self._send(Frame(checked, slot, write))
         return True
 
-    def close_episode(self, note: Mapping[str, Any]) -> None:
+    def close_episode(self, note: Note) -> None:
         """The running episode ends and is saved."""
         self._send(Close(dict(note)))
 
@@ -108,7 +106,7 @@ class RecordingClient:
         """The running episode is dropped."""
         self._send(Discard())
 
-    def label(self, label: Mapping[str, Any], episode: int | None = None) -> None:
+    def label(self, label: Note, episode: int | None = None) -> None:
         """Add to the note of an episode; None is the newest that has ended."""
         self._send(Label(dict(label), episode))
 

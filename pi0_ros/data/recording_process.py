@@ -14,18 +14,17 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from pi0_ros.data.dataset_files import DatasetFiles, FileLimits
 from pi0_ros.data.episode_saver import EpisodeSaver
 from pi0_ros.data.episode_stream import EpisodeStream
 from pi0_ros.data.errors import DataError
-from pi0_ros.data.features import Features
 from pi0_ros.data.frame_slots import FrameSlots
+from pi0_ros.data.stored import Features, Note, Row
 
 RUNNING = ".recording"
 """Folder in the dataset with the journals of episodes that are not saved yet."""
@@ -55,7 +54,7 @@ class RecordingSettings:
 class Frame:
     """One frame: its row (with "task"), the slot of its pictures (None holds those before), and whether it is written."""
 
-    row: Mapping[str, Any]
+    row: Row
     slot: int | None
     write: bool = True
 
@@ -64,7 +63,7 @@ class Frame:
 class Close:
     """The running episode ends; `note` is added to what is known of it."""
 
-    note: Mapping[str, Any] = field(default_factory=dict)
+    note: Note = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class Discard:
 class Label:
     """`label` is added to the note of an episode; `episode` None is the newest."""
 
-    label: Mapping[str, Any]
+    label: Note
     episode: int | None = None
 
 
@@ -84,7 +83,7 @@ class Label:
 class Begin:
     """The next frame begins an episode, of which `note` is known."""
 
-    note: Mapping[str, Any] = field(default_factory=dict)
+    note: Note = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,7 @@ class RecordingProcess:
         self._running = settings.folder / RUNNING
         self._saver = EpisodeSaver(files, self._tell)
         self._stream: EpisodeStream | None = None
-        self._note: Mapping[str, Any] = {}
+        self._note: Note = {}
         self._report = Report(disk_free=shutil.disk_usage(settings.folder).free)
         self._encoding, self._due = 0.0, 0.0
         for folder in sorted(f for f in self._running.glob("*") if f.is_dir()):
@@ -180,7 +179,7 @@ class RecordingProcess:
             if frame.slot is not None:
                 self._tell(Freed((frame.slot,)))
 
-    def _close(self, note: Mapping[str, Any]) -> None:
+    def _close(self, note: Note) -> None:
         stream, self._stream = self._stream, None
         if stream is None:
             return

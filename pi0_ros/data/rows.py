@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.layout import STANDARD, VERSION, Episode, Layout
 from pi0_ros.data.paths import refuse_outside
+from pi0_ros.data.stored import Values
 from pi0_ros.data.tables import AGAIN, read_table
 from pi0_ros.robot.quoting import quote_value
 
@@ -31,7 +32,7 @@ class Rows:
     next frame of the episode does not follow one period later. problems: sentences by position of the episode.
     """
 
-    columns: Mapping[str, NDArray]
+    columns: Mapping[str, Values]
     files: tuple[Path, ...]
     file: NDArray[np.int64]
     place: NDArray[np.int64]
@@ -74,7 +75,7 @@ def _files(layout: Layout) -> tuple[Path, ...]:
     return found or named
 
 
-def _columns_of(layout: Layout, file: Path) -> dict[str, NDArray]:
+def _columns_of(layout: Layout, file: Path) -> dict[str, Values]:
     """The known columns of one data file that hold no pictures."""
     features = layout.features
     wanted = [k for k, f in features.items() if f["dtype"] not in ("video", "image")]
@@ -89,9 +90,7 @@ def _columns_of(layout: Layout, file: Path) -> dict[str, NDArray]:
     return {n: as_array(file, n, table.column(n), features.get(n, {}).get("shape")) for n in table.column_names}
 
 
-def _owners(
-    layout: Layout, files: Sequence[Path], file: NDArray[np.int64], column: NDArray | None
-) -> NDArray[np.int64]:
+def _owners(layout: Layout, files: Sequence[Path], file: NDArray[np.int64], column: Values | None) -> NDArray[np.int64]:
     """The episode number of each row: the column's, or, in version 2, that of the file, whatever the column says.
 
     Raises: DataError where there is no such column and the rows are not as many as meta/ says.
@@ -116,7 +115,7 @@ def _counted(owner: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _order(
-    layout: Layout, owner: NDArray, frame: NDArray, files: Sequence[Path], file: NDArray[np.int64]
+    layout: Layout, owner: Values, frame: Values, files: Sequence[Path], file: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], dict[int, str]]:
     """Row numbers in the order of the episodes, the length that meta/ says each, and what is wrong with an episode.
 
@@ -146,7 +145,7 @@ def _wrong_length(layout: Layout, episode: Episode, found: int, file: Path | Non
     return f"episode {episode.index}: {where} {found} rows of it, {meta} says {episode.length}"
 
 
-def _broken(columns: Mapping[str, NDArray], lengths: Sequence[int], fps: float) -> NDArray[np.bool_]:
+def _broken(columns: Mapping[str, Values], lengths: Sequence[int], fps: float) -> NDArray[np.bool_]:
     """[N] True where the next row is not the next frame: a number is left out, or time does not step by 1 / fps."""
     count = int(sum(lengths))
     broken = np.zeros(count, bool)
@@ -161,7 +160,7 @@ def _broken(columns: Mapping[str, NDArray], lengths: Sequence[int], fps: float) 
     return broken
 
 
-def as_array(file: Path, name: str, column: pa.ChunkedArray, shape: Sequence[int] | None) -> NDArray:
+def as_array(file: Path, name: str, column: pa.ChunkedArray, shape: Sequence[int] | None) -> Values:
     """[N] of plain values, [N, *shape] of lists; text as str.
 
     Raises: DataError with file and key where a row is empty or not of `shape`, or the column holds no numbers.
@@ -185,7 +184,7 @@ def as_array(file: Path, name: str, column: pa.ChunkedArray, shape: Sequence[int
     return flat.reshape(count) if tuple(shape) == (1,) else flat.reshape(count, *shape)
 
 
-def _flat(values: pa.Array, count: int) -> NDArray:
+def _flat(values: pa.Array, count: int) -> Values:
     """[N, width] of (nested) lists. Raises ValueError where rows differ in width."""
     while pa.types.is_nested(values.type):
         if pa.types.is_struct(values.type):
@@ -200,8 +199,9 @@ def _flat(values: pa.Array, count: int) -> NDArray:
     return _numbers(values).reshape(count, -1)
 
 
-def _numbers(values: pa.Array) -> NDArray:
+def _numbers(values: pa.Array) -> Values:
     kind = values.type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
         raise ValueError(f"it holds {kind}")
-    return values.to_numpy(zero_copy_only=False)
+    numbers: Values = values.to_numpy(zero_copy_only=False)
+    return numbers

@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-Stats = dict[str, NDArray]
+from pi0_ros.data.stored import Values
+
+Stats = dict[str, Values]
 
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 BINS = 5000
@@ -20,7 +22,7 @@ LARGE_PICTURE = 300  # pixels; larger ones are thinned out to about THINNED for 
 THINNED = 150
 
 
-def vector_stats(values: NDArray) -> Stats:
+def vector_stats(values: Values) -> Stats:
     """Statistics of [N, ...] finite numbers, each of the trailing shape; count is [1].
 
     Moments are computed in float64, bin edges at the precision of the values (as lerobot does).
@@ -42,7 +44,7 @@ def _ordered(found: Stats, count: int) -> Stats:
     return {name: whole[name] for name in ("min", "max", "mean", "std", "count", *QUANTILES)}
 
 
-def _quantiles(values: NDArray, weights: NDArray) -> list[float]:
+def _quantiles(values: Values, weights: Values) -> list[float]:
     """The five quantiles of weighted values."""
     edges = np.linspace(values.min() - 1e-10, values.max() + 1e-10, BINS + 1)
     counts, _ = np.histogram(values, bins=edges, weights=weights)
@@ -50,7 +52,7 @@ def _quantiles(values: NDArray, weights: NDArray) -> list[float]:
     return [_inside(edges, counts, below, q * float(weights.sum())) for q in QUANTILES.values()]
 
 
-def _inside(edges: NDArray, counts: NDArray, below: NDArray, wanted: float) -> float:
+def _inside(edges: Values, counts: Values, below: Values, wanted: float) -> float:
     """The place where the running count reaches `wanted`."""
     k = int(np.searchsorted(below, wanted))
     if k == 0:
@@ -112,7 +114,7 @@ def _aggregate_one(parts: Sequence[Stats]) -> Stats:
     counts = np.array([int(p["count"][0]) for p in parts], np.int64)
     share = counts / counts.sum()
 
-    def weighted(values: Sequence[NDArray]) -> NDArray:
+    def weighted(values: Sequence[Values]) -> Values:
         return np.tensordot(share, np.stack(values), axes=1)
 
     mean = weighted([p["mean"] for p in parts])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pi0_ros.data.errors import DataError
+from pi0_ros.data.stored import Features
 from pi0_ros.data.table_size import check_table, plain_table
 from pi0_ros.robot.errors import UserError
 from pi0_ros.robot.files import MAX_JSON, check_regular, parse_json, read_text
@@ -22,7 +23,7 @@ MAX_LINES = 1 << 30
 AGAIN = "copy or download the whole dataset folder again"
 
 
-def write_json(file: Path, value: Any) -> None:
+def write_json(file: Path, value: object) -> None:
     """Replace a JSON file."""
     with replacing(file) as new:
         new.write_text(json.dumps(value, indent=4, ensure_ascii=False), encoding="utf-8")
@@ -89,7 +90,7 @@ def append_rows(file: Path, rows: pa.Table) -> None:
         pq.write_table(rows, new, compression="snappy")
 
 
-def arrow_schema(features: Mapping[str, Mapping[str, Any]]) -> pa.Schema:
+def arrow_schema(features: Features) -> pa.Schema:
     """Columns of a data file for the features that are not videos, with the note by which `datasets` knows them."""
     plain = {k: f for k, f in features.items() if f["dtype"] != "video"}
     fields = [pa.field(key, _arrow_type(f["dtype"], f["shape"])) for key, f in plain.items()]
@@ -102,8 +103,8 @@ def _arrow_type(dtype: str, shape: Sequence[int]) -> pa.DataType:
     return base if tuple(shape) == (1,) else pa.list_(base, int(shape[0]))
 
 
-def _hub_type(dtype: str, shape: Sequence[int]) -> dict[str, Any]:
-    value = {"dtype": dtype, "_type": "Value"}
+def _hub_type(dtype: str, shape: Sequence[int]) -> dict[str, object]:
+    value: dict[str, object] = {"dtype": dtype, "_type": "Value"}
     return value if tuple(shape) == (1,) else {"feature": value, "length": int(shape[0]), "_type": "List"}
 
 
@@ -131,5 +132,5 @@ def write_tasks(file: Path, tasks: Sequence[str]) -> None:
         pq.write_table(table, new, compression="snappy")
 
 
-def _pandas_column(name: str, kind: str, numpy_type: str) -> dict[str, Any]:
+def _pandas_column(name: str, kind: str, numpy_type: str) -> dict[str, object]:
     return {"name": name, "field_name": name, "pandas_type": kind, "numpy_type": numpy_type, "metadata": None}

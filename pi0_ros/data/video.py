@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import av
 import numpy as np
+from av import Packet, VideoCodecContext, VideoFrame, VideoStream
+from av.container import InputContainer
 from numpy.typing import NDArray
 
 from pi0_ros.data.encoded_pictures import MAX_PIXELS, PictureError, check_size
@@ -41,14 +43,16 @@ class VideoWriter:
         if ENCODER not in av.codecs_available:
             raise DataError(f"{file}: PyAV has no encoder {ENCODER} here; install its wheel from PyPI")
         self._container = av.open(str(file), "w")
-        self._stream: Any = self._container.add_stream(ENCODER, rate=fps, options=OPTIONS)
-        self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, PIXELS
-        self._stream.codec_context.thread_count = 1
+        stream = cast(VideoStream, self._container.add_stream(ENCODER, rate=fps, options=OPTIONS))
+        stream.width, stream.height, stream.pix_fmt = width, height, PIXELS
+        stream.codec_context.thread_count = 1
+        self._stream: VideoStream | None = stream
 
     def add(self, picture: Picture) -> None:
         """The next picture, uint8 [H, W, 3] RGB."""
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), "rgb24")
         frame.pts, frame.time_base = self.frames, Fraction(1, self.fps)
+        assert self._stream is not None, "the file is finished"
         self._container.mux(self._stream.encode(frame))
         self.frames += 1
 
@@ -69,9 +73,9 @@ class StreamEncoder:
 
     def __init__(self, fps: int, shape: Sequence[int]) -> None:
         """shape: height, width, 3; height and width even."""
-        self._context: Any = av.CodecContext.create(ENCODER, "w")
+        self._context = cast(VideoCodecContext, av.CodecContext.create(ENCODER, "w"))
         self._context.width, self._context.height, self._context.pix_fmt = int(shape[1]), int(shape[0]), PIXELS
-        self._context.time_base, self._context.framerate = Fraction(1, fps), fps
+        self._context.time_base, self._context.framerate = Fraction(1, fps), Fraction(fps)
         self._context.options, self._context.thread_count = OPTIONS, 1
         self._fps, self._frames = fps, 0
 
@@ -129,14 +133,21 @@ def concatenate(parts: Sequence[Part], target: Path, fps: float) -> None:
                 frames += part.frames
 
 
-def _opened(file: Path, rate: Fraction) -> Any:
+def _opened(file: Path, rate: Fraction) -> InputContainer:
     """A video file; a raw stream is read at `rate`. Playlists and scripts, which name other files, are none."""
     if file.suffix == ".h264":
         return av.open(str(file), format="h264", options={"framerate": str(rate)})
     return av.open(str(file), options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"})
 
 
-def _packets(source: Any, track: Any) -> Iterator[Any]:
+def _tick_of(track: VideoStream) -> Fraction:
+    """What times of a track are counted in [s]. Raises PictureError where it does not say."""
+    if track.time_base is None:
+        raise PictureError("its track has no time base")
+    return track.time_base
+
+
+def _packets(source: InputContainer, track: VideoStream) -> Iterator[Packet[VideoStream]]:
     """The packets of a video; the empty one that ends it is left out."""
     return (packet for packet in source.demux(track) if packet.size)
 
@@ -146,10 +157,11 @@ def _order(file: Path, rate: Fraction) -> tuple[list[int], list[bool]]:
     with _opened(file, rate) as source:
         found = [(packet.pts, packet.is_keyframe) for packet in _packets(source, source.streams.video[0])]
     times, keys = [pts for pts, _ in found], [key for _, key in found]
-    if None in times or times == sorted(times):
+    known = [pts for pts in times if pts is not None]
+    if len(known) < len(found) or known == sorted(known):
         return list(range(len(found))), keys
     places = [0] * len(found)
-    for place, packet in enumerate(sorted(range(len(found)), key=times.__getitem__)):
+    for place, packet in enumerate(sorted(range(len(found)), key=known.__getitem__)):
         places[packet] = place
     return places, keys
 
@@ -160,7 +172,7 @@ def key_pictures(file: Path) -> set[int]:
     return {place for place, key in zip(places, keys, strict=True) if key}
 
 
-def describe(shape: Sequence[int], fps: float) -> dict[str, Any]:
+def describe(shape: Sequence[int], fps: float) -> dict[str, object]:
     """The "info" of a video feature in info.json."""
     return {
         "video.height": int(shape[0]),
@@ -191,14 +203,15 @@ class VideoReader:
         try:
             self._container = _opened(file, Fraction(30))
             self._track = self._container.streams.video[0]
+            self._tick = _tick_of(self._track)
             check_size(self._track.codec_context.width, self._track.codec_context.height)
             self._track.codec_context.options = {"max_pixels": str(MAX_PIXELS)}  # it may grow from picture to picture
         except (av.FFmpegError, IndexError, PictureError) as problem:
             raise self._damaged(problem) from problem
         self._track.codec_context.thread_count = 1
-        self._frames: Iterator[Any] = iter(())
+        self._frames: Iterator[VideoFrame] = iter(())
         self.drift = 0.0  # [s] how far a picture was from its frame's time, at most
-        self._last: tuple[float, Any] | None = None  # the frame decoded last and its time
+        self._last: tuple[float, VideoFrame] | None = None  # the frame decoded last and its time
 
     def _damaged(self, problem: Exception) -> DataError:
         return DataError(pointer(self.file) or f"{self.file}: cannot be decoded ({problem}); copy or download it again")
@@ -218,10 +231,10 @@ class VideoReader:
                     "begins, so either that is wrong or the video has another rate: encode it again at a constant rate"
                 )
             self.drift = max(self.drift, abs(time - second))
-            found[second] = frame.to_ndarray(format="rgb24")
+            found[second] = cast(Picture, frame.to_ndarray(format="rgb24"))
         return [found[second] for second in seconds]
 
-    def _nearest(self, second: float, tolerance: float) -> tuple[float, Any]:
+    def _nearest(self, second: float, tolerance: float) -> tuple[float, VideoFrame]:
         """The frame nearest to `second` among those from `tolerance` before it on, or the last one."""
         near = self._last is not None and 0 <= second - self._last[0] + TOLERANCE <= SEEK_AHEAD
         try:
@@ -231,7 +244,7 @@ class VideoReader:
                 frame = next(self._frames, None)
                 if frame is None:
                     break
-                before, self._last = self._last, (float(frame.pts * self._track.time_base), frame)
+                before, self._last = self._last, (self._time_of(frame), frame)
                 if before is not None and second - before[0] < self._last[0] - second:
                     self._frames, self._last = itertools.chain([frame], self._frames), before
                     break
@@ -241,8 +254,13 @@ class VideoReader:
             raise self._damaged(EOFError("it ends before the wanted picture"))
         return self._last
 
+    def _time_of(self, frame: VideoFrame) -> float:
+        if frame.pts is None:
+            raise self._damaged(ValueError("one of its pictures has no time"))
+        return float(frame.pts * self._tick)
+
     def _seek(self, second: float) -> None:
-        ticks = max(0, round(second / self._track.time_base))
+        ticks = max(0, round(second / self._tick))
         self._container.seek(ticks, stream=self._track, backward=True)
         self._frames, self._last = self._container.decode(self._track), None
 

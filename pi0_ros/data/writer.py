@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from pi0_ros.data.dataset_files import DatasetFiles, EpisodeContent, FileLimits,
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.features import checked_features, checked_frame, columns_of, video_keys, with_standard
 from pi0_ros.data.statistics import PictureStatistics
+from pi0_ros.data.stored import Features, Note, Row
 from pi0_ros.data.video import Part, VideoWriter
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class DatasetWriter:
         self,
         folder: str | Path,
         fps: int,
-        features: Mapping[str, Mapping[str, Any]],
+        features: Features,
         robot_type: str = "unknown",
         limits: FileLimits | None = None,
     ) -> None:
@@ -69,7 +69,7 @@ class DatasetWriter:
         self._pictures = {key: PictureStatistics() for key in video_keys(self.features)}
         shutil.rmtree(self.folder / PARTIAL, ignore_errors=True)
 
-    def add_frame(self, frame: Mapping[str, Any]) -> None:
+    def add_frame(self, frame: Row) -> None:
         """The next frame of the running episode, 1 / fps after the one before.
 
         Raises DataError, and takes nothing, where a value is missing, unknown, of the wrong shape or not finite.
@@ -92,7 +92,7 @@ class DatasetWriter:
         """Forget the frames since the last `save_episode`."""
         self._clear()
 
-    def save_episode(self, note: Mapping[str, Any] | None = None) -> int:
+    def save_episode(self, note: Note | None = None) -> int:
         """Put the running episode on disk; its index. `note`: what meta/pi0_episodes.json is to say of it.
 
         Raises DataError where it has no frame, OSError where it cannot be written: then its frames are still there.

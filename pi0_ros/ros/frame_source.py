@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pi0_ros.data.errors import DataError
-from pi0_ros.data.features import Features, checked_features, with_standard
+from pi0_ros.data.features import checked_features, with_standard
+from pi0_ros.data.stored import Features
 from pi0_ros.msg import ExecutorState
 from pi0_ros.robot import Robot
 from pi0_ros.ros.clock import Clocks, seconds

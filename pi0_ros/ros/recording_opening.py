@@ -9,11 +9,11 @@ from importlib import metadata
 from pathlib import Path
 
 from pi0_ros.data.errors import DataError
-from pi0_ros.data.features import Features
 from pi0_ros.data.frame_slots import frame_bytes
 from pi0_ros.data.layout import INFO, PICTURES, checked_info
 from pi0_ros.data.recording_client import RecordingClient
 from pi0_ros.data.recording_process import RUNNING, RecordingSettings
+from pi0_ros.data.stored import Features
 from pi0_ros.policy.adapter import Adapter
 from pi0_ros.policy.adapter_reading import adapter_of_checkpoint, load_adapter
 from pi0_ros.robot import Robot

@@ -9,9 +9,9 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from pi0_ros.data.errors import DataError
-from pi0_ros.data.features import Features
 from pi0_ros.data.frame_clock import FrameClock
 from pi0_ros.data.frame_selection import FrameSelection, Keep, RecordMode
+from pi0_ros.data.stored import Features
 from pi0_ros.ros.frame_source import DropCause, Missing, SourceFrame
 from pi0_ros.ros.recording_episodes import RecordingEpisodes
 

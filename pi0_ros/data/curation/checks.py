@@ -170,7 +170,7 @@ def _motion(dataset: Dataset) -> Iterator[Finding]:
     yield from _idle(dataset, numbers)
 
 
-def _jumps(dataset: Dataset, key: str, values: NDArray, labels: list[str]) -> Iterator[Finding]:
+def _jumps(dataset: Dataset, key: str, values: NDArray[np.float64], labels: list[str]) -> Iterator[Finding]:
     inside = np.ones(len(values) - 1, bool) if len(values) > 1 else np.zeros(0, bool)
     inside[[e.stop - 1 for e in dataset.episodes if e.stop < len(values)]] = False
     steps = np.abs(np.diff(values, axis=0))
@@ -193,7 +193,9 @@ def _jumps(dataset: Dataset, key: str, values: NDArray, labels: list[str]) -> It
         )
 
 
-def idle_ends(numbers: list[NDArray], spreads: list[NDArray], episode: Episode) -> tuple[int, int]:
+def idle_ends(
+    numbers: list[NDArray[np.float64]], spreads: list[NDArray[np.float64]], episode: Episode
+) -> tuple[int, int]:
     """Frames at the beginning and at the end of an episode in which nothing moves."""
     moving = np.zeros(episode.length, bool)
     for values, spread in zip(numbers, spreads, strict=True):
@@ -206,13 +208,13 @@ def idle_ends(numbers: list[NDArray], spreads: list[NDArray], episode: Episode) 
     return (int(inside[0]), episode.length - 1 - int(inside[-1])) if len(inside) else (episode.length, 0)
 
 
-def vectors(dataset: Dataset) -> tuple[list[NDArray], list[NDArray]]:
+def vectors(dataset: Dataset) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
     """States and actions [N, n], and the range of each of their channels over the dataset [n]."""
     numbers = [v for k, v in _numeric(dataset).items() if k.startswith(("observation.state", "action", "state"))]
     return numbers, [np.ptp(np.nan_to_num(v), axis=0) for v in numbers]
 
 
-def _idle(dataset: Dataset, numbers: dict[str, NDArray]) -> Iterator[Finding]:
+def _idle(dataset: Dataset, numbers: dict[str, NDArray[np.float64]]) -> Iterator[Finding]:
     if not numbers:
         return
     each, spreads = vectors(dataset)
@@ -265,7 +267,7 @@ def _pictures(dataset: Dataset) -> Iterator[Finding]:
 
 
 def _of_camera(
-    dataset: Dataset, camera: str, episode: Episode, each: list[NDArray], spreads: list[NDArray]
+    dataset: Dataset, camera: str, episode: Episode, each: list[NDArray[np.float64]], spreads: list[NDArray[np.float64]]
 ) -> Iterator[Finding]:
     frames = np.unique(np.linspace(episode.start, episode.stop - 1, min(SAMPLED, episode.length)).astype(int))
     frames = frames[_present(dataset, camera)[frames]]
@@ -300,7 +302,7 @@ def _present(dataset: Dataset, camera: str) -> NDArray[np.bool_]:
     return np.asarray(dataset.column("camera_present")).reshape(len(dataset), -1)[:, names.index(camera)].astype(bool)
 
 
-def _moved(each: list[NDArray], spreads: list[NDArray], start: int, stop: int) -> bool:
+def _moved(each: list[NDArray[np.float64]], spreads: list[NDArray[np.float64]], start: int, stop: int) -> bool:
     """Whether anything moved between two frames."""
     return any(
         bool((np.abs(values[stop] - values[start]) > MOVES * np.maximum(spread, 1e-9))[spread > 1e-6].any())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -41,9 +42,7 @@ def replace_statistics(folder: Path, stats: dict[str, Stats]) -> Path | None:
     """Write meta/stats.json; the copy of what stood there before, None where nothing did."""
     file, copy = folder / STATS, None
     if file.is_file():
-        number = 1
-        while (copy := file.with_name(f"stats.{number}.json")).exists():
-            number += 1
+        copy = next(c for n in itertools.count(1) if not (c := file.with_name(f"stats.{n}.json")).exists())
         with replacing(copy) as new:
             new.write_bytes(file.read_bytes())
     write_json(file, {key: {name: value.tolist() for name, value in named.items()} for key, named in stats.items()})

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +18,7 @@ from pi0_ros.data.errors import DataError
 from pi0_ros.data.features import difference
 from pi0_ros.data.layout import STANDARD, Episode
 from pi0_ros.data.statistics import PictureStatistics, Stats
+from pi0_ros.data.stored import Note
 from pi0_ros.data.video import Part, VideoWriter, key_pictures
 
 SAMPLED = 100  # pictures of an episode that its statistics are of, as lerobot does
@@ -38,7 +38,7 @@ class Piece:
     stop: int | None = None
     task: str | None = None
     renamed: tuple[str, str] | None = None
-    note: Mapping[str, Any] = field(default_factory=dict)
+    note: Note = field(default_factory=dict)
 
 
 def selected(dataset: Dataset, text: str) -> list[int]:
@@ -98,7 +98,7 @@ def _write(sources: Sequence[tuple[Dataset, Sequence[Piece]]], out: Path, say: C
     return files.episodes
 
 
-def _content(dataset: Dataset, episode: Episode, piece: Piece, note: Mapping[str, Any], folder: Path) -> EpisodeContent:
+def _content(dataset: Dataset, episode: Episode, piece: Piece, note: Note, folder: Path) -> EpisodeContent:
     stop = episode.length if piece.stop is None else min(piece.stop, episode.length)
     if not 0 <= piece.start < stop:
         raise DataError(

@@ -26,6 +26,9 @@ COLOURS = (
 DRIVERS = {"autonomy": (198, 219, 239), "teleop": (199, 233, 192), "hold": (230, 230, 230), "stopped": (252, 187, 161)}
 
 
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
 def contact_sheet(dataset: Dataset, positions: Sequence[int], file: Path, columns: int = 10) -> None:
     """Draw these episodes, one below the other, `columns` pictures each, as a PNG."""
     blocks = [_episode(dataset, dataset.episodes[p], columns) for p in positions]
@@ -62,7 +65,7 @@ def _episode(dataset: Dataset, episode: Episode, columns: int) -> Image.Image:
     return image
 
 
-def _heading(dataset: Dataset, episode: Episode, draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont) -> None:
+def _heading(dataset: Dataset, episode: Episode, draw: ImageDraw.ImageDraw, font: Font) -> None:
     note = EpisodeLog(dataset.folder).read().get(episode.index, {})
     said = ", ".join(f"{k} {note[k]}" for k in ("outcome", "score", "note") if note.get(k) not in (None, ""))
     text = (
@@ -81,7 +84,7 @@ def _curves(
     dataset: Dataset,
     episode: Episode,
     draw: ImageDraw.ImageDraw,
-    font: ImageFont.FreeTypeFont,
+    font: Font,
     box: tuple[int, int, int, int],
 ) -> None:
     """The state's channels, each over its own range in the dataset; who drove as the colour behind."""

@@ -36,7 +36,7 @@ def read_records(file: Path) -> Iterator[bytes]:
     from google_crc32c import value as crc32c
 
     def masked(data: bytes) -> int:
-        crc = crc32c(data)
+        crc = int(crc32c(data))
         return ((crc >> 15 | crc << 17) + MASK) & 0xFFFFFFFF
 
     with file.open("rb") as opened:

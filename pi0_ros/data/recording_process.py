@@ -185,8 +185,12 @@ class RecordingProcess:
             return
         self._encoding += stream.seconds
         journal = stream.journal
-        if journal is not None:
-            journal.end(note)
+        if journal is None:
+            return
+        journal.end(note)
+        if not journal.frames:  # a disk that was full before its first frame: there is nothing to save
+            self._saver.wait_for(journal.wait)
+        else:
             pictures = {key: found.result() for key, found in stream.statistics.items()}
             self._saver.add(journal.folder, pictures, journal.wait)
 

@@ -1,5 +1,6 @@
 """Recording into a dataset by a process of its own: whatever ends it, what was recorded is there."""
 
+import errno
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import threading
 import tracemalloc
+from multiprocessing import Pipe
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +25,11 @@ from pi0_ros.data.errors import DataError
 from pi0_ros.data.features import checked_features, with_standard
 from pi0_ros.data.frame_clock import FrameClock
 from pi0_ros.data.frame_selection import FrameSelection, Keep, RecordMode
+from pi0_ros.data.frame_slots import FrameSlots
 from pi0_ros.data.journal import EncodedFrame, JournalWriter, read_journal
 from pi0_ros.data.journal_queue import JournalQueue
 from pi0_ros.data.recording_client import RecordingClient
-from pi0_ros.data.recording_process import RecordingSettings, bytes_in, lock_dataset
+from pi0_ros.data.recording_process import Frame, RecordingProcess, RecordingSettings, bytes_in, lock_dataset
 
 EYE = "observation.images.eye"
 FEATURES = with_standard(
@@ -279,6 +282,33 @@ def test_a_disk_that_becomes_full_ends_the_episode_and_loses_nothing(recording, 
     everything.send(range(3))
     everything.end()
     assert numbers(tmp_path / "set", 0) == [0, 1, 2, 3] and len(Dataset(tmp_path / "set").episodes) == 1
+
+
+def test_a_disk_that_is_full_before_the_first_frame_ends_that_episode_and_not_the_process(tmp_path, monkeypatch):
+    begun = []
+
+    class FullAtFirst(JournalQueue):
+        def __init__(self, *described):
+            super().__init__(*described, begin=no_space if not begun else JournalWriter)
+            begun.append(self)
+            if len(begun) == 1:  # the disk is quicker than the encoder
+                with self._changed:
+                    assert self._changed.wait_for(lambda: self._failure is not None, 40.0)
+
+    monkeypatch.setattr("pi0_ros.data.episode_stream.JournalQueue", FullAtFirst)
+    slots, (ours, theirs) = FrameSlots(FEATURES, 4), Pipe()
+    process = RecordingProcess(RecordingSettings(tmp_path / "set", FPS, FEATURES, "robot", 4, 1), slots.fd, theirs)
+    for k in range(3):
+        ours.send(Frame(row(k) | {"driver": ["hold"]}, slots.put({EYE: picture(k)})))
+    ours.close()
+    process.run()
+    slots.close()
+    assert len(begun) == 2 and numbers(tmp_path / "set", 0) == [1, 2]
+    assert list((tmp_path / "set/.recording").iterdir()) == []
+
+
+def no_space(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_files_that_cannot_grow_keep_the_frames_until_they_can(tmp_path):

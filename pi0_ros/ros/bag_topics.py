@@ -74,8 +74,8 @@ def _of_nodes() -> Iterator[BagSubscription]:
             yield BagSubscription(topic.name, kind, (MEASURED,))
         elif topic.name == "executor_state":
             yield BagSubscription(topic.name, kind, (READ,))
-        else:
-            yield BagSubscription(topic.name, kind, tuple(profiles(FEW)), latched)
+        else:  # asking for latched messages of who has none would make that node warn
+            yield BagSubscription(topic.name, kind, tuple(profiles(FEW, latched)), latched)
 
 
 def _around() -> Iterator[BagSubscription]:

@@ -24,6 +24,8 @@ HALF_A_FRAME = 0.6
 """Share of a camera's period that its nearest picture is away at most: a half, and some jitter."""
 LATE_STATE = 0.05
 """Seconds by which the stamps of a state source are behind from which on it is said: state is not on its way for long."""
+GONE = 0.5
+"""Seconds without a picture after which none is expected of a camera any more."""
 CLOCK_JUMP = 0.5
 """Seconds that the ROS clock moves by itself to count as set."""
 
@@ -185,6 +187,8 @@ class Synchroniser:
             return clock_sentence(camera.topic, clock, steady, camera.max_age)
         if math.isinf(min(age, arrived)):
             return f"no picture yet on {camera.topic} (at most {camera.max_age:g} s)"
+        if arrived <= camera.max_age:
+            return f"the picture that has just come on {camera.topic} is {age:.2f} s old (at most {camera.max_age:g} s)"
         return f"last picture {min(age, arrived):.2f} s ago on {camera.topic} (at most {camera.max_age:g} s)"
 
     def _state_missing(self, missing: list[str], steady: float) -> tuple[str, ...]:
@@ -196,11 +200,11 @@ class Synchroniser:
         return said or (self._state.missing_sentence(missing),)
 
     def reaches(self, moment: float, steady: float, ros: float, cameras: Iterable[str]) -> bool:
-        """Whether every one of the cameras that is fresh, and the state, have come as far as ROS time `moment` [s]."""
-        names = tuple(cameras)
-        stale = self.stale(names, steady, ros)
-        newest = [self._pictures[n].newest for n in names if n not in stale]
-        return all(p is not None and p.stamp >= moment for p in newest) and self._state.reached >= moment
+        """Whether the state, and every camera that still sends pictures, have come as far as ROS time `moment` [s]."""
+        newest = {name: self._pictures[name].newest for name in cameras}
+        sending = {n: p for n, p in newest.items() if p is not None and steady - p.received <= GONE}
+        sending |= {n: newest[n] for n in newest if n not in self.stale(newest, steady, ros)}
+        return all(p is not None and p.stamp >= moment for p in sending.values()) and self._state.reached >= moment
 
     def take(
         self,
@@ -214,12 +218,15 @@ class Synchroniser:
 
         Its time is the newest at which every fresh camera has a picture, or `moment` [ROS s]; each camera gives the picture
         nearest to it. A camera that the robot YAML requires must be fresh; others are left out when they are not. `state`:
-        the channels and joints that have to be known (default: all); others are left out where they are not.
+        the channels and joints that have to be known (default: all); others are left out where they are not. What is fresh
+        is said for the time of `moment`: it does not matter how late a picture of that time came.
         """
         self.watch_clock(steady, ros)
         if self._clock_stands:
             return Snapshot(missing=(f"{self._clock_stands}; does /clock run?",))
         wanted = tuple(self._cameras if cameras is None else cameras)
+        if moment is not None:
+            steady, ros = steady - (ros - moment), moment
         stale = self.stale(wanted, steady, ros)
         missing = [why for name, why in stale.items() if self._cameras[name].required]
         fresh = [name for name in wanted if name not in stale]

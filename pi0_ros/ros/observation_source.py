@@ -113,7 +113,7 @@ class ObservationSource:
         return self._memory.restarts
 
     def reaches(self, moment: float, cameras: Iterable[str]) -> bool:
-        """Whether the pictures of those of the cameras that are fresh, and the state, have come as far as ROS time `moment`."""
+        """Whether the pictures of the cameras that send some, and the state, have come as far as ROS time `moment` [s]."""
         with self._changed:
             return self._memory.reaches(moment, self._clocks.steady(), self._clocks.ros(), cameras)
 
@@ -126,7 +126,7 @@ class ObservationSource:
         `state`: the channels and joints that have to be known; None: all that the robot has.
         """
         wanted = tuple(cameras)
-        unusable = self.stale(wanted)
+        unusable = self.stale(wanted, moment)
         fresh = tuple(name for name in wanted if name not in unusable)
         required = {name: why for name, why in unusable.items() if self._cameras[name].required}
         if required or (wanted and not fresh):
@@ -148,11 +148,14 @@ class ObservationSource:
             + tuple(problems[s.topic].sentence for s in self._robot.state if s.topic in problems)
         )
 
-    def stale(self, cameras: Iterable[str]) -> dict[str, str]:
-        """Cameras that cannot be used now, and the sentence about each: silent, of another type or clock, or frozen."""
+    def stale(self, cameras: Iterable[str], moment: float | None = None) -> dict[str, str]:
+        """Cameras that cannot be used now, or for ROS time `moment` [s], and the sentence about each: silent, of another type
+        or clock, or frozen."""
         names, steady, problems = tuple(cameras), self._clocks.steady(), self._topics.problems()
         with self._changed:
-            said = self._memory.stale(names, steady, self._clocks.ros())
+            ros = self._clocks.ros()
+            ago = 0.0 if moment is None else ros - moment
+            said = self._memory.stale(names, steady - ago, ros - ago)
             state = self._memory.newest_state()
         for name in names:
             watch, problem = self._watches[name], problems.get(self._cameras[name].topic)

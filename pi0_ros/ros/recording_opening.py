@@ -20,8 +20,10 @@ from pi0_ros.robot import Robot
 from pi0_ros.robot.resources import checkpoint_folder, share
 from pi0_ros.ros.frame_source import features_of
 
-BUFFER = 0.8
-"""Seconds of frames that may be on their way to the encoder."""
+BUFFER, LEAST = 2.0, 0.8
+"""Seconds of frames that may be on their way to the encoder; and where that is more than ROOM."""
+ROOM = 96 * 10**6
+"""Bytes of pictures that may be on their way to the encoder, where LEAST seconds are less."""
 OPTIONAL = 2.0
 """Seconds that a new dataset waits for the first picture of a camera that may be missing."""
 USUAL_FPS = 10
@@ -55,7 +57,7 @@ class RecordingOpening:
         features = self._features(steady)
         if isinstance(features, str):
             return features
-        slots = max(4, round(BUFFER * self._fps))
+        slots = slots_for(self._fps, frame_bytes(features))
         return RecordingClient(
             RecordingSettings(self._folder, self._fps, features, self._robot.name, slots, self._min_free, self._lead)
         )
@@ -81,6 +83,11 @@ class RecordingOpening:
         if absent and sizes:
             sizes |= {c.name: next(iter(sizes.values())) for c in absent}
         return features_of(self._robot, sizes)
+
+
+def slots_for(fps: int, size: int) -> int:
+    """How many frames of `size` bytes of pictures may be on their way to the encoder: that much a computer may stand still."""
+    return max(4, round(LEAST * fps), min(round(BUFFER * fps), ROOM // max(1, size)))
 
 
 def adapter_for(checkpoint: str, adapter: str) -> Adapter | None:

@@ -21,6 +21,8 @@ AHEAD = 1.0
 """Seconds that the next frame's moment may lie ahead; beyond, the clock was set back."""
 MOST = 8
 """Frames that are taken in one go after a stall."""
+SELDOM = 5.0
+"""Seconds between two sentences about pieces that are not kept: a computer that cannot keep up makes several a second."""
 
 
 class OnGap(StrEnum):
@@ -63,6 +65,7 @@ class RecordingSession:
         self.why = ""
         """Why no frame is taken now, "" where frames are taken."""
         self._resume_after, self._restarts = -math.inf, source.restarts
+        self._said, self._unsaid = -math.inf, 0
 
     # --- requests ---
 
@@ -191,11 +194,22 @@ class RecordingSession:
         episodes, ends = self.episodes, self._settings.on_gap is OnGap.END
         if episodes.running:
             number, frames = episodes.number, episodes.frames
-            kept = episodes.cut({"why": missing.sentence})
-            then = self._settings.on_gap if kept else "not kept, it is too short (min_episode)"
-            self._log(f"episode {number} ends after {frames} frames, {then}: {missing.sentence}")
+            if episodes.cut({"why": missing.sentence}):
+                self._log(f"episode {number} ends after {frames} frames, {self._settings.on_gap}: {missing.sentence}")
+            else:
+                self._say_seldom(
+                    f"{frames} frames are not kept, they are too short an episode (min_episode): {missing.sentence}"
+                )
             self.recording = self.recording and not ends
         self._forget()
+
+    def _say_seldom(self, text: str) -> None:
+        """Log it, but not where such a sentence has just been said; then it is counted."""
+        if 0.0 <= self._clock.moment - self._said < SELDOM:
+            self._unsaid += 1
+            return
+        self._log(text + (f" ({self._unsaid} more such pieces since this was said last)" if self._unsaid else ""))
+        self._said, self._unsaid = self._clock.moment, 0
 
     def _forget(self) -> None:
         """The next frame begins another episode."""

@@ -14,6 +14,7 @@ from mcap.reader import make_reader
 from nav_msgs.msg import Odometry
 from pi0_ros.msg import ExecutorState
 from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
@@ -181,6 +182,13 @@ def test_the_topics_are_the_robots_and_the_nodes_each_once():
     wanted |= {g.teleop.topic for g in ROBOT.groups if g.teleop}
     assert wanted <= set(listed)
     assert {"action_chunk", "executor_state", "mode", "task", "subtask", "/diagnostics", "/rosout"} <= set(listed)
+
+
+def test_no_topic_is_asked_for_latched_messages_that_has_none():
+    """Its publisher would warn that no messages are sent to such a reader."""
+    kept = DurabilityPolicy.TRANSIENT_LOCAL
+    asked = {s.topic for s in bag_topics(ROBOT) if any(q.durability is kept for q in s.profiles)}
+    assert {"task", "subtask", "mode"} <= asked and not asked & {"action_chunk", "executor_state", "recorder/note", "estop"}
 
 
 def test_the_folder_is_beside_the_dataset(tmp_path):

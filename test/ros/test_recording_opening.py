@@ -102,9 +102,18 @@ SIZES = {name: (120 + 20 * k, 160 + 40 * k) for k, name in enumerate(NAMES)}
 def test_a_dataset_is_opened_once_every_camera_has_shown_its_pictures(opening):
     opened = opening(dict(SIZES)).open(50.0).settings
     assert (opened.fps, opened.robot, opened.lead, opened.min_free) == (15, "mobile_bimanual", 7, 123_000)
-    assert opened.slots == 12  # 0.8 s of 15 frames a second
+    assert opened.slots == 30  # 2 s of 15 frames a second
     shapes = {n: tuple(opened.features[f"observation.images.{n}"]["shape"]) for n in NAMES}
     assert shapes == {n: (*SIZES[n], 3) for n in NAMES}
+
+
+@pytest.mark.parametrize(
+    ("fps", "cameras", "slots"),
+    [(10, 4, 20), (30, 3, 34), (30, 8, 24), (1, 1, 4)],  # 2 s · 96 MB · 0.8 s, though they are 177 MB · four, always
+)
+def test_frames_of_two_seconds_may_wait_for_the_encoder_unless_they_are_too_large(fps, cameras, slots):
+    size = (224 * 224 if fps == 10 else 640 * 480) * 3 * cameras
+    assert recording_opening.slots_for(fps, size) == slots
 
 
 def test_a_camera_that_is_needed_is_waited_for_however_long_it_takes(opening):

@@ -135,6 +135,18 @@ def test_a_machine_that_cannot_keep_up_makes_no_episodes_of_two_frames(stage):
     assert len(client.notes) == 2 and client.labels == [({"outcome": "success"}, None)]  # of the newest that is kept
 
 
+def test_a_machine_that_cannot_keep_up_says_so_every_few_seconds_and_how_often_it_was(stage):
+    said = []
+    source, _, session = stage(min_episode=1.0)
+    session._log = said.append
+    source.gone = [(101.0 + k, 101.7 + k) for k in range(12)]  # from 101 s on, pieces of 0.3 s
+    session.start()
+    live(source, session, 13.0)
+    assert len(said) == 4 and "split: no picture" in said[0]  # the second at the beginning is kept
+    assert "frames are not kept, they are too short an episode (min_episode): no picture" in said[1]
+    assert "more such" not in said[1] and said[2].endswith("(4 more such pieces since this was said last)")
+
+
 def test_an_episode_that_a_person_ends_is_kept_however_short_it_is(stage):
     source, client, session = stage(min_episode=1.0)
     session.start()

@@ -287,8 +287,6 @@ def main(arguments: list[str]) -> int:
     """`recording_program SOCKET MEMORY`: descriptors that were inherited; the settings come through the socket."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    with contextlib.suppress(OSError):
-        os.nice(NICENESS)
     connection = Connection(socket.socket(fileno=int(arguments[0])).detach())
     settings = connection.recv()
     try:
@@ -298,6 +296,8 @@ def main(arguments: list[str]) -> int:
         with contextlib.suppress(OSError):
             connection.send(error if isinstance(error, DataError) else DataError(f"{settings.folder}: {error}"))
         return 1
+    with contextlib.suppress(OSError):
+        os.nice(NICENESS)  # not before: on a busy computer somebody waits for it to be there
     connection.send(Report(expected=process.expected))
     process.run()
     lock.close()

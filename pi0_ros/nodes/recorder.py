@@ -89,7 +89,8 @@ class RecorderNode(ManagedNode):
         if self.values.mcap:
             place, log = bag_folder(self._folder, datetime.now(UTC)), self.get_logger().warning
             self.bag = BagRecorder(self, self.clocks, self.robot, place, free, log)
-            self.watch_thread(self.bag.thread)
+            for thread in self.bag.threads:
+                self.watch_thread(thread)
             note["mcap"] = f"{place.parent.name}/{place.name}"
         mode, on_gap = RecordMode(self.values.mode), OnGap(self.values.on_gap)
         settings = SessionSettings(self._fps, mode, on_gap, note, self.values.min_episode)

@@ -7,11 +7,13 @@ the robot's command topics, else the state of the next frame.
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import math
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,8 @@ from pi0_ros.ros.spoken_words import WordHistory, words_of
 STATE, TASK, SUBTASK, OVERRIDE = "executor_state", "task", "subtask", "subtask_override"
 LATE = 0.5
 """Seconds behind the newest message at which a frame is put together."""
+ORDERED = 2.0
+"""Seconds within which messages are put in the order of their stamps: a busy computer records some topics late."""
 RECENT = 2.0
 """Seconds for which a topic's delay is that of the others."""
 STREAM, SPEED_HELD = 0.1, 0.5
@@ -112,6 +116,37 @@ class _Commands:
         return dict(zip(self._names, found.tolist(), strict=True))
 
 
+@dataclass(frozen=True)
+class _Timed:
+    """A message; when it counts as heard, and its stamp [s], 0 where it has none."""
+
+    heard: BagMessage
+    message: Any
+    at: float
+    stamp: float
+
+
+def _in_order(
+    messages: Iterable[BagMessage], time: Callable[[str, float, Any], tuple[float, float]]
+) -> Iterator[_Timed]:
+    """The messages by the time at which they count as heard, as far as they came within ORDERED seconds.
+
+    time: of topic, arrival and message. Where it goes back by more, the clock was set, and what was before comes first.
+    """
+    waiting: list[tuple[float, int, _Timed]] = []
+    newest = -math.inf
+    for number, heard in enumerate(messages):
+        message = parsed(heard)
+        at, stamp = time(heard.topic, heard.time, message)
+        back = at < newest - ORDERED
+        newest = at if back else max(newest, at)
+        while waiting and (back or waiting[0][0] <= newest - ORDERED):
+            yield heapq.heappop(waiting)[2]
+        heapq.heappush(waiting, (at, number, _Timed(heard, message, at, stamp)))
+    while waiting:
+        yield heapq.heappop(waiting)[2]
+
+
 class _Heard:
     """What was heard of a bag up to now, in memories as the recorder's own: pictures, state, words, commands."""
 
@@ -144,7 +179,7 @@ class _Heard:
         header = getattr(message, "header", None)
         stamp = seconds(header.stamp) if header is not None else 0.0
         if stamp > 0.0:
-            self._behind[topic], self.last = (arrival, arrival - stamp), max(self.last, stamp)
+            self._behind[topic] = arrival, arrival - stamp
             return stamp, stamp
         behind = [late for at, late in self._behind.values() if arrival - at < RECENT]
         at = arrival - min(behind) if behind else 0.0
@@ -152,9 +187,11 @@ class _Heard:
         self._unstamped = self._unstamped if at < self._unstamped < at + LATE else at
         return self._unstamped, 0.0
 
-    def take(self, heard: BagMessage, message: Any, at: float, stamp: float) -> None:
+    def take(self, timed: _Timed) -> None:
         """Put a message into the memories, by its stamp where it has one."""
+        heard, message, at, stamp = timed.heard, timed.message, timed.at, timed.stamp
         self.topics.add(heard.topic)
+        self.last = max(self.last, stamp)
         steady = ros = at
         kind, part = heard.role
         if kind == "camera":
@@ -202,24 +239,31 @@ class _BagFrames:
     def __iter__(self) -> Iterator[Frame]:
         begin, count, held, so_far = math.nan, 0, None, self._heard
         with open_bag(self._source, so_far.wanted()) as messages:
-            for message in itertools.chain(messages, [None]):
-                heard = parsed(message) if message is not None else None
-                if message is not None:
-                    at, stamp = so_far.time(message.topic, message.time, heard)
-                late = LATE if message is not None else 0.0
+            for timed in itertools.chain(_in_order(messages, so_far.time), [None]):
+                late = LATE if timed is not None else 0.0
                 # With what is known before this message: behind an outage what was before it is soon forgotten.
-                while (moment := begin + count / self._fps) + late <= so_far.last:
+                newest = max(so_far.last, timed.stamp) if timed is not None else so_far.last
+                while (moment := begin + count / self._fps) + late <= newest:
                     frame = self._frame(moment)
                     if held is not None:
                         yield self._complete(held, frame)
                     held, count = frame, count + 1
-                if message is None:
+                if timed is None:
                     break
-                so_far.take(message, heard, at, stamp)
-                if math.isnan(begin) and (seen := so_far.memory.take(so_far.last, so_far.last)).complete:
-                    begin = seen.stamp
+                so_far.take(timed)
+                if math.isnan(begin):
+                    begin = self._begin()
         if held is not None:
             yield self._complete(held, None)
+
+    def _begin(self) -> float:
+        """The first moment of which everything is known, NaN where something is missing yet."""
+        now = self._heard.last
+        moment = self._heard.memory.reached(now, now, self._cameras)
+        snapshot = self._heard.memory.take(moment, moment, moment=moment)
+        if not snapshot.complete:
+            self.last_missing = "; ".join(snapshot.missing)
+        return moment if snapshot.complete else math.nan
 
     def _frame(self, moment: float) -> dict[str, Any] | None:
         """The frame of a moment, its action still open where none was commanded; None where something is missing."""

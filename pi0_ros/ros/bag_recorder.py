@@ -1,6 +1,7 @@
 """Everything on the robot's topics, as it came, into MCAP files beside the dataset; in a thread that may fall behind.
 
-Messages are taken as bytes and wait in a queue of fixed size: where the disk is too slow, pictures are left out first.
+Messages are taken as bytes, by a thread that does nothing else, and wait in a queue of fixed size: where the disk is too slow,
+pictures are left out first.
 """
 
 from __future__ import annotations
@@ -9,23 +10,20 @@ import shutil
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
-from rclpy.subscription import Subscription
 
 from pi0_ros.data.bag_files import BagFiles, BagMessage, BagTopic
 from pi0_ros.robot.spec import Robot
-from pi0_ros.ros.any_publisher import Repeats
+from pi0_ros.ros.bag_listener import BagListener
 from pi0_ros.ros.bag_topics import BagSubscription, bag_topics
 from pi0_ros.ros.clock import Clocks
 from pi0_ros.ros.guarded_thread import GuardedThread
 from pi0_ros.ros.message_definitions import definition_of
+from pi0_ros.ros.taking import Taken
 from pi0_ros.ros.topic_check import ros_type_name
 
 PICTURES = 64 << 20
@@ -36,6 +34,8 @@ AT_ONCE = 8 << 20
 """Bytes that are taken from the queue at once."""
 LOOK = 1.0
 """Seconds between two looks at the disk."""
+LATEST = 5.0
+"""Seconds that a message may have waited to be taken; more is no such time."""
 GIVES_WAY = 2
 """Times the dataset's reserve of the disk that a bag leaves: it is the first to end."""
 
@@ -98,7 +98,7 @@ class BagRecorder:
         self, node: Node, clocks: Clocks, robot: Robot, folder: Path, min_free: int, log: Callable[[str], None]
     ) -> None:
         """folder: made with the first message. min_free: bytes that the dataset wants left of the disk."""
-        self.folder, self._node, self._clocks, self._log = folder, node, clocks, log
+        self.folder, self._clocks, self._log = folder, clocks, log
         self._room = GIVES_WAY * min_free
         """Bytes of the disk that are left to the dataset."""
         self._queue, self._wanted, self._recording, self.problem = BagQueue(), False, False, ""
@@ -107,31 +107,16 @@ class BagRecorder:
             name: BagTopic(name, ros_type_name(s.kind), definition_of(s.kind), s.latched) for name, s in listed.items()
         }
         self._files = BagFiles(folder, topics)
-        self._subscriptions = [s for name, listened in listed.items() for s in self._subscribe(name, listened)]
-        self.thread = GuardedThread("bag", self._run, log).start()
+        self._listener = BagListener(node, listed, self._take, log)
+        self._thread = GuardedThread("bag", self._run, log).start()
+        self.threads = (self._thread, self._listener.thread)
 
-    def _subscribe(self, name: str, listened: BagSubscription) -> list[Subscription]:
-        callback = partial(self._take, name, listened, Repeats() if len(listened.profiles) > 1 else None)
-
-        def take(data: bytes, info: Mapping[str, Any]) -> None:  # rclpy looks how many arguments there are
-            callback(data, info)
-
-        quiet = SubscriptionEventCallbacks(use_default_callbacks=False)  # of several readers one fits every publisher
-        return [
-            self._node.create_subscription(
-                listened.kind, listened.topic, take, quality, raw=True, event_callbacks=quiet
-            )
-            for quality in listened.profiles
-        ]
-
-    def _take(
-        self, name: str, listened: BagSubscription, repeats: Repeats | None, data: bytes, info: Mapping[str, Any]
-    ) -> None:
-        published = int(info.get("source_timestamp") or 0)
-        if not (self._recording or listened.latched) or (repeats is not None and repeats.seen(published, data)):
+    def _take(self, name: str, listened: BagSubscription, taken: Taken) -> None:
+        if not (self._recording or listened.latched) or taken.data is None:
             return
-        now = round(self._clocks.ros() * 1e9)
-        message = BagMessage(name, now, published or now, bytes(data))
+        late = time.time() - taken.received * 1e-9
+        came = self._clocks.ros() - (late if 0.0 < late < LATEST else 0.0)
+        message = BagMessage(name, round(came * 1e9), taken.sent or round(came * 1e9), taken.data)
         if self._recording:
             self._queue.put(message, listened.picture)
         else:
@@ -150,11 +135,9 @@ class BagRecorder:
     def close(self, patience: float) -> bool:
         """Unsubscribe, and write what waits; False where that takes longer than `patience` [s]."""
         self._recording = False
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
-        self._subscriptions.clear()
+        listening = not self._listener.close()
         self._queue.close()
-        return self.thread.stop(patience)
+        return self._thread.stop(patience) and not listening
 
     def values(self) -> dict[str, object]:
         """Numbers for /diagnostics."""

@@ -123,12 +123,12 @@ class FrameSource:
 
     def newest(self) -> float | Missing:
         """The newest moment [ROS s] of which everything that is needed is known."""
-        view = self._observations.view(self._cameras)
+        view = self._observations.view(self._cameras, moment=self._observations.reached(self._cameras))
         return Missing(DropCause.OBSERVATION, "; ".join(view.missing)) if view.missing else view.stamp
 
     def reaches(self, moment: float) -> bool:
         """Whether everything has come as far as `moment`."""
-        return self._commands.reached >= moment and self._observations.reaches(moment, self._cameras)
+        return self._commands.reached >= moment and self._observations.reached(self._cameras) >= moment
 
     def at(self, moment: float, features: Features) -> SourceFrame | Missing:
         """The frame of ROS time `moment` [s] of a dataset of these features."""

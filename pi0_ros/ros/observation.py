@@ -199,12 +199,15 @@ class Synchroniser:
         said = tuple(clock_sentence(t, clock, steady, self._ages[t]) for t, clock in behind.items())
         return said or (self._state.missing_sentence(missing),)
 
-    def reaches(self, moment: float, steady: float, ros: float, cameras: Iterable[str]) -> bool:
-        """Whether the state, and every camera that still sends pictures, have come as far as ROS time `moment` [s]."""
-        newest = {name: self._pictures[name].newest for name in cameras}
-        sending = {n: p for n, p in newest.items() if p is not None and steady - p.received <= GONE}
-        sending |= {n: newest[n] for n in newest if n not in self.stale(newest, steady, ros)}
-        return all(p is not None and p.stamp >= moment for p in sending.values()) and self._state.reached >= moment
+    def reached(self, steady: float, ros: float, cameras: Iterable[str]) -> float:
+        """The ROS time [s] as far as which the state, and every camera that still sends pictures, have come; `ros` without
+        any."""
+        names = tuple(cameras)
+        stale = self.stale(names, steady, ros)
+        newest = [(self._pictures[name].newest, name in stale) for name in names]
+        stamps = [p.stamp for p, old in newest if p is not None and not (old and steady - p.received > GONE)]
+        found = min([*stamps, self._state.reached])
+        return found if math.isfinite(found) else ros
 
     def take(
         self,

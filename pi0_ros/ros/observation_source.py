@@ -112,10 +112,10 @@ class ObservationSource:
         """How often the ROS clock was set, and everything forgotten."""
         return self._memory.restarts
 
-    def reaches(self, moment: float, cameras: Iterable[str]) -> bool:
-        """Whether the pictures of the cameras that send some, and the state, have come as far as ROS time `moment` [s]."""
+    def reached(self, cameras: Iterable[str]) -> float:
+        """The ROS time [s] as far as which the pictures of the cameras that send some, and the state, have come."""
         with self._changed:
-            return self._memory.reaches(moment, self._clocks.steady(), self._clocks.ros(), cameras)
+            return self._memory.reached(self._clocks.steady(), self._clocks.ros(), cameras)
 
     def view(
         self, cameras: Iterable[str], state: Iterable[str] | None = None, moment: float | None = None

@@ -222,6 +222,24 @@ def test_a_bag_becomes_episodes_at_the_times_of_its_stamps(small_robot, tmp_path
         assert episodes[1][0]["stamp"][0] - episodes[0][-1]["stamp"][0] > 0.7
 
 
+def test_a_bag_whose_pictures_were_recorded_late_has_them_at_their_stamps(small_robot, tmp_path):
+    """A busy computer wrote them 0.9 s behind the joints, which is longer than a recorder waits for anything."""
+    pytest.importorskip("rclpy")
+    pytest.importorskip("rosbags", reason="needs the extra `import`")
+    from bags import GROUP, write_bag
+
+    robot = small_robot(GROUP)
+    from pi0_ros.ros.bag_import import bag_episodes
+
+    log = write_bag(tmp_path / "bag", robot, "mcap", None, seconds=3.0, outage=(9.0, 9.0), late=0.9)
+    (episode,) = [list(e.frames) for e in bag_episodes([tmp_path / "bag"], robot, 10, "wave", lambda _: None)]
+    assert len(episode) >= 28
+    for frame in episode:
+        at = frame["stamp"][0]
+        assert frame["observation.state"][0] == pytest.approx(log.position(at), abs=1e-3)
+        assert abs(log.taken(frame["observation.images.front"]) - at) <= 0.5 / 15 + 1e-3
+
+
 # --- what all of them share ---
 
 

@@ -29,7 +29,7 @@ class Seen:
     """What is seen: pictures of cameras at their own times, a state that says when it was asked for."""
 
     def __init__(self):
-        self.missing, self.lost, self.sizes, self.restarts, self.commands, self.reached = (
+        self.missing, self.lost, self.sizes, self.restarts, self.commands, self.known = (
             (),
             (),
             dict(SIZES),
@@ -41,9 +41,9 @@ class Seen:
     def hear_command(self, message):
         self.commands.append(message)
 
-    def reaches(self, moment, cameras):
+    def reached(self, cameras):
         assert cameras == tuple(CAMERAS)
-        return moment <= self.reached
+        return self.known
 
     def view(self, cameras, state=None, moment=None):
         assert cameras == tuple(CAMERAS)
@@ -135,7 +135,7 @@ def test_what_is_not_there_is_told_with_its_cause(source):
     assert (found.cause, found.sentence) == (DropCause.OBSERVATION, "no picture of base; no state")
     assert source.newest() == found
     source.seen.missing = ()
-    assert source.newest() == 104.0
+    assert source.newest() == 105.0  # as far as everything has come
     source.seen.sizes[CAMERAS[1]] = (2, 12)
     height, width = SIZES[CAMERAS[1]]
     found = source.at(103.1, FEATURES)
@@ -164,7 +164,7 @@ def test_it_has_come_as_far_as_the_slower_of_what_is_seen_and_what_is_commanded(
     assert not source.reaches(1.0)
     commanded(source)
     assert source.reaches(103.2) and not source.reaches(103.21)
-    source.seen.reached = 103.1
+    source.seen.known = 103.1
     assert source.reaches(103.1) and not source.reaches(103.2)
     assert source.restarts == 7 and source.sizes() == SIZES
 

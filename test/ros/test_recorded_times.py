@@ -83,16 +83,19 @@ class World:
     def restarts(self):
         return self.memory.restarts
 
-    def _take(self, moment=None):
+    def _take(self, moment):
         found = self.memory.take(self.now, self.ros(self.now), RATES, moment=moment)
         return found if found.complete else Missing(DropCause.OBSERVATION, "; ".join(found.missing))
 
     def newest(self):
-        found = self._take()
+        found = self._take(self._reached())
         return found if isinstance(found, Missing) else found.stamp
 
+    def _reached(self):
+        return self.memory.reached(self.now, self.ros(self.now), RATES)
+
     def reaches(self, moment):
-        return self.memory.reaches(moment, self.now, self.ros(self.now), RATES)
+        return self._reached() >= moment
 
     def at(self, moment, features):
         found = self._take(moment)

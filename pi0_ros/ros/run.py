@@ -15,6 +15,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from pi0_ros.robot.resources import share
+from pi0_ros.ros.bounded_types import FAST_DDS, bound_types
 from pi0_ros.ros.environment import UnusableEnvironment, check_environment
 from pi0_ros.ros.guarded_thread import GuardedThread
 from pi0_ros.ros.parameters import ParameterError
@@ -28,7 +29,7 @@ SWITCH_INTERVAL = 0.0005
 SHUTDOWN_TIMEOUT_S = 0.5
 
 
-FAST_DDS, RANGE = "rmw_fastrtps_cpp", "ROS_AUTOMATIC_DISCOVERY_RANGE"
+RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
 PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
 
@@ -78,6 +79,18 @@ def never_wait_for_readers() -> None:
         told[RANGE] = "SYSTEM_DEFAULT"
 
 
+def bound_memory() -> None:
+    """Have the network layer drop what is larger than any honest message, so that nobody's messages fill the memory.
+
+    Memory is then taken for one message of each topic at first, not for a hundred, unless the user has a profile of his own.
+    """
+    unbounded = bound_types()
+    if unbounded:
+        print(f"warning: large messages of others can fill the memory: {', '.join(unbounded)}", file=sys.stderr)
+    if not os.environ.keys() & set(PROFILES):
+        os.environ.update({name: str(share("config", "dds", "few_places.xml")) for name in PROFILES})
+
+
 def run(make: Callable[[Signals], Sequence[Node]], arguments: Sequence[str] | None = None) -> int:
     """Run nodes until a signal. `make` builds them; ends the process with the exit code:
 
@@ -87,6 +100,7 @@ def run(make: Callable[[Signals], Sequence[Node]], arguments: Sequence[str] | No
     signals = Signals()
     try:
         check_environment()
+        bound_memory()
         rclpy.init(
             args=list(arguments) if arguments is not None else None, signal_handler_options=SignalHandlerOptions.NO
         )

@@ -48,13 +48,16 @@ def _second_derivatives(values: Array) -> Array:
 def _overshoot(values: Array) -> tuple[Array, Array]:
     """How far below and above its two rows the curve between them may go [H-1, D].
 
-    Only where the rows before and behind say that it turns there, and as far as both neighbouring second differences
-    say (a minmod limiter): a step between rows at rest gives none, nor does a slope that ends on rows at rest.
+    Only where two steps on either side say that it turns there, and as far as both neighbouring second differences
+    say (a minmod limiter): a step between rows at rest gives none, nor does a slope that ends on rows at rest, and noise
+    seldom does.
     """
     step, bend = np.diff(values, axis=0), np.zeros_like(values)
     bend[1:-1] = np.diff(step, axis=0)
     turn = np.zeros_like(step)  # [H-1, D] signed: above 0 where the curve has its top between two rows
     turn[1:-1] = np.where(step[:-2] * step[2:] < 0.0, np.sign(step[:-2]), 0.0)
+    turn[2:-1] *= step[:-3] * step[1:-2] > 0.0
+    turn[1:-2] *= step[3:] * step[2:-1] > 0.0
     size = np.minimum(np.abs(bend[:-1]), np.abs(bend[1:])) * (np.sign(bend[:-1]) == np.sign(bend[1:])) * CURVATURE_SHARE
     size[1:-1] = np.minimum(size[1:-1], np.minimum(np.abs(step[:-2]), np.abs(step[2:])) * TURN_SHARE)
     return np.where(turn < 0.0, size, 0.0), np.where(turn > 0.0, size, 0.0)

@@ -14,7 +14,7 @@ pytest.importorskip("av")
 
 from pi0_ros.cli import main
 from pi0_ros.data import tables
-from pi0_ros.data.curation.checks import check
+from pi0_ros.data.curation.checks import Level, check
 from pi0_ros.data.curation.exact import exact_statistics
 from pi0_ros.data.curation.pieces import Piece, selected, write_pieces
 from pi0_ros.data.dataset import Dataset, DatasetWriter
@@ -139,6 +139,38 @@ def test_frozen_and_black_pictures_are_found_and_a_robot_that_rests_is_none(tmp_
     assert ("blank", 0) in kinds(tmp_path / "black")
     resting = write(tmp_path / "rests", seen=lambda k: seen(min(k, 5)), state=lambda k: state(min(k, 5)))
     assert {kind for kind, _ in kinds(resting)} == {"idle"}
+
+
+def test_a_camera_that_sees_nothing_that_moves_is_a_remark_and_no_error(tmp_path):
+    """Such as one that looks back from a robot that stands: its pictures are true."""
+    folder = write(tmp_path / "wall", seen=lambda k: seen(7))
+    found = [f for f in check(Dataset(folder)) if f.kind == "frozen"]
+    assert [f.level for f in found] == [Level.WARNING] * 3 and "does it see nothing that moves?" in found[0].sentence
+    assert pi0("check", folder) == 0
+
+
+def test_one_frozen_episode_among_others_is_an_error(tmp_path):
+    shown = []
+
+    def frozen_in_the_second(k):
+        shown.append(k)
+        return seen(3 if LENGTHS[0] < len(shown) <= LENGTHS[0] + LENGTHS[1] else k)
+
+    folder = write(tmp_path / "one", seen=frozen_in_the_second)
+    assert [(f.level, f.episode) for f in check(Dataset(folder)) if f.kind == "frozen"] == [(Level.ERROR, 1)]
+
+
+def test_the_noise_of_what_rests_is_neither_motion_nor_a_jump(tmp_path):
+    """A base that stands is measured with some mm/s, and nothing of it may be taken for driving."""
+    noise = np.random.default_rng(4).normal(0.0, 4e-4, 60)
+    noise[33] = 2e-3
+
+    def resting(k):
+        return np.array([noise[k % 60], np.sin(0.1 * min(max(k, 15), 40)), 0.4 * (k > 30)], np.float32)
+
+    found = check(Dataset(write(tmp_path / "set", lengths=(60,), state=resting)))
+    assert [f.kind for f in found] == ["idle"], [f.sentence for f in found]
+    assert "nothing moves in its first 1.7 s and last 2.0 s" in found[0].sentence  # sin(1.5) is nearly 1 already
 
 
 def test_jumps_whole_turns_grippers_and_idle_ends_are_found(tmp_path):

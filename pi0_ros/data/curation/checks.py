@@ -21,12 +21,16 @@ SAME = 3
 """Levels by which 99.9 % of the pixels of two pictures differ at most, where they are the same: a video's own noise."""
 FROZEN = 1.0
 """Seconds without a change, while the robot moves, that are no picture of it."""
-MOVES = 0.02
-"""Motion, as a share of a channel's range over the dataset, that a picture cannot miss."""
+MOVES, STEP = 0.1, 0.005
+"""Motion, as a share of a channel's range over the dataset, that a picture cannot miss; and that is motion at all."""
+REACTS = 0.25
+"""Share of the robot's steps that change the pictures of a camera that sees it."""
+NOISE = 0.005
+"""Range of a channel (rad, m, m/s, strokes) that is none: a measurement's noise."""
 IDLE = 1.0
 """Seconds at an end of an episode in which nothing moves that are worth a word."""
-JUMP = 8.0
-"""Times the 90th percentile of a channel's steps that a jump is."""
+JUMP, SMALL = 8.0, 0.05
+"""Times the 90th percentile of a channel's steps that a jump is, and what is none in any unit (rad, m, m/s)."""
 
 
 class Level(StrEnum):
@@ -180,7 +184,7 @@ def _jumps(dataset: Dataset, key: str, values: NDArray[np.float64], labels: list
             continue
         turns = np.flatnonzero(inside & (np.abs(own - 2 * np.pi) < 0.5))
         usual = float(np.quantile(own[inside], 0.9))
-        far = np.flatnonzero(inside & (own > max(JUMP * usual, 0.25 * spread)))
+        far = np.flatnonzero(inside & (own > max(JUMP * usual, 0.25 * spread, SMALL)))
         if len(turns):
             at, more = turns, f"{labels[column]} jumps by a whole turn: an endless joint that was not unwrapped"
         elif len(far):
@@ -200,7 +204,7 @@ def idle_ends(
     moving = np.zeros(episode.length, bool)
     for values, spread in zip(numbers, spreads, strict=True):
         own = values[episode.start : episode.stop]
-        used = spread > 1e-6
+        used = spread > NOISE
         far = np.abs(own[:, used] - own[:1, used]) > 0.005 * spread[used]
         near = np.abs(own[:, used] - own[-1:, used]) > 0.005 * spread[used]
         moving |= far.any(axis=1) & near.any(axis=1)
@@ -256,42 +260,79 @@ def _statistics(dataset: Dataset) -> Iterator[Finding]:
             )
 
 
+@dataclass(frozen=True)
+class _Looked:
+    """What an episode's pictures of a camera showed: how many were looked at, how many are blank, the frames of the longest
+    stretch of one picture while the robot moved, and of the steps of the robot outside it, how many changed the picture."""
+
+    looked: int
+    blank: int
+    still: tuple[int, int]
+    moved: int
+    changed: int
+
+
 def _pictures(dataset: Dataset) -> Iterator[Finding]:
     each, spreads = vectors(dataset)
     for camera in dataset.cameras:
-        for episode in dataset.episodes:
+        found: dict[int, _Looked] = {}
+        for number, episode in enumerate(dataset.episodes):
             try:
-                yield from _of_camera(dataset, camera, episode, each, spreads)
+                found |= {number: looked} if (looked := _look(dataset, camera, number, each, spreads)) else {}
             except DataError as problem:
                 yield Finding(Level.ERROR, "pictures", episode.index, str(problem))
+        moved = sum(looked.moved for looked in found.values())
+        sees = sum(looked.changed for looked in found.values()) > REACTS * moved
+        for number, looked in found.items():
+            yield from _of_camera(dataset, camera, dataset.episodes[number], looked, sees)
 
 
-def _of_camera(
-    dataset: Dataset, camera: str, episode: Episode, each: list[NDArray[np.float64]], spreads: list[NDArray[np.float64]]
-) -> Iterator[Finding]:
+def _of_camera(dataset: Dataset, camera: str, episode: Episode, looked: _Looked, sees: bool) -> Iterator[Finding]:
+    """sees: whether this camera's pictures usually change while the robot moves."""
+    if looked.blank:
+        yield Finding(
+            Level.ERROR if looked.blank == looked.looked else Level.WARNING, "blank", episode.index,
+            f"{camera}: {looked.blank} of {looked.looked} pictures that were looked at are black or of one colour",
+        )  # fmt: skip
+    frames = looked.still[1] - looked.still[0]
+    seconds = frames / dataset.fps
+    if seconds >= FROZEN or frames == episode.length - 1 > 3:
+        more = "" if sees else "; it hardly ever changes: was it frozen all the time, or does it see nothing that moves?"
+        yield Finding(
+            Level.ERROR if sees else Level.WARNING, "frozen", episode.index,
+            f"{camera}: the same picture for {seconds:.1f} s from frame {looked.still[0] - episode.start} on, while the robot moves{more}",
+        )  # fmt: skip
+
+
+def _look(
+    dataset: Dataset,
+    camera: str,
+    number: int,
+    each: list[NDArray[np.float64]],
+    spreads: list[NDArray[np.float64]],
+) -> _Looked | None:
+    """Look at some pictures of the episode at this position; None where there are none."""
+    episode = dataset.episodes[number]
     frames = np.unique(np.linspace(episode.start, episode.stop - 1, min(SAMPLED, episode.length)).astype(int))
     frames = frames[_present(dataset, camera)[frames]]
     if not len(frames):
-        return
-    blank, still_since, longest, before = 0, int(frames[0]), (0, 0), None
+        return None
+    blank, since, longest, before = 0, int(frames[0]), (0, 0), None
+    steps: list[tuple[int, bool]] = []  # of the robot: the frame behind it, and whether the picture changed
+    last = int(frames[0])
     for i in frames.tolist():
         picture = dataset.picture(camera, i)[::4, ::4].astype(np.int16)
         blank += bool(picture.max() <= DARK or np.ptp(picture.reshape(-1, picture.shape[-1]), axis=0).max() <= UNIFORM)
-        if before is None or np.quantile(np.abs(picture - before), 0.999) > SAME:
-            still_since, before = i, picture
-        if i - still_since > longest[1] - longest[0] and _moved(each, spreads, still_since, i):
-            longest = (still_since, i)
-    if blank:
-        yield Finding(
-            Level.ERROR if blank == len(frames) else Level.WARNING, "blank", episode.index,
-            f"{camera}: {blank} of {len(frames)} pictures that were looked at are black or of one colour",
-        )  # fmt: skip
-    seconds = (longest[1] - longest[0]) / dataset.fps
-    if seconds >= FROZEN or (longest[1] - longest[0]) == episode.length - 1 > 3:
-        yield Finding(
-            Level.ERROR, "frozen", episode.index,
-            f"{camera}: the same picture for {seconds:.1f} s from frame {longest[0] - episode.start} on, while the robot moves",
-        )  # fmt: skip
+        changed = before is None or bool(np.quantile(np.abs(picture - before), 0.999) > SAME)
+        if i > last and _moved(each, spreads, last, i, STEP):
+            steps.append((i, changed))
+        if changed:
+            since, before = i, picture
+        if i - since > longest[1] - longest[0] and _moved(each, spreads, since, i, MOVES):
+            longest = (since, i)
+        last = i
+    outside = [changed for i, changed in steps if not longest[0] < i <= longest[1]]
+    return _Looked(len(frames), blank, longest, len(outside), sum(outside))
 
 
 def _present(dataset: Dataset, camera: str) -> NDArray[np.bool_]:
@@ -302,9 +343,11 @@ def _present(dataset: Dataset, camera: str) -> NDArray[np.bool_]:
     return np.asarray(dataset.column("camera_present")).reshape(len(dataset), -1)[:, names.index(camera)].astype(bool)
 
 
-def _moved(each: list[NDArray[np.float64]], spreads: list[NDArray[np.float64]], start: int, stop: int) -> bool:
-    """Whether anything moved between two frames."""
+def _moved(
+    each: list[NDArray[np.float64]], spreads: list[NDArray[np.float64]], start: int, stop: int, share: float
+) -> bool:
+    """Whether any channel moved between two frames, by more than this share of its range."""
     return any(
-        bool((np.abs(values[stop] - values[start]) > MOVES * np.maximum(spread, 1e-9))[spread > 1e-6].any())
+        bool((np.abs(values[stop] - values[start]) > share * spread)[spread > NOISE].any())
         for values, spread in zip(each, spreads, strict=True)
     )

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from pi0_ros.data.errors import DataError
+from pi0_ros.data.frame_selection import FrameSelection, RecordMode
 from pi0_ros.data.imports.episodes import Frame, ImportedEpisode
 from pi0_ros.robot import Robot
 from pi0_ros.robot.measurement import SourceMap
@@ -60,7 +61,13 @@ def bag_episodes(
         first = next(pending, None)
         if first is None:
             raise DataError(f"{source}: {frames.why()}")
-        names = {"observation.state": [*robot.channel_names, *robot.state_joints], "action": list(robot.channel_names)}
+        cameras = [c.name for c in robot.cameras]
+        names = {
+            "observation.state": [*robot.channel_names, *robot.state_joints],
+            "action": list(robot.channel_names),
+            "picture_offset": cameras,
+            "camera_present": cameras,
+        }
         while first is not None:
             stretch = _Stretch(first, pending, fps)
             yield ImportedEpisode(stretch, names, {"source": str(source), "robot": robot.name})
@@ -224,7 +231,7 @@ class _BagFrames:
     def __init__(self, robot: Robot, source: Path, fps: int, task: str | None) -> None:
         self._robot, self._source, self._fps, self._task = robot, source, fps, task
         self._cameras = {c.name: c for c in robot.cameras}
-        self._heard = _Heard(robot)
+        self._heard, self._selection = _Heard(robot), FrameSelection(RecordMode.EVERYTHING)
         self.missed, self.last_missing = 0, ""
         self._black: dict[str, np.ndarray] | None = None  # what a camera that may be missing shows then
 
@@ -277,7 +284,14 @@ class _BagFrames:
         instruction = words.instruction or self._task or ""
         if not instruction:
             raise DataError(f"{self._source}: nothing was said on {TASK}; give the instruction with --task")
-        return self._row(moment, snapshot) | {"driver": driver, "task": instruction}
+        return self._row(moment, snapshot) | {
+            "driver": driver,
+            "intervention": np.array([self._selection.choose(driver).intervention]),
+            "high_level_task": words.task or self._task or "",
+            "high_level_target": words.subtask,
+            "subtask_source": str(words.origin),
+            "task": instruction,
+        }
 
     def _row(self, moment: float, snapshot: Snapshot) -> dict[str, Any]:
         robot = self._robot
@@ -290,7 +304,12 @@ class _BagFrames:
         self._black = self._black or {key: np.zeros_like(picture) for key, picture in shown.items()}
         shown = {key: shown.get(key, black) for key, black in self._black.items()}
         state = np.array([snapshot.state[n] for n in names], np.float32)
-        return {**shown, "observation.state": state, "action": action, "stamp": np.array([moment])}
+        row = {**shown, "observation.state": state, "action": action, "stamp": np.array([moment])}
+        if self._cameras:
+            taken = {name: p.stamp for name, p in snapshot.pictures.items()}
+            row["picture_offset"] = np.array([taken.get(c, moment) - moment for c in self._cameras], np.float32)
+            row["camera_present"] = np.array([c in taken for c in self._cameras])
+        return row
 
     def _complete(self, frame: dict[str, Any], after: dict[str, Any] | None) -> Frame:
         """The frame with the next frame's state where no command is known."""

@@ -21,6 +21,7 @@ from pi0_ros.closed_loop.harness import Harness, Trial
 from pi0_ros.closed_loop.latency import Latency
 from pi0_ros.data.dataset import Dataset
 from pi0_ros.data.errors import DataError
+from pi0_ros.data.features import difference
 from pi0_ros.data.writer import DatasetWriter
 from pi0_ros.robot import load_robot
 from pi0_ros.robot.measurement import joint_value
@@ -144,6 +145,10 @@ def test_a_bag_moves_the_robot_as_it_moved(run, tmp_path, storage):
     words = ["data", "import", "rosbag", str(tmp_path / "bag"), "--robot", "mobile_bimanual", "--fps", "25"]
     assert main([*words, "--task", "reach", "--out", str(tmp_path / "set")]) == 0
     read = Dataset(tmp_path / "set")
+    from pi0_ros.ros.frame_source import features_of
+
+    own = features_of(run.robot, {c.name: (16, 16) for c in run.robot.cameras})
+    assert difference(read.features, own) == "", "it can be merged with what the recorder records"
     begin = round((read.column("stamp")[0].item() - WALL) * RATE)
     motion = motion_in(read, 0, run.robot)
     rows, columns = slice(begin, begin + 2 * len(motion.measured), 2), run.of(motion.channels)

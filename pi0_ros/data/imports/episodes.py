@@ -19,11 +19,15 @@ Frame = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class ImportedEpisode:
-    """One recording. frames: in order, 1 / fps apart. names: of the vectors by feature. note: where it is from."""
+    """One recording. frames: in order, 1 / fps apart. names: of the vectors by feature. note: where it is from.
+
+    left_out: why it is none to learn from, "" where it is one.
+    """
 
     frames: Iterable[Frame]
     names: Mapping[str, list[str]] = field(default_factory=dict)
     note: Mapping[str, Any] = field(default_factory=dict)
+    left_out: str = ""
 
 
 def write_episodes(
@@ -33,10 +37,22 @@ def write_episodes(
 
     Interrupted, it leaves nothing.
     """
+    reasons: list[str] = []
+
+    def used() -> Iterator[ImportedEpisode]:
+        for episode in episodes:
+            if episode.left_out:
+                reasons.append(episode.left_out)
+                say(f"{episode.note.get('source', 'a recording')}: is left out: {episode.left_out}")
+            else:
+                yield episode
+
     with written_beside(out) as beside:
-        count = _write(episodes, beside, fps, robot, say)
+        count = _write(used(), beside, fps, robot, say)
         if not count:
-            raise DataError(f"{out}: nothing was imported, no recording has a frame")
+            raise DataError(f"{out}: nothing was imported: {reasons[-1] if reasons else 'no recording has a frame'}")
+        if reasons:
+            say(f"{len(reasons)} recordings are left out: {reasons[-1]}")
         return count
 
 

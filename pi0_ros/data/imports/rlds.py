@@ -17,6 +17,9 @@ from pi0_ros.data.errors import DataError
 from pi0_ros.data.imports.episodes import Frame, ImportedEpisode
 from pi0_ros.data.imports.tfrecord import Value, read_examples
 
+PRESENT = "episode_metadata/has_"
+"""Bridge says of each camera whether an episode has it; its pictures are black where not."""
+WORDLESS = "no step has an instruction; give one with --task, or its key with --map task=KEY"
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n")
 
 
@@ -67,26 +70,41 @@ def files_in(sources: Sequence[Path]) -> list[Path]:
 
 
 def rlds_episodes(sources: Sequence[Path], keys: Keys, task: str | None) -> Iterator[ImportedEpisode]:
-    """One episode a record. `task`: the instruction of steps that have none. Raises DataError for other records."""
+    """One episode a record. `task`: the instruction of steps that have none; without it an episode of such steps alone is
+    left out, as a third of DROID's are. Raises DataError for other records.
+    """
     for file in files_in(sources):
         for number, example in enumerate(read_examples(file)):
             where = f"{file.name}, record {number}"
             origin = example.get("episode_metadata/file_path")
             note = {"source": where, **({"origin": _text(origin[0])} if isinstance(origin, list) and origin else {})}
-            yield ImportedEpisode(_frames(where, example, keys, task), keys.names, note)
+            steps = {n.removeprefix("steps/"): value for n, value in example.items() if n.startswith("steps/")}
+            count = _length(where, steps)
+            words = [_words(steps, keys, t, task) for t in range(count)]
+            if not any(words):
+                yield ImportedEpisode((), {}, note, left_out=WORDLESS)
+                continue
+            cameras = _cameras(steps, keys, count)
+            present = {c: bool(example[PRESENT + c][0]) for c in cameras if PRESENT + c in example}
+            names = {**keys.names, **({"camera_present": list(cameras)} if present else {})}
+            yield ImportedEpisode(_frames(where, steps, keys, words, cameras, present), names, note)
 
 
-def _frames(where: str, example: Mapping[str, Value], keys: Keys, task: str | None) -> Iterator[Frame]:
-    steps = {name.removeprefix("steps/"): value for name, value in example.items() if name.startswith("steps/")}
-    count = _length(where, steps)
+def _frames(
+    where: str,
+    steps: Mapping[str, Value],
+    keys: Keys,
+    words: Sequence[str],
+    cameras: Mapping[str, list[bytes]],
+    present: Mapping[str, bool],
+) -> Iterator[Frame]:
+    """present: whether each camera was there, {} where nothing is said of that."""
+    count = len(words)
     vectors = {
         "observation.state": _vector(where, steps, keys.state, count),
         "action": _vector(where, steps, keys.action, count),
     }
-    cameras = _cameras(steps, keys, count)
-    words = [_words(steps, keys, t, task) for t in range(count)]
-    if not any(words):
-        raise DataError(f"{where}: no step has an instruction; give one with --task, or its key with --map task=KEY")
+    there = {"camera_present": np.array([present.get(c, True) for c in cameras])} if present else {}
     for t in range(count):
         shown = {}
         for camera, pictures in cameras.items():
@@ -97,6 +115,7 @@ def _frames(where: str, example: Mapping[str, Value], keys: Keys, task: str | No
         yield {
             **{name: values[t] for name, values in vectors.items()},
             **shown,
+            **there,
             "task": words[t] or next(filter(None, words)),
         }
 

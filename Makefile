@@ -27,7 +27,7 @@ docs: setup-test ## these pages as a site in docs/_build/html; warnings and brok
 	@$(PYTHON) docs/_ext/check_links.py docs/_build/html README.md CONTRIBUTING.md
 	@echo "docs/_build/html/index.html"
 
-bench: setup ## benchmarks, one JSON object a line (ARGS="motion --quick" runs one of them)
+bench: setup ## benchmarks, one JSON object a line (ARGS="motion --quick" runs one of them; the longest run by name alone)
 	@$(PYTHON) -m bench $(ARGS)
 
 lock: setup ## write requirements/*.lock anew (ARGS=--upgrade for the newest versions)

@@ -1,4 +1,4 @@
-"""`python -m bench [NAME] [arguments]`: one benchmark with its own arguments, or all of them.
+"""`python -m bench [NAME] [arguments]`: one benchmark with its own arguments, or all that take less than half an hour.
 
 A benchmark is a module here with `main(argv) -> int` that prints one JSON object a line. Each runs in a process of
 its own; what is no JSON goes to stderr, so that stdout can be read by a program.
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
+LONG = ("ablation", "corrections", "fuzz", "mutation", "new_words", "soak")  # half an hour to several: by name alone
 
 
 def names() -> list[str]:
@@ -49,7 +50,9 @@ def main(argv: Sequence[str]) -> int:
         print(f"{__doc__}\nbenchmarks: {', '.join(names())}", file=sys.stderr)
         return 0
     if not argv or argv[0].startswith("-"):
-        return max([run(name, argv) for name in names()], default=0)
+        short = [name for name in names() if name not in LONG]
+        print(f"bench: {', '.join(short)}; by name alone: {', '.join(LONG)}", file=sys.stderr)
+        return max([run(name, argv) for name in short], default=0)
     if argv[0] not in names():
         print(f"bench: there is no benchmark {argv[0]}; there are {', '.join(names())}", file=sys.stderr)
         return 2

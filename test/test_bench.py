@@ -44,12 +44,20 @@ def test_all_run_when_none_is_named_and_one_that_fails_is_a_failure(folder, caps
     assert json.loads(capsys.readouterr().out)["bench"] == "talkative"
 
 
+def test_what_takes_hours_runs_by_its_name_alone(folder, capsys, monkeypatch):
+    monkeypatch.setattr(runner, "LONG", ("broken",))
+    assert runner.main(["--quick"]) == 0
+    assert "by name alone: broken" in capsys.readouterr().err
+    assert runner.main(["broken"]) == 3
+
+
 def test_a_name_that_does_not_exist_is_told_with_those_that_do(folder, capsys):
     assert runner.main(["motoin"]) == 2
     assert capsys.readouterr().err == "bench: there is no benchmark motoin; there are broken, talkative\n"
 
 
 def test_every_benchmark_has_a_main():
+    assert set(runner.LONG) <= set(runner.names())
     for name in runner.names():
         source = (runner.FOLDER / f"{name}.py").read_text(encoding="utf-8")
         assert "\ndef main(" in source, name

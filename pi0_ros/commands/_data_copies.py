@@ -107,7 +107,11 @@ def trim(args: argparse.Namespace, say: Say) -> int:
             before, behind = (round((s or 0.0) * dataset.fps) for s in (args.start, args.end))
             if args.start is None and args.end is None:
                 stay = round(args.margin * dataset.fps)
-                before, behind = (max(0, n - stay) for n in idle_ends(numbers, spreads, episode))
+                still = idle_ends(numbers, spreads, episode)
+                if still[0] >= episode.length:
+                    say(f"{args.folder}: episode {episode.index} is left out: nothing moves in it")
+                    continue
+                before, behind = (max(0, n - stay) for n in still)
             if before + behind >= episode.length:
                 say(f"{args.folder}: episode {episode.index} is left out: nothing would stay of it")
                 continue

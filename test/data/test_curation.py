@@ -273,6 +273,19 @@ def test_an_episode_is_cut_anywhere(sound, tmp_path, at, encoded_again):
     assert times[30 + at] == 0.0 and not Dataset(tmp_path / "cut").broken.any()
 
 
+def test_trimming_leaves_out_an_episode_in_which_nothing_moves_and_says_so(tmp_path, capsys):
+    moved = []
+
+    def still_in_the_second(k):
+        moved.append(k)
+        return state(5 if 2 * LENGTHS[0] < len(moved) <= 2 * (LENGTHS[0] + LENGTHS[1]) else k)  # twice a frame: state and action
+
+    folder = write(tmp_path / "set", state=still_in_the_second)
+    assert pi0("trim", folder, "--out", tmp_path / "trimmed") == 0
+    assert "episode 1 is left out: nothing moves in it" in capsys.readouterr().err
+    assert len(Dataset(tmp_path / "trimmed").episodes) == 2
+
+
 def test_holes_are_cut_out_and_idle_ends_trimmed(sound, tmp_path):
     holes = shutil.copytree(sound, tmp_path / "holes")
     times = Dataset(sound).column("timestamp").copy()

@@ -28,10 +28,12 @@ from pi0_ros.ros.clock import Clocks, seconds
 from pi0_ros.ros.commands import COMMAND_TYPES
 from pi0_ros.ros.conversions import ConversionError, channel_values
 from pi0_ros.ros.diagnostics import ERROR
+from pi0_ros.ros.notify import extend_timeout
 from pi0_ros.ros.parameters import Parameter, ParameterError, Parameters
 from pi0_ros.ros.polled_subscriptions import PolledSubscriptions
 from pi0_ros.ros.qos import EVENTS, LATCHED, OBSERVED, READ
 from pi0_ros.ros.run import Signals, run
+from pi0_ros.ros.video import CLOSING
 
 TICK = 0.02
 LONGEST_UNREAD = 60.0
@@ -161,6 +163,7 @@ class DemoDirector(Node):
             return
         self._finished = True
         if self._film is not None:
+            extend_timeout(2.0 * CLOSING)
             self._film.close()
         if self._report_file:
             file = Path(self._report_file)

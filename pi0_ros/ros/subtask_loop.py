@@ -18,6 +18,7 @@ from pi0_ros.ros.clock import Clocks
 from pi0_ros.ros.observation_source import ObservationSource, SensorSnapshot
 from pi0_ros.ros.prompt_source import OVERRIDE
 from pi0_ros.ros.task_desk import TaskDesk
+from pi0_ros.ros.withheld import nothing_said
 
 SOON = 0.1
 """Seconds after which an unsure answer is asked for again with the next pictures, and pictures that were missing looked for."""
@@ -116,7 +117,7 @@ class SubtaskLoop:
         if self.desk.override:
             self.status.reason = f"an operator's {OVERRIDE} is followed: {self.desk.override}"
         elif not task:
-            self.status.reason = "no task yet; publish one on task"
+            self.status.reason = nothing_said("task")
         elif not self.policy.contract.gives_subtasks or self._says_itself(task):
             self._pass_on(task, activation)
         else:

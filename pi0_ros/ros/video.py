@@ -24,6 +24,10 @@ WAITING = 30
 NICENESS = 10
 CLOSING = 30.0
 """Seconds that what is left to encode may take."""
+PIECES = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+"""The file is a row of pieces that can be read by themselves: one that is cut short is a shorter film, and not a broken one."""
+PIECE = 1 << 22
+"""Bytes that are kept until a piece is whole; one has a second, which are a tenth of that."""
 
 
 def compose(pictures: Mapping[str, NDArray[np.uint8]], order: Sequence[str], lines: Sequence[str]) -> NDArray[np.uint8]:
@@ -79,8 +83,12 @@ class VideoWriter:
         if frame is None:
             return
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        with av.open(str(self._file), "w") as container:
+        with (
+            self._file.open("wb", buffering=0) as file,
+            av.open(file, "w", format="mp4", options=PIECES, buffer_size=PIECE) as container,
+        ):
             stream = container.add_stream("libx264", rate=self._rate, options={"preset": "veryfast", "crf": "26"})
+            stream.codec_context.gop_size = self._rate  # a piece a second
             stream.height, stream.width = frame.shape[:2]
             stream.codec_context.thread_count = (
                 1  # one thread that gives way: whoever films must not slow what is filmed

@@ -55,7 +55,7 @@ def withheld(
     `high_level`: why that node gives no subtask, "" if it has not said.
     """
     if not words.text:
-        return Withheld(Wait.PROMPT, f"no {rules.topic} yet; publish one on {rules.topic}")
+        return Withheld(Wait.PROMPT, nothing_said(rules.topic))
     age = words.age(steady)
     if rules.topic == "subtask" and 0.0 < rules.max_age < age:
         why = high_level or "is high_level running?"
@@ -65,3 +65,8 @@ def withheld(
     if executor.mode == "stopped":
         return Withheld(Wait.RESET, "the executor is stopped")
     return None
+
+
+def nothing_said(topic: str) -> str:
+    """The sentence for nobody having said a `task` or `subtask`, with the way out."""
+    return f'no {topic} yet; give a task with pi0 task "WORDS", or publish on {topic}'

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -38,3 +42,27 @@ def test_a_video_that_cannot_be_written_is_told_and_blocks_nobody(tmp_path):
         writer.add(np.zeros((64, 64, 3), np.uint8))
     writer.close()
     assert "folder.mp4: the video cannot be written" in writer.failure
+
+
+FILMING = """
+import sys, itertools
+from pathlib import Path
+import numpy as np
+from pi0_ros.ros.video import VideoWriter
+video = VideoWriter(Path(sys.argv[1]), 5)
+picture = np.add.outer(np.arange(96), np.arange(128))[:, :, None].repeat(3, 2).astype(np.uint8)
+for k in itertools.count():
+    video._frames.put(np.roll(picture, k, 1))
+"""
+
+
+def test_the_film_of_a_process_that_is_killed_can_be_read_back(tmp_path):
+    file = tmp_path / "film.mp4"
+    with subprocess.Popen([sys.executable, "-c", FILMING, str(file)]) as filming:
+        while not file.exists() or file.stat().st_size < 20_000:
+            assert filming.poll() is None
+            os.sched_yield()
+        filming.kill()
+        filming.wait()
+    with av.open(str(file)) as film:
+        assert sum(1 for _ in film.decode(video=0)) >= 5

@@ -45,6 +45,11 @@ def test_what_is_in_the_way_is_a_cause(said, rules, executor, steady, expected):
     assert cause(said, rules, "", executor, steady) is expected
 
 
+def test_where_nobody_has_said_anything_the_command_that_does_is_named():
+    told = withheld(words(""), SUBTASK, "", DRIVING, 100.0).sentence
+    assert told == 'no subtask yet; give a task with pi0 task "WORDS", or publish on subtask'
+
+
 def test_an_old_subtask_is_said_with_the_reason_that_high_level_gave():
     old = words(heard=90.0)
     assert withheld(old, SUBTASK, "no task yet", DRIVING, 100.0).sentence == "the subtask is 10 s old; no task yet"

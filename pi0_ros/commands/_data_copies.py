@@ -50,6 +50,10 @@ def split(args: argparse.Namespace, say: Say) -> int:
         if args.share is not None:
             if args.rest is None or not 0.0 < args.share < 1.0:
                 raise DataError("--share is above 0 and below 1, and needs --rest, the folder of the other episodes")
+            if count < 2:
+                raise DataError(f"{dataset.folder}: has one episode; --episode N --at FRAME cuts it in two")
+            if args.out.exists() and any(args.out.iterdir()):
+                raise DataError(f"{args.out}: is there already; give a new folder for the dataset")
             order = np.random.default_rng(0).permutation(count)
             first = sorted(order[: min(max(round(args.share * count), 1), count - 1)].tolist())
             write_pieces([(dataset, [Piece(p) for p in range(count) if p not in first])], args.rest, say)

@@ -273,6 +273,15 @@ def test_an_episode_is_cut_anywhere(sound, tmp_path, at, encoded_again):
     assert times[30 + at] == 0.0 and not Dataset(tmp_path / "cut").broken.any()
 
 
+def test_a_split_that_cannot_be_whole_writes_neither_part(sound, tmp_path, capsys):
+    assert pi0("keep", sound, "--episodes", 0, "--out", tmp_path / "one") == 0
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken/letter").write_text("dear")
+    for folder, out, why in ((tmp_path / "one", "a", "has one episode; --episode N"), (sound, "taken", "is there already")):
+        assert pi0("split", folder, "--share", 0.5, "--out", tmp_path / out, "--rest", tmp_path / "b") == 1
+        assert why in capsys.readouterr().err and not (tmp_path / "b").exists()
+
+
 def test_trimming_leaves_out_an_episode_in_which_nothing_moves_and_says_so(tmp_path, capsys):
     moved = []
 

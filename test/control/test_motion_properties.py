@@ -87,7 +87,7 @@ JOINT = ROBOT.index["left_joint2"]
 
 @QUIET
 @given(seed, PERIODS, st.integers(2, 40), st.sampled_from(["walk", "steps", "noise"]), st.floats(0.02, 0.3))
-def test_from_rest_no_command_leaves_the_rows_by_more_than_the_stop_after_the_last_one(
+def test_from_rest_no_command_leaves_the_rows_by_more_than_their_turns_and_the_stop_after_the_last_one(
     number, period, count, kind, size
 ):
     rng = np.random.default_rng(number)
@@ -108,8 +108,9 @@ def test_from_rest_no_command_leaves_the_rows_by_more_than_the_stop_after_the_la
     assume(story.send(story.chunk(start=story.ros, period=period, values=values, rows=count)).accepted)
     story.run(min(3.0 + count * period, 6.0))
     moved = np.array(story.runs[-1])[:, JOINT]
-    fastest = min(np.abs(np.diff(rows)).max() / period, 2.5)
-    room = max(fastest**2 / 10.0, 0.075 * fastest) + 1e-3
+    last = min(np.abs(rows[-1] - rows[max(-2, -count)]) / period, 2.5)
+    turn = np.abs(np.diff(rows, 2)).max(initial=0.0) / 6.0 if kind == "walk" else 0.0
+    room = max(last**2 / 10.0, 0.075 * last, turn) + 1e-3
     assert rows.min() - room <= moved.min() and moved.max() <= rows.max() + room
     story.sound()
 

@@ -100,6 +100,11 @@ def _main(argv: list[str], package: ModuleType) -> int:
     if not argv or argv[0] not in command_names(package):
         overview(package).parse_args(argv)
         return FAILURE
+    for word in argv:
+        # Letters that the locale does not have come as halves of surrogates, which no library writes into a path.
+        if any("\ud800" <= letter <= "\udfff" for letter in word):
+            print(f"pi0: {word!a} has letters that this locale has not; set LC_ALL=C.UTF-8", file=sys.stderr)
+            return FAILURE
     try:
         module = importlib.import_module(f"{package.__name__}.{argv[0]}")
     except ImportError as error:

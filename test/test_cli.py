@@ -104,6 +104,12 @@ def test_debug_shows_the_traceback(package, capsys):
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_letters_that_the_locale_has_not_are_said_to_be_so_and_are_no_damaged_file(package, capsys):
+    assert cli.main(["well", "/robots/\udcc3\udcbcber/data"], package) == 1
+    told = capsys.readouterr().err
+    assert "has letters that this locale has not; set LC_ALL=C.UTF-8" in told and told.count("\n") == 1
+
+
 def test_a_missing_file_is_named(package, capsys):
     assert cli.main(["nowhere"], package) == 1
     assert capsys.readouterr().err == "pi0: /nowhere/at_all.json: No such file or directory\n"

@@ -31,6 +31,7 @@ _HELP = {
     "word_batch": "high-level examples a step and process",
     "draws": "noise draws on one prefix",
     "workers": "processes that share a step (one thread each); 1: one process with all threads",
+    "loaders": "processes that make examples ahead, for each process that trains; 0: it makes them itself",
     "seed": "of weights, examples, noise and times",
     "peak_rate": "highest learning rate",
     "final_rate": "learning rate at the end of the cosine",

@@ -51,6 +51,7 @@ class SeeingLoss(AuxiliaryLoss):
             raise TypeError(
                 "reading a picture needs labels of its objects, and what two layers of the trunk were given"
             )
+        facts = facts.to(seen.tokens.device)
         losses = {
             "patches": self.read(model, seen.prefix.embeddings, facts),
             "matching": self.matched(model, early, seen.tokens, facts),

@@ -61,6 +61,10 @@ class Objects:
     named: Tensor
     way: Tensor
 
+    def to(self, device: torch.device | str) -> Objects:
+        """The same on another device."""
+        return Objects(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+
 
 def labels_of(row: Row, objects: Sequence[str]) -> Labels | None:
     """Labels of a row from its grounding and words; None where it has none.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Protocol
 
@@ -46,6 +46,11 @@ class Row:
     high_task: str
     high_target: str
     facts: NDArray[np.int16]
+
+
+def without_pictures(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """The rows with no picture of any camera: what is left travels fast between processes."""
+    return tuple(replace(row, pictures=row.pictures[:0]) for row in rows)
 
 
 class Augmentation(Protocol):
@@ -87,7 +92,8 @@ class AuxiliaryLoss(nn.Module, ABC):
 
     @abstractmethod
     def facts(self, rows: Sequence[Row]) -> object:
-        """What `forward` needs to know of the rows, as tensors; None where nothing is known of them."""
+        """What `forward` needs to know of the rows, as tensors on the CPU; None where nothing is known of them. Rows that another
+        process made come without pictures."""
 
     def watched(self, model: Pi0) -> tuple[nn.Module, ...]:
         """Layers whose inputs `forward` wants to see."""

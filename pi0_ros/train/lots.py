@@ -62,15 +62,15 @@ class Lots:
 
     def draw_actions(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Numbers of rows for action examples."""
-        return self._noted(rng.choice(self.train, count, p=self._chances))
+        return np.asarray(rng.choice(self.train, count, p=self._chances))
 
     def draw_words(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Numbers of rows for examples of text."""
-        return self._noted(rng.choice(self.told, count, p=self._word_chances))
+        return np.asarray(rng.choice(self.told, count, p=self._word_chances))
 
-    def _noted(self, rows: np.ndarray) -> np.ndarray:
+    def note(self, rows: np.ndarray) -> None:
+        """These rows were trained on."""
         self._drawn += np.bincount(self._sources[rows].astype(np.int64), minlength=len(self._drawn))
-        return rows
 
     def drawn_shares(self) -> dict[str, float]:
         """Share of every source in the examples that all processes drew in this part of the run; {} for a single one."""

@@ -18,7 +18,7 @@ LOCK, SETTINGS = "lock", "settings.json"
 FREE = frozenset(
     {
         *("steps", "minutes", "workers", "validate_every", "save_every", "out", "keep", "patience", "shard"),
-        *("compile", "tensorboard", "wandb", "versions"),
+        *("compile", "loaders", "tensorboard", "wandb", "versions"),
     }
 )
 

@@ -23,6 +23,7 @@ class Augment(StrEnum):
 RANGES: tuple[tuple[tuple[str, ...], float, float], ...] = (
     (("steps", "batch", "draws", "workers", "validate_every"), 1, 10**9),
     (("keep", "patience"), 0, 10**6),
+    (("loaders",), 0, 256),
     (("word_batch", "warmup", "language_steps", "prefix_rows", "lora_trunk", "lora_expert", "seed"), 0, 2**31),
     (("minutes", "weight_decay", "clip", "alpha", "save_every"), 0.0, 1e9),
     (("answer_weight", "word_weight", "state_noise", "picture_noise"), 0.0, 1e9),
@@ -39,7 +40,8 @@ class TrainSettings:
 
     steps: optimiser steps. minutes: wall-clock end; 0: none. The schedule follows whichever is further along.
     batch: action examples a step and process. word_batch: high-level examples a step and process.
-    draws: noise draws on one prefix. workers: processes that share the batch (data parallel).
+    draws: noise draws on one prefix. workers: processes that share the batch (data parallel). loaders: processes
+    that make examples ahead for each of them, 0: none.
     alpha: weight of the flow loss (pi0.5: 10). language_steps: first steps with alpha = 0 (pi0.5's first stage).
     prefix_chance, prefix_rows: training-time real-time chunking, chance a step and most rows given clean.
     recipe: "pi0_ros", "openpi" or "lerobot", "" for that of the project the start comes from (`train.recipe`).
@@ -63,6 +65,7 @@ class TrainSettings:
     word_batch: int = 4
     draws: int = 4
     workers: int = 1
+    loaders: int = 0
     seed: int = 0
     peak_rate: float = 1e-3
     final_rate: float = 3e-5

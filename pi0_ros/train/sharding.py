@@ -19,6 +19,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from pi0_ros.model import Pi0
 from pi0_ros.model.ema import Ema
 from pi0_ros.train.compiling import transformer_layers
+from pi0_ros.train.errors import TrainError
 from pi0_ros.train.examples import Examples
 from pi0_ros.train.objective import Objective, StepLoss
 from pi0_ros.train.processes import rank, summed, world
@@ -52,12 +53,27 @@ class ShardedObjective:
         self._root = root
 
     def __call__(self, acting: Examples | None, words: Examples | None, flow: Any) -> StepLoss:
-        # A weight that has a gradient in some processes alone counts as 0 in the others; one that has none anywhere keeps
-        # none, so that it does not decay.
-        self._root.set_reduce_scatter_unused_params(_differs(acting, words))
+        count_unused(self._root, _differs(acting, words))
         found = self._root(acting, words, flow)  # type: ignore[operator]
         known = {name: found.pop(name) for name in ("total", "flow", "answer", "words")}
         return StepLoss(**known, more=found)
+
+
+def count_unused(root: FSDPModule, wanted: bool) -> None:
+    """A weight that has a gradient in some processes alone counts as 0 in the others (`wanted`); one that has none anywhere
+    keeps none, so that it does not decay.
+
+    Raises: TrainError, in all processes, where it is wanted and this PyTorch's FSDP2 cannot do it.
+    """
+    switch = getattr(root, "set_reduce_scatter_unused_params", None)
+    if switch is not None:
+        switch(wanted)
+    elif wanted:
+        raise TrainError(
+            "--shard: in this step one process has words, answers or pictures and another has none; sharding that needs "
+            f"PyTorch 2.13 or newer, and this is {torch.__version__}. Give a --batch and --word-batch that leave no process without, "
+            "or leave --shard away"
+        )
 
 
 def _differs(acting: Examples | None, words: Examples | None) -> bool:

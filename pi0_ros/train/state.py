@@ -187,4 +187,4 @@ def _load_moments(optimizer: torch.optim.Optimizer, named: Mapping[str, nn.Param
     for p in trained:
         name = at[id(p)]
         moments = {kind: loaded.pop(f"{kind}/{name}").to(p.device) for kind in kinds[name]}
-        optimizer.state[p] = {"step": torch.tensor(float(step)) if full else step, **moments}
+        optimizer.state[p] = {"step": torch.tensor(float(step), device=p.device) if full else step, **moments}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -14,11 +15,10 @@ from pi0_ros.model import Pi0, merge_lora
 from pi0_ros.model.ema import Ema
 from pi0_ros.robot.disk import DiskFull
 from pi0_ros.train import optim
+from pi0_ros.train.ahead import StepExamples
 from pi0_ros.train.checkpoints import BEST, NEWEST, keep_copy, write_adapter, write_checkpoint
 from pi0_ros.train.compiling import compile_layers
-from pi0_ros.train.draw import step_streams
 from pi0_ros.train.errors import TrainError
-from pi0_ros.train.flow_targets import flow_targets
 from pi0_ros.train.health import Health
 from pi0_ros.train.interruption import Interruption
 from pi0_ros.train.job import Job
@@ -60,6 +60,7 @@ class Trainer:
         self.started = time.monotonic()
         self.health = Health()
         self.reporter = Reporter(job, self.lots, self.so_far.step)
+        self.examples = StepExamples(job, self.lots).steps(self.so_far.step)
 
     @property
     def step(self) -> int:
@@ -80,6 +81,16 @@ class Trainer:
 
         Raises: TrainError where the run has diverged; the last checkpoint and state stay what they were.
         """
+        with closing(self.examples):
+            self._train(asked)
+        self._report()
+        self._save(last=True)
+        self.reporter.close()
+        if not self.job.rank:
+            self._tell_end(asked)
+
+    def _train(self, asked: Interruption | None) -> None:
+        """Steps, validations and saves until the end, or until it was asked for."""
         saved = time.monotonic()
         while self._goes_on(asked):
             loss, finite = self._one_step()
@@ -92,11 +103,6 @@ class Trainer:
             if self._together(time.monotonic() - saved > 60 * self.settings.save_every):
                 self._save(last=False)
                 saved = time.monotonic()
-        self._report()
-        self._save(last=True)
-        self.reporter.close()
-        if not self.job.rank:
-            self._tell_end(asked)
 
     def _tell_end(self, asked: Interruption | None) -> None:
         """Why the run ended before its last step, and which checkpoint is the best."""
@@ -131,13 +137,11 @@ class Trainer:
         rate = job.recipe.rate(s, self.step, self.progress())
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        rng, generator = step_streams(s.seed, job.rank, self.step)
         began = time.monotonic()
-        acting = job.maker.actions(self.lots.draw_actions(rng, s.batch), rng)
-        words = job.maker.words(self.lots.draw_words(rng, s.word_batch), rng) if self._has_words() else None
-        flow = flow_targets(acting, s, rng, generator, job.recipe) if self.step >= s.language_steps else None
-        self.reporter.waited(time.monotonic() - began, acting, words)
-        moved = (part if part is None else part.to(self.device) for part in (acting, words, flow))
+        made = next(self.examples)
+        self.lots.note(made.drawn)
+        self.reporter.waited(time.monotonic() - began, made.acting, made.words)
+        moved = (part if part is None else part.to(self.device) for part in (made.acting, made.words, made.flow))
         loss = self._loss(*moved)
         _, finite = optim.advance(loss.total, self.objective, self.optimizer, s.clip, self.idle)
         self.ema.decay = job.recipe.ema_decay(s.ema, self.step)

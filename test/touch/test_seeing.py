@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from pi0_ros.policy.tiny_tokenizer import build
@@ -22,6 +23,7 @@ from pi0_ros.touch.vision import (
     reading_loss,
 )
 from pi0_ros.train.hooks import Purpose
+from pi0_ros.train.record import read_lines
 from pi0_ros.train.session import make_job, run
 from pi0_ros.train.trainer import Trainer
 
@@ -69,6 +71,19 @@ def test_every_camera_is_labelled_where_the_frames_say_so(maker):
     assert labels.known.all() and np.allclose(labels.place[:, 2, 3], told[:, 33:35] / 1024)
     assert [OBJECTS[k] for k in labels.named] == ["red"] * COUNT  # all are told "touch the red block with the left arm"
     assert np.allclose(labels.way, told[:, 4:7] / 1024)
+
+
+def test_labels_go_to_the_device_of_what_the_network_saw(maker):
+    labels = objects_of(maker.rows(np.arange(2), Purpose.ACT, None), OBJECTS).to("meta")
+    assert {getattr(labels, f.name).device.type for f in fields(labels)} == {"meta"}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_all_losses_are_trained_on_a_gpu_and_a_stopped_run_goes_on_there(folder):
+    run(plan(folder, steps=2, device="cuda"))
+    run(plan(folder, steps=4, device="cuda"))
+    last = read_lines(folder / "run" / "record.jsonl")[-1]
+    assert last["step"] == 4 and all(np.isfinite(last[name]) for name in ("flow", "matching", "looking", "pointing"))
 
 
 def test_matching_loss_falls_to_almost_nothing_when_only_the_named_patch_looks_at_its_word():

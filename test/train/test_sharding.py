@@ -19,6 +19,7 @@ from pi0_ros.train.hooks import no_hooks
 from pi0_ros.train.record import read_lines
 from pi0_ros.train.session import make_job, run
 from pi0_ros.train.settings import TrainSettings
+from pi0_ros.train.sharding import count_unused
 from pi0_ros.train.state import FACTS, FILE, FOLDER, ShardedState, WholeState, has_state, saved_state
 from pi0_ros.train.trainer import Trainer
 
@@ -126,3 +127,11 @@ def test_settings_that_cannot_be_sharded_are_refused(folder):
         TrainSettings(shard=True, compile=True)
     with pytest.raises(TrainError, match="--shard: the losses of --experiment touch need whole layers"):
         run(plan(folder, shard=True, steps=1))
+
+
+def test_a_pytorch_that_cannot_count_unused_weights_as_nothing_shards_steps_that_need_none_and_refuses_the_others():
+    """PyTorch 2.11 has FSDP2 without it: found on a card."""
+    older = object()
+    count_unused(older, False)
+    with pytest.raises(TrainError, match=r"needs PyTorch 2\.13 or newer, and this is .*--word-batch"):
+        count_unused(older, True)

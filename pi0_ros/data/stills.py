@@ -30,18 +30,29 @@ class Stills:
 
         Raises DataError where it is damaged, too large, or names a file that is not one of the dataset's.
         """
-        held = self._rows[row].as_py()
-        held = {"bytes": held, "path": None} if isinstance(held, bytes) else held or {}
         try:
-            return decode_rgb(held["bytes"] if held.get("bytes") else self._file_of(str(held["path"])).read_bytes())
+            return decode_rgb(encoded_picture(self._folder, self._rows[row].as_py()))
         except (OSError, KeyError, TypeError, ValueError) as problem:
             raise DataError(f"{self._file}: {self._key!r} of row {row} is no picture ({problem}); {AGAIN}") from problem
 
-    def _file_of(self, path: str) -> Path:
-        """A picture's file; raises ValueError where the path leaves the dataset's folder or is no regular file."""
-        file = (self._folder / path).resolve()
-        if not is_inside(self._folder, file):
-            raise ValueError(f"{quote(path)} is outside the dataset's folder")
-        if not file.is_file():
-            raise ValueError(f"{quote(path)} is not there, or no regular file")
-        return file
+
+def encoded_picture(folder: Path, held: object) -> bytes:
+    """The bytes of a picture as a row holds it: these themselves, or a file of the dataset in `folder`.
+
+    Raises ValueError, KeyError, TypeError or OSError where it is none, or another file than one of the dataset's.
+    """
+    if isinstance(held, bytes):
+        return held
+    named = held if isinstance(held, dict) else {}
+    inside = named.get("bytes")
+    return inside if isinstance(inside, bytes) and inside else _file_of(folder, str(named["path"])).read_bytes()
+
+
+def _file_of(folder: Path, path: str) -> Path:
+    """A picture's file; raises ValueError where the path leaves the dataset's folder or is no regular file."""
+    file = (folder / path).resolve()
+    if not is_inside(folder, file):
+        raise ValueError(f"{quote(path)} is outside the dataset's folder")
+    if not file.is_file():
+        raise ValueError(f"{quote(path)} is not there, or no regular file")
+    return file

@@ -82,6 +82,10 @@ def pointer(file: Path) -> str:
     )
 
 
+STILL = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+"""A picture that lies in a table, as `datasets` stores one."""
+
+
 def append_rows(file: Path, rows: pa.Table) -> None:
     """Put rows behind those of a Parquet file; the old file stays until all is written."""
     if file.is_file():
@@ -99,11 +103,15 @@ def arrow_schema(features: Features) -> pa.Schema:
 
 
 def _arrow_type(dtype: str, shape: Sequence[int]) -> pa.DataType:
+    if dtype == "image":
+        return STILL
     base = {"string": pa.string(), "bool": pa.bool_()}.get(dtype) or pa.from_numpy_dtype(dtype)
     return base if tuple(shape) == (1,) else pa.list_(base, int(shape[0]))
 
 
 def _hub_type(dtype: str, shape: Sequence[int]) -> dict[str, object]:
+    if dtype == "image":
+        return {"_type": "Image"}
     value: dict[str, object] = {"dtype": dtype, "_type": "Value"}
     return value if tuple(shape) == (1,) else {"feature": value, "length": int(shape[0]), "_type": "List"}
 

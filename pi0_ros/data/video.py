@@ -167,9 +167,16 @@ def _order(file: Path, rate: Fraction) -> tuple[list[int], list[bool]]:
 
 
 def key_pictures(file: Path) -> set[int]:
-    """The numbers of the pictures of a video at which it may be cut."""
-    places, keys = _order(file, Fraction(30))
+    """The numbers of the pictures of a video at which it may be cut. Raises DataError for a file that is none."""
+    try:
+        places, keys = _order(file, Fraction(30))
+    except (OSError, ValueError, av.FFmpegError) as problem:
+        raise _damaged(file, problem) from problem
     return {place for place, key in zip(places, keys, strict=True) if key}
+
+
+def _damaged(file: Path, problem: Exception) -> DataError:
+    return DataError(pointer(file) or f"{file}: cannot be decoded ({problem}); copy or download it again")
 
 
 def describe(shape: Sequence[int], fps: float) -> dict[str, object]:
@@ -214,7 +221,7 @@ class VideoReader:
         self._last: tuple[float, VideoFrame] | None = None  # the frame decoded last and its time
 
     def _damaged(self, problem: Exception) -> DataError:
-        return DataError(pointer(self.file) or f"{self.file}: cannot be decoded ({problem}); copy or download it again")
+        return _damaged(self.file, problem)
 
     def at(self, seconds: Sequence[float], tolerance: float = TOLERANCE) -> list[Picture]:
         """The pictures nearest to these times of the file, uint8 [H, W, 3] RGB each.

@@ -277,7 +277,10 @@ def test_a_split_that_cannot_be_whole_writes_neither_part(sound, tmp_path, capsy
     assert pi0("keep", sound, "--episodes", 0, "--out", tmp_path / "one") == 0
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken/letter").write_text("dear")
-    for folder, out, why in ((tmp_path / "one", "a", "has one episode; --episode N"), (sound, "taken", "is there already")):
+    for folder, out, why in (
+        (tmp_path / "one", "a", "has one episode; --episode N"),
+        (sound, "taken", "is there already"),
+    ):
         assert pi0("split", folder, "--share", 0.5, "--out", tmp_path / out, "--rest", tmp_path / "b") == 1
         assert why in capsys.readouterr().err and not (tmp_path / "b").exists()
 
@@ -287,7 +290,9 @@ def test_trimming_leaves_out_an_episode_in_which_nothing_moves_and_says_so(tmp_p
 
     def still_in_the_second(k):
         moved.append(k)
-        return state(5 if 2 * LENGTHS[0] < len(moved) <= 2 * (LENGTHS[0] + LENGTHS[1]) else k)  # twice a frame: state and action
+        return state(
+            5 if 2 * LENGTHS[0] < len(moved) <= 2 * (LENGTHS[0] + LENGTHS[1]) else k
+        )  # twice a frame: state and action
 
     folder = write(tmp_path / "set", state=still_in_the_second)
     assert pi0("trim", folder, "--out", tmp_path / "trimmed") == 0

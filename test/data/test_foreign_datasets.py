@@ -11,6 +11,7 @@ import pytest
 import small_lerobot
 from small_lerobot import CHANNELS, picture, write, write_video
 
+from pi0_ros.cli import main
 from pi0_ros.data.dataset import Dataset
 from pi0_ros.data.errors import DataError
 
@@ -273,3 +274,31 @@ def test_columns_that_nobody_named_are_not_read(tmp_path):
     dataset = Dataset(write(tmp_path / "d", edit=more))
     assert "unknown" not in dataset[3] and dataset[3]["action"].shape == (18,)
     assert picture(0, 3).mean() == dataset[3]["observation.images.base"].mean() and CHANNELS[0] == "left_joint1"
+
+
+@pytest.mark.parametrize("version", ["v2.1", "v3.0"])
+def test_copies_of_a_dataset_whose_pictures_lie_in_its_tables_have_them(tmp_path, version):
+    folder = write(tmp_path / "set", version, lengths=(8, 6, 7), fps=29.97)
+    copies = {
+        "keep": ([("keep", folder, "--episodes", "0,2")], [(0, 0, 8), (2, 0, 7)]),
+        "cut": ([("split", folder, "--episode", 1, "--at", 2)], [(0, 0, 8), (1, 0, 2), (1, 2, 6), (2, 0, 7)]),
+        "merge": ([("merge", folder, folder)], [(0, 0, 8), (1, 0, 6), (2, 0, 7)] * 2),
+        "trim": ([("trim", folder, "--start", 0.1, "--end", 0.034)], [(0, 3, 7), (1, 3, 5), (2, 3, 6)]),
+    }
+    for name, ((words,), pieces) in copies.items():
+        assert main(["data", *map(str, words), "--out", str(tmp_path / name)]) == 0
+        read = Dataset(tmp_path / name)
+        assert [e.length for e in read.episodes] == [stop - start for _, start, stop in pieces] and read.fps == 29.97
+        wanted = [picture(episode, k) for episode, start, stop in pieces for k in range(start, stop)]
+        for i, shown in enumerate(wanted):
+            np.testing.assert_array_equal(read.picture(read.cameras[0], i), shown)
+
+
+def test_a_copy_of_videos_that_are_git_lfs_pointers_says_so(tmp_path, capsys):
+    folder = write(tmp_path / "set", kind="video")
+    for file in folder.rglob("*.mp4"):
+        file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
+    assert main(["data", "keep", str(folder), "--episodes", "0-", "--out", str(tmp_path / "kept")]) == 1
+    said = capsys.readouterr().err
+    assert "is a git-lfs pointer and not the file; run `git lfs pull`" in said and "--debug" not in said
+    assert not (tmp_path / "kept").exists()

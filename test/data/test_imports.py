@@ -183,7 +183,11 @@ def droid(frames, *words):
 
 def test_droids_episodes_become_a_dataset_and_those_without_words_are_left_out(tmp_path, capsys):
     file = tmp_path / "r2d2_faceblur-train.tfrecord-00000-of-02048"
-    episodes = droid(4, b"Close the drawer", b"Shut it", b""), droid(5, b"", b"", b""), droid(3, b"", b"Wipe the table", b"")
+    episodes = (
+        droid(4, b"Close the drawer", b"Shut it", b""),
+        droid(5, b"", b"", b""),
+        droid(3, b"", b"Wipe the table", b""),
+    )
     file.write_bytes(b"".join(record(example(e)) for e in episodes))
     assert main(["data", "import", "rlds", str(tmp_path), "--preset", "droid", "--out", str(tmp_path / "set")]) == 0
     said = capsys.readouterr().err
@@ -235,7 +239,16 @@ def test_keys_of_another_set_can_be_named_and_are_listed_where_they_are_wrong(tm
     ):
         list(next(rlds_episodes([file], Keys(10), "go")).frames)
     assert "no step has an instruction; give one with --task" in next(rlds_episodes([file], keys, None)).left_out
-    words = ["data", "import", "rlds", str(file), "--fps", "10", "--map", "state=observation/joints,observation/gripper"]
+    words = [
+        "data",
+        "import",
+        "rlds",
+        str(file),
+        "--fps",
+        "10",
+        "--map",
+        "state=observation/joints,observation/gripper",
+    ]
     assert main([*words, "--out", str(tmp_path / "set")]) == 1
     assert "nothing was imported: no step has an instruction" in capsys.readouterr().err
     assert not (tmp_path / "set").exists()

@@ -297,7 +297,9 @@ def _of_camera(dataset: Dataset, camera: str, episode: Episode, looked: _Looked,
     frames = looked.still[1] - looked.still[0]
     seconds = frames / dataset.fps
     if seconds >= FROZEN or frames == episode.length - 1 > 3:
-        more = "" if sees else "; it hardly ever changes: was it frozen all the time, or does it see nothing that moves?"
+        more = (
+            "" if sees else "; it hardly ever changes: was it frozen all the time, or does it see nothing that moves?"
+        )
         yield Finding(
             Level.ERROR if sees else Level.WARNING, "frozen", episode.index,
             f"{camera}: the same picture for {seconds:.1f} s from frame {looked.still[0] - episode.start} on, while the robot moves{more}",

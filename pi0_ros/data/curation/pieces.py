@@ -18,6 +18,8 @@ from pi0_ros.data.errors import DataError
 from pi0_ros.data.features import difference
 from pi0_ros.data.layout import STANDARD, Episode
 from pi0_ros.data.statistics import PictureStatistics, Stats
+from pi0_ros.data.stills import encoded_picture
+from pi0_ros.data.tables import STILL
 from pi0_ros.data.stored import Note
 from pi0_ros.data.video import Part, VideoWriter, key_pictures
 
@@ -120,7 +122,18 @@ def _content(dataset: Dataset, episode: Episode, piece: Piece, note: Note, folde
 def _table(dataset: Dataset, frames: np.ndarray) -> pa.Table:
     """The rows without what every dataset has, in the types of info.json."""
     table = dataset.rows_of(frames)
+    for key in dataset.layout.stills:
+        held = [_still(dataset, key, row) for row in table.column(key).to_pylist()]
+        table = table.set_column(table.column_names.index(key), key, pa.array(held, STILL))
     return table.select([name for name in table.column_names if name not in STANDARD and name in dataset.features])
+
+
+def _still(dataset: Dataset, key: str, held: object) -> dict[str, object]:
+    """A picture that lies in a table, or in a file that it names, as its bytes."""
+    try:
+        return {"bytes": encoded_picture(dataset.folder, held), "path": None}
+    except (OSError, KeyError, TypeError, ValueError) as problem:
+        raise DataError(f"{dataset.folder}: a picture of {key} cannot be read ({problem})") from problem
 
 
 def _part(

@@ -19,8 +19,8 @@ from pi0_ros.data.features import difference
 from pi0_ros.data.layout import STANDARD, Episode
 from pi0_ros.data.statistics import PictureStatistics, Stats
 from pi0_ros.data.stills import encoded_picture
-from pi0_ros.data.tables import STILL
 from pi0_ros.data.stored import Note
+from pi0_ros.data.tables import STILL
 from pi0_ros.data.video import Part, VideoWriter, key_pictures
 
 SAMPLED = 100  # pictures of an episode that its statistics are of, as lerobot does

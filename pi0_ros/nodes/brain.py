@@ -7,7 +7,8 @@ from rclpy.node import Node
 from pi0_ros.nodes.high_level import HighLevelNode
 from pi0_ros.nodes.policy import PolicyNode
 from pi0_ros.nodes.weights import Weights
-from pi0_ros.ros.run import Signals, run
+from pi0_ros.ros.run import run
+from pi0_ros.ros.signals import Signals
 
 
 def make(_: Signals) -> list[Node]:

@@ -29,10 +29,11 @@ from pi0_ros.ros.commands import COMMAND_TYPES
 from pi0_ros.ros.conversions import ConversionError, channel_values
 from pi0_ros.ros.diagnostics import ERROR
 from pi0_ros.ros.notify import extend_timeout
-from pi0_ros.ros.parameters import Parameter, ParameterError, Parameters
+from pi0_ros.ros.parameters import Overrides, Parameter, ParameterError, Parameters
 from pi0_ros.ros.polled_subscriptions import PolledSubscriptions
 from pi0_ros.ros.qos import EVENTS, LATCHED, OBSERVED, READ
-from pi0_ros.ros.run import Signals, run
+from pi0_ros.ros.run import run
+from pi0_ros.ros.signals import Signals
 from pi0_ros.ros.video import CLOSING
 
 TICK = 0.02
@@ -51,8 +52,8 @@ class DemoDirector(Node):
         Parameter("takeover", True, "take over once in the middle, drive an arm, give back"),
     )
 
-    def __init__(self, signals: Signals, **kwargs: object) -> None:
-        super().__init__("demo_director", **kwargs)
+    def __init__(self, signals: Signals, parameter_overrides: Overrides = None) -> None:
+        super().__init__("demo_director", parameter_overrides=parameter_overrides)
         self._signals, self.clocks = signals, Clocks(self)
         options = Parameters(self, self.table).values()
         try:

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from rclpy.node import Node
 
+from pi0_ros.data.encoded_pictures import PictureError
 from pi0_ros.robot.spec import Camera
 from pi0_ros.ros.bounded import MessageInfo, MessageRefusedError, parse_message
-from pi0_ros.ros.images import PictureError, decode_picture
+from pi0_ros.ros.images import decode_picture
 from pi0_ros.ros.subscribe import PICTURE_TYPES, subscribe_camera
 from pi0_ros.ros.video import VideoWriter, compose
 

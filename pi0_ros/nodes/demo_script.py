@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,9 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from pi0_ros.msg import ExecutorState
 from pi0_ros.nodes.demo_record import DemoRecord, Stage
-from pi0_ros.robot.spec import Kind, Robot
+from pi0_ros.robot.spec import Group, Kind, Robot, TeleopTopic
 from pi0_ros.robot.wire import to_wire
 from pi0_ros.ros.clock import Clocks
 from pi0_ros.ros.qos import LATCHED, SENSOR
@@ -35,15 +36,30 @@ Condition = Callable[[], bool]
 Script = Generator[tuple[Condition, float], None, Any]
 
 
+class Leader:
+    """A leader arm: what a person holds to move one group of the robot."""
+
+    def __init__(self, node: Node, group: Group, topic: TeleopTopic) -> None:
+        self.group, self._node, self._topic = group, node, topic
+        self._publisher = node.create_publisher(JointState, topic.topic, SENSOR)
+
+    def lead(self, positions: Sequence[float]) -> None:
+        """Move it to `positions` [rad]."""
+        message = JointState(name=list(self._topic.joints))
+        message.position = array("d", to_wire(self.group, positions, self._topic))
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(message)
+
+
 class DemoHands:
     """What a person does in a demo: calls services, says the task, moves a leader arm."""
 
     def __init__(self, node: Node, robot: Robot) -> None:
         self._node = node
         self._task = node.create_publisher(String, "task", LATCHED)
-        self.arm = next((g for g in robot.groups if g.teleop is not None and g.kind is Kind.POSITION), None)
-        if self.arm is not None:
-            self._leader = node.create_publisher(JointState, self.arm.teleop.topic, SENSOR)
+        leading = ((g, g.teleop) for g in robot.groups if g.teleop is not None and g.kind is Kind.POSITION)
+        self._leader = next((Leader(node, *found) for found in leading), None)
+        self.arm = self._leader.group if self._leader is not None else None
         self._services = {name: node.create_client(Trigger, name) for name in SERVICES}
 
     def ready(self) -> bool:
@@ -58,12 +74,10 @@ class DemoHands:
         """Publish the task."""
         self._task.publish(String(data=task))
 
-    def lead(self, positions: np.ndarray) -> None:
-        """Move the leader to `positions` [rad]."""
-        message = JointState(name=list(self.arm.teleop.joints))
-        message.position = array("d", to_wire(self.arm, positions, self.arm.teleop))
-        message.header.stamp = self._node.get_clock().now().to_msg()
-        self._leader.publish(message)
+    def lead(self, positions: Sequence[float]) -> None:
+        """Move the leader of `arm`, which there has to be, to `positions` [rad]."""
+        assert self._leader is not None
+        self._leader.lead(positions)
 
 
 class DemoScript:
@@ -112,7 +126,7 @@ class DemoScript:
     def start_measuring(self) -> None:
         """From now on everything counts."""
         self._stage.began = self._clocks.steady()
-        self._record.start(self._stage.state.underruns)
+        self._record.start(self._state().underruns)
         self._log.info(f"measuring: {self._stage.task}")
 
     def let_it_work(self, takes_over: bool) -> Script:
@@ -130,7 +144,7 @@ class DemoScript:
                 self._log.warning(f"the network says {DONE!r} after {stage.done} of {of}; the scene is given up")
                 return
             if stage.mode in ("hold", "stopped") and self.left > 0.0 and not stage.solved:
-                self._record.faults.add(f"autonomy ended: {stage.state.reason}")
+                self._record.faults.add(f"autonomy ended: {self._state().reason}")
                 # Where an arm met something, the executor first goes back to where the arm is.
                 yield from self._wait(REST)
                 yield from self._engage()
@@ -177,6 +191,11 @@ class DemoScript:
         if not stage.running:
             self.start_measuring()
 
+    def _state(self) -> ExecutorState:
+        """The executor's newest state; nothing begins before there is one."""
+        assert self._stage.state is not None
+        return self._stage.state
+
     def _engage(self) -> Script:
         """Ask for autonomy until it is given."""
         for _ in range(20):
@@ -190,15 +209,16 @@ class DemoScript:
 
     def _take_over(self) -> Script:
         """A person's quarter of a minute: ask for teleop, swing an arm from where it is, give back."""
-        state = self._stage.state
+        state, arm = self._state(), self._hands.arm
+        assert arm is not None
         at = dict(zip(state.channels, state.command, strict=True))
-        home, since = np.array([at[c.name] for c in self._hands.arm.channels]), self._clocks.steady()
+        home, since = np.array([at[c.name] for c in arm.channels]), self._clocks.steady()
 
         def lead() -> bool:
             t = self._clocks.steady() - since
             swing = np.zeros(len(home))
             swing[0] = TAKEOVER_SWING * math.sin(2.0 * math.pi * t / TAKEOVER)
-            self._hands.lead(home + swing)
+            self._hands.lead((home + swing).tolist())
             return t >= TAKEOVER
 
         lead()

@@ -11,7 +11,7 @@ from pi0_ros.nodes.weights import MODEL_PARAMETERS, Weights
 from pi0_ros.robot import load_robot
 from pi0_ros.ros.diagnostics import Health
 from pi0_ros.ros.observation_source import PICTURE_FROZEN, ObservationSource
-from pi0_ros.ros.parameters import Parameter
+from pi0_ros.ros.parameters import Overrides, Parameter
 from pi0_ros.ros.prompt_source import OVERRIDE
 from pi0_ros.ros.qos import LATCHED
 from pi0_ros.ros.run import run
@@ -39,11 +39,11 @@ class HighLevelNode(NetworkNode[SubtaskLoop]):
         name: str = "high_level",
         weights: Weights | None = None,
         partner: Callable[[], ObservationSource | None] | None = None,
-        **kwargs: object,
+        parameter_overrides: Overrides = None,
     ) -> None:
         """`partner`: observations of another node in this process to look through in place of its own; None where that node is
         not configured."""
-        super().__init__(name, weights, **kwargs)
+        super().__init__(name, weights, parameter_overrides)
         self._partner = partner
 
     def make_loop(self) -> SubtaskLoop:

@@ -13,7 +13,7 @@ from pi0_ros.ros.activation import Activation
 from pi0_ros.ros.guarded_thread import GuardedThread
 from pi0_ros.ros.lifecycle import HALT, ManagedNode
 from pi0_ros.ros.observation_source import ObservationSource
-from pi0_ros.ros.parameters import ParameterError
+from pi0_ros.ros.parameters import Overrides, ParameterError
 
 
 class NetworkLoop(Protocol):
@@ -35,8 +35,8 @@ class NetworkNode(ManagedNode, Generic[Loop]):
     expected = (ParameterError, RobotError, PolicyError)
     thread_name = "network"
 
-    def __init__(self, name: str, weights: Weights | None = None, **kwargs: object) -> None:
-        super().__init__(name, **kwargs)
+    def __init__(self, name: str, weights: Weights | None = None, parameter_overrides: Overrides = None) -> None:
+        super().__init__(name, parameter_overrides)
         self.weights = weights or Weights()
         self.observations: ObservationSource | None = None
         """The node's own; cleaning up closes them."""

@@ -40,7 +40,8 @@ class Heard:
     def __init__(self, node: Node, robot: Robot) -> None:
         self._place = node.get_namespace().strip("/")
         self.joints: dict[str, float] = {}
-        self.pose, self.state, self.scene = (0.0, 0.0, 0.0), ExecutorState(), {}
+        self.pose, self.state = (0.0, 0.0, 0.0), ExecutorState()
+        self.scene: dict[str, str] = {}
         for source in robot.state:
             if source.type == "joint_state":
                 listen(node, JointState, source.topic, self._on_joints, SENSOR)

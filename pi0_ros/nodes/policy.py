@@ -21,7 +21,7 @@ from pi0_ros.robot import Robot, load_robot
 from pi0_ros.ros.bounded import listen
 from pi0_ros.ros.diagnostics import Health
 from pi0_ros.ros.observation_source import PICTURE_FROZEN
-from pi0_ros.ros.parameters import Parameter
+from pi0_ros.ros.parameters import Overrides, Parameter
 from pi0_ros.ros.plan_loop import PlanInputs, PlanLoop, PlanSettings
 from pi0_ros.ros.planning_status import PlanningStatus
 from pi0_ros.ros.policy_health import policy_health
@@ -79,8 +79,10 @@ class PolicyNode(NetworkNode[PlanLoop]):
     )
     thread_name = "inference"
 
-    def __init__(self, name: str = "policy", weights: Weights | None = None, **kwargs: object) -> None:
-        super().__init__(name, weights, **kwargs)
+    def __init__(
+        self, name: str = "policy", weights: Weights | None = None, parameter_overrides: Overrides = None
+    ) -> None:
+        super().__init__(name, weights, parameter_overrides)
         self.robot: Robot | None = None
 
     def make_loop(self) -> PlanLoop:
@@ -130,6 +132,7 @@ class PolicyNode(NetworkNode[PlanLoop]):
 
     def health(self) -> Health:
         """Prompt, rates, latencies, and why no plan is made."""
+        assert self.robot is not None
         return policy_health(self.loop, self.robot, self.clocks.steady())
 
 

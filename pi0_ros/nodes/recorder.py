@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from rclpy.node import Node
+from rclpy.subscription import Subscription
 from std_msgs.msg import Float32, String
 from std_srvs.srv import Trigger
 
@@ -21,7 +24,7 @@ from pi0_ros.data.errors import DataError
 from pi0_ros.data.frame_selection import RecordMode
 from pi0_ros.msg import ExecutorState
 from pi0_ros.policy.errors import PolicyError
-from pi0_ros.robot import RobotError, load_robot
+from pi0_ros.robot import Robot, RobotError, load_robot
 from pi0_ros.ros.any_publisher import subscribe_to_any
 from pi0_ros.ros.bag_recorder import BagRecorder, bag_folder
 from pi0_ros.ros.bounded import listen
@@ -31,7 +34,7 @@ from pi0_ros.ros.latched_text import LatchedText
 from pi0_ros.ros.lifecycle import ManagedNode
 from pi0_ros.ros.loop import Loop, lower_priority
 from pi0_ros.ros.observation_source import PICTURE_FROZEN, ObservationSource
-from pi0_ros.ros.parameters import Parameter, ParameterError
+from pi0_ros.ros.parameters import Overrides, Parameter, ParameterError
 from pi0_ros.ros.qos import LATCHED, READ, RELIABLE
 from pi0_ros.ros.recording_health import health, values
 from pi0_ros.ros.recording_opening import RecordingOpening, adapter_for, check_writable, note_of, rows_a_second
@@ -41,6 +44,20 @@ from pi0_ros.ros.run import run
 REQUESTS = ("start", "stop", "success", "failure", "discard")
 GOODBYE = 1.0
 """Seconds that a clean-up waits for what is being saved; it is saved all the same."""
+
+
+@dataclass(frozen=True)
+class RecorderParts:
+    """What the node has while it is configured. folder: of the dataset; fps: frames a second."""
+
+    robot: Robot
+    folder: Path
+    fps: int
+    observations: ObservationSource
+    source: FrameSource
+    opening: RecordingOpening
+    session: RecordingSession
+    state: LatchedText
 
 
 class RecorderNode(ManagedNode):
@@ -65,61 +82,64 @@ class RecorderNode(ManagedNode):
     )
     expected = (ParameterError, RobotError, DataError, PolicyError)
 
-    def __init__(self, name: str = "recorder", **kwargs: object) -> None:
-        super().__init__(name, **kwargs)
+    def __init__(self, name: str = "recorder", parameter_overrides: Overrides = None) -> None:
+        super().__init__(name, parameter_overrides)
         self.observations: ObservationSource | None = None
-        self.session: RecordingSession | None = None
         self.bag: BagRecorder | None = None
+        self._parts: RecorderParts | None = None
+        self._problem = ""
         self._loop: Loop | None = None
         self._lock = threading.Lock()
         for request in REQUESTS:  # answered in every state: nobody waits for a service in vain
             self.create_service(Trigger, f"~/{request}", partial(self._on_request, request))
 
+    @property
+    def parts(self) -> RecorderParts:
+        """What `setup` made; only while the node is configured."""
+        assert self._parts is not None
+        return self._parts
+
+    @property
+    def session(self) -> RecordingSession:
+        """What is recorded; only while the node is configured."""
+        return self.parts.session
+
     def setup(self) -> None:
         """Subscribe, and open the dataset as far as it is known; a new one waits for the size of the pictures."""
-        self.robot = load_robot(self.values.robot)
-        adapter = adapter_for(self.values.checkpoint, self.values.adapter)
-        self._folder = Path(self.values.folder).expanduser()
-        self._fps = self.values.fps or rows_a_second(adapter)
-        self.observations = ObservationSource(self, self.robot, self.clocks, self.values.picture_frozen)
-        self.source = FrameSource(self.robot, self.observations, self.clocks)
-        lead, free = round(self.values.before * self._fps), self.values.min_free * 10**6
-        self._opening = RecordingOpening(self._folder, self._fps, self.robot, self.source.sizes, lead, free)
-        note = note_of(self.robot, self.values.checkpoint, adapter, self.values.mode)
-        if self.values.mcap:
-            place, log = bag_folder(self._folder, datetime.now(UTC)), self.get_logger().warning
-            self.bag = BagRecorder(self, self.clocks, self.robot, place, free, log)
+        values, robot = self.values, load_robot(self.values.robot)
+        adapter = adapter_for(values.checkpoint, values.adapter)
+        folder = Path(values.folder).expanduser()
+        fps = values.fps or rows_a_second(adapter)
+        observations = self.observations = ObservationSource(self, robot, self.clocks, values.picture_frozen)
+        source = FrameSource(robot, observations, self.clocks)
+        lead, free = round(values.before * fps), values.min_free * 10**6
+        opening = RecordingOpening(folder, fps, robot, source.sizes, lead, free)
+        note = note_of(robot, values.checkpoint, adapter, values.mode)
+        if values.mcap:
+            place, log = bag_folder(folder, datetime.now(UTC)), self.get_logger().warning
+            self.bag = BagRecorder(self, self.clocks, robot, place, free, log)
             for thread in self.bag.threads:
                 self.watch_thread(thread)
             note["mcap"] = f"{place.parent.name}/{place.name}"
-        mode, on_gap = RecordMode(self.values.mode), OnGap(self.values.on_gap)
-        settings = SessionSettings(self._fps, mode, on_gap, note, self.values.min_episode)
-        self.session = RecordingSession(settings, self.source, lambda text: self.get_logger().warning(text))
+        settings = SessionSettings(fps, RecordMode(values.mode), OnGap(values.on_gap), note, values.min_episode)
+        session = RecordingSession(settings, source, lambda text: self.get_logger().warning(text))
         self._problem = ""
-        self._offer()
-
-    def _offer(self) -> None:
-        """The topics of the node."""
-        self.own(listen(self, ExecutorState, "executor_state", self.source.hear_state, READ))
-        for topic in TOPICS:
-            for subscription in subscribe_to_any(self, String, topic, partial(self._on_words, topic)):
-                self.own(subscription)
+        for subscription in subscribe_to_words(self, source):
+            self.own(subscription)
         self.own(listen(self, String, "~/note", lambda m: self._on_label(note=m.data), RELIABLE))
         self.own(listen(self, Float32, "~/score", lambda m: self._on_label(score=float(m.data)), RELIABLE))
-        self._state = LatchedText(self.own(self.create_publisher(String, "~/state", LATCHED)))
-
-    def _on_words(self, topic: str, message: String) -> None:
-        self.source.hear_words(topic, message.data)
+        state = LatchedText(self.own(self.create_publisher(String, "~/state", LATCHED)))
+        self._parts = RecorderParts(robot, folder, fps, observations, source, opening, session, state)
 
     def start(self) -> None:
         """Begin to look for frames; they are kept only while an episode is recorded."""
-        check_writable(self._folder)
-        if self._opening.known and self.session.episodes.client is None:
+        check_writable(self.parts.folder)
+        if self.parts.opening.known and self.session.episodes.client is None:
             self._open()  # refuse here what cannot go on
         lower_priority()
         if self.values.begin or self.values.mode != RecordMode.EVERYTHING:
             self.session.start()
-        self._loop = Loop(1.0 / self._fps, self._work, self._failed, name="frames")
+        self._loop = Loop(1.0 / self.parts.fps, self._work, self._failed, name="frames")
         self._loop.start()
 
     def halt(self) -> None:
@@ -128,7 +148,7 @@ class RecorderNode(ManagedNode):
             self._loop.stop()
             self._loop = None
         with self._lock:
-            if self.session.recording:
+            if self._parts is not None and self.session.recording:
                 try:
                     self.get_logger().info(self.session.stop())
                 except DataError as nothing:
@@ -142,13 +162,12 @@ class RecorderNode(ManagedNode):
             if not self.bag.close(GOODBYE):
                 self.get_logger().warning(f"{self.bag.folder}: its last file may not be complete: mcap recover FILE")
             self.bag = None
-        if self.session is not None and self.session.episodes.client is not None:
-            if not self.session.episodes.client.close(GOODBYE):
-                self.get_logger().info(
-                    f"{self._folder}: is still being written, by process {self.session.episodes.client.pid}"
-                )
-            self.session.episodes.client = None
-        self.session = None
+        if self._parts is not None:
+            folder, client = self._parts.folder, self._parts.session.episodes.client
+            if client is not None and not client.close(GOODBYE):
+                self.get_logger().info(f"{folder}: is still being written, by process {client.pid}")
+            self._parts.session.episodes.client = None
+            self._parts = None
         if self.observations is not None:
             self.observations.close()
             self.observations = None
@@ -175,10 +194,10 @@ class RecorderNode(ManagedNode):
         label = checked_label(outcome=request)
         return session.stop(label) if session.recording else session.label(label)
 
-    def _on_label(self, **label: object) -> None:
+    def _on_label(self, score: float | None = None, note: str | None = None) -> None:
         with self._lock:
             try:
-                self.get_logger().info(self.session.label(checked_label(**label)))
+                self.get_logger().info(self.session.label(checked_label(score=score, note=note)))
             except DataError as error:
                 self.get_logger().warning(str(error))
 
@@ -194,7 +213,7 @@ class RecorderNode(ManagedNode):
     def _open(self) -> None:
         """Start the process that writes, once the size of the pictures is known."""
         try:
-            client = self._opening.open(self.clocks.steady())
+            client = self.parts.opening.open(self.clocks.steady())
         except DataError as error:
             self._problem = str(error)
             raise
@@ -202,7 +221,7 @@ class RecorderNode(ManagedNode):
             self.session.why = client
             return
         self._problem = ""
-        self.get_logger().info(self._opening.told(client))
+        self.get_logger().info(self.parts.opening.told(client))
         with self._lock:
             self.session.episodes.attach(client)
 
@@ -216,20 +235,31 @@ class RecorderNode(ManagedNode):
         """Say on `~/state`, as JSON, what is recorded, where that has changed; and tell the bag."""
         session = self.session
         saved = len(session.episodes.client.saved) if session.episodes.client is not None else 0
-        told = {"recording": session.recording, "folder": str(self._folder), "episodes": session.episodes.number}
-        self._state.say(json.dumps({**told, "saved": saved, "mode": self.values.mode, "why": session.why}))
+        told = {"recording": session.recording, "folder": str(self.parts.folder), "episodes": session.episodes.number}
+        self.parts.state.say(json.dumps({**told, "saved": saved, "mode": self.values.mode, "why": session.why}))
         if self.bag is not None:
             self.bag.record(session.recording)
 
     def health(self) -> Health:
         """Episodes, frames, disk."""
-        cameras = tuple(c.name for c in self.robot.cameras)
-        numbers = {**values(self.session, self._folder), **self.observations.values(cameras)}
-        odd = self.observations.warnings(cameras)
+        parts = self.parts
+        cameras = tuple(c.name for c in parts.robot.cameras)
+        numbers = {**values(parts.session, parts.folder), **parts.observations.values(cameras)}
+        odd = parts.observations.warnings(cameras)
         if self.bag is not None:
             numbers |= self.bag.values()
             odd += [self.bag.problem] if self.bag.problem else []
-        return health(self.session, self._folder, self._problem, odd, numbers)
+        return health(parts.session, parts.folder, self._problem, odd, numbers)
+
+
+def subscribe_to_words(node: Node, source: FrameSource) -> list[Subscription]:
+    """The subscriptions that tell `source` who drives and what is asked for."""
+
+    def words(topic: str) -> list[Subscription]:
+        return subscribe_to_any(node, String, topic, lambda message: source.hear_words(topic, message.data))
+
+    state = listen(node, ExecutorState, "executor_state", source.hear_state, READ)
+    return [state, *(subscription for topic in TOPICS for subscription in words(topic))]
 
 
 def main() -> int:

@@ -14,8 +14,9 @@ from rclpy.node import Node
 from pi0_ros.nodes.operator_script import OperatorScript
 from pi0_ros.robot import RobotError, load_robot
 from pi0_ros.ros.clock import Clocks
-from pi0_ros.ros.parameters import Parameter, ParameterError, Parameters
-from pi0_ros.ros.run import Signals, run
+from pi0_ros.ros.parameters import Overrides, Parameter, ParameterError, Parameters
+from pi0_ros.ros.run import run
+from pi0_ros.ros.signals import Signals
 from pi0_ros.touch.bystander import Bystander
 
 TICK = 0.02
@@ -30,8 +31,8 @@ class SimOperatorNode(Node):
         Parameter("scenes", 1000, "scenes after which it ends at the latest", low=1, high=1_000_000),
     )
 
-    def __init__(self, signals: Signals, **kwargs: object) -> None:
-        super().__init__("sim_operator", **kwargs)
+    def __init__(self, signals: Signals, parameter_overrides: Overrides = None) -> None:
+        super().__init__("sim_operator", parameter_overrides=parameter_overrides)
         self._signals, self.clocks = signals, Clocks(self)
         values = Parameters(self, self.table).values()
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from array import array
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import mujoco
@@ -28,7 +29,7 @@ from pi0_ros.ros.conversions import ConversionError, channel_values
 from pi0_ros.ros.diagnostics import OK, WARN, Diagnostics, Health, Rate
 from pi0_ros.ros.images import compressed_message, image_message
 from pi0_ros.ros.loop import Loop
-from pi0_ros.ros.parameters import Parameter, ParameterError, Parameters
+from pi0_ros.ros.parameters import Overrides, Parameter, ParameterError, Parameters
 from pi0_ros.ros.polled_subscriptions import PolledSubscriptions
 from pi0_ros.ros.qos import READ, RELIABLE, SENSOR
 from pi0_ros.ros.rotations import orientation_of_yaw
@@ -67,8 +68,8 @@ class SimRobotNode(Node):
         ),
     )
 
-    def __init__(self, **kwargs: object) -> None:
-        super().__init__("sim_robot", **kwargs)
+    def __init__(self, parameter_overrides: Overrides = None) -> None:
+        super().__init__("sim_robot", parameter_overrides=parameter_overrides)
         self.clocks = Clocks(self)
         values = Parameters(self, self.table).values()
         self._values = values
@@ -188,9 +189,10 @@ class SimRobotNode(Node):
     def _apply_commands(self) -> None:
         now = self.clocks.steady()
         for group in self.robot.groups:
-            received, values = self._commands.get(group.name, (None, None))
-            if received is None:
+            command = self._commands.get(group.name)
+            if command is None:
                 continue
+            received, values = command
             if now - received > self._values.watchdog:
                 self._silent.add(group.name)
                 # A position controller holds the last target by itself; a velocity has to be ended.
@@ -257,7 +259,7 @@ class SimRobotNode(Node):
 
 
 def joint_message(
-    source: StateSource, stamp: object, names: tuple[str, ...], positions: object, velocities: object
+    source: StateSource, stamp: object, names: Sequence[str], positions: Iterable[float], velocities: Iterable[float]
 ) -> JointState:
     """The JointState of one source: its joints, without the prefix that the robot YAML puts before them."""
     mapped, renamed = SourceMap(source), {ours for _, ours in source.joints}

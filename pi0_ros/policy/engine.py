@@ -127,6 +127,9 @@ class Policy:
         """This policy alone: a network on this computer computes one plan after another, whatever `most` says."""
         return [self]
 
+    def close(self) -> None:
+        """Nothing: a network on this computer has nothing with others."""
+
     def noise_shape(self) -> tuple[int, int]:
         """Rows and columns of the noise `infer` takes."""
         return self.pipeline.horizon, self.pipeline.action_width

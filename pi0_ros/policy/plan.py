@@ -100,6 +100,9 @@ class AnyPolicy(Protocol):
     def lanes(self, most: int) -> Sequence[AnyPolicy]:
         """This policy, and others of the same kind that may be asked meanwhile: `most` in all, or fewer."""
 
+    def close(self) -> None:
+        """End what it has with others; asked again, it begins anew."""
+
 
 class SubtaskPolicy(AnyPolicy, Protocol):
     """A policy whose network may be asked in words."""

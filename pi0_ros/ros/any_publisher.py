@@ -8,7 +8,7 @@ three: one for each of the two, and one for all.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
@@ -17,7 +17,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from rclpy.subscription import Subscription
 
 from pi0_ros.robot.quoting import escape
-from pi0_ros.ros.bounded import MessageRefusedError, parse_message
+from pi0_ros.ros.bounded import MessageInfo, MessageRefusedError, parse_message, subscribe_raw
 
 REMEMBERED = 64  # messages that are known again
 PAIRS = (
@@ -74,7 +74,7 @@ def subscribe_to_any(
         ]
     repeats = Repeats()
 
-    def once(data: bytes, info: Mapping[str, Any]) -> None:
+    def once(data: bytes, info: MessageInfo) -> None:
         if repeats.seen(info["source_timestamp"], data):
             return
         try:
@@ -84,4 +84,4 @@ def subscribe_to_any(
             return
         callback(message)
 
-    return [node.create_subscription(kind, topic, once, qos, raw=True) for qos in profiles(depth, latched)]
+    return [subscribe_raw(node, kind, topic, once, qos) for qos in profiles(depth, latched)]

@@ -80,7 +80,8 @@ class _Stretch:
     """Frames until a hole in time; `behind` is the one after it."""
 
     def __init__(self, first: Frame, rest: Iterator[Frame], fps: int) -> None:
-        self._first, self._rest, self._fps, self.behind = first, rest, fps, None
+        self._first, self._rest, self._fps = first, rest, fps
+        self.behind: Frame | None = None
 
     def __iter__(self) -> Iterator[Frame]:
         before = self._first

@@ -72,7 +72,7 @@ class BlackBoxWriter:
         self._written(file)
 
 
-def why_not(error: Exception) -> str:
+def why_not(error: BaseException) -> str:
     """Why a black box was not written, with the way out, as a sentence."""
     if isinstance(error, ImportError):
         return f"the black box could not be written: {missing_module(error) or error}"

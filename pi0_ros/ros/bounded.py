@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist, TwistStamped
 from nav_msgs.msg import Odometry
 from rclpy.callback_groups import CallbackGroup
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
@@ -86,7 +87,24 @@ def header_stamp(data: bytes) -> float:
     if len(data) < 12:
         raise MessageRefusedError(f"{len(data)} bytes are no message with a header")
     sec, nanosec = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
-    return float(sec) + nanosec * 1e-9
+    return float(sec) + float(nanosec) * 1e-9
+
+
+def subscribe_raw(
+    node: Node,
+    kind: type,
+    topic: str,
+    callback: Callable[[bytes, MessageInfo], None],
+    qos: QoSProfile,
+    group: CallbackGroup | None = None,
+    events: SubscriptionEventCallbacks | None = None,
+) -> Subscription:
+    """Subscribe to serialized messages: `callback(bytes, info)`.
+
+    rclpy counts the arguments of a callback, and has a type for one alone.
+    """
+    counted = cast(Callable[[bytes], None], callback)
+    return node.create_subscription(kind, topic, counted, qos, callback_group=group, raw=True, event_callbacks=events)
 
 
 def subscribe_bounded(
@@ -104,7 +122,7 @@ def subscribe_bounded(
     `timed`: the callback gets rclpy's information about the message too, which says when it was received.
     """
 
-    def on_bytes(data: bytes, info: dict[str, int]) -> None:
+    def on_bytes(data: bytes, info: MessageInfo) -> None:
         try:
             message = parse_message(data, kind)
         except MessageRefusedError as error:
@@ -115,7 +133,7 @@ def subscribe_bounded(
         else:
             callback(message)
 
-    return node.create_subscription(kind, topic, on_bytes, qos, callback_group=group, raw=True)
+    return subscribe_raw(node, kind, topic, on_bytes, qos, group)
 
 
 def listen(

@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 from rclpy.node import Node
 from rclpy.subscription import Subscription
 
+from pi0_ros.data.encoded_pictures import PictureError
 from pi0_ros.robot.spec import Camera
 from pi0_ros.ros.bounded import MAX_BYTES, MessageRefusedError, check_size, parse_message
 from pi0_ros.ros.clock import seconds
 from pi0_ros.ros.guarded_thread import GuardedThread
-from pi0_ros.ros.images import PictureError, thumbnail
+from pi0_ros.ros.images import thumbnail
 from pi0_ros.ros.polled_subscriptions import PolledGroup
 from pi0_ros.ros.qos import NEWEST
 from pi0_ros.ros.subscribe import PICTURE_TYPES
@@ -43,10 +44,11 @@ class CameraThumbnails:
         kind = PICTURE_TYPES[camera.type]
         return self._node.create_subscription(kind, camera.topic, lambda _: None, NEWEST, callback_group=self._group)
 
-    def start(self) -> None:
+    def start(self) -> GuardedThread:
         """Begin to take pictures."""
         self._ending.clear()
-        self.thread = GuardedThread("snapshots", self._run, self._node.get_logger().error).start()
+        self.thread = GuardedThread("thumbnails", self._run, self._node.get_logger().error).start()
+        return self.thread
 
     def stop(self) -> None:
         """End."""
@@ -70,7 +72,7 @@ class CameraThumbnails:
                 self._take(camera, reader)
 
     def _take(self, camera: Camera, reader: Reader) -> None:
-        kind = reader.subscription.msg_type
+        kind = PICTURE_TYPES[camera.type]
         taken = reader.take(MAX_BYTES[kind])
         if taken is None:
             return

@@ -18,7 +18,7 @@ JUMP = 0.5
 
 def seconds(stamp: TimeMessage | DurationMessage) -> float:
     """A stamp or duration message in seconds."""
-    return stamp.sec + stamp.nanosec * 1e-9
+    return float(stamp.sec) + float(stamp.nanosec) * 1e-9
 
 
 def time_message(at: float) -> TimeMessage:

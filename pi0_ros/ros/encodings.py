@@ -106,10 +106,11 @@ def rows_of_bytes(encoding: str, width: int, height: int, step: int, data: objec
         raise PictureError(
             f"{width}x{height} {encoding} with step {step} needs {need} bytes, but the picture has {have}"
         )
-    flat = np.frombuffer(data, np.uint8, min(have, step * rows))  # type: ignore[call-overload]
+    flat: NDArray[np.uint8] = np.frombuffer(data, np.uint8, min(have, step * rows))  # type: ignore[call-overload]
     if step == row:
         return flat.reshape(rows, row)
-    return np.lib.stride_tricks.as_strided(flat, (rows, row), (step, 1), writeable=False)
+    padded: NDArray[np.uint8] = np.lib.stride_tricks.as_strided(flat, (rows, row), (step, 1), writeable=False)
+    return padded
 
 
 def _check_even(encoding: str, layout: Layout, width: int, height: int) -> None:
@@ -124,7 +125,8 @@ def to_eight_bits(values: NDArray[np.uint16], bits: int) -> NDArray[np.uint8]:
     full = 2**bits - 1
     if bits == 16:
         return (values // 257).astype(np.uint8)
-    return np.minimum(values.astype(np.uint32) * 255 // full, 255).astype(np.uint8)
+    scaled: NDArray[np.uint32] = np.minimum(values.astype(np.uint32) * 255 // full, 255)
+    return scaled.astype(np.uint8)
 
 
 def to_rgb(encoding: str, pixels: NDArray[np.uint8], size: str = "") -> NDArray[np.uint8]:

@@ -15,6 +15,7 @@ MISSED_SHARE = 0.1  # of the control periods may be missed before it is a warnin
 def executor_values(period: Period, timing: Timing, rate: float, seam: Seam) -> dict[str, object]:
     """Mode, timing and counters; `rate` [Hz] of the control loop, `seam`: the worst one."""
     step = period.step
+    assert step is not None, "there are values once there was a step"
     return {
         "mode": period.mode,
         "rate_hz": rate,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from functools import partial
 
 from rclpy.subscription import Subscription
@@ -14,7 +15,7 @@ from pi0_ros.control import Event, Executor
 from pi0_ros.control.chunk import MAX_ROWS, Cause
 from pi0_ros.msg import ActionChunk
 from pi0_ros.robot.quoting import escape
-from pi0_ros.robot.spec import Group, Robot, StateSource
+from pi0_ros.robot.spec import Group, Robot, StateSource, TeleopTopic
 from pi0_ros.ros.any_publisher import subscribe_to_any
 from pi0_ros.ros.conversions import ConversionError, channel_values, chunk_from_message
 from pi0_ros.ros.lifecycle import ManagedNode
@@ -104,7 +105,7 @@ class ExecutorInputs:
         for group in self._robot.groups:
             if group.teleop is not None:
                 kind = TELEOP_TYPES[group.teleop.type]
-                own(urgent.add(kind, group.teleop.topic, partial(self._on_teleop, group), SENSOR))
+                own(urgent.add(kind, group.teleop.topic, partial(self._on_teleop, group, group.teleop), SENSOR))
         node, depth = self._node, CHUNKS_WAITING
         chunks = subscribe_to_any(node, ActionChunk, "action_chunk", self._on_chunk, depth, False, self._chunks.group)
         words = subscribe_to_any(node, String, "policy_state", self._on_policy_state, 2, True, self._words.group)
@@ -134,7 +135,9 @@ class ExecutorInputs:
             self._complained[topic] = steady
             self._events.append(Event(steady, 0.0, "warn", "message", escape(f"message on {topic} refused: {error}")))
 
-    def _on_joints(self, source: StateSource, stamp: float, positions: dict, velocities: dict) -> None:
+    def _on_joints(
+        self, source: StateSource, stamp: float, positions: Mapping[str, float], velocities: Mapping[str, float]
+    ) -> None:
         received, ros = self._received(self._routine)
         self.sources.update(source.topic, received, stamp, ros)
         self._core.on_state(received, ros, stamp, positions, velocities, source.topic)
@@ -157,11 +160,11 @@ class ExecutorInputs:
     def _on_policy_state(self, message: String) -> None:
         self._core.on_policy(lambda policy: policy.says(" ".join(message.data.split())))
 
-    def _on_teleop(self, group: Group, message: JointState | Float64MultiArray) -> None:
+    def _on_teleop(self, group: Group, topic: TeleopTopic, message: JointState | Float64MultiArray) -> None:
         try:
-            values = channel_values(group, message, group.teleop)
+            values = channel_values(group, message, topic)
         except ConversionError as error:
-            self._refuse(group.teleop.topic, error)
+            self._refuse(topic.topic, error)
             return
         names = tuple(c.name for c in group.channels)
         self._core.on_teleop(self._received(self._urgent)[0], group.name, names, tuple(values))

@@ -17,7 +17,7 @@ from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import MarkerArray
 
-from pi0_ros.control import Chunk, Event
+from pi0_ros.control import Chunk, Event, Step
 from pi0_ros.msg import ExecutorState
 from pi0_ros.robot.spec import Robot
 from pi0_ros.ros.clock import time_message
@@ -47,7 +47,8 @@ class Publishing:
 
     def state(self, period: Period) -> None:
         """Publish `executor_state`."""
-        self._state.publish(self._message(period))
+        if period.step is not None:
+            self._state.publish(self._message(period, period.step))
 
     def mode(self, mode: str) -> None:
         """Publish `mode`."""
@@ -63,8 +64,8 @@ class Publishing:
         if chunk is not None:
             self._trajectory.publish(self._preview.trajectory(chunk))
 
-    def _message(self, period: Period) -> ExecutorState:
-        step, last = period.step, period.command
+    def _message(self, period: Period, step: Step) -> ExecutorState:
+        last = period.command
         stamp = last.stamp if last is not None else self._clocks.ros()
         message = ExecutorState(mode=MODE_CODES[period.mode], epoch=step.epoch, reason=period.reason)
         message.header.stamp = time_message(stamp)
@@ -100,7 +101,7 @@ class ExecutorReporter:
         self.latest = Period()
         self.trouble: Event | None = None
         """The event that ended a motion, if it was more than somebody's wish."""
-        self._motion = motion
+        self.motion = motion
         self._told: tuple[str, str] = ("", "")
         self._saved: tuple[object, ...] = ()
         self._shown: tuple[object, ...] = ()
@@ -153,7 +154,7 @@ class ExecutorReporter:
             self.latest = period = self._news.popleft()
             events += period.events
             if period.sent:
-                self._motion.see(period)
+                self.motion.see(period)
         return events
 
     def _report(self, events: Sequence[Event]) -> None:
@@ -171,7 +172,7 @@ class ExecutorReporter:
         self._told = (period.mode, period.fault)
         for event in events:
             self._log(event)
-        self._save_if_in_trouble(period)
+        self._save_if_in_trouble(period, period.step.epoch)
         plan = (period.step.epoch, period.step.plan_sequence, bool(period.fault))
         if plan != self._shown:
             self._shown = plan
@@ -188,10 +189,11 @@ class ExecutorReporter:
         else:
             self._logger.info(event.text)
 
-    def _save_if_in_trouble(self, period: Period) -> None:
+    def _save_if_in_trouble(self, period: Period, epoch: int) -> None:
         """Have the black box written, once for every change that a fault or a stop has made."""
-        change = (period.fault, period.step.epoch)
-        if change == self._saved or (period.mode != "stopped" and self.trouble is None):
+        change = (period.fault, epoch)
+        reason = period.reason if period.mode == "stopped" else self.trouble.text if self.trouble is not None else None
+        if change == self._saved or reason is None:
             return
         self._saved = change
-        self._save(period.reason if period.mode == "stopped" else self.trouble.text)
+        self._save(reason)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.features import checked_features, with_standard
-from pi0_ros.data.stored import Features
+from pi0_ros.data.stored import Feature, Features
 from pi0_ros.msg import ExecutorState
 from pi0_ros.robot import Robot
 from pi0_ros.ros.clock import Clocks, seconds
@@ -76,7 +76,7 @@ def features_of(robot: Robot, sizes: Mapping[str, tuple[int, int]]) -> Features:
         "picture_offset": {"dtype": "float32", "shape": (len(cameras),), "names": cameras},
         "camera_present": {"dtype": "bool", "shape": (len(cameras),), "names": cameras},
     }
-    features = {
+    features: dict[str, Feature] = {
         **pictures,
         "observation.state": {"dtype": "float32", "shape": (len(state),), "names": state},
         "action": {"dtype": "float32", "shape": (len(names),), "names": names},

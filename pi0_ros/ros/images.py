@@ -71,7 +71,7 @@ def _grey_to_rgb(pixels: NDArray[np.uint8], encoding: str) -> NDArray[np.uint8]:
 def decode_picture(message: Image | CompressedImage, options: PictureOptions = AS_SENT) -> NDArray[np.uint8]:
     """RGB uint8 [H, W, 3] of a raw or compressed picture message, cropped and turned; raises PictureError."""
     decode = decode_compressed if isinstance(message, CompressedImage) else decode_image
-    return turn(decode(message, options), options)  # type: ignore[arg-type]
+    return turn(decode(message, options), options)
 
 
 def turn(picture: NDArray[np.uint8], options: PictureOptions) -> NDArray[np.uint8]:
@@ -94,7 +94,7 @@ def _crop(picture: NDArray[np.uint8], crop: tuple[int, int, int, int]) -> NDArra
     return np.ascontiguousarray(picture[y : y + height, x : x + width])
 
 
-def _bytes(data: bytes) -> array:
+def _bytes(data: bytes) -> array[int]:
     # The message setter takes an array as it is and checks anything else byte by byte.
     return array("B", data)
 
@@ -135,7 +135,7 @@ def thumbnail(
     share = longest / max(picture.shape[:2])
     if share < 1.0:
         size = tuple(max(1, round(side * share)) for side in picture.shape[1::-1])
-        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
     return _jpeg(picture, quality)
 
 

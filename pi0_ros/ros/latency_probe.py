@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import rclpy
+from numpy.typing import NDArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -41,6 +42,10 @@ class _Recording:
         self.times.append(time.monotonic())
         self.values.append(value)
 
+    def arrays(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Times [s] and values."""
+        return np.array(self.times), np.array(self.values)
+
 
 class LatencyProbe(Node):
     """Measures how far one channel of a group is behind its commands. Made, used once, and destroyed."""
@@ -54,7 +59,8 @@ class LatencyProbe(Node):
             or group.teleop.type not in ("joint_state", "float64_multi_array")
         ):
             raise RobotError(f"group {group.name} needs kind position and a teleop input of joint values to be moved")
-        self._group, self._channel, self._state = group, channel, None
+        self._group, self._channel, self._teleop = group, channel, group.teleop
+        self._state: ExecutorState | None = None
         self._reading = readings_of(robot)[robot.index[group.channels[channel].name]]
         self._first = robot.index[group.channels[0].name]
         self.commanded, self.measured = _Recording(), _Recording()
@@ -75,11 +81,17 @@ class LatencyProbe(Node):
         except ConversionError:
             return
 
-    def _on_joints(self, source: StateSource, stamp: float, positions: dict, velocities: dict) -> None:
+    def _on_joints(
+        self, source: StateSource, stamp: float, positions: Mapping[str, float], velocities: Mapping[str, float]
+    ) -> None:
         reported = positions.get(self._reading.joint)
         if reported is not None:
             near = self.measured.values[-1] if self.measured.values else reported
             self.measured.add(nearest_turn(reported, near) if self._reading.continuous else reported)
+
+    def _seen(self) -> ExecutorState:
+        assert self._state is not None, "nothing is moved before the executor was heard"
+        return self._state
 
     def _on_state(self, message: ExecutorState) -> None:
         self._state = message
@@ -92,7 +104,7 @@ class LatencyProbe(Node):
         self._until(
             lambda: self._state is not None and np.isfinite(self._state.command).all(), "no executor commands the robot"
         )
-        start = list(self._state.command[self._first : self._first + len(self._group.channels)])
+        start = list(self._seen().command[self._first : self._first + len(self._group.channels)])
         self._ask("teleop")
         try:
             self._lead(start, lambda _: 0.0, APPROACH)
@@ -100,12 +112,9 @@ class LatencyProbe(Node):
             self._lead(start, lambda t: probe_motion(t, amplitude, period), times * period + 0.5)
         finally:
             self._ask("hold")
-        recordings = (
-            np.array(r)
-            for r in (self.commanded.times, self.commanded.values, self.measured.times, self.measured.values)
-        )
+        commanded, measured = self.commanded.arrays(), self.measured.arrays()
         try:
-            return measure_latency(*recordings)
+            return measure_latency(*commanded, *measured)
         except ValueError as problem:
             raise RobotError(f"{self._group.channels[self._channel].name}: {problem}") from problem
 
@@ -124,11 +133,12 @@ class LatencyProbe(Node):
             due += 1.0 / RATE
             while (left := due - time.monotonic()) > 0.0:
                 self._spinner.spin_once(timeout_sec=left)
-            if self._state.mode != ExecutorState.TELEOP and due - begin > 0.5:
-                raise RobotError(f"the executor left teleop: {MODE_NAMES.get(self._state.mode)}, {self._state.reason}")
+            state = self._seen()
+            if state.mode != ExecutorState.TELEOP and due - begin > 0.5:
+                raise RobotError(f"the executor left teleop: {MODE_NAMES.get(state.mode)}, {state.reason}")
 
     def _send(self, values: list[float]) -> None:
-        teleop = self._group.teleop
+        teleop = self._teleop
         on_wire = to_wire(self._group, values, teleop)
         if teleop.type == "float64_multi_array":
             self._publisher.publish(Float64MultiArray(data=array("d", in_wire_order(teleop, on_wire))))

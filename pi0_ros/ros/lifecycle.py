@@ -11,6 +11,7 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
+from typing import Any, TypeVar
 
 from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -19,7 +20,7 @@ from pi0_ros.ros.clock import Clocks
 from pi0_ros.ros.diagnostics import ERROR, WARN, Diagnostics, Health
 from pi0_ros.ros.guarded_thread import GuardedThread
 from pi0_ros.ros.missing import missing_module
-from pi0_ros.ros.parameters import Parameter, ParameterError, Parameters
+from pi0_ros.ros.parameters import Overrides, Parameter, ParameterError, Parameters
 from pi0_ros.ros.sim_time import SimTimeWatch
 
 AUTOSTART = Parameter("autostart", True, "configure and activate without being asked by a lifecycle manager")
@@ -37,15 +38,18 @@ SUCCESS, FAILURE, FAULT = (
 )
 
 
+Entity = TypeVar("Entity")
+
+
 class ManagedNode(LifecycleNode):
     """A lifecycle node with checked parameters, clocks and diagnostics. Raise `expected` errors for one-line refusals."""
 
     table: Sequence[Parameter] = ()
     expected: tuple[type[Exception], ...] = (ParameterError,)
 
-    def __init__(self, name: str, **kwargs: object) -> None:
+    def __init__(self, name: str, parameter_overrides: Overrides = None) -> None:
         self._changing = threading.RLock()
-        super().__init__(name, enable_logger_service=True, **kwargs)
+        super().__init__(name, enable_logger_service=True, parameter_overrides=parameter_overrides)
         self._granted = self._service_change_state.callback
         self._service_change_state.callback = self._on_request_to_change
         self.on_finalized: Callable[[], None] = lambda: None
@@ -83,7 +87,7 @@ class ManagedNode(LifecycleNode):
 
     # What a subclass uses.
 
-    def own(self, entity: object) -> object:
+    def own(self, entity: Entity) -> Entity:
         """Remember a subscription, timer, service or publisher; it is destroyed when the node is cleaned up.
 
         What has a `close` is closed then, before what was remembered before it is destroyed.
@@ -123,7 +127,7 @@ class ManagedNode(LifecycleNode):
         except ParameterError as error:
             self.get_logger().error(str(error))
             return False
-        return self.trigger_configure() == SUCCESS and self.trigger_activate() == SUCCESS
+        return bool(self.trigger_configure() == SUCCESS and self.trigger_activate() == SUCCESS)
 
     def shut_down(self, reason: str) -> None:
         """Make safe and go quiet from whatever state, before the process ends; waits for a transition in progress."""
@@ -143,7 +147,7 @@ class ManagedNode(LifecycleNode):
     @property
     def state_label(self) -> str:
         """unconfigured, inactive, active, finalized, or the transition in progress."""
-        return self._state_machine.current_state[1]
+        return str(self._state_machine.current_state[1])
 
     # Requests.
 
@@ -178,7 +182,8 @@ class ManagedNode(LifecycleNode):
             if not self._allowed(request.transition.id, request.transition.label):
                 response.success = False
                 return response
-            return self._granted(request, response)
+            granted: ChangeState.Response = self._granted(request, response)
+            return granted
 
     def _allowed(self, number: int, label: str) -> bool:
         """Whether the state allows a transition; the label counts where it is given, as in rclcpp. Logs a refusal."""
@@ -290,9 +295,13 @@ class ManagedNode(LifecycleNode):
         if hasattr(entity, "close"):
             entity.close()
             return
-        for destroy in (self.destroy_subscription, self.destroy_publisher, self.destroy_timer, self.destroy_service):
-            if destroy(entity):
-                return
+        destroys: tuple[Callable[[Any], bool], ...] = (
+            self.destroy_subscription,
+            self.destroy_publisher,
+            self.destroy_timer,
+            self.destroy_service,
+        )
+        any(destroy(entity) for destroy in destroys)  # only one of them knows it
 
     def _report(self) -> Health:
         if no_time := self._sim_time.problem():

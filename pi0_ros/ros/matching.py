@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -26,6 +27,11 @@ class Port:
     reads: bool
 
 
+def kind_of(end: Subscription | Publisher) -> type:
+    """The message class of a subscription or publisher."""
+    return cast(type, end.msg_type)
+
+
 def type_name(kind: type) -> str:
     """`std_msgs/msg/Bool` for the message class."""
     package, *_ = kind.__module__.split(".")
@@ -38,10 +44,10 @@ def ports(readers: Sequence[Subscription], writers: Sequence[Publisher]) -> list
     for reader in readers:
         together.setdefault(reader.topic_name, []).append(reader)
     reading = [
-        Port(topic, type_name(each[0].msg_type), tuple(r.qos_profile for r in each), True)
+        Port(topic, type_name(kind_of(each[0])), tuple(r.qos_profile for r in each), True)
         for topic, each in together.items()
     ]
-    return reading + [Port(w.topic_name, type_name(w.msg_type), (w.qos_profile,), False) for w in writers]
+    return reading + [Port(w.topic_name, type_name(kind_of(w)), (w.qos_profile,), False) for w in writers]
 
 
 def unmet(offered: QoSProfile, asked: QoSProfile) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 import rclpy
 from rclpy.context import Context
 from rclpy.node import Node
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from pi0_ros.robot import Robot, load_robot
 
@@ -44,7 +45,7 @@ def neighbours(node: Node, commands: Iterable[str], states: Iterable[str]) -> li
     return sorted(set(found))
 
 
-def _name(info: object) -> str:
+def _name(info: TopicEndpointInfo) -> str:
     return f"{info.node_namespace.rstrip('/')}/{info.node_name}"
 
 

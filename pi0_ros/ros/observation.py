@@ -246,8 +246,8 @@ class Synchroniser:
             return Snapshot(missing=(self._skew_sentence(apart),))
         pictures = {n: p for n, p in pictures.items() if n not in apart}
         known = self._state.at(stamp, steady)
-        wanted = self._state.names if state is None else state
-        absent = self._state_missing([n for n in wanted if n not in known], steady)
+        needed = self._state.names if state is None else state
+        absent = self._state_missing([n for n in needed if n not in known], steady)
         return Snapshot(missing=absent) if absent else Snapshot(stamp, pictures, known)
 
     def _skew_limit(self, camera: str) -> float:

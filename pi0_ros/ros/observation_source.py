@@ -6,18 +6,20 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.node import Node
 
+from pi0_ros.data.encoded_pictures import PictureError
 from pi0_ros.msg import ExecutorState
 from pi0_ros.robot.quoting import escape
 from pi0_ros.robot.spec import Camera, Robot, StateSource
 from pi0_ros.ros.bounded import MessageInfo, MessageRefusedError, check_bytes, header_stamp, parse_message
 from pi0_ros.ros.clock import Clocks
 from pi0_ros.ros.diagnostics import Rate
-from pi0_ros.ros.images import PictureError, decode_picture
+from pi0_ros.ros.images import decode_picture
 from pi0_ros.ros.observation import Snapshot, Synchroniser
 from pi0_ros.ros.parameters import Parameter
 from pi0_ros.ros.picture_watch import PictureWatch, blank_sentence, exchanged_sentence
@@ -64,7 +66,7 @@ class CameraWatch:
 class ObservationSource:
     """Subscribes to all cameras and state sources of a robot on behalf of `node`; pictures are decoded when used."""
 
-    def __init__(self, node: Node, robot: Robot, clocks: Clocks, frozen: float = PICTURE_FROZEN.default) -> None:
+    def __init__(self, node: Node, robot: Robot, clocks: Clocks, frozen: float = float(PICTURE_FROZEN.default)) -> None:
         """`frozen` [s]: see the parameter picture_frozen."""
         self._node, self._robot, self._clocks, self._frozen = node, robot, clocks, frozen
         self._memory = Synchroniser(robot)
@@ -184,7 +186,7 @@ class ObservationSource:
         for name, picture in snapshot.pictures.items():
             camera = self._cameras[name]
             try:
-                message = parse_message(picture.message, PICTURE_TYPES[camera.type])
+                message = parse_message(cast(bytes, picture.message), PICTURE_TYPES[camera.type])
                 pictures[name] = decode_picture(message, camera.options)
                 encoding = camera.options.encoding or getattr(message, "encoding", "")
                 suspicion = blank_sentence(pictures[name]) or exchanged_sentence(pictures[name], encoding)
@@ -257,7 +259,9 @@ class ObservationSource:
             self._count += 1
             self._changed.notify_all()
 
-    def _on_joints(self, source: StateSource, stamp: float, positions: dict, velocities: dict) -> None:
+    def _on_joints(
+        self, source: StateSource, stamp: float, positions: Mapping[str, float], velocities: Mapping[str, float]
+    ) -> None:
         with self._changed:
             now = self._clocks.steady(), stamp, self._clocks.ros()
             self._memory.add_joints(*now, positions, velocities, source.topic)

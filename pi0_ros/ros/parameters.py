@@ -12,6 +12,8 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
+Overrides = list[RosParameter] | None
+"""What the parameters of a node are to be in place of what its YAML and command line say."""
 Value = bool | int | float | str
 
 
@@ -42,7 +44,7 @@ class Parameter:
         if isinstance(value, float) and not math.isfinite(value):
             raise ParameterError(f"parameter {self.name} must be finite, got {value!r}")
         self._check_bounds(value)
-        return value  # type: ignore[return-value]
+        return value
 
     def _check_bounds(self, value: object) -> None:
         low, high = self.low, self.high

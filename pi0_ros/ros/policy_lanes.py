@@ -62,4 +62,4 @@ class PolicyLanes:
         """Ask nothing more."""
         self._requests.close()
         for lane in self._others:
-            lane.connection.close()
+            lane.close()

@@ -16,12 +16,14 @@ from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import JointState
 
 from pi0_ros.ros.any_publisher import Repeats
 from pi0_ros.ros.bounded import MAX_BYTES
+from pi0_ros.ros.matching import kind_of
 from pi0_ros.ros.taking import Collector, Reader, Taken
 
 MOST = 64  # messages of one subscription in one period
@@ -84,7 +86,7 @@ class PolledSubscriptions:
         self.sequence = 0
         """Its number among those of its publisher, 0 where the network layer does not say."""
 
-    def add(self, kind: type, topic: str, callback: Callable[[Any], None], qos: object) -> Subscription:
+    def add(self, kind: type, topic: str, callback: Callable[[Any], None], qos: QoSProfile) -> Subscription:
         """Subscribe; the callback is called by `take`."""
         return self.keep(self._node.create_subscription(kind, topic, callback, qos, callback_group=self.group))
 
@@ -94,7 +96,8 @@ class PolledSubscriptions:
         `newest`: of one publisher's messages about the same joints all but the newest are dropped. Messages about other
         joints (an arm and its gripper in turn on one `joint_states`) and of several publishers are all read.
         """
-        kind, largest = subscription.msg_type, MAX_BYTES[subscription.msg_type]
+        kind = kind_of(subscription)
+        largest = MAX_BYTES[kind]
         take = partial(Reader(subscription).take, largest)
         self._polled.append(_Polled(subscription, kind, take, subscription.topic_name, newest, largest=largest))
         return subscription
@@ -109,7 +112,7 @@ class PolledSubscriptions:
         bytes of a message; a larger one is refused unread, and nothing more of that subscription is read in this period.
         """
         repeats, readers = Repeats(), [Reader(subscription) for subscription in subscriptions]
-        topic, kind = subscriptions[0].topic_name, subscriptions[0].msg_type
+        topic, kind = subscriptions[0].topic_name, kind_of(subscriptions[0])
         largest = min(largest, MAX_BYTES[kind])
         collector = Collector(readers, most, largest, f"reader of {topic}", self._node.get_logger().error)
         for reader in readers:

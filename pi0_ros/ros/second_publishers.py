@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from rclpy.node import Node
 from rclpy.publisher import Publisher
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from pi0_ros.ros.clock import Clocks
 
@@ -41,7 +42,8 @@ class SecondPublishers:
 
     def look(self) -> None:
         """Look now."""
-        before, others = self.sentence, {}
+        before = self.sentence
+        others: dict[str, list[str]] = {}
         for topic, own in self._own.items():
             if self._node.count_publishers(topic) > own:
                 for name in self._names(topic, own):
@@ -67,5 +69,5 @@ def second_publishers_sentence(others: Mapping[str, Sequence[str]]) -> str:
     return "; ".join(parts) + ("; end one of the two" if parts else "")
 
 
-def _full_name(info: object) -> str:
+def _full_name(info: TopicEndpointInfo) -> str:
     return UNKNOWN if info.node_name == UNNAMED else f"{info.node_namespace.rstrip('/')}/{info.node_name}"

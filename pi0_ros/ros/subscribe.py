@@ -14,7 +14,7 @@ from std_msgs.msg import Float64MultiArray
 
 from pi0_ros.robot.measurement import SourceMap
 from pi0_ros.robot.spec import Camera, Robot, StateSource
-from pi0_ros.ros.bounded import MessageInfo, subscribe_bounded
+from pi0_ros.ros.bounded import MessageInfo, subscribe_bounded, subscribe_raw
 from pi0_ros.ros.clock import seconds
 from pi0_ros.ros.conversions import ConversionError, joint_state_values, odometry_values
 from pi0_ros.ros.qos import MEASURED, SENSOR
@@ -31,7 +31,7 @@ TELEOP_TYPES: Mapping[str, type] = {
 PICTURE_TYPES: Mapping[str, type] = {"image": Image, "compressed_image": CompressedImage}
 """Robot YAML camera type to message class."""
 
-Joints = Callable[[StateSource, float, dict[str, float], dict[str, float]], None]
+Joints = Callable[[StateSource, float, Mapping[str, float], Mapping[str, float]], None]
 Velocity = Callable[[StateSource, float, tuple[float, float, float]], None]
 Refused = Callable[[str, Exception], None]
 
@@ -78,7 +78,7 @@ def subscribe_state(
 
 def subscribe_camera(node: Node, camera: Camera, callback: Callable[[bytes, MessageInfo], None]) -> Subscription:
     """Subscribe to a camera's serialized pictures, raw or compressed as the YAML says: `callback(bytes, info)`."""
-    return node.create_subscription(PICTURE_TYPES[camera.type], camera.topic, callback, SENSOR, raw=True)
+    return subscribe_raw(node, PICTURE_TYPES[camera.type], camera.topic, callback, SENSOR)
 
 
 def wanted_topics(robot: Robot) -> list[WantedTopic]:

@@ -106,21 +106,21 @@ rclpy.spin(node)
 def test_who_cannot_be_heard_is_named_at_once_and_in_diagnostics(graph, holding):
     _, person, executor = holding
     stranger = graph.run_script("-c", STRANGER)
-    graph.wait(lambda: executor._matching.sentences, "a sentence")
-    (sentence,) = executor._matching.sentences
+    graph.wait(lambda: executor.parts.matching.sentences, "a sentence")
+    (sentence,) = executor.parts.matching.sentences
     assert sentence.startswith("/estop: the publisher /stranger has type std_msgs/msg/Int8, not std_msgs/msg/Bool")
     graph.wait(lambda: person.health.get("executor", (0, ""))[1].endswith("it is not heard"), "diagnostics")
     assert person.health["executor"][0] == ERROR
     graph.end(stranger)
-    graph.wait(lambda: not executor._matching.sentences, "that it is gone")
+    graph.wait(lambda: not executor.parts.matching.sentences, "that it is gone")
 
 
 def test_a_driver_that_asks_for_latched_commands_is_named(graph, holding):
     _, _, executor = holding
     driver = graph.add(Node("late_driver"))
     driver.create_subscription(TwistStamped, "cmd_vel", lambda _: None, quality((RELIABLE, LATCHED)))
-    graph.wait(lambda: any("late_driver" in s for s in executor._matching.sentences), "a sentence")
-    (sentence,) = executor._matching.sentences
+    graph.wait(lambda: any("late_driver" in s for s in executor.parts.matching.sentences), "a sentence")
+    (sentence,) = executor.parts.matching.sentences
     assert sentence.startswith("/cmd_vel: the subscriber /late_driver") and "transient_local is asked for" in sentence
     assert executor_health(Period(), None, [sentence], [], 0.0, {}).level == ERROR
 

@@ -130,6 +130,10 @@ class RemotePolicy:
             twin._metadata, twin._warned = self._metadata, self._warned
         return [self, *twins]
 
+    def close(self) -> None:
+        """Close its connection; the next request makes another one."""
+        self.connection.close()
+
     def subtask(self, obs: Observation, task: str, max_tokens: int = 32) -> str:
         """Not in the protocol. Raises PolicyError."""
         raise PolicyError("an openpi server gives no subtasks; run the high level with a checkpoint of its own")

@@ -164,7 +164,7 @@ def nodes(given: Mapping[str, str]) -> tuple[Node, ...]:
     switches = {"use_sim_time": values["use_sim_time"] == "true"}
     managed = {**switches, "autostart": values["autostart"] == "true"}
     robot = {name: value for name, value in chosen.items() if name == "robot"}
-    planning = {**chosen, "seed": seed}
+    planning: dict[str, bool | int | float | str] = {**chosen, "seed": seed}
     if values["device"]:
         planning["device"] = values["device"]
     simulated, local = values["sim"] == "true", values["policy"] == "local"
@@ -180,14 +180,15 @@ def nodes(given: Mapping[str, str]) -> tuple[Node, ...]:
         (bool(values["record"]), "recorder", {**recording(values, chosen, simulated), **managed}),
         (bool(values["task"]), "task_source", {"task": values["task"], **switches}),
     ]
-    place = {"namespace": namespace, "log_level": values["log_level"], "params_file": params_file}
     return tuple(
         Node(
             executable,
             parameters,
+            namespace=namespace,
+            log_level=values["log_level"],
+            params_file=params_file,
             required=executable in REQUIRED,
             respawn=executable in RESPAWNED and values["respawn"] == "true",
-            **place,
         )
         for wanted, executable, parameters in listed
         if wanted

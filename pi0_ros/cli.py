@@ -29,7 +29,9 @@ def command_names(package: ModuleType = commands) -> list[str]:
 def summary(package: ModuleType, name: str) -> str:
     """The first line of a subcommand's module docstring, read without importing it: `pi0 --help` stays fast."""
     spec = importlib.util.find_spec(f"{package.__name__}.{name}")
-    docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) if spec else None
+    docstring = (
+        ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) if spec and spec.origin else None
+    )
     return (docstring or "").partition("\n")[0]
 
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from pi0_ros.data.dataset import Dataset
 from pi0_ros.data.episode_log import EpisodeLog
+from pi0_ros.data.stored import Values
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.mixture import Choice
 
@@ -38,7 +39,7 @@ def frame_weights(dataset: Dataset, choice: Choice) -> NDArray[np.float32]:
     return weights
 
 
-def _column(dataset: Dataset, name: str, key: str) -> NDArray:
+def _column(dataset: Dataset, name: str, key: str) -> Values:
     if name not in dataset.features:
         raise TrainError(
             f"{dataset.folder}: has no column {name!r}, which `{key}` needs; the recorder writes it, other tools do not. "

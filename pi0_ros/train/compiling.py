@@ -16,7 +16,7 @@ from pi0_ros.train.errors import TrainError
 def transformer_layers(model: Pi0) -> list[nn.Module]:
     """The layers of vision tower, language trunk and, where there is one, action expert."""
     stacks = [model.siglip.encoder, model.gemma, *([model.expert] if model.config.expert is not None else [])]
-    return [layer for stack in stacks for layer in stack.layers]
+    return [layer for stack in stacks for layer in stack.get_submodule("layers").children()]
 
 
 def compile_layers(model: Pi0, backend: str = "inductor") -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +54,9 @@ class Embodiment:
         if not others:
             return first
         parts = [first, *others]
-        lists = {n: np.concatenate([np.asarray(getattr(p, n)) for p in parts]) for n in ("state", "chunk", "valid")}
+        lists: dict[str, Any] = {
+            n: np.concatenate([np.asarray(getattr(p, n)) for p in parts]) for n in ("state", "chunk", "valid")
+        }
         return replace(first, **lists)
 
     def statistics(self, folder: Path, first: bool) -> dict[str, Statistics]:

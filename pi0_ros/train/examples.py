@@ -150,7 +150,10 @@ class ExampleMaker:
     def rows(self, numbers: NDArray[np.integer], purpose: Purpose, rng: np.random.Generator | None) -> list[Row]:
         """The frames as rows; with a generator changed by the augmentations, one after the other."""
         frames = self.frames
-        word = lambda index: frames.texts[index] if index >= 0 else ""
+
+        def word(index: np.int32) -> str:
+            return frames.texts[index] if index >= 0 else ""
+
         rows = [
             Row(
                 pictures,

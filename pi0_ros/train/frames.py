@@ -6,10 +6,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pi0_ros.data.stored import Values
 from pi0_ros.robot.replacing import replacing_folder
 from pi0_ros.train.errors import TrainError
 
@@ -17,15 +19,15 @@ from pi0_ros.train.errors import TrainError
 class Stacked:
     """Arrays on disk behind one another, read row by row: [i, j, ...] gives copies of those rows in that order."""
 
-    def __init__(self, parts: Sequence[NDArray]) -> None:
+    def __init__(self, parts: Sequence[Values]) -> None:
         self._parts = list(parts)
         self._starts = np.cumsum([0, *(len(p) for p in parts)])
         self.shape = (int(self._starts[-1]), *parts[0].shape[1:])
 
     def __len__(self) -> int:
-        return self.shape[0]
+        return int(self.shape[0])
 
-    def __getitem__(self, rows: NDArray[np.integer]) -> NDArray:
+    def __getitem__(self, rows: NDArray[np.integer]) -> Values:
         rows = np.asarray(rows)
         part = np.searchsorted(self._starts, rows, side="right") - 1
         return np.stack([self._parts[p][r - self._starts[p]] for p, r in zip(part, rows, strict=True)])
@@ -116,8 +118,8 @@ def load_frames(folder: Path) -> Frames:
     if missing:
         raise TrainError(f"{folder}: {missing[0]}.npy is missing; frames of an older version have to be made anew")
     there = [*_ARRAYS, *(["weight"] if (folder / "weight.npy").is_file() else [])]
-    arrays = {n: np.load(folder / f"{n}.npy", mmap_mode="r", allow_pickle=False) for n in there}
-    lists = {k: tuple(names[k]) for k in ("cameras", "channels", "texts")}
+    arrays: dict[str, Any] = {n: np.load(folder / f"{n}.npy", mmap_mode="r", allow_pickle=False) for n in there}
+    lists: dict[str, Any] = {k: tuple(names[k]) for k in ("cameras", "channels", "texts")}
     return Frames(period=float(names["period"]), **lists, **arrays)
 
 
@@ -142,15 +144,24 @@ def join(parts: Sequence[Frames]) -> Frames:
 
     def renumbered(part: Frames, name: str) -> NDArray[np.int32]:
         table = np.array([*(at[t] for t in part.texts), -1], np.int32)  # the last entry answers index -1
-        return table[getattr(part, name)]
+        index: NDArray[np.int32] = getattr(part, name)
+        return table[index]
 
     plain = {n: np.concatenate([getattr(p, n) for p in parts]) for n in ("state", "chunk", "facts", "valid")}
-    plain["images"] = Stacked([p.images for p in parts])
+    images = Stacked([cast(Values, p.images) for p in parts])  # a `Stacked` is read row by row as an array is
     indexed = {n: np.concatenate([renumbered(p, n) for p in parts]) for n in ("task", "high_task", "high_target")}
     episode = np.concatenate([p.episode + o for p, o in zip(parts, offsets, strict=True)]).astype(np.int32)
     weighted = any(p.weight is not None for p in parts)
     each = [np.ones(len(p), np.float32) if p.weight is None else p.weight for p in parts]
     weight = np.concatenate(each) if weighted else None
     return Frames(
-        first.cameras, first.channels, first.period, texts, **plain, **indexed, episode=episode, weight=weight
+        first.cameras,
+        first.channels,
+        first.period,
+        texts,
+        images=images,
+        **plain,
+        **indexed,
+        episode=episode,
+        weight=weight,
     )

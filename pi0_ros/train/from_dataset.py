@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pi0_ros.data.dataset import Dataset
+from pi0_ros.data.layout import Episode
+from pi0_ros.data.stored import Numbers
 from pi0_ros.policy.adapter import Adapter
 from pi0_ros.policy.resize import pil_bilinear
 from pi0_ros.train.chosen import chosen_frames, frame_weights
@@ -113,7 +115,7 @@ def empty_frames(cameras: Sequence[tuple[str, str]], adapter: Adapter, size: int
     )
 
 
-def _bad(dataset: Dataset, state: NDArray, action: NDArray, adapter: Adapter, skip: bool) -> NDArray[np.bool_]:
+def _bad(dataset: Dataset, state: Numbers, action: Numbers, adapter: Adapter, skip: bool) -> NDArray[np.bool_]:
     """Frames [N] with a value that is no number. Raises TrainError for them, unless they are to be left out."""
     bad, what = unusable(state, action, adapter)
     if bad.any() and not skip:
@@ -218,7 +220,7 @@ def dataset_cameras(dataset: Dataset, adapter: Adapter) -> list[tuple[str, str]]
     return pairs
 
 
-def _kept(dataset: Dataset, episode, reach: int, bad: NDArray[np.bool_]) -> list[int]:
+def _kept(dataset: Dataset, episode: Episode, reach: int, bad: NDArray[np.bool_]) -> list[int]:
     """Frames of an episode with an instruction, and with nothing in their chunk that it may not run over.
 
     A chunk that begins before a disturbance or a hole may not reach it; one that begins there may.
@@ -227,7 +229,7 @@ def _kept(dataset: Dataset, episode, reach: int, bad: NDArray[np.bool_]) -> list
     ends = np.flatnonzero(dataset.broken[episode.start : episode.stop]) + episode.start + 1  # first frames after a hole
     if "perturbed" in dataset.features:
         ends = np.r_[ends, np.flatnonzero(dataset.column("perturbed")[episode.start : episode.stop]) + episode.start]
-    worded = np.array([bool(dataset.task_of(r)) for r in rows])
+    worded = np.array([bool(dataset.task_of(int(r))) for r in rows])
     crossed = ((ends[None] > rows[:, None]) & (ends[None] < rows[:, None] + reach)).any(1)
     broken = np.flatnonzero(bad[episode.start : episode.stop]) + episode.start
     spoilt = ((broken[None] >= rows[:, None]) & (broken[None] < rows[:, None] + reach)).any(1)
@@ -247,8 +249,8 @@ def _pictures(
 
 
 def _ahead(
-    dataset: Dataset, index: NDArray, episode: NDArray, horizon: int, stride: int
-) -> tuple[NDArray, NDArray[np.int32]]:
+    dataset: Dataset, index: NDArray[np.int64], episode: NDArray[np.int64], horizon: int, stride: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Frames k * stride ahead [N, H], and how many of them lie in the episode [N].
 
     Rows beyond the episode's end repeat the last one; they carry no loss (LeRobot's `action_is_pad`).

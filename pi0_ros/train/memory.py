@@ -76,7 +76,10 @@ def memory_plan(config: ModelConfig, settings: TrainSettings, tokens: int = 0) -
     layer = max((sum(p.numel() for p in layer.parameters()) for layer in transformer_layers(model)), default=0)
     shares = settings.workers if settings.shard else 1
     # Sharded: a share of everything, and the layer that runs, whole, with its gradients.
-    share = lambda size: -(-size // shares) + (FLOAT * layer if shares > 1 else 0)
+
+    def share(size: int) -> int:
+        return -(-size // shares) + (FLOAT * layer if shares > 1 else 0)
+
     return MemoryPlan(
         count,
         trained,

@@ -90,7 +90,7 @@ def fresh_network(
     return Network(replace(plain, **{**more, **changes}), tokenizer)
 
 
-def tiny_model(mlp: int = 512, **changes) -> ModelConfig:
+def tiny_model(mlp: int = 512, **changes: Any) -> ModelConfig:
     """The network of pi05_reach_tiny: the `tiny` preset over the project's own tokenizer."""
     config = preset("tiny", vocab=tiny_tokenizer.build().vocab_size, **changes)
     narrowed = {n: replace(getattr(config, n), mlp=mlp) for n in ("vision", "language", "expert")}

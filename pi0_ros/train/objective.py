@@ -71,7 +71,8 @@ class Objective(nn.Module):
         """Loss of action examples and high-level examples. flow None (or alpha 0): text only."""
         weights = self.weights
         zero = torch.zeros((), device=next(self.parameters()).device)
-        answer, moved, more = zero, zero, {}
+        answer, moved = zero, zero
+        more: dict[str, Tensor] = {}
         if acting is not None:
             answer, moved, more = self.acted(acting, flow)
         said = zero if words is None else self.text(self.model.prefix(words.inputs), words)

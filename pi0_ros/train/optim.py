@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ def make_optimizer(model: nn.Module, settings: TrainSettings, recipe: Recipe = O
         {"params": [p for n, p in named if decays[n]], "weight_decay": settings.weight_decay},
         {"params": [p for n, p in named if not decays[n]], "weight_decay": 0.0},
     ]
-    usual = {"lr": settings.peak_rate, "betas": (0.9, 0.95), "eps": 1e-8}
+    usual: dict[str, Any] = {"lr": settings.peak_rate, "betas": (0.9, 0.95), "eps": 1e-8}
     if settings.moments == "8bit":
         return eight_bit()(groups, **usual)
     return torch.optim.AdamW(groups, **usual, fused=True)
@@ -41,13 +42,16 @@ def eight_bit() -> type[torch.optim.Optimizer]:
             "--moments 8bit needs the package bitsandbytes (pip install 'pi0_ros[moments]'); train with --moments float32 "
             "where it cannot be installed"
         ) from missing
-    return bitsandbytes.optim.AdamW8bit
+    kind: type[torch.optim.Optimizer] = bitsandbytes.optim.AdamW8bit
+    return kind
 
 
 def idle_parameters(model: Pi0, recipe: Recipe) -> tuple[nn.Parameter, ...]:
     """What decays although nothing depends on it (`Recipe.idle_decays`)."""
     acts = model.config.expert is not None
-    return (model.gemma.layers[-1].self_attn.q_proj.weight,) if recipe.idle_decays and acts else ()
+    if not (recipe.idle_decays and acts):
+        return ()
+    return (model.gemma.layers[-1].get_submodule("self_attn.q_proj").get_parameter("weight"),)
 
 
 def advance(

@@ -110,7 +110,7 @@ def planned_rows(adapter: Adapter, rows: Array, states: Array) -> Array:
         return rows
     offsets = rows.copy()
     offsets[..., counted] -= _on_turn_of(adapter, states, rows)[..., counted]
-    return transforms.step_absolute(offsets, states[:, 0], shares)
+    return np.asarray(transforms.step_absolute(offsets, states[:, 0], shares.tolist()), np.float64)
 
 
 def _on_turn_of(adapter: Adapter, states: Array, rows: Array) -> Array:

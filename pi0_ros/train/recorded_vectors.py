@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pi0_ros.data.dataset import Dataset
+from pi0_ros.data.stored import Numbers
 from pi0_ros.policy.adapter import Adapter, RecordedKeys
 from pi0_ros.policy.adapter_vectors import actions_to_model, blocks_forward
 from pi0_ros.train.errors import TrainError
@@ -89,13 +90,13 @@ def names_of(dataset: Dataset, key: str) -> list[str]:
 
 def states_to_model(adapter: Adapter, values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Measured channels [N, S] in the adapter's order to the model's state vectors [N, S]."""
-    return blocks_forward(adapter.state, values, state=True)
+    return np.asarray(blocks_forward(adapter.state, values, state=True), np.float64)
 
 
-def unusable(state: NDArray, action: NDArray, adapter: Adapter) -> tuple[NDArray[np.bool_], str]:
+def unusable(state: Numbers, action: Numbers, adapter: Adapter) -> tuple[NDArray[np.bool_], str]:
     """Frames [N] with a value that is no number, and the name of the first such channel ("" where there is none)."""
     bad_state, bad_action = ~np.isfinite(state), ~np.isfinite(action)
-    bad = bad_state.any(1) | bad_action.any(1)
+    bad: NDArray[np.bool_] = np.logical_or(bad_state.any(1), bad_action.any(1))
     if not bad.any():
         return bad, ""
     row = int(np.flatnonzero(bad)[0])

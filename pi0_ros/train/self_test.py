@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -26,7 +27,7 @@ from pi0_ros.train.precision import in_precision, precision_of
 from pi0_ros.train.settings import TrainSettings
 
 STEPS = 2
-WAYS = {
+WAYS: dict[str, dict[str, Any]] = {
     "LoRA": {"lora_trunk": 16, "lora_expert": 32, "ema": 0.0, "batch": 8},
     "LoRA, compiled": {"lora_trunk": 16, "lora_expert": 32, "ema": 0.0, "batch": 8},
     "everything": {"ema": 0.99, "ema_device": "cpu", "batch": 32},
@@ -93,7 +94,7 @@ def measure(way: str, config: ModelConfig, settings: TrainSettings, compiled: bo
     before = 0 if gpu else reset_peak()
     objective, ema = _network(config, settings)
     optimizer = optim.make_optimizer(objective, settings)
-    run: nn.Module | Callable = torch.compile(objective) if compiled else objective
+    run: nn.Module | Callable[..., Any] = torch.compile(objective) if compiled else objective
     losses, seconds = [], 0.0
     for examples, flow in _batches(config, settings):
         began = time.monotonic()

@@ -339,7 +339,8 @@ def moving(chunk: NDArray[np.float32], mask: Sequence[bool]) -> NDArray[np.float
     """
     kept = np.asarray(mask, bool) if any(mask) else np.ones(chunk.shape[2], bool)
     way = np.linalg.norm((chunk[:, -1] - chunk[:, 0])[:, kept].astype(np.float64), axis=1)
-    return np.clip(way / max(1e-9, 0.5 * float(np.quantile(way, 0.9))), 0.0, 1.0)
+    lively: NDArray[np.float64] = np.clip(way / max(1e-9, 0.5 * float(np.quantile(way, 0.9))), 0.0, 1.0)
+    return lively
 
 
 def make_model(plan: Plan, tokenizer: Tokenizer) -> Pi0:

@@ -33,7 +33,8 @@ class _LossItems(nn.Module):
         self.objective = objective
 
     def forward(self, *batch: Any) -> dict[str, Tensor]:
-        return self.objective(*batch).items()
+        loss: StepLoss = self.objective(*batch)
+        return loss.items()
 
 
 class ShardedObjective:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pi0_ros.data.stored import Numbers
 from pi0_ros.policy.adapter import Adapter
 from pi0_ros.policy.adapter_reading import adapter_of_checkpoint
 from pi0_ros.policy.errors import PolicyError
@@ -75,7 +75,7 @@ def remarks(frames: Frames, adapter: Adapter, table: Table) -> list[str]:
     return found + ([f"never move in these data: {', '.join(still)}"] if still else [])
 
 
-def _outside(key: str, values: NDArray, statistics: Statistics, channels: Sequence[str]) -> list[str]:
+def _outside(key: str, values: Numbers, statistics: Statistics, channels: Sequence[str]) -> list[str]:
     if "q01" not in statistics or "q99" not in statistics:
         return []
     low, high = (np.asarray(statistics[n])[: len(channels)] for n in ("q01", "q99"))

@@ -101,7 +101,8 @@ class WholeState:
         self._file = file
         with safe_open(file, "pt") as saved:
             self.so_far = so_far_of(json.loads(saved.metadata()["facts"]))
-            self.shapes = {k: tuple(saved.get_slice(k).get_shape()) for k in saved.keys()}  # noqa: SIM118
+            names = list(saved.keys())
+            self.shapes: Mapping[str, tuple[int, ...]] = {k: tuple(saved.get_slice(k).get_shape()) for k in names}
 
     def load(self, wanted: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
         """See `Saved`."""
@@ -119,7 +120,9 @@ class ShardedState:
         self._folder = folder
         self.so_far = so_far_of(json.loads((folder / FACTS).read_text(encoding="utf-8")))
         found = FileSystemReader(folder).read_metadata().state_dict_metadata
-        self.shapes = {name: tuple(getattr(entry, "size", ())) for name, entry in found.items()}
+        self.shapes: Mapping[str, tuple[int, ...]] = {
+            name: tuple(getattr(entry, "size", ())) for name, entry in found.items()
+        }
 
     def load(self, wanted: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
         """See `Saved`."""

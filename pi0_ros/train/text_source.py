@@ -62,7 +62,7 @@ def _item(line: str, where: str, folder: Path) -> TextItem:
 
 
 def _images(given: dict[str, Any], where: str, folder: Path) -> tuple[tuple[str, Path], ...]:
-    named = given.get("images", {"": given["image"]} if "image" in given else {})
+    named: object = given.get("images", {"": given["image"]} if "image" in given else {})
     if not isinstance(named, dict) or not named or not all(isinstance(f, str) for f in named.values()):
         raise TrainError(f"{where}: give `image`, a file, or `images`, a mapping of picture slot to file")
     files = tuple((str(slot), folder / name) for slot, name in named.items())
@@ -76,14 +76,14 @@ def _boxes(boxes: Any, where: str) -> str:
     """Boxes as location tokens. Raises TrainError for one that is none."""
     said = []
     for box in boxes if isinstance(boxes, list) else [None]:
-        numbers = box[:4] if isinstance(box, list) and len(box) == 5 else []
+        numbers, label = (box[:4], box[4]) if isinstance(box, list) and len(box) == 5 else ([], None)
         good = len(numbers) == 4 and all(isinstance(v, int | float) and 0.0 <= v <= 1.0 for v in numbers)
-        if not good or not isinstance(box[4], str) or numbers[0] >= numbers[2] or numbers[1] >= numbers[3]:
+        if not good or not isinstance(label, str) or numbers[0] >= numbers[2] or numbers[1] >= numbers[3]:
             raise TrainError(
                 f"{where}: box {box!r} has to be [x0, y0, x1, y1, label], fractions of the picture with x0 < x1, y0 < y1"
             )
         x0, y0, x1, y1 = numbers
-        said.append("".join(f"<loc{location(v):04d}>" for v in (y0, x0, y1, x1)) + f" {box[4].strip()}")
+        said.append("".join(f"<loc{location(v):04d}>" for v in (y0, x0, y1, x1)) + f" {label.strip()}")
     return " ; ".join(said)
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -152,7 +153,8 @@ class Trainer:
         return bool(self.settings.word_batch and len(self.lots.told))
 
     def _loss(self, *batch: Any) -> StepLoss:
-        return in_precision(precision_of(self.settings), self.parallel, batch, self.device.type)
+        loss: StepLoss = in_precision(precision_of(self.settings), self.parallel, batch, self.device.type)
+        return loss
 
     def _check(self, loss: float) -> None:
         """End a run that has diverged. Raises TrainError."""
@@ -165,11 +167,11 @@ class Trainer:
 
     def _report(self) -> None:
         """What all processes together need to know is exchanged; process 0 validates."""
-        averaged = self.averaged
+        averaged: Callable[[], Pi0] = self.averaged
         if self.sharded:  # gathered by all, once
             model = self.averaged()
             model = model if self.job.rank else model.to(self.device)
-            averaged = lambda: model
+            averaged = partial(_itself, model)
         loss = self.reporter.report(self.now(), self.progress(), self.health.skipped, averaged)
         if loss is not None:
             self._check(loss)
@@ -230,8 +232,8 @@ class Trainer:
         try:
             write()
         except OSError as problem:
-            full = isinstance(problem, DiskFull)
-            cause = f"the disk is full at {problem.place}" if full else problem.strerror or problem
+            place = problem.place if isinstance(problem, DiskFull) else None
+            cause = f"the disk is full at {place}" if place is not None else problem.strerror or problem
             sentence = f"{self.job.folder}: state and checkpoint could not be written ({cause})"
             if last:
                 raise TrainError(f"{sentence}; make room and give the same command again") from problem
@@ -243,3 +245,7 @@ class Trainer:
         """One sentence on how far the training was."""
         now, s = self.now(), self.settings
         return f"Seed {s.seed}, {now.step} steps, {now.examples} examples, {now.seconds / 60:.0f} minutes; see docs/training.md.\n"
+
+
+def _itself(model: Pi0) -> Pi0:
+    return model

@@ -96,4 +96,5 @@ def subtask_accuracy(model: Pi0, maker: ExampleMaker, index: Index, longest: int
     asked = prompt_only(maker.words(rows).inputs).to(next(model.parameters()).device)
     said = [maker.tokenizer.decode(ids).strip() for ids in generate_text(model, asked, longest)]
     wanted = [frames.texts[t] for t in frames.high_target[rows]]
-    return sum(a == b for a, b in zip(said, wanted, strict=True)) / max(len(rows), 1)
+    right = sum(bool(a == b) for a, b in zip(said, wanted, strict=True))
+    return right / max(len(rows), 1)

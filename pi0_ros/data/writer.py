@@ -47,6 +47,9 @@ class DatasetWriter:
             raise DataError(f"{self.folder}: {fps} frames a second; give a whole number of at least 1")
         self.features = with_standard(checked_features(features))
         self.files = DatasetFiles(self.folder, self.fps, self.features, robot_type, limits)
+        self._rows: list[dict[str, Any]] = []
+        self._encoders: dict[str, VideoWriter] = {}
+        self._pictures: dict[str, PictureStatistics] = {}
         self._clear()
 
     def __enter__(self) -> Self:
@@ -61,11 +64,10 @@ class DatasetWriter:
 
     def _clear(self) -> None:
         """Begin an episode anew."""
-        for writer in getattr(self, "_encoders", {}).values():
+        for writer in self._encoders.values():
             with contextlib.suppress(OSError):  # a full disk: the video is dropped in any case
                 writer.close()
-        self._rows: list[dict[str, Any]] = []
-        self._encoders: dict[str, VideoWriter] = {}
+        self._rows, self._encoders = [], {}
         self._pictures = {key: PictureStatistics() for key in video_keys(self.features)}
         shutil.rmtree(self.folder / PARTIAL, ignore_errors=True)
 

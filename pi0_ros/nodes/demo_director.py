@@ -61,6 +61,8 @@ class DemoDirector(Node):
         except RobotError as error:
             raise ParameterError(f"parameter robot: {error}") from None
         self.stage, self.record = Stage(), DemoRecord(self.robot, self.get_logger().warning)
+        # 350 messages a second: read together at every tick, for a demo that watches itself must not be what it measures.
+        self._polled = PolledSubscriptions(self, lambda topic, error: self.record.faults.add(f"{topic}: {error}"))
         self._listen()
         self._report_file = options.report
         hands = DemoHands(self, self.robot)
@@ -72,8 +74,6 @@ class DemoDirector(Node):
         self.clocks.timer(TICK, self._tick)
 
     def _listen(self) -> None:
-        # 350 messages a second: read together at every tick, for a demo that watches itself must not be what it measures.
-        self._polled = PolledSubscriptions(self, lambda topic, error: self.record.faults.add(f"{topic}: {error}"))
         for group in self.robot.groups:
             kind = COMMAND_TYPES[group.command.type].message
             self._polled.add(kind, group.command.topic, partial(self._on_command, group), OBSERVED)

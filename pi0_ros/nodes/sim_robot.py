@@ -6,35 +6,19 @@ that they never make the joint states wait.
 
 from __future__ import annotations
 
-import math
 import threading
-from array import array
-from collections.abc import Iterable, Sequence
-from functools import partial
 
 import mujoco
-from nav_msgs.msg import Odometry
 from rclpy.node import Node
-from rosgraph_msgs.msg import Clock as ClockMessage
-from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
 from pi0_ros.robot import RobotError, load_robot
-from pi0_ros.robot.measurement import SourceMap
-from pi0_ros.robot.quoting import escape
-from pi0_ros.robot.spec import Group, Kind, StateSource
 from pi0_ros.ros.clock import Clocks, time_message
-from pi0_ros.ros.commands import COMMAND_TYPES
-from pi0_ros.ros.conversions import ConversionError, channel_values
 from pi0_ros.ros.diagnostics import OK, WARN, Diagnostics, Health, Rate
-from pi0_ros.ros.images import compressed_message, image_message
+from pi0_ros.ros.driver_topics import DriverInputs, DriverOutputs
 from pi0_ros.ros.loop import Loop
 from pi0_ros.ros.parameters import Overrides, Parameter, ParameterError, Parameters
-from pi0_ros.ros.polled_subscriptions import PolledSubscriptions
-from pi0_ros.ros.qos import READ, RELIABLE, SENSOR
-from pi0_ros.ros.rotations import orientation_of_yaw
 from pi0_ros.ros.run import never_wait_for_readers, run
-from pi0_ros.ros.subscribe import PICTURE_TYPES
 from pi0_ros.sim.changes import load_world
 from pi0_ros.sim.errors import SimError
 from pi0_ros.sim.render import Renderer
@@ -91,32 +75,14 @@ class SimRobotNode(Node):
         # Of /clock: a little ahead of zero, because a zero stamp means "not set", and it goes on over a reset.
         self._before = 1.0
         self._own_clock = bool(self.get_parameter("use_sim_time").value)
-        self._wire()
+        self._outputs = DriverOutputs(self, self.robot, self._own_clock)
+        self._inputs = DriverInputs(self, self.robot, self.clocks, values.watchdog)
+        self.create_service(Trigger, "~/reset", self._on_reset)
         self._loop = Loop(STATE_PERIOD, self._advance, self._failed, name="physics")
         self._render_loop = Loop(1.0 / values.camera_rate, self._show, self._failed, name="pictures")
         self._steps, self._skipped, self._error = 0, 0, ""
         self._render_rate, self._state_rate = Rate(), Rate()
         self._diagnostics = Diagnostics(self, self._health, self.clocks)
-
-    def _wire(self) -> None:
-        self._commands: dict[str, tuple[float, list[float]]] = {}
-        self._silent: set[str] = set()
-        # 300 commands a second: read by the physics, which uses them, no thread has to wake up for each.
-        self._polled = PolledSubscriptions(self, self._on_bad_command)
-        for group in self.robot.groups:
-            kind = COMMAND_TYPES[group.command.type].message
-            self._polled.add(kind, group.command.topic, partial(self._on_command, group), READ)
-        self._joint_publishers = [
-            (s, self.create_publisher(JointState, s.topic, SENSOR)) for s in self.robot.state if s.type == "joint_state"
-        ]
-        self._odometry_publishers = [
-            (s, self.create_publisher(Odometry, s.topic, SENSOR)) for s in self.robot.state if s.type == "odometry"
-        ]
-        self._camera_publishers = [
-            (c, self.create_publisher(PICTURE_TYPES[c.type], c.topic, SENSOR)) for c in self.robot.cameras
-        ]
-        self._clock_publisher = self.create_publisher(ClockMessage, "/clock", RELIABLE) if self._own_clock else None
-        self.create_service(Trigger, "~/reset", self._on_reset)
 
     def bring_up(self) -> bool:
         """Start physics and pictures."""
@@ -138,26 +104,12 @@ class SimRobotNode(Node):
 
     # --- the ROS thread ---
 
-    def _on_bad_command(self, topic: str, error: Exception) -> None:
-        self.get_logger().warning(escape(f"command on {topic} refused: {error}"), throttle_duration_sec=1.0)
-
-    def _on_command(self, group: Group, message: object) -> None:
-        try:
-            values = channel_values(group, message, group.command)
-            if not all(map(math.isfinite, values)):
-                raise ConversionError("a value is not finite")
-        except ConversionError as error:
-            self._on_bad_command(group.command.topic, error)
-            return
-        with self._lock:
-            self._commands[group.name] = (self.clocks.steady() - self._polled.age, values)
-
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         with self._lock:
             self._seed += 1
             self._before += self._sim.time
             self._instruction = self._task.reset(self._sim, self._seed)
-            self._commands.clear()
+            self._inputs.forget()
         response.success, response.message = True, self._instruction
         return response
 
@@ -169,39 +121,20 @@ class SimRobotNode(Node):
     def _advance(self, deadline: float, late: float) -> None:
         lost = min(self._loop.overruns - self._skipped, MOST_CATCH_UP)
         self._skipped = self._loop.overruns
-        self._polled.take(self._values.watchdog)
         with self._lock:
-            self._apply_commands()
+            self._inputs.read()
+            for group, target in self._inputs.targets():
+                self._sim.set_command(tuple(c.name for c in group.channels), target)
             self._sim.advance(STATE_PERIOD * (1 + lost))
             stamp = time_message(self._now())
             joints = self._sim.joint_state()
             odometry = self._sim.odometry() if self._steps % ODOMETRY_EVERY == 0 else None
         self._steps += 1
         self._state_rate.tick(self.clocks.steady())
-        if self._clock_publisher is not None:
-            self._clock_publisher.publish(ClockMessage(clock=stamp))
-        for source, publisher in self._joint_publishers:
-            publisher.publish(joint_message(source, stamp, *joints))
+        self._outputs.clock(stamp)
+        self._outputs.joints(stamp, *joints)
         if odometry is not None:
-            for _, publisher in self._odometry_publishers:
-                publisher.publish(odometry_message(stamp, *odometry))
-
-    def _apply_commands(self) -> None:
-        now = self.clocks.steady()
-        for group in self.robot.groups:
-            command = self._commands.get(group.name)
-            if command is None:
-                continue
-            received, values = command
-            if now - received > self._values.watchdog:
-                self._silent.add(group.name)
-                # A position controller holds the last target by itself; a velocity has to be ended.
-                if group.kind is not Kind.VELOCITY:
-                    continue
-                values = [0.0] * len(group.channels)
-            else:
-                self._silent.discard(group.name)
-            self._sim.set_command(tuple(c.name for c in group.channels), values)
+            self._outputs.odometry(stamp, *odometry)
 
     def _failed(self, trace: str) -> None:
         if not self._error:
@@ -212,15 +145,11 @@ class SimRobotNode(Node):
 
     def _show(self, deadline: float, late: float) -> None:
         # A drawing context belongs to the thread that made it.
-        if self._renderer is None:
-            self._renderer = Renderer(self._sim.model, PICTURE_SIZE)
+        renderer = self._renderer = self._renderer or Renderer(self._sim.model, PICTURE_SIZE)
         with self._lock:
             mujoco.mj_copyData(self._seen, self._sim.model, self._sim.data)
             stamp = time_message(self._now())
-        for camera, publisher in self._camera_publishers:
-            picture = self._renderer.draw(self._seen, camera.name, PICTURE_SIZE)
-            encode = compressed_message if camera.type == "compressed_image" else image_message
-            publisher.publish(encode(picture, stamp, f"{camera.name}_camera_optical_frame"))
+        self._outputs.pictures(stamp, lambda camera: renderer.draw(self._seen, camera, PICTURE_SIZE))
         if self._viewer is not None and self._viewer.is_running():
             self._viewer.sync()
         self._render_rate.tick(self.clocks.steady())
@@ -244,7 +173,7 @@ class SimRobotNode(Node):
             "pictures_hz": pictures,
             "physics_late_ms_p99": self._loop.timing().late_p99 * 1e3,
             "skipped_steps": self._skipped,
-            "groups without commands": ", ".join(sorted(self._silent)),
+            "groups without commands": ", ".join(sorted(self._inputs.silent)),
         }
         if self._error:
             return Health(WARN, f"the simulation failed: {self._error}", values)
@@ -256,34 +185,6 @@ class SimRobotNode(Node):
         if slow:
             return Health(WARN, "cannot keep real time: " + ", ".join(slow), values)
         return Health(OK, "keeps real time", values)
-
-
-def joint_message(
-    source: StateSource, stamp: object, names: Sequence[str], positions: Iterable[float], velocities: Iterable[float]
-) -> JointState:
-    """The JointState of one source: its joints, without the prefix that the robot YAML puts before them."""
-    mapped, renamed = SourceMap(source), {ours for _, ours in source.joints}
-    picked = [
-        (mapped.reported(n), *mapped.reported_value(n, p, v))
-        for n, p, v in zip(names, positions, velocities, strict=True)
-        if n.startswith(source.prefix) or n in renamed
-    ]
-    message = JointState(name=[n for n, _, _ in picked])
-    message.header.stamp = stamp
-    message.position = array("d", [p for _, p, _ in picked])
-    message.velocity = array("d", [v for _, _, v in picked])
-    return message
-
-
-def odometry_message(stamp: object, x: float, y: float, yaw: float, vx: float, vy: float, wz: float) -> Odometry:
-    """Pose in `odom` and velocity in `base_link` (m, rad, m/s, rad/s)."""
-    message = Odometry(child_frame_id="base_link")
-    message.header.stamp, message.header.frame_id = stamp, "odom"
-    message.pose.pose.position.x, message.pose.pose.position.y = float(x), float(y)
-    message.pose.pose.orientation = orientation_of_yaw(float(yaw))
-    twist = message.twist.twist
-    twist.linear.x, twist.linear.y, twist.angular.z = float(vx), float(vy), float(wz)
-    return message
 
 
 def main() -> int:

@@ -36,6 +36,9 @@ COMPLAINTS = 1.0  # [s] between two events about messages of one topic
 class ExecutorInputs:
     """The subscriptions of the executor node; what they say goes to the control core given to `deliver_to`."""
 
+    _core: Executor
+    """Given by `deliver_to`, before anything is read."""
+
     def __init__(self, node: ManagedNode, robot: Robot, period: float) -> None:
         """`period` [s]: how often it is read."""
         self._node, self._robot, self._clocks = node, robot, node.clocks
@@ -43,14 +46,18 @@ class ExecutorInputs:
         self._routine, self._chunks, self._urgent, self._estop, self._words = (
             PolledSubscriptions(node, self._refuse) for _ in range(5)
         )
-        self._subscribe()
+        self._states = self._subscribe()
+        self.refused, self.last_rejection = 0, ""
+        self._events: deque[Event] = deque(maxlen=256)
+        self._complained: dict[str, float] = {}
+        self.sources = SourceClocks(robot)
 
     def deliver_to(self, core: Executor) -> None:
         """From now on this core gets the messages; what has come so far and what was counted is forgotten."""
         self._core = core
         self.refused, self.last_rejection = 0, ""
-        self._events: deque[Event] = deque(maxlen=256)
-        self._complained: dict[str, float] = {}
+        self._events.clear()
+        self._complained.clear()
         self.sources = SourceClocks(self._robot)
         self._routine.drain()
         self._chunks.drain()
@@ -94,14 +101,15 @@ class ExecutorInputs:
         every = (self._routine, self._chunks, self._urgent, self._estop, self._words)
         return [subscription for polled in every for subscription in polled.subscriptions]
 
-    def _subscribe(self) -> None:
+    def _subscribe(self) -> list[tuple[str, Subscription]]:
+        """Subscribe to everything; the state sources' topics with their subscriptions."""
         own, routine, urgent = self._node.own, self._routine, self._urgent
-        self._states: list[tuple[str, Subscription]] = []
+        states: list[tuple[str, Subscription]] = []
         for source in self._robot.state:
             callbacks = (self._on_joints, self._on_odometry, self._refuse)
             subscription = subscribe_state(self._node, source, *callbacks, routine.group)
             own(routine.keep(subscription, newest=True))
-            self._states.append((source.topic, subscription))
+            states.append((source.topic, subscription))
         for group in self._robot.groups:
             if group.teleop is not None:
                 kind = TELEOP_TYPES[group.teleop.type]
@@ -122,6 +130,7 @@ class ExecutorInputs:
             node.watch_thread(collector.thread)
         if self._robot.takeover.deadman_topic:
             own(urgent.add(Joy, self._robot.takeover.deadman_topic, self._on_joy, SENSOR))
+        return states
 
     def _received(self, polled: PolledSubscriptions) -> tuple[float, float]:
         """Steady and ROS time [s] at which the current message was received."""

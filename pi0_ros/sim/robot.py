@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import mujoco
 import numpy as np
@@ -11,17 +10,15 @@ import numpy as np
 from pi0_ros.robot import Kind, Robot
 from pi0_ros.sim.changes import WorldChange, apply
 from pi0_ros.sim.errors import SimError
+from pi0_ros.sim.lamps import Lamps, Touch
+from pi0_ros.sim.mobile_base import MobileBase
 from pi0_ros.sim.render import Renderer
 from pi0_ros.sim.scene import HOME, Scene, sample_scene
 from pi0_ros.sim.world import (
-    BASE_JOINTS,
     BLOCK_HALF,
     COLOURS,
-    LIT_RGBA,
-    SIDES,
     TABLE_TOP,
     TIMESTEP,
-    UNLIT_RGBA,
     build_world,
 )
 
@@ -29,20 +26,10 @@ TICK = 0.01  # s: how often the driver sets the base velocity and looks for touc
 WATCHDOG = 0.5  # s without a command after which arms hold and the base ramps to zero
 
 
-@dataclass(frozen=True)
-class Touch:
-    """A gripper met a block: when (simulated s), which block, which arm."""
-
-    time: float
-    colour: str
-    side: str
-
-
 class SimRobot:
     """One simulated robot and its scene. Time moves only in `advance`; the same seed and commands give the same bits.
 
-    `touches` lists contacts of grippers with blocks since the last reset, oldest first, once per block and side.
-    `lit` holds the colours whose lamp is on. Not safe to use from two threads at once.
+    Not safe to use from two threads at once.
     """
 
     def __init__(self, robot: Robot, seed: int = 0, change: WorldChange | None = None) -> None:
@@ -58,13 +45,11 @@ class SimRobot:
         self._renderer: Renderer | None = None
         self._grippers = {g.channels[0].name: g.gripper for g in robot.groups if g.gripper is not None}
         self._joint = dict(robot.joint_of_channel)
-        self._base = [c for c in robot.channels if c.kind is Kind.VELOCITY]
-        side, colour = self.world.touch_side, self.world.touch_colour
-        self._meeting = np.where((side[:, None] >= 0) & (colour[None] >= 0), side[:, None] * 4 + colour[None], -1)
-        self._meeting = np.maximum(self._meeting, self._meeting.T)
-        self._base_servos = [self.world.actuator[j] for j in BASE_JOINTS]
-        self._base_step = np.array([c.limits.acceleration for c in self._base]) * TICK
-        self.reset(seed)
+        self._base = MobileBase(self.world, [c for c in robot.channels if c.kind is Kind.VELOCITY], TICK)
+        self.lamps = Lamps(self.world)
+        self._due, self._commanded_at = 0.0, -np.inf
+        self.scene = sample_scene(np.random.default_rng(seed))
+        self.load(self.scene)
 
     def reset(self, seed: int = 0) -> None:
         """Start anew in the random scene of a seed, no lamp lit."""
@@ -73,12 +58,9 @@ class SimRobot:
     def load(self, scene: Scene) -> None:
         """Start anew at time 0 in this scene, everything at rest and the servos holding where they are."""
         mujoco.mj_resetData(self.model, self.data)
-        self.scene, self.lit = scene, set(scene.lit)
-        self.touches: list[Touch] = []
-        self._due, self._commanded_at, self._origin = 0.0, -np.inf, scene.base
-        self._velocity, self._wanted = np.zeros(3), np.zeros(3)
-        for joint, value in zip(BASE_JOINTS, scene.base, strict=True):
-            self.data.qpos[self.world.qpos[joint]] = value
+        self.scene = scene
+        self._due, self._commanded_at = 0.0, -np.inf
+        self._base.reset(self.data, scene.base)
         for name, joint in self._joint.items():
             value = self._joint_value(name, scene.start.get(name, HOME.get(name, 0.0)))
             for moved in (joint, joint.replace("_finger_joint", "_finger2_joint")):
@@ -87,14 +69,23 @@ class SimRobot:
         for colour, (x, y, yaw) in scene.blocks.items():
             at = self.world.block_qpos[colour]
             self.data.qpos[at : at + 7] = (x, y, TABLE_TOP, np.cos(yaw / 2), 0, 0, np.sin(yaw / 2))
-        for colour in COLOURS:
-            self._lamp(colour, colour in self.lit)
+        self.lamps.reset(scene.lit)
         mujoco.mj_forward(self.model, self.data)
 
     @property
     def time(self) -> float:
         """Simulated seconds since the reset."""
         return float(self.data.time)
+
+    @property
+    def touches(self) -> list[Touch]:
+        """Contacts of grippers with blocks since the last reset, oldest first, once per block and side."""
+        return self.lamps.touches
+
+    @property
+    def lit(self) -> set[str]:
+        """The colours whose lamp is on."""
+        return self.lamps.lit
 
     @property
     def block_positions(self) -> dict[str, np.ndarray]:
@@ -119,12 +110,11 @@ class SimRobot:
                 raise SimError(f"command for channel {name!r}, which robot {self.robot.name} does not have")
             if not np.isfinite(value):
                 raise SimError(f"command for channel {name} is {value}; send finite numbers")
-        base = {c.name: i for i, c in enumerate(self._base)}
         for name, value in zip(names, values, strict=True):
             limits = self.robot.channels[self.robot.index[name]].limits
             bounded = float(np.clip(value, limits.lower, limits.upper))
-            if name in base:
-                self._wanted[base[name]] = bounded
+            if name in self._base.channels:
+                self._base.command(name, bounded)
             else:
                 self.data.ctrl[self.world.actuator[self._joint[name]]] = self._joint_value(name, bounded)
         self._commanded_at = self.time
@@ -134,9 +124,9 @@ class SimRobot:
         self._due += seconds
         for _ in range(int(self._due / TICK + 1e-6)):
             self._due -= TICK
-            self._drive_base()
+            self._base.drive(self.data, self.time - self._commanded_at > WATCHDOG)
             mujoco.mj_step(self.model, self.data, round(TICK / TIMESTEP))
-            self.feel()
+            self.lamps.feel(self.data)
 
     def joint_state(self) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
         """Names, positions and velocities of all joints of the robot, in rad, m and per second."""
@@ -146,17 +136,12 @@ class SimRobot:
 
     def odometry(self) -> tuple[float, float, float, float, float, float]:
         """(x, y, yaw, vx, vy, wz): pose in the odom frame, which is where the base stood at reset; twist in base_link."""
-        x, y, yaw = self.data.qpos[[self.world.qpos[j] for j in BASE_JOINTS]]
-        vx, vy, wz = self.data.qvel[[self.world.dof[j] for j in BASE_JOINTS]]
-        ox, oy, turned = self._origin
-        px, py = _rotate(x - ox, y - oy, -turned)
-        forward, left = _rotate(vx, vy, -yaw)
-        return float(px), float(py), float(yaw - turned), float(forward), float(left), float(wz)
+        return self._base.odometry(self.data)
 
     def measured(self) -> dict[str, float]:
         """Channel to measured value in robot units: rad, m, gripper 0 closed .. 1 open, base twist in base_link."""
         twist = self.odometry()[3:]
-        values = {c.name: v for c, v in zip(self._base, twist, strict=True)}
+        values = dict(zip(self._base.channels, twist, strict=True))
         for name, joint in self._joint.items():
             value = float(self.data.qpos[self.world.qpos[joint]])
             grip = self._grippers.get(name)
@@ -186,35 +171,6 @@ class SimRobot:
     def _joint_value(self, channel: str, value: float) -> float:
         grip = self._grippers.get(channel)
         return value if grip is None else grip.closed + value * (grip.open - grip.closed)
-
-    def _drive_base(self) -> None:
-        """Slew the base velocity towards the command, or to zero once the watchdog has run out."""
-        silent = self.time - self._commanded_at > WATCHDOG
-        change = (0.0 if silent else self._wanted) - self._velocity
-        self._velocity = self._velocity + np.clip(change, -self._base_step, self._base_step)
-        yaw = float(self.data.qpos[self.world.qpos["base_yaw"]])
-        vx, vy = _rotate(self._velocity[0], self._velocity[1], yaw)
-        self.data.ctrl[self._base_servos] = (vx, vy, self._velocity[2])
-
-    def feel(self) -> None:
-        """Note every gripper that meets a block, and light that block's lamp."""
-        pairs = self.data.contact.geom
-        met = self._meeting[pairs[:, 0], pairs[:, 1]]
-        for code in sorted(set(met[met >= 0].tolist())):
-            side, colour = SIDES[code // 4], COLOURS[code % 4]
-            if not any(t.colour == colour and t.side == side for t in self.touches):
-                self.touches.append(Touch(self.time, colour, side))
-            if colour not in self.lit:
-                self.lit.add(colour)
-                self._lamp(colour, True)
-
-    def _lamp(self, colour: str, on: bool) -> None:
-        self.model.geom_rgba[self.world.plate[colour]] = LIT_RGBA if on else UNLIT_RGBA
-
-
-def _rotate(x: float, y: float, angle: float) -> tuple[float, float]:
-    c, s = np.cos(angle), np.sin(angle)
-    return c * x - s * y, s * x + c * y
 
 
 def state_vector(robot: Robot, measured: Mapping[str, float]) -> np.ndarray:

@@ -63,7 +63,8 @@ class Bystander:
         self.operator = Operator(robot, self.sim, period)
         self._joints = {joint: at for joint, at in self.sim.world.qpos.items() if joint not in BASE_JOINTS}
         self._seen: deque[tuple[float, float, float, float]] = deque(maxlen=400)
-        self.begin("reach", 0)
+        self.task = make_task("reach")
+        self.task.reset(self.sim, 0)
 
     def begin(self, task: str, seed: int) -> str:
         """Another scene, known by its task and seed; what is to be done in it, in words."""
@@ -82,7 +83,7 @@ class Bystander:
         for joint, value in zip(BASE_JOINTS, (ox + c * x - s * y, oy + s * x + c * y, turned + yaw), strict=True):
             data.qpos[self.sim.world.qpos[joint]] = value
         mujoco.mj_forward(self.sim.model, data)
-        self.sim.feel()
+        self.sim.lamps.feel(self.sim.data)
         self._look(seconds)
 
     def _look(self, now: float) -> None:

@@ -9,9 +9,6 @@ class LoadingMeter:
     """Adds up waiting and pictures of the steps since the last `take`. Times are arguments [s]."""
 
     def __init__(self, now: float) -> None:
-        self._start(now)
-
-    def _start(self, now: float) -> None:
         self._since, self._waited, self._pictures, self._steps = now, 0.0, 0, 0
 
     def add(self, seconds: float, pictures: int) -> None:
@@ -24,7 +21,7 @@ class LoadingMeter:
         """Since the last time: `loading`, the share of the time spent waiting; seconds a step and seconds of waiting in it;
         pictures made per second of waiting. Counts anew. {} if no step was done."""
         steps, passed, waited, pictures = self._steps, now - self._since, self._waited, self._pictures
-        self._start(now)
+        self._since, self._waited, self._pictures, self._steps = now, 0.0, 0, 0
         if not steps:
             return {}
         return {

@@ -9,9 +9,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 LARGE = {
-    "data.dataset.Dataset": "not split yet: reading of tables, pictures and words",
+    "data.dataset.Dataset": "what its layout says is at hand as attributes; it is a sequence, a context and columns",
     "model.network.Pi0": "the modules of the network are its attributes",
-    "nodes.sim_robot.SimRobotNode": "a publisher for each topic of a robot",
+    "nodes.sim_robot.SimRobotNode": "physics, pictures, a viewer and a clock, each with its state",
     "robot.yaml_nodes.YamlNode": "a reader for each kind of value",
     "ros.control_thread.ControlThread": "it owns what the control loop uses, from other threads and its own",
     "ros.executor_inputs.ExecutorInputs": "a callback for each thing that is heard",
@@ -22,7 +22,7 @@ LARGE = {
     "ros.observation_source.ObservationSource": "a callback for each source of a robot",
     "closed_loop.harness._Run": "the state of one episode",
     "touch.operator.Operator": "the state of a scripted person, tables of the robot's arms beside it",
-    "sim.robot.SimRobot": "one method for each thing that a robot does or says",
+    "sim.robot.SimRobot": "one method for each thing that a robot does or says, lamps and base are parts of it",
     "supervisor.Supervisor": "one method for each thing that happens to a process",
     "train.trainer.Trainer": "the state of a training run",
 }

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -16,21 +15,17 @@ from numpy.typing import NDArray
 
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.layout import Episode, Layout, behind, read_layout
+from pi0_ros.data.picture_files import PictureFiles
 from pi0_ros.data.rows import Rows, read_rows
-from pi0_ros.data.stills import Stills
 from pi0_ros.data.stored import Values
 from pi0_ros.data.tables import read_table
-from pi0_ros.data.video import TOLERANCE, Picture, VideoReader
+from pi0_ros.data.video import TOLERANCE, Picture
 from pi0_ros.data.writer import DatasetWriter, FileLimits
 
 if TYPE_CHECKING:
     from typing import Self
 
 __all__ = ["Dataset", "DatasetWriter", "Episode", "FileLimits"]
-
-_log = logging.getLogger(__name__)
-OPEN_VIDEOS = 16
-WITHIN = 0.49  # of a frame: how far a picture may be from its frame's time
 
 
 class Dataset:
@@ -57,13 +52,10 @@ class Dataset:
         self.version, self.fps, self.features = self.layout.version, self.layout.fps, self.layout.features
         self.episodes, self.tasks, self.stats = self.layout.episodes, self.layout.tasks, self.layout.stats
         self.cameras = tuple(self.layout.cameras)
-        self._known(deltas or {})
-        self._steps = {key: self._in_frames(key, seconds) for key, seconds in (deltas or {}).items()}
+        self._steps = {key: steps_of(self.layout, key, seconds) for key, seconds in (deltas or {}).items()}
         self._words = self.layout.words
         self._starts = np.array([e.start for e in self.episodes])
-        self._videos: dict[Path, VideoReader] = {}
-        self._stills: dict[str, tuple[Path, Stills]] = {}
-        self._said_drift = False
+        self._files = PictureFiles(self.layout, lambda: self._rows)
 
     def __enter__(self) -> Self:
         return self
@@ -73,10 +65,7 @@ class Dataset:
 
     def close(self) -> None:
         """Let go of open files."""
-        for video in self._videos.values():
-            video.close()
-        self._videos.clear()
-        self._stills.clear()
+        self._files.close()
 
     def __len__(self) -> int:
         return self.layout.frames
@@ -103,9 +92,10 @@ class Dataset:
 
     def column(self, name: str) -> Values:
         """A feature of all frames: [N, ...], or [N] where it is a single number or text. Raises DataError if unknown."""
-        if name not in self._columns:
-            raise DataError(f"{self.folder}: no feature {name!r} in its tables; there are {', '.join(self._columns)}")
-        return self._columns[name]
+        columns = self._rows.columns
+        if name not in columns:
+            raise DataError(f"{self.folder}: no feature {name!r} in its tables; there are {', '.join(columns)}")
+        return columns[name]
 
     def chunk(self, frame: int, horizon: int, name: str = "action") -> tuple[Values, NDArray[np.bool_]]:
         """The feature in this frame and the next ones of its episode [horizon, ...], and which rows are padding [horizon].
@@ -134,53 +124,10 @@ class Dataset:
         for frame in range(found.start, found.stop):
             yield self._pictures(camera, [frame])[0]
 
-    def _pictures(self, camera: str, frames: Sequence[int] | Values) -> list[Picture]:
+    def _pictures(self, camera: str, frames: Sequence[int] | NDArray[np.int64]) -> list[Picture]:
         """Pictures of frames of one episode."""
-        episode = self.episode_of(int(frames[0]))
-        if camera not in self.cameras:
-            raise DataError(f"{self.folder}: no camera {camera!r}; there are {', '.join(self.cameras) or 'none'}")
-        if camera not in episode.videos:
-            return [self._still(self.layout.cameras[camera], int(i)) for i in frames]
-        file, begin = episode.videos[camera]
-        times = [begin + (int(i) - episode.start) / self.fps for i in frames]
-        video = self._video(file)
-        found = video.at(times, WITHIN / self.fps)
-        if video.drift > TOLERANCE and not self._said_drift:
-            self._said_drift = True
-            _log.warning(
-                "%s: pictures are %.1f ms or more beside their frames' times; the nearest is taken",
-                file,
-                1e3 * video.drift,
-            )
-        return found
-
-    def _video(self, file: Path) -> VideoReader:
-        if file not in self._videos:
-            if len(self._videos) >= OPEN_VIDEOS:
-                oldest = next(iter(self._videos))
-                self._videos.pop(oldest).close()
-            self._videos[file] = VideoReader(file)
-        return self._videos[file]
-
-    def _still(self, key: str, frame: int) -> Picture:
-        """A picture that lies in a table; the pictures of one file of each feature are kept."""
-        rows = self._rows
-        file = rows.files[rows.file[frame]]
-        if key not in self._stills or self._stills[key][0] != file:
-            self._stills[key] = file, Stills(self.folder, file, key)
-        return self._stills[key][1].at(int(rows.place[frame]))
-
-    def _known(self, keys: Iterable[str]) -> None:
-        for key in keys:
-            if key not in self.features:
-                raise DataError(f"{self.folder}: has no feature {key!r}; it has {', '.join(self.features)}")
-
-    def _in_frames(self, key: str, seconds: Sequence[float]) -> NDArray[np.int64]:
-        frames = np.asarray(seconds, np.float64) * self.fps
-        steps = np.round(frames).astype(np.int64)
-        if np.abs(frames - steps).max(initial=0.0) > TOLERANCE * self.fps:
-            raise DataError(f"{self.folder}: deltas of {key!r} fall between frames; give multiples of 1/{self.fps} s")
-        return steps
+        numbers = [int(i) for i in frames]
+        return self._files.read(camera, self.episode_of(numbers[0]), numbers)
 
     def rows_of(self, frames: Sequence[int] | Values) -> pa.Table:
         """The rows of these frames as they stand in the files, pictures that lie in tables among them."""
@@ -196,10 +143,6 @@ class Dataset:
         """[N] True where the next frame of the episode does not follow one period later: a hole in time."""
         return self._rows.broken
 
-    @property
-    def _columns(self) -> Mapping[str, Values]:
-        return self._rows.columns
-
     @cached_property
     def _rows(self) -> Rows:
         """Every row that is no picture. Raises DataError where an episode's rows are not what meta/ says."""
@@ -211,6 +154,17 @@ class Dataset:
                 "others, and `pi0 train --skip-bad` trains on them"
             )
         return rows
+
+
+def steps_of(layout: Layout, key: str, seconds: Sequence[float]) -> NDArray[np.int64]:
+    """Times relative to a frame as numbers of frames. Raises DataError for an unknown feature, or times between frames."""
+    if key not in layout.features:
+        raise DataError(f"{layout.folder}: has no feature {key!r}; it has {', '.join(layout.features)}")
+    frames = np.asarray(seconds, np.float64) * layout.fps
+    steps = np.round(frames).astype(np.int64)
+    if np.abs(frames - steps).max(initial=0.0) > TOLERANCE * layout.fps:
+        raise DataError(f"{layout.folder}: deltas of {key!r} fall between frames; give multiples of 1/{layout.fps} s")
+    return steps
 
 
 def _runs(numbers: NDArray[np.int64]) -> list[tuple[int, int]]:

@@ -65,7 +65,7 @@ class Executor:
         """Take joint positions [rad, m] and velocities by the robot's joint names, from the source that reads `topic`;
         joints the robot does not name are skipped."""
         now, measured = Now(steady, ros), self._parts.inputs.measured
-        problem = measured.hear_joints(steady, ros, stamp, positions, velocities, topic)
+        problem = measured.update_joints(steady, ros, stamp, positions, velocities, topic)
         if problem:
             self._parts.journal.note(now, "warn", "joint_state", problem)
         self._parts.journal.record(now, "state", (stamp, dict(positions), topic), state_bytes(positions))
@@ -79,7 +79,7 @@ class Executor:
     ) -> None:
         """Take the base velocity in the base frame [m/s, rad/s] from the source that reads `topic`."""
         now = Now(steady, ros)
-        problem = self._parts.inputs.measured.hear_odometry(steady, ros, stamp, (vx, vy, wz), topic)
+        problem = self._parts.inputs.measured.update_odometry(steady, ros, stamp, (vx, vy, wz), topic)
         if problem:
             self._parts.journal.note(now, "warn", "odometry", problem)
         self._parts.journal.record(now, "odometry", (stamp, (vx, vy, wz)), 64)
@@ -110,7 +110,7 @@ class Executor:
 
     def on_deadman(self, steady: float, pressed: bool) -> None:
         """Take the state of the deadman button (used only where the robot YAML names one)."""
-        self._parts.inputs.teleop.hear_button(steady, pressed)
+        self._parts.inputs.teleop.update_button(steady, pressed)
 
     def on_estop(self, steady: float, pressed: bool) -> None:
         """Take the emergency stop's heartbeat."""

@@ -28,16 +28,16 @@ OTHERS = 32  # joints that are nobody's business, of each topic, that are rememb
 
 @dataclass
 class Latest:
-    """When a reading was heard last: its source's topic and `limit` [s] of age, steady and stamp time [s]."""
+    """When a reading was received last: its source's topic and `limit` [s] of age, steady and stamp time [s]."""
 
     topic: str
     limit: float
-    heard: float = NEVER
+    received: float = NEVER
     stamp: float = NEVER
 
     def update(self, steady: float, stamp: float, topic: str, limit: float | None) -> None:
         """A measurement of `stamp` came at `steady` [s], from `topic` where that is known."""
-        self.heard, self.stamp = steady, stamp
+        self.received, self.stamp = steady, stamp
         self.topic, self.limit = topic or self.topic, self.limit if limit is None else limit
 
 
@@ -151,7 +151,7 @@ class Measured:
         values = np.array(self.values)
         return np.where(np.isfinite(values), values, command)
 
-    def hear_joints(
+    def update_joints(
         self,
         steady: float,
         ros: float,
@@ -216,10 +216,10 @@ class Measured:
         inside = nearest_turn(value, 0.5 * (reading.lower + reading.upper))
         return inside if reading.lower <= inside <= reading.upper else value
 
-    def hear_odometry(
+    def update_odometry(
         self, steady: float, ros: float, stamp: float, velocities: tuple[float, float, float], topic: str = ""
     ) -> str:
-        """Take base velocities (vx, vy [m/s], wz [rad/s]) in the base frame; as `hear_joints`."""
+        """Take base velocities (vx, vy [m/s], wz [rad/s]) in the base frame; as `update_joints`."""
         stamp, problem = believable(stamp, ros, self._settings.state_stamp_tolerance)
         if problem == "old":
             self._behind.note(topic, steady, ros - stamp)
@@ -242,15 +242,17 @@ class Measured:
         """Why the channels cannot be said to be measured, as a reason; "" where all are fresh and nobody disagrees."""
         if (contradiction := self.contradicted(steady)) != "":
             return contradiction
-        quiet = [i for i in self._table.needed if steady - self._latest[i].heard > self._latest[i].limit]
+        quiet = [i for i in self._table.needed if steady - self._latest[i].received > self._latest[i].limit]
         if not quiet:
             return ""
         first, latest = self._table.readings[quiet[0]], self._latest[quiet[0]]
         source = f" (joint {first.joint})" if first.joint not in ("", first.name) else ""
         more = f" and {len(quiet) - 1} more" if quiet[1:] else ""
         told = self._behind.sentence(latest.topic, steady, max(latest.limit, LATELY))
-        told = told or silence(latest.topic, steady - latest.heard if latest.heard > NEVER else math.inf, latest.limit)
-        never = [r.joint for i in quiet if self._latest[i].heard == NEVER and (r := self._table.readings[i]).joint]
+        told = told or silence(
+            latest.topic, steady - latest.received if latest.received > NEVER else math.inf, latest.limit
+        )
+        never = [r.joint for i in quiet if self._latest[i].received == NEVER and (r := self._table.readings[i]).joint]
         return f"no fresh measurement of {first.name}{source}{more}: {told}{self._others.instead_of(never)}"
 
     def contradicted(self, steady: float) -> str:

@@ -29,7 +29,7 @@ class Device:
         self.group, self.max_age = group, max_age
         self.lead, self.fresh_jump = Lead(group.channels, settings), False
         self.goal = np.zeros((3, len(group.channels)))
-        self.heard: float | None = None
+        self.received: float | None = None
         self._recent: deque[tuple[float, tuple[float, ...]]] = deque(maxlen=256)
         self._places = {c.name: i for i, c in enumerate(group.channels)}
         self._endless = [i for i, c in enumerate(group.channels) if c.continuous]
@@ -53,18 +53,18 @@ class Device:
         if objection := self.lead.objection(ordered):
             hint = ends_hint(self.group, self.group.teleop) if self.group.teleop is not None else ""
             return f"teleop for {self.group.name}: {objection}{hint}"
-        if self.heard is None or silent(self.heard, steady, self.max_age):
+        if self.received is None or silent(self.received, steady, self.max_age):
             self.lead.restart(steady)
             self.fresh_jump = False
         else:
-            self.fresh_jump = self.lead.jumped(tuple(self.goal[0]), ordered, steady - self.heard)
-        self.goal[0], self.heard = ordered, steady
+            self.fresh_jump = self.lead.jumped(tuple(self.goal[0]), ordered, steady - self.received)
+        self.goal[0], self.received = ordered, steady
         self._recent.append((steady, ordered))
         return ""
 
     def fresh(self, steady: float) -> bool:
         """Whether the input is new enough to be followed."""
-        return not silent(self.heard, steady, self.max_age)
+        return not silent(self.received, steady, self.max_age)
 
     def aim(self, steady: float) -> Array:
         """Value, velocity, acceleration [3, D] to go to at `steady` [s].
@@ -72,7 +72,7 @@ class Device:
         A leader is met where its velocity, estimated from its newest positions, has led it meanwhile; the command stays
         `TRAIL` behind it, so that there is time to see it stop.
         """
-        if self.group.kind is not Kind.POSITION or self.heard is None:
+        if self.group.kind is not Kind.POSITION or self.received is None:
             return self.goal
         now, newest = self._recent[-1]
         before = next((r for r in reversed(self._recent) if now - r[0] >= SLOPE), None)
@@ -123,7 +123,7 @@ class Teleop:
         except (TypeError, ValueError) as error:
             return f"teleop for {group}: {error}"
 
-    def hear_button(self, steady: float, pressed: bool) -> None:
+    def update_button(self, steady: float, pressed: bool) -> None:
         """Take the state of the deadman button."""
         self._button, self._button_heard = pressed, steady
 

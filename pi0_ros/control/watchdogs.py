@@ -21,7 +21,7 @@ def silent(last: float | None, now: float, limit: float) -> bool:
 class Estop:
     """An emergency stop button with a heartbeat: silence counts as pressed once it has been heard."""
 
-    heard: float | None = None
+    received: float | None = None
     pressed: bool = False
 
     def hear(self, now: float, pressed: bool) -> Estop:
@@ -30,11 +30,11 @@ class Estop:
 
     def active(self, now: float, heartbeat: float) -> str:
         """Why the robot must be stopped, "" where it need not be."""
-        if self.heard is None:
+        if self.received is None:
             return ""
         if self.pressed:
             return "e-stop pressed"
-        return f"e-stop silent for more than {heartbeat:g} s" if silent(self.heard, now, heartbeat) else ""
+        return f"e-stop silent for more than {heartbeat:g} s" if silent(self.received, now, heartbeat) else ""
 
 
 class Since(NamedTuple):

@@ -124,7 +124,7 @@ class DemoDirector(Node):
         self.stage.mode = message.data
 
     def _on_subtask(self, message: String) -> None:
-        self.stage.hear_subtask(message.data, self.clocks.steady())
+        self.stage.update_subtask(message.data, self.clocks.steady())
         if self.record.add_subtask(message.data):
             self.get_logger().info(f"subtask: {quote(message.data)}")
 

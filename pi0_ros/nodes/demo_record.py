@@ -57,7 +57,7 @@ class Stage:
         """Whether all of it is done."""
         return self.scene.get("success") == "True"
 
-    def hear_subtask(self, text: str, steady: float) -> None:
+    def update_subtask(self, text: str, steady: float) -> None:
         """The network says what to do next; the same said again is no later."""
         if text != DONE:
             self.finished_since = math.inf

@@ -63,7 +63,7 @@ class HighLevelNode(NetworkNode[SubtaskLoop]):
         outputs = SubtaskOutputs(lambda text: publisher.publish(String(data=text)), state.update, self.get_logger())
         settings = SubtaskSettings(self._period, self.values.max_tokens, self.values.agree)
         loop = SubtaskLoop(policy, self.weights.run, self._eyes, self.clocks, settings, outputs)
-        heard = {"task": loop.hear_task, OVERRIDE: loop.hear_override}
+        heard = {"task": loop.update_task, OVERRIDE: loop.update_override}
         for subscription in subscribe_to_texts(self, heard, LONGEST_PROMPT):
             self.own(subscription)
         return loop

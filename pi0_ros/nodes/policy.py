@@ -102,7 +102,7 @@ class PolicyNode(NetworkNode[PlanLoop]):
         inputs = PlanInputs(observations, texts, self.clocks, self._settings, contract.needed_state(robot), logger)
         lanes = PolicyLanes(policy, self.values.requests_at_once, self.weights.run, observations.wake)
         loop = PlanLoop(lanes, inputs, self._new_session(robot, contract), status, publisher, self.values.seed)
-        self.own(listen(self, ExecutorState, "executor_state", loop.hear_executor, RELIABLE))
+        self.own(listen(self, ExecutorState, "executor_state", loop.update_executor, RELIABLE))
         return loop
 
     def halt(self) -> None:

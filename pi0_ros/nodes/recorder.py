@@ -221,7 +221,7 @@ class RecorderNode(ManagedNode):
             self.session.why = client
             return
         self._problem = ""
-        self.get_logger().info(self.parts.opening.told(client))
+        self.get_logger().info(self.parts.opening.opening_line(client))
         with self._lock:
             self.session.episodes.attach(client)
 
@@ -256,9 +256,9 @@ def subscribe_to_words(node: Node, source: FrameSource) -> list[Subscription]:
     """The subscriptions that tell `source` who drives and what is asked for."""
 
     def words(topic: str) -> list[Subscription]:
-        return subscribe_to_any(node, String, topic, lambda message: source.hear_words(topic, message.data))
+        return subscribe_to_any(node, String, topic, lambda message: source.update_words(topic, message.data))
 
-    state = listen(node, ExecutorState, "executor_state", source.hear_state, READ)
+    state = listen(node, ExecutorState, "executor_state", source.update_state, READ)
     return [state, *(subscription for topic in TOPICS for subscription in words(topic))]
 
 

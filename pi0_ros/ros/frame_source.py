@@ -101,13 +101,13 @@ class FrameSource:
         self._words = {topic: WordHistory() for topic in TOPICS}
         self._words[OVERRIDE].add(-np.inf, "")  # what was done before the first word of an operator was done without it
 
-    def hear_state(self, message: ExecutorState) -> None:
+    def update_state(self, message: ExecutorState) -> None:
         """Take what the executor says."""
         driver = MODE_NAMES.get(message.mode, "hold")
         self._commands.add(seconds(message.header.stamp), driver, message.channels, message.command)
-        self._observations.hear_command(message)
+        self._observations.update_command(message)
 
-    def hear_words(self, topic: str, text: str) -> None:
+    def update_words(self, topic: str, text: str) -> None:
         """Take what was said on one of TOPICS."""
         self._words[topic].add(self._clocks.ros(), text)
 

@@ -275,7 +275,7 @@ class ObservationSource:
         with self._changed:
             return self._memory.command
 
-    def hear_command(self, message: ExecutorState) -> None:
+    def update_command(self, message: ExecutorState) -> None:
         """Take what the executor commands: it says on which turn an angle is, and stands for what nobody measures."""
         with self._changed:
             self._memory.add_command(dict(zip(message.channels, message.command, strict=False)))

@@ -74,9 +74,9 @@ class PlanLoop:
         """Let the thread look at once whether a plan is due."""
         self.inputs.observations.wake()
 
-    def hear_executor(self, message: ExecutorState) -> None:
+    def update_executor(self, message: ExecutorState) -> None:
         """Take what the executor says: its mode and epoch, the running plan, and what it commands."""
-        self.inputs.observations.hear_command(message)
+        self.inputs.observations.update_command(message)
         before = self.session.situation
         now = self.session.situation = Situation(
             self.inputs.clocks.steady(),

@@ -74,7 +74,7 @@ class Requests:
             return None
         return next((lane for lane in range(self.lanes) if lane not in taken), None)
 
-    def asked(self) -> float:
+    def oldest(self) -> float:
         """When the oldest request without an answer was made [steady s], infinity where there is none."""
         return min((waiting.request.began for waiting in self._waiting), default=math.inf)
 

@@ -45,7 +45,7 @@ def policy_health(loop: PlanLoop, robot: Robot, steady: float) -> Health:
         return Health(WARN, f"not planning: {status.withheld.sentence}", values)
     if stale:
         return Health(WARN, "planning without " + "; ".join(stale.values()), values)
-    slow = slowness(steady - loop.lanes.asked(), loop.session.latency.quantile(0.5), loop.lanes)
+    slow = slowness(steady - loop.lanes.oldest(), loop.session.latency.quantile(0.5), loop.lanes)
     if slow:
         return Health(WARN, slow, values)
     if odd := observations.warnings(cameras):

@@ -54,9 +54,9 @@ class PolicyLanes:
             if not answered.request.activation.over and not answered.overtaken:
                 yield answered
 
-    def asked(self) -> float:
+    def oldest(self) -> float:
         """When the oldest question without an answer was asked [steady s], infinity where there is none."""
-        return self._requests.asked()
+        return self._requests.oldest()
 
     def close(self) -> None:
         """Ask nothing more."""

@@ -18,19 +18,19 @@ class PromptInputs:
         self._rules, self._clocks, self._logger, self._changed = rules, node.clocks, node.get_logger(), changed
         self.words = PromptSource(rules.topic)
         self._high_level = ""
-        prompts = {rules.topic: self.hear_prompt, OVERRIDE: self.hear_override}
+        prompts = {rules.topic: self.update_prompt, OVERRIDE: self.update_override}
         heard = subscribe_to_texts(node, prompts, LONGEST_PROMPT)
-        for subscription in (*heard, *subscribe_to_texts(node, {"high_level_state": self.hear_high_level})):
+        for subscription in (*heard, *subscribe_to_texts(node, {"high_level_state": self.update_high_level})):
             node.own(subscription)
 
-    def hear_prompt(self, text: str) -> None:
+    def update_prompt(self, text: str) -> None:
         """The prompt's topic says `text`."""
         if not text and self.words.text and not self.words.overridden:
             self._logger.warning(f"empty {self._rules.topic}: planning pauses until there is one")
         self.words.hear(text, self._clocks.steady())
         self._changed()
 
-    def hear_override(self, text: str) -> None:
+    def update_override(self, text: str) -> None:
         """An operator says `text`; "" takes it back."""
         if not text and not self.words.overridden:
             return
@@ -38,7 +38,7 @@ class PromptInputs:
         self._logger.info(f"{OVERRIDE}: {text}" if text else f"{OVERRIDE} released: {self.words.topic} again")
         self._changed()
 
-    def hear_high_level(self, text: str) -> None:
+    def update_high_level(self, text: str) -> None:
         """high_level says why it gives no subtask."""
         self._high_level = text
 

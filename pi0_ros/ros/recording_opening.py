@@ -62,7 +62,7 @@ class RecordingOpening:
             RecordingSettings(self._folder, self._fps, features, self._robot.name, slots, self._min_free, self._lead)
         )
 
-    def told(self, client: RecordingClient) -> str:
+    def opening_line(self, client: RecordingClient) -> str:
         """A sentence about a process that was opened."""
         settings = client.settings
         memory = settings.slots * frame_bytes(settings.features) / 1e6

@@ -78,7 +78,7 @@ class SubtaskLoop:
         self._settings, self._outputs = settings, outputs
         self.desk, self.status, self.decision = TaskDesk(), SubtaskStatus(), Decision(settings.agree)
 
-    def hear_task(self, text: str) -> None:
+    def update_task(self, text: str) -> None:
         """Somebody says the task. Other words than before end what was being done."""
         with self.desk.lock:
             if self.desk.put_task(text):
@@ -89,7 +89,7 @@ class SubtaskLoop:
         if not text:
             self._outputs.logger.warning("empty task: nothing is asked until there is one")
 
-    def hear_override(self, text: str) -> None:
+    def update_override(self, text: str) -> None:
         """An operator's word is followed by the policy itself; meanwhile the network is not asked."""
         self.desk.put_override(text)
 

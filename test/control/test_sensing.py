@@ -43,15 +43,15 @@ def test_each_joint_is_judged_by_the_max_age_of_the_source_it_came_from(small_ro
     measured = Measured(small_robot(ARM + HAND, state=TWO_SOURCES), ExecutorSettings())
     for k in range(51):
         t = 0.02 * k
-        measured.hear_joints(t, T0 + t, T0 + t, {"j1": 0.1, "j2": 0.2}, topic="joint_states")
-    measured.hear_joints(0.9, T0 + 0.9, T0 + 0.9, {"finger": 0.02}, topic="hand/joint_states")
+        measured.update_joints(t, T0 + t, T0 + t, {"j1": 0.1, "j2": 0.2}, topic="joint_states")
+    measured.update_joints(0.9, T0 + 0.9, T0 + 0.9, {"finger": 0.02}, topic="hand/joint_states")
     assert measured.stale(1.09) == ""
     assert measured.stale(1.11) == (
         "no fresh measurement of j1 and 1 more: nothing new on joint_states for 0.1 s and more (max_age 0.1 s)"
     )
-    measured.hear_joints(2.5, T0 + 2.5, T0 + 2.5, {"j1": 0.1, "j2": 0.2}, topic="joint_states")
+    measured.update_joints(2.5, T0 + 2.5, T0 + 2.5, {"j1": 0.1, "j2": 0.2}, topic="joint_states")
     assert measured.stale(2.55) == "" and measured.stale(2.59) == ""
-    measured.hear_joints(2.95, T0 + 2.95, T0 + 2.95, {"j1": 0.1, "j2": 0.2}, topic="joint_states")
+    measured.update_joints(2.95, T0 + 2.95, T0 + 2.95, {"j1": 0.1, "j2": 0.2}, topic="joint_states")
     assert measured.stale(2.95) == (
         "no fresh measurement of gripper (joint finger): nothing new on hand/joint_states for 2 s and more (max_age 2 s)"
     )
@@ -59,7 +59,7 @@ def test_each_joint_is_judged_by_the_max_age_of_the_source_it_came_from(small_ro
 
 def test_names_that_come_instead_of_the_missing_ones_are_said(small_robot):
     measured = Measured(small_robot(ARM), ExecutorSettings())
-    measured.hear_joints(0.0, T0, T0, {"fr3_j1": 0.1, "fr3_j2": 0.2}, topic="joint_states")
+    measured.update_joints(0.0, T0, T0, {"fr3_j1": 0.1, "fr3_j2": 0.2}, topic="joint_states")
     assert measured.stale(0.01).endswith("joint_states has fr3_j1, fr3_j2 and not j1, j2: see state: joints")
 
 
@@ -71,7 +71,7 @@ def test_one_return_contradicts_where_two_publishers_are_known_and_may_be_a_glit
     measured.publishers = {"joint_states": publishers}
     for k, value in enumerate((0.1, 0.9, 0.1)):
         t = 5.0 + 0.01 * k
-        measured.hear_joints(t, T0 + t, T0 + t, {"j1": value, "j2": 0.2}, topic="joint_states")
+        measured.update_joints(t, T0 + t, T0 + t, {"j1": value, "j2": 0.2}, topic="joint_states")
     assert bool(measured.contradicted(5.02)) is told
     assert not told or all(name in measured.contradicted(5.02) for name in ("j1", "/driver", "/other"))
 
@@ -81,7 +81,7 @@ def test_a_contradiction_is_over_two_seconds_after_the_second_publisher_fell_sil
     for k in range(300):
         t = 0.01 * k
         value = 0.9 if k % 2 and k < 40 else 0.1
-        measured.hear_joints(t, T0 + t, T0 + t, {"j1": value, "j2": 0.2}, topic="joint_states")
+        measured.update_joints(t, T0 + t, T0 + t, {"j1": value, "j2": 0.2}, topic="joint_states")
     last = 0.4  # when it jumped back for good
     assert "j1" in measured.contradicted(last + 1.99) and measured.contradicted(last + 2.01) == ""
     assert "j1" in measured.unsettled(last + 0.99) and measured.unsettled(last + 1.01) == ""
@@ -90,8 +90,8 @@ def test_a_contradiction_is_over_two_seconds_after_the_second_publisher_fell_sil
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf"), None])
 def test_a_value_that_is_none_changes_nothing_and_makes_nothing_fresh(small_robot, wrong):
     measured = Measured(small_robot(ARM), ExecutorSettings())
-    assert measured.hear_joints(1.0, T0 + 1.0, T0 + 1.0, {"j1": 0.3, "j2": 0.2}, topic="joint_states") == ""
-    said = measured.hear_joints(1.2, T0 + 1.2, T0 + 1.2, {"j1": wrong, "j2": 0.4}, topic="joint_states")
+    assert measured.update_joints(1.0, T0 + 1.0, T0 + 1.0, {"j1": 0.3, "j2": 0.2}, topic="joint_states") == ""
+    said = measured.update_joints(1.2, T0 + 1.2, T0 + 1.2, {"j1": wrong, "j2": 0.4}, topic="joint_states")
     assert said == f"j1 is {wrong}" and list(measured.values) == [0.3, 0.4]
     assert "j1" in measured.stale(1.25) and "j2" not in measured.stale(1.25)
 
@@ -100,7 +100,7 @@ def test_messages_that_arrive_in_one_burst_moved_as_fast_as_their_stamps_say(sma
     measured = Measured(small_robot(ARM), ExecutorSettings())
     for k in range(10):  # 2 rad/s, slower than the joint can move
         at = T0 + 3.0 + 0.05 * k
-        measured.hear_joints(3.5, at, at, {"j1": 0.1 * k - 0.5, "j2": 0.2}, topic="joint_states")
+        measured.update_joints(3.5, at, at, {"j1": 0.1 * k - 0.5, "j2": 0.2}, topic="joint_states")
     assert measured.unsettled(3.5) == measured.contradicted(3.5) == ""
 
 
@@ -305,8 +305,8 @@ def test_a_clock_out_of_step_is_named_as_such_in_the_state_and_in_every_answer(s
 
 def test_a_topic_that_falls_silent_after_old_stamps_is_said_to_be_silent(small_robot):
     measured = Measured(small_robot(ARM), ExecutorSettings())
-    measured.hear_joints(0.0, T0, T0, {"j1": 0.1, "j2": 0.2}, topic="joint_states")
-    measured.hear_joints(1.0, T0 + 1.0, T0 - 1.0, {"j1": 0.1, "j2": 0.2}, topic="joint_states")
+    measured.update_joints(0.0, T0, T0, {"j1": 0.1, "j2": 0.2}, topic="joint_states")
+    measured.update_joints(1.0, T0 + 1.0, T0 - 1.0, {"j1": 0.1, "j2": 0.2}, topic="joint_states")
     assert "is stamped 2.00 s in the past" in measured.stale(1.5)
     assert measured.stale(2.5).endswith("nothing new on joint_states for 2 s and more (max_age 0.1 s)")
 
@@ -331,7 +331,7 @@ def test_a_gripper_in_another_unit_is_guessed_by_the_ends_of_its_stroke(small_ro
         """
     )
     measured = Measured(robot, ExecutorSettings())
-    measured.hear_joints(1.0, 100.0, 100.0, {"j1": 0.1, "j2": said}, {}, "joint_states")
+    measured.update_joints(1.0, 100.0, 100.0, {"j1": 0.1, "j2": said}, {}, "joint_states")
     assert bool(measured.outside) is bool(words)
     if words == "it reports":
         assert measured.outside == "gripper joint j2 is -7.7, far outside of 0.5 .. 0.8"
@@ -348,13 +348,13 @@ def test_before_any_command_a_joint_without_ends_is_where_it_went_on_to(small_ro
     measured = Measured(small_robot(text), ExecutorSettings())
     for k, said in enumerate((3.0, 3.1, -3.1, -3.0, 3.1)):
         t = 1.0 + 0.02 * k
-        measured.hear_joints(t, T0 + t, T0 + t, {"j1": 0.3, "wrist": said}, topic="joint_states")
+        measured.update_joints(t, T0 + t, T0 + t, {"j1": 0.3, "wrist": said}, topic="joint_states")
         measured.command = None
     assert measured.values[1] == pytest.approx(3.1)
     found = []
     for k, said in enumerate((3.1, -3.1, -2.9)):
         t = 2.0 + 0.02 * k
-        measured.hear_joints(t, T0 + t, T0 + t, {"j1": 0.3, "wrist": said}, topic="joint_states")
+        measured.update_joints(t, T0 + t, T0 + t, {"j1": 0.3, "wrist": said}, topic="joint_states")
         found.append(measured.values[1])
     assert found == pytest.approx([3.1, 2.0 * np.pi - 3.1, 2.0 * np.pi - 2.9])
 
@@ -365,5 +365,5 @@ def test_a_position_may_be_measured_a_tenth_of_a_rad_outside_and_no_more(small_r
     robot = small_robot(ARM)
     measured, limits = Measured(robot, ExecutorSettings()), robot.channels[1].limits
     at = limits.upper + excess if side == "upper" else limits.lower - excess
-    measured.hear_joints(1.0, T0 + 1.0, T0 + 1.0, {"j1": 0.1, "j2": at}, topic="joint_states")
+    measured.update_joints(1.0, T0 + 1.0, T0 + 1.0, {"j1": 0.1, "j2": at}, topic="joint_states")
     assert bool(measured.outside) is told and (not told or "j2 is measured at" in measured.outside)

@@ -48,7 +48,7 @@ def test_what_makes_no_sense_is_refused_and_the_last_good_input_stays(robot, gro
     assert words in teleop.hear(1.1, group, names, values)
     device = teleop.devices["left_arm"]
     np.testing.assert_array_equal(device.goal[0], HOME)
-    assert device.heard == 1.0
+    assert device.received == 1.0
 
 
 def test_an_input_is_fresh_for_its_own_max_age_and_any_fresh_one_keeps_a_person_alive(robot):
@@ -89,9 +89,9 @@ def test_a_deadman_button_counts_while_it_is_held_and_heard(robot):
     needs = replace(robot, takeover=Takeover(deadman_topic="joy", deadman_button=1))
     teleop, age = Teleop(needs, ExecutorSettings()), ExecutorSettings().teleop_stale
     assert not teleop.enabled(0.0) and Teleop(robot, ExecutorSettings()).enabled(0.0)
-    teleop.hear_button(5.0, True)
+    teleop.update_button(5.0, True)
     assert teleop.enabled(5.0 + 0.99 * age) and not teleop.enabled(5.01 + age)
-    teleop.hear_button(5.1, False)
+    teleop.update_button(5.1, False)
     assert not teleop.enabled(5.1)
 
 
@@ -164,7 +164,7 @@ def test_inputs_of_one_group_say_nothing_of_another(robot):
     assert teleop.hear(1.3, "right_arm", tuple(n.replace("left", "right") for n in NAMES), HOME[::-1]) == ""
     np.testing.assert_array_equal(teleop.devices["left_arm"].goal[0], HOME)
     np.testing.assert_array_equal(teleop.devices["right_arm"].goal[0], HOME[::-1])
-    assert teleop.devices["left_arm"].heard == 1.0 and teleop.alive(1.3 + teleop.devices["right_arm"].max_age)
+    assert teleop.devices["left_arm"].received == 1.0 and teleop.alive(1.3 + teleop.devices["right_arm"].max_age)
 
 
 def test_a_gripper_beyond_its_ends_is_told_with_what_its_topic_takes(robot):

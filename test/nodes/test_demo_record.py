@@ -25,7 +25,7 @@ def test_the_network_is_done_since_it_first_said_so_and_not_once_it_says_somethi
     stage = Stage()
     for text, at, since in (("reach", 1.0, math.inf), ("done", 2.0, 2.0), ("done", 3.0, 2.0), ("reach", 4.0, math.inf),
                             ("done", 5.0, 5.0)):  # fmt: skip
-        stage.hear_subtask(text, at)
+        stage.update_subtask(text, at)
         assert stage.finished_since == since
 
 

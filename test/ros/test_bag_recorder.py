@@ -205,7 +205,12 @@ def test_no_topic_is_asked_for_latched_messages_that_has_none():
     """Its publisher would warn that no messages are sent to such a reader."""
     kept = DurabilityPolicy.TRANSIENT_LOCAL
     asked = {s.topic for s in bag_topics(ROBOT) if any(q.durability is kept for q in s.profiles)}
-    assert {"task", "subtask", "mode"} <= asked and not asked & {"action_chunk", "executor_state", "recorder/note", "estop"}
+    assert {"task", "subtask", "mode"} <= asked and not asked & {
+        "action_chunk",
+        "executor_state",
+        "recorder/note",
+        "estop",
+    }
 
 
 def test_the_folder_is_beside_the_dataset(tmp_path):

@@ -38,7 +38,7 @@ class Seen:
             105.0,
         )
 
-    def hear_command(self, message):
+    def update_command(self, message):
         self.commands.append(message)
 
     def reached(self, cameras):
@@ -75,11 +75,11 @@ def state(at, values, mode=ExecutorState.AUTONOMY, names=NAMES):
 def commanded(source, mode=ExecutorState.AUTONOMY):
     """Commands of 103.0 and 103.2 s, in the robot's order backwards; and what is being done."""
     for at, more in ((103.0, 0.0), (103.2, 0.1)):
-        source.hear_state(state(at, [1.0 + 0.01 * k + more for k in range(len(NAMES))][::-1], mode, NAMES[::-1]))
+        source.update_state(state(at, [1.0 + 0.01 * k + more for k in range(len(NAMES))][::-1], mode, NAMES[::-1]))
     source.now = 101.0
-    source.hear_words("task", "touch  every\nblock")
+    source.update_words("task", "touch  every\nblock")
     source.now = 102.0
-    source.hear_words("subtask", "touch the red block")
+    source.update_words("subtask", "touch the red block")
     return source
 
 
@@ -121,7 +121,7 @@ def test_an_operators_word_counts_from_when_it_was_said_and_until_it_is_taken_ba
     commanded(source)
     for at, text in ((103.05, "stay  where you are"), (103.15, "")):
         source.now = at
-        source.hear_words(OVERRIDE, text)
+        source.update_words(OVERRIDE, text)
     tasks = [source.at(at, FEATURES).row["task"] for at in (103.04, 103.1, 103.2)]
     assert tasks == ["touch the red block", "stay where you are", "touch the red block"]
 
@@ -144,9 +144,9 @@ def test_what_is_not_there_is_told_with_its_cause(source):
 
 
 def test_commands_that_are_not_known_yet_and_words_that_nobody_said_make_no_frame(source):
-    source.hear_state(state(103.0, [math.nan] * len(NAMES)))
+    source.update_state(state(103.0, [math.nan] * len(NAMES)))
     assert source.at(103.0, FEATURES).sentence == "the executor has commanded nothing yet"
-    source.hear_state(state(103.1, [0.5] * len(NAMES)))
+    source.update_state(state(103.1, [0.5] * len(NAMES)))
     found = source.at(103.1, FEATURES)
     assert found.cause is DropCause.WORDS
 

@@ -49,7 +49,7 @@ def test_a_request_takes_a_lane_and_no_more_are_asked_than_allowed(two):
     assert requests.free(1) is None and requests.free(2) == 1
     requests.ask(request(2.0), 1, server.plan("second"))
     assert requests.free(2) is None and requests.free(8) is None
-    assert requests.asked() == 1.0 and not requests.answered()
+    assert requests.oldest() == 1.0 and not requests.answered()
 
 
 def test_each_answer_comes_with_its_own_request_and_an_older_observations_plan_is_marked_as_overtaken(two):

@@ -58,7 +58,7 @@ def planning(asked=float("inf"), at_once=1, lasts=0.9, latency=(0.2,)):
         contract=SimpleNamespace(cameras={"front": "a", "wrist": "b"}, origin="a server"),
         at_once=at_once,
         lasts=lasts,
-        asked=lambda: asked,
+        oldest=lambda: asked,
     )
     texts = SimpleNamespace(words=SimpleNamespace(text="touch it", topic="subtask"))
     inputs = SimpleNamespace(texts=texts, observations=Observations())
@@ -101,7 +101,7 @@ def test_a_policy_tells_the_gravest_thing():
     assert told(loop) == (WARN, "planning without other is late")
     watched.stale_now = {}
     assert told(loop) == (WARN, "waiting for a plan of a server for 2.0 s")
-    loop.lanes.asked = lambda: float("inf")
+    loop.lanes.oldest = lambda: float("inf")
     assert told(loop) == (WARN, "planning, but front shows one colour")
     watched.odd = []
     assert told(loop) == (OK, "planning: touch it")

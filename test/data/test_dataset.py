@@ -260,7 +260,7 @@ def test_pictures_that_lie_in_the_tables_are_read_from_there(tmp_path, version):
     pictures = rng.integers(0, 256, (5, 6, 8, 3), np.uint8)
     folder = _with_stills(tmp_path, version, pictures)
     read = Dataset(folder)
-    assert set(read.cameras) == {"image", "wrist"} and "image" not in read._columns
+    assert set(read.cameras) == {"image", "wrist"} and "image" not in read._rows.columns
     for i in (4, 0, 3, 2, 1):
         np.testing.assert_array_equal(read.picture("image", i), pictures[i])
         np.testing.assert_array_equal(read[i]["observation.images.wrist"], 255 - pictures[i])

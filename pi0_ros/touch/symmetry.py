@@ -165,6 +165,7 @@ def changed_row(row: Row, change: Change, purpose: Purpose) -> Row:
         task=changed_text(row.task, change),
         high_target=target,
         facts=facts,
+        present=row.present[_other(row.cameras)] if change.mirrored and row.present is not None else row.present,
     )
 
 

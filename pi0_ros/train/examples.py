@@ -165,6 +165,7 @@ class ExampleMaker:
                 word(frames.high_task[n]),
                 word(frames.high_target[n]),
                 np.asarray(frames.facts[n]),
+                None if frames.present is None else np.asarray(frames.present[n]),
             )
             for n, pictures in zip(numbers, frames.images[numbers], strict=True)
         ]
@@ -217,13 +218,25 @@ class ExampleMaker:
     def _pictures(
         self, rows: Sequence[Row], rng: np.random.Generator | None
     ) -> tuple[list[Tensor | None], list[Tensor]]:
-        """A picture and a mask for each of the network's slots; one that no camera fills is absent, or black."""
+        """A picture and a mask for each of the network's slots; what no camera fills is absent, or black.
+
+        So is the picture of a camera that gave none in a row, as the policy has it at run time.
+        """
+        masked = self.pipeline.missing == "masked"
         taken = dict(zip(self.slots(), self.pictures([row.pictures for row in rows], rng), strict=True))
+        all_there = np.ones(len(self.frames.cameras), bool)
+        there = torch.from_numpy(np.stack([all_there if row.present is None else row.present for row in rows]))
+        masks = {slot: there[:, k] for k, slot in enumerate(self.slots())}
         images: list[Tensor | None] = []
+        present: list[Tensor] = []
         for slot in self.pipeline.cameras:
-            absent = None if self.pipeline.missing == "masked" else self._black(len(rows))
-            images.append(taken.get(slot, absent))
-        return images, [torch.full((len(rows),), image is not None) for image in images]
+            if slot in taken:
+                images.append(torch.where(masks[slot][:, None, None, None], taken[slot], -1.0))
+                present.append(masks[slot] if masked else torch.ones_like(masks[slot]))
+            else:
+                images.append(None if masked else self._black(len(rows)))
+                present.append(torch.full((len(rows),), not masked))
+        return images, present
 
     def slots(self) -> tuple[str, ...]:
         """The network's slot of each of the frames' cameras."""

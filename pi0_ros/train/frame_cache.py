@@ -14,6 +14,7 @@ from pi0_ros.policy.adapter_writing import adapter_to_dict
 from pi0_ros.train.errors import TrainError
 
 FILE = "made_of.json"
+WAY = "cameras that gave no picture are marked"
 
 
 def made_of(
@@ -37,6 +38,7 @@ def made_of(
         "horizon": horizon,
         "skip_bad": skip_bad,
         "facts": facts,
+        "way": WAY,
         **({"choice": choice} if choice else {}),
     }
 
@@ -58,6 +60,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         "skip_bad": "--skip-bad",
         "facts": "--experiment",
         "choice": "what the mixture takes of it",
+        "way": "the way in which this program reads datasets",
     }
     return [what for key, what in words.items() if before.get(key) != now.get(key)]
 

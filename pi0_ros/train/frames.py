@@ -34,6 +34,7 @@ class Stacked:
 
 
 _ARRAYS = ("images", "state", "chunk", "task", "high_task", "high_target", "facts", "episode", "valid")
+_OPTIONAL = ("weight", "present")
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Frames:
     facts: int16 [N, G]: numbers that an experiment's hooks read; G is 0 without one. episode: int32 [N].
     valid: int32 [N]: how many rows of `chunk` were shown; the rest lies behind the episode's end and carries no loss.
     weight: float32 [N]: how often a frame is drawn against the others of its source; None: all alike.
+    present: bool [N, C]: which cameras gave a picture; None: all. The picture of one that gave none is black.
     """
 
     cameras: tuple[str, ...]
@@ -63,6 +65,7 @@ class Frames:
     episode: NDArray[np.int32]
     valid: NDArray[np.int32]
     weight: NDArray[np.float32] | None = None
+    present: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.state)
@@ -103,8 +106,9 @@ def save_frames(frames: Frames, folder: Path) -> None:
         partial.mkdir(parents=True)
         for name in _ARRAYS:
             np.save(partial / f"{name}.npy", getattr(frames, name), allow_pickle=False)
-        if frames.weight is not None:
-            np.save(partial / "weight.npy", frames.weight, allow_pickle=False)
+        for name in _OPTIONAL:
+            if getattr(frames, name) is not None:
+                np.save(partial / f"{name}.npy", getattr(frames, name), allow_pickle=False)
         (partial / "frames.json").write_text(json.dumps(names), encoding="utf-8")
 
 
@@ -117,7 +121,7 @@ def load_frames(folder: Path) -> Frames:
     missing = [n for n in _ARRAYS if not (folder / f"{n}.npy").is_file()]
     if missing:
         raise TrainError(f"{folder}: {missing[0]}.npy is missing; frames of an older version have to be made anew")
-    there = [*_ARRAYS, *(["weight"] if (folder / "weight.npy").is_file() else [])]
+    there = [*_ARRAYS, *(n for n in _OPTIONAL if (folder / f"{n}.npy").is_file())]
     arrays: dict[str, Any] = {n: np.load(folder / f"{n}.npy", mmap_mode="r", allow_pickle=False) for n in there}
     lists: dict[str, Any] = {k: tuple(names[k]) for k in ("cameras", "channels", "texts")}
     return Frames(period=float(names["period"]), **lists, **arrays)
@@ -151,9 +155,8 @@ def join(parts: Sequence[Frames]) -> Frames:
     images = Stacked([cast(Values, p.images) for p in parts])  # a `Stacked` is read row by row as an array is
     indexed = {n: np.concatenate([renumbered(p, n) for p in parts]) for n in ("task", "high_task", "high_target")}
     episode = np.concatenate([p.episode + o for p, o in zip(parts, offsets, strict=True)]).astype(np.int32)
-    weighted = any(p.weight is not None for p in parts)
-    each = [np.ones(len(p), np.float32) if p.weight is None else p.weight for p in parts]
-    weight = np.concatenate(each) if weighted else None
+    weights = [np.ones(len(p), np.float32) if p.weight is None else p.weight for p in parts]
+    there = [np.ones((len(p), len(p.cameras)), bool) if p.present is None else p.present for p in parts]
     return Frames(
         first.cameras,
         first.channels,
@@ -163,5 +166,6 @@ def join(parts: Sequence[Frames]) -> Frames:
         **plain,
         **indexed,
         episode=episode,
-        weight=weight,
+        weight=None if all(p.weight is None for p in parts) else np.concatenate(weights),
+        present=None if all(p.present is None for p in parts) else np.concatenate(there),
     )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pi0_ros.data.dataset import Dataset
 from pi0_ros.data.layout import Episode
+from pi0_ros.data.presence import present_rows
 from pi0_ros.data.stored import Numbers
 from pi0_ros.policy.adapter import Adapter
 from pi0_ros.policy.resize import pil_bilinear
@@ -92,7 +93,14 @@ def frames_of(
         episode=np.array(positions, np.int32),
         valid=valid,
         weight=None if choice.interventions == 1.0 else frame_weights(dataset, choice)[index],
+        present=_present(dataset, [camera for _, camera in cameras], index),
     )
+
+
+def _present(dataset: Dataset, cameras: Sequence[str], index: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+    """Which of the cameras gave a picture at these rows [N, C]; None where all did."""
+    there = np.stack([present_rows(dataset, camera)[index] for camera in cameras], axis=1)
+    return None if there.all() else there
 
 
 def empty_frames(cameras: Sequence[tuple[str, str]], adapter: Adapter, size: int, horizon: int, width: int) -> Frames:

@@ -35,6 +35,7 @@ class Row:
     pictures: uint8 [C, S, S, 3] RGB, one for each of `cameras`. state: [D] in robot units. chunk: [H, D] absolute
     actions of `channels`. task: the instruction that the chunk follows. high_task, high_target: a task, and what to do
     next for it; "" where not known. facts: int16 [G], numbers that only an experiment reads; empty without one.
+    present: bool [C], which cameras gave a picture; None: all.
     """
 
     pictures: NDArray[np.uint8]
@@ -46,6 +47,7 @@ class Row:
     high_task: str
     high_target: str
     facts: NDArray[np.int16]
+    present: NDArray[np.bool_] | None = None
 
 
 def without_pictures(rows: Sequence[Row]) -> tuple[Row, ...]:

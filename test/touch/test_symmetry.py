@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -98,6 +100,13 @@ def test_places_and_lamps_move_to_the_new_colour():
     numbers = np.arange(19)
     changed = changed_grounding(grounding_of(numbers), CAMERAS, Change(False, EXCHANGE)).numbers()
     assert changed[9:11].tolist() == [7, 8] and changed[16] == 15
+
+
+def test_a_camera_that_gave_no_picture_changes_sides_with_it():
+    seen = replace(row(np.arange(19)), present=np.array([True, False, True]))
+    assert changed_row(seen, Change(True), Purpose.ACT).present.tolist() == [True, True, False]
+    assert changed_row(seen, Change(False, EXCHANGE), Purpose.ACT).present.tolist() == [True, False, True]
+    assert changed_row(row(np.arange(19)), Change(True), Purpose.ACT).present is None
 
 
 def test_labels_of_a_changed_scene_are_where_its_objects_are():

@@ -11,6 +11,7 @@ from pi0_ros.data.dataset import Dataset, DatasetWriter
 from pi0_ros.policy.adapter_reading import load_adapter
 from pi0_ros.touch.localised import localised
 from pi0_ros.train.errors import TrainError
+from pi0_ros.train.frames import join, load_frames, save_frames
 from pi0_ros.train.from_dataset import frames_of
 
 ADAPTER = load_adapter("mobile_bimanual")
@@ -19,13 +20,16 @@ PICTURE = {"dtype": "video", "shape": (32, 32, 3), "names": ["height", "width", 
 PLACES = [f"{c}.red.{n}" for c in ("base", "left_wrist", "right_wrist") for n in ("x", "y", "visible")]
 
 
-def write(folder: Path, cameras: tuple[str, ...] = ("base", "left_wrist", "right_wrist")) -> Dataset:
+def write(folder: Path, cameras: tuple[str, ...] = ("base", "left_wrist", "right_wrist"), silent=()) -> Dataset:
+    """12 frames; in those that are `silent` the left wrist's camera gave no picture."""
     features = {f"observation.images.{c}": PICTURE for c in cameras} | {
         "observation.state": {"dtype": "float32", "shape": (18,), "names": NAMES},
         "action": {"dtype": "float32", "shape": (18,), "names": NAMES},
         "localisation": {"dtype": "float32", "shape": (9,), "names": PLACES},
         "perturbed": {"dtype": "int64", "shape": (1,), "names": None},
     }
+    if silent:
+        features["camera_present"] = {"dtype": "bool", "shape": (len(cameras),), "names": list(cameras)}
     with DatasetWriter(folder, 10, features) as writer:
         for k in range(12):
             row = {f"observation.images.{c}": np.full((32, 32, 3), 20 * k, np.uint8) for c in cameras}
@@ -33,6 +37,8 @@ def write(folder: Path, cameras: tuple[str, ...] = ("base", "left_wrist", "right
             places = np.array([0.25, 0.5, 1, 0, 0, 0, 0, 0, 0], np.float32)
             numbers = {"observation.state": state, "action": state + 0.5, "localisation": places}
             pushed = np.array([int(k == 4)], np.int64)
+            if silent:
+                numbers["camera_present"] = np.array([c != "left_wrist" or k not in silent for c in cameras])
             writer.add_frame({**row, **numbers, "perturbed": pushed, "task": "touch the red block with the left arm"})
         writer.save_episode()
     return Dataset(folder)
@@ -55,3 +61,17 @@ def test_places_and_words_come_along(tmp_path):
 def test_a_missing_camera_is_named(tmp_path):
     with pytest.raises(TrainError, match="no camera right_wrist"):
         frames_of(write(tmp_path / "d", ("base", "left_wrist")), ADAPTER, size=16, horizon=4, episodes=[0])
+
+
+def test_a_camera_that_gave_no_picture_is_marked_also_on_disk_and_beside_frames_of_other_datasets(tmp_path):
+    all_there = frames_of(write(tmp_path / "whole"), ADAPTER, size=16, horizon=4, episodes=[0])
+    some = frames_of(write(tmp_path / "gaps", silent=(0, 6, 7)), ADAPTER, size=16, horizon=4, episodes=[0])
+    assert all_there.present is None
+    assert some.present[:, 1].tolist() == [False, True, True, False, False, *[True] * 4]  # frames 0, 4, 5, 6 ...
+    assert some.present[:, [0, 2]].all()
+    save_frames(some, tmp_path / "shard")
+    kept = load_frames(tmp_path / "shard")
+    assert np.array_equal(kept.present, some.present)
+    both = join([all_there, kept])
+    assert np.array_equal(both.present, np.concatenate([np.ones((9, 3), bool), some.present]))
+    assert join([all_there, all_there]).present is None

@@ -283,3 +283,20 @@ def test_settings_read_back_and_unknown_ones_are_named():
         TrainSettings.from_dict({"speed": 1})
     with pytest.raises(TrainError, match="precision"):
         TrainSettings(precision="half")
+
+
+@pytest.mark.parametrize("disturbed", [False, True])
+@pytest.mark.parametrize("missing", ["masked", "black"])
+def test_the_picture_of_a_camera_that_gave_none_is_masked_or_black_as_for_the_policy(maker, missing, disturbed):
+    present = np.ones((COUNT, 3), bool)
+    present[[1, 2], [0, 2]] = False
+    gaps = replace(
+        maker, frames=replace(maker.frames, present=present), pipeline=replace(maker.pipeline, missing=missing)
+    )
+    rng = np.random.default_rng(3) if disturbed else None
+    inputs = gaps.actions([0, 1, 2], rng).inputs
+    slots = [gaps.pipeline.cameras.index(slot) for slot in gaps.slots()]
+    shown = np.stack([inputs.image_masks[k].numpy() for k in slots], axis=1)
+    assert shown.tolist() == (present[:3].tolist() if missing == "masked" else np.ones((3, 3), bool).tolist())
+    pictures = np.stack([inputs.images[k].numpy() for k in slots], axis=1)
+    assert ((pictures == -1.0).all(axis=(2, 3, 4)) == ~present[:3]).all()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pi0_ros.data.dataset import Dataset
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.layout import STANDARD, Episode
+from pi0_ros.data.presence import present_rows
 
 SAMPLED = 120
 """Pictures of an episode and camera that are looked at."""
@@ -316,7 +317,7 @@ def _look(
     """Look at some pictures of the episode at this position; None where there are none."""
     episode = dataset.episodes[number]
     frames = np.unique(np.linspace(episode.start, episode.stop - 1, min(SAMPLED, episode.length)).astype(int))
-    frames = frames[_present(dataset, camera)[frames]]
+    frames = frames[present_rows(dataset, camera)[frames]]
     if not len(frames):
         return None
     blank, since, longest, before = 0, int(frames[0]), (0, 0), None
@@ -335,14 +336,6 @@ def _look(
         last = i
     outside = [changed for i, changed in steps if not longest[0] < i <= longest[1]]
     return _Looked(len(frames), blank, longest, len(outside), sum(outside))
-
-
-def _present(dataset: Dataset, camera: str) -> NDArray[np.bool_]:
-    """In which frames [N] a camera was there, where the recording says so: otherwise its picture is black on purpose."""
-    names = dataset.features.get("camera_present", {}).get("names")
-    if not isinstance(names, list) or camera not in names:
-        return np.ones(len(dataset), bool)
-    return np.asarray(dataset.column("camera_present")).reshape(len(dataset), -1)[:, names.index(camera)].astype(bool)
 
 
 def _moved(

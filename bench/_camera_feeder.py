@@ -1,9 +1,11 @@
 """Publishes prerecorded pictures on the topics of a robot's cameras: `python -m bench._camera_feeder ROBOT FPS`.
 
-It says "publishing" at its first pictures. A line on stdin ends it; then it says how many pictures each camera was given.
+As a driver of raw pictures of this size it has shared memory for them (docs/robots.md). It says "publishing" at its
+first pictures. A line on stdin ends it; then it says how many pictures each camera was given.
 """
 
 import array
+import os
 import sys
 import threading
 import time
@@ -13,7 +15,9 @@ from sensor_msgs.msg import Image
 
 from bench.record import pictures
 from pi0_ros.robot import load_robot
+from pi0_ros.robot.resources import share
 from pi0_ros.ros.qos import SENSOR
+from pi0_ros.ros.run import PROFILES
 
 PICTURES = 60
 
@@ -22,6 +26,7 @@ def main() -> None:
     """Until a line comes in."""
     robot, fps = load_robot(sys.argv[1]), float(sys.argv[2])
     shown = [array.array("B", picture.tobytes()) for picture in pictures(count=PICTURES)]
+    os.environ.update({name: str(share("config", "dds", "large_pictures.xml")) for name in PROFILES})
     rclpy.init()
     node = rclpy.create_node("camera_feeder")
     publishers = [node.create_publisher(Image, camera.topic, SENSOR) for camera in robot.cameras]

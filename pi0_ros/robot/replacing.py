@@ -5,6 +5,7 @@ Whatever ends the writing (an error, a full disk, the process itself) leaves wha
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pi0_ros.robot.disk import disk_full, full_place, is_disk_full, naming_full_disk
+
+HERE, EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2(2)
 
 
 @contextmanager
@@ -65,13 +68,29 @@ def replacing_folder(target: Path) -> Iterator[Path]:
 
 
 def put_in_place(partial: Path, target: Path) -> None:
-    """The folder `partial` becomes `target`; what `target` held is removed only after that."""
-    old = target.with_name(target.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
+    """The folder `partial` becomes `target`; what `target` held is removed only after that.
+
+    There is a whole `target` at every moment, where the file system can exchange two names at once (ext4, XFS, Btrfs, tmpfs).
+    """
+    old = target.with_name(target.name + ".old")  # also of a process that was killed where names cannot be exchanged
+    if not target.exists():
+        partial.rename(target)
+    elif _exchange(partial, target):
+        shutil.rmtree(partial, ignore_errors=True)
+    else:
+        shutil.rmtree(old, ignore_errors=True)
         target.rename(old)
-    partial.rename(target)
+        partial.rename(target)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two names at once (renameat2); False where the system does not know how."""
+    try:
+        rename = ctypes.CDLL(None).renameat2
+    except (AttributeError, OSError):  # another C library than glibc, another system than Linux
+        return False
+    return int(rename(HERE, os.fsencode(one), HERE, os.fsencode(other), EXCHANGE)) == 0
 
 
 @contextmanager

@@ -129,10 +129,26 @@ def test_a_folder_given_as_a_relative_path_is_replaced_too(tmp_path, monkeypatch
     assert (tmp_path / "here" / "a").read_text() == "two" and names(tmp_path) == ["here"]
 
 
-def test_what_a_killed_replacement_has_left_is_no_part_of_the_next(tmp_path):
+@pytest.mark.parametrize("at_once", [True, False])
+def test_what_a_killed_replacement_has_left_is_no_part_of_the_next(tmp_path, monkeypatch, at_once):
+    if not at_once:
+        monkeypatch.setattr(module, "_exchange", lambda one, other: False)
     partial, target = tmp_path / "d.partial", tmp_path / "d"
     for place, text in ((partial, "new"), (target, "old"), (tmp_path / "d.old", "oldest")):
         place.mkdir()
         (place / text).write_text(text)
+    put_in_place(partial, target)
+    assert names(tmp_path) == ["d"] and names(target) == ["new"]
+
+
+def test_two_folders_change_their_names_at_once_so_that_a_whole_one_is_there_at_every_moment(tmp_path, monkeypatch):
+    partial, target = tmp_path / "d.partial", tmp_path / "d"
+    for place, text in ((partial, "new"), (target, "old")):
+        place.mkdir()
+        (place / text).write_text(text)
+    if not module._exchange(partial, target):
+        pytest.skip("needs a file system that exchanges names (ext4, XFS, Btrfs, tmpfs)")
+    module._exchange(partial, target)
+    monkeypatch.setattr(Path, "rename", lambda *names: pytest.fail("one name after the other"))
     put_in_place(partial, target)
     assert names(tmp_path) == ["d"] and names(target) == ["new"]

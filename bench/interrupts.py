@@ -275,10 +275,10 @@ class Bench:
 def main(argv: Sequence[str]) -> int:
     """0 where nothing went wrong."""
     parser = argparse.ArgumentParser(prog="bench interrupts", description=__doc__)
-    parser.add_argument("--only", nargs="*", default=[*COMMANDS, *SURROUNDINGS], help="these commands and surroundings")
-    parser.add_argument(
-        "--beside", nargs="*", default=["check", "up", "demo", "convert", "keep"], help="commands in surroundings"
-    )
+    every = [*COMMANDS, *SURROUNDINGS]
+    parser.add_argument("--only", nargs="+", choices=every, default=every, help="these commands and surroundings")
+    beside = ["check", "up", "demo", "convert", "keep"]
+    parser.add_argument("--beside", nargs="+", choices=COMMANDS, default=beside, help="commands in surroundings")
     parser.add_argument("--moments", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="one moment, two commands")

@@ -109,6 +109,19 @@ def test_a_command_that_breaks_a_limit_a_lost_period_and_an_error_are_told(demo_
     assert any("broke a limit" in text for text in told["faults"])
 
 
+def test_a_demo_whose_report_cannot_be_written_ends_all_the_same_and_names_the_file(
+    demo_director, tmp_path, monkeypatch
+):
+    (tmp_path / "file").write_text("no folder")
+    demo_director._report_file = str(tmp_path / "file" / "demo.json")
+    said, ended = [], []
+    monkeypatch.setattr(demo_director.get_logger(), "error", said.append)
+    monkeypatch.setattr(demo_director._signals, "end", ended.append)
+    demo_director._waits = (iter(()), lambda: True, 0.0)
+    demo_director._tick()
+    assert ended == ["done"] and len(said) == 1 and str(tmp_path / "file") in said[0]
+
+
 def test_before_anything_was_seen_the_report_is_all_zero(demo_director):
     told = demo_director.report()
     assert told["control"]["commands"] == 0 and told["policy"]["chunks"] == 0

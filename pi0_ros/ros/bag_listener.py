@@ -33,7 +33,7 @@ ENDING = 2.0
 
 
 @dataclass(frozen=True)
-class _Ear:
+class _Source:
     """One reader of a topic. `repeats`: what several readers of it have delivered."""
 
     name: str
@@ -55,13 +55,13 @@ class BagListener:
         """listed: by resolved name. log: hears of what goes wrong."""
         self._node, self._heard, self._ending = node, heard, threading.Event()
         self._group = PolledGroup()
-        self._ears = [ear for name, listened in listed.items() for ear in self._listen(name, listened)]
+        self._sources = [source for name, listened in listed.items() for source in self._listen(name, listened)]
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        for ear in self._ears:
-            ear.reader.ring(self._bell)
-        self.thread = GuardedThread("bag's ears", self._run, log).start()
+        for source in self._sources:
+            source.reader.ring(self._bell)
+        self.thread = GuardedThread("bag listener", self._run, log).start()
 
-    def _listen(self, name: str, listened: BagSubscription) -> list[_Ear]:
+    def _listen(self, name: str, listened: BagSubscription) -> list[_Source]:
         quiet = SubscriptionEventCallbacks(use_default_callbacks=False)  # of several readers one fits every publisher
         repeats = Repeats() if len(listened.profiles) > 1 else None
         subscriptions = [
@@ -70,7 +70,7 @@ class BagListener:
             )
             for quality in listened.profiles
         ]
-        return [_Ear(name, listened, Reader(subscription), repeats) for subscription in subscriptions]
+        return [_Source(name, listened, Reader(subscription), repeats) for subscription in subscriptions]
 
     def close(self) -> bool:
         """Unsubscribe; False where the thread does not end. Closing it again is no harm."""
@@ -79,11 +79,11 @@ class BagListener:
         self._ending.set()
         os.eventfd_write(self._bell, 1)
         ended = self.thread.stop(ENDING)
-        for ear in self._ears:
+        for source in self._sources:
             with contextlib.suppress(InvalidHandle):
-                ear.reader.ring(None)
-            self._node.destroy_subscription(ear.reader.subscription)
-        self._ears.clear()
+                source.reader.ring(None)
+            self._node.destroy_subscription(source.reader.subscription)
+        self._sources.clear()
         if ended:
             os.close(self._bell)
         return ended
@@ -102,14 +102,14 @@ class BagListener:
 
     def _take(self) -> None:
         """All that has come, in the order in which it came."""
-        found: list[tuple[int, _Ear, Taken]] = []
-        for ear in self._ears:
-            largest = MAX_BYTES.get(ear.listened.kind, LARGEST)
-            while (taken := ear.reader.take(largest)) is not None:
-                found.append((taken.received, ear, taken))
-        for _, ear, taken in sorted(found, key=lambda item: item[0]):
-            if taken.data is not None and not (ear.repeats and ear.repeats.seen(taken.sent, taken.data)):
-                self._heard(ear.name, ear.listened, taken)
+        found: list[tuple[int, _Source, Taken]] = []
+        for source in self._sources:
+            largest = MAX_BYTES.get(source.listened.kind, LARGEST)
+            while (taken := source.reader.take(largest)) is not None:
+                found.append((taken.received, source, taken))
+        for _, source, taken in sorted(found, key=lambda item: item[0]):
+            if taken.data is not None and not (source.repeats and source.repeats.seen(taken.sent, taken.data)):
+                self._heard(source.name, source.listened, taken)
 
 
 def _unused(_: object) -> None:

@@ -231,8 +231,9 @@ class ExampleMaker:
         present: list[Tensor] = []
         for slot in self.pipeline.cameras:
             if slot in taken:
-                images.append(torch.where(masks[slot][:, None, None, None], taken[slot], -1.0))
-                present.append(masks[slot] if masked else torch.ones_like(masks[slot]))
+                mask, picture = masks[slot], taken[slot]
+                images.append(picture if bool(mask.all()) else torch.where(mask[:, None, None, None], picture, -1.0))
+                present.append(mask if masked else torch.ones_like(mask))
             else:
                 images.append(None if masked else self._black(len(rows)))
                 present.append(torch.full((len(rows),), not masked))

@@ -478,17 +478,19 @@ def _read(
     wanted = made_of(dataset, adapter, size, horizon, args.skip_bad, facts.__name__, _chosen(source) if source else "")
     plain = cache_folder(args.out / "frames", dataset)
     folder = refreshed(plain.with_name(f"{source.name}-{plain.name}") if source else plain, wanted, _say)
-    choice = source.choice if source else Choice()
-    count = write_dataset_frames(dataset, folder, adapter, size, horizon, args.skip_bad, _say, facts, choice)
+    choice, boxes = (source.choice, source.boxes) if source else (Choice(), "")
+    count = write_dataset_frames(dataset, folder, adapter, size, horizon, args.skip_bad, _say, facts, choice, boxes)
     print(f"{dataset}: {count} frames", flush=True)
     return folder
 
 
 def _chosen(source: Source) -> str:
-    """Which frames a source takes, in words; "" for all of them."""
+    """Which frames a source takes and what their boxes are, in words; "" for all of them and no boxes."""
+    from pi0_ros.train.fingerprints import of_path
     from pi0_ros.train.mixture import Choice
 
-    return "" if source.choice == Choice() else str(source.choice)
+    boxes = f" boxes {of_path(source.boxes)}" if source.boxes else ""
+    return ("" if source.choice == Choice() else str(source.choice)) + boxes
 
 
 def _say(text: str) -> None:

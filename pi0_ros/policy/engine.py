@@ -15,6 +15,7 @@ from pi0_ros.policy.adapter import Adapter
 from pi0_ros.policy.adapter_vectors import actions_from_model, actions_to_model, state_to_model
 from pi0_ros.policy.backend import Backend, NormalisedPrefix
 from pi0_ros.policy.bins import BinTokenizer
+from pi0_ros.policy.boxes import without_boxes
 from pi0_ros.policy.contract import Contract, check_fit, contract_of
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.fast import ActionTokenizer, extract_actions
@@ -101,7 +102,8 @@ class Policy:
         return self.answer(obs, task, max_tokens).text
 
     def answer(self, obs: Observation, task: str, max_tokens: int = 32) -> Answer:
-        """What to do next towards `task`, in words, from the pictures (π0.5, arXiv 2504.16054, section IV-B).
+        """What to do next towards `task`, in words, from the pictures (π0.5, arXiv 2504.16054, section IV-B). Boxes that the
+        network says first are no part of it.
 
         Raises: PolicyError where the checkpoint has no text head, the task is empty, or no picture is there.
         """
@@ -111,7 +113,7 @@ class Policy:
         images = self._slots(obs.images, self.adapter.cameras if cameras is None else cameras)
         inputs = self.pipeline.subtask_inputs(images, task, self._tokenizer)
         words = self._backend.text(inputs, max_tokens, (self._tokenizer.eos,))
-        return Answer(self._tokenizer.decode(words.ids).strip(), words.log_probability)
+        return Answer(without_boxes(self._tokenizer.decode(words.ids)), words.log_probability)
 
     def rehearse(self, obs: Observation, progress: Callable[[str], None]) -> None:
         """Plan once before anything moves: the first inference is the slowest, and what is broken shows here.

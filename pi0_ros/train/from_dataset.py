@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from pi0_ros.data.presence import present_rows
 from pi0_ros.data.stored import Numbers
 from pi0_ros.policy.adapter import Adapter
 from pi0_ros.policy.resize import pil_bilinear
+from pi0_ros.train.box_labels import read_box_labels, with_boxes
 from pi0_ros.train.chosen import chosen_frames, frame_weights
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.frames import Frames, load_frames, save_frames
@@ -45,10 +47,12 @@ def frames_of(
     skip_bad: bool = False,
     facts: FactsOf = no_facts,
     choice: Choice = ALL,
+    boxes: Mapping[int, str] = MappingProxyType({}),
 ) -> Frames:
     """Frames of the episodes at these positions, states and chunks in the model's order and units.
 
-    facts: what an experiment reads of a row. choice: which frames are taken, and how often.
+    facts: what an experiment reads of a row. choice: which frames are taken, and how often. boxes: row of the dataset to
+    boxes that its high-level answer says before the subtask.
 
     Left out are frames without an instruction, and those whose chunk would run over a disturbance (`perturbed`) or a
     hole in time; with `skip_bad` also those with a value that is no number. Raises TrainError where the dataset lacks a
@@ -72,7 +76,7 @@ def frames_of(
     if not rows:
         return empty_frames(cameras, adapter, size, horizon, state.shape[1])
     index = np.array(rows)
-    high = [_high(dataset, r) for r in rows]
+    high = [_high(dataset, r, boxes) for r in rows]
     note: Callable[[str], int] = lambda text: texts.setdefault(text, len(texts)) if text else -1
     task = np.array([note(dataset.task_of(r)) for r in rows], np.int32)
     asked = np.array([[note(a), note(b)] for a, b in high], np.int32)
@@ -146,20 +150,26 @@ def write_dataset_frames(
     say: Callable[[str], None] = lambda text: None,
     facts: FactsOf = no_facts,
     choice: Choice = ALL,
+    boxes: str = "",
 ) -> int:
     """Write a dataset's frames in shards below `out`; shards that are there already are kept. Frames that can be used.
 
     `out` holds nothing else, and what of the same dataset (`frame_cache.refreshed`). `say` is told what is left out.
+    boxes: a file for `box_labels.read_box_labels`, "" without one.
     Raises TrainError where no frame can be used, DataError for a damaged dataset.
     """
     dataset = Dataset(folder, skip_bad=skip_bad)
     for problem in dataset.left_out:
         say(f"{folder}: left out: {problem}")
+    labels = read_box_labels(boxes, dataset) if boxes else {}
+    if labels:
+        asked = sum(bool(_high(dataset, row)[1]) for row in labels)
+        say(f"{boxes}: boxes of {len(labels)} frames, {asked} of them with a subtask to say behind them")
     total, decoded, began = 0, 0, time.monotonic()
     for number, episodes in enumerate(_shards(dataset)):
         shard = out / f"shard-{number:05d}"
         if not shard.is_dir():
-            save_frames(frames_of(dataset, adapter, size, horizon, episodes, skip_bad, facts, choice), shard)
+            save_frames(frames_of(dataset, adapter, size, horizon, episodes, skip_bad, facts, choice, labels), shard)
             decoded += sum(dataset.episodes[e].length for e in episodes) * len(dataset_cameras(dataset, adapter))
         total += len(load_frames(shard))
         say(f"{folder}: {total} frames of {sum(e.length for e in dataset.episodes[: episodes[-1] + 1])} read")
@@ -269,7 +279,9 @@ def _ahead(
     return np.minimum(rows, stops[:, None] - 1), valid
 
 
-def _high(dataset: Dataset, row: int) -> tuple[str, str]:
+def _high(dataset: Dataset, row: int, boxes: Mapping[int, str] = MappingProxyType({})) -> tuple[str, str]:
+    """The task of a high-level example at a row and its answer, "" where the dataset says none."""
     if "high_level_task" not in dataset.features:
         return "", ""
-    return str(dataset.column("high_level_task")[row]), str(dataset.column("high_level_target")[row])
+    target = str(dataset.column("high_level_target")[row])
+    return str(dataset.column("high_level_task")[row]), with_boxes(boxes, row, target)

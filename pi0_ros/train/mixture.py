@@ -45,6 +45,7 @@ class Source:
 
     policy: policy YAML, "" for the run's. control_mode: the word in the prompt, "" as that YAML says. weight: share of the
     draws against the other sources', 0: by n^0.43 of the frames of each task. stages: of training in which it is used.
+    boxes: a file of boxes on frames of a dataset (`box_labels`), "" without one.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Source:
     weight: float = 0.0
     stages: tuple[int, ...] = STAGES
     choice: Choice = field(default_factory=Choice)
+    boxes: str = ""
 
 
 def load_mixture(file: str | Path, stage: int = 0) -> tuple[Source, ...]:
@@ -107,11 +109,11 @@ def _source(entry: Any, where: str, folder: Path) -> Source:
     place = "" if kind == "sim_episodes" else str(_path(_text(entry, kind, where), folder))
     name = _text(entry, "name", where) or (kind if kind == "sim_episodes" else Path(place).stem)
     where = f"{where} ({name})"
-    forbidden = [key for key in (*_CHOICES, "policy", "control_mode") if kind == "text" and key in entry]
-    forbidden += [key for key in _CHOICES if kind in ("frames", "sim_episodes") and key in entry]
+    forbidden = [key for key in (*_CHOICES, "policy", "control_mode", "boxes") if kind == "text" and key in entry]
+    forbidden += [key for key in (*_CHOICES, "boxes") if kind in ("frames", "sim_episodes") and key in entry]
     if forbidden:
         raise TrainError(f"{where}: {forbidden[0]} says nothing of a source by `{kind}`; it is for a dataset's frames")
-    policy = _text(entry, "policy", where)
+    policy, boxes = _text(entry, "policy", where), _text(entry, "boxes", where)
     paths = {kind: place} if kind != "sim_episodes" else {kind: int(_number(entry, kind, where, 1, 1e6))}
     return Source(
         name,
@@ -121,6 +123,7 @@ def _source(entry: Any, where: str, folder: Path) -> Source:
         weight=_number(entry, "weight", where, 1e-9, 1e9) if "weight" in entry else 0.0,
         stages=_words(entry, "stages", where, STAGES) or STAGES,
         choice=_choice(entry, where),
+        boxes=str(_path(boxes, folder)) if boxes else "",
     )
 
 

@@ -2,8 +2,7 @@
 
 One object a line: `image` (a file, relative to the JSONL) or `images` (picture slot to file), `question` (or `prompt`; ""
 for a caption), and `answer`, or `boxes` ([[x0, y0, x1, y1, "label"], ...] as fractions of the picture), or both: boxes come
-first, as for π0.5's high level (arXiv 2504.16054, section IV). A box is said as PaliGemma says it (arXiv 2407.07726,
-section 3): <locY0><locX0><locY1><locX1> label, joined by " ; ".
+first, as for π0.5's high level (arXiv 2504.16054, section IV), said as in `policy.boxes`.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pi0_ros.data.encoded_pictures import PictureError, decode_rgb
+from pi0_ros.policy.boxes import BETWEEN, Box, boxes_text
 from pi0_ros.robot.files import parse_json, read_bytes, read_text
 from pi0_ros.train.errors import TrainError
 
-LOCATIONS = 1024
 MAX_BYTES, MAX_PICTURE = 1 << 30, 64 << 20  # of the JSONL file, of a picture's file
 KEYS = ("image", "images", "question", "prompt", "answer", "boxes")
 
@@ -55,10 +54,11 @@ def _item(line: str, where: str, folder: Path) -> TextItem:
     answer, boxes = given.get("answer", ""), given.get("boxes", [])
     if not isinstance(question, str) or not isinstance(answer, str):
         raise TrainError(f"{where}: question and answer have to be text")
-    said = " ; ".join([*([_boxes(boxes, where)] if boxes else []), *([answer.strip()] if answer.strip() else [])])
-    if not said:
+    parts = [boxes_text(boxes_of(boxes, where)) if boxes else "", answer.strip()]
+    whole = BETWEEN.join(part for part in parts if part)
+    if not whole:
         raise TrainError(f"{where}: has neither answer nor boxes")
-    return TextItem(_images(given, where, folder), question.strip(), said)
+    return TextItem(_images(given, where, folder), question.strip(), whole)
 
 
 def _images(given: dict[str, Any], where: str, folder: Path) -> tuple[tuple[str, Path], ...]:
@@ -72,24 +72,22 @@ def _images(given: dict[str, Any], where: str, folder: Path) -> tuple[tuple[str,
     return files
 
 
-def _boxes(boxes: Any, where: str) -> str:
-    """Boxes as location tokens. Raises TrainError for one that is none."""
-    said = []
-    for box in boxes if isinstance(boxes, list) else [None]:
+def boxes_of(listed: object, where: str) -> tuple[Box, ...]:
+    """Boxes from a list of [x0, y0, x1, y1, label]. Raises TrainError, beginning with `where`, for one that is none."""
+    found = []
+    for box in listed if isinstance(listed, list) else [listed]:
         numbers, label = (box[:4], box[4]) if isinstance(box, list) and len(box) == 5 else ([], None)
-        good = len(numbers) == 4 and all(isinstance(v, int | float) and 0.0 <= v <= 1.0 for v in numbers)
+        good = len(numbers) == 4 and all(
+            isinstance(v, int | float) and not isinstance(v, bool) and 0.0 <= v <= 1.0 for v in numbers
+        )
         if not good or not isinstance(label, str) or numbers[0] >= numbers[2] or numbers[1] >= numbers[3]:
             raise TrainError(
                 f"{where}: box {box!r} has to be [x0, y0, x1, y1, label], fractions of the picture with x0 < x1, y0 < y1"
             )
-        x0, y0, x1, y1 = numbers
-        said.append("".join(f"<loc{location(v):04d}>" for v in (y0, x0, y1, x1)) + f" {label.strip()}")
-    return " ; ".join(said)
-
-
-def location(fraction: float) -> int:
-    """The number of a location token for a fraction of the picture."""
-    return min(int(fraction * LOCATIONS), LOCATIONS - 1)
+        if not label.strip() or any(sign in label for sign in ";<>\n"):
+            raise TrainError(f"{where}: the label {label!r} has to be words without ; < > and line breaks")
+        found.append(Box(*map(float, numbers), label.strip()))
+    return tuple(found)
 
 
 def picture(file: Path) -> NDArray[np.uint8]:

@@ -207,6 +207,13 @@ def test_subtasks_are_decoded_text_from_pictures_and_task_without_the_state(chec
     assert found.subtask(observation(robot), "touch every block", max_tokens=2) == "touch the"
 
 
+def test_a_network_that_says_boxes_first_gives_the_subtask_behind_them(checkpoint, robot):
+    words = tiny_tokenizer.build()
+    said = "<loc0512><loc0256><loc1023><loc0768> red block ; touch the blue block with the right arm"
+    found = scripted(checkpoint, robot, Scripted(text=words.encode(said)))
+    assert found.answer(observation(robot), "touch every block").text == "touch the blue block with the right arm"
+
+
 def test_the_text_head_of_a_real_network_answers(policy, robot):
     found = policy.answer(observation(robot), "touch every block", max_tokens=3)
     assert found.text == policy.subtask(observation(robot), "touch every block", max_tokens=3)

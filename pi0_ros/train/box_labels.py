@@ -1,0 +1,65 @@
+"""Boxes that somebody, or a detector, drew on frames of a recorded dataset: its high-level examples say them before the subtask.
+
+A JSONL file, one frame a line: {"episode": 3, "frame": 41, "boxes": [[x0, y0, x1, y1, "cup"], ...]}, fractions of the picture in the
+network's first slot. A line with an empty list says that nothing is to be said. π0.5, arXiv 2504.16054, section IV.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pi0_ros.data.dataset import Dataset
+from pi0_ros.policy.boxes import BETWEEN, boxes_text
+from pi0_ros.robot.files import parse_json, read_text
+from pi0_ros.train.errors import TrainError
+from pi0_ros.train.text_source import MAX_BYTES, boxes_of
+
+KEYS = ("episode", "frame", "boxes")
+
+
+def read_box_labels(file: str | Path, dataset: Dataset) -> dict[int, str]:
+    """Row of the dataset to its boxes as text ("" for none).
+
+    Raises TrainError naming file, line and key for a frame that the dataset lacks, one named twice, a box that is none, and
+    where the dataset says no subtasks.
+    """
+    path = Path(file)
+    if "high_level_task" not in dataset.features:
+        raise TrainError(
+            f"{path}: boxes are said before the next subtask, and {dataset.folder} has none (no column 'high_level_task'); "
+            "record with a high level, or leave `boxes` out of the mixture"
+        )
+    rows: dict[int, str] = {}
+    for number, line in enumerate(read_text(path, MAX_BYTES, TrainError).splitlines(), 1):
+        if line.strip():
+            where = f"{path}, line {number}"
+            row, text = _label(parse_json(Path(where), line, TrainError), where, dataset)
+            if row in rows:
+                raise TrainError(f"{where}: this frame has boxes already; give each frame one line")
+            rows[row] = text
+    if not rows:
+        raise TrainError(f"{path}: holds no frame")
+    return rows
+
+
+def with_boxes(labels: Mapping[int, str], row: int, target: str) -> str:
+    """The answer of a high-level example at a row of the dataset: its boxes, then what to do next."""
+    boxes = labels.get(row, "")
+    return BETWEEN.join((boxes, target)) if boxes and target else target
+
+
+def _label(given: object, where: str, dataset: Dataset) -> tuple[int, str]:
+    if not isinstance(given, dict) or set(given) != set(KEYS):
+        raise TrainError(f"{where}: has to be an object with {', '.join(KEYS)}")
+    for key in ("episode", "frame"):
+        if isinstance(given[key], bool) or not isinstance(given[key], int):
+            raise TrainError(f"{where}: {key} {given[key]!r} has to be a whole number")
+    episode = next((e for e in dataset.episodes if e.index == given["episode"]), None)
+    if episode is None:
+        raise TrainError(f"{where}: {dataset.folder} has no episode {given['episode']}")
+    if not 0 <= given["frame"] < episode.length:
+        raise TrainError(
+            f"{where}: episode {episode.index} has no frame {given['frame']}; its last one is {episode.length - 1}"
+        )
+    return episode.start + given["frame"], boxes_text(boxes_of(given["boxes"], where))

@@ -86,7 +86,8 @@ def boxes_of(listed: object, where: str) -> tuple[Box, ...]:
             )
         if not label.strip() or any(sign in label for sign in ";<>\n"):
             raise TrainError(f"{where}: the label {label!r} has to be words without ; < > and line breaks")
-        found.append(Box(*map(float, numbers), label.strip()))
+        x0, y0, x1, y1 = (float(v) for v in numbers)
+        found.append(Box(x0, y0, x1, y1, label.strip()))
     return tuple(found)
 
 

@@ -11,7 +11,7 @@ from pi0_ros.msg import ExecutorState
 from pi0_ros.robot.quantile import quantiles
 from pi0_ros.robot.spec import Robot
 from pi0_ros.ros.command_monitor import CommandMonitor
-from pi0_ros.touch.tasks import DONE
+from pi0_ros.touch.words import DONE
 
 
 def own_timing(health: Mapping[str, str]) -> dict[str, object]:

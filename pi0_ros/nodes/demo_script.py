@@ -19,7 +19,7 @@ from pi0_ros.robot.spec import Group, Kind, Robot, TeleopTopic
 from pi0_ros.robot.wire import to_wire
 from pi0_ros.ros.clock import Clocks
 from pi0_ros.ros.qos import LATCHED, SENSOR
-from pi0_ros.touch.tasks import DONE
+from pi0_ros.touch.words import DONE
 
 START_TIMEOUT = 120.0
 SCENE_TIMEOUT = 45.0

@@ -15,7 +15,8 @@ from pi0_ros.sim.scene import REGION_X, REGION_Y, Scene, sample_scene
 from pi0_ros.sim.world import BLOCK_TOP, COLOURS, SIDES
 from pi0_ros.touch.localise import block_pixels
 from pi0_ros.touch.operator import Operator
-from pi0_ros.touch.tasks import DONE, TOUCH_ALL, next_subtask, parse_subtask, subtask_text
+from pi0_ros.touch.tasks import next_subtask, parse_subtask, subtask_text
+from pi0_ros.touch.words import DONE, TOUCH_ALL
 
 Frame = dict[str, Any]
 

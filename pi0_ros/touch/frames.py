@@ -26,7 +26,8 @@ from pi0_ros.touch.grounding import NONE, Grounding, place_number
 from pi0_ros.touch.localise import project
 from pi0_ros.touch.operator import Operator
 from pi0_ros.touch.symmetry import LIT, UNLIT
-from pi0_ros.touch.tasks import DONE, TOUCH_ALL, next_subtask, parse_subtask, subtask_text
+from pi0_ros.touch.tasks import next_subtask, parse_subtask, subtask_text
+from pi0_ros.touch.words import DONE, TOUCH_ALL
 from pi0_ros.train.frames import Frames, save_frames
 
 CAMERAS = ("base", "left_wrist", "right_wrist")

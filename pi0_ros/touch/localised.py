@@ -1,4 +1,4 @@
-"""Where things are in a recorded dataset, from its `localisation` column."""
+"""Where things are in a recorded dataset, from its `localisation` column, and which of them is meant, from `aim`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from pi0_ros.touch.grounding import NONE, Grounding, place_number
 
 
 def localised(dataset: Dataset, row: int) -> NDArray[np.int16]:
-    """`Frames.facts` from a dataset's `localisation`; the way to the target and lamps are not known there."""
+    """`Frames.facts` from a dataset's `localisation`; the way to the target and lamps are not known there.
+
+    The target is what `aim` says, whatever the words call it; without that column the thing that the words name.
+    """
     if "localisation" not in dataset.features:
         return np.zeros(0, np.int16)
     names = [n.split(".") for n in dataset.features["localisation"]["names"]]
@@ -18,7 +21,8 @@ def localised(dataset: Dataset, row: int) -> NDArray[np.int16]:
     seen = {(camera, thing, kind): float(v) for (camera, thing, kind), v in zip(names, values, strict=True)}
     things = list(dict.fromkeys(thing for _, thing, _ in names))
     text = dataset.task_of(row).split()
-    target = next((t for t in things if t in text), None)
+    meant = [str(dataset.column("aim")[row])] if "aim" in dataset.features else text
+    target = next((t for t in things if t in meant), None)
     wrist = next((c for c, _, _ in names if c.endswith("_wrist") and c.split("_")[0] in text), None)
     cameras = list(dict.fromkeys(camera for camera, _, _ in names))
     known = Grounding(

@@ -9,13 +9,15 @@ import numpy as np
 from pi0_ros.robot import Robot
 from pi0_ros.sim.world import COLOURS
 from pi0_ros.touch.collect import CollectSettings, Frame
+from pi0_ros.touch.tasks import parse_subtask
 
 
 def dataset_features(robot: Robot, settings: CollectSettings) -> dict[str, dict[str, Any]]:
     """The features of a LeRobot v3.0 info.json, without those that every dataset has (timestamp, indices).
 
     `localisation`: `block_pixels` of all cameras behind one another, named camera.colour.x, .y and .visible.
-    `perturbed`: 1 where the operator was pushed since the frame before.
+    `perturbed`: 1 where the operator was pushed since the frame before. `aim`: the thing that it goes for, also once the words
+    call it otherwise (`pi0 data retitle`); "" for none.
     """
     numbers = list(robot.channel_names)
     places = [f"{c}.{b}.{n}" for c in settings.cameras for b in COLOURS for n in ("x", "y", "visible")]
@@ -30,6 +32,7 @@ def dataset_features(robot: Robot, settings: CollectSettings) -> dict[str, dict[
         "action": {"dtype": "float32", "shape": (len(numbers),), "names": numbers},
         "localisation": {"dtype": "float32", "shape": (len(places),), "names": places},
         "perturbed": {"dtype": "int64", "shape": (1,), "names": None},
+        "aim": {"dtype": "string", "shape": (1,), "names": None},
         "high_level_task": {"dtype": "string", "shape": (1,), "names": None},
         "high_level_target": {"dtype": "string", "shape": (1,), "names": None},
     }
@@ -37,12 +40,14 @@ def dataset_features(robot: Robot, settings: CollectSettings) -> dict[str, dict[
 
 def dataset_row(frame: Frame) -> dict[str, Any]:
     """One frame under the names of `dataset_features`, and `task`: the subtask that the operator follows."""
+    goal = parse_subtask(frame["subtask"])
     return {
         **{f"observation.images.{camera}": picture for camera, picture in frame["images"].items()},
         "observation.state": frame["state"],
         "action": frame["action"],
         "localisation": frame["localisation"].reshape(-1),
         "perturbed": np.array([int(frame["perturbed"])], np.int64),
+        "aim": goal[0] if goal is not None else "",
         "high_level_task": frame["task"],
         "high_level_target": frame["target"],
         "task": frame["subtask"],

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pi0_ros.touch.grounding import NONE, PLACES, Grounding, grounding_of
+from pi0_ros.touch.words import DONE, TOUCH_ALL
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.hooks import Purpose, Row
 
@@ -84,6 +85,11 @@ def changed_text(text: str, change: Change) -> str:
     return re.sub(r"[A-Za-z]+", lambda word: _cased(word[0], swaps.get(word[0].lower())), text)
 
 
+def keeps_its_sense(text: str) -> bool:
+    """Whether words still ask for what is done once colours are exchanged: they name one of them, or no thing at all."""
+    return text in (DONE, TOUCH_ALL) or any(word.lower() in COLOURS for word in re.findall(r"[A-Za-z]+", text))
+
+
 def _cased(word: str, other: str | None) -> str:
     """`other` with the capital letters of the word whose place it takes; the word itself where there is none."""
     if other is None:
@@ -146,9 +152,12 @@ def _across(places: NDArray[np.int16]) -> NDArray[np.int16]:
 def changed_row(row: Row, change: Change, purpose: Purpose) -> Row:
     """The row in the changed scene. Lamps that only the words told are written down first: the words change.
 
-    Colours are not exchanged in what is told next, where the rule does not say what would be told then.
+    Colours are not exchanged in what is told next, where the rule does not say what would be told then, nor where the
+    words ask for a thing without naming a colour of ours: what they mean by it would change.
     """
     known = grounding_of(row.facts)
+    if purpose is Purpose.ACT and not keeps_its_sense(row.task):
+        change = replace(change, colours=None)
     if purpose is Purpose.TELL and (known is None or not exchangeable(known, row.high_target, change)):
         change = replace(change, colours=None)
     target = changed_text(row.high_target, change)

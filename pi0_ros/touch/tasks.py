@@ -9,9 +9,8 @@ import numpy as np
 from pi0_ros.sim.robot import SimRobot
 from pi0_ros.sim.scene import sample_scene
 from pi0_ros.sim.world import COLOURS, SIDES
+from pi0_ros.touch.words import DONE, TOUCH_ALL
 
-TOUCH_ALL = "touch every block"
-DONE = "done"
 _SUBTASK = re.compile(rf"touch the ({'|'.join(COLOURS)}) block with the ({'|'.join(SIDES)}) arm")
 
 

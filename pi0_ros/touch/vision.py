@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pi0_ros.touch.grounding import fractions, goal_of, grounding_of
+from pi0_ros.touch.grounding import Grounding, fractions, goal_of, grounding_of
 from pi0_ros.touch.symmetry import with_lamps
 from pi0_ros.train.hooks import Row
 
@@ -70,7 +70,8 @@ def labels_of(row: Row, objects: Sequence[str]) -> Labels | None:
     """Labels of a row from its grounding and words; None where it has none.
 
     Where the grounding says nothing of lamps, the high-level target does: objects before the next one are lit, the next
-    one is not. Where it says nothing of the other cameras, the target alone is known there.
+    one is not. Where it says nothing of the other cameras, the target alone is known there. The object that is meant is the
+    one that the words name; where they name none of these, the one that lies where the target does.
     """
     kinds = len(objects)
     told = grounding_of(row.facts, kinds)
@@ -86,7 +87,14 @@ def labels_of(row: Row, objects: Sequence[str]) -> Labels | None:
     elif goal is not None:
         place[goal[1], goal[0]], known[goal[1], goal[0]] = fractions(told.wrist), True
     lit = np.where(told.lamps < 0, UNKNOWN, told.lamps > 512).astype(np.int8)
-    return Labels(place, known, lit, np.int8(UNKNOWN if goal is None else goal[0]), fractions(told.way))
+    named = _lying_at(told) if goal is None else goal[0]
+    return Labels(place, known, lit, np.int8(named), fractions(told.way))
+
+
+def _lying_at(told: Grounding) -> int:
+    """The object at the target's place in the base picture, UNKNOWN for none."""
+    there = np.flatnonzero((told.blocks == told.target).all(-1) & (told.blocks >= 0).all(-1))
+    return int(there[0]) if len(there) == 1 else UNKNOWN
 
 
 def unknown_labels(cameras: int, kinds: int) -> Labels:

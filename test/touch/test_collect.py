@@ -9,7 +9,8 @@ from pi0_ros.sim.errors import SimError
 from pi0_ros.sim.world import COLOURS
 from pi0_ros.touch.collect import Collector, CollectSettings
 from pi0_ros.touch.record import dataset_features, dataset_row
-from pi0_ros.touch.tasks import DONE, TOUCH_ALL, parse_subtask
+from pi0_ros.touch.tasks import parse_subtask
+from pi0_ros.touch.words import DONE, TOUCH_ALL
 
 CAMERAS = ("base", "left_wrist", "right_wrist")
 

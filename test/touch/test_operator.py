@@ -4,7 +4,7 @@ import numpy as np
 
 from pi0_ros.sim.tasks import make_task
 from pi0_ros.touch.operator import Operator
-from pi0_ros.touch.tasks import DONE
+from pi0_ros.touch.words import DONE
 
 
 def episode(sim, operator, task, seed):

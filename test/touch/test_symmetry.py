@@ -145,6 +145,30 @@ def test_what_is_told_next_changes_its_colours_only_where_the_rule_knows_it():
     )
 
 
+def test_words_for_a_thing_that_name_no_colour_keep_the_colours_of_their_scene():
+    """ "the tomato" is the red block: in a scene whose red block were blue it would be taught to be any of them."""
+    asked = row(np.full(19, 100), task="touch the tomato block with the left arm")
+    asked = replace(asked, pictures=np.full((3, 8, 8, 3), (217, 15, 15), np.uint8))  # red
+    changed = changed_row(asked, Change(True, EXCHANGE), Purpose.ACT)
+    assert changed.task == "touch the tomato block with the right arm"
+    assert np.array_equal(changed.pictures, asked.pictures)
+    done = changed_row(replace(asked, task="done"), Change(False, EXCHANGE), Purpose.ACT)
+    assert (done.pictures[..., 1] > done.pictures[..., 0]).all()  # nothing is asked for, so red may be green
+
+
+def test_the_object_that_unknown_words_mean_is_where_the_target_lies():
+    places = [80, 90, 160, 170, 240, 250, 320, 330]
+    numbers = np.r_[240, 250, 300, 400, 614, 717, 410, places, -1, -1, -1, -1]
+    asked = row(numbers, task="touch the cherry block with the left arm")
+    assert labels_of(asked, tuple(COLOURS)).named == 2
+    assert labels_of(row(np.r_[-1, -1, numbers[2:]], task=asked.task), tuple(COLOURS)).named == -1
+    hidden = row(np.r_[-1, -1, numbers[2:7], -1, -1, places[2:], -1, -1, -1, -1], task=asked.task)
+    assert (
+        labels_of(hidden, tuple(COLOURS)).named == -1
+    )  # a target and an object that are both not seen are not the same
+    assert labels_of(row(numbers), tuple(COLOURS)).named == 0  # words that are known go first
+
+
 def test_lamps_that_only_words_told_keep_their_objects_when_colours_are_exchanged():
     numbers = np.r_[np.full(15, 100), [-1, -1, -1, -1]]
     told = row(numbers, target="touch the green block with the left arm")  # red is lit, green is not

@@ -8,7 +8,8 @@ from pi0_ros.sim.scene import REGION_X, REGION_Y, Scene
 from pi0_ros.sim.tasks import make_task
 from pi0_ros.sim.world import BLOCK_TOP, COLOURS, SIDES
 from pi0_ros.touch.operator import Operator
-from pi0_ros.touch.tasks import DONE, next_subtask, parse_subtask, subtask_text
+from pi0_ros.touch.tasks import next_subtask, parse_subtask, subtask_text
+from pi0_ros.touch.words import DONE
 
 
 def follow(sim, operator, subtask, seconds, until=lambda: False):

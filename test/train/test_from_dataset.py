@@ -17,17 +17,22 @@ from pi0_ros.train.from_dataset import frames_of
 ADAPTER = load_adapter("mobile_bimanual")
 NAMES = list(ADAPTER.action_channels)
 PICTURE = {"dtype": "video", "shape": (32, 32, 3), "names": ["height", "width", "channels"]}
+TASK = "touch the red block with the left arm"
 PLACES = [f"{c}.red.{n}" for c in ("base", "left_wrist", "right_wrist") for n in ("x", "y", "visible")]
 
 
-def write(folder: Path, cameras: tuple[str, ...] = ("base", "left_wrist", "right_wrist"), silent=()) -> Dataset:
-    """12 frames; in those that are `silent` the left wrist's camera gave no picture."""
+def write(
+    folder: Path, cameras: tuple[str, ...] = ("base", "left_wrist", "right_wrist"), silent=(), aim="", task=TASK
+) -> Dataset:
+    """12 frames; in those that are `silent` the left wrist's camera gave no picture. aim: what is meant, "" untold."""
     features = {f"observation.images.{c}": PICTURE for c in cameras} | {
         "observation.state": {"dtype": "float32", "shape": (18,), "names": NAMES},
         "action": {"dtype": "float32", "shape": (18,), "names": NAMES},
         "localisation": {"dtype": "float32", "shape": (9,), "names": PLACES},
         "perturbed": {"dtype": "int64", "shape": (1,), "names": None},
     }
+    if aim:
+        features["aim"] = {"dtype": "string", "shape": (1,), "names": None}
     if silent:
         features["camera_present"] = {"dtype": "bool", "shape": (len(cameras),), "names": list(cameras)}
     with DatasetWriter(folder, 10, features) as writer:
@@ -39,7 +44,7 @@ def write(folder: Path, cameras: tuple[str, ...] = ("base", "left_wrist", "right
             pushed = np.array([int(k == 4)], np.int64)
             if silent:
                 numbers["camera_present"] = np.array([c != "left_wrist" or k not in silent for c in cameras])
-            writer.add_frame({**row, **numbers, "perturbed": pushed, "task": "touch the red block with the left arm"})
+            writer.add_frame({**row, **numbers, "perturbed": pushed, "task": task, **({"aim": aim} if aim else {})})
         writer.save_episode()
     return Dataset(folder)
 
@@ -56,6 +61,15 @@ def test_places_and_words_come_along(tmp_path):
     frames = frames_of(write(tmp_path / "d"), ADAPTER, size=16, horizon=4, episodes=[0], facts=localised)
     assert frames.texts == ("touch the red block with the left arm",) and (frames.high_task == -1).all()
     assert frames.facts[0].tolist() == [516, 260, -1, -1, -1, -1, -1, 516, 260, -1, -1, -1, -1, -1]
+
+
+def test_what_is_meant_is_found_by_the_aim_whatever_the_words_call_it(tmp_path):
+    renamed = write(tmp_path / "d", aim="red", task="touch the tomato block with the left arm")
+    frames = frames_of(renamed, ADAPTER, size=16, horizon=4, episodes=[0], facts=localised)
+    assert frames.facts[0][:2].tolist() == [516, 260]  # where the red block lies
+    untold = write(tmp_path / "e", task="touch the tomato block with the left arm")
+    frames = frames_of(untold, ADAPTER, size=16, horizon=4, episodes=[0], facts=localised)
+    assert frames.facts[0][:2].tolist() == [-1, -1]
 
 
 def test_a_missing_camera_is_named(tmp_path):

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.imports.episodes import ImportedEpisode, write_episodes
+from pi0_ros.robot.wording import counted
 
 Say = Callable[[str], None]
 Found = tuple[int, str, Iterator[ImportedEpisode]]
@@ -29,7 +30,9 @@ def run(args: argparse.Namespace) -> int:
     kinds: dict[str, Callable[[argparse.Namespace, Say], Found]] = {"aloha": _aloha, "rlds": _rlds, "rosbag": _rosbag}
     fps, robot, episodes = kinds[args.kind](args, say)
     count = write_episodes(episodes, args.out, fps, robot, say)
-    print(f"{args.out}: {count} episodes at {fps} frames a second; look at them with pi0 data check and pi0 data show")
+    print(
+        f"{args.out}: {counted(count, 'episode')} at {fps} frames a second; look at them with pi0 data check and pi0 data show"
+    )
     return 0
 
 

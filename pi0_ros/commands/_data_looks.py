@@ -17,6 +17,7 @@ from pi0_ros.data.errors import DataError
 from pi0_ros.data.layout import STANDARD
 from pi0_ros.robot.disk import naming_full_disk
 from pi0_ros.robot.replacing import replacing
+from pi0_ros.robot.wording import counted
 
 FAR = 3.0
 """How far normalised numbers may lie from 0 before a checkpoint has seen hardly any such."""
@@ -30,7 +31,7 @@ def info(args: argparse.Namespace) -> int:
     print(
         f"{args.folder}: LeRobot {dataset.version}, robot {dataset.layout.robot_type}, {dataset.fps:g} frames a second"
     )
-    print(f"{len(dataset.episodes)} episodes, {len(dataset)} frames, {seconds:.1f} s")
+    print(f"{counted(len(dataset.episodes), 'episode')}, {counted(len(dataset), 'frame')}, {seconds:.1f} s")
     lengths = [e.length / dataset.fps for e in dataset.episodes]
     print(f"an episode lasts {min(lengths):.1f} to {max(lengths):.1f} s")
     for key, feature in dataset.features.items():
@@ -42,7 +43,7 @@ def info(args: argparse.Namespace) -> int:
             print(f"  {key} ({feature['dtype']}{codec} {list(feature['shape'])}){listed}")
     tasks = Counter(task for e in dataset.episodes for task in e.tasks)
     for task, count in tasks.most_common():
-        print(f"  “{task}”: {count} episodes")
+        print(f"  “{task}”: {counted(count, 'episode')}")
     if "driver" in dataset.features:
         drivers = Counter(map(str, dataset.column("driver")))
         print(
@@ -65,7 +66,8 @@ def check(args: argparse.Namespace) -> int:
         print(line)
     bad = sum(f.level is Level.ERROR for f in found)
     print(
-        f"{args.folder}: {bad} errors, {len(found) - bad + len(lines)} other remarks, {len(dataset.episodes)} episodes looked at"
+        f"{args.folder}: {counted(bad, 'error')}, {counted(len(found) - bad + len(lines), 'other remark')}, "
+        f"{counted(len(dataset.episodes), 'episode')} looked at"
     )
     return 1 if bad else 0
 
@@ -114,7 +116,7 @@ def show(args: argparse.Namespace) -> int:
 
         with naming_full_disk(args.out):
             contact_sheet(dataset, positions, args.out, max(2, args.columns))
-    print(f"{args.out}: {len(positions)} of {len(dataset.episodes)} episodes")
+    print(f"{args.out}: {len(positions)} of {counted(len(dataset.episodes), 'episode')}")
     return 0
 
 
@@ -163,5 +165,5 @@ def label(args: argparse.Namespace) -> int:
     chosen = [dataset.episodes[p].index for p in selected(dataset, args.episodes)]
     for episode in chosen:
         log.label(episode, said)
-    print(f"{args.folder}: {len(chosen)} episodes: {', '.join(f'{k} {v}' for k, v in said.items())}")
+    print(f"{args.folder}: {counted(len(chosen), 'episode')}: {', '.join(f'{k} {v}' for k, v in said.items())}")
     return 0

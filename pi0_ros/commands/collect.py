@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from pi0_ros.commands._numbers import SEEDS, number, whole
+from pi0_ros.robot.wording import counted
 
 CAMERAS = "base,left_wrist,right_wrist,back"
 
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
                 frames += 1
             writer.save_episode()
             _progress(i + 1, args.episodes, frames, time.monotonic() - began)
-    print(f"{args.out}: {args.episodes} episodes, {frames} frames")
+    print(f"{args.out}: {counted(args.episodes, 'episode')}, {counted(frames, 'frame')}")
     return 0
 
 

@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from pi0_ros.robot.wording import counted
+
 EPISODES = "numbers of episodes, such as 0,2-5,9-"
 
 
@@ -129,5 +131,5 @@ def run(args: argparse.Namespace) -> int:
     if looks is not None:
         return int(looks(args))
     count = getattr(_data_copies, args.work)(args, lambda text: print(text, file=sys.stderr))
-    print(f"{args.out}: {count} episodes")
+    print(f"{args.out}: {counted(count, 'episode')}")
     return 0

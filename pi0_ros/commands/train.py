@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pi0_ros.commands._numbers import SEEDS, any_number, number, whole
 from pi0_ros.commands.evaluate import FIRST_UNSEEN_SEED
+from pi0_ros.robot.wording import counted
 
 if TYPE_CHECKING:
     from pi0_ros.model import ModelConfig
@@ -480,7 +481,7 @@ def _read(
     folder = refreshed(plain.with_name(f"{source.name}-{plain.name}") if source else plain, wanted, _say)
     choice, boxes = (source.choice, source.boxes) if source else (Choice(), "")
     count = write_dataset_frames(dataset, folder, adapter, size, horizon, args.skip_bad, _say, facts, choice, boxes)
-    print(f"{dataset}: {count} frames", flush=True)
+    print(f"{dataset}: {counted(count, 'frame')}", flush=True)
     return folder
 
 

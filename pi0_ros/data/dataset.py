@@ -18,7 +18,7 @@ from pi0_ros.data.layout import Episode, Layout, behind, read_layout
 from pi0_ros.data.picture_files import PictureFiles
 from pi0_ros.data.rows import Rows, read_rows
 from pi0_ros.data.stored import Values
-from pi0_ros.data.tables import read_table
+from pi0_ros.data.tables import AGAIN, read_table
 from pi0_ros.data.video import TOLERANCE, Picture
 from pi0_ros.data.writer import DatasetWriter, FileLimits
 
@@ -148,8 +148,11 @@ class Dataset:
         """Every row that is no picture. Raises DataError where an episode's rows are not what meta/ says."""
         rows = read_rows(self.layout)
         if rows.problems:
+            first = next(iter(rows.problems.values()))
+            if len(rows.problems) == len(self.episodes):
+                raise DataError(_none_sound(self.folder, first))
             raise DataError(
-                f"{self.folder}: {next(iter(rows.problems.values()))}; {len(rows.problems)} episode"
+                f"{self.folder}: {first}; {len(rows.problems)} episode"
                 f"{'s are' if len(rows.problems) > 1 else ' is'} so. `pi0 data keep {self.folder} --episodes 0- --out NEW` copies the "
                 "others, and `pi0 train --skip-bad` trains on them"
             )
@@ -180,5 +183,10 @@ def without_bad(layout: Layout) -> tuple[Layout, tuple[str, ...]]:
         return layout, ()
     kept = [e for position, e in enumerate(layout.episodes) if position not in problems]
     if not kept:
-        raise DataError(f"{layout.folder}: no episode is sound: {next(iter(problems.values()))}")
+        raise DataError(_none_sound(layout.folder, next(iter(problems.values()))))
     return replace(layout, episodes=behind(kept)), tuple(problems.values())
+
+
+def _none_sound(folder: Path, problem: str) -> str:
+    """The sentence about a dataset of which no episode can be read. problem: of its first one."""
+    return f"{folder}: no episode is sound: {problem}; {AGAIN}"

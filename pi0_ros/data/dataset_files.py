@@ -34,6 +34,7 @@ from pi0_ros.data.stored import Feature, Features, Note, Values
 from pi0_ros.data.tables import append_rows, arrow_schema, read_json, read_table, write_json, write_tasks
 from pi0_ros.data.video import Part, concatenate, describe
 from pi0_ros.robot.replacing import replacing
+from pi0_ros.robot.wording import counted
 
 CHUNK_FILES = 1000  # files a folder
 
@@ -161,7 +162,7 @@ class DatasetFiles:
         lost = sorted(set(range(self.episodes)) - set(numbers))
         if lost:
             raise DataError(
-                f"{self.folder}: info.json counts {self.episodes} episodes, and number {lost[0]} is not among them; nothing "
+                f"{self.folder}: info.json counts {counted(self.episodes, 'episode')}, and number {lost[0]} is not among them; nothing "
                 f"is added to it. `pi0 data keep {self.folder} --episodes 0- --out NEW` numbers anew what can be read"
             )
 

@@ -20,6 +20,7 @@ from pi0_ros.data.paths import refuse_outside
 from pi0_ros.data.stored import Values
 from pi0_ros.data.tables import AGAIN, read_table
 from pi0_ros.robot.quoting import quote_value
+from pi0_ros.robot.wording import counted
 
 HOLE = 0.5  # of a frame: a step of time that is further off than this is no step to the next frame
 
@@ -142,7 +143,7 @@ def _order(
 def _wrong_length(layout: Layout, episode: Episode, found: int, file: Path | None) -> str:
     meta = "meta/episodes" if layout.version == VERSION else "meta/episodes.jsonl"
     where = f"{file.relative_to(layout.folder)} has" if file else "the tables have"
-    return f"episode {episode.index}: {where} {found} rows of it, {meta} says {episode.length}"
+    return f"episode {episode.index}: {where} {counted(found, 'row')} of it, {meta} says {episode.length}"
 
 
 def _broken(columns: Mapping[str, Values], lengths: Sequence[int], fps: float) -> NDArray[np.bool_]:

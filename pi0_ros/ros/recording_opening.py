@@ -18,6 +18,7 @@ from pi0_ros.policy.adapter import Adapter
 from pi0_ros.policy.adapter_reading import adapter_of_checkpoint, load_adapter
 from pi0_ros.robot import Robot
 from pi0_ros.robot.resources import checkpoint_folder, share
+from pi0_ros.robot.wording import counted
 from pi0_ros.ros.frame_source import features_of
 
 BUFFER, LEAST = 2.0, 0.8
@@ -67,7 +68,7 @@ class RecordingOpening:
         settings = client.settings
         memory = settings.slots * frame_bytes(settings.features) / 1e6
         return (
-            f"recording into {self._folder}: {self._fps} frames a second, {client.report.expected} episodes so far, at most "
+            f"recording into {self._folder}: {self._fps} frames a second, {counted(client.report.expected, 'episode')} so far, at most "
             f"{memory:.1f} MB of pictures on their way"
         )
 

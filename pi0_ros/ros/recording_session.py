@@ -12,6 +12,7 @@ from pi0_ros.data.errors import DataError
 from pi0_ros.data.frame_clock import FrameClock
 from pi0_ros.data.frame_selection import FrameSelection, Keep, RecordMode
 from pi0_ros.data.stored import Features
+from pi0_ros.robot.wording import counted
 from pi0_ros.ros.frame_source import DropCause, Missing, SourceFrame
 from pi0_ros.ros.recording_episodes import RecordingEpisodes
 
@@ -100,8 +101,8 @@ class RecordingSession:
         if label and not frames:
             episodes.label(label, running=False)
         if episodes.kept > 1 or not frames:
-            return f"{episodes.kept} episodes kept, {missing} frames could not be taken"
-        return f"episode {number}: {frames} frames kept, {missing} could not be taken"
+            return f"{counted(episodes.kept, 'episode')} kept, {counted(missing, 'frame')} could not be taken"
+        return f"episode {number}: {counted(frames, 'frame')} kept, {missing} could not be taken"
 
     def discard(self) -> str:
         """Drop the episode; what is told about it. Raises DataError where there is none."""
@@ -110,7 +111,7 @@ class RecordingSession:
         frames = self.episodes.frames
         self.episodes.discard()
         self._forget()
-        return f"{frames} frames dropped"
+        return f"{counted(frames, 'frame')} dropped"
 
     def label(self, label: Mapping[str, Any]) -> str:
         """Say something of the running episode or, where none runs, of the newest one. Raises DataError without any."""
@@ -195,7 +196,9 @@ class RecordingSession:
         if episodes.running:
             number, frames = episodes.number, episodes.frames
             if episodes.cut({"why": missing.sentence}):
-                self._log(f"episode {number} ends after {frames} frames, {self._settings.on_gap}: {missing.sentence}")
+                self._log(
+                    f"episode {number} ends after {counted(frames, 'frame')}, {self._settings.on_gap}: {missing.sentence}"
+                )
             else:
                 self._say_seldom(
                     f"{frames} frames are not kept, they are too short an episode (min_episode): {missing.sentence}"

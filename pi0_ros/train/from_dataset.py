@@ -17,6 +17,7 @@ from pi0_ros.data.presence import present_rows
 from pi0_ros.data.stored import Numbers
 from pi0_ros.policy.adapter import Adapter
 from pi0_ros.policy.resize import pil_bilinear
+from pi0_ros.robot.wording import counted
 from pi0_ros.train.box_labels import read_box_labels, with_boxes
 from pi0_ros.train.chosen import chosen_frames, frame_weights
 from pi0_ros.train.errors import TrainError
@@ -135,7 +136,7 @@ def _bad(dataset: Dataset, state: Numbers, action: Numbers, adapter: Adapter, sk
         episode = dataset.episode_of(row)
         raise TrainError(
             f"{dataset.folder}: {what} is no number in episode {episode.index}, frame {row - episode.start} "
-            f"({int(bad.sum())} frames in all); mend them, or leave them out with --skip-bad"
+            f"({counted(int(bad.sum()), 'frame')} in all); mend them, or leave them out with --skip-bad"
         )
     return bad
 
@@ -186,7 +187,7 @@ def write_dataset_frames(
         others = int((~chosen_frames(dataset, choice)).sum())
         say(
             f"{folder}: {len(dataset) - total} of {len(dataset)} frames are left out ({wordless} without an instruction; "
-            f"{holes} holes in time, over which no chunk runs{f'; {others} that the mixture does not ask for' if others else ''})"
+            f"{counted(holes, 'hole')} in time, over which no chunk runs{f'; {others} that the mixture does not ask for' if others else ''})"
         )
     return total
 

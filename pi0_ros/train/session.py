@@ -25,6 +25,7 @@ from pi0_ros.policy.normalize import Statistics, read_norm_stats, write_norm_sta
 from pi0_ros.policy.pipeline import Pipeline
 from pi0_ros.policy.tokenizer import Tokenizer, find_tokenizer, load_tokenizer
 from pi0_ros.robot.replacing import replacing_folder
+from pi0_ros.robot.wording import counted
 from pi0_ros.train.augment import augment_for
 from pi0_ros.train.compiling import check_compile
 from pi0_ros.train.draw import Draws, shares
@@ -142,7 +143,7 @@ def _settle_statistics(plan: Plan, robot: Embodiment, first: bool) -> None:
         f" of {robot.name}" if plan.mixture else "",
     )
     episodes = sum(int(part.episode.max(initial=-1)) + 1 for _, part in robot.sources)
-    print(f"{len(frames)} frames of {episodes} episodes{of}", flush=True)
+    print(f"{counted(len(frames), 'frame')} of {counted(episodes, 'episode')}{of}", flush=True)
     if (place / "norm_stats.json").is_file():  # a continued run keeps its scale
         source = "of the run that is continued"
     else:

@@ -101,6 +101,16 @@ def test_an_episode_of_another_length_than_meta_says_is_named_and_can_be_left_ou
     assert levels(dataset)[8] == (2, 0)
 
 
+@pytest.mark.parametrize("command", ["merge", "keep", "stats"])
+def test_where_no_episode_is_sound_no_command_is_offered_that_would_copy_none(tmp_path, capsys, command):
+    folder = write(tmp_path / "d", lengths=(8, 6), meta=lambda table: [row | {"length": 5} for row in table])
+    more = {"merge": ["--out", str(tmp_path / "o")], "keep": ["--episodes", "0", "--out", str(tmp_path / "o")]}
+    assert main(["data", command, str(folder), *more.get(command, [])]) == 1
+    said = capsys.readouterr().err
+    assert "no episode is sound: episode 0: data/chunk-000/file-000.parquet has 8 rows of it" in said
+    assert "pi0 data keep" not in said and "--skip-bad" not in said and said.count("\n") == 1
+
+
 # Words
 
 

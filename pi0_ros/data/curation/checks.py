@@ -13,6 +13,7 @@ from pi0_ros.data.dataset import Dataset
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.layout import STANDARD, Episode
 from pi0_ros.data.presence import present_rows
+from pi0_ros.robot.wording import counted
 
 SAMPLED = 120
 """Pictures of an episode and camera that are looked at."""
@@ -124,7 +125,7 @@ def _numbers(dataset: Dataset) -> Iterator[Finding]:
             episode = dataset.episode_of(int(bad[0]))
             yield Finding(
                 Level.ERROR, "nan", episode.index,
-                f"{labels[column]} is no number in frame {bad[0] - episode.start} ({len(bad)} frames in all)",
+                f"{labels[column]} is no number in frame {bad[0] - episode.start} ({counted(len(bad), 'frame')} in all)",
             )  # fmt: skip
 
 
@@ -135,7 +136,7 @@ def _times(dataset: Dataset) -> Iterator[Finding]:
         if len(holes):
             yield Finding(
                 Level.ERROR, "gap", episode.index,
-                f"{len(holes)} holes in time, the first behind frame {holes[0]}; split it there (pi0 data split)",
+                f"{counted(len(holes), 'hole')} in time, the first behind frame {holes[0]}; split it there (pi0 data split)",
             )  # fmt: skip
         if stamps is not None and episode.length > 1:
             own = stamps[episode.start : episode.stop]

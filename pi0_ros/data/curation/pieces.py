@@ -22,6 +22,7 @@ from pi0_ros.data.stills import encoded_picture
 from pi0_ros.data.stored import Note
 from pi0_ros.data.tables import STILL
 from pi0_ros.data.video import Part, VideoWriter, key_pictures
+from pi0_ros.robot.wording import counted
 
 SAMPLED = 100  # pictures of an episode that its statistics are of, as lerobot does
 LIMITS = FileLimits(data=100, video=0)
@@ -96,7 +97,9 @@ def _write(sources: Sequence[tuple[Dataset, Sequence[Piece]]], out: Path, say: C
                     dataset, episode, piece, {**notes.get(episode.index, {}), **piece.note}, Path(folder)
                 )
                 files.append(content)
-            say(f"{dataset.folder}: episode {episode.index} → {files.episodes - 1} ({content.length} frames)")
+            say(
+                f"{dataset.folder}: episode {episode.index} → {files.episodes - 1} ({counted(content.length, 'frame')})"
+            )
     return files.episodes
 
 

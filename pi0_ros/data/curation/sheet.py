@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from pi0_ros.data.dataset import Dataset
 from pi0_ros.data.episode_log import EpisodeLog
 from pi0_ros.data.layout import Episode
+from pi0_ros.robot.wording import counted
 
 THUMB, GAP, LEFT, TEXT, CURVES = 120, 4, 110, 16, 90
 INK, PALE, PAPER = (20, 20, 20), (150, 150, 150), (255, 255, 255)
@@ -68,9 +69,7 @@ def _episode(dataset: Dataset, episode: Episode, columns: int) -> Image.Image:
 def _heading(dataset: Dataset, episode: Episode, draw: ImageDraw.ImageDraw, font: Font) -> None:
     note = EpisodeLog(dataset.folder).read().get(episode.index, {})
     said = ", ".join(f"{k} {note[k]}" for k in ("outcome", "score", "note") if note.get(k) not in (None, ""))
-    text = (
-        f"episode {episode.index}: {episode.length} frames, {episode.length / dataset.fps:.1f} s at {dataset.fps:g} Hz"
-    )
+    text = f"episode {episode.index}: {counted(episode.length, 'frame')}, {episode.length / dataset.fps:.1f} s at {dataset.fps:g} Hz"
     draw.text((GAP, 1), text + (f", {said}" if said else ""), INK, font)
     draw.text((GAP, TEXT - 1), f"“{' · '.join(episode.tasks)[:150]}”", INK, font)
 

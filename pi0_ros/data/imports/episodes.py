@@ -12,6 +12,7 @@ import numpy as np
 from pi0_ros.data.beside import written_beside
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.writer import DatasetWriter
+from pi0_ros.robot.wording import counted
 
 Frame = Mapping[str, Any]
 """State and action [n], pictures uint8 [H, W, 3] by feature, "task"."""
@@ -69,7 +70,7 @@ def _write(episodes: Iterable[ImportedEpisode], out: Path, fps: int, robot: str,
             say(f"{episode.note.get('source', 'a recording')}: has no frame, and is left out")
             continue
         writer.save_episode(episode.note)
-        say(f"{episode.note.get('source', 'recording')} → episode {count} ({frames} frames)")
+        say(f"{episode.note.get('source', 'recording')} → episode {count} ({counted(frames, 'frame')})")
         count += 1
     if writer is not None:
         writer.close()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.layout import Episode, Layout, behind, read_layout
 from pi0_ros.data.picture_files import PictureFiles
-from pi0_ros.data.rows import Rows, read_rows
+from pi0_ros.data.rows import Rows, nan_where_empty, read_rows
 from pi0_ros.data.stored import Values
 from pi0_ros.data.tables import AGAIN, read_table
 from pi0_ros.data.video import TOLERANCE, Picture
@@ -130,12 +130,14 @@ class Dataset:
         return self._files.read(camera, self.episode_of(numbers[0]), numbers)
 
     def rows_of(self, frames: Sequence[int] | Values) -> pa.Table:
-        """The rows of these frames as they stand in the files, pictures that lie in tables among them."""
+        """The rows of these frames as they stand in the files, pictures that lie in tables among them; NaN for what is
+        empty."""
         wanted = np.asarray(frames, np.int64)
         numbers, parts = self._rows.file[wanted], []
         for start, stop in _runs(numbers):
             table = read_table(self._rows.files[int(numbers[start])])
-            parts.append(table.take(pa.array(self._rows.place[wanted[start:stop]])))
+            part = table.take(pa.array(self._rows.place[wanted[start:stop]]))
+            parts.append(pa.table({n: nan_where_empty(part.column(n).combine_chunks()) for n in part.column_names}))
         return pa.concat_tables(parts, promote_options="permissive")
 
     @property

@@ -37,6 +37,7 @@ from pi0_ros.robot.replacing import replacing
 from pi0_ros.robot.wording import counted
 
 CHUNK_FILES = 1000  # files a folder
+UNKNOWN = "unknown"  # a robot that nobody named
 
 
 @dataclass(frozen=True)
@@ -105,11 +106,11 @@ class DatasetFiles:
         folder: Path,
         fps: float,
         features: Features,
-        robot_type: str = "unknown",
+        robot_type: str = UNKNOWN,
         limits: FileLimits | None = None,
     ) -> None:
         """`features`: as `with_standard` gives them, or as an info.json has them. A new folder is begun; a dataset of the
-        same features and rate goes on.
+        same robot, features and rate goes on.
 
         Raises DataError where the folder holds something else.
         """
@@ -136,9 +137,14 @@ class DatasetFiles:
                 f"{self.folder / INFO}: version {info.get('codebase_version')!r} cannot go on; give a new folder"
             )
         differs = difference(self.features, info["features"])
-        if differs or float(info["fps"]) != float(self.fps):
-            what = differs or f"fps is {self.fps}, and {info['fps']} in the dataset"
-            raise DataError(f"{self.folder}: holds a dataset of another kind ({what}); give a new folder")
+        if float(info["fps"]) != float(self.fps):
+            differs = differs or f"fps is {self.fps}, and {info['fps']} in the dataset"
+        robots = {self._robot_type, str(info.get("robot_type") or UNKNOWN)} - {UNKNOWN}
+        if len(robots) > 1:  # another robot's numbers may mean something else, though they are called the same
+            differs = differs or f"the robot is {self._robot_type}, and {info['robot_type']} in the dataset"
+        if differs:
+            raise DataError(f"{self.folder}: holds a dataset of another kind ({differs}); give a new folder")
+        self._robot_type = next(iter(robots), UNKNOWN)
         self.episodes, self.frames = int(info.get("total_episodes") or 0), int(info.get("total_frames") or 0)
         self._tasks = self._known_tasks()
         self._stats = as_statistics(read_json(self.folder / STATS)) if (self.folder / STATS).is_file() else {}

@@ -43,9 +43,12 @@ class PictureFiles:
         if camera not in episode.videos:
             return [self._still(self._keys[camera], frame) for frame in frames]
         file, begin = episode.videos[camera]
-        video = self._video(file)
         fps = self._layout.fps
-        found = video.at([begin + (frame - episode.start) / fps for frame in frames], WITHIN / fps)
+        try:
+            video = self._video(file)
+            found = video.at([begin + (frame - episode.start) / fps for frame in frames], WITHIN / fps)
+        except DataError as problem:
+            raise DataError(f"{problem}; episode {episode.index} of {camera} is read from it") from problem
         if video.drift > TOLERANCE and not self._drift_is_known:
             self._drift_is_known = True
             _log.warning(

@@ -6,6 +6,7 @@ meta/ are stale in what several merge tools write.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,9 +165,12 @@ def _broken(columns: Mapping[str, Values], lengths: Sequence[int], fps: float) -
 def as_array(file: Path, name: str, column: pa.ChunkedArray, shape: Sequence[int] | None) -> Values:
     """[N] of plain values, [N, *shape] of lists; text as str.
 
-    Raises: DataError with file and key where a row is empty or not of `shape`, or the column holds no numbers.
+    An empty row or entry of floats is NaN, which everything else finds and names; of whole numbers there is none.
+
+    Raises: DataError with file and key where a row of whole numbers is empty or a row is not of `shape`, or the column
+    holds no numbers.
     """
-    values, count = column.combine_chunks(), len(column)
+    values, count = nan_where_empty(column.combine_chunks()), len(column)
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
         return np.array([text or "" for text in values.to_pylist()], str)
     if values.null_count:
@@ -183,6 +187,22 @@ def as_array(file: Path, name: str, column: pa.ChunkedArray, shape: Sequence[int
     if flat.shape[1] != int(np.prod(shape)):
         raise DataError(f"{file}: {name} has {flat.shape[1]} numbers a row, info.json says the shape {list(shape)}")
     return flat.reshape(count) if tuple(shape) == (1,) else flat.reshape(count, *shape)
+
+
+def nan_where_empty(values: pa.Array) -> pa.Array:
+    """Floats, or lists of floats, with NaN in place of what is empty; anything else as it is."""
+    nested = pa.types.is_list(values.type) or pa.types.is_large_list(values.type)
+    nested = nested or pa.types.is_fixed_size_list(values.type)
+    if not pa.types.is_floating(values.type.value_type if nested else values.type):
+        return values
+    if not nested:
+        return values.fill_null(math.nan) if values.null_count else values
+    if not (values.null_count or values.flatten().null_count):
+        return values
+    rows = values.to_pylist()
+    width = next((len(row) for row in rows if row is not None), 0)
+    filled = [[math.nan] * width if row is None else [math.nan if v is None else v for v in row] for row in rows]
+    return pa.array(filled, values.type)
 
 
 def _flat(values: pa.Array, count: int) -> Values:

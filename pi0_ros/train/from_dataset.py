@@ -182,14 +182,24 @@ def write_dataset_frames(
             + ("" if choice == ALL else ", and is of the drivers, outcomes and lengths that the mixture asks for")
         )
     if total < len(dataset):
-        wordless = sum(not dataset.task_of(i) for i in range(len(dataset)))
-        holes = int(dataset.broken.sum())
-        others = int((~chosen_frames(dataset, choice)).sum())
-        say(
-            f"{folder}: {len(dataset) - total} of {len(dataset)} frames are left out ({wordless} without an instruction; "
-            f"{counted(holes, 'hole')} in time, over which no chunk runs{f'; {others} that the mixture does not ask for' if others else ''})"
-        )
+        why = "; ".join(_left_out(dataset, adapter, choice))
+        say(f"{folder}: {len(dataset) - total} of {len(dataset)} frames are left out ({why})")
     return total
+
+
+def _left_out(dataset: Dataset, adapter: Adapter, choice: Choice) -> Iterator[str]:
+    """Why frames of a dataset are not trained on, as parts of a sentence."""
+    yield f"{sum(not dataset.task_of(i) for i in range(len(dataset)))} without an instruction"
+    yield f"{counted(int(dataset.broken.sum()), 'hole')} in time, over which no chunk runs"
+    bad = int(unusable(*model_vectors(dataset, adapter), adapter)[0].sum())
+    if bad:
+        yield f"{bad} with a value that is no number, over which none runs either"
+    pushed = int(dataset.column("perturbed").astype(bool).sum()) if "perturbed" in dataset.features else 0
+    if pushed:
+        yield f"{counted(pushed, 'disturbance')}, into which none runs"
+    others = int((~chosen_frames(dataset, choice)).sum())
+    if others:
+        yield f"{others} that the mixture does not ask for"
 
 
 def _speed(pictures: int, seconds: float, file: Path) -> str:

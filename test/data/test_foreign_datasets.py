@@ -218,16 +218,52 @@ def test_rows_of_another_width_than_info_says_are_named(tmp_path):
         Dataset(write(tmp_path / "d", edit=narrow)).column("action")
 
 
-def test_an_empty_row_is_named(tmp_path):
+@pytest.mark.parametrize("fixed", [False, True], ids=["lists", "lists of one length"])
+@pytest.mark.parametrize("whole", [True, False], ids=["a whole row", "an entry"])
+def test_empty_numbers_are_no_numbers_and_their_episode_can_be_left_out(tmp_path, capsys, whole, fixed):
+    """Row 2 of the second episode, which is row 10 of the file; the fourth channel where it is an entry."""
+
     def empty(position, columns):
+        values = columns["action"].tolist()
         if position == 1:
-            values = columns["action"].tolist()
-            values[2] = None
-            columns["action"] = pa.array(values, pa.list_(pa.float64()))
+            values[2] = None if whole else [v if k != 3 else None for k, v in enumerate(values[2])]
+        columns["action"] = pa.array(values, pa.list_(pa.float32(), 18 if fixed else -1))
         return columns
 
-    with pytest.raises(DataError, match="action of row 10 is empty"):
-        Dataset(write(tmp_path / "d", edit=empty)).column("action")
+    folder = write(tmp_path / "d", edit=empty)
+    action = Dataset(folder).column("action")
+    assert np.argwhere(np.isnan(action)).tolist() == [[10, k] for k in range(18) if whole or k == 3]
+    np.testing.assert_allclose(action[9], sine(1, 1) + 0.01, atol=1e-6)
+    main(["data", "check", str(folder)])
+    channel = "left_joint1" if whole else "left_joint4"
+    assert f"episode 1: action {channel} is no number in frame 2 (1 frame in all)" in capsys.readouterr().out
+    assert main(["data", "keep", str(folder), "--episodes", "0-", "--out", str(tmp_path / "all")]) == 0
+    assert np.argwhere(np.isnan(Dataset(tmp_path / "all").column("action")).any(1)).ravel().tolist() == [10]
+    assert main(["data", "drop", str(folder), "--episodes", "1", "--out", str(tmp_path / "sound")]) == 0
+    sound = Dataset(tmp_path / "sound").column("action")
+    assert len(sound) == 15 and np.isfinite(sound).all()
+    np.testing.assert_allclose(sound[8], sine(2, 0) + 0.01, atol=1e-6)
+
+
+def test_an_empty_whole_number_is_named(tmp_path):
+    def empty(position, columns):
+        columns["task_index"] = pa.array(
+            [None if position == 1 and k == 2 else position for k in range(8 - 2 * position)]
+        )
+        return columns
+
+    with pytest.raises(DataError, match="task_index of row 10 is empty"):
+        Dataset(write(tmp_path / "d", lengths=(8, 6), edit=empty)).column("action")
+
+
+def test_a_video_that_cannot_be_read_is_named_with_the_episode_that_is_lost(tmp_path):
+    folder = write(tmp_path / "d", "v2.1", (8, 6, 7), numbers=[0, 3, 7], kind="video")
+    file = folder / "videos/chunk-000/observation.images.left_wrist/episode_000003.mp4"
+    file.write_bytes(file.read_bytes()[:200])
+    dataset = Dataset(folder)
+    assert levels(dataset, "base") == right_pictures((8, 6, 7))
+    with pytest.raises(DataError, match=r"episode_000003.mp4: .*; episode 3 of left_wrist is read from it"):
+        dataset.picture("left_wrist", 9)
 
 
 def test_ragged_rows_are_named(tmp_path):

@@ -271,6 +271,17 @@ def test_another_kind_of_dataset_is_refused_with_what_differs(recording, tmp_pat
         RecordingClient(RecordingSettings(tmp_path / "set", FPS, other, "robot", 8, 1))
 
 
+def test_another_robots_numbers_are_not_put_behind_though_they_are_called_the_same(recording, tmp_path):
+    one = recording()
+    one.send(range(3))
+    one.end()
+    with pytest.raises(DataError, match="the robot is twin, and robot in the dataset.*new folder"):
+        RecordingClient(RecordingSettings(tmp_path / "set", FPS, FEATURES, "twin", 8, 1))
+    unnamed = RecordingClient(RecordingSettings(tmp_path / "set", FPS, FEATURES, "unknown", 8, 1))
+    assert unnamed.close(40.0)
+    assert Dataset(tmp_path / "set").layout.robot_type == "robot" and numbers(tmp_path / "set", 0) == [0, 1, 2]
+
+
 def test_a_disk_that_becomes_full_ends_the_episode_and_loses_nothing(recording, tmp_path):
     one = recording()
     one.send(range(4))

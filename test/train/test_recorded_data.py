@@ -115,6 +115,22 @@ def test_rows_behind_an_episodes_end_are_marked(tmp_path):
     assert found.valid.tolist() == [4, 4, 4, 3, 2, 1, 3, 2, 1]
 
 
+def test_frames_that_are_left_out_for_a_number_that_is_none_are_said_to_be_so(tmp_path):
+    def spoil(position, columns):
+        if position == 1:
+            columns["action"][3, 2] = np.nan
+        return columns
+
+    said = []
+    folder = write(tmp_path / "d", edit=spoil)
+    assert write_dataset_frames(folder, tmp_path / "frames", ADAPTER, 16, 4, True, said.append) == 21 - 4
+    (line,) = [s for s in said if "left out" in s]
+    assert line.endswith(
+        "4 of 21 frames are left out (0 without an instruction; 0 holes in time, over which no chunk runs; 1 with a value that "
+        "is no number, over which none runs either)"
+    )
+
+
 def test_a_number_that_is_none_is_named_with_episode_and_frame(tmp_path):
     def spoilt(key):
         def edit(position, columns):

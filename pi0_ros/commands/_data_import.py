@@ -27,6 +27,8 @@ def run(args: argparse.Namespace) -> int:
     def say(text: str) -> None:
         print(text, file=sys.stderr)
 
+    if args.exchange_colours and args.kind != "aloha":
+        raise DataError(f"--exchange-colours is for aloha; {args.kind} says which colour is which")
     kinds: dict[str, Callable[[argparse.Namespace, Say], Found]] = {"aloha": _aloha, "rlds": _rlds, "rosbag": _rosbag}
     fps, robot, episodes = kinds[args.kind](args, say)
     count = write_episodes(episodes, args.out, fps, robot, say)
@@ -39,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
 def _aloha(args: argparse.Namespace, say: Say) -> Found:
     from pi0_ros.data.imports.aloha import FPS, aloha_episodes
 
-    return args.fps or FPS, args.robot or "aloha", aloha_episodes(args.source, args.task)
+    return args.fps or FPS, args.robot or "aloha", aloha_episodes(args.source, args.task, args.exchange_colours)
 
 
 def _rlds(args: argparse.Namespace, say: Say) -> Found:

@@ -114,6 +114,11 @@ def _declare_import(parts: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="state=KEY,KEY",
         help="rlds: keys of state, action, task, or camera NAME",
     )
+    parser.add_argument(
+        "--exchange-colours",
+        action="store_true",
+        help="aloha: red and blue are exchanged in its JPEG pictures, as where OpenCV was given RGB",
+    )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.set_defaults(run=run, work="import")
     _out(parser)

@@ -1,8 +1,9 @@
 """Statistics of features as LeRobot v3.0 keeps them: min, max, mean, std, count and five quantiles.
 
 Quantiles come from a histogram of 5000 bins between smallest and largest value, interpolated inside a bin, as in
-lerobot's RunningQuantileStats (src/lerobot/datasets/compute_stats.py); over several episodes they are the mean of the
-episodes' quantiles weighted by frames. That is what other tools find in meta/stats.json, not the quantile of all frames.
+lerobot's RunningQuantileStats (src/lerobot/datasets/compute_stats.py). The quantiles of several episodes together do not
+follow from each episode's: the outer ones are bounded by the outermost of the episodes, so that at least that share of all
+frames lies within (lerobot since its pull request 3804; before, it took a weighted mean, which may lie anywhere).
 """
 
 from __future__ import annotations
@@ -110,7 +111,8 @@ def aggregate(episodes: Sequence[Mapping[str, Stats]]) -> dict[str, Stats]:
 
 
 def _aggregate_one(parts: Sequence[Stats]) -> Stats:
-    """Parallel mean and variance (Chan, Golub, LeVeque 1983); quantiles averaged by count."""
+    """Parallel mean and variance (Chan, Golub, LeVeque 1983); of the quantiles below the middle the lowest, above it the
+    highest, in the middle the mean weighted by frames."""
     counts = np.array([int(p["count"][0]) for p in parts], np.int64)
     share = counts / counts.sum()
 
@@ -121,4 +123,9 @@ def _aggregate_one(parts: Sequence[Stats]) -> Stats:
     variance = weighted([p["std"] ** 2 + (p["mean"] - mean) ** 2 for p in parts])
     found = {"min": np.min([p["min"] for p in parts], axis=0), "max": np.max([p["max"] for p in parts], axis=0)}
     found |= {"mean": mean, "std": np.sqrt(variance), "count": np.array([counts.sum()], np.int64)}
-    return found | {q: weighted([p[q] for p in parts]) for q in QUANTILES if all(q in p for p in parts)}
+    for name, share_below in QUANTILES.items():
+        if all(name in p for p in parts):
+            each = [p[name] for p in parts]
+            outer = np.min if share_below < 0.5 else np.max
+            found[name] = weighted(each) if share_below == 0.5 else outer(each, axis=0)
+    return found

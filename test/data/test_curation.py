@@ -213,7 +213,7 @@ def test_holes_numbers_that_are_none_and_stale_statistics_are_found(tmp_path, so
     values[33, 1] = np.nan
     change(nan, "action", values.tolist())
     assert next(f.line() for f in check(Dataset(nan))) == (
-        "error: episode 1: action j2 is no number in frame 3 (1 frames in all)"
+        "error: episode 1: action j2 is no number in frame 3 (1 frame in all)"
     )
     stale = shutil.copytree(sound, tmp_path / "stale")
     change(stale, "observation.state", (2 * Dataset(sound).column("observation.state")).tolist())
@@ -359,6 +359,37 @@ def test_quantiles_are_those_of_all_frames_and_not_means_of_the_episodes(tmp_pat
     assert abs(dataset.stats["observation.state"]["q50"][0] - np.quantile(values[:, 0], 0.5)) > 0.05
     greys = np.concatenate([[grey(k) for k in range(n)] for n in (10, 40)])
     assert abs(found["observation.images.eye"]["q50"][0, 0, 0] * 255 - np.quantile(greys, 0.5)) < 5
+
+
+def test_statistics_of_a_merge_are_those_of_its_own_frames_and_numbers(tmp_path):
+    """Both parts count from 0 and have one instruction, their first; what they say of themselves holds for neither now."""
+
+    def far(k):
+        return state(k) + np.array([50.0, 0, 0], np.float32)
+
+    one = write(tmp_path / "one", lengths=(90,), tasks=("wave",))
+    two = write(tmp_path / "two", lengths=(6, 4), tasks=("nod",), state=far)
+    assert pi0("merge", one, two, "--out", tmp_path / "all") == 0
+    read = Dataset(tmp_path / "all")
+    values = np.concatenate([[state(k) for k in range(90)], *[[far(k) for k in range(n)] for n in (6, 4)]]).astype(
+        float
+    )
+    known = {
+        "task_index": np.repeat([0, 1], [90, 10])[:, None], "episode_index": np.repeat([0, 1, 2], [90, 6, 4])[:, None],
+        "index": np.arange(100)[:, None], "observation.state": values,
+    }  # fmt: skip
+    for key, wanted in known.items():
+        found = read.stats[key]
+        assert found["count"].tolist() == [100]
+        for name in ("min", "max", "mean", "std"):
+            np.testing.assert_allclose(
+                found[name], getattr(np, name)(wanted, axis=0), atol=1e-5, err_msg=f"{key} {name}"
+            )
+        for name, share in (("q01", 0.01), ("q10", 0.1), ("q50", 0.5), ("q90", 0.9), ("q99", 0.99)):
+            np.testing.assert_allclose(
+                found[name], np.quantile(wanted, share, axis=0), atol=1e-5, err_msg=f"{key} {name}"
+            )
+    assert read.stats["observation.state"]["q99"][0] > 49  # the mean of both parts' would be about 6
 
 
 def test_a_contact_sheet_shows_the_pictures_of_the_episodes(sound, tmp_path):

@@ -23,11 +23,18 @@ def test_moments_of_all_episodes_are_those_of_all_rows(episodes):
         np.testing.assert_allclose(together[name], wanted, rtol=1e-12, err_msg=name)
 
 
-def test_quantiles_of_all_episodes_are_weighted_by_their_frames(episodes):
-    short, long = (vector_stats(rows) for rows in episodes)
-    together = aggregate([{"a": short}, {"a": long}])["a"]
-    for name in QUANTILES:
-        np.testing.assert_allclose(together[name], 0.2 * short[name] + 0.8 * long[name], rtol=1e-12)
+def test_the_outer_quantiles_of_all_episodes_bound_those_of_all_rows(episodes):
+    """900 rows to 10 and 100 to 50 have a 99th percentile above 45; the mean weighted by rows would say 14."""
+    near, far = np.linspace(0.0, 10.0, 900)[:, None], np.linspace(0.0, 50.0, 100)[:, None]
+    together = aggregate([{"a": vector_stats(near)}, {"a": vector_stats(far)}])["a"]
+    assert together["q99"].item() == pytest.approx(49.5, abs=0.6)
+    assert together["q50"].item() == pytest.approx(0.9 * 5.0 + 0.1 * 25.0, abs=0.05)
+    rows = np.concatenate(episodes)
+    of_all = aggregate([{"state": vector_stats(part)} for part in episodes])["state"]
+    for name, share in QUANTILES.items():
+        exact = np.quantile(rows, share, axis=0)
+        assert share == 0.5 or ((of_all[name] <= exact + 1e-2) if share < 0.5 else (of_all[name] >= exact - 1e-2)).all()
+        assert (of_all[name] >= of_all["min"] - 1e-9).all() and (of_all[name] <= of_all["max"] + 1e-9).all()
 
 
 def test_a_feature_that_one_episode_lacks_counts_where_it_is(episodes):

@@ -32,6 +32,12 @@ def picture(k, channel=0):
     return shown
 
 
+def speckled(k):
+    """Grey with much to encode, more of it towards the lower edge."""
+    noise = np.random.default_rng(k).integers(-60, 61, (H, W, 1)) * np.linspace(0.2, 1.0, H)[:, None, None]
+    return np.repeat(np.clip(120 + noise, 0, 255).astype(np.uint8), 3, axis=2)
+
+
 def encoded(pixels, kind="JPEG"):
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, kind, quality=95)
@@ -41,7 +47,8 @@ def encoded(pixels, kind="JPEG"):
 # --- ALOHA, as act/record_episodes.py writes it ---
 
 
-def aloha_file(file, frames=5, compressed=False, start=0.0):
+def aloha_file(file, frames=5, compressed=False, start=0.0, exchanged=False):
+    """Cameras in the order in which ALOHA has them, which is not the alphabet's; `exchanged`: encoded by OpenCV from RGB."""
     qpos = start + np.arange(frames * 14).reshape(frames, 14) * 0.01
     with h5py.File(file, "w") as root:
         root.attrs["sim"] = False
@@ -49,17 +56,19 @@ def aloha_file(file, frames=5, compressed=False, start=0.0):
         images = observations.create_group("images")
         shown = {
             "cam_high": [picture(k, 0) for k in range(frames)],
+            "cam_low": [speckled(k) for k in range(frames)],  # its files are the largest
             "cam_left_wrist": [picture(k, 2) for k in range(frames)],
         }
         if compressed:
-            data = {name: [encoded(p) for p in pictures] for name, pictures in shown.items()}
+            order = -1 if exchanged else 1
+            data = {name: [encoded(p[..., ::order]) for p in pictures] for name, pictures in shown.items()}
             longest = max(len(d) for pictures in data.values() for d in pictures)
             root.attrs["compress"] = True
             for name, pictures in data.items():
                 images.create_dataset(
                     name, data=np.stack([np.frombuffer(d.ljust(longest, b"\0"), np.uint8) for d in pictures])
                 )
-            root.create_dataset("compress_len", data=np.array([[len(d) for d in data[n]] for n in images]))
+            root.create_dataset("compress_len", data=np.array([[len(d) for d in data[n]] for n in shown], float))
         else:
             for name, pictures in shown.items():
                 images.create_dataset(name, data=np.stack(pictures))
@@ -89,7 +98,26 @@ def test_aloha_files_become_episodes_in_the_order_of_their_numbers(tmp_path, com
     shown = read.picture("cam_high", 4).mean(axis=(0, 1))
     assert abs(shown[0] - 92) < 4 and shown[2] < 40  # red stays red
     assert read.picture("cam_left_wrist", 4).mean(axis=(0, 1))[2] > 85
+    below, wanted = read.picture("cam_low", 4)[H // 2 :].astype(float), speckled(4)[H // 2 :].astype(float)
+    assert np.corrcoef(below.ravel(), wanted.ravel())[0, 1] > 0.9  # and not the grey of a picture that was cut off
     assert read.task_of(7) == "insert the peg"
+
+
+def test_colours_that_opencv_took_for_others_are_exchanged_where_that_is_asked_for(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    aloha_file(tmp_path / "in" / "episode_0.hdf5", compressed=True, exchanged=True)
+    words = ["data", "import", "aloha", str(tmp_path / "in"), "--task", "insert the peg"]
+    for name, more in (("as they are", []), ("exchanged", ["--exchange-colours"])):
+        assert main([*words, "--out", str(tmp_path / name), *more]) == 0
+    shown = {
+        name: Dataset(tmp_path / name).picture("cam_high", 4).mean((0, 1)) for name in ("as they are", "exchanged")
+    }
+    np.testing.assert_allclose(shown["exchanged"], [92, 30, 30], atol=4)
+    np.testing.assert_allclose(shown["as they are"], [30, 30, 92], atol=4)
+    assert (
+        main(["data", "import", "rlds", str(tmp_path / "in"), "--out", str(tmp_path / "x"), "--exchange-colours"]) == 1
+    )
+    assert "--exchange-colours is for aloha" in capsys.readouterr().err
 
 
 def test_an_aloha_file_that_lacks_something_is_named_with_what_it_has(tmp_path):

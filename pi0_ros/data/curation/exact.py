@@ -1,4 +1,4 @@
-"""Statistics of all frames of a dataset together: exact quantiles, not means of the episodes' quantiles."""
+"""Statistics of all frames of a dataset together: exact quantiles, not bounds from those of the episodes."""
 
 from __future__ import annotations
 
@@ -36,6 +36,16 @@ def exact_statistics(dataset: Dataset, pictures: bool = True) -> dict[str, Stats
                 levels.add(picture)
         found[dataset.layout.cameras[camera]] = levels.result()
     return found
+
+
+def settle_statistics(folder: Path) -> None:
+    """Put the exact statistics of all numbers into a dataset that is complete; those of pictures stay bounds. What is no
+    number somewhere keeps what stands there."""
+    with Dataset(folder) as dataset:
+        exact = exact_statistics(dataset, pictures=False)
+        sound = {key: s for key, s in exact.items() if all(np.isfinite(v).all() for v in s.values())}
+        stats = {key: sound.get(key, named) for key, named in dataset.stats.items()}
+    write_json(folder / STATS, {key: {n: np.asarray(v).tolist() for n, v in s.items()} for key, s in stats.items()})
 
 
 def replace_statistics(folder: Path, stats: dict[str, Stats]) -> Path | None:

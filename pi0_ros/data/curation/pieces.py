@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from pi0_ros.data.beside import written_beside
+from pi0_ros.data.curation.exact import settle_statistics
 from pi0_ros.data.dataset import Dataset
 from pi0_ros.data.dataset_files import DatasetFiles, EpisodeContent, FileLimits
 from pi0_ros.data.episode_log import EpisodeLog
@@ -79,7 +80,9 @@ def write_pieces(
                 raise DataError(f"{dataset.folder} and {first.folder} cannot be put together: {what}")
         if not any(pieces for _, pieces in sources):
             raise DataError(f"{first.folder}: no episode is left")
-        return _write(sources, beside, say)
+        count = _write(sources, beside, say)
+        settle_statistics(beside)
+        return count
 
 
 def _write(sources: Sequence[tuple[Dataset, Sequence[Piece]]], out: Path, say: Callable[[str], None]) -> int:

@@ -1,8 +1,11 @@
 """Episodes of ALOHA (Zhao et al. 2023, act/record_episodes.py; aloha/aloha_scripts): one HDF5 file each, 50 Hz.
 
 /observations/qpos [T, 14] and /action [T, 14] hold the left arm's six joints and gripper (0 closed, 1 open), then the right
-arm's; /observations/images/CAMERA is [T, H, W, 3] RGB, or [T, N] with JPEG bytes that OpenCV wrote, whose number
-/compress_len [cameras, T] says where it is there.
+arm's; /observations/images/CAMERA is [T, H, W, 3] RGB, or [T, N] with JPEG bytes that OpenCV wrote, zeros behind them.
+
+/compress_len [cameras, T] says how many bytes each has, by the order in which the recording program had its cameras; the file
+does not say which that was (HDF5 lists them by the alphabet), so it is not used: a JPEG's last byte is no zero. OpenCV takes
+what it encodes for BGR. Programs that gave it RGB, as ALOHA's own, wrote JPEG in which red and blue are exchanged.
 """
 
 from __future__ import annotations
@@ -37,8 +40,9 @@ def _number(file: Path) -> tuple[str, int, str]:
     return str(file.parent), int(digits or 0), file.stem
 
 
-def aloha_episodes(sources: Sequence[Path], task: str | None) -> Iterator[ImportedEpisode]:
-    """One episode a file. `task`: the instruction, where the file has none in its attributes.
+def aloha_episodes(sources: Sequence[Path], task: str | None, exchange: bool = False) -> Iterator[ImportedEpisode]:
+    """One episode a file. `task`: the instruction, where the file has none in its attributes. `exchange`: red and blue of
+    encoded pictures.
 
     Raises DataError where h5py is missing, or a file is no such episode.
     """
@@ -52,7 +56,7 @@ def aloha_episodes(sources: Sequence[Path], task: str | None) -> Iterator[Import
         except OSError as problem:
             raise DataError(f"{file}: is damaged or no HDF5 file ({problem}); copy it again") from problem
         with opened:
-            yield ImportedEpisode(_frames(file, opened, task), _names(opened), {"source": str(file)})
+            yield ImportedEpisode(_frames(file, opened, task, exchange), _names(opened), {"source": str(file)})
 
 
 def _names(opened: Any) -> dict[str, list[str]]:
@@ -60,7 +64,7 @@ def _names(opened: Any) -> dict[str, list[str]]:
     return {f: NAMES for f, key in keys.items() if key in opened and opened[key].shape[1:] == (len(NAMES),)}
 
 
-def _frames(file: Path, opened: Any, task: str | None) -> Iterator[Frame]:
+def _frames(file: Path, opened: Any, task: str | None, exchange: bool) -> Iterator[Frame]:
     for key in VECTORS.values():
         if key not in opened:
             raise DataError(f"{file}: lacks /{key}; it has {', '.join(opened)}: it is no episode of ALOHA")
@@ -74,21 +78,17 @@ def _frames(file: Path, opened: Any, task: str | None) -> Iterator[Frame]:
         raise DataError(
             f"{file}: vectors and pictures differ in length: {', '.join(f'{k} {n}' for k, n in lengths.items())}"
         )
-    sizes = opened["compress_len"][()] if "compress_len" in opened else None
     for t in range(lengths["action"]):
-        shown = {
-            f"observation.images.{camera}": _picture(file, images[camera], t, None if sizes is None else sizes[k, t])
-            for k, camera in enumerate(images)
-        }
+        shown = {f"observation.images.{camera}": _picture(file, images[camera], t, exchange) for camera in images}
         yield {**{f: np.asarray(v[t], np.float32) for f, v in vectors.items()}, **shown, "task": words}
 
 
-def _picture(file: Path, pictures: Any, t: int, size: Any) -> np.ndarray:
+def _picture(file: Path, pictures: Any, t: int, exchange: bool) -> np.ndarray:
     held = np.asarray(pictures[t])
     if held.ndim == 3:
         return held
-    data = held.astype(np.uint8).tobytes()
     try:
-        return decode_rgb(data[: int(size)] if size is not None else data.rstrip(b"\0"))
+        shown = decode_rgb(held.astype(np.uint8).tobytes().rstrip(b"\0"))
     except ValueError as problem:
         raise DataError(f"{file}: picture {t} of {pictures.name} is damaged ({problem})") from problem
+    return shown[..., ::-1] if exchange else shown

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pi0_ros.data.beside import written_beside
+from pi0_ros.data.curation.exact import settle_statistics
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.writer import DatasetWriter
 from pi0_ros.robot.wording import counted
@@ -52,6 +53,7 @@ def write_episodes(
         count = _write(used(), beside, fps, robot, say)
         if not count:
             raise DataError(f"{out}: nothing was imported: {reasons[-1] if reasons else 'no recording has a frame'}")
+        settle_statistics(beside)
         if reasons:
             say(f"{len(reasons)} recordings are left out: {reasons[-1]}")
         return count

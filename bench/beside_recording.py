@@ -1,10 +1,13 @@
 """The executor's period with the recorder and without it, in turns; pictures published against stored; how soon `stop` answers.
 
-`python -m bench beside_recording [--turns 3] [--seconds 30] [--fps 30] [--quick]`
+`python -m bench beside_recording [--turns 3] [--seconds 30] [--fps 30] [--quick] [--stop 600]`
 
 Three cameras of 640x480 are published by a process of their own from prerecorded pictures, joint states and chunks by the bench:
 no simulator and no policy, which would be what is measured. In every second turn the recorder runs and records one episode. The
 numbers of the executor are its own (`/diagnostics`) and those of a subscriber: when commands left it.
+
+`--stop SECONDS` records one long episode instead and says how soon `recorder/stop` answers then. That figure needs no quiet
+computer; the episode does as far as it is not to be split by frames that come too late (`frames_stored` says how long it was).
 """
 
 from __future__ import annotations
@@ -130,7 +133,7 @@ class Recorder:
         dropped = {name: int(value) for name, value in values.items() if name.startswith("dropped")}
         tell(turn, "frames_not_taken", sum(dropped.values()), "frames", **dropped)
         episodes = int(values["episodes"]) + 1
-        self._seen.wait(lambda: int(self.values["saved"]) >= episodes - self._earlier, "the episode on disk", 120.0)
+        self._seen.wait(lambda: int(self.values["saved"]) >= episodes - self._earlier, "the episode on disk", 300.0)
         if self._stack.end("recorder"):
             raise BenchError("the recorder did not end well")
         self._seen.health.pop("recorder", None)
@@ -167,6 +170,11 @@ def take_turns(args: argparse.Namespace, folder: Path) -> None:
         seen.engage()
         cameras = Cameras(file, args.fps, None)
         recorder = Recorder(stack, seen, recorded, args.fps)
+        if args.stop:
+            recorder.start()
+            seen.happens(lambda: False, args.stop)
+            recorder.stop("stop")
+            return
         for _ in range(args.turns):
             seen.happens(lambda: False, SETTLE)
             errors["without"].append(period("without", seen, robot.control_rate, args.seconds))
@@ -198,6 +206,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--turns", type=int, default=3, help="with and without, each so often (default: 3)")
     parser.add_argument("--seconds", type=float, default=30.0, help="of each turn (default: 30)")
     parser.add_argument("--fps", type=int, default=30, help="of cameras and recorder (default: 30)")
+    parser.add_argument(
+        "--stop", type=float, default=0.0, help="seconds of one long episode, for `recorder/stop` alone"
+    )
     parser.add_argument("--quick", action="store_true", help="one turn of 10 s")
     args = parser.parse_args(argv)
     if args.quick:

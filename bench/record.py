@@ -23,9 +23,12 @@ from pathlib import Path
 import numpy as np
 
 from pi0_ros.data.dataset import Dataset
-from pi0_ros.data.features import checked_features, video_keys, with_standard
+from pi0_ros.data.dataset_files import DatasetFiles, EpisodeContent, table_of
+from pi0_ros.data.features import checked_features, columns_of, video_keys, with_standard
 from pi0_ros.data.recording_client import RecordingClient
-from pi0_ros.data.recording_process import RUNNING, RecordingSettings
+from pi0_ros.data.recording_process import LIMITS, RUNNING, RecordingSettings
+from pi0_ros.data.statistics import PictureStatistics
+from pi0_ros.data.video import Part, VideoWriter
 
 CAMERAS, SIZE = ("base", "left", "right"), (480, 640)
 PICTURES = 240
@@ -210,6 +213,34 @@ def full_disks(folder: Path, times: int, fps: int) -> None:
     )
 
 
+def appends(folder: Path, count: int) -> None:
+    """Processor time of putting one more small episode (30 frames, three cameras) behind so many."""
+    size, frames = (48, 64), 30
+    listed, shown = features(size=size), pictures(size, frames)
+    video = VideoWriter(folder / "episode.mp4", 10, (*size, 3))
+    for shot in shown:
+        video.add(shot)
+    video.close()
+    seen = PictureStatistics()
+    seen.add(shown[0])
+    files = DatasetFiles(folder / "set", 10, listed, "bench", LIMITS)
+    cameras, took = video_keys(listed), []
+    for episode in range(count):
+        rows = [row(episode * frames + k) for k in range(frames)]
+        content = EpisodeContent(
+            table_of(columns_of(rows, listed), listed),
+            [f"task {episode % 3}"] * frames,
+            {key: Part(video.file, frames) for key in cameras},
+            {key: seen.result() for key in cameras},
+            {"outcome": "success", "limits": {f"joint{k}": [-1.0, 1.0, 2.0] for k in range(14)}},
+        )
+        began = time.thread_time()
+        files.append(content)
+        took.append(time.thread_time() - began)
+        if episode + 1 in (10, 100, 1000, count):
+            say("append", float(np.median(took[-10:])), "s", episodes=episode + 1, longest=max(took))
+
+
 def small_disk(megabytes: int) -> Iterator[Path]:
     """A folder on a file system of its own that small, where one may be mounted."""
     place = Path(tempfile.mkdtemp())
@@ -237,6 +268,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--cameras", type=int, default=3, choices=(1, 2, 3), help="of the long recording (default: 3)")
     parser.add_argument("--size", type=height_and_width, default=SIZE, help="of its pictures (default: 640x480)")
     parser.add_argument("--kills", type=int, default=20, help="how many (default: 20)")
+    parser.add_argument("--appends", type=int, default=0, help="episodes put behind one another (default: none)")
     parser.add_argument("--full", type=int, default=10, help="full disks (default: 10)")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
@@ -244,6 +276,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             throughput(Path(folder) / "long", args.seconds, args.fps, args.cameras, args.size)
         if args.kills:
             kills(Path(folder) / "killed", args.kills, 10)
+        if args.appends:
+            appends(Path(folder), args.appends)
     for place in small_disk(200) if args.full else ():
         full_disks(place / "set", args.full, 10)
     return 0

@@ -42,10 +42,16 @@ UNKNOWN = "unknown"  # a robot that nobody named
 
 @dataclass(frozen=True)
 class FileLimits:
-    """When a new file is begun [MB]; lerobot's own. 0: every episode has files of its own."""
+    """When a new file is begun: [MB], lerobot's own; 0: every episode has files of its own. And before a file holds more
+    pictures, rows or episodes than these: what is put behind them is written with all that stands before it in its file, so
+    that an episode of a dataset with small pictures would take longer to save the more there are.
+    """
 
     data: float = 100
     video: float = 200
+    pictures: int = 3000
+    rows: int = 20_000
+    episodes: int = 200
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ class EpisodeContent:
 
 @dataclass
 class Place:
-    """The file that is written to now, its number of frames so far."""
+    """The file that is written to now, its number of frames (of episodes, in meta/episodes) so far."""
 
     number: int = 0
     frames: int = 0
@@ -81,12 +87,11 @@ class Place:
         """Numbers of folder and file."""
         return {"chunk_index": self.number // CHUNK_FILES, "file_index": self.number % CHUNK_FILES}
 
-    def turn(self, file: Path, more: int, limit: float) -> bool:
-        """Go to the next file where `more` bytes would carry this one over `limit` MB."""
-        full = file.is_file() and file.stat().st_size + more > limit * 1e6
+    def turn(self, file: Path, more: int, limit: float, frames: int, most: int) -> None:
+        """Go to the next file where `more` bytes would carry this one over `limit` MB, or `frames` more over `most`."""
+        full = file.stat().st_size + more > limit * 1e6 or self.frames + frames > most if file.is_file() else False
         if full:
             self.number, self.frames = self.number + 1, 0
-        return full
 
     @classmethod
     def behind(cls, folder: Path, pattern: str) -> Place:
@@ -271,12 +276,12 @@ class DatasetFiles:
         return pa.table(columns, schema=schema)
 
     def _save_data(self, table: pa.Table) -> dict[str, int]:
-        self._places["data"].turn(
-            self.folder / DATA_PATH.format(**self._places["data"].path), table.nbytes, self._limits.data
-        )
-        append_rows(self.folder / DATA_PATH.format(**self._places["data"].path), table)
-        self._places["data"].frames += len(table)
-        return {f"data/{name}": number for name, number in self._places["data"].path.items()}
+        place, limits = self._places["data"], self._limits
+        file = self.folder / DATA_PATH.format(**place.path)
+        place.turn(file, table.nbytes, limits.data, len(table), limits.rows)
+        append_rows(self.folder / DATA_PATH.format(**place.path), table)
+        place.frames += len(table)
+        return {f"data/{name}": number for name, number in place.path.items()}
 
     def _save_video(self, key: str, part: Part) -> dict[str, float]:
         place = self._places[key]
@@ -284,7 +289,7 @@ class DatasetFiles:
         def target() -> Path:
             return self.folder / VIDEO_PATH.format(video_key=key, **place.path)
 
-        place.turn(target(), part.size, self._limits.video)
+        place.turn(target(), part.size, self._limits.video, part.frames, self._limits.pictures)
         parts = [Part(target(), place.frames), part] if target().is_file() else [part]
         with replacing(target()) as new:
             concatenate(parts, new, self.fps)
@@ -295,11 +300,13 @@ class DatasetFiles:
     def _save_meta(self, row: Mapping[str, object], stats: Mapping[str, Stats]) -> None:
         write_tasks(self.folder / TASKS, sorted(self._tasks, key=self._tasks.__getitem__))
         flat = {f"stats/{key}/{name}": v.tolist() for key, named in stats.items() for name, v in named.items()}
-        file = self.folder / EPISODES_PATH.format(**self._places["meta"].path)
-        if self._places["meta"].turn(file, 0, self._limits.data):
-            file = self.folder / EPISODES_PATH.format(**self._places["meta"].path)
-        place = {f"meta/episodes/{name}": number for name, number in self._places["meta"].path.items()}
-        append_rows(file, pa.Table.from_pylist([{**row, **flat, **place}]))
+        place, limits = self._places["meta"], self._limits
+        place.turn(self.folder / EPISODES_PATH.format(**place.path), 0, limits.data, 1, limits.episodes)
+        numbers = {f"meta/episodes/{name}": number for name, number in place.path.items()}
+        append_rows(
+            self.folder / EPISODES_PATH.format(**place.path), pa.Table.from_pylist([{**row, **flat, **numbers}])
+        )
+        place.frames += 1
 
     def _write_info(self) -> None:
         info = {

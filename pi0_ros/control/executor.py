@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pi0_ros.control.blackbox import BlackBox, boxed_chunk, state_bytes
 from pi0_ros.control.chunk import Chunk, Verdict
+from pi0_ros.control.competitors import take_competitors
 from pi0_ros.control.control_period import forget_ros_time, run_period
 from pi0_ros.control.journal import Now
 from pi0_ros.control.mode_keeper import ModeEvent
@@ -17,13 +18,11 @@ from pi0_ros.control.modes import REQUESTS, Mode, Trigger
 from pi0_ros.control.parts import assemble
 from pi0_ros.control.plan_making import AtOnce, Planner
 from pi0_ros.control.policy_watch import PolicyWatch
-from pi0_ros.control.report import reason
+from pi0_ros.control.report import already, reason
 from pi0_ros.control.requests import objection
 from pi0_ros.control.settings import ExecutorSettings
 from pi0_ros.control.step import Answer, Step
 from pi0_ros.robot.spec import Robot
-
-AGAIN = 10.0  # [s] between two log lines about the same second publisher
 
 
 class Executor:
@@ -105,19 +104,30 @@ class Executor:
             return
         parts.journal.count(ignored=1)
         moved = teleop.leader_moved(steady, group) and teleop.enabled(steady)
-        if moved and not parts.inputs.second_publisher:
+        if moved and parts.inputs.two_devices:
+            parts.modes.fire(now, ModeEvent(Trigger.TWO_DEVICES, parts.inputs.two_devices))
+        elif moved and not parts.inputs.second_publisher:
             parts.modes.fire(now, ModeEvent(Trigger.LEADER_MOVED, f"the leader of {group} was moved", "info"))
 
     def on_deadman(self, steady: float, pressed: bool) -> None:
         """Take the state of the deadman button (used only where the robot YAML names one)."""
         self._parts.inputs.teleop.update_button(steady, pressed)
 
-    def on_estop(self, steady: float, pressed: bool) -> None:
-        """Take the emergency stop's heartbeat."""
-        self._parts.inputs.estop = self._parts.inputs.estop.hear(steady, pressed)
+    def on_estop(self, steady: float, pressed: bool, sender: bytes = b"") -> None:
+        """Take the heartbeat of an emergency stop. `sender` tells the button from others on the same topic."""
+        self._parts.inputs.estop = self._parts.inputs.estop.hear(steady, pressed, sender)
         if pressed:
             now = Now(steady, self._parts.pace.ros)
             self._parts.modes.fire(now, ModeEvent(Trigger.ESTOP, "e-stop pressed"))
+
+    @property
+    def several_buttons(self) -> bool:
+        """Whether more than one emergency stop has been heard."""
+        return len(self._parts.inputs.estop.buttons) > 1
+
+    def on_estop_publishers(self, names: Mapping[bytes, str]) -> None:
+        """Take the names of the nodes that publish emergency stops, by sender: a button that has left is forgotten."""
+        self._parts.inputs.estop = self._parts.inputs.estop.with_publishers(names)
 
     def on_policy(self, change: Callable[[PolicyWatch], PolicyWatch]) -> None:
         """Take what is newly known of the policy."""
@@ -129,13 +139,13 @@ class Executor:
 
     def on_second_publisher(self, steady: float, ros: float, text: str) -> None:
         """Take who else publishes on the command topics, "" for nobody: nothing moves while somebody does."""
-        now, inputs = Now(steady, ros), self._parts.inputs
-        again, inputs.second_publisher = text == inputs.second_publisher, text
-        if text:
-            self._parts.journal.note(now, "error", "second publisher", text, AGAIN if again else 0.0)
-            event = ModeEvent(Trigger.SECOND_PUBLISHER, text)
-            self._parts.modes.fire(now, event)
-            self._parts.modes.explain(event)  # a new node's name comes a moment after its publishers
+        now, parts, trigger = Now(steady, ros), self._parts, Trigger.SECOND_PUBLISHER
+        parts.inputs.second_publisher = take_competitors(parts, now, trigger, parts.inputs.second_publisher, text)
+
+    def on_two_devices(self, steady: float, ros: float, text: str) -> None:
+        """Take which devices send on one topic of teleop, "" for none: no person drives while they do."""
+        now, parts, trigger = Now(steady, ros), self._parts, Trigger.TWO_DEVICES
+        parts.inputs.two_devices = take_competitors(parts, now, trigger, parts.inputs.two_devices, text)
 
     def request(self, steady: float, ros: float, name: str) -> Answer:
         """A person asks for "hold", "teleop", "autonomy", "stop" or "reset"."""
@@ -143,10 +153,15 @@ class Executor:
         if trigger is None:
             return Answer(False, f"{name!r} is none of {', '.join(REQUESTS)}")
         if why := objection(parts, steady, trigger):
+            if (
+                trigger is Trigger.ASK_TELEOP and parts.inputs.two_devices
+            ):  # who cannot take over wants it held at least
+                parts.modes.fire(now, ModeEvent(Trigger.TWO_DEVICES, parts.inputs.two_devices))
             parts.journal.note(now, "warn", f"request {name}", f"{name} refused: {why}", throttle=0.0)
             return Answer(False, f"refused: {why}")
+        epoch = parts.modes.epoch
         parts.modes.fire(now, ModeEvent(trigger, f"{name} requested", "info"))
-        return Answer(True, reason(parts, steady))
+        return Answer(True, (already if parts.modes.epoch == epoch else reason)(parts, steady))
 
     # What goes out -------------------------------------------------------------------------------------------------
 

@@ -12,10 +12,12 @@ from pi0_ros.control.watchdogs import Estop
 
 @dataclass
 class Inputs:
-    """The newest of everything. `second_publisher`: who else publishes commands, "" for nobody."""
+    """The newest of everything. `second_publisher`: who else publishes commands; `two_devices`: which send on one topic of
+    teleop; "" for nobody."""
 
     measured: Measured
     teleop: Teleop
     estop: Estop = field(default_factory=Estop)
     policy: PolicyWatch = field(default_factory=PolicyWatch)
     second_publisher: str = ""
+    two_devices: str = ""

@@ -38,6 +38,7 @@ class Trigger(str, Enum):  # noqa: UP042
     CLOCK_JUMP = "clock jump"
     SECOND_PUBLISHER = "second publisher"
     NAMESAKE = "two policies of one name"
+    TWO_DEVICES = "two teleop devices"
 
 
 REQUESTS = {t.value: t for t in list(Trigger)[:5]}
@@ -69,6 +70,8 @@ TABLE: dict[tuple[Mode, Trigger], Mode] = {
     (Mode.AUTONOMY, Trigger.NAMESAKE): Mode.HOLD,
     (Mode.TELEOP, Trigger.SECOND_PUBLISHER): Mode.HOLD,
     (Mode.AUTONOMY, Trigger.SECOND_PUBLISHER): Mode.HOLD,
+    (Mode.TELEOP, Trigger.TWO_DEVICES): Mode.HOLD,
+    (Mode.AUTONOMY, Trigger.TWO_DEVICES): Mode.HOLD,
 }
 
 

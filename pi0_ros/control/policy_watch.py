@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class PolicyWatch:
-    """`count`: how many publish chunks, None where nobody looked. `reason`: what the policy says it waits for."""
+    """`nodes`: names of those that publish chunks, None where nobody looked. `reason`: what the policy says it waits for."""
 
-    count: int | None = None
+    nodes: tuple[str, ...] | None = None
     reason: str = ""
 
-    def seen(self, count: int) -> PolicyWatch:
-        """There are `count` publishers of chunks."""
-        return replace(self, count=count, reason=self.reason if count else "")
+    def seen(self, nodes: tuple[str, ...]) -> PolicyWatch:
+        """The nodes of these names publish chunks, one name for each publisher."""
+        return replace(self, nodes=nodes, reason=self.reason if nodes else "")
 
     def says(self, reason: str) -> PolicyWatch:
         """The policy's newest word: why it does not plan, "" if it does."""
@@ -22,7 +22,16 @@ class PolicyWatch:
 
     def objection(self) -> str:
         """Why autonomy makes no sense, "" if it may."""
-        return "no policy is alive: nobody publishes action_chunk" if self.count == 0 else ""
+        return "no policy is alive: nobody publishes action_chunk" if self.nodes == () else ""
+
+    def competition(self) -> str:
+        """Which nodes publish chunks beside one another, "" for one. Two of one name may be one that was restarted, which the
+        network remembers for a while: the chunks themselves say whether both are there."""
+        names = sorted(set(self.nodes or ()))
+        if len(names) < 2:
+            return ""
+        ends = "end one of the two" if len(names) == 2 else "end all but one"
+        return f"{', '.join(names[:-1])} and {names[-1]} publish action_chunk, and one policy can drive; {ends}"
 
     def waiting(self, refusal: str) -> str:
         """What autonomy waits for before its first plan; `refusal`: why the newest chunk was not taken, "" for none."""

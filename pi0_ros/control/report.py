@@ -12,6 +12,21 @@ from pi0_ros.control.step import Command, Step
 
 def reason(parts: Parts, steady: float) -> str:
     """Why the robot is in its mode, or what it waits for."""
+    return waits_for(parts, steady) or parts.modes.state.reason
+
+
+def already(parts: Parts, steady: float) -> str:
+    """The answer to who asks for the mode that the robot is in: what it waits for now, or why it went there then."""
+    state = parts.modes.state
+    if waiting := waits_for(parts, steady):
+        return f"already in {state.mode.value}; {waiting}"
+    if state.trigger is None:
+        return f"already in {state.mode.value}, since the start"
+    return f"already in {state.mode.value}; it was entered because: {state.reason}"
+
+
+def waits_for(parts: Parts, steady: float) -> str:
+    """What the mode waits for before the robot moves in it, "" for nothing."""
     if parts.start_up.waiting:
         return parts.start_up.waiting
     mode, teleop = parts.modes.mode, parts.inputs.teleop
@@ -24,7 +39,7 @@ def reason(parts: Parts, steady: float) -> str:
         return "waiting for the deadman button"
     if mode is Mode.TELEOP and not teleop.alive(steady):
         return "waiting for teleop input"
-    return parts.modes.state.reason
+    return ""
 
 
 def report(parts: Parts, now: Now, command: Command | None, owner: str) -> Step:

@@ -15,9 +15,17 @@ def objection(parts: Parts, steady: float, trigger: Trigger) -> str:
         return f"{trigger.value} is not possible in {state.mode.value}{way_out}"
     if trigger is Trigger.ASK_RESET:
         return inputs.estop.active(steady, parts.settings.estop_heartbeat) or inputs.measured.outside
-    if trigger in (Trigger.ASK_AUTONOMY, Trigger.ASK_TELEOP) and inputs.second_publisher:
-        return inputs.second_publisher
+    if trigger in (Trigger.ASK_AUTONOMY, Trigger.ASK_TELEOP) and (
+        others := inputs.second_publisher or inputs.two_devices
+    ):
+        return others
     if trigger is Trigger.ASK_AUTONOMY:
         clock = parts.pace.fault(Now(steady, parts.pace.ros))
-        return clock[1] if clock is not None else inputs.measured.stale(steady) or inputs.policy.objection()
+        return clock[1] if clock is not None else inputs.measured.stale(steady) or policy_objection(parts)
     return ""
+
+
+def policy_objection(parts: Parts) -> str:
+    """Why autonomy makes no sense with the policies that are there, "" if it may."""
+    policy = parts.inputs.policy
+    return policy.objection() or ("" if parts.settings.second_publisher == "warn" else policy.competition())

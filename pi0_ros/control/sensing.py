@@ -20,7 +20,8 @@ from pi0_ros.robot.spec import Axis, Robot
 Array = npt.NDArray[np.float64]
 NEVER = -math.inf
 AXES = tuple(Axis)
-SAME = {"rad": 0.05, "m": 0.01}  # two publishers' values nearer than this are one measurement
+# Two publishers' values nearer than this are one measurement; wheels and a filter of theirs differ by some velocity.
+SAME = {"rad": 0.05, "m": 0.01, "m/s": 0.1, "rad/s": 0.2}
 SAME_STROKE = 0.25  # the same for grippers, whose fingers may be measured apart
 LATELY = 1.0  # [s] a message of a topic that arrived within this time says why the topic is not used
 OTHERS = 32  # joints that are nobody's business, of each topic, that are remembered for a sentence
@@ -230,6 +231,11 @@ class Measured:
         for i, axis in self._table.axes:
             if stamp > self._latest[i].stamp:
                 self._values[i] = velocities[axis]
+                if len(self.publishers.get(topic, ())) > 1:  # one base alone may jolt as it likes
+                    reading, same = self._table.readings[i], self._table.same[i]
+                    self._agreement.hear(
+                        reading.name, topic, steady, velocities[axis], same, reading.speed, True, stamp
+                    )
                 self._latest[i].update(steady, stamp, topic, age)
         return problem
 

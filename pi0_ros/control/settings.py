@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 STRATEGIES = ("auto", "replace", "blend", "ensemble", "rtc", "wait")
+SECOND_PUBLISHER = ("stop", "warn")
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,17 @@ class ExecutorSettings:
     wait_max_age: float = 30.0  # observation stamp to receipt, where the robot has not moved since
     ensemble_decay: float = 0.01  # w_i = exp(-m i), oldest first (ACT, arXiv 2304.13705, section 4)
     ensemble_depth: int = 4  # how many plans are averaged
+    second_publisher: str = "stop"  # what another owner of commands, teleop or plans does: stop, or only warn
 
     def __post_init__(self) -> None:
         if self.strategy not in STRATEGIES:
             raise ValueError(f"strategy {self.strategy!r} is none of {', '.join(STRATEGIES)}")
+        if self.second_publisher not in SECOND_PUBLISHER:
+            raise ValueError(f"second_publisher {self.second_publisher!r} is none of {', '.join(SECOND_PUBLISHER)}")
         for name, value in vars(self).items():
-            if name != "strategy" and not (isinstance(value, int | float) and 0.0 <= value < 1e6):
+            if name not in ("strategy", "second_publisher") and not (
+                isinstance(value, int | float) and 0.0 <= value < 1e6
+            ):
                 raise ValueError(f"{name} must be a number from 0 on, not {value!r}")
         if not 0.0 < self.engage_scale <= 1.0:
             raise ValueError(f"engage_scale must be above 0 and at most 1, not {self.engage_scale!r}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import NamedTuple
 
 CLOCK_JITTER = 0.005
 """Seconds by which a reading of the ROS clock may be late: a clock that runs comes further than this in half a second."""
+MOST_BUTTONS = 32  # emergency stops that are told apart
 SET_BACK_READINGS = 3
 """Readings behind the furthest one, one after the other, that are no jitter any more."""
 
@@ -17,24 +19,45 @@ def silent(last: float | None, now: float, limit: float) -> bool:
     return last is None or now - last > limit
 
 
+class Button(NamedTuple):
+    """What an emergency stop button said last, and when."""
+
+    received: float
+    pressed: bool
+
+
 @dataclass(frozen=True)
 class Estop:
-    """An emergency stop button with a heartbeat: silence counts as pressed once it has been heard."""
+    """Emergency stop buttons with a heartbeat, by sender: silence counts as pressed once a button has been heard.
 
-    received: float | None = None
-    pressed: bool = False
+    Each of several on one topic counts by itself: no other one says for it that it is released, or that it is there.
+    """
 
-    def hear(self, now: float, pressed: bool) -> Estop:
-        """The button said something at `now`."""
-        return Estop(now, pressed)
+    buttons: Mapping[bytes, Button] = field(default_factory=dict)
+    names: Mapping[bytes, str] = field(default_factory=dict)
+
+    def hear(self, now: float, pressed: bool, sender: bytes = b"") -> Estop:
+        """The button of `sender` said something at `now`."""
+        buttons = {**self.buttons, sender: Button(now, pressed)}
+        if len(buttons) > MOST_BUTTONS:
+            del buttons[min(buttons, key=lambda s: (buttons[s].pressed, buttons[s].received))]
+        return replace(self, buttons=buttons)
+
+    def with_publishers(self, names: Mapping[bytes, str]) -> Estop:
+        """With the names of the nodes that publish, by sender. Buttons that have left are forgotten, if one is there."""
+        there = {sender: button for sender, button in self.buttons.items() if sender in names}
+        return Estop(there or self.buttons, names)
 
     def active(self, now: float, heartbeat: float) -> str:
         """Why the robot must be stopped, "" where it need not be."""
-        if self.received is None:
-            return ""
-        if self.pressed:
-            return "e-stop pressed"
-        return f"e-stop silent for more than {heartbeat:g} s" if silent(self.received, now, heartbeat) else ""
+        pressed = [sender for sender, button in self.buttons.items() if button.pressed]
+        if pressed:
+            return f"e-stop{self._of(pressed[0])} pressed"
+        quiet = [sender for sender, button in self.buttons.items() if silent(button.received, now, heartbeat)]
+        return f"e-stop{self._of(quiet[0])} silent for more than {heartbeat:g} s" if quiet else ""
+
+    def _of(self, sender: bytes) -> str:
+        return f" of {self.names[sender]}" if len(self.buttons) > 1 and sender in self.names else ""
 
 
 class Since(NamedTuple):

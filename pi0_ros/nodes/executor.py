@@ -177,10 +177,7 @@ class ExecutorNode(ManagedNode):
             control.post(control.core.on_clock_jump)
 
     def _on_second_publisher(self, sentence: str) -> None:
-        if self.values.second_publisher == "warn":
-            if sentence:
-                self.get_logger().warning(sentence, throttle_duration_sec=10.0)
-        elif self.control is not None:
+        if self.control is not None:
             control = self.control
             control.post(lambda steady, ros: control.core.on_second_publisher(steady, ros, sentence))
 
@@ -230,7 +227,9 @@ class ExecutorNode(ManagedNode):
         told = executor_health(
             period, reporter.trouble, unheard, silent, missed, values, failure, clocks, motion.sentences
         )
-        return with_second_publisher(told, parts.second.sentence, self.values.second_publisher == "stop")
+        for others in (*inputs.competing, parts.second.sentence):
+            told = with_second_publisher(told, others, self.values.second_publisher == "stop")
+        return told
 
 
 def main() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pi0_ros.control import STRATEGIES, ExecutorSettings
+from pi0_ros.control.settings import SECOND_PUBLISHER
 from pi0_ros.ros.parameters import Parameter
 
 _DEFAULT = ExecutorSettings()
@@ -24,6 +25,7 @@ SETTINGS = (
     "slow_down",
     "chunk_max_ahead",
     "wait_max_age",
+    "second_publisher",
 )
 """Those that are settings of the control core."""
 
@@ -62,9 +64,10 @@ TABLE = (
     ),
     Parameter(
         "second_publisher",
-        "stop",
-        "what to do while somebody else publishes on a command topic: stop and refuse to move, or only warn",
-        choices=("stop", "warn"),
+        _DEFAULT.second_publisher,
+        "what to do while another node publishes on a command topic, two devices on a topic of teleop, or two policies: "
+        "stop and refuse to move, or only warn",
+        choices=SECOND_PUBLISHER,
     ),
     Parameter("tracking_error", _DEFAULT.tracking_error, "largest tracking error [rad]", low=0.01, high=6.3),
     Parameter("tracking_error_m", _DEFAULT.tracking_error_m, "largest tracking error [m]", low=0.001, high=10.0),

@@ -174,7 +174,10 @@ def _reading(group: Group, channel: Channel, odometry: bool) -> Reading:
     if channel.kind is Kind.VELOCITY:
         axis = channel.axis if odometry and group.measured else None
         joint = channel.joint if group.measured else ""
-        return Reading(channel.name, joint, axis, rate=True, needed=axis is not None, commanded=not group.measured)
+        needed, commanded = axis is not None, not group.measured
+        return Reading(
+            channel.name, joint, axis, rate=True, needed=needed, commanded=commanded, speed=limits.acceleration
+        )
     if grip is not None:
         scale = 1.0 / (grip.open - grip.closed)
         if not grip.measured:

@@ -181,7 +181,7 @@ class ControlThread:
 
     def _ask(self, steady: float, ros: float, request: str) -> Answer:
         if not self._fault:
-            self.core.on_policy(lambda policy: policy.seen(self._inputs.count_policies()))
+            self.core.on_policy(lambda policy: policy.seen(self._inputs.policies()))
             return self.core.request(steady, ros, request)
         if request != "reset":
             return Answer(False, f"stopped after a fault in the executor, reset first: {self._fault}")

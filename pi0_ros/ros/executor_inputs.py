@@ -13,6 +13,7 @@ from std_msgs.msg import Bool, Float64MultiArray, String
 
 from pi0_ros.control import Event, Executor
 from pi0_ros.control.chunk import MAX_ROWS, Cause
+from pi0_ros.control.policy_watch import PolicyWatch
 from pi0_ros.msg import ActionChunk
 from pi0_ros.robot.quoting import escape
 from pi0_ros.robot.spec import Group, Robot, StateSource, TeleopTopic
@@ -20,9 +21,11 @@ from pi0_ros.ros.any_publisher import subscribe_to_any
 from pi0_ros.ros.conversions import ConversionError, channel_values, chunk_from_message
 from pi0_ros.ros.lifecycle import ManagedNode
 from pi0_ros.ros.polled_subscriptions import PolledSubscriptions
+from pi0_ros.ros.publishers import GraphNames
 from pi0_ros.ros.qos import SENSOR
 from pi0_ros.ros.source_clocks import SourceClocks
 from pi0_ros.ros.subscribe import TELEOP_TYPES, subscribe_state
+from pi0_ros.ros.teleop_devices import TeleopDevices
 
 CHUNKS = 2  # of each subscription that are judged in one period; a policy sends a few a second
 CHUNKS_WAITING = 8
@@ -47,6 +50,12 @@ class ExecutorInputs:
             PolledSubscriptions(node, self._refuse) for _ in range(5)
         )
         self._states = self._subscribe()
+        deadman = robot.takeover.deadman_topic
+        devices = [g.teleop.topic for g in robot.groups if g.teleop is not None] + ([deadman] if deadman else [])
+        self._graph = GraphNames(node)
+        self._devices = TeleopDevices(self._graph, devices)
+        self.competing: tuple[str, ...] = ()
+        """Who competes for the teleop and for the plans of this robot, as sentences; "" for nobody."""
         self.refused, self.last_rejection = 0, ""
         self._events: deque[Event] = deque(maxlen=256)
         self._complained: dict[str, float] = {}
@@ -73,6 +82,13 @@ class ExecutorInputs:
         """Measurements: some time before the deadline, because their handling takes long at times."""
         if self._routine.recount():
             self._core.on_publishers({topic: self._routine.publishers(s) for topic, s in self._states})
+        steady = self._clocks.steady()
+        if self._core.several_buttons:
+            self._core.on_estop_publishers(self._graph.publishers("estop", steady))
+        devices = self._devices.sentence(steady)
+        self._core.on_two_devices(steady, self._clocks.ros(), devices)
+        policies = tuple(self._graph.publishers("action_chunk", steady, least=2).values())
+        self.competing = devices, PolicyWatch(policies).competition()
         self._words.take(self._longest)
         self._routine.take(self._longest, self._budget)
 
@@ -85,9 +101,9 @@ class ExecutorInputs:
         self._estop.take(self._longest)
         self._urgent.take(self._longest)
 
-    def count_policies(self) -> int:
-        """How many publish chunks now."""
-        return self._node.count_publishers("action_chunk")
+    def policies(self) -> tuple[str, ...]:
+        """Names of the nodes that publish chunks now."""
+        return tuple(self._graph.publishers("action_chunk", self._clocks.steady(), now=True).values())
 
     def events(self) -> tuple[Event, ...]:
         """What went wrong with messages since the last call."""
@@ -175,13 +191,16 @@ class ExecutorInputs:
         except ConversionError as error:
             self._refuse(topic.topic, error)
             return
-        names = tuple(c.name for c in group.channels)
-        self._core.on_teleop(self._received(self._urgent)[0], group.name, names, tuple(values))
+        names, received = tuple(c.name for c in group.channels), self._received(self._urgent)[0]
+        if self._devices.follows(topic.topic, self._urgent.publisher, received):
+            self._core.on_teleop(received, group.name, names, tuple(values))
 
     def _on_estop(self, message: Bool) -> None:
-        self._core.on_estop(self._received(self._estop)[0], bool(message.data))
+        self._core.on_estop(self._received(self._estop)[0], bool(message.data), self._estop.publisher)
 
     def _on_joy(self, message: Joy) -> None:
         button = self._robot.takeover.deadman_button
         held = button < len(message.buttons) and bool(message.buttons[button])
-        self._core.on_deadman(self._received(self._urgent)[0], held)
+        received = self._received(self._urgent)[0]
+        if self._devices.follows(self._robot.takeover.deadman_topic, self._urgent.publisher, received):
+            self._core.on_deadman(received, held)

@@ -21,15 +21,19 @@ from rclpy.node import Node
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from rclpy.utilities import get_rmw_implementation_identifier
 
-from pi0_ros.robot.measurement import SourceMap
+from pi0_ros.msg import ActionChunk
+from pi0_ros.robot.agreement import Agreement
+from pi0_ros.robot.measurement import FAST, SourceMap, nearest_turn
 from pi0_ros.robot.message_types import MESSAGE_TYPES
 from pi0_ros.robot.spec import Robot, StateSource
 from pi0_ros.robot.twist_frame import TwistFrame, twist_frame
 from pi0_ros.ros.clock import seconds
 from pi0_ros.ros.live_verdict import Endpoint, Role, Seen
 from pi0_ros.ros.qos import EVENTS, SENSOR
+from pi0_ros.ros.topic_check import ros_type_name
 
 NODE, EXECUTOR = "pi0_check", "executor"
+SAME = 0.1  # [rad, m and their rates] two publishers' values nearer than this are one measurement
 DISCOVERY = 2.0
 """Seconds that the graph may take to become known."""
 
@@ -52,6 +56,13 @@ class _Watch:
     detail: str = ""
     as_world: bool = False
     lag: float = math.nan
+    agreement: Agreement = field(default_factory=Agreement)
+    newest: dict[str, float] = field(default_factory=dict)
+
+    def agree(self, name: str, value: float) -> None:
+        """Compare a value of a joint or an axis with what was said of it before; whole turns are no difference."""
+        self.newest[name] = nearest_turn(value, self.newest.get(name, value))
+        self.agreement.hear(name, self.seen.topic, self.arrivals[-1], self.newest[name], SAME, FAST, False)
 
 
 def watch(robot: Robot, duration: float, namespace: str = "", use_sim_time: bool = False) -> tuple[Seen, ...]:
@@ -82,7 +93,8 @@ def watch(robot: Robot, duration: float, namespace: str = "", use_sim_time: bool
 def _watched(robot: Robot, node: Node, executor: SingleThreadedExecutor, duration: float) -> tuple[Seen, ...]:
     watches = [_Watch(seen, source) for seen, source in topics_of(robot)]
     for one in watches:
-        _listen(node, one)
+        if one.seen.role is not Role.PLANS:
+            _listen(node, one)
     _listen_lags(node, {f"{one.seen.name} lag_ms": one for one in watches if one.seen.role is Role.COMMAND})
     until = time.monotonic() + DISCOVERY
     while time.monotonic() < until and not _all_published(node, watches):
@@ -114,6 +126,7 @@ def topics_of(robot: Robot) -> list[tuple[Seen, SourceMap | None]]:
                 Role.TELEOP, group.name, teleop.topic, MESSAGE_TYPES[teleop.type], teleop.max_age, required=False
             )
             found.append((seen, None))
+    found.append((Seen(Role.PLANS, "", "action_chunk", ros_type_name(ActionChunk), required=False), None))
     return found
 
 
@@ -156,6 +169,7 @@ def _joints(one: _Watch, message: Any) -> None:
         low, high = one.ranges.get(joint, (value, value))
         worst = math.nan if not math.isfinite(value) else 0.0
         one.ranges[joint] = (min(low, value) + worst, max(high, value) + worst)
+        one.agree(joint, value)
     one.detail = f"{len(one.ranges)} joints"
 
 
@@ -171,6 +185,8 @@ def _odometry(one: _Watch, message: Any) -> None:
     one.detail = f"twist in {message.child_frame_id or 'no frame'}"
     pose, velocity, q = message.pose.pose.position, message.twist.twist.linear, message.pose.pose.orientation
     heading = math.atan2(2.0 * (q.w * q.z + q.x * q.y), 1.0 - 2.0 * (q.y * q.y + q.z * q.z))
+    for axis, rate in (("vx", velocity.x), ("vy", velocity.y), ("wz", message.twist.twist.angular.z)):
+        one.agree(axis, rate)
     one.moves.append((one.arrivals[-1], pose.x, pose.y, heading, velocity.x, velocity.y))
     said = one.source.source.twist if one.source is not None else ""
     one.as_world = said == "world" or (said == "" and message.child_frame_id == message.header.frame_id)
@@ -226,9 +242,11 @@ def _finished(node: Node, one: _Watch, end: float, graph: _Graph) -> Seen:
     own = f"{node.get_namespace().rstrip('/')}/{NODE}"
     times, topic = one.arrivals, one.seen.topic
     gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+    publishers = tuple(_endpoint(info) for info in node.get_publishers_info_by_topic(topic))
+    twice = one.agreement.contradiction(end)
     return replace(
         one.seen,
-        publishers=tuple(_endpoint(info) for info in node.get_publishers_info_by_topic(topic)),
+        publishers=publishers,
         subscribers=tuple(
             e for e in map(_endpoint, node.get_subscriptions_info_by_topic(topic)) if e.node != own
         ),
@@ -243,6 +261,7 @@ def _finished(node: Node, one: _Watch, end: float, graph: _Graph) -> Seen:
         twist=twist_frame(*np.split(np.array(one.moves), (1, 4), axis=1)) if one.moves else TwistFrame.UNKNOWN,
         as_world=one.as_world,
         lag=one.lag,
+        contradiction="" if twice is None else twice.sentence(tuple(sorted({p.node for p in publishers}))),
         alike=graph.alike(one.seen),
     )  # fmt: skip
 

@@ -27,6 +27,7 @@ class Role(StrEnum):
     STATE = "state"
     COMMAND = "command"
     TELEOP = "teleop"
+    PLANS = "plans"
 
 
 class Level(StrEnum):
@@ -75,6 +76,8 @@ class Seen:
     """Whether an odometry's twist is taken as one in the frame of its pose."""
     lag: float = math.nan
     """[s] by which a commanded group follows, as a running executor says."""
+    contradiction: str = ""
+    """What is said twice of the same joint or velocity, with different values, as a sentence."""
     alike: tuple[str, ...] = ()
     """Other topics of the graph that carry this type."""
 
@@ -126,6 +129,9 @@ def _topic(seen: Seen, own_node: str) -> Iterator[Finding]:
     if seen.role is Role.COMMAND:
         yield from _command(seen, own_node)
         return
+    if seen.role is Role.PLANS:
+        yield from _competing(seen, list(seen.publishers))
+        return
     level = Level.ERROR if seen.required else Level.WARNING
     right = [p for p in seen.publishers if p.type == seen.type]
     wrong = [p for p in seen.publishers if p.type != seen.type]
@@ -135,13 +141,24 @@ def _topic(seen: Seen, own_node: str) -> Iterator[Finding]:
         if not wrong and seen.role is not Role.TELEOP:
             yield Finding(level, seen.topic, f"nobody publishes {seen.topic} ({_short(seen.type)}){_alike(seen)}")
         return
-    if seen.role is Role.CAMERA and len(right) > 1:
-        yield Finding(Level.ERROR, seen.topic, f"{_nodes(right)} both publish {seen.topic}; stop one of them")
+    if seen.role is not Role.STATE:
+        yield from _competing(seen, right)
+    if seen.contradiction:
+        yield Finding(Level.ERROR, seen.topic, seen.contradiction)
     if not seen.count:
         yield Finding(level, seen.topic, f"{seen.topic}: {_nodes(right)} is there, and no message came")
         return
     yield from _timing(seen, level)
     yield from _twist(seen)
+
+
+def _competing(seen: Seen, publishers: list[Endpoint]) -> Iterator[Finding]:
+    """Several publishers where there is room for one; of one name they may be one that was restarted."""
+    if len({p.node for p in publishers}) > 1:
+        yield Finding(Level.ERROR, seen.topic, f"{_nodes(publishers)} both publish {seen.topic}; stop one of them")
+    elif len(publishers) > 1:
+        text = f"{len(publishers)} publishers called {_nodes(publishers)} are on {seen.topic}; stop one of them, if it was not restarted just now"
+        yield Finding(Level.ERROR if seen.role is Role.CAMERA else Level.WARNING, seen.topic, text)
 
 
 def _twist(seen: Seen) -> Iterator[Finding]:

@@ -85,6 +85,8 @@ class PolledSubscriptions:
         """How long ago [s] the message that a callback is called with was received."""
         self.sequence = 0
         """Its number among those of its publisher, 0 where the network layer does not say."""
+        self.publisher = b""
+        """The id of its publisher."""
 
     def add(self, kind: type, topic: str, callback: Callable[[Any], None], qos: QoSProfile) -> Subscription:
         """Subscribe; the callback is called by `take`."""
@@ -155,7 +157,7 @@ class PolledSubscriptions:
             for message, taken_as in self._read(entry):
                 # A step of the system clock in between must not make a message younger than now, or old.
                 self.age = min(max(time.time() - taken_as.received * 1e-9, 0.0), longest)
-                self.sequence = taken_as.sequence
+                self.sequence, self.publisher = taken_as.sequence, taken_as.publisher
                 entry.subscription.callback(message)
                 taken += 1
             if time.monotonic() > until:
@@ -164,20 +166,22 @@ class PolledSubscriptions:
         return taken
 
     def drain(self, deliver_last: bool = False) -> None:
-        """Forget what has come so far; with `deliver_last` the callbacks get the last message of each subscription."""
+        """Forget what has come so far; with `deliver_last` the callbacks get the last message of each publisher."""
         for entry in self._polled:
-            last = None
+            last: dict[bytes, Taken] = {}
             for _ in range(DRAINED):
                 for collector in self.collectors:
                     collector.collect()
                 taken = entry.take()
                 if taken is None:
                     break
-                last = taken.data
-            message = self._message(entry, last) if deliver_last and last is not None else None
-            if message is not None:
-                self.age = 0.0
-                entry.subscription.callback(message)
+                last.pop(taken.publisher, None)
+                last[taken.publisher] = taken  # in the order in which they came
+            for taken in last.values() if deliver_last else ():
+                message = self._message(entry, taken.data) if taken.data is not None else None
+                if message is not None:
+                    self.age, self.publisher = 0.0, taken.publisher
+                    entry.subscription.callback(message)
 
     def _read(self, entry: _Polled) -> list[tuple[Any, Taken]]:
         raw = self._raw(entry)

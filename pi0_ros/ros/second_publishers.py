@@ -8,15 +8,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from pi0_ros.ros.clock import Clocks
+from pi0_ros.ros.publishers import UNKNOWN, node_name
 
 DISCOVERY = 1.0
 """Seconds after which a new node knows the others of its network: 0.01 to 0.7 measured, 1.3 on an overloaded machine."""
 LOOK_EVERY = 0.05  # [s]; counting the publishers of seven topics takes 40 microseconds
-UNNAMED = "_NODE_NAME_UNKNOWN_"
-UNKNOWN = "a node that is not known yet"
 
 
 class SecondPublishers:
@@ -54,7 +52,7 @@ class SecondPublishers:
 
     def _names(self, topic: str, own: int) -> list[str]:
         me = self._node.get_fully_qualified_name()
-        names = Counter(_full_name(info) for info in self._node.get_publishers_info_by_topic(topic))
+        names = Counter(node_name(info) for info in self._node.get_publishers_info_by_topic(topic))
         names[me] -= own
         others = [f"another {name}" if name == me else name for name, count in names.items() if count > 0]
         return others or [UNKNOWN]
@@ -67,7 +65,3 @@ def second_publishers_sentence(others: Mapping[str, Sequence[str]]) -> str:
         more = f" and {len(topics) - 1} more command topics are" if topics[1:] else " is"
         parts.append(f"{topics[0]}{more} also published by {name}")
     return "; ".join(parts) + ("; end one of the two" if parts else "")
-
-
-def _full_name(info: TopicEndpointInfo) -> str:
-    return UNKNOWN if info.node_name == UNNAMED else f"{info.node_namespace.rstrip('/')}/{info.node_name}"

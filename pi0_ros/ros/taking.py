@@ -48,13 +48,16 @@ class _Bytes(ctypes.Structure):
 
 
 class _Info(ctypes.Structure):
-    """rmw/types.h, rmw_message_info_t. What is read of it comes first; later versions may have more behind it."""
+    """rmw/types.h, rmw_message_info_t and rmw_gid_t. What is read comes first; later versions may have more behind it."""
 
     _fields_ = [
         ("sent", ctypes.c_int64),
         ("received", ctypes.c_int64),
         ("sequence", ctypes.c_uint64),
-        ("rest", ctypes.c_uint8 * 232),
+        ("reception", ctypes.c_uint64),
+        ("implementation", ctypes.c_void_p),
+        ("publisher", ctypes.c_uint8 * 16),
+        ("rest", ctypes.c_uint8 * 200),
     ]
 
 
@@ -75,7 +78,8 @@ def _libraries() -> tuple[ctypes.CDLL, ctypes.CDLL]:
 class Taken:
     """A message: its bytes, None where they are too many or could not be taken; how many; sent and received when [ns].
 
-    sequence: its number among those of its publisher, from 1; 0 where the network layer does not say.
+    sequence: its number among those of its publisher, from 1; 0 where the network layer does not say. publisher: the
+    publisher's id, which the graph calls `endpoint_gid`.
     """
 
     data: bytes | None
@@ -83,6 +87,7 @@ class Taken:
     sent: int = 0
     received: int = 0
     sequence: int = 0
+    publisher: bytes = b""
 
 
 class Reader:
@@ -115,7 +120,8 @@ class Reader:
         data = ctypes.string_at(into.buffer, size) if size <= largest else None
         if into.capacity > USUAL and self._rcutils.rcutils_uint8_array_resize(ctypes.byref(into), USUAL):
             self._rcutils.rcutils_reset_error()
-        return Taken(data, size, info.sent, info.received, 0 if info.sequence == UNKNOWN else info.sequence)
+        sequence = 0 if info.sequence == UNKNOWN else info.sequence
+        return Taken(data, size, info.sent, info.received, sequence, bytes(info.publisher))
 
     def ring(self, bell: int | None) -> None:
         """Have the network layer itself write to this eventfd whenever a message comes; with None no longer.

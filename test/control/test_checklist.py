@@ -497,6 +497,7 @@ tracking                     .         hold      hold      .
 clock jump                   .         .         hold      .
 second publisher             .         hold      hold      .
 two policies of one name     .         .         hold      .
+two teleop devices           .         hold      hold      .
 """
 ROWS = [(line[:29].strip(), line[29:].split()) for line in WHAT_HAPPENS.strip().splitlines()]
 CELLS = [(name, mode, cell) for name, cells in ROWS[1:] for mode, cell in zip(ROWS[0][1], cells, strict=True)]

@@ -17,17 +17,17 @@ ARM = "left_joint2"
 
 def test_autonomy_is_refused_while_nobody_publishes_chunks_and_granted_when_somebody_does():
     story = Story(make_robot()).run(0.1)
-    story.executor.on_policy(lambda policy: policy.seen(0))
+    story.executor.on_policy(lambda policy: policy.seen(()))
     answer = story.ask("autonomy")
     assert not answer.ok and "no policy is alive: nobody publishes action_chunk" in answer.message
     assert story.tick().mode.value == "hold"
-    story.executor.on_policy(lambda policy: policy.seen(1))
+    story.executor.on_policy(lambda policy: policy.seen(("/policy",)))
     assert story.ask("autonomy").ok
 
 
 def test_the_state_carries_the_policys_own_reason_until_it_plans_and_after_its_plan_ran_out():
     story = Story(make_robot()).run(0.1)
-    story.executor.on_policy(lambda policy: policy.seen(1).says("no picture of base on /base/image"))
+    story.executor.on_policy(lambda policy: policy.seen(("/policy",)).says("no picture of base on /base/image"))
     story.ask("autonomy")
     assert story.tick().reason == "waiting for the policy: no picture of base on /base/image"
     story.executor.on_policy(lambda policy: policy.says(""))
@@ -37,7 +37,7 @@ def test_the_state_carries_the_policys_own_reason_until_it_plans_and_after_its_p
     story.executor.on_policy(lambda policy: policy.says("the camera stopped"))
     story.run(1.0)
     assert story.last.reason.endswith("holding until the next chunk; the policy: the camera stopped")
-    story.executor.on_policy(lambda policy: policy.seen(0))
+    story.executor.on_policy(lambda policy: policy.seen(()))
     assert "the camera stopped" not in story.tick().reason
 
 

@@ -87,6 +87,48 @@ def test_a_contradiction_is_over_two_seconds_after_the_second_publisher_fell_sil
     assert "j1" in measured.unsettled(last + 0.99) and measured.unsettled(last + 1.01) == ""
 
 
+BASE = """
+base:
+  kind: velocity
+  channels: [vx, vy, wz]
+  command: {topic: cmd_vel, type: twist}
+  limits: {velocity: [0.5, 0.4, 1.0], acceleration: [1.0, 0.8, 2.0], jerk: [5.0, 4.0, 9.0]}
+"""
+ODOMETRY = "state:\n  - {topic: odom, type: odometry, max_age: 0.2}\n"
+
+
+@pytest.mark.parametrize(
+    ("publishers", "others", "told"),
+    [
+        (("/base", "/ekf"), (0.0, 0.0, 0.0), True),  # a filter that gets nothing, beside wheels that turn
+        (("/base", "/ekf"), (0.27, 0.0, 0.05), False),  # a filter of the same wheels
+        (("/base", "/ekf"), (0.3, 0.25, 0.0), True),
+        (("/base",), (0.0, 0.0, 0.0), False),  # one base that jolts
+    ],
+)
+def test_two_publishers_of_odometry_contradict_where_one_base_cannot_do_what_both_say(
+    small_robot, publishers, others, told
+):
+    measured = Measured(small_robot(BASE, state=ODOMETRY), ExecutorSettings())
+    measured.publishers = {"odom": publishers}
+    for k in range(20):
+        t = 5.0 + 0.02 * k
+        measured.update_odometry(t, T0 + t, T0 + t, (0.3, 0.0, 0.0), "odom")
+        measured.update_odometry(t + 0.01, T0 + t + 0.01, T0 + t + 0.01, others, "odom")
+    sentence = measured.contradicted(t)
+    assert bool(sentence) is told
+    assert not told or all(name in sentence for name in ("/base and /ekf publish v", "on odom", "stop one of them"))
+
+
+def test_a_base_that_brakes_as_hard_as_it_may_contradicts_nobody(small_robot):
+    measured = Measured(small_robot(BASE, state=ODOMETRY), ExecutorSettings())
+    measured.publishers = {"odom": ("/base", "/ekf")}
+    for k in range(200):  # to and fro at 1 m/s^2; both say what is true
+        t = 5.0 + 0.01 * k
+        measured.update_odometry(t, T0 + t, T0 + t, (0.5 - abs(0.5 - 0.01 * (k % 100)), 0.0, 0.0), "odom")
+    assert measured.contradicted(t) == ""
+
+
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf"), None])
 def test_a_value_that_is_none_changes_nothing_and_makes_nothing_fresh(small_robot, wrong):
     measured = Measured(small_robot(ARM), ExecutorSettings())

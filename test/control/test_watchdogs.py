@@ -159,6 +159,32 @@ def test_a_button_that_was_never_heard_stops_nothing_and_then_its_silence_does()
     assert button.hear(100.2, True).hear(100.4, False).active(100.8, 0.5) == ""
 
 
+def test_each_of_two_buttons_is_pressed_and_silent_by_itself():
+    two = Estop().hear(10.0, True, b"left").hear(10.4, False, b"right")
+    assert two.active(10.4, 0.5) == "e-stop pressed"
+    named = two.with_publishers({b"left": "/left_button", b"right": "/right_button"})
+    assert named.active(10.4, 0.5) == "e-stop of /left_button pressed"
+    released = named.hear(10.5, False, b"left")
+    assert released.active(10.6, 0.5) == ""
+    alone = released.hear(10.9, False, b"left").hear(11.3, False, b"left")
+    assert alone.active(11.3, 0.5) == "e-stop of /right_button silent for more than 0.5 s"
+
+
+def test_a_button_that_has_left_is_forgotten_once_another_is_there_and_the_last_one_never():
+    pressed = Estop().hear(10.0, True, b"console")
+    assert pressed.with_publishers({}).active(10.1, 0.5) == "e-stop pressed"
+    both = pressed.hear(10.2, False, b"button")
+    assert both.with_publishers({b"button": "/button"}).active(10.3, 0.5) == ""
+    assert both.with_publishers({b"button": "/button", b"console": "/console"}).active(10.3, 0.5) != ""
+
+
+def test_of_a_flood_of_buttons_those_that_are_pressed_are_remembered():
+    button = Estop().hear(1.0, True, b"pressed")
+    for k in range(500):
+        button = button.hear(2.0 + 0.001 * k, False, k.to_bytes(2, "big"))
+    assert button.active(2.5, 100.0) == "e-stop pressed" and len(button.buttons) <= 32
+
+
 def test_a_condition_lasts_from_when_it_began_without_a_break():
     condition = Since()
     assert not condition.lasts(9.0, 0.0)

@@ -96,8 +96,9 @@ def test_every_message_counts_from_when_it_came_and_not_from_when_it_is_read(gra
     (received, group, names, values), *_ = told["on_teleop"]
     assert came(received) and group == "left_arm" and list(names) == arm
     assert values == pytest.approx(tuple(joints.position))
-    (received, pressed), *_ = told["on_estop"]
+    (received, pressed, sender), *_ = told["on_estop"]
     assert came(received) and pressed is True
+    assert sender == bytes(node.get_publishers_info_by_topic("estop")[0].endpoint_gid)
     (received, held), *_ = told["on_deadman"]
     assert came(received) and held is True
     (received, at, taken), *_ = told["on_chunk"]
@@ -126,4 +127,23 @@ def test_another_core_begins_with_what_the_button_said_last_and_with_nothing_els
         assert publishers[topic].wait_for_all_acked()
     made.deliver_to(core := Core())
     made.read_routine(), made.read_chunks(), made.read_urgent()
-    assert {pressed for _, pressed in core.told["on_estop"]} == {True} and "on_chunk" not in core.told
+    assert {pressed for _, pressed, _ in core.told["on_estop"]} == {True} and "on_chunk" not in core.told
+
+
+def test_a_button_that_is_pressed_is_heard_by_another_core_though_another_button_spoke_later(graph, inputs):
+    made, node, publishers = inputs
+    second = graph.add(Node("second_button"))
+    other = second.create_publisher(Bool, "estop", LATCHED)
+    graph.wait(
+        lambda: other.get_subscription_count() == publishers["estop"].get_subscription_count() == 3, "the reader"
+    )
+    publishers["estop"].publish(Bool(data=True))
+    assert publishers["estop"].wait_for_all_acked()
+    other.publish(Bool(data=False))
+    assert other.wait_for_all_acked()
+    made.deliver_to(core := Core())
+    names = {bytes(i.endpoint_gid): i.node_name for i in node.get_publishers_info_by_topic("estop")}
+    assert {(names[sender], pressed) for _, pressed, sender in core.told["on_estop"]} == {
+        ("speaker", True),
+        ("second_button", False),
+    }

@@ -36,7 +36,7 @@ class Stage:
 
     def __init__(self, **settings):
         self.log, self.sent, self.asked, self.answers, self.unmeasured = [], [], [], [], []
-        self.chunks, self.publishers, self.polled = [], 1, []
+        self.chunks, self.publishers, self.polled = [], ("/policy",), []
         self.periods, self.changed = [], threading.Condition()
         self.at = MIDDLE.copy()
         self.clocks = SimpleNamespace(steady=time.monotonic, ros=lambda: 1_000_000.0 + time.monotonic())
@@ -68,7 +68,7 @@ class Stage:
     def read_urgent(self):
         self.log.append("urgent")
 
-    def count_policies(self):
+    def policies(self):
         return self.publishers
 
     def events(self):
@@ -172,12 +172,15 @@ def test_what_is_told_of_a_period_is_its_command_its_mode_and_its_reason(stage):
     assert (broken.mode, broken.reason) == ("stopped", "fault in the executor: ValueError: no")
 
 
-def test_autonomy_is_asked_for_with_the_number_of_policies_there_are_now(stage):
+def test_autonomy_is_asked_for_with_the_policies_that_there_are_now(stage):
     told = stage()
-    told.publishers = 0
+    told.publishers = ()
     refused = told.ask("autonomy")
     assert not refused.ok and "nobody publishes action_chunk" in refused.message
-    told.publishers = 2
+    told.publishers = ("/policy", "/planner")
+    refused = told.ask("autonomy")
+    assert not refused.ok and "/planner and /policy publish action_chunk" in refused.message
+    told.publishers = ("/policy", "/policy")  # restarted; the network has not forgotten the first one yet
     assert told.ask("autonomy").ok
 
 

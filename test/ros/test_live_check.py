@@ -9,6 +9,7 @@ import pytest
 rclpy = pytest.importorskip("rclpy")
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from pi0_ros.msg import ActionChunk
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
@@ -85,6 +86,22 @@ def test_types_rates_offsets_ranges_and_nodes_are_seen(robot, driver):
     assert arm.publishers == () and math.isnan(arm.rate)
 
 
+def test_two_nodes_that_disagree_on_a_joint_and_two_policies_are_named(robot, driver):
+    publish(driver)
+    driver.create_publisher(ActionChunk, "action_chunk", RELIABLE)
+    other = Node("joint_state_publisher", context=driver.context)
+    zeros, plans = (
+        other.create_publisher(JointState, "joint_states", SENSOR),
+        other.create_publisher(ActionChunk, "action_chunk", RELIABLE),
+    )
+    driver.create_timer(0.05, lambda: zeros.publish(JointState(name=["a", "other"], position=[1.5, 0.0])))
+    seen = {s.role: s for s in watch(robot, 1.5)}
+    other.destroy_node()
+    said = seen[Role.STATE].contradiction
+    assert "/driver and /joint_state_publisher publish j1 on joint_states" in said and "1.50" in said and "0.25" in said
+    assert {p.node for p in seen[Role.PLANS].publishers} == {"/driver", "/joint_state_publisher"} and plans is not None
+
+
 def test_how_late_a_group_follows_is_taken_from_the_running_executor(robot, driver):
     publish(driver)
     told = driver.create_publisher(DiagnosticArray, "/diagnostics", EVENTS)
@@ -123,7 +140,12 @@ def test_the_command_prints_json_and_exits_with_0_if_all_is_there(robot, driver,
     assert main(["check", "--robot", str(robot.file), "--live", "--seconds", "0.5", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["problems"] == []
-    assert {topic["topic"] for topic in found["topics"]} == {"cam", "joint_states", "arm/commands"}
+    assert {topic["topic"] for topic in found["topics"]} == {
+        "cam",
+        "joint_states",
+        "arm/commands",
+        "action_chunk",
+    }
 
 
 def test_an_environment_that_ros_cannot_start_with_is_one_sentence(robot, monkeypatch, capsys):

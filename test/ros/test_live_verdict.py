@@ -65,6 +65,9 @@ def test_the_executor_may_command_and_its_namesake_in_a_namespace_too(robot):
         ("camera", {"publishers": (Endpoint("/cam", "sensor_msgs/msg/CompressedImage"),), "count": 0}, "no",
          "front/image_raw carries sensor_msgs/CompressedImage (from /cam), and the robot YAML says sensor_msgs/Image"),
         ("camera", {"publishers": (Endpoint("/a", IMAGE), Endpoint("/b", IMAGE))}, "no", "/a and /b both publish front/image_raw"),
+        ("camera", {"publishers": (Endpoint("/cam", IMAGE),) * 2}, "no", "2 publishers called /cam are on front/image_raw; stop one"),
+        ("state", {"contradiction": "/a and /b publish j1 on joint_states, as 1.20 and as 0.00; stop one of them"}, "no",
+         "/a and /b publish j1 on joint_states"),
         ("camera", {"count": 0, "rate": math.nan}, "no", "front/image_raw: /cam is there, and no message came"),
         ("camera", {"gap": 0.5}, "no", "0.50 s passed without a message, more than max_age 0.3"),
         ("state", {"age": 1.5}, "no", "joint_states: 1.50 s passed without a message, more than max_age 0.1"),
@@ -105,6 +108,27 @@ def test_a_group_that_follows_in_time_is_no_finding(robot):
 def test_a_leader_that_is_not_there_is_no_fault(robot):
     leader = Seen(Role.TELEOP, "arm", "leader/joint_states", JOINTS, 0.2, required=False)
     assert problems_of(robot, (*seen().values(), leader)) == ()
+
+
+@pytest.mark.parametrize(
+    ("role", "topic", "nodes", "level", "words"),
+    [
+        (Role.TELEOP, "leader/joint_states", ("/a", "/b"), "no", "/a and /b both publish leader/joint_states; stop one of them"),
+        (Role.TELEOP, "leader/joint_states", ("/a", "/a"), "warning", "2 publishers called /a are on leader/joint_states"),
+        (Role.PLANS, "action_chunk", ("/brain", "/policy"), "no", "/brain and /policy both publish action_chunk"),
+        (Role.PLANS, "action_chunk", ("/policy", "/policy"), "warning", "2 publishers called /policy are on action_chunk"),
+        (Role.PLANS, "action_chunk", ("/policy",), "", ""),
+        (Role.PLANS, "action_chunk", (), "", ""),
+    ],
+)  # fmt: skip
+def test_two_senders_where_there_is_room_for_one_are_named(robot, role, topic, nodes, level, words):
+    seen_there = Seen(
+        role, "arm", topic, JOINTS, 0.2, required=False, publishers=tuple(Endpoint(n, JOINTS) for n in nodes), count=30,
+        rate=50.0, gap=0.03, age=0.01, offset=0.001,
+    )  # fmt: skip
+    found = problems_of(robot, (*seen().values(), seen_there))
+    assert [f.level.value for f in found] == ([level] if level else [])
+    assert all(words in f.sentence for f in found)
 
 
 def test_errors_come_before_warnings(robot):

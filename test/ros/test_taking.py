@@ -78,6 +78,20 @@ def test_a_message_is_what_rclpy_would_have_taken(line):
     assert reader.take(1000) is None
 
 
+def test_a_message_says_which_publisher_it_is_of_as_the_graph_calls_it(line):
+    other = line.node.create_publisher(String, "words", QoSProfile(depth=50))
+    while other.get_subscription_count() < 1 or line.node.count_publishers("words") < 2:
+        os.sched_yield()
+    line.say("mine")
+    other.publish(String(data="other's"))
+    assert other.wait_for_all_acked()
+    reader = Reader(line.subscription)
+    taken = [reader.take(1000), reader.take(1000)]
+    assert [word(t) for t in taken] == ["mine", "other's"] and taken[0].publisher != taken[1].publisher
+    in_the_graph = {bytes(info.endpoint_gid) for info in line.node.get_publishers_info_by_topic("words")}
+    assert {t.publisher for t in taken} == in_the_graph
+
+
 def test_what_is_too_large_is_known_by_its_size_and_the_next_one_is_whole(line):
     long, reader = "x" * 3_000_000, Reader(line.subscription)
     line.say(long, "short")

@@ -27,6 +27,7 @@ FILES = (
     "ros/sim_time.py",
     "ros/source_clock.py",
     "ros/state_history.py",
+    "ros/teleop_devices.py",
     "ros/topic_check.py",
     "robot/agreement.py",
 )

@@ -10,20 +10,18 @@ from pi0_ros.control.parts import Parts
 AGAIN = 10.0  # [s] between two log lines about the same others
 
 
-def take_competitors(parts: Parts, now: Now, trigger: Trigger, before: str, text: str) -> str:
-    """Note who competes: `text` names them, "" for nobody, and `before` is what was said last.
-
-    Returns why no motion is granted meanwhile. Two devices of teleop end what a person drives, and not autonomy.
-    """
+def take_competitors(parts: Parts, now: Now, trigger: Trigger, text: str) -> None:
+    """Note who competes: `text` names them, "" for nobody. Two devices of teleop end what a person drives, not autonomy."""
+    before = parts.inputs.competitors.pop(trigger, "")
     if not text:
-        return ""
+        return
     warn = parts.settings.second_publisher == "warn"
     throttle = AGAIN if warn or text == before else 0.0
     parts.journal.note(now, "warn" if warn else "error", trigger.value, text, throttle)
     if warn:
-        return ""
+        return
+    parts.inputs.competitors[trigger] = text
     event = ModeEvent(trigger, text)
     if trigger is Trigger.SECOND_PUBLISHER or parts.modes.mode is Mode.TELEOP:
         parts.modes.fire(now, event)
     parts.modes.explain(event)  # a new node's name comes a moment after its publishers
-    return text

@@ -104,30 +104,25 @@ class Executor:
             return
         parts.journal.count(ignored=1)
         moved = teleop.leader_moved(steady, group) and teleop.enabled(steady)
-        if moved and parts.inputs.two_devices:
-            parts.modes.fire(now, ModeEvent(Trigger.TWO_DEVICES, parts.inputs.two_devices))
-        elif moved and not parts.inputs.second_publisher:
+        if moved and (devices := parts.inputs.competitors.get(Trigger.TWO_DEVICES)):
+            parts.modes.fire(now, ModeEvent(Trigger.TWO_DEVICES, devices))
+        elif moved and not parts.inputs.competitors:
             parts.modes.fire(now, ModeEvent(Trigger.LEADER_MOVED, f"the leader of {group} was moved", "info"))
 
     def on_deadman(self, steady: float, pressed: bool) -> None:
         """Take the state of the deadman button (used only where the robot YAML names one)."""
         self._parts.inputs.teleop.update_button(steady, pressed)
 
-    def on_estop(self, steady: float, pressed: bool, sender: bytes = b"") -> None:
-        """Take the heartbeat of an emergency stop. `sender` tells the button from others on the same topic."""
-        self._parts.inputs.estop = self._parts.inputs.estop.hear(steady, pressed, sender)
+    def on_estop(
+        self, steady: float, pressed: bool, sender: bytes = b"", there: Mapping[bytes, str] | None = None
+    ) -> None:
+        """Take the heartbeat of an emergency stop. `sender` tells the button from others on the same topic, whose nodes'
+        names are in `there` by sender, where that is known: what has left is forgotten."""
+        estop = self._parts.inputs.estop.hear(steady, pressed, sender)
+        self._parts.inputs.estop = estop.with_publishers({sender: "", **there}) if there else estop
         if pressed:
             now = Now(steady, self._parts.pace.ros)
             self._parts.modes.fire(now, ModeEvent(Trigger.ESTOP, "e-stop pressed"))
-
-    @property
-    def several_buttons(self) -> bool:
-        """Whether more than one emergency stop has been heard."""
-        return len(self._parts.inputs.estop.buttons) > 1
-
-    def on_estop_publishers(self, names: Mapping[bytes, str]) -> None:
-        """Take the names of the nodes that publish emergency stops, by sender: a button that has left is forgotten."""
-        self._parts.inputs.estop = self._parts.inputs.estop.with_publishers(names)
 
     def on_policy(self, change: Callable[[PolicyWatch], PolicyWatch]) -> None:
         """Take what is newly known of the policy."""
@@ -137,15 +132,14 @@ class Executor:
         """The ROS clock was set: everything placed on it is void. Autonomy has to be asked for again."""
         forget_ros_time(self._parts, Now(steady, ros))
 
-    def on_second_publisher(self, steady: float, ros: float, text: str) -> None:
-        """Take who else publishes on the command topics, "" for nobody: nothing moves while somebody does."""
-        now, parts, trigger = Now(steady, ros), self._parts, Trigger.SECOND_PUBLISHER
-        parts.inputs.second_publisher = take_competitors(parts, now, trigger, parts.inputs.second_publisher, text)
+    def on_second_publisher(
+        self, steady: float, ros: float, text: str, trigger: Trigger = Trigger.SECOND_PUBLISHER
+    ) -> None:
+        """Take who else publishes on the command topics, "" for nobody: nothing moves while somebody does.
 
-    def on_two_devices(self, steady: float, ros: float, text: str) -> None:
-        """Take which devices send on one topic of teleop, "" for none: no person drives while they do."""
-        now, parts, trigger = Now(steady, ros), self._parts, Trigger.TWO_DEVICES
-        parts.inputs.two_devices = take_competitors(parts, now, trigger, parts.inputs.two_devices, text)
+        With TWO_DEVICES: which devices send on one topic of teleop; no person drives while they do.
+        """
+        take_competitors(self._parts, Now(steady, ros), trigger, text)
 
     def request(self, steady: float, ros: float, name: str) -> Answer:
         """A person asks for "hold", "teleop", "autonomy", "stop" or "reset"."""
@@ -153,10 +147,8 @@ class Executor:
         if trigger is None:
             return Answer(False, f"{name!r} is none of {', '.join(REQUESTS)}")
         if why := objection(parts, steady, trigger):
-            if (
-                trigger is Trigger.ASK_TELEOP and parts.inputs.two_devices
-            ):  # who cannot take over wants it held at least
-                parts.modes.fire(now, ModeEvent(Trigger.TWO_DEVICES, parts.inputs.two_devices))
+            if trigger is Trigger.ASK_TELEOP and (devices := parts.inputs.competitors.get(Trigger.TWO_DEVICES)):
+                parts.modes.fire(now, ModeEvent(Trigger.TWO_DEVICES, devices))  # who cannot take over wants it held
             parts.journal.note(now, "warn", f"request {name}", f"{name} refused: {why}", throttle=0.0)
             return Answer(False, f"refused: {why}")
         epoch = parts.modes.epoch

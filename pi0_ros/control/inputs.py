@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pi0_ros.control.modes import Trigger
 from pi0_ros.control.policy_watch import PolicyWatch
 from pi0_ros.control.sensing import Measured
 from pi0_ros.control.teleop import Teleop
@@ -12,12 +13,11 @@ from pi0_ros.control.watchdogs import Estop
 
 @dataclass
 class Inputs:
-    """The newest of everything. `second_publisher`: who else publishes commands; `two_devices`: which send on one topic of
-    teleop; "" for nobody."""
+    """The newest of everything. `competitors`: who publishes beside the executor (SECOND_PUBLISHER) or beside a person's
+    device (TWO_DEVICES), as sentences."""
 
     measured: Measured
     teleop: Teleop
     estop: Estop = field(default_factory=Estop)
     policy: PolicyWatch = field(default_factory=PolicyWatch)
-    second_publisher: str = ""
-    two_devices: str = ""
+    competitors: dict[Trigger, str] = field(default_factory=dict)

@@ -15,10 +15,8 @@ def objection(parts: Parts, steady: float, trigger: Trigger) -> str:
         return f"{trigger.value} is not possible in {state.mode.value}{way_out}"
     if trigger is Trigger.ASK_RESET:
         return inputs.estop.active(steady, parts.settings.estop_heartbeat) or inputs.measured.outside
-    if trigger in (Trigger.ASK_AUTONOMY, Trigger.ASK_TELEOP) and (
-        others := inputs.second_publisher or inputs.two_devices
-    ):
-        return others
+    if trigger in (Trigger.ASK_AUTONOMY, Trigger.ASK_TELEOP) and inputs.competitors:
+        return next(iter(inputs.competitors.values()))
     if trigger is Trigger.ASK_AUTONOMY:
         clock = parts.pace.fault(Now(steady, parts.pace.ros))
         return clock[1] if clock is not None else inputs.measured.stale(steady) or policy_objection(parts)

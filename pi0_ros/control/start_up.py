@@ -8,6 +8,7 @@ import numpy.typing as npt
 from pi0_ros.control.acceptance import beyond_limits
 from pi0_ros.control.inputs import Inputs
 from pi0_ros.control.journal import Journal, Now
+from pi0_ros.control.modes import Trigger
 from pi0_ros.robot.spec import Kind, Robot
 
 Array = npt.NDArray[np.float64]
@@ -35,7 +36,9 @@ class StartUp:
 
     def objection(self, steady: float, quiet: str) -> str:
         """Why the robot cannot be commanded yet, "" if it can; `quiet`: what has not been measured lately."""
-        return self._inputs.second_publisher or quiet or self._inputs.measured.unsettled(steady)
+        return (
+            self._inputs.competitors.get(Trigger.SECOND_PUBLISHER) or quiet or self._inputs.measured.unsettled(steady)
+        )
 
     def wait(self, now: Now, why: str) -> None:
         """Say what is waited for."""

@@ -57,7 +57,7 @@ class Estop:
         return f"e-stop{self._of(quiet[0])} silent for more than {heartbeat:g} s" if quiet else ""
 
     def _of(self, sender: bytes) -> str:
-        return f" of {self.names[sender]}" if len(self.buttons) > 1 and sender in self.names else ""
+        return f" of {self.names[sender]}" if len(self.buttons) > 1 and self.names.get(sender) else ""
 
 
 class Since(NamedTuple):

@@ -13,6 +13,7 @@ from std_msgs.msg import Bool, Float64MultiArray, String
 
 from pi0_ros.control import Event, Executor
 from pi0_ros.control.chunk import MAX_ROWS, Cause
+from pi0_ros.control.modes import Trigger
 from pi0_ros.control.policy_watch import PolicyWatch
 from pi0_ros.msg import ActionChunk
 from pi0_ros.robot.quoting import escape
@@ -83,10 +84,8 @@ class ExecutorInputs:
         if self._routine.recount():
             self._core.on_publishers({topic: self._routine.publishers(s) for topic, s in self._states})
         steady = self._clocks.steady()
-        if self._core.several_buttons:
-            self._core.on_estop_publishers(self._graph.publishers("estop", steady))
         devices = self._devices.sentence(steady)
-        self._core.on_two_devices(steady, self._clocks.ros(), devices)
+        self._core.on_second_publisher(steady, self._clocks.ros(), devices, Trigger.TWO_DEVICES)
         policies = tuple(self._graph.publishers("action_chunk", steady, least=2).values())
         self.competing = devices, PolicyWatch(policies).competition()
         self._words.take(self._longest)
@@ -196,7 +195,8 @@ class ExecutorInputs:
             self._core.on_teleop(received, group.name, names, tuple(values))
 
     def _on_estop(self, message: Bool) -> None:
-        self._core.on_estop(self._received(self._estop)[0], bool(message.data), self._estop.publisher)
+        received, there = self._received(self._estop)[0], self._graph.publishers("estop", self._clocks.steady())
+        self._core.on_estop(received, bool(message.data), self._estop.publisher, there)
 
     def _on_joy(self, message: Joy) -> None:
         button = self._robot.takeover.deadman_button

@@ -4,6 +4,7 @@ import pytest
 from story import Story, make_robot, middle
 
 from pi0_ros.control import ExecutorSettings, Mode
+from pi0_ros.control.modes import Trigger
 from pi0_ros.control.policy_watch import PolicyWatch
 from pi0_ros.robot.spec import Takeover
 
@@ -13,7 +14,7 @@ ARM = "left_joint2"
 
 def tell(story, text):
     """Two devices are there, or none (""), as the node says once a period."""
-    story.executor.on_two_devices(story.steady, story.ros, text)
+    story.executor.on_second_publisher(story.steady, story.ros, text, Trigger.TWO_DEVICES)
 
 
 def test_two_devices_end_what_a_person_drives_and_nothing_is_granted_until_one_is_gone():

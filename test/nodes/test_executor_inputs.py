@@ -96,7 +96,7 @@ def test_every_message_counts_from_when_it_came_and_not_from_when_it_is_read(gra
     (received, group, names, values), *_ = told["on_teleop"]
     assert came(received) and group == "left_arm" and list(names) == arm
     assert values == pytest.approx(tuple(joints.position))
-    (received, pressed, sender), *_ = told["on_estop"]
+    (received, pressed, sender, _), *_ = told["on_estop"]
     assert came(received) and pressed is True
     assert sender == bytes(node.get_publishers_info_by_topic("estop")[0].endpoint_gid)
     (received, held), *_ = told["on_deadman"]
@@ -127,7 +127,7 @@ def test_another_core_begins_with_what_the_button_said_last_and_with_nothing_els
         assert publishers[topic].wait_for_all_acked()
     made.deliver_to(core := Core())
     made.read_routine(), made.read_chunks(), made.read_urgent()
-    assert {pressed for _, pressed, _ in core.told["on_estop"]} == {True} and "on_chunk" not in core.told
+    assert {pressed for _, pressed, *_ in core.told["on_estop"]} == {True} and "on_chunk" not in core.told
 
 
 def test_a_button_that_is_pressed_is_heard_by_another_core_though_another_button_spoke_later(graph, inputs):
@@ -143,7 +143,7 @@ def test_a_button_that_is_pressed_is_heard_by_another_core_though_another_button
     assert other.wait_for_all_acked()
     made.deliver_to(core := Core())
     names = {bytes(i.endpoint_gid): i.node_name for i in node.get_publishers_info_by_topic("estop")}
-    assert {(names[sender], pressed) for _, pressed, sender in core.told["on_estop"]} == {
+    assert {(names[sender], pressed) for _, pressed, sender, _ in core.told["on_estop"]} == {
         ("speaker", True),
         ("second_button", False),
     }

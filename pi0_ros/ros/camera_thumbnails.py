@@ -15,6 +15,7 @@ from pi0_ros.data.encoded_pictures import PictureError
 from pi0_ros.robot.spec import Camera
 from pi0_ros.ros.bounded import MAX_BYTES, MessageRefusedError, check_size, parse_message
 from pi0_ros.ros.clock import seconds
+from pi0_ros.ros.departures import Departures
 from pi0_ros.ros.guarded_thread import GuardedThread
 from pi0_ros.ros.images import thumbnail
 from pi0_ros.ros.polled_subscriptions import PolledGroup
@@ -33,7 +34,8 @@ class CameraThumbnails:
         self._node, self._period, self._keep = node, period, keep
         # rclpy holds groups weakly.
         self._group = PolledGroup()
-        self._readers = [(c, Reader(self._subscribe(c))) for c in cameras]
+        self._readers = {c.name: (c, Reader(self._subscribe(c))) for c in cameras}
+        self._departures = {c.name: Departures(node, c.topic) for c in cameras}
         self._ending = threading.Event()
         self.thread: GuardedThread | None = None
         self.taken = 0
@@ -59,17 +61,20 @@ class CameraThumbnails:
     def close(self) -> None:
         """End and unsubscribe."""
         self.stop()
-        for _, reader in self._readers:
+        for _, reader in self._readers.values():
             self._node.destroy_subscription(reader.subscription)
         self._readers.clear()
 
     def _run(self) -> None:
         while self._readers:
-            for camera, reader in self._readers:
+            for camera, reader in list(self._readers.values()):
                 # Spread over the period, so that no moment has all the work.
                 if self._ending.wait(self._period / len(self._readers)):
                     return
                 self._take(camera, reader)
+                if self._departures[camera.name].look():
+                    self._node.destroy_subscription(reader.subscription)
+                    self._readers[camera.name] = camera, Reader(self._subscribe(camera))
 
     def _take(self, camera: Camera, reader: Reader) -> None:
         kind = PICTURE_TYPES[camera.type]

@@ -18,6 +18,7 @@ from pi0_ros.robot.quoting import escape
 from pi0_ros.robot.spec import Camera, Robot, StateSource
 from pi0_ros.ros.bounded import MessageInfo, MessageRefusedError, check_bytes, header_stamp, parse_message
 from pi0_ros.ros.clock import Clocks
+from pi0_ros.ros.departures import RenewedSubscriptions
 from pi0_ros.ros.diagnostics import Rate
 from pi0_ros.ros.images import decode_picture
 from pi0_ros.ros.observation import Snapshot, Synchroniser
@@ -78,14 +79,16 @@ class ObservationSource:
         self._logged: set[str] = set()
         self.refused = 0
         self.last_refusal = ""
-        self._subscriptions = [subscribe_camera(node, c, partial(self._on_picture, c)) for c in robot.cameras]
-        self._subscriptions += [
+        pictures = [(c.topic, partial(subscribe_camera, node, c, partial(self._on_picture, c))) for c in robot.cameras]
+        self._pictures = RenewedSubscriptions(node, clocks.timer, pictures)
+        self._subscriptions = [
             subscribe_state(node, s, self._on_joints, self._on_odometry, self._on_bad) for s in robot.state
         ]
         clocks.on_jump(self.clear)
 
     def close(self) -> None:
         """Unsubscribe."""
+        self._pictures.close()
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions.clear()

@@ -104,19 +104,23 @@ class Part:
 def concatenate(parts: Sequence[Part], target: Path, fps: float) -> None:
     """Put pictures of one encoder behind one another without encoding them again, picture n of all at n / fps seconds.
 
-    Packets stand in the order of their pictures in all videos that are written here (no B-frames); others keep the
-    distances of their time stamps. Raises DataError where a file has fewer pictures.
+    Packets stand in the order of their pictures in all videos that are written here. In others a picture may be encoded by
+    later ones (B-frames), whose packets stand before it: all are then decoded that many periods earlier, from before 0 on.
+    Raises DataError where a file has fewer pictures.
     """
     rate = Fraction(fps).limit_denominator(100_000)
+    orders = [_order(part.file, rate)[0] for part in parts]
+    for part, places in zip(parts, orders, strict=True):
+        if len(_shown(part, places)) != part.frames:
+            raise DataError(f"{part.file}: has {len(places)} pictures, and not the {part.start + part.frames} needed")
+    ahead = max(
+        (n - shown for part, places in zip(parts, orders, strict=True) for n, shown in enumerate(_shown(part, places))),
+        default=0,
+    )
     with av.open(str(target), "w") as out:
         stream, frames = None, 0
-        for part in parts:
-            places, _ = _order(part.file, rate)
+        for part, places in zip(parts, orders, strict=True):
             inside = [part.start <= place < part.start + part.frames for place in places]
-            if sum(inside) != part.frames:
-                raise DataError(
-                    f"{part.file}: has {len(places)} pictures, and not the {part.start + part.frames} needed"
-                )
             with _opened(part.file, rate) as source:
                 track = source.streams.video[0]
                 stream = stream or out.add_stream_from_template(track, opaque=True)
@@ -124,13 +128,18 @@ def concatenate(parts: Sequence[Part], target: Path, fps: float) -> None:
                 for place, wanted, packet in zip(places, inside, _packets(source, track), strict=True):
                     if not wanted:
                         continue
-                    shown = place - part.start
                     packet.time_base = 1 / rate
-                    packet.pts, packet.dts, packet.duration = frames + shown, frames + min(count, shown), 1
+                    packet.pts, packet.dts = frames + place - part.start, frames + count - ahead
+                    packet.duration = 1
                     packet.stream = stream
                     out.mux(packet)
                     count += 1
                 frames += part.frames
+
+
+def _shown(part: Part, places: Sequence[int]) -> list[int]:
+    """Which picture of the part each of its packets holds, in the order of the packets."""
+    return [place - part.start for place in places if part.start <= place < part.start + part.frames]
 
 
 def _opened(file: Path, rate: Fraction) -> InputContainer:
@@ -166,13 +175,29 @@ def _order(file: Path, rate: Fraction) -> tuple[list[int], list[bool]]:
     return places, keys
 
 
-def key_pictures(file: Path) -> set[int]:
-    """The numbers of the pictures of a video at which it may be cut. Raises DataError for a file that is none."""
+def picture_count(file: Path) -> int:
+    """How many pictures a video has. Raises DataError for a file that is none."""
+    return len(_known_order(file)[0])
+
+
+def may_be_cut_out(file: Path, start: int, frames: int) -> bool:
+    """Whether pictures `start` .. `start + frames - 1` can be decoded without the others of their video.
+
+    The first has to be a key frame, and none of them may be encoded by what is shown behind the last one (B-frames): in the
+    order of decoding nothing of that stands before them. Raises DataError for a file that is none.
+    """
+    places, keys = _known_order(file)
+    inside = [n for n, place in enumerate(places) if start <= place < start + frames]
+    if not inside or not keys[inside[0]] or places[inside[0]] != start:
+        return False
+    return all(place < start + frames for place in places[inside[0] : inside[-1]])
+
+
+def _known_order(file: Path) -> tuple[list[int], list[bool]]:
     try:
-        places, keys = _order(file, Fraction(30))
+        return _order(file, Fraction(30))
     except (OSError, ValueError, av.FFmpegError) as problem:
         raise _damaged(file, problem) from problem
-    return {place for place, key in zip(places, keys, strict=True) if key}
 
 
 def _damaged(file: Path, problem: Exception) -> DataError:

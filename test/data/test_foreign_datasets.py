@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 
+import av
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -320,6 +322,71 @@ def test_columns_that_nobody_named_are_not_read(tmp_path):
     dataset = Dataset(write(tmp_path / "d", edit=more))
     assert "unknown" not in dataset[3] and dataset[3]["action"].shape == (18,)
     assert picture(0, 3).mean() == dataset[3]["observation.images.base"].mean() and CHANNELS[0] == "left_joint1"
+
+
+def write_reordered_video(file, pictures, fps, pts=None, ticks=0):
+    """As `small_lerobot` writes it, but with pictures that are encoded by later ones, and few key frames."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    options = {"x264-params": "keyint=30:bframes=3:b-adapt=0:scenecut=0:crf=10"}
+    with av.open(str(file), "w") as out:
+        stream = out.add_stream("libx264", rate=int(fps), options=options)
+        stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
+        for k, image in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(image, "rgb24")
+            frame.pts, frame.time_base = k, Fraction(1, int(fps))
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize("version", ["v2.1", "v3.0"])
+def test_copies_of_videos_whose_pictures_are_encoded_by_later_ones_show_the_right_ones(tmp_path, version):
+    lengths = (20, 16, 17)
+    folder, shown = (
+        write(tmp_path / "d", version, lengths, kind="video", video=write_reordered_video),
+        right_pictures(lengths),
+    )
+    commands = {
+        "merge": ([folder], [*shown, *shown]),
+        "keep": (["--episodes", "0"], shown[:20]),
+        "drop": (["--episodes", "0"], shown[20:]),
+        "split": (["--episode", "1", "--at", "5"], shown),
+        "trim": (["--end", "0.6"], [(e, k) for e, n in enumerate(lengths) for k in range(n - 6)]),
+    }
+    assert levels(Dataset(folder)) == shown
+    for name, (more, wanted) in commands.items():
+        assert main(["data", name, str(folder), *map(str, more), "--out", str(tmp_path / name)]) == 0
+        assert_shows(tmp_path / name, folder, wanted)
+
+
+def assert_shows(folder, source, wanted):
+    """Every picture is that of its episode and frame in the source; the ones beside it differ by 8 levels of green."""
+    copy, old = Dataset(folder), Dataset(source)
+    assert len(copy) == len(wanted)
+    for i, (episode, frame) in enumerate(wanted):
+        off = copy.picture("base", i).mean((0, 1)) - old.picture("base", old.episodes[episode].start + frame).mean(
+            (0, 1)
+        )
+        assert np.abs(off).max() < 4, (folder.name, i, off)
+
+
+@pytest.mark.parametrize("version", ["v2.1", "v3.0"])
+@pytest.mark.parametrize(("name", "level"), [("fewer", "error"), ("more", "warning")])
+def test_a_video_with_other_pictures_than_rows_is_named(tmp_path, capsys, version, name, level):
+    """The left wrist's camera lost two pictures of each file, or has its first one three times."""
+
+    def film(file, pictures, fps):
+        changed = pictures[:-2] if name == "fewer" else [pictures[0], pictures[0], *pictures]
+        write_video(file, changed if "left_wrist" in str(file) else pictures, fps)
+
+    folder = write(tmp_path / "d", version, (8, 6, 7), kind="video", video=film)
+    main(["data", "check", str(folder)])
+    said = [line for line in capsys.readouterr().out.splitlines() if "pictures may be of other rows" in line]
+    files = [(8, 1), (6, 1), (7, 1)] if version == "v2.1" else [(21, 3)]
+    assert len(said) == len(files)
+    for (rows, episodes), line in zip(files, said, strict=True):
+        assert line.startswith(level) and "left_wrist: videos/" in line
+        assert f"has {rows + (2 if name == 'more' else -2)} pictures, and its {episodes} episode" in line
+        assert f"{rows} rows" in line
 
 
 @pytest.mark.parametrize("version", ["v2.1", "v3.0"])

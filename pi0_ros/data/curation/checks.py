@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from pi0_ros.data.dataset import Dataset
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.layout import STANDARD, Episode
 from pi0_ros.data.presence import present_rows
+from pi0_ros.data.video import picture_count
 from pi0_ros.robot.wording import counted
 
 SAMPLED = 120
@@ -68,6 +70,7 @@ def check(dataset: Dataset) -> list[Finding]:
     found += _words(dataset)
     found += _motion(dataset)
     found += _statistics(dataset)
+    found += _films(dataset)
     found += _pictures(dataset)
     order = tuple(Level)
     return sorted(found, key=lambda f: (order.index(f.level), -1 if f.episode is None else f.episode))
@@ -148,6 +151,27 @@ def _times(dataset: Dataset) -> Iterator[Finding]:
                     episode.index,
                     f"frames are up to {off:.2f} s beside the times they are said to be of",
                 )
+
+
+def _films(dataset: Dataset) -> Iterator[Finding]:
+    """Videos that have not as many pictures as their episodes have rows: which belong together, nothing says."""
+    held: dict[tuple[str, Path], list[Episode]] = {}
+    for episode in dataset.episodes:
+        for camera, (file, _) in episode.videos.items():
+            held.setdefault((camera, file), []).append(episode)
+    for (camera, file), episodes in held.items():
+        try:
+            pictures = picture_count(file)
+        except DataError:
+            continue  # it is named where pictures are looked at
+        rows = sum(e.length for e in episodes)
+        if pictures != rows and not dataset.left_out:
+            first = episodes[0].index if len(episodes) == 1 else None
+            text = f"{counted(pictures, 'picture')}, and its {counted(len(episodes), 'episode')} {counted(rows, 'row')}"
+            yield Finding(
+                Level.ERROR if pictures < rows else Level.WARNING, "video", first,
+                f"{camera}: {file.relative_to(dataset.folder)} has {text}: pictures may be of other rows",
+            )  # fmt: skip
 
 
 def _words(dataset: Dataset) -> Iterator[Finding]:

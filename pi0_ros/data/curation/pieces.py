@@ -22,7 +22,7 @@ from pi0_ros.data.statistics import PictureStatistics, Stats
 from pi0_ros.data.stills import encoded_picture
 from pi0_ros.data.stored import Note
 from pi0_ros.data.tables import STILL
-from pi0_ros.data.video import Part, VideoWriter, key_pictures
+from pi0_ros.data.video import Part, VideoWriter, may_be_cut_out
 from pi0_ros.robot.wording import counted
 
 SAMPLED = 100  # pictures of an episode that its statistics are of, as lerobot does
@@ -145,10 +145,10 @@ def _still(dataset: Dataset, key: str, held: object) -> dict[str, object]:
 def _part(
     dataset: Dataset, camera: str, start: int, frames: np.ndarray, place: tuple[Path, float], folder: Path
 ) -> Part:
-    """The pictures of the frames as they are encoded; encoded again where the first is no key frame."""
+    """The pictures of the frames as they are encoded; encoded again where they cannot be decoded without others."""
     file, begin = place
     at = round(begin * dataset.fps) + start
-    if at in key_pictures(file):
+    if may_be_cut_out(file, at, len(frames)):
         return Part(file, len(frames), at)
     writer: VideoWriter | None = None
     for i in frames:

@@ -11,6 +11,7 @@ import numpy as np
 from pi0_ros.data.bag import CHUNK, JOINTS, ODOMETRY, STATE, Heard, read_bag, stamp_of
 from pi0_ros.data.errors import DataError
 from pi0_ros.robot.spec import Robot
+from pi0_ros.robot.wording import counted
 
 COMMAND = "executor/command"  # a topic of black boxes alone
 KINDS = {"joint_state": JOINTS, "odometry": ODOMETRY}
@@ -113,8 +114,8 @@ def _one_run(file: Path, messages: tuple[Heard, ...]) -> tuple[tuple[Heard, ...]
     longest = max(parts, key=len)
     first, last = times[longest[0]], times[longest[-1]]
     note = (
-        f"{file}: {len(messages) - len(longest)} messages lie more than {PAUSE / 3600:g} h from the run of "
-        f"{first:.1f} .. {last:.1f} s and are left out (published before the clock was set?)"
+        f"{file}: left out: {counted(len(messages) - len(longest), 'message')} more than {PAUSE / 3600:g} h from the run of "
+        f"{first:.1f} .. {last:.1f} s (published before the clock was set?)"
     )
     return tuple(messages[i] for i in longest), [note]
 

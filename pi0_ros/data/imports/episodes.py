@@ -55,7 +55,7 @@ def write_episodes(
             raise DataError(f"{out}: nothing was imported: {reasons[-1] if reasons else 'no recording has a frame'}")
         settle_statistics(beside)
         if reasons:
-            say(f"{len(reasons)} recordings are left out: {reasons[-1]}")
+            say(f"left out: {counted(len(reasons), 'recording')}, the last because {reasons[-1]}")
         return count
 
 

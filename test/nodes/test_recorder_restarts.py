@@ -98,7 +98,6 @@ def test_three_lives_of_a_recorder_make_one_dataset_also_where_one_was_killed_wi
 CHANGES = {
     "the robot is mobile_twin, and mobile_bimanual in the dataset": ("robot: mobile_bimanual", "robot: mobile_twin"),
     "observation.images.left_hand is only in the new frames": ("  left_wrist:", "  left_hand:"),
-    "names of observation.state is": ("channels: [left_gripper]", "channels: [left_claw]"),
 }
 
 

@@ -89,7 +89,7 @@ class Stage:
         )
         assert self.text(self.backend.prompts[-1]).startswith(f"Task: {words}, State: ")
 
-    def record(self, words, frames=6):
+    def record(self, words, frames=4):
         """That many more frames while the policy drives and follows these words."""
         self.follows(words)
         episodes = self.recorder.session.episodes

@@ -329,6 +329,16 @@ def test_datasets_are_merged_split_and_retitled(sound, tmp_path):
     assert lengths == [5, 24, 30, 41] and len(Dataset(tmp_path / "a").episodes) == 2
 
 
+def test_a_merge_of_two_robots_that_are_described_alike_says_so(sound, tmp_path, capsys):
+    other = write(tmp_path / "other", lengths=(5,))
+    file = other / "meta/info.json"
+    file.write_text(file.read_text().replace('"robot_type": "small"', '"robot_type": "large"'))
+    assert pi0("merge", sound, other, "--out", tmp_path / "all") == 0
+    assert "warning: of different robots (large, small); the copy says small" in capsys.readouterr().err
+    assert pi0("merge", sound, sound, "--out", tmp_path / "twice") == 0
+    assert "different robots" not in capsys.readouterr().err
+
+
 def test_datasets_that_differ_are_not_put_together(sound, tmp_path, capsys):
     assert pi0("merge", sound, GOLDEN, "--out", tmp_path / "no") == 1
     assert "cannot be put together" in capsys.readouterr().err

@@ -219,7 +219,10 @@ def test_droids_episodes_become_a_dataset_and_those_without_words_are_left_out(t
     file.write_bytes(b"".join(record(example(e)) for e in episodes))
     assert main(["data", "import", "rlds", str(tmp_path), "--preset", "droid", "--out", str(tmp_path / "set")]) == 0
     said = capsys.readouterr().err
-    assert "record 1: is left out: no step has an instruction" in said and "left out: 1 recording, the last because no step" in said
+    assert (
+        "record 1: is left out: no step has an instruction" in said
+        and "left out: 1 recording, the last because no step" in said
+    )
     read = Dataset(tmp_path / "set")
     assert [e.length for e in read.episodes] == [4, 3] and read.fps == 15 and read.layout.robot_type == "droid"
     assert [read.task_of(i) for i in (0, 4)] == ["Close the drawer", "Wipe the table"]

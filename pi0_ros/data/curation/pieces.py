@@ -13,7 +13,7 @@ import pyarrow as pa
 from pi0_ros.data.beside import written_beside
 from pi0_ros.data.curation.exact import settle_statistics
 from pi0_ros.data.dataset import Dataset
-from pi0_ros.data.dataset_files import DatasetFiles, EpisodeContent, FileLimits
+from pi0_ros.data.dataset_files import UNKNOWN, DatasetFiles, EpisodeContent, FileLimits
 from pi0_ros.data.episode_log import EpisodeLog
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.features import difference
@@ -78,6 +78,9 @@ def write_pieces(
             if differs or dataset.fps != first.fps:
                 what = differs or f"fps is {dataset.fps}, and {first.fps} in {first.folder}"
                 raise DataError(f"{dataset.folder} and {first.folder} cannot be put together: {what}")
+        robots = {d.layout.robot_type for d, _ in sources} - {UNKNOWN}
+        if len(robots) > 1:
+            say(f"warning: of different robots ({', '.join(sorted(robots))}); the copy says {first.layout.robot_type}")
         if not any(pieces for _, pieces in sources):
             raise DataError(f"{first.folder}: no episode is left")
         count = _write(sources, beside, say)

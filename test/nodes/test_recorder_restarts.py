@@ -13,6 +13,7 @@ pytest.importorskip("pyarrow")
 
 from pi0_ros.data.dataset import Dataset
 from pi0_ros.data.episode_log import EpisodeLog
+from pi0_ros.data.recording_process import lock_dataset
 from pi0_ros.nodes.executor import ExecutorNode
 from pi0_ros.nodes.recorder import RecorderNode
 from pi0_ros.ros.lifecycle import SUCCESS
@@ -59,6 +60,11 @@ class Site:
         self.graph.wait(lambda: self.person.ask("start", "recorder")[0] or self.value("frames"), "an episode")
         self.graph.wait(lambda: self.value("frames") >= frames, "frames")
 
+    def written(self):
+        """Whole rows of the running episode that are on the disk."""
+        rows = (self.folder / ".recording").glob("*/rows.jsonl")
+        return max((file.read_bytes().count(b"\n") for file in rows), default=0)
+
 
 def test_three_lives_of_a_recorder_make_one_dataset_also_where_one_was_killed_with_all_it_had(graph, mobile, tmp_path):
     site = Site(graph, mobile, tmp_path / "set")
@@ -70,6 +76,7 @@ def test_three_lives_of_a_recorder_make_one_dataset_also_where_one_was_killed_wi
     second = site.start()
     assert site.value("episodes") >= 1
     site.record(3)
+    graph.wait(lambda: site.written() >= 3, "frames on the disk")
     for number in (*children(second.pid), second.pid):
         os.kill(number, signal.SIGKILL)
     assert second.wait(timeout=40.0) == -signal.SIGKILL
@@ -78,6 +85,7 @@ def test_three_lives_of_a_recorder_make_one_dataset_also_where_one_was_killed_wi
     site.record(3)
     assert site.person.ask("failure", "recorder")[0]
     assert graph.end(third) == 0
+    lock_dataset(site.folder, 40.0).close()  # as soon as the process that writes has saved all
 
     read, notes = Dataset(site.folder), EpisodeLog(site.folder).read()
     count = len(read.episodes)
@@ -91,8 +99,9 @@ def test_three_lives_of_a_recorder_make_one_dataset_also_where_one_was_killed_wi
         assert [p.mean() > 60 for p in read.pictures("base", episode.index)] == [True] * episode.length
     assert (np.diff([read.column("stamp")[e.start] for e in read.episodes]) > 0).all()
     killed = [n for n in range(count) if notes[n].get("recovered")]
-    assert len(killed) == 1 and read.episodes[killed[0]].length >= 3 - 1  # at most one frame was on its way to the disk
-    assert notes[0]["outcome"] == "success" and notes[count - 1]["outcome"] == "failure"
+    assert len(killed) == 1 and read.episodes[killed[0]].length >= 3 - 1  # the pictures of a last one may lack
+    outcomes = [notes[n]["outcome"] for n in range(count) if notes[n].get("outcome")]
+    assert outcomes == ["success", "failure"] and notes[count - 1]["outcome"] == "failure"
 
 
 CHANGES = {

@@ -71,7 +71,7 @@ def parse_json(file: Path, text: str, error: type[UserError] = RobotError) -> An
     try:
         return json.loads(text, parse_int=_whole_number)
     except (ValueError, RecursionError, MemoryError) as problem:
-        raise error(f"{file}: not valid JSON: {problem}") from None
+        raise error(f"{file}: not valid JSON: {problem}; if it was cut off, copy or write it anew") from None
 
 
 def _whole_number(text: str) -> int:

@@ -120,7 +120,9 @@ def _parse(file: Path, text: str) -> ElementTree.Element:
         # xacro writes file names into a comment; where the locale is C they may hold what no UTF-8 can.
         root = ElementTree.fromstring(text.lstrip("\ufeff").encode("utf-8", "replace").decode())
     except ElementTree.ParseError as problem:
-        raise RobotError(f"{file}:{problem.position[0]}: is not XML: {problem}") from problem
+        raise RobotError(
+            f"{file}:{problem.position[0]}: is not XML: {problem}; mend that line, or copy the file anew"
+        ) from problem
     except (ValueError, RecursionError, MemoryError) as problem:
         raise RobotError(f"{file}: is not XML: {problem}") from problem
     if root.tag != "robot":

@@ -135,6 +135,49 @@ def test_an_mcap_chunk_that_stands_for_gigabytes_is_refused_in_little_memory(tmp
             assert f"{file}: is damaged or no MCAP file" in in_little_memory(code, file)
 
 
+def in_a_chunk(data, plain):
+    """An MCAP file with one zstd chunk, which says that it stands for `plain` bytes."""
+    text = lambda value: struct.pack("<I", len(value)) + value
+    chunk = struct.pack("<QQQI", 0, 1, plain, 0) + text(b"zstd") + struct.pack("<Q", len(data)) + data
+    record = lambda opcode, body: struct.pack("<BQ", opcode, len(body)) + body
+    return b"\x89MCAP0\r\n" + record(1, text(b"ros2") + text(b"")) + record(6, chunk)
+
+
+@pytest.mark.parametrize(
+    ("records", "why"),
+    [
+        (bytes(9), "a record of 0 bytes with the opcode 0"),  # two millions of them
+        (struct.pack("<BQ", 8, 0), "a record of 0 bytes with the opcode 8"),
+        (struct.pack("<BQ", 5, 3) + bytes(3), "a record of 3 bytes with the opcode 5"),
+        (struct.pack("<BQ", 5, 1 << 40), "a record of 1099511627776 bytes in what is left of a chunk"),
+        (struct.pack("<BQHIQQ", 5, 22, 1, 0, 0, 0), "more records than that"),
+    ],
+)
+def test_an_mcap_chunk_of_millions_of_records_in_a_few_kilobytes_ends_after_a_few_of_them(
+    tmp_path, monkeypatch, records, why
+):
+    import zstandard
+
+    from pi0_ros.data import mcap_records
+
+    channel = struct.pack("<HHI", 1, 0, 1) + b"t" + struct.pack("<I", 3) + b"cdr" + struct.pack("<I", 0)
+    plain = struct.pack("<BQ", 4, len(channel)) + channel + records * (20_000_000 // len(records))
+    file = tmp_path / "bomb.mcap"
+    file.write_bytes(in_a_chunk(zstandard.ZstdCompressor().compress(plain), len(plain)))
+    assert file.stat().st_size < 60_000
+    read, walk = [], mcap_records._chunk_records
+
+    def counted(data):
+        for record in walk(data):
+            read.append(1)
+            yield record
+
+    monkeypatch.setattr(mcap_records, "_chunk_records", counted)
+    with pytest.raises(DataError, match=f"bomb.mcap: is damaged or no MCAP file .*{why}"):
+        read_bag(file, (CHUNK,))
+    assert len(read) <= mcap_records.ROOM + file.stat().st_size
+
+
 def test_a_compressed_recording_that_would_fill_the_disk_is_refused(tmp_path, monkeypatch):
     import zstandard
 

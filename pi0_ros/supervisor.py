@@ -67,7 +67,10 @@ class Ended:
 
 
 class Supervisor:
-    """Starts programs, passes on what they print, and stops them."""
+    """Starts programs, passes on what they print, and stops them.
+
+    Larger than a class should be because it has one method per thing that happens to a process.
+    """
 
     def __init__(self, programs: Sequence[Program], out: TextIO | None = None, env: Mapping[str, str] | None = None):
         self._programs = tuple(programs)

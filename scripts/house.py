@@ -1,13 +1,14 @@
 """How the house is built, a row a package: `python scripts/house.py [ROOT]`. It reads the source and imports nothing.
 
-Functions are counted in lines of code without their docstring. A class is large above 15 methods or 12 attributes. An attribute
-is born late where it is first assigned outside `__init__` and its class does not declare it. A circle is a set of modules, or
+Functions are counted in lines of code without their docstring. A class is large above 15 methods or 12 attributes; its docstring
+says why then: "Larger than a class should be because …". An attribute is born late where it is first assigned outside `__init__` and its class does not declare it. A circle is a set of modules, or
 a folder and one inside it, that import each other; `TYPE_CHECKING` imports count, for a reader has to follow them too.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 import statistics
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from pathlib import Path
 
 PACKAGE = "pi0_ros"
 MOST_METHODS, MOST_ATTRIBUTES = 15, 12
+REASON = re.compile(r"Larger than a class should be because ([^.]+)\.")
 LAYERS = (
     ("cli", "commands", "bringup", "supervisor", "nodes"),
     ("ros",),
@@ -30,13 +32,14 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass(frozen=True)
 class Shape:
-    """A class: where it is, how many methods it has, its attributes, and those of them that are born late."""
+    """A class: where it is, how many methods it has, its attributes, those of them that are born late, and why it is large."""
 
     module: str
     name: str
     methods: int
     attributes: frozenset[str]
     late: frozenset[str]
+    reason: str = ""
 
     @property
     def large(self) -> bool:
@@ -86,7 +89,14 @@ def shape_of(module: str, found: ast.ClassDef) -> Shape:
     every = {name for m in methods if not is_static(m) for name in assigned(m)}
     properties = {m.name for m in methods if any("setter" in ast.unparse(d) for d in m.decorator_list)}
     attributes = every - properties
-    return Shape(module, found.name, len(methods), frozenset(attributes), frozenset(attributes - born - declared))
+    late = attributes - born - declared
+    return Shape(module, found.name, len(methods), frozenset(attributes), frozenset(late), reason_of(found))
+
+
+def reason_of(found: ast.ClassDef) -> str:
+    """Why a class is large, as its docstring says it; "" if it does not."""
+    reason = REASON.search(" ".join((ast.get_docstring(found) or "").split()))
+    return reason.group(1) if reason else ""
 
 
 def is_static(function: Function) -> bool:

@@ -117,7 +117,10 @@ class Harness(Generic[Body]):
 
 
 class _Run(Generic[Body]):
-    """The state of one episode."""
+    """The state of one episode.
+
+    Larger than a class should be because everything that an episode remembers is in it, and nothing outlives it.
+    """
 
     def __init__(
         self, harness: Harness[Body], task: Task[Body], seed: int, instruction: str, blackbox: BlackBox | None = None

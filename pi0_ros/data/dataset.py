@@ -36,6 +36,9 @@ class Dataset:
     [T, ...] instead, with a bool [T] "<key>_is_pad" that marks what lies beyond the episode: its first or last frame is
     repeated there, as lerobot's delta_timestamps do. Numbers are read when first asked for, pictures each time.
     Frames and episodes are counted by position, whatever gaps the numbers in the files have.
+
+    Larger than a class should be because it is a sequence, a context manager and a table of columns at once, and has what its
+    layout says at hand.
     """
 
     def __init__(

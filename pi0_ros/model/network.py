@@ -81,7 +81,11 @@ def block_mask(valid: Tensor, starts: Tensor) -> Tensor:
 
 
 class Pi0(nn.Module):
-    """pi0, pi0.5 and pi0-FAST, as `config.kind` says."""
+    """pi0, pi0.5 and pi0-FAST, as `config.kind` says.
+
+    Larger than a class should be because the layers of the network are its attributes, by the names that they have in
+    checkpoints.
+    """
 
     def __init__(self, config: ModelConfig):
         super().__init__()

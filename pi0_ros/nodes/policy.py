@@ -98,9 +98,11 @@ class PolicyNode(NetworkNode[PlanLoop]):
         status = PlanningStatus(state, self.get_logger())
         status.rest()
         logger = self.get_logger()
-        texts = PromptInputs(self, PromptRules(self.values.prompt, self.values.prompt_max_age), observations.wake)
+        texts = PromptInputs(
+            self, PromptRules(self.values.prompt, self.values.prompt_max_age), observations.arrivals.announce
+        )
         inputs = PlanInputs(observations, texts, self.clocks, self._settings, contract.needed_state(robot), logger)
-        lanes = PolicyLanes(policy, self.values.requests_at_once, self.weights.run, observations.wake)
+        lanes = PolicyLanes(policy, self.values.requests_at_once, self.weights.run, observations.arrivals.announce)
         loop = PlanLoop(lanes, inputs, self._new_session(robot, contract), status, publisher, self.values.seed)
         self.own(listen(self, ExecutorState, "executor_state", loop.update_executor, RELIABLE))
         return loop

@@ -34,7 +34,10 @@ SLOW = 0.97
 
 
 class SimRobotNode(Node):
-    """A driver for a robot that is not there."""
+    """A driver for a robot that is not there.
+
+    Larger than a class should be because it wires physics, pictures, a viewer and a clock, each with its rate.
+    """
 
     table = (
         Parameter("robot", "mobile_bimanual", "robot YAML: a file, or a name under config/robots", required=True),

@@ -27,6 +27,8 @@ class YamlNode:
     """One YAML node with its file and its path of keys; reads are strict and errors carry file, line and key.
 
     `used_line` is the line of the alias or merge key by which the node got here, 0 without one.
+
+    Larger than a class should be because it has one reader per kind of value.
     """
 
     file: Path

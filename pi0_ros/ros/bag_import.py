@@ -214,7 +214,7 @@ class _Heard:
             self.words[part].add(ros, message.data)
         elif kind == "executor":
             self.driven.add(stamp or ros, MODE_NAMES.get(message.mode, "hold"), message.channels, message.command)
-            self.memory.add_command(dict(zip(message.channels, message.command, strict=False)))
+            self.memory.state.add_command(dict(zip(message.channels, message.command, strict=False)))
         elif kind == "command":
             self.commands[part.command.topic].add(ros, channel_values(part, message, part.command))
 

@@ -68,7 +68,10 @@ class Period(NamedTuple):
 
 
 class ControlThread:
-    """Owns the control core and runs it. `report(period)` is called at the end of every period and must not block."""
+    """Owns the control core and runs it. `report(period)` is called at the end of every period and must not block.
+
+    Larger than a class should be because it owns everything that the control loop uses.
+    """
 
     def __init__(
         self,

@@ -24,7 +24,7 @@ from pi0_ros.ros.lifecycle import ManagedNode
 from pi0_ros.ros.polled_subscriptions import PolledSubscriptions
 from pi0_ros.ros.publishers import GraphNames
 from pi0_ros.ros.qos import SENSOR
-from pi0_ros.ros.source_clocks import SourceClocks
+from pi0_ros.ros.source_clocks import SourceClocks, state_ages
 from pi0_ros.ros.subscribe import TELEOP_TYPES, subscribe_state
 from pi0_ros.ros.teleop_devices import TeleopDevices
 
@@ -38,7 +38,10 @@ COMPLAINTS = 1.0  # [s] between two events about messages of one topic
 
 
 class ExecutorInputs:
-    """The subscriptions of the executor node; what they say goes to the control core given to `deliver_to`."""
+    """The subscriptions of the executor node; what they say goes to the control core given to `deliver_to`.
+
+    Larger than a class should be because it has one callback per thing that the executor listens to.
+    """
 
     _core: Executor
     """Given by `deliver_to`, before anything is read."""
@@ -60,7 +63,7 @@ class ExecutorInputs:
         self.refused, self.last_rejection = 0, ""
         self._events: deque[Event] = deque(maxlen=256)
         self._complained: dict[str, float] = {}
-        self.sources = SourceClocks(robot)
+        self.sources = SourceClocks(state_ages(robot))
 
     def deliver_to(self, core: Executor) -> None:
         """From now on this core gets the messages; what has come so far and what was counted is forgotten."""
@@ -68,7 +71,7 @@ class ExecutorInputs:
         self.refused, self.last_rejection = 0, ""
         self._events.clear()
         self._complained.clear()
-        self.sources = SourceClocks(self._robot)
+        self.sources = SourceClocks(state_ages(self._robot))
         self._routine.drain()
         self._chunks.drain()
         self._urgent.drain()

@@ -81,7 +81,10 @@ class Publishing:
 
 
 class ExecutorReporter:
-    """The reporting thread. `offer` is called by the control thread, everything else by others."""
+    """The reporting thread. `offer` is called by the control thread, everything else by others.
+
+    Larger than a class should be because it remembers of each thing that is reported what was reported last.
+    """
 
     def __init__(
         self,

@@ -42,7 +42,10 @@ Entity = TypeVar("Entity")
 
 
 class ManagedNode(LifecycleNode):
-    """A lifecycle node with checked parameters, clocks and diagnostics. Raise `expected` errors for one-line refusals."""
+    """A lifecycle node with checked parameters, clocks and diagnostics. Raise `expected` errors for one-line refusals.
+
+    Larger than a class should be because rclpy calls one method of a node per transition, and triggers them by another.
+    """
 
     table: Sequence[Parameter] = ()
     expected: tuple[type[Exception], ...] = (ParameterError,)

@@ -118,6 +118,8 @@ class Loop:
     `look()` is called after each work, and every `LOOK` seconds of the time that is left then. What it finds should take no
     longer than `LOOK_TIME`, so that the next `prepare` is not kept waiting.
     `first`: this loop goes before every other thread of the process (one loop of a process at most).
+
+    Larger than a class should be because the numbers of its timing report are counted in it.
     """
 
     def __init__(

@@ -72,7 +72,7 @@ class PlanLoop:
 
     def wake(self) -> None:
         """Let the thread look at once whether a plan is due."""
-        self.inputs.observations.wake()
+        self.inputs.observations.arrivals.announce()
 
     def update_executor(self, message: ExecutorState) -> None:
         """Take what the executor says: its mode and epoch, the running plan, and what it commands."""
@@ -92,7 +92,7 @@ class PlanLoop:
     def run(self, activation: Activation) -> None:
         """Plan whenever it is time, until the activation is over."""
         while not activation.over:
-            self.inputs.observations.wait(LOOK)
+            self.inputs.observations.arrivals.wait(LOOK)
             self._take_answers()
             lane = self.lanes.free()
             if not activation.over and lane is not None and self._is_due(activation):

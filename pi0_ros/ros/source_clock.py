@@ -54,8 +54,13 @@ class SourceClock:
         """Forget everything: our own clock was set."""
         self._delays.clear()
 
+    @property
+    def received(self) -> bool:
+        """Whether a message was received since the start, or since `clear`."""
+        return bool(self._delays)
+
     def hz(self, steady: float) -> float:
-        """Messages a second."""
+        """Messages per second."""
         times = [at for at, _ in tuple(self._delays) if at > steady - WINDOW]
         return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 and times[-1] > times[0] else 0.0
 

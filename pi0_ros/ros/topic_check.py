@@ -91,6 +91,12 @@ def node_name(endpoint: TopicEndpointInfo) -> str:
     return f"{endpoint.node_namespace.rstrip('/')}/{endpoint.node_name}"
 
 
+def publishers_of(node: Node, topics: Iterable[str]) -> tuple[str, ...]:
+    """The full names of the nodes that publish on these topics, sorted."""
+    names = [node.resolve_topic_name(topic) for topic in topics]
+    return tuple(sorted(node_name(info) for name in names for info in node.get_publishers_info_by_topic(name)))
+
+
 class TopicCheck:
     """Asks the graph about topics, at most twice a second."""
 

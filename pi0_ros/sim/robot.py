@@ -30,6 +30,8 @@ class SimRobot:
     """One simulated robot and its scene. Time moves only in `advance`; the same seed and commands give the same bits.
 
     Not safe to use from two threads at once.
+
+    Larger than a class should be because it has one method per thing that a driver does or says.
     """
 
     def __init__(self, robot: Robot, seed: int = 0, change: WorldChange | None = None) -> None:

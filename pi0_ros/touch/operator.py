@@ -45,6 +45,8 @@ class Operator:
     """Moves its own command; `act` reads the simulation's blocks and base and, after `sync`, the joints.
 
     The command is the only thing remembered, and it is within servo lag of the measured state.
+
+    Larger than a class should be because it has tables of the joints of both arms beside its state.
     """
 
     def __init__(

@@ -34,7 +34,10 @@ from pi0_ros.train.state import load_state, save_sharded_state, save_state
 
 
 class Trainer:
-    """One process's part of a run."""
+    """One process's part of a run.
+
+    Larger than a class should be because it is the state of a training run.
+    """
 
     def __init__(self, job: Job) -> None:
         self.job, self.settings = job, job.settings

@@ -161,8 +161,11 @@ def known_keys(node):
     ("node", "files"),
     [
         ("executor", ("nodes/executor.py", "ros/executor_health.py", "ros/motion_report.py", "ros/source_clocks.py")),
-        ("policy", ("ros/policy_health.py", "ros/observation_source.py")),
-        ("recorder", ("ros/recording_health.py", "ros/bag_recorder.py", "ros/observation_source.py")),
+        ("policy", ("ros/policy_health.py", "ros/observation_source.py", "ros/refusals.py")),
+        (
+            "recorder",
+            ("ros/recording_health.py", "ros/bag_recorder.py", "ros/observation_source.py", "ros/refusals.py"),
+        ),
         ("high_level", ("ros/subtask_health.py",)),
         ("sim_robot", ("nodes/sim_robot.py",)),
     ],

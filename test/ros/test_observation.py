@@ -170,14 +170,14 @@ def test_an_older_picture_after_a_newer_one_is_dropped(memory):
     look(memory, 5.0, *CAMERAS)
     memory.add_picture("base", 5.01, 4.95, 5.01, "late")
     look(memory, 5.0, "base")
-    assert memory.newest("base").message == "base at 5.0"
+    assert memory.cameras.newest("base").message == "base at 5.0"
     assert memory.take(5.0, 5.0, CAMERAS).pictures["base"].message == "base at 5.0"
 
 
 def test_a_picture_ages_while_the_ros_clock_stands_still(memory):
     feel(memory, 5.0)
     look(memory, 5.0, *CAMERAS)
-    assert set(memory.stale(CAMERAS, 5.3, 5.0)) == set(CAMERAS)
+    assert set(memory.cameras.stale(CAMERAS, 5.3, 5.0)) == set(CAMERAS)
     assert "the ROS clock has stood still for 0.60 s" in memory.take(5.6, 5.0, CAMERAS).missing[0]
 
 
@@ -192,8 +192,8 @@ def test_a_clock_that_is_set_back_starts_observations_anew_at_once(memory):
             memory.add_picture(camera, at, at - 3600.0, at - 3600.0, "new")
     taken = memory.take(100.1, 100.1 - 3600.0, CAMERAS)
     assert taken.complete and taken.stamp == pytest.approx(100.08 - 3600.0) and taken.state["left_joint1"] == 7.0
-    (event,) = memory.clock_events()
-    assert "jumped back by 3599.98 s; observations start anew" in event and not memory.clock_events()
+    (event,) = memory.clock.events()
+    assert "jumped back by 3599.98 s; observations start anew" in event and not memory.clock.events()
 
 
 def test_a_camera_on_another_clock_is_told_from_one_that_is_dead(memory):
@@ -218,7 +218,9 @@ def test_a_state_source_whose_computer_is_behind_is_named_with_the_cure(memory, 
     assert why.startswith(
         f"joint_states arrives at 50 Hz, but is stamped {behind:.2f} s behind this computer; synchronise"
     )
-    assert memory.offsets()["joint_states"] == pytest.approx(behind) and memory.offsets()["odom"] == pytest.approx(0.0)
+    assert memory.sources.offsets()["joint_states"] == pytest.approx(behind) and memory.sources.offsets()[
+        "odom"
+    ] == pytest.approx(0.0)
 
 
 def test_a_source_that_is_a_little_behind_is_used_and_said(memory):
@@ -263,7 +265,7 @@ def test_a_joint_without_ends_is_interpolated_over_pi_and_given_on_the_turn_of_i
     middle = small.take(0.02, 1000.02, state=["j1", "wrist"])
     assert middle.complete, middle.missing
     assert middle.state["j1"] == pytest.approx(0.2) and middle.state["wrist"] == pytest.approx(math.pi, abs=1e-9)
-    small.add_command(COMMAND)
+    small.state.add_command(COMMAND)
     assert small.take(0.02, 1000.02, state=["wrist"]).state["wrist"] == pytest.approx(5.0 * math.pi, abs=1e-9)
 
 
@@ -274,7 +276,7 @@ def test_what_nobody_measures_is_what_was_commanded_last(small):
     assert (
         not early.complete and "gripper (from the executor's command, which there is none of yet)" in early.missing[0]
     )
-    small.add_command(COMMAND)
+    small.state.add_command(COMMAND)
     taken = small.take(0.0, 1000.0)
     assert {n: taken.state[n] for n in ("gripper", "base_vx", "base_wz")} == {
         "gripper": 0.7,

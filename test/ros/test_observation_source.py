@@ -124,7 +124,7 @@ def until(observations, condition, what):
         found = condition()
         if found:
             return found
-        observations.wait(0.05)
+        observations.arrivals.wait(0.05)
     raise AssertionError(
         f"{what}: {observations.view(NAMES).missing} {observations.warnings(NAMES)} {observations.values(NAMES)}"
     )
@@ -247,9 +247,9 @@ def test_a_message_that_is_too_large_is_refused_by_its_size(robot, observations)
     seen(observations, "front", "side")
     names = [f"joint{k}" for k in range(200_000)]
     robot.states.publish(JointState(name=names, position=array("d", range(len(names)))))
-    until(observations, lambda: observations.refused, "a refusal")
-    assert "joint_states: JointState of" in observations.last_refusal
-    assert f"at most {MAX_BYTES[JointState]} are parsed" in observations.last_refusal
+    until(observations, lambda: observations.refusals.count, "a refusal")
+    assert "joint_states: JointState of" in observations.refusals.last
+    assert f"at most {MAX_BYTES[JointState]} are parsed" in observations.refusals.last
     seen(observations, "front", "side")
 
 
@@ -265,8 +265,8 @@ def test_an_encoding_cannot_write_to_the_terminal_nor_flood_the_log(robot, obser
     robot.sees["front"] = None
     robot.node.create_timer(0.03, publish)
     complaint(observations, "is not a colour picture")
-    until(observations, lambda: "encoding" in observations.last_refusal, "a refusal")
-    assert observations.last_refusal.isprintable() and len(observations.last_refusal) <= 400
+    until(observations, lambda: "encoding" in observations.refusals.last, "a refusal")
+    assert observations.refusals.last.isprintable() and len(observations.refusals.last) <= 400
 
 
 def test_a_text_of_ten_megabytes_reaches_nobody(context):

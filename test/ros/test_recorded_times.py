@@ -14,8 +14,9 @@ pytest.importorskip("av")
 
 from pi0_ros.data.recording_process import RecordingSettings, Report
 from pi0_ros.robot import load_robot
+from pi0_ros.ros.camera_pictures import MAX_SKEW
 from pi0_ros.ros.frame_source import DropCause, Missing, SourceFrame
-from pi0_ros.ros.observation import MAX_SKEW, Synchroniser
+from pi0_ros.ros.observation import Synchroniser
 from pi0_ros.ros.recording_session import RecordingSession, SessionSettings
 
 ROBOT = load_robot("mobile_bimanual")
@@ -81,7 +82,7 @@ class World:
 
     @property
     def restarts(self):
-        return self.memory.restarts
+        return self.memory.clock.restarts
 
     def _take(self, moment):
         found = self.memory.take(self.now, self.ros(self.now), RATES, moment=moment)

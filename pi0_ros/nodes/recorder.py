@@ -28,6 +28,7 @@ from pi0_ros.robot import Robot, RobotError, load_robot
 from pi0_ros.ros.any_publisher import subscribe_to_any
 from pi0_ros.ros.bag_recorder import BagRecorder, bag_folder
 from pi0_ros.ros.bounded import listen
+from pi0_ros.ros.configured import Configured
 from pi0_ros.ros.diagnostics import Health
 from pi0_ros.ros.frame_source import TOPICS, FrameSource
 from pi0_ros.ros.latched_text import LatchedText
@@ -60,7 +61,7 @@ class RecorderParts:
     state: LatchedText
 
 
-class RecorderNode(ManagedNode):
+class RecorderNode(ManagedNode, Configured[RecorderParts]):
     """Writes episodes."""
 
     table = (
@@ -86,18 +87,11 @@ class RecorderNode(ManagedNode):
         super().__init__(name, parameter_overrides)
         self.observations: ObservationSource | None = None
         self.bag: BagRecorder | None = None
-        self._parts: RecorderParts | None = None
         self._problem = ""
         self._loop: Loop | None = None
         self._lock = threading.Lock()
         for request in REQUESTS:  # answered in every state: nobody waits for a service in vain
             self.create_service(Trigger, f"~/{request}", partial(self._on_request, request))
-
-    @property
-    def parts(self) -> RecorderParts:
-        """What `setup` made; only while the node is configured."""
-        assert self._parts is not None
-        return self._parts
 
     @property
     def session(self) -> RecordingSession:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pi0_ros.control import Event, Seam
-from pi0_ros.ros.control_thread import Period
+from pi0_ros.ros.control_thread import ControlThread, Period
 from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Health
+from pi0_ros.ros.executor_parts import ExecutorParts
+from pi0_ros.ros.executor_reporter import ExecutorReporter
 from pi0_ros.ros.loop import Timing
 
 MISSED_SHARE = 0.1  # of the control periods may be missed before it is a warning
@@ -79,6 +81,37 @@ def executor_health(
     if late:
         return Health(WARN, f"{period.mode}: {'; '.join(late)}", values)
     return Health(OK, f"{period.mode}: {period.reason}", values)
+
+
+def health_of(
+    parts: ExecutorParts, control: ControlThread, reporter: ExecutorReporter, steady: float, stops: bool
+) -> Health:
+    """Mode, rates and timing of an executor at `steady` [s]; `stops`: a second publisher stops the robot."""
+    period, timing, inputs = reporter.latest, control.timing(), parts.inputs
+    if period.step is None:
+        return Health(WARN, "starting")
+    values = {
+        **executor_values(period, timing, 1.0 / parts.period, control.seam_worst),
+        "messages_refused": inputs.refused,
+        "last_rejection": inputs.last_rejection,
+        **inputs.sources.values(steady),
+        **parts.black_box.values(),
+        **reporter.motion.values(),
+    }
+    health = executor_health(
+        period,
+        reporter.trouble,
+        parts.matching.sentences,
+        inputs.sources.silent,
+        timing.overruns / max(timing.ticks, 1),
+        values,
+        parts.black_box.failure,
+        inputs.sources.sentences(steady),
+        reporter.motion.sentences,
+    )
+    for others in (*inputs.competing, parts.second.sentence):
+        health = with_second_publisher(health, others, stops)
+    return health
 
 
 def with_second_publisher(health: Health, sentence: str, stops: bool) -> Health:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from pi0_ros.control import ExecutorSettings
 from pi0_ros.robot import Robot
 from pi0_ros.ros.command_writer import CommandWriter
+from pi0_ros.ros.executor_black_box import ExecutorBlackBox
 from pi0_ros.ros.executor_inputs import ExecutorInputs
 from pi0_ros.ros.executor_reporter import Publishing
 from pi0_ros.ros.matching import Matching
@@ -16,7 +16,7 @@ from pi0_ros.ros.second_publishers import SecondPublishers
 
 @dataclass(frozen=True)
 class ExecutorParts:
-    """period [s] of control. black_box: folder of its files, None where none are written; no_black_box: why it cannot be."""
+    """period [s] of control."""
 
     robot: Robot
     period: float
@@ -26,5 +26,4 @@ class ExecutorParts:
     publishing: Publishing
     inputs: ExecutorInputs
     matching: Matching
-    black_box: Path | None
-    no_black_box: str
+    black_box: ExecutorBlackBox

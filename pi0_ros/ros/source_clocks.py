@@ -62,7 +62,7 @@ class SourceClocks:
 
     def problems(self, steady: float, ages: Mapping[str, float]) -> dict[str, str]:
         """By topic, a sentence about stamps that cannot be used as they are, `ages` in place of the topics' own."""
-        limits = self._ages | ages
+        limits = {**self._ages, **ages}
         found = {t: clock_sentence(t, clock, steady, limits[t]) for t, clock in self._clocks.items()}
         return {topic: sentence for topic, sentence in found.items() if sentence}
 

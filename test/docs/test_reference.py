@@ -130,6 +130,7 @@ def value_keys(file):
             "_health",
             "values",
             "executor_values",
+            "health_of",
             "policy_values",
             "subtask_values",
         ):
@@ -160,7 +161,10 @@ def known_keys(node):
 @pytest.mark.parametrize(
     ("node", "files"),
     [
-        ("executor", ("nodes/executor.py", "ros/executor_health.py", "ros/motion_report.py", "ros/source_clocks.py")),
+        (
+            "executor",
+            ("ros/executor_black_box.py", "ros/executor_health.py", "ros/motion_report.py", "ros/source_clocks.py"),
+        ),
         ("policy", ("ros/policy_health.py", "ros/observation_source.py", "ros/refusals.py")),
         (
             "recorder",

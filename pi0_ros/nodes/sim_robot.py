@@ -122,8 +122,8 @@ class SimRobotNode(Node):
         return self._before + self._sim.time if self._own_clock else self.clocks.ros()
 
     def _advance(self, deadline: float, late: float) -> None:
-        lost = min(self._loop.overruns - self._skipped, MOST_CATCH_UP)
-        self._skipped = self._loop.overruns
+        lost = min(self._loop.times.overruns - self._skipped, MOST_CATCH_UP)
+        self._skipped = self._loop.times.overruns
         with self._lock:
             self._inputs.read()
             for group, target in self._inputs.targets():
@@ -174,7 +174,7 @@ class SimRobotNode(Node):
             "success": success,
             "joint_states_hz": state,
             "pictures_hz": pictures,
-            "physics_late_ms_p99": self._loop.timing().late_p99 * 1e3,
+            "physics_late_ms_p99": self._loop.times.timing().late_p99 * 1e3,
             "skipped_steps": self._skipped,
             "groups without commands": ", ".join(sorted(self._inputs.silent)),
         }

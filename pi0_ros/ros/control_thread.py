@@ -21,9 +21,10 @@ from pi0_ros.ros.clock import Clocks
 from pi0_ros.ros.command_writer import CommandWriter
 from pi0_ros.ros.executor_inputs import ExecutorInputs
 from pi0_ros.ros.guarded_thread import GuardedThread
-from pi0_ros.ros.loop import Loop, Timing
+from pi0_ros.ros.loop import Loop
 from pi0_ros.ros.plan_thread import PlanThread
 from pi0_ros.ros.request_services import RequestServices
+from pi0_ros.ros.timing import Timing
 
 INBOX = 1024  # notes from other threads that wait for the next period
 REST_SPEED = 1e-4  # [rad/s, m/s] below this in every channel ...
@@ -133,7 +134,7 @@ class ControlThread:
 
     def timing(self) -> Timing:
         """How well it keeps time."""
-        return self._loop.timing()
+        return self._loop.times.timing()
 
     # --- the thread itself ---
 
@@ -217,4 +218,4 @@ class ControlThread:
 
     def _hand_over(self, sent: bool) -> None:
         events, self._events = self._inputs.events() + self._events, ()
-        self._report(Period(self._step, self._last, sent, self._fault, self._trace, events, self._loop.overruns))
+        self._report(Period(self._step, self._last, sent, self._fault, self._trace, events, self._loop.times.overruns))

@@ -9,7 +9,7 @@ from pi0_ros.ros.control_thread import ControlThread, Period
 from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Health
 from pi0_ros.ros.executor_parts import ExecutorParts
 from pi0_ros.ros.executor_reporter import ExecutorReporter
-from pi0_ros.ros.loop import Timing
+from pi0_ros.ros.timing import Timing
 
 MISSED_SHARE = 0.1  # of the control periods may be missed before it is a warning
 

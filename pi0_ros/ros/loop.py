@@ -9,14 +9,10 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 
-import numpy as np
-
-from pi0_ros.robot.quantile import quantiles
 from pi0_ros.ros.guarded_thread import GuardedThread
+from pi0_ros.ros.timing import PeriodTimes
 
-WINDOW = 60.0  # [s] that `Timing` is about
 # How long a thread waits for the interpreter before it asks for it [s]. While the loop's thread sleeps the others give
 # way soon, so that it gets to run when it wakes; while it works nobody may interrupt it, because the interrupter may
 # itself be waiting for a processor, and with the interpreter in its hand.
@@ -26,68 +22,6 @@ AHEAD, AHEAD_SHARE = 0.003, 0.3
 LOOK = 0.0025  # [s] between two looks at what may have come, while there is time
 LOOK_TIME = 0.004  # [s] that handling what has come may take
 LINUX = sys.platform == "linux"
-
-
-@dataclass(frozen=True)
-class Timing:
-    """How well the loop keeps its time, over the last minute: lateness, work and preparation in seconds.
-
-    `work_p99_run`, `overruns` and `ticks` are about all the time since the start.
-    """
-
-    late_p50: float = 0.0
-    late_p99: float = 0.0
-    late_max: float = 0.0
-    work_p50: float = 0.0
-    work_p99: float = 0.0
-    work_max: float = 0.0
-    prepare_p50: float = 0.0
-    prepare_p99: float = 0.0
-    prepare_max: float = 0.0
-    work_p99_run: float = 0.0
-    overruns: int = 0
-    ticks: int = 0
-
-
-class Ring:
-    """The newest numbers, in memory that is there from the start."""
-
-    def __init__(self, size: int) -> None:
-        self._values, self._count = np.zeros(size), 0
-
-    def add(self, value: float) -> None:
-        """Keep one more; the oldest makes room."""
-        self._values[self._count % len(self._values)] = value
-        self._count += 1
-
-    def summary(self) -> tuple[float, float, float]:
-        """Median, 99th percentile and maximum, zeros where nothing was added."""
-        p50, p99, most = quantiles(self._values[: min(self._count, len(self._values))], 0.5, 0.99, 1.0)
-        return p50, p99, most
-
-
-class Tally:
-    """How often durations of which length were seen, however many there were: counts in steps of `STEP` seconds.
-
-    Its quantiles are of counts, and so steps and not values; those of values are in `robot/quantile.py`."""
-
-    STEP, LONGEST = 1e-5, 0.02
-
-    def __init__(self) -> None:
-        self._counts = [0] * (round(self.LONGEST / self.STEP) + 1)
-
-    def add(self, seconds: float) -> None:
-        """Count one; what is longer than `LONGEST` counts as that."""
-        self._counts[min(int(seconds / self.STEP), len(self._counts) - 1)] += 1
-
-    def quantile(self, share: float) -> float:
-        """The shortest duration [s], rounded up to a step, that `share` of all do not exceed; 0 where there are none."""
-        wanted, seen = share * sum(self._counts), 0
-        for step, count in enumerate(self._counts):
-            seen += count
-            if seen >= wanted:
-                return (step + 1) * self.STEP if seen else 0.0
-        return 0.0
 
 
 class Pacer:
@@ -118,8 +52,6 @@ class Loop:
     `look()` is called after each work, and every `LOOK` seconds of the time that is left then. What it finds should take no
     longer than `LOOK_TIME`, so that the next `prepare` is not kept waiting.
     `first`: this loop goes before every other thread of the process (one loop of a process at most).
-
-    Larger than a class should be because the numbers of its timing report are counted in it.
     """
 
     def __init__(
@@ -137,10 +69,8 @@ class Loop:
         self._ending = False
         self.thread: GuardedThread | None = None
         """The thread, from `start` to `stop`."""
-        self._all_spent = Tally()
-        self._late, self._spent, self._prepared = (Ring(int(WINDOW / period)) for _ in range(3))
-        self.overruns = 0
-        self.ticks = 0
+        self.times = PeriodTimes(period)
+        """How well it keeps time."""
 
     def start(self, priority: int = 0, cpu: int = -1) -> list[str]:
         """Start. `priority` > 0 asks for SCHED_FIFO, `cpu` >= 0 pins. Returns what the system refused."""
@@ -171,26 +101,17 @@ class Loop:
         """Whether the thread is alive and not asked to end."""
         return self.thread is not None and not self._ending
 
-    def timing(self) -> Timing:
-        """How well it kept time."""
-        late, spent, prepared = self._late.summary(), self._spent.summary(), self._prepared.summary()
-        return Timing(*late, *spent, *prepared, self._all_spent.quantile(0.99), self.overruns, self.ticks)
-
     def _run(self, yielding: float) -> None:
         pacer, usual = Pacer(self._period, time.monotonic()), sys.getswitchinterval()
         ahead = min(AHEAD, AHEAD_SHARE * self._period) if self._prepare is not None else 0.0
         while not self._ending:
             if self._prepare is not None:
-                self._prepared.add(self._guard(self._prepare))
+                self.times.prepared(self._guard(self._prepare))
                 self._sleep_until(pacer.deadline, yielding)
             late = time.monotonic() - pacer.deadline
-            spent = self._guard(self._work, pacer.deadline, late)
-            self._spent.add(spent)
-            self._all_spent.add(spent)
-            self._late.add(late)
-            self.ticks += 1
+            self.times.worked(late, self._guard(self._work, pacer.deadline, late))
             due = pacer.next(time.monotonic())
-            self.overruns = pacer.skipped
+            self.times.overruns = pacer.skipped
             if self._look is not None:
                 self._look_until(due - ahead - LOOK_TIME, self._look, yielding)
             self._sleep_until(due - ahead, yielding)

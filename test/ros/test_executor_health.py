@@ -13,7 +13,7 @@ from pi0_ros.control.step import Counters, Seam, Step
 from pi0_ros.ros.control_thread import Period
 from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Health
 from pi0_ros.ros.executor_health import executor_health, executor_values, with_second_publisher
-from pi0_ros.ros.loop import Timing
+from pi0_ros.ros.timing import Timing
 
 COUNTERS = Counters(chunks_accepted=11, chunks_rejected=12, underruns=13, limited=14)
 STEP = Step(

@@ -12,8 +12,6 @@ from pi0_ros.ros.loop import (
     YIELDING,
     Loop,
     Pacer,
-    Ring,
-    Tally,
     lower_priority,
     raise_thread_priorities,
     restore_own_priority,
@@ -84,7 +82,7 @@ def test_what_is_prepared_comes_before_each_work_and_what_fails_in_it_is_handed_
     loop.stop()
     assert order[:10] == ["prepare", "work"] * 5
     assert len(failures) == 1 and "unreadable" in failures[0]
-    assert loop.timing().prepare_max > 0.0
+    assert loop.times.timing().prepare_max > 0.0
 
 
 def test_while_the_first_loop_works_nobody_may_soon_interrupt_it_and_afterwards_all_is_as_before():
@@ -101,28 +99,6 @@ def test_while_the_first_loop_works_nobody_may_soon_interrupt_it_and_afterwards_
     loop.stop()
     assert min(seen[1:]) == pytest.approx(WORKING) and WORKING > 10 * YIELDING
     assert sys.getswitchinterval() == pytest.approx(usual)
-
-
-def test_a_ring_sums_up_the_newest_numbers_and_forgets_the_oldest():
-    ring = Ring(200)
-    assert ring.summary() == (0.0, 0.0, 0.0)
-    for value in [1e6, *range(200)]:
-        ring.add(float(value))
-    assert ring.summary() == (100.0, 198.0, 199.0)
-    few = Ring(200)
-    few.add(3.0)
-    assert few.summary() == (3.0, 3.0, 3.0)
-
-
-def test_a_tally_knows_quantiles_of_all_there_ever_was_to_ten_microseconds():
-    tally = Tally()
-    assert tally.quantile(0.99) == 0.0
-    for k in range(1000):
-        tally.add(k * 1e-6)
-    assert tally.quantile(0.5) == pytest.approx(500e-6, abs=1e-5)
-    assert tally.quantile(0.99) == pytest.approx(990e-6, abs=1e-5)
-    tally.add(3.0)
-    assert tally.quantile(1.0) == pytest.approx(0.02, abs=2e-5)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux alone")

@@ -6,37 +6,29 @@ Nothing that can block is on its way, and nothing else runs in it: who reports, 
 
 from __future__ import annotations
 
-import secrets
-import threading
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
 from pi0_ros.control import Answer, Command, Event, Executor, ExecutorSettings, Step
-from pi0_ros.control.fallback_stop import FallbackStop
 from pi0_ros.control.modes import Mode
 from pi0_ros.control.step import Seam
 from pi0_ros.robot.spec import Robot
 from pi0_ros.ros.clock import Clocks
 from pi0_ros.ros.command_writer import CommandWriter
 from pi0_ros.ros.executor_inputs import ExecutorInputs
+from pi0_ros.ros.guarded_core import GuardedCore
 from pi0_ros.ros.guarded_thread import GuardedThread
 from pi0_ros.ros.loop import Loop
 from pi0_ros.ros.plan_thread import PlanThread
 from pi0_ros.ros.request_services import RequestServices
+from pi0_ros.ros.rest_watch import RestWatch
 from pi0_ros.ros.timing import Timing
 
 INBOX = 1024  # notes from other threads that wait for the next period
-REST_SPEED = 1e-4  # [rad/s, m/s] below this in every channel ...
-REST_TICKS = 3  # ... for this many periods the robot is at rest
 
 Note = Callable[[float, float], object]
 """Something to be done in the control thread, `note(steady, ros)`."""
-
-
-def first_epoch() -> int:
-    """At random: a chunk that answers an executor which ran before does not meet its epoch again."""
-    return secrets.randbelow(2**31 - 1) + 1
 
 
 class Period(NamedTuple):
@@ -69,10 +61,7 @@ class Period(NamedTuple):
 
 
 class ControlThread:
-    """Owns the control core and runs it. `report(period)` is called at the end of every period and must not block.
-
-    Larger than a class should be because it owns everything that the control loop uses.
-    """
+    """Owns the control core and runs it. `report(period)` is called at the end of every period and must not block."""
 
     def __init__(
         self,
@@ -84,27 +73,34 @@ class ControlThread:
         requests: RequestServices,
         report: Callable[[Period], None],
     ) -> None:
-        self._robot, self._settings, self._clocks = robot, settings, clocks
-        self._inputs, self._writer, self._requests, self._report = inputs, writer, requests, report
-        self._period = 1.0 / robot.control_rate
-        self._fallback = FallbackStop(robot)
-        self._planner = PlanThread(self._period)
-        self.core = Executor(robot, settings, first_epoch(), self._planner)
+        self._clocks, self._inputs, self._writer, self._requests, self._report = (
+            clocks,
+            inputs,
+            writer,
+            requests,
+            report,
+        )
+        period = 1.0 / robot.control_rate
+        self._planner = PlanThread(period)
+        self._guarded = GuardedCore(robot, settings, self._planner)
         writer.include_unmeasured(False)
         inputs.deliver_to(self.core)
         self._inbox: deque[Note] = deque(maxlen=INBOX)
-        self._last, self._step, self._events = None, None, ()
-        self._fault = self._trace = ""
-        self._resting, self._rested = threading.Event(), 0
-        self._seam = self.seam_worst = Seam()
-        self._loop = Loop(self._period, self._tick, self._failed, first=True, prepare=self._prepare, look=self._look)
-
-    _looked: bool = False  # whether nothing more is read of chunks before the next command
-    _last: Command | None
-    _step: Step | None
-    _events: tuple[Event, ...]
+        self._rest = RestWatch()
+        self._looked = False  # whether nothing more is read of chunks before the next command
+        self._loop = Loop(period, self._tick, self._failed, first=True, prepare=self._prepare, look=self._look)
 
     # --- from other threads ---
+
+    @property
+    def core(self) -> Executor:
+        """The control core, another one after a reset that followed a fault."""
+        return self._guarded.core
+
+    @property
+    def worst_seam(self) -> Seam:
+        """The largest jumps from one plan to the next, each by itself."""
+        return self._guarded.worst_seam
 
     def start(self, priority: int, cpu: int) -> list[str]:
         """Start in HOLD, with real-time `priority` on processor `cpu` (0 and -1: off). What the system refused."""
@@ -114,9 +110,9 @@ class ControlThread:
 
     def stop(self, timeout: float) -> bool:
         """Decelerate, end the thread at rest or after `timeout` [s]; whether the commands came to rest."""
-        self._resting.clear()
+        self._rest.restart()
         self.post(self._hold_to_rest)
-        rested = self._resting.wait(timeout)
+        rested = self._rest.wait(timeout)
         self._loop.stop()
         self._planner.stop()
         self._requests.poll(False)
@@ -145,8 +141,8 @@ class ControlThread:
         for it wherever it is read.
         """
         if not self._looked:
-            found = self._inputs.read_chunks()
-            self._looked = found or self._step is None or self._step.mode is not Mode.AUTONOMY
+            found, step = self._inputs.read_chunks(), self._guarded.step
+            self._looked = found or step is None or step.mode is not Mode.AUTONOMY
 
     def _prepare(self) -> None:
         self._inputs.read_routine()
@@ -157,65 +153,33 @@ class ControlThread:
         self._requests.take(lambda request: self._ask(deadline, ros, request))
         while self._inbox:
             self._inbox.popleft()(deadline, ros)
-        command = self._fallback_command(deadline, ros) if self._fault else self._core_command(deadline, ros)
+        command = self._guarded.command(deadline, ros)
+        if self._guarded.driven:
+            self._writer.include_unmeasured(True)
         if command is not None:
             self._writer.send(command)
-            self._last = command
-        self._watch_rest(command)
+            self._guarded.last = command
+        self._rest.update(command)
         self._hand_over(command is not None)
         self._requests.reply()
-        self._planner.due, self._looked = deadline + self._period, False
-
-    def _core_command(self, steady: float, ros: float) -> Command | None:
-        self._step = self.core.step(steady, ros)
-        if self._step.owner in ("policy", "teleop"):
-            self._writer.include_unmeasured(True)
-        self._events = self._step.events
-        if self._step.seam is not self._seam:
-            self._seam = self._step.seam
-            self.seam_worst = Seam(*map(max, vars(self.seam_worst).values(), vars(self._seam).values()))
-        return self._step.command
-
-    def _fallback_command(self, steady: float, ros: float) -> Command | None:
-        if self._last is None:
-            return None
-        command = self._fallback.step(self._last, ros, self._period)
-        self.core.blackbox.add(steady, ros, "command", (command.stamp, command.values), command.values.nbytes)
-        return command
+        self._planner.due, self._looked = deadline + self._loop.period, False
 
     def _ask(self, steady: float, ros: float, request: str) -> Answer:
-        if not self._fault:
-            self.core.on_policy(lambda policy: policy.seen(self._inputs.policies()))
-            return self.core.request(steady, ros, request)
-        if request != "reset":
-            return Answer(False, f"stopped after a fault in the executor, reset first: {self._fault}")
-        self.core = Executor(self._robot, self._settings, first_epoch(), self._planner)
-        self._fault = self._trace = ""
-        self._inputs.replace_core(self.core)
-        return Answer(True, "the control core was started anew; it waits for state in hold")
+        before = self.core
+        answer = self._guarded.request(steady, ros, request, self._inputs.policies)
+        if self.core is not before:
+            self._inputs.replace_core(self.core)
+        return answer
 
     def _hold_to_rest(self, steady: float, ros: float) -> None:
         self.core.request(steady, ros, "hold")
-        self._rested = 0
-        self._resting.clear()
-
-    def _watch_rest(self, command: Command | None) -> None:
-        if command is None:
-            self._resting.set()
-            return
-        moving = bool((abs(command.velocities) > REST_SPEED).any())
-        self._rested = 0 if moving else self._rested + 1
-        if self._rested >= REST_TICKS:
-            self._resting.set()
+        self._rest.restart()
 
     def _failed(self, trace: str) -> None:
-        """The core raised: remember why and brake from the last command on; `reset` starts a new core."""
-        if not self._fault:
-            steady, ros = self._clocks.steady(), self._clocks.ros()
-            self.core.blackbox.add(steady, ros, "event", Event(steady, ros, "error", "fault", trace), len(trace))
-            self._trace, self._fault = trace, trace.strip().splitlines()[-1]
+        """The core raised: brake from the last command on; `reset` starts a new core."""
+        self._guarded.fail(self._clocks.steady(), self._clocks.ros(), trace)
         self._hand_over(False)
 
     def _hand_over(self, sent: bool) -> None:
-        events, self._events = self._inputs.events() + self._events, ()
-        self._report(Period(self._step, self._last, sent, self._fault, self._trace, events, self._loop.times.overruns))
+        core, events = self._guarded, self._inputs.events() + self._guarded.take_events()
+        self._report(Period(core.step, core.last, sent, core.fault, core.trace, events, self._loop.times.overruns))

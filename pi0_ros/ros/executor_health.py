@@ -91,7 +91,7 @@ def health_of(
     if period.step is None:
         return Health(WARN, "starting")
     values = {
-        **executor_values(period, timing, 1.0 / parts.period, control.seam_worst),
+        **executor_values(period, timing, 1.0 / parts.period, control.worst_seam),
         "messages_refused": inputs.refused,
         "last_rejection": inputs.last_rejection,
         **inputs.sources.values(steady),

@@ -64,7 +64,7 @@ class Loop:
         prepare: Callable[[], None] | None = None,
         look: Callable[[], None] | None = None,
     ) -> None:
-        self._period, self._work, self._failed, self._name, self._first = period, work, failed, name, first
+        self.period, self._work, self._failed, self._name, self._first = period, work, failed, name, first
         self._prepare, self._look = prepare, look
         self._ending = False
         self.thread: GuardedThread | None = None
@@ -102,8 +102,8 @@ class Loop:
         return self.thread is not None and not self._ending
 
     def _run(self, yielding: float) -> None:
-        pacer, usual = Pacer(self._period, time.monotonic()), sys.getswitchinterval()
-        ahead = min(AHEAD, AHEAD_SHARE * self._period) if self._prepare is not None else 0.0
+        pacer, usual = Pacer(self.period, time.monotonic()), sys.getswitchinterval()
+        ahead = min(AHEAD, AHEAD_SHARE * self.period) if self._prepare is not None else 0.0
         while not self._ending:
             if self._prepare is not None:
                 self.times.prepared(self._guard(self._prepare))

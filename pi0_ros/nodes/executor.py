@@ -84,7 +84,13 @@ class ExecutorNode(ManagedNode, Configured[ExecutorParts]):
             parts.publishing, logger, motion, parts.period, self._remaining_plan, parts.black_box.save
         )
         control = self.control = ControlThread(
-            parts.robot, parts.settings, self.clocks, parts.inputs, parts.commands, self._requests, reporter.offer
+            parts.robot,
+            parts.settings,
+            self.clocks,
+            parts.inputs,
+            parts.commands,
+            self._requests,
+            reporter.periods.offer,
         )
         for thread in (*parts.black_box.start(control), reporter.thread):
             self.watch_thread(thread)

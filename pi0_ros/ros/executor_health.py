@@ -92,8 +92,8 @@ def health_of(
         return Health(WARN, "starting")
     values = {
         **executor_values(period, timing, 1.0 / parts.period, control.worst_seam),
-        "messages_refused": inputs.refused,
-        "last_rejection": inputs.last_rejection,
+        "messages_refused": inputs.refusals.count,
+        "last_rejection": inputs.refusals.last,
         **inputs.sources.values(steady),
         **parts.black_box.values(),
         **reporter.motion.values(),

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import gc
 import math
-import threading
 from array import array
-from collections import deque
 from collections.abc import Callable, Sequence
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
@@ -26,12 +24,11 @@ from pi0_ros.ros.conversions import MODE_CODES
 from pi0_ros.ros.guarded_thread import GuardedThread
 from pi0_ros.ros.lifecycle import ManagedNode
 from pi0_ros.ros.motion_report import MotionReport
+from pi0_ros.ros.period_mailbox import STATE_PERIOD, PeriodMailbox
 from pi0_ros.ros.preview import Preview
 from pi0_ros.ros.qos import LATCHED, RELIABLE
 
-STATE_PERIOD = 0.04  # [s] between two executor_state messages while nothing changes
 COLLECT_EVERY = 1.0  # [s] between two garbage collections: the less there is to collect, the shorter the GIL is held
-UNREPORTED = 1024  # periods that wait to be reported
 
 
 class Publishing:
@@ -81,10 +78,7 @@ class Publishing:
 
 
 class ExecutorReporter:
-    """The reporting thread. `offer` is called by the control thread, everything else by others.
-
-    Larger than a class should be because it remembers of each thing that is reported what was reported last.
-    """
+    """The reporting thread. `periods` is where the control thread puts what is reported."""
 
     def __init__(
         self,
@@ -96,35 +90,17 @@ class ExecutorReporter:
         save: Callable[[str], None],
     ) -> None:
         """`period` [s] of the control loop; `remaining_plan(ros)`; `save(reason)` has a black box written."""
-        self._publishing, self._logger, self._period = publishing, logger, period
+        self._publishing, self._logger = publishing, logger
         self._remaining_plan, self._save = remaining_plan, save
-        self._news, self._wake = deque[Period](maxlen=UNREPORTED), threading.Condition()
-        self._seen: tuple[object, ...] = ()
-        self._untold = 0.0
+        self.periods = PeriodMailbox(period)
         self.latest = Period()
         self.trouble: Event | None = None
         """The event that ended a motion, if it was more than somebody's wish."""
         self.motion = motion
-        self._told: tuple[str, str] = ("", "")
+        self._reported: tuple[str, str] = ("", "")
         self._saved: tuple[object, ...] = ()
         self._shown: tuple[object, ...] = ()
-        self._ending = False
         self.thread = GuardedThread("report", self._run, logger.error)
-
-    def offer(self, period: Period) -> None:
-        """Take the snapshot of a period; wakes the thread where there is news or it is time, never waits for it.
-
-        Now, so that the reporting is done when the next period begins.
-        """
-        self._news.append(period)
-        step = period.step
-        seen = (period.fault, *((step.mode, step.reason, step.epoch, step.plan_sequence) if step else ()))
-        self._untold += self._period
-        due = seen != self._seen or self._untold > STATE_PERIOD - 0.5 * self._period
-        if due and self._wake.acquire(False):
-            self._seen, self._untold = seen, 0.0
-            self._wake.notify_all()
-            self._wake.release()
 
     def start(self) -> None:
         """Begin to report."""
@@ -132,18 +108,12 @@ class ExecutorReporter:
 
     def stop(self) -> None:
         """End."""
-        with self._wake:
-            self._ending = True
-            self._wake.notify_all()
+        self.periods.close()
         self.thread.stop(1.0)
 
     def _run(self) -> None:
         collected = 0.0
-        while True:
-            with self._wake:
-                if self._ending:
-                    return
-                self._wake.wait(2.0 * STATE_PERIOD)  # the control thread says when, as long as it runs
+        while self.periods.wait():
             self._report(self._take())
             collected += STATE_PERIOD
             if collected > COLLECT_EVERY:
@@ -153,8 +123,8 @@ class ExecutorReporter:
     def _take(self) -> list[Event]:
         """The events of all periods since the last call; `latest` is the newest of them."""
         events: list[Event] = []
-        while self._news:
-            self.latest = period = self._news.popleft()
+        for period in self.periods.take():
+            self.latest = period
             events += period.events
             if period.sent:
                 self.motion.see(period)
@@ -165,14 +135,14 @@ class ExecutorReporter:
         if period.step is None:
             return
         self._publishing.state(period)
-        mode, fault = self._told
+        mode, fault = self._reported
         if period.mode != mode:
             self._publishing.mode(period.mode)
         if period.fault and period.fault != fault:
             self._logger.error(f"the control step failed, braking:\n{period.trace}")
         if fault and not period.fault:
             self.trouble = None  # a new core was started
-        self._told = (period.mode, period.fault)
+        self._reported = (period.mode, period.fault)
         for event in events:
             self._log(event)
         self._save_if_in_trouble(period, period.step.epoch)

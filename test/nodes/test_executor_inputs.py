@@ -112,10 +112,10 @@ def test_what_cannot_be_read_is_counted_and_told_once_a_second_and_not_given_to_
     for number in range(2):
         wrong = ActionChunk(channels=["lift"], values=[0.1], period=0.05, frozen_rows=3, sequence=number)
         publishers["action_chunk"].publish(wrong)
-    graph.wait(lambda: made.read_chunks() is None or made.refused == 2, "the chunks")
+    graph.wait(lambda: made.read_chunks() is None or made.refusals.count == 2, "the chunks")
     (event,) = made.events()
     assert event.level == "warn" and "message on action_chunk refused" in event.text and not made.events()
-    assert made.last_rejection.startswith("action_chunk: ") and "on_chunk" not in core.told
+    assert made.refusals.last.startswith("action_chunk: ") and "on_chunk" not in core.told
 
 
 def test_another_core_begins_with_what_the_button_said_last_and_with_nothing_else(graph, inputs):

@@ -81,7 +81,7 @@ def event(level, name, text):
 def heard_of(told, *periods, until):
     reporter, listener = told
     for each in periods:
-        reporter.offer(each)
+        reporter.periods.offer(each)
     listener.wait(lambda: until(listener))
 
 

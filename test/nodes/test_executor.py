@@ -185,7 +185,10 @@ def test_an_executor_that_is_activated_again_holds_and_knows_nothing_of_what_cam
     executor.trigger_deactivate()
     heard = []
     watch = executor.create_subscription(
-        JointState, executor.robot.group("left_arm").teleop.topic, lambda m: heard.append(m) or graph.notify(), SENSOR
+        JointState,
+        executor.parts.robot.group("left_arm").teleop.topic,
+        lambda m: heard.append(m) or graph.notify(),
+        SENSOR,
     )
     home = person.measured("left_arm")
     person.lead("left_arm", lambda t: home + 0.5)

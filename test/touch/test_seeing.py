@@ -110,7 +110,7 @@ def test_the_trunk_learns_which_object_the_prompt_names(folder):
     run(plan(folder, steps=1))
     trainer = Trainer(make_job(0, plan(folder)))
     acting = trainer.job.maker.actions([0, 1])
-    trainer._loss(acting, None, None).more["matching"].backward()
+    trainer.learner.loss(acting, None, None).more["matching"].backward()
     attention = trainer.job.model.gemma.layers[0].self_attn
     assert attention.q_proj.weight.grad.abs().sum() > 0 and attention.k_proj.weight.grad.abs().sum() > 0
 

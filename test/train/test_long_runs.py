@@ -113,11 +113,11 @@ def test_a_best_that_could_not_be_written_is_not_the_best(folder, monkeypatch, c
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pi0_ros.train.trainer.write_checkpoint", full)
+    monkeypatch.setattr("pi0_ros.train.saver.write_checkpoint", full)
     trainer._one_step()
     trainer.so_far = replace(trainer.so_far, step=2)
     trainer.reporter.val_loss = -1.0
-    trainer._compare(trainer.averaged)
+    trainer._compare(trainer.learner.averaged)
     assert trainer.so_far.best == before and "make room" in capsys.readouterr().out
 
 

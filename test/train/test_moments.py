@@ -75,7 +75,7 @@ def test_two_steps_and_two_more_are_four_steps_with_moments_in_8_bits(folder):
     for _ in range(2):
         first._one_step()
         first.so_far = replace(first.so_far, step=first.step + 1)
-    first._save(last=True)
+    first.saver.save(last=True)
     Trainer(make_job(0, plan(folder, **settings))).run()
     for name, tensor in load_file(file).items():
         assert torch.equal(tensor, whole[name]), name

@@ -37,13 +37,13 @@ def folder(tmp_path: Path) -> Path:
 def gradients(trainer: Trainer, seed_rank: int) -> dict[str, torch.Tensor]:
     """Gradients of the first step as process `seed_rank` draws it."""
     kept = {}
-    step = trainer.optimizer.step
-    trainer.optimizer.step = lambda: kept.update(
-        {n: p.grad.clone() for n, p in trainer.objective.named_parameters() if p.grad is not None}
+    step = trainer.learner.optimizer.step
+    trainer.learner.optimizer.step = lambda: kept.update(
+        {n: p.grad.clone() for n, p in trainer.learner.objective.named_parameters() if p.grad is not None}
     )
     object.__setattr__(trainer.job, "rank", seed_rank)
     trainer._one_step()
-    trainer.optimizer.step = step
+    trainer.learner.optimizer.step = step
     return kept
 
 

@@ -91,7 +91,7 @@ def test_a_sharded_run_goes_on_whole_in_one_process_and_sharded_again_in_two(fol
     before = tensors(place)
     alone = Trainer(make_job(0, two(folder, "wandering", workers=1, shard=True)))
     assert alone.step == 4 and not alone.sharded
-    alone._save(last=True)  # nothing was done: what was saved by two is saved by one, bit for bit
+    alone.saver.save(last=True)  # nothing was done: what was saved by two is saved by one, bit for bit
     assert isinstance(saved_state(place), WholeState) and not (place / FOLDER).exists()
     after = tensors(place)
     assert after.keys() == before.keys() and all(torch.equal(after[name], before[name]) for name in before)

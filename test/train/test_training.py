@@ -198,7 +198,7 @@ def test_insulation_keeps_the_flow_loss_from_the_trunk(folder):
     run(plan(folder, no_hooks, steps=1))
     trainer = Trainer(make_job(0, plan(folder, no_hooks, insulate=True, answer_weight=0.0)))
     acting = trainer.job.maker.actions([0, 1])
-    loss = trainer._loss(acting, None, flow_of(trainer, acting))
+    loss = trainer.learner.loss(acting, None, flow_of(trainer, acting))
     loss.flow.backward()
     assert trainer.job.model.gemma.layers[0].mlp.up_proj.weight.grad is None
     assert trainer.job.model.expert.layers[0].mlp.up_proj.weight.grad.abs().sum() > 0

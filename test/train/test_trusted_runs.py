@@ -69,7 +69,7 @@ def test_two_steps_and_two_more_are_four_steps_bit_for_bit(folder):
     for _ in range(2):
         first._one_step()
         first.so_far = replace(first.so_far, step=first.step + 1)
-    first._save(last=True)
+    first.saver.save(last=True)
     second = Trainer(make_job(0, plan(folder, **settings)))
     assert second.step == 2
     second.run()
@@ -176,11 +176,11 @@ def test_a_full_disk_loses_nothing_and_is_said(folder, capsys, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pi0_ros.train.trainer.save_state", full)
-    trainer._save(last=False)
+    monkeypatch.setattr("pi0_ros.train.saver.save_state", full)
+    trainer.saver.save(last=False)
     assert "could not be written (No space left on device); make room" in capsys.readouterr().out
     with pytest.raises(TrainError, match="make room and give the same command again"):
-        trainer._save(last=True)
+        trainer.saver.save(last=True)
     assert all(torch.equal(tensor, before[name]) for name, tensor in state(folder).items())
     monkeypatch.undo()
 
@@ -188,7 +188,7 @@ def test_a_full_disk_loses_nothing_and_is_said(folder, capsys, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("pi0_ros.train.state.save_file", full_beside)
-    trainer._save(last=False)
+    trainer.saver.save(last=False)
     assert f"(the disk is full at {trainer.job.folder}/state.safetensors); make room" in capsys.readouterr().out
 
 

@@ -131,7 +131,7 @@ def _spread_arms(sim: SimRobot, operator: Operator, scene: Scene, rng: np.random
         trial = {**tips, side: rng.uniform(low, high)}
         if trial["left"][1] - trial["right"][1] < 0.10:
             continue
-        reached = operator.solve(side, trial[side], command)
+        reached = operator.arms.solve(side, trial[side], command)
         if reached is not None:
             command, tips = reached, trial
     for side in SIDES:

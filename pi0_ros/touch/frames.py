@@ -117,7 +117,7 @@ class Recorder:
         for k in range(1, steps + 1):
             self.sim.set_command(self.robot.channel_names, start + (goal - start) * k / steps)
             self.sim.advance(self.settings.control)
-        self.operator.set_command(np.clip(goal, self.operator._lower, self.operator._upper))
+        self.operator.set_command(np.clip(goal, self.operator.arms.lower, self.operator.arms.upper))
 
     def _look(self, text: str) -> Look:
         size = self.settings.size

@@ -37,7 +37,7 @@ def test_hovering_is_not_touching(sim):
     task = make_task("reach")
     operator = start(sim, task)
     above = sim.block_positions[task.colour] + (0, 0, 0.01)
-    command = operator.solve(task.side, above, operator.command)
+    command = operator.arms.solve(task.side, above, operator.command)
     names = [c for c in sim.robot.channel_names if not c.startswith("base")]
     sim.load(Scene(sim.scene.blocks, sim.scene.lit, sim.scene.base,
                    {c: command[sim.robot.index[c]] for c in names}))  # fmt: skip
@@ -135,7 +135,7 @@ def test_both_arms_reach_the_whole_region_pointing_down(sim, side):
     for x in np.linspace(*REGION_X, 4):
         for y in np.linspace(*REGION_Y, 5):
             for height in (BLOCK_TOP - 0.005, BLOCK_TOP + 0.09):
-                assert operator.solve(side, np.array([x, y, height]), operator.command) is not None, (x, y, height)
+                assert operator.arms.solve(side, np.array([x, y, height]), operator.command) is not None, (x, y, height)
 
 
 @pytest.mark.parametrize("side", SIDES)

@@ -49,6 +49,7 @@ class ExecutorNode(ManagedNode, Configured[ExecutorParts]):
     def __init__(self, name: str = "executor", parameter_overrides: Overrides = None) -> None:
         super().__init__(name, parameter_overrides)
         self._requests = RequestServices(self, "the executor is not active; activate it first")
+        self._parts: ExecutorParts | None = None
         self._robot_lock: RobotLock | None = None
         self.control: ControlThread | None = None
         self._reporter: ExecutorReporter | None = None

@@ -87,6 +87,7 @@ class RecorderNode(ManagedNode, Configured[RecorderParts]):
         super().__init__(name, parameter_overrides)
         self.observations: ObservationSource | None = None
         self.bag: BagRecorder | None = None
+        self._parts: RecorderParts | None = None
         self._problem = ""
         self._loop: Loop | None = None
         self._lock = threading.Lock()

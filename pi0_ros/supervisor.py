@@ -66,19 +66,30 @@ class Ended:
         return f"{self.program.name} ended {how}"
 
 
-class Supervisor:
-    """Starts programs, passes on what they print, and stops them.
+class LabelledOutput:
+    """Prints lines of several programs, each under its program's name."""
 
-    Larger than a class should be because it has one method per thing that happens to a process.
-    """
+    def __init__(self, names: Sequence[str], out: TextIO | None = None) -> None:
+        self._out = sys.stdout if out is None else out
+        self._width = max(map(len, names), default=0)
+        self._printing = threading.Lock()
+
+    def say(self, name: str, line: str) -> None:
+        """Print one line under a program's name."""
+        # If the terminal was closed nobody reads any more; the programs have to be looked after all the same.
+        with self._printing, contextlib.suppress(OSError, ValueError):
+            self._out.write(f"[{name:<{self._width}}] {line.rstrip()}\n")
+            self._out.flush()
+
+
+class Supervisor:
+    """Starts programs, passes on what they print, and stops them."""
 
     def __init__(self, programs: Sequence[Program], out: TextIO | None = None, env: Mapping[str, str] | None = None):
         self._programs = tuple(programs)
-        self._out = sys.stdout if out is None else out
+        self.output = LabelledOutput([program.name for program in programs], out)
         self._extensions = Extensions()
         self._env = {**os.environ, **(env or {}), **self._extensions.environment, "PYTHONUNBUFFERED": "1"}
-        self._width = max((len(program.name) for program in programs), default=0)
-        self._printing = threading.Lock()
         self._processes: dict[str, subprocess.Popen[str]] = {}
         self._threads: list[GuardedThread] = []
         self._news: queue.SimpleQueue[Ended | None] = queue.SimpleQueue()
@@ -146,13 +157,6 @@ class Supervisor:
             thread.stop(max(0.0, deadline - time.monotonic()))
         return killed if number == signal.SIGKILL else ()
 
-    def say(self, name: str, line: str) -> None:
-        """Print one line under a program's name."""
-        # Where the terminal was closed nobody reads any more; the programs have to be looked after all the same.
-        with self._printing, contextlib.suppress(OSError, ValueError):
-            self._out.write(f"[{name:<{self._width}}] {line.rstrip()}\n")
-            self._out.flush()
-
     def _spawn(self, program: Program, first: bool = True) -> subprocess.Popen[str]:
         # A session of its own keeps the terminal's Ctrl-C away: it is the supervisor that stops programs.
         with sigint_blocked() if program.unblocks_sigint else contextlib.nullcontext():
@@ -172,11 +176,11 @@ class Supervisor:
     def _watch(self, program: Program) -> None:
         for work in (self._pass_on, self._report_end):
             name = f"{program.name} {work.__name__}"
-            self._threads.append(GuardedThread(name, partial(work, program), partial(self.say, "up")).start())
+            self._threads.append(GuardedThread(name, partial(work, program), partial(self.output.say, "up")).start())
 
     def _pass_on(self, program: Program) -> None:
         for line in self._processes[program.name].stdout or ():
-            self.say(program.name, line)
+            self.output.say(program.name, line)
 
     def _report_end(self, program: Program) -> None:
         self._news.put(Ended(program, self._processes[program.name].wait()))
@@ -218,10 +222,10 @@ def supervise(programs: Sequence[Program], out: TextIO | None = None) -> int:
         supervisor.start()
         failed = _wait(supervisor, asked)
         if asked.is_set():
-            supervisor.say("up", f"stopping: {_MEANING.get(names[0], names[0])}")
+            supervisor.output.say("up", f"stopping: {_MEANING.get(names[0], names[0])}")
         killed = supervisor.stop()
     for program in killed:
-        supervisor.say("up", f"{program.name} did not stop by itself and was killed")
+        supervisor.output.say("up", f"{program.name} did not stop by itself and was killed")
     return int(failed or bool(killed))
 
 
@@ -235,14 +239,14 @@ def _wait(supervisor: Supervisor, asked: threading.Event) -> bool:
         failed = failed or (ended.code != 0 and not ended.program.respawn) or ended.program.required
         others = supervisor.running
         if ended.program.required or not (others or ended.program.respawn):
-            supervisor.say("up", f"{ended}{'; stopping the others' if others else ''}")
+            supervisor.output.say("up", f"{ended}{'; stopping the others' if others else ''}")
             return failed
         if ended.program.respawn:
-            supervisor.say("up", f"{ended}; it is started again in {RESPAWN_DELAY:g} s")
+            supervisor.output.say("up", f"{ended}; it is started again in {RESPAWN_DELAY:g} s")
             if not asked.wait(RESPAWN_DELAY):
                 supervisor.restart(ended.program)
             continue
-        supervisor.say("up", f"{ended} and is not restarted; still running: {', '.join(p.name for p in others)}")
+        supervisor.output.say("up", f"{ended} and is not restarted; still running: {', '.join(p.name for p in others)}")
     return failed
 
 

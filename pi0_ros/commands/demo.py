@@ -120,7 +120,7 @@ def _supervise(listed: list[Program], graph: Mapping[str, str]) -> bool:
         supervisor.start()
         ended = supervisor.next_event()
         if ended is not None and ended.program.name != "demo_director":
-            supervisor.say("demo", f"{ended}; stopping the others")
+            supervisor.output.say("demo", f"{ended}; stopping the others")
         killed = supervisor.stop()
     for program in killed:
         print(f"{program.name} did not stop by itself and was killed", file=sys.stderr)

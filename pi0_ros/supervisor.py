@@ -209,19 +209,19 @@ def supervise(programs: Sequence[Program], out: TextIO | None = None) -> int:
 
     Returns the exit code: 0 where a signal ended it and no program had failed or had to be killed, else 1.
     """
-    supervisor, asked = Supervisor(programs, out), threading.Event()
+    supervisor, stopping = Supervisor(programs, out), threading.Event()
 
     names: list[str] = []
 
     def ask(name: str) -> None:
         names.append(name)
-        asked.set()
+        stopping.set()
         supervisor.interrupt()
 
     with stop_signals(ask):
         supervisor.start()
-        failed = _wait(supervisor, asked)
-        if asked.is_set():
+        failed = _wait(supervisor, stopping)
+        if stopping.is_set():
             supervisor.output.say("up", f"stopping: {_MEANING.get(names[0], names[0])}")
         killed = supervisor.stop()
     for program in killed:
@@ -229,10 +229,10 @@ def supervise(programs: Sequence[Program], out: TextIO | None = None) -> int:
     return int(failed or bool(killed))
 
 
-def _wait(supervisor: Supervisor, asked: threading.Event) -> bool:
+def _wait(supervisor: Supervisor, stopping: threading.Event) -> bool:
     """Report what ends until it is time to stop; returns whether a program failed."""
     failed = False
-    while not asked.is_set():
+    while not stopping.is_set():
         ended = supervisor.next_event()
         if ended is None:
             continue
@@ -243,7 +243,7 @@ def _wait(supervisor: Supervisor, asked: threading.Event) -> bool:
             return failed
         if ended.program.respawn:
             supervisor.output.say("up", f"{ended}; it is started again in {RESPAWN_DELAY:g} s")
-            if not asked.wait(RESPAWN_DELAY):
+            if not stopping.wait(RESPAWN_DELAY):
                 supervisor.restart(ended.program)
             continue
         supervisor.output.say("up", f"{ended} and is not restarted; still running: {', '.join(p.name for p in others)}")

@@ -77,9 +77,9 @@ def _columns(dataset: Dataset, key: str, names: Mapping[str, str]) -> dict[str, 
     """Where in a vector each channel stands."""
     if key not in dataset.features:
         raise DataError(f"{dataset.folder}: has no feature {key!r}; it has {', '.join(dataset.features)}")
-    told = dataset.features[key].get("names")
-    told = told if isinstance(told, Sequence) and not isinstance(told, str) else ()
-    return {names.get(str(name), str(name)): k for k, name in enumerate(told)}
+    stored = dataset.features[key].get("names")
+    stored = stored if isinstance(stored, Sequence) and not isinstance(stored, str) else ()
+    return {names.get(str(name), str(name)): k for k, name in enumerate(stored)}
 
 
 def replay_motion(body: LoopRobot, motion: RecordedMotion) -> ReplayedMotion:

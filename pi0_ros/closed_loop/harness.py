@@ -33,7 +33,7 @@ class Planner(Protocol):
     cameras: tuple[str, ...]  # pictures it plans from
     high_level_cameras: tuple[str, ...]  # pictures it chooses subtasks from
 
-    def plan(self, observation: Observation, seed: int, told: PlanPrefix | None) -> Plan:
+    def plan(self, observation: Observation, seed: int, prefix: PlanPrefix | None) -> Plan:
         """A plan for an observation; `seed` draws its noise."""
 
     def subtask(self, observation: Observation, task: str) -> str:
@@ -198,11 +198,11 @@ class _Run(Generic[Body]):
             self._choose_subtask(now)
         if not self.subtask or not self.session.due(self.trial.timetable, self.subtask, now):
             return
-        kept = self.session.keep_end(self.subtask, now, now)
-        if kept is None:
+        ending = self.session.keep_end(self.subtask, now, now)
+        if ending is None:
             self._plan(now)
         else:
-            self._send(kept, now)
+            self._send(ending, now)
 
     def _choose_subtask(self, now: float) -> None:
         observation = self._observe(now, self.instruction, self.planner.high_level_cameras)
@@ -223,7 +223,9 @@ class _Run(Generic[Body]):
         session = self.session
         task = session.begin(self.subtask, now, now, self.trial.timetable.replan)
         observation = self._observe(now, self.subtask, self.planner.cameras)
-        plan = self.planner.plan(observation, self.seed * 100_003 + session.sequence + 1, self._told(task.prefix))
+        plan = self.planner.plan(
+            observation, self.seed * 100_003 + session.sequence + 1, self._plan_prefix(task.prefix)
+        )
         self._send(session.chunk(task, now, plan.period, plan.names, plan.values, plan.frozen_rows), now)
 
     def _send(self, chunk: Chunk, now: float) -> None:
@@ -232,7 +234,7 @@ class _Run(Generic[Body]):
         if arrives is not None:
             self.pending.append(_Pending(arrives, chunk))
 
-    def _told(self, rest: Prefix | None) -> PlanPrefix | None:
+    def _plan_prefix(self, rest: Prefix | None) -> PlanPrefix | None:
         if self.trial.rtc == "none" or rest is None:
             return None
         return PlanPrefix(rest.values, rest.names, rest.delay_rows, rest.execution_rows, self.trial.rtc)

@@ -26,11 +26,11 @@ class Latency:
                 f"latency {self.mean} s, jitter {self.jitter}, drop {self.drop}: jitter and drop are 0 .. 1"
             )
 
-    def draw(self, rng: np.random.Generator, asked: float) -> float | None:
+    def draw(self, rng: np.random.Generator, at: float) -> float | None:
         """When the answer to a request at `asked` [s] arrives, None where it is lost. Two draws, whatever happens."""
         spread, lost = rng.uniform(-1.0, 1.0), rng.random() < self.drop
-        arrival = asked + self.mean * (1.0 + self.jitter * spread)
+        arrival = at + self.mean * (1.0 + self.jitter * spread)
         for start, duration in self.stalls:
-            if start <= asked < start + duration:
+            if start <= at < start + duration:
                 arrival = max(arrival, start + duration)
         return None if lost else float(arrival)

@@ -14,9 +14,9 @@ class PolicyPlanner:
         self.finished = contract.finished
         self.cameras, self.high_level_cameras = tuple(contract.cameras), tuple(contract.high_level_cameras)
 
-    def plan(self, observation: Observation, seed: int, told: PlanPrefix | None) -> Plan:
+    def plan(self, observation: Observation, seed: int, prefix: PlanPrefix | None) -> Plan:
         """One inference; the noise is drawn from `seed`."""
-        return self.policy.infer(observation, prefix=told, seed=seed)
+        return self.policy.infer(observation, prefix=prefix, seed=seed)
 
     def subtask(self, observation: Observation, task: str) -> str:
         """The network's own next subtask."""

@@ -69,27 +69,27 @@ class Feed:
         self._executor = executor
         self._sources = {s.topic: SourceMap(s) for s in robot.state if s.type == "joint_state"}
         self._black_box = recording.black_box
-        self._knows_mode = any(heard.type == STATE for heard in recording.messages)
+        self._knows_mode = any(message.type == STATE for message in recording.messages)
         self._autonomous = not self._knows_mode
         self.followed, self.why = 0, ""
         self._epoch, self._offset, self._highest = -1, 0, 0
 
-    def take(self, heard: Heard, now: float, steps: Sequence[Step]) -> None:
+    def take(self, received: Heard, now: float, steps: Sequence[Step]) -> None:
         """One message at its time of arrival."""
-        message = heard.message
-        if heard.type == STATE:
+        message = received.message
+        if received.type == STATE:
             self._autonomous = message.mode == AUTONOMY
-        elif heard.type == ODOMETRY:
+        elif received.type == ODOMETRY:
             twist = message.twist.twist
             self._executor.on_odometry(now, now, now, twist.linear.x, twist.linear.y, twist.angular.z)
-        elif heard.type == JOINTS and self._black_box:
+        elif received.type == JOINTS and self._black_box:
             stamp, source = stamp_of(message.header), message.header.frame_id
             self._executor.on_state(now, now, stamp, *joint_positions(message), source)
-        elif heard.type == JOINTS and heard.topic in self._sources:
-            source_map, (positions, rates) = self._sources[heard.topic], joint_positions(message)
+        elif received.type == JOINTS and received.topic in self._sources:
+            source_map, (positions, rates) = self._sources[received.topic], joint_positions(message)
             joints = source_map.positions(positions), source_map.rates(rates)
-            self._executor.on_state(now, now, stamp_of(message.header), *joints, heard.topic)
-        elif heard.type == CHUNK:
+            self._executor.on_state(now, now, stamp_of(message.header), *joints, received.topic)
+        elif received.type == CHUNK:
             self._chunk(message, now, steps)
 
     def _sequence_of(self, message: Any) -> int:

@@ -76,6 +76,6 @@ def _shown(metadata: Mapping[str, object]) -> str:
     from pi0_ros.policy.backends.answers import described
 
     plain = {name: value for name, value in metadata.items() if isinstance(value, str | int | float | bool)}
-    told = [f"{name}: {value}" for name, value in plain.items()]
+    entries = [f"{name}: {value}" for name, value in plain.items()]
     others = {name: value for name, value in metadata.items() if name not in plain}
-    return ", ".join([*told, *([described(others)] if others else [])])[:300] or "says nothing of itself"
+    return ", ".join([*entries, *([described(others)] if others else [])])[:300] or "says nothing of itself"

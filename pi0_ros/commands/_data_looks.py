@@ -36,8 +36,8 @@ def info(args: argparse.Namespace) -> int:
     print(f"an episode lasts {min(lengths):.1f} to {max(lengths):.1f} s")
     for key, feature in dataset.features.items():
         if key not in STANDARD:
-            said = feature.get("info") or {}
-            codec = f", {said['video.codec']}" if "video.codec" in said else ""
+            about = feature.get("info") or {}
+            codec = f", {about['video.codec']}" if "video.codec" in about else ""
             names = feature.get("names")
             listed = f": {', '.join(map(str, names))}" if isinstance(names, list) and len(feature["shape"]) == 1 else ""
             print(f"  {key} ({feature['dtype']}{codec} {list(feature['shape'])}){listed}")
@@ -84,7 +84,7 @@ def _against(dataset: Dataset, args: argparse.Namespace) -> list[str]:
     absolute = [k for k in range(action.shape[1]) if not (k < len(pipeline.delta) and pipeline.delta[k])]
     compared = [("state", name, pipeline.state_norm, state, k) for k, name in enumerate(adapter.state_channels)]
     compared += [("action", adapter.action_channels[k], pipeline.action_norm, action, k) for k in absolute]
-    said = []
+    differences = []
     for what, name, norm, values, k in compared:
         width = norm.statistics.size or values.shape[1]
         padded = np.zeros((len(values), max(width, values.shape[1])))
@@ -93,11 +93,11 @@ def _against(dataset: Dataset, args: argparse.Namespace) -> list[str]:
         low, high = np.quantile(normal, [0.01, 0.99])
         if low < -FAR or high > FAR:
             own = np.quantile(values[:, k], [0.01, 0.99])
-            said.append(
+            differences.append(
                 f"warning: {what} {name}: {own[0]:.3g} .. {own[1]:.3g} (98 %) is {low:.1f} .. {high:.1f} by the statistics of "
                 f"{args.checkpoint}, which was trained within about -1 .. 1"
             )
-    return said
+    return differences
 
 
 def show(args: argparse.Namespace) -> int:
@@ -155,7 +155,7 @@ def stats(args: argparse.Namespace) -> int:
 def label(args: argparse.Namespace) -> int:
     """Say something of episodes."""
     dataset, log = Dataset(args.folder), EpisodeLog(args.folder)
-    said = checked_label(args.outcome, args.score, args.note)
+    labels = checked_label(args.outcome, args.score, args.note)
     file, number = args.folder / FILE, 1
     while (copy := file.with_name(f"pi0_episodes.{number}.json")).exists():
         number += 1
@@ -164,6 +164,6 @@ def label(args: argparse.Namespace) -> int:
             new.write_bytes(file.read_bytes())
     chosen = [dataset.episodes[p].index for p in selected(dataset, args.episodes)]
     for episode in chosen:
-        log.label(episode, said)
-    print(f"{args.folder}: {counted(len(chosen), 'episode')}: {', '.join(f'{k} {v}' for k, v in said.items())}")
+        log.label(episode, labels)
+    print(f"{args.folder}: {counted(len(chosen), 'episode')}: {', '.join(f'{k} {v}' for k, v in labels.items())}")
     return 0

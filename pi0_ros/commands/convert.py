@@ -198,10 +198,10 @@ def relative_of(loaded: Loaded) -> RelativeActions:
     from pi0_ros.policy.lerobot_files import RelativeActions, has_processors, read_processors
 
     habits, names = loaded.conventions, loaded.settings.get("action_feature_names")
-    said = RelativeActions(habits.relative_actions, habits.absolute_joints, tuple(names) if names else None)
+    relative = RelativeActions(habits.relative_actions, habits.absolute_joints, tuple(names) if names else None)
     if loaded.origin == "lerobot" and has_processors(loaded.folder):
-        return read_processors(loaded.folder).delta or said
-    return said
+        return read_processors(loaded.folder).delta or relative
+    return relative
 
 
 def relative_mask_of(loaded: Loaded, statistics: dict[str, Statistics]) -> tuple[bool, ...]:

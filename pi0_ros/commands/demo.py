@@ -78,8 +78,8 @@ def run(args: argparse.Namespace) -> int:
         failed = _supervise(programs(args, report), graph)
         if not report.is_file():
             raise DemoError("the demo ended before anything was measured; the lines above say why")
-        told = json.loads(report.read_text(encoding="utf-8"))
-    print("\n".join(summary(told)))
+        outcome = json.loads(report.read_text(encoding="utf-8"))
+    print("\n".join(summary(outcome)))
     if args.report:
         print(f"report: {args.report}")
     if args.video and args.video.is_file():

@@ -31,6 +31,6 @@ def run(args: argparse.Namespace) -> int:
     from pi0_ros.supervisor import node_program, supervise
 
     check_environment()
-    asked = {"robot": args.robot, "corrections": args.corrections, "scenes": args.scenes}
-    node = bringup.Node("sim_operator", asked, namespace=args.namespace)
+    parameters = {"robot": args.robot, "corrections": args.corrections, "scenes": args.scenes}
+    node = bringup.Node("sim_operator", parameters, namespace=args.namespace)
     return supervise([node_program(node, required=True)])

@@ -204,8 +204,8 @@ def _add_run(run: argparse._ArgumentGroup) -> None:
         elif isinstance(default, bool):
             run.add_argument(name, action="store_true", help=_HELP[f.name])
         elif f.name in _BY_RECIPE:
-            told = f"{_HELP[f.name]} (default: {default:g}, or the recipe's)"
-            run.add_argument(name, type=any_number(default), default=argparse.SUPPRESS, help=told)
+            text = f"{_HELP[f.name]} (default: {default:g}, or the recipe's)"
+            run.add_argument(name, type=any_number(default), default=argparse.SUPPRESS, help=text)
         else:
             kind = str if isinstance(default, str) else any_number(default)
             run.add_argument(name, type=kind, default=default, help=_HELP[f.name])
@@ -267,10 +267,10 @@ def _trained(args: argparse.Namespace) -> int:
             plan = _plan(args, settings, network)
             if rank() == 0:
                 begun = has_state(args.out)
-                asked = _asked(args, plan.model)
-                for change in check_continues(args.out, asked, begun, args.accept_changes):
+                chosen = _asked(args, plan.model)
+                for change in check_continues(args.out, chosen, begun, args.accept_changes):
                     print(f"changed since the run began: {change}", flush=True)
-                write_settings(args.out, asked)
+                write_settings(args.out, chosen)
             if args.sources:
                 plan = replace(plan, mixture=tuple(_drawn(args, plan.model)))
             else:

@@ -34,12 +34,12 @@ def measure_latency(
     """
     if len(command_times) < 4 or len(measured_times) < 4:
         raise ValueError(f"{len(command_times)} commands and {len(measured_times)} measurements are too few")
-    asked, way = float(np.ptp(commanded)), float(np.ptp(measured))
-    if asked <= 0.0:
+    span, way = float(np.ptp(commanded)), float(np.ptp(measured))
+    if span <= 0.0:
         raise ValueError("nothing was commanded to move")
-    if way < LEAST_SHARE * asked:
+    if way < LEAST_SHARE * span:
         raise ValueError(
-            f"of {asked:.3g} that were commanded {way:.3g} was measured: is the robot blocked, or not driven?"
+            f"of {span:.3g} that were commanded {way:.3g} was measured: is the robot blocked, or not driven?"
         )
     inside = (measured_times >= command_times[0] + longest) & (measured_times <= command_times[-1])
     times, values = measured_times[inside], measured[inside]

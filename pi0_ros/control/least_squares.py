@@ -119,8 +119,8 @@ def keeps(states: Array, y: Array, limits: ChannelLimits, step: float, slack: fl
         & (x <= limits.high + room)
         & (x >= limits.low - room)
     )
-    kept: npt.NDArray[np.bool_] = inside.all(axis=0)
-    return kept
+    satisfied: npt.NDArray[np.bool_] = inside.all(axis=0)
+    return satisfied
 
 
 class Solver:

@@ -167,10 +167,10 @@ def ask(
     limits: PlanLimits,
 ) -> tuple[PlanRequest, PathDemand]:
     """The request for a plan on `path` from plan time `begin` on, `behind` [s] late; and what the path asks for."""
-    asked = demand(path, begin, _samples(grid), grid.step, SMOOTHING, limits.path)
-    rate = starting_rate(asked.velocity[0], state, limits.path)
-    times = path_times(asked, begin, behind, rate, clock, scales)
-    return PlanRequest(path, state, time, times, scales), asked
+    demanded = demand(path, begin, _samples(grid), grid.step, SMOOTHING, limits.path)
+    rate = starting_rate(demanded.velocity[0], state, limits.path)
+    times = path_times(demanded, begin, behind, rate, clock, scales)
+    return PlanRequest(path, state, time, times, scales), demanded
 
 
 def _samples(grid: Grid) -> int:

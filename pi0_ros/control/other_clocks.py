@@ -32,8 +32,8 @@ class ClocksBehind:
 
     def note(self, topic: str, steady: float, seconds: float) -> None:
         """A message of `topic` that arrived now was stamped `seconds` ago."""
-        told = self._found.get(topic, (0.0, -1.0))[1]
-        self._found[topic] = (steady, seconds if abs(seconds - told) > STEP else told)
+        last = self._found.get(topic, (0.0, -1.0))[1]
+        self._found[topic] = (steady, seconds if abs(seconds - last) > STEP else last)
 
     def sentence(self, topic: str, steady: float, recent: float) -> str:
         """What is wrong with a topic's stamps, "" if no such message arrived within `recent` seconds. It does not change

@@ -130,17 +130,19 @@ def starting_rate(velocity: Array, state: Array, limits: PathLimits) -> float:
     return float(np.clip((moves @ (state[1] / limits.speed * ~limits.driven)) / size, 0.0, CATCH_UP))
 
 
-def path_times(asked: PathDemand, begin: float, behind: float, rate: float, clock: float, scales: Array) -> PathTimes:
+def path_times(
+    demanded: PathDemand, begin: float, behind: float, rate: float, clock: float, scales: Array
+) -> PathTimes:
     """Plan times from `begin` on, one knot `asked.step` [s] apart for each of `scales` [N].
 
     `behind`: seconds by which the path is late, or early where it is negative; made up for at no more than `CATCH_UP`. `rate`: the first rate.
     `clock`: seconds of the ROS clock per second of the loop. `scales`: shares of the velocity limits.
     """
-    step, last = asked.step, len(asked.rate) - 1
-    speed, most, climb = asked.speed.tolist(), asked.rate.tolist(), asked.climb.tolist()
+    step, last = demanded.step, len(demanded.rate) - 1
+    speed, most, climb = demanded.speed.tolist(), demanded.rate.tolist(), demanded.climb.tolist()
     times, rates, time = [begin], [], begin
     for scale in scales.tolist():
-        place = min(max((time - asked.start) / step, 0.0), last)
+        place = min(max((time - demanded.start) / step, 0.0), last)
         low = int(place)
         high, share = min(low + 1, last), place - low
         fast = (speed[low] * (1.0 - share) + speed[high] * share) * scale
@@ -151,6 +153,6 @@ def path_times(asked: PathDemand, begin: float, behind: float, rate: float, cloc
         behind += step * (clock - rate)
         times.append(time)
         rates.append(rate)
-    able_all = np.minimum(1.0, np.minimum(asked.rate, asked.speed))
+    able_all = np.minimum(1.0, np.minimum(demanded.rate, demanded.speed))
     factor = float(np.mean(1.0 / np.maximum(able_all, SLOWEST)))
-    return PathTimes(np.array(times), np.array(rates), asked.channel, asked.quantity, asked.excess, factor)
+    return PathTimes(np.array(times), np.array(rates), demanded.channel, demanded.quantity, demanded.excess, factor)

@@ -73,16 +73,16 @@ class PlanMaker:
         knots: Array = start.time + grid.step * np.arange(1, grid.count + 1, dtype=np.float64)
         shares = scales if isinstance(scales, np.ndarray) else scales(knots)
         path, begin, behind, gap = joined
-        request, asked = ask(path, begin, behind, start.state, start.time, 1.0, shares, grid, limits)
+        request, demanded = ask(path, begin, behind, start.state, start.time, 1.0, shares, grid, limits)
         factor = request.times.factor
         if factor > self._slow_down:
             return (
                 None,
-                f"too fast for the robot: {self._demand(asked)}; it would have to be slowed {factor:.1f} times",
+                f"too fast for the robot: {self._demand(demanded)}; it would have to be slowed {factor:.1f} times",
             )
-        self.slowed = f"slowed {factor:.2f} times: {self._demand(asked)}" if factor > SLOWED else ""
+        self.slowed = f"slowed {factor:.2f} times: {self._demand(demanded)}" if factor > SLOWED else ""
         work = self._planner.submit(lambda: solve(request, grid, limits))
         return Coming(chunk, behind, request, work, start.join, start.first, gap, late), ""
 
-    def _demand(self, asked: PathDemand) -> str:
-        return f"{self._names[asked.channel]} would need {asked.excess:.1f} times its {asked.quantity} limit"
+    def _demand(self, demanded: PathDemand) -> str:
+        return f"{self._names[demanded.channel]} would need {demanded.excess:.1f} times its {demanded.quantity} limit"

@@ -28,9 +28,9 @@ class Timetable:
 
 @dataclass(frozen=True)
 class Situation:
-    """What the executor last said, and what is wanted: `heard` is the steady time of its message, `stamp` the ROS time that it is about."""
+    """What the executor last said, and what is wanted: `received` is the steady time of its message, `stamp` the ROS time that it is about."""
 
-    heard: float = -math.inf
+    received: float = -math.inf
     mode: str = "hold"
     epoch: int = 0
     plan_sequence: int = 0
@@ -75,7 +75,7 @@ def due(
     since = steady - last
     if now.mode != "autonomy":
         return since >= table.idle
-    left, spacing = now.plan_left - max(steady - now.heard, 0.0), latency / at_once
+    left, spacing = now.plan_left - max(steady - now.received, 0.0), latency / at_once
     if left <= 0.0 and at_once == 1:  # nothing to be in time for: the last chunk was refused, or is on its way
         return since >= table.replan
     return since >= table.replan or (left < latency + table.margin and since >= spacing)
@@ -90,8 +90,8 @@ def finished(running: Chunk | None, newest: Chunk | None, now: Situation, same: 
     """
     if now.mode != "autonomy" or not same or since < FINISHING:
         return None
-    kept = newest if newest is not None and not np.ptp(newest.values, axis=0).any() else running
-    return kept if kept is not None and kept.epoch == now.epoch else None
+    ending = newest if newest is not None and not np.ptp(newest.values, axis=0).any() else running
+    return ending if ending is not None and ending.epoch == now.epoch else None
 
 
 def stay(running: Chunk, at: float, velocities: NDArray[np.bool_]) -> Chunk:
@@ -155,5 +155,5 @@ def prefix(
     delay = math.ceil(latency / period)
     if delay == 0 or len(rows) <= delay or delay > horizon // 2:
         return None
-    kept = rows if same_prompt else rows[:delay]
-    return Prefix(kept, running.names, delay, max(delay, math.ceil(replan / period)))
+    valid = rows if same_prompt else rows[:delay]
+    return Prefix(valid, running.names, delay, max(delay, math.ceil(replan / period)))

@@ -69,12 +69,12 @@ class PlanningSession:
             return None
         same = (prompt, now.epoch) == (last.prompt, last.epoch)
         newest, running = self._sent.get(self.sequence), self._sent.get(now.plan_sequence)
-        kept = finished(running, newest, now, same, steady - last.since)
-        if kept is None:
+        ending = finished(running, newest, now, same, steady - last.since)
+        if ending is None:
             return None
         self._last = replace(last, begun=steady)
-        velocities = np.array([name in self._velocities for name in kept.names])
-        return replace(stay(kept, ros, velocities), sequence=self.sequence + 1)
+        velocities = np.array([name in self._velocities for name in ending.names])
+        return replace(stay(ending, ros, velocities), sequence=self.sequence + 1)
 
     def begin(self, prompt: str, steady: float, stamp: float, replan: float) -> PlanTask:
         """A plan for `prompt` is begun at `steady` [s], from the observation of `stamp` [ROS s].
@@ -82,10 +82,10 @@ class PlanningSession:
         `replan` [s]: how much of it will be executed before the next one.
         """
         now, last = self.situation, self._last
-        told = self._prefix(now, prompt == last.prompt, stamp, replan)
+        prefix = self._prefix(now, prompt == last.prompt, stamp, replan)
         since = last.since if (prompt, now.epoch) == (last.prompt, last.epoch) else steady
         self._last = _Last(steady, now.epoch, prompt, since)
-        return PlanTask(prompt, now.epoch, now.epoch != last.epoch, told)
+        return PlanTask(prompt, now.epoch, now.epoch != last.epoch, prefix)
 
     def postpone(self, steady: float) -> None:
         """As if the last plan had been begun at `steady` [s]: it failed, and the next one has to wait."""

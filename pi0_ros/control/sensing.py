@@ -254,12 +254,12 @@ class Measured:
         first, latest = self._table.readings[quiet[0]], self._latest[quiet[0]]
         source = f" (joint {first.joint})" if first.joint not in ("", first.name) else ""
         more = f" and {len(quiet) - 1} more" if quiet[1:] else ""
-        told = self._behind.sentence(latest.topic, steady, max(latest.limit, LATELY))
-        told = told or silence(
+        why = self._behind.sentence(latest.topic, steady, max(latest.limit, LATELY))
+        why = why or silence(
             latest.topic, steady - latest.received if latest.received > NEVER else math.inf, latest.limit
         )
         never = [r.joint for i in quiet if self._latest[i].received == NEVER and (r := self._table.readings[i]).joint]
-        return f"no fresh measurement of {first.name}{source}{more}: {told}{self._others.instead_of(never)}"
+        return f"no fresh measurement of {first.name}{source}{more}: {why}{self._others.instead_of(never)}"
 
     def contradicted(self, steady: float) -> str:
         """Which joint two publishers disagree on, with their names where they are known; "" where none."""

@@ -55,7 +55,7 @@ def read_bag(path: Path, types: tuple[str, ...]) -> Bag:
     for file in mcap_files(path):
         with _plain(file) as plain:
             notes += _read_file(file, plain, types, messages)
-    messages.sort(key=lambda heard: heard.time)
+    messages.sort(key=lambda message: message.time)
     return Bag(tuple(messages), tuple(notes))
 
 

@@ -94,15 +94,15 @@ def write_black_box(
     from mcap.writer import Writer
 
     private_folder(folder)
-    kept = list(records)
-    file = folder / f"{_nanoseconds(kept[-1].ros if kept else 0.0) * 1e-9:.3f}_{_slug(reason)}.mcap"
+    stored = list(records)
+    file = folder / f"{_nanoseconds(stored[-1].ros if stored else 0.0) * 1e-9:.3f}_{_slug(reason)}.mcap"
     unfinished = file.with_suffix(".part")
     with open(unfinished, "wb", opener=_private) as stream:
         writer = Writer(stream, chunk_size=PIECE)
         writer.start(profile="ros2", library="pi0_ros")
         places = Places(writer)
         left_out: list[str] = []
-        for sequence, record in enumerate(kept):
+        for sequence, record in enumerate(stored):
             try:
                 _write(writer, places, record, sequence, channels)
             except (ValueError, TypeError, OverflowError, AttributeError, struct.error) as error:

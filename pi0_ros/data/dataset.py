@@ -186,10 +186,10 @@ def without_bad(layout: Layout) -> tuple[Layout, tuple[str, ...]]:
     problems = read_rows(layout).problems
     if not problems:
         return layout, ()
-    kept = [e for position, e in enumerate(layout.episodes) if position not in problems]
-    if not kept:
+    good = [e for position, e in enumerate(layout.episodes) if position not in problems]
+    if not good:
         raise DataError(_none_sound(layout.folder, next(iter(problems.values()))))
-    return replace(layout, episodes=behind(kept)), tuple(problems.values())
+    return replace(layout, episodes=behind(good)), tuple(problems.values())
 
 
 def _none_sound(folder: Path, problem: str) -> str:

@@ -199,12 +199,12 @@ class DatasetFiles:
         if not (numbers >= self.episodes).any():
             return
         whole = read_table(file)
-        kept = whole.filter(pa.array(numbers < self.episodes))
-        if not len(kept):
+        remaining = whole.filter(pa.array(numbers < self.episodes))
+        if not len(remaining):
             file.unlink()
             return
         with replacing(file) as new:
-            pq.write_table(kept, new, compression="snappy")
+            pq.write_table(remaining, new, compression="snappy")
 
     def _files_in_use(self) -> set[str]:
         used = set()

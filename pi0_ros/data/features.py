@@ -107,8 +107,8 @@ def _value(where: str, value: object, feature: Feature) -> Values | list[str]:
 
 def columns_of(rows: Sequence[Row], features: Features) -> dict[str, Values]:
     """Checked frames as arrays [N, ...] by feature, without pictures and without what every dataset has."""
-    kept = [k for k, f in features.items() if k not in STANDARD and f["dtype"] != "video"]
-    return {k: np.array([r[k] for r in rows], _numpy_type(features[k])) for k in kept}
+    columns = [k for k, f in features.items() if k not in STANDARD and f["dtype"] != "video"]
+    return {k: np.array([r[k] for r in rows], _numpy_type(features[k])) for k in columns}
 
 
 def _numpy_type(feature: Feature) -> np.dtype[Any]:

@@ -52,9 +52,9 @@ def load_recording(file: Path, robot: Robot) -> Recording:
     """
     bag = read_bag(file, (CHUNK, JOINTS, ODOMETRY, STATE))
     for needed in (CHUNK, JOINTS):
-        if not any(heard.type == needed for heard in bag.messages):
+        if not any(message.type == needed for message in bag.messages):
             raise DataError(f"{file}: holds no {needed}; record action_chunk and the robot's joint states")
-    black_box = any(_within(heard.topic, COMMAND) is not None for heard in bag.messages)
+    black_box = any(_within(message.topic, COMMAND) is not None for message in bag.messages)
     named = BOX_TOPICS if black_box else {s.topic: KINDS[s.type] for s in robot.state}
     messages, notes = _of_robot(file, bag.messages, named)
     messages, more = _one_run(file, messages)
@@ -78,8 +78,8 @@ def _of_robot(file: Path, messages: Sequence[Heard], wanted: Mapping[str, str]) 
         notes += [note] if note else []
     state = [t for t in topics[STATE] if _within(t, "executor_state") == namespace]
     taken |= {t: t for t in state[:1]}
-    kept = tuple(replace(h, topic=taken[h.topic]) for h in messages if h.topic in taken)
-    return kept, notes
+    renamed = tuple(replace(h, topic=taken[h.topic]) for h in messages if h.topic in taken)
+    return renamed, notes
 
 
 def _within(topic: str, name: str) -> str | None:

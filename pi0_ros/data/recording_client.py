@@ -119,22 +119,22 @@ class RecordingClient:
     def _listen(self) -> None:
         while True:
             try:
-                told = self._connection.recv()
+                message = self._connection.recv()
             except (EOFError, OSError):
                 self._changed()
                 return
-            if isinstance(told, Freed):
+            if isinstance(message, Freed):
                 with self._lock:
-                    for slot in told.slots:
+                    for slot in message.slots:
                         self._slots.free(slot)
-            elif isinstance(told, Report):
-                self.report = told
-            elif isinstance(told, Saved):
-                self.saved.append(told)
-            elif isinstance(told, Ended):
-                self.ended = told.why
-            elif isinstance(told, Problem):
-                self.problem = told.text
+            elif isinstance(message, Report):
+                self.report = message
+            elif isinstance(message, Saved):
+                self.saved.append(message)
+            elif isinstance(message, Ended):
+                self.ended = message.why
+            elif isinstance(message, Problem):
+                self.problem = message.text
             self._changed()
 
     def close(self, patience: float) -> bool:

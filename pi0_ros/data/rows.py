@@ -86,9 +86,9 @@ def _columns_of(layout: Layout, file: Path) -> dict[str, Values]:
     if lost:
         raise DataError(f"{file}: lacks the column {lost[0]!r} of info.json's features; {AGAIN}")
     for name in table.column_names:
-        said, kind = features.get(name, STANDARD.get(name, {})).get("dtype"), table.schema.field(name).type
-        if said != "string" and (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-            raise DataError(f"{file}: {name} holds text, info.json says {quote_value(said)}; {AGAIN}")
+        declared, kind = features.get(name, STANDARD.get(name, {})).get("dtype"), table.schema.field(name).type
+        if declared != "string" and (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            raise DataError(f"{file}: {name} holds text, info.json says {quote_value(declared)}; {AGAIN}")
     return {n: as_array(file, n, table.column(n), features.get(n, {}).get("shape")) for n in table.column_names}
 
 

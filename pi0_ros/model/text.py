@@ -91,8 +91,8 @@ def answers(
     if not ids:
         return [[] for _ in range(batch)], [0.0] * batch
     rows = [until(row, stop) for row in torch.stack(list(ids), dim=1).tolist()]
-    said = torch.stack(list(scores), dim=1).tolist()
-    return rows, [sum(s[: len(r) + 1]) / len(s[: len(r) + 1]) for r, s in zip(rows, said, strict=True)]
+    likelihoods = torch.stack(list(scores), dim=1).tolist()
+    return rows, [sum(s[: len(r) + 1]) / len(s[: len(r) + 1]) for r, s in zip(rows, likelihoods, strict=True)]
 
 
 def decode_step(

@@ -63,8 +63,8 @@ class HighLevelNode(NetworkNode[SubtaskLoop]):
         outputs = SubtaskOutputs(lambda text: publisher.publish(String(data=text)), state.update, self.get_logger())
         settings = SubtaskSettings(self._period, self.values.max_tokens, self.values.agree)
         loop = SubtaskLoop(policy, self.weights.run, self._eyes, self.clocks, settings, outputs)
-        heard = {"task": loop.update_task, OVERRIDE: loop.update_override}
-        for subscription in subscribe_to_texts(self, heard, LONGEST_PROMPT):
+        callbacks = {"task": loop.update_task, OVERRIDE: loop.update_override}
+        for subscription in subscribe_to_texts(self, callbacks, LONGEST_PROMPT):
             self.own(subscription)
         return loop
 

@@ -113,7 +113,7 @@ class OperatorScript:
     def _one_scene(self) -> Script:
         """One scene: "alone", "corrected" or "lost"."""
         watcher = self._watcher
-        told = yield from self._next_scene()
+        instruction = yield from self._next_scene()
         yield from self._engage()
         self._began = self._clocks.steady()
         watcher.look_anew()
@@ -122,7 +122,7 @@ class OperatorScript:
         if watcher.solved or watcher.lost or not why:
             how = "alone" if watcher.solved else "lost"
         else:
-            self._log.info(f"taking over: {why} ({told})")
+            self._log.info(f"taking over: {why} ({instruction})")
             yield from self._drive()
             how = "corrected" if watcher.solved else "lost"
         self._began = math.inf
@@ -132,12 +132,12 @@ class OperatorScript:
         """Have the next scene laid, know it, and say its task, which is returned."""
         yield from self._ask("executor/hold")
         answer = yield from self._ask("sim_robot/reset")
-        told, heard = answer.message if answer is not None else "", self._heard
+        instruction, received = answer.message if answer is not None else "", self._heard
         yield from self._wait(SETTLE)
-        yield lambda: heard.scene.get("instruction") == told, 10.0
-        self._watcher.begin(heard.scene.get("scene", "reach"), int(heard.scene.get("seed", 0)))
-        self._task.publish(String(data=told))
-        return told
+        yield lambda: received.scene.get("instruction") == instruction, 10.0
+        self._watcher.begin(received.scene.get("scene", "reach"), int(received.scene.get("seed", 0)))
+        self._task.publish(String(data=instruction))
+        return instruction
 
     def _drive(self) -> Script:
         """Take over and drive until the task is done."""

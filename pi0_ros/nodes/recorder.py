@@ -230,8 +230,8 @@ class RecorderNode(ManagedNode, Configured[RecorderParts]):
         """Say on `~/state`, as JSON, what is recorded, where that has changed; and tell the bag."""
         session = self.session
         saved = len(session.episodes.client.saved) if session.episodes.client is not None else 0
-        told = {"recording": session.recording, "folder": str(self.parts.folder), "episodes": session.episodes.number}
-        self.parts.state.say(json.dumps({**told, "saved": saved, "mode": self.values.mode, "why": session.why}))
+        state = {"recording": session.recording, "folder": str(self.parts.folder), "episodes": session.episodes.number}
+        self.parts.state.say(json.dumps({**state, "saved": saved, "mode": self.values.mode, "why": session.why}))
         if self.bag is not None:
             self.bag.record(session.recording)
 

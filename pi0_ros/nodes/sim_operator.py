@@ -69,8 +69,8 @@ class SimOperatorNode(Node):
     def _finish(self) -> None:
         if not self._finished:
             self._finished = True
-            told = ", ".join(f"{count} {what}" for what, count in self.script.counts.items())
-            self.get_logger().info(f"over: {told}")
+            counts = ", ".join(f"{count} {what}" for what, count in self.script.counts.items())
+            self.get_logger().info(f"over: {counts}")
 
 
 def main() -> int:

@@ -120,9 +120,9 @@ def _horizon(checkpoint: Checkpoint, adapter: Adapter | None) -> Setting[int]:
             Claim((adapter and adapter.rows(checkpoint.config.kind)) or None, _yaml(adapter)),
             way_out="the network was trained with the checkpoint's; correct or remove `horizon` in the policy YAML",
         )
-    said = bool(adapter and adapter.rows(checkpoint.config.kind) == rows)
+    given = bool(adapter and adapter.rows(checkpoint.config.kind) == rows)
     return Setting(
-        "horizon", rows, _yaml(adapter) if said else "a guess: no file says how many rows it was trained with"
+        "horizon", rows, _yaml(adapter) if given else "a guess: no file says how many rows it was trained with"
     )
 
 

@@ -75,8 +75,8 @@ def load_scales(folder: Path, layers: int) -> Fp8Scales | None:
     file = folder / FILE
     if not file.exists():
         return None
-    told = files.read_json(file, PolicyError)
-    scales = _checked(file, told)
+    stored = files.read_json(file, PolicyError)
+    scales = _checked(file, stored)
     way_out = "measure them again with `pi0 quantise`, or delete the file"
     if len(scales.layers) != layers:
         raise PolicyError(f"{file}: has scales of {len(scales.layers)} layers and the network has {layers}; {way_out}")
@@ -92,18 +92,18 @@ def _weight_files(folder: Path) -> Iterator[Path]:
             yield file
 
 
-def _checked(file: Path, told: object) -> Fp8Scales:
-    if not isinstance(told, dict) or told.get("version") != VERSION:
+def _checked(file: Path, stored: object) -> Fp8Scales:
+    if not isinstance(stored, dict) or stored.get("version") != VERSION:
         raise PolicyError(f"{file}: is no file of `pi0 quantise` that this version reads (version {VERSION})")
-    layers = told.get("layers")
+    layers = stored.get("layers")
     if not isinstance(layers, list) or not all(
         isinstance(pair, list) and len(pair) == 2 and all(_is_scale(value) for value in pair) for pair in layers
     ):
         raise PolicyError(f"{file}: key layers must be a list of pairs of positive numbers")
-    if not isinstance(told.get("weights"), str):
+    if not isinstance(stored.get("weights"), str):
         raise PolicyError(f"{file}: key weights is missing")
     pairs = tuple((float(first), float(second)) for first, second in layers)
-    return Fp8Scales(pairs, told["weights"], str(told.get("dataset", "")), int(told.get("observations") or 0))
+    return Fp8Scales(pairs, stored["weights"], str(stored.get("dataset", "")), int(stored.get("observations") or 0))
 
 
 def _is_scale(value: object) -> bool:

@@ -29,11 +29,11 @@ class Contradiction:
     def sentence(self, publishers: tuple[str, ...] = ()) -> str:
         """What is wrong, with the publishers' node names where they are known: one that contradicts itself, or several."""
         low, high = sorted(self.values)
-        said, where = f"as {high:.2f} and as {low:.2f}", " and ".join(self.topics)
+        values, where = f"as {high:.2f} and as {low:.2f}", " and ".join(self.topics)
         if len(publishers) == 1:
-            return f"{publishers[0]} publishes {self.joint} on {where}, in turn {said}; it contradicts itself"
+            return f"{publishers[0]} publishes {self.joint} on {where}, in turn {values}; it contradicts itself"
         who = f"{' and '.join(publishers)} publish {self.joint}" if publishers else f"{self.joint} is said twice"
-        return f"{who} on {where}, {said}; stop one of them"
+        return f"{who} on {where}, {values}; stop one of them"
 
 
 @dataclass
@@ -73,19 +73,19 @@ class Agreement:
         when it was measured, on any clock; messages that arrive in a burst were not measured in one.
         """
         at = time if stamp is None else stamp
-        said = self._said.get(joint)
-        if said is None:
-            said = self._said[joint] = _Said()
-        room = tolerance + ROOM * speed * max(at - said.stamp, 0.0)
-        if abs(value - said.value) > room:  # never true of the first value
-            said.jumps.append((time, said.value, value, said.topic, topic))
+        reports = self._said.get(joint)
+        if reports is None:
+            reports = self._said[joint] = _Said()
+        room = tolerance + ROOM * speed * max(at - reports.stamp, 0.0)
+        if abs(value - reports.value) > room:  # never true of the first value
+            reports.jumps.append((time, reports.value, value, reports.topic, topic))
             self._jumped, self._restless = time, joint
-            self._judge(joint, said, tolerance, speed, 1 if sure else 2)
-        said.stamp, said.value, said.topic = at, value, topic
+            self._judge(joint, reports, tolerance, speed, 1 if sure else 2)
+        reports.stamp, reports.value, reports.topic = at, value, topic
 
-    def _judge(self, joint: str, said: _Said, tolerance: float, speed: float, enough: int) -> None:
-        newest = said.jumps[-1][0]
-        returns, jumps = 0, [jump for jump in said.jumps if newest - jump[0] <= WINDOW]
+    def _judge(self, joint: str, reports: _Said, tolerance: float, speed: float, enough: int) -> None:
+        newest = reports.jumps[-1][0]
+        returns, jumps = 0, [jump for jump in reports.jumps if newest - jump[0] <= WINDOW]
         for (t0, before, there, *_), (t1, _, after, *_) in pairwise(jumps):
             close = abs(after - before) <= tolerance + ROOM * speed * min(t1 - t0, AWAY)
             returns += close and (there - before) * (after - there) < 0.0

@@ -116,7 +116,9 @@ def report(robot: Robot) -> dict[str, Any]:
 
 def _group(group: Group) -> dict[str, Any]:
     teleop = group.teleop
-    heard = {"topic": teleop.topic, "type": MESSAGE_TYPES[teleop.type], "max_age": teleop.max_age} if teleop else None
+    listened = (
+        {"topic": teleop.topic, "type": MESSAGE_TYPES[teleop.type], "max_age": teleop.max_age} if teleop else None
+    )
     return {
         "group": group.name,
         "kind": group.kind.value,
@@ -125,7 +127,7 @@ def _group(group: Group) -> dict[str, Any]:
             "type": MESSAGE_TYPES[group.command.type],
             "joints": list(group.command.joints),
         },
-        "teleop": heard,
+        "teleop": listened,
     }
 
 

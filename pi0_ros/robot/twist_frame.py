@@ -32,15 +32,17 @@ def twist_frame(times: Array, poses: Array, twists: Array) -> TwistFrame:
     if len(times) < 3:
         return TwistFrame.UNKNOWN
     dt, heading = np.diff(times), poses[:-1, 2] + 0.5 * _nearest(np.diff(poses[:, 2]))
-    steps, said = np.diff(poses[:, :2], axis=0), 0.5 * (twists[:-1] + twists[1:]) * dt[:, None]
+    steps, reported = np.diff(poses[:, :2], axis=0), 0.5 * (twists[:-1] + twists[1:]) * dt[:, None]
     length = float(np.linalg.norm(steps, axis=1).sum())
     if length < FAR or np.any(dt <= 0.0):
         return TwistFrame.UNKNOWN
-    if float(np.linalg.norm(said, axis=1).sum()) < (1.0 - ELSEWHERE) * FAR:
+    if float(np.linalg.norm(reported, axis=1).sum()) < (1.0 - ELSEWHERE) * FAR:
         return TwistFrame.NOTHING
     cos, sin = np.cos(heading), np.sin(heading)
-    turned = np.stack([cos * said[:, 0] - sin * said[:, 1], sin * said[:, 0] + cos * said[:, 1]], axis=1)
-    base, world = (float(np.linalg.norm(steps - way, axis=1).sum()) / length for way in (turned, said))
+    turned = np.stack(
+        [cos * reported[:, 0] - sin * reported[:, 1], sin * reported[:, 0] + cos * reported[:, 1]], axis=1
+    )
+    base, world = (float(np.linalg.norm(steps - way, axis=1).sum()) / length for way in (turned, reported))
     if float(np.abs(_nearest(heading)).max()) < TURNED:
         return TwistFrame.UNKNOWN
     if world < FITS and base > min(ELSEWHERE, 2.0 * FITS, 2.0 * world + 0.1):

@@ -41,9 +41,9 @@ def expand_xacro(file: Path, arguments: Mapping[str, str], bounds: Bounds | None
     The result is remembered while neither the files it came from, nor the environment, nor the arguments change.
     """
     key = (str(file), tuple(sorted(arguments.items())), hash(frozenset(os.environ.items())))
-    kept = _cache.get(key)
-    if kept is not None and kept[0] == _stamp(name for name, *_ in kept[0]):
-        return kept[1]
+    cached = _cache.get(key)
+    if cached is not None and cached[0] == _stamp(name for name, *_ in cached[0]):
+        return cached[1]
     answer = _run(file, arguments, bounds or Bounds())
     if "problem" in answer:
         raise RobotError(_sentence(file, arguments, answer))

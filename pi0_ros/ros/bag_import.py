@@ -128,7 +128,7 @@ class _Commands:
 class _Timed:
     """A message; when it counts as heard, and its stamp [s], 0 where it has none."""
 
-    heard: BagMessage
+    received: BagMessage
     message: Any
     at: float
     stamp: float
@@ -143,19 +143,19 @@ def _in_order(
     """
     waiting: list[tuple[float, int, _Timed]] = []
     newest = -math.inf
-    for number, heard in enumerate(messages):
-        message = parsed(heard)
-        at, stamp = time(heard.topic, heard.time, message)
+    for number, received in enumerate(messages):
+        message = parsed(received)
+        at, stamp = time(received.topic, received.time, message)
         back = at < newest - ORDERED
         newest = at if back else max(newest, at)
         while waiting and (back or waiting[0][0] <= newest - ORDERED):
             yield heapq.heappop(waiting)[2]
-        heapq.heappush(waiting, (at, number, _Timed(heard, message, at, stamp)))
+        heapq.heappush(waiting, (at, number, _Timed(received, message, at, stamp)))
     while waiting:
         yield heapq.heappop(waiting)[2]
 
 
-class _Heard:
+class _BagMemory:
     """What was heard of a bag up to now, in memories as the recorder's own: pictures, state, words, commands."""
 
     def __init__(self, robot: Robot) -> None:
@@ -197,13 +197,13 @@ class _Heard:
 
     def take(self, timed: _Timed) -> None:
         """Put a message into the memories, by its stamp where it has one."""
-        heard, message, at, stamp = timed.heard, timed.message, timed.at, timed.stamp
-        self.topics.add(heard.topic)
+        received, message, at, stamp = timed.received, timed.message, timed.at, timed.stamp
+        self.topics.add(received.topic)
         self.last = max(self.last, stamp)
         steady = ros = at
-        kind, part = heard.role
+        kind, part = received.role
         if kind == "camera":
-            self.memory.add_picture(part.name, steady, stamp, ros, message, len(heard.data))
+            self.memory.add_picture(part.name, steady, stamp, ros, message, len(received.data))
         elif kind == "state" and part.type == "joint_state":
             mapped = SourceMap(part)
             positions, rates = joint_state_values(message)
@@ -232,20 +232,20 @@ class _BagFrames:
     def __init__(self, robot: Robot, source: Path, fps: int, task: str | None) -> None:
         self._robot, self._source, self._fps, self._task = robot, source, fps, task
         self._cameras = {c.name: c for c in robot.cameras}
-        self._heard, self._selection = _Heard(robot), FrameSelection(RecordMode.EVERYTHING)
+        self._memories, self._selection = _BagMemory(robot), FrameSelection(RecordMode.EVERYTHING)
         self.missed, self.last_missing = 0, ""
         self._black: dict[str, np.ndarray] | None = None  # what a camera that may be missing shows then
 
     def why(self) -> str:
         """Why there is no frame at all."""
         wanted = [c.topic for c in self._robot.cameras] + [s.topic for s in self._robot.state]
-        lost = [topic for topic in wanted if topic not in self._heard.topics]
+        lost = [topic for topic in wanted if topic not in self._memories.topics]
         if lost:
             return f"nothing was recorded on {', '.join(lost)}; robot {self._robot.name} needs {', '.join(wanted)}"
         return self.last_missing or "holds no frame"
 
     def __iter__(self) -> Iterator[Frame]:
-        begin, count, held, so_far = math.nan, 0, None, self._heard
+        begin, count, held, so_far = math.nan, 0, None, self._memories
         with open_bag(self._source, so_far.wanted()) as messages:
             for timed in itertools.chain(_in_order(messages, so_far.time), [None]):
                 late = LATE if timed is not None else 0.0
@@ -266,22 +266,22 @@ class _BagFrames:
 
     def _begin(self) -> float:
         """The first moment of which everything is known, NaN where something is missing yet."""
-        now = self._heard.last
-        moment = self._heard.memory.reached(now, now, self._cameras)
-        snapshot = self._heard.memory.take(moment, moment, moment=moment)
+        now = self._memories.last
+        moment = self._memories.memory.reached(now, now, self._cameras)
+        snapshot = self._memories.memory.take(moment, moment, moment=moment)
         if not snapshot.complete:
             self.last_missing = "; ".join(snapshot.missing)
         return moment if snapshot.complete else math.nan
 
     def _frame(self, moment: float) -> dict[str, Any] | None:
         """The frame of a moment, its action still open where none was commanded; None where something is missing."""
-        snapshot = self._heard.memory.take(moment, moment, moment=moment)
+        snapshot = self._memories.memory.take(moment, moment, moment=moment)
         if not snapshot.complete:
             self.missed, self.last_missing = self.missed + 1, "; ".join(snapshot.missing)
             return None
-        driven = self._heard.driven.at(moment)
+        driven = self._memories.driven.at(moment)
         driver = driven.driver if driven is not None else ""
-        words = words_of(driver or "autonomy", *(w.at(moment) for w in self._heard.words.values()))
+        words = words_of(driver or "autonomy", *(w.at(moment) for w in self._memories.words.values()))
         instruction = words.instruction or self._task or ""
         if not instruction:
             raise DataError(f"{self._source}: nothing was said on {TASK}; give the instruction with --task")
@@ -296,7 +296,7 @@ class _BagFrames:
 
     def _row(self, moment: float, snapshot: Snapshot) -> dict[str, Any]:
         robot = self._robot
-        names, command = (*robot.channel_names, *robot.state_joints), self._heard.commanded(moment)
+        names, command = (*robot.channel_names, *robot.state_joints), self._memories.commanded(moment)
         action = np.array([command.get(n, np.nan) for n in robot.channel_names], np.float32)
         shown = {
             f"observation.images.{name}": decode_picture(p.message, self._cameras[name].options)

@@ -43,17 +43,17 @@ class _Source:
 
 
 class BagListener:
-    """The subscriptions of a bag. `heard(name, subscription, message)` is called in the listener's thread."""
+    """The subscriptions of a bag. `deliver(name, subscription, message)` is called in the listener's thread."""
 
     def __init__(
         self,
         node: Node,
         listed: Mapping[str, BagSubscription],
-        heard: Callable[[str, BagSubscription, Taken], None],
+        deliver: Callable[[str, BagSubscription, Taken], None],
         log: Callable[[str], None],
     ) -> None:
         """listed: by resolved name. log: hears of what goes wrong."""
-        self._node, self._heard, self._ending = node, heard, threading.Event()
+        self._node, self._deliver, self._ending = node, deliver, threading.Event()
         self._group = PolledGroup()
         self._sources = [source for name, listened in listed.items() for source in self._listen(name, listened)]
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -109,7 +109,7 @@ class BagListener:
                 found.append((taken.received, source, taken))
         for _, source, taken in sorted(found, key=lambda item: item[0]):
             if taken.data is not None and not (source.repeats and source.repeats.seen(taken.sent, taken.data)):
-                self._heard(source.name, source.listened, taken)
+                self._deliver(source.name, source.listened, taken)
 
 
 def _unused(_: object) -> None:

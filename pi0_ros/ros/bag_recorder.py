@@ -146,10 +146,10 @@ class BagRecorder:
         return found | {f"bag dropped: {topic}": count for topic, count in dict(dropped).items()}
 
     def _run(self) -> None:
-        looked = 0.0
+        last_look = 0.0
         while (messages := self._queue.take(LOOK)) is not None:
-            if time.monotonic() - looked > LOOK:
-                looked = time.monotonic()
+            if time.monotonic() - last_look > LOOK:
+                last_look = time.monotonic()
                 self._check_disk()
             try:
                 for message in messages:

@@ -63,7 +63,7 @@ class ManagedNode(LifecycleNode):
         self.values = SimpleNamespace()
         self.active = False
         self._begun = False
-        self.stop_reason, self._stopped_as_asked = "", False
+        self.stop_reason, self._intended = "", False
         self._progress = ""
         self._owned: list[object] = []
         self._sim_time = SimTimeWatch(self, self.clocks)
@@ -108,13 +108,13 @@ class ManagedNode(LifecycleNode):
         """Have the diagnostics say what becomes of a thread, in place of the one of that name before."""
         self._threads[thread.name] = thread
 
-    def note_stop(self, reason: str, asked: bool = False) -> None:
+    def note_stop(self, reason: str, intended: bool = False) -> None:
         """Record why the node stops working; the first reason stays until the next activation.
 
-        `asked`: somebody wanted it, which is no error.
+        `intended`: somebody wanted it, which is no error.
         """
         if not self.stop_reason:
-            self.stop_reason, self._stopped_as_asked = reason, asked
+            self.stop_reason, self._intended = reason, intended
 
     def report_progress(self, text: str) -> None:
         """Say what a long `setup` waits for: as a warning, and in /diagnostics until it is done."""
@@ -135,7 +135,7 @@ class ManagedNode(LifecycleNode):
     def shut_down(self, reason: str) -> None:
         """Make safe and go quiet from whatever state, before the process ends; waits for a transition in progress."""
         with self._changing:
-            self.note_stop(reason, asked=True)
+            self.note_stop(reason, intended=True)
             if self.state_label == "active":
                 self.trigger_deactivate()
             self._make_safe()
@@ -193,9 +193,9 @@ class ManagedNode(LifecycleNode):
         possible = {t[1]: t[0] for t in self._state_machine.available_transitions}
         if label in possible or (not label and number in possible.values()):
             return True
-        asked = label or f"transition {number}"
+        name = label or f"transition {number}"
         choice = ", ".join(possible) or "none"
-        self.get_logger().warning(f"{asked} refused: the node is {self.state_label}; possible now: {choice}")
+        self.get_logger().warning(f"{name} refused: the node is {self.state_label}; possible now: {choice}")
         return False
 
     # The transitions.
@@ -232,7 +232,7 @@ class ManagedNode(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """`halt`: the node is quiet when this returns."""
 
-        self.note_stop("deactivated", asked=True)
+        self.note_stop("deactivated", intended=True)
         done = self._make_safe()
         # What is expected to go wrong (a full disk) has been said; a node that is quiet is not active.
         return FAULT if done == FAULT else SUCCESS
@@ -244,7 +244,7 @@ class ManagedNode(LifecycleNode):
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Make safe and let go."""
 
-        self.note_stop("shut down", asked=True)
+        self.note_stop("shut down", intended=True)
         self._make_safe()
         self._transition("clean up", self._release)
         self.finalized = True
@@ -317,6 +317,6 @@ class ManagedNode(LifecycleNode):
             return Health(WARN, f"not active: {self._progress}")
         if not self.stop_reason:
             return Health(message="not active")
-        if self._stopped_as_asked:
+        if self._intended:
             return Health(WARN, f"not active: {self.stop_reason}")
         return Health(ERROR, self.stop_reason)

@@ -188,8 +188,8 @@ def _odometry(one: _Watch, message: Any) -> None:
     for axis, rate in (("vx", velocity.x), ("vy", velocity.y), ("wz", message.twist.twist.angular.z)):
         one.agree(axis, rate)
     one.moves.append((one.arrivals[-1], pose.x, pose.y, heading, velocity.x, velocity.y))
-    said = one.source.source.twist if one.source is not None else ""
-    one.as_world = said == "world" or (said == "" and message.child_frame_id == message.header.frame_id)
+    declared = one.source.source.twist if one.source is not None else ""
+    one.as_world = declared == "world" or (declared == "" and message.child_frame_id == message.header.frame_id)
 
 
 def _array(one: _Watch, message: Any) -> None:

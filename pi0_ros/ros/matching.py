@@ -50,19 +50,19 @@ def ports(readers: Sequence[Subscription], writers: Sequence[Publisher]) -> list
     return reading + [Port(w.topic_name, type_name(kind_of(w)), (w.qos_profile,), False) for w in writers]
 
 
-def unmet(offered: QoSProfile, asked: QoSProfile) -> str:
+def unmet(offered: QoSProfile, wanted: QoSProfile) -> str:
     """What a reader asks for that a writer does not offer, "" where it offers all (DDS 1.4, section 2.2.3).
 
     rclpy's `qos_check_compatible` takes endless durations of remote endpoints for finite ones.
     """
-    if (asked.reliability, offered.reliability) == (ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT):
+    if (wanted.reliability, offered.reliability) == (ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT):
         return "reliable is asked for, best effort is offered"
-    if (asked.durability, offered.durability) == (DurabilityPolicy.TRANSIENT_LOCAL, DurabilityPolicy.VOLATILE):
+    if (wanted.durability, offered.durability) == (DurabilityPolicy.TRANSIENT_LOCAL, DurabilityPolicy.VOLATILE):
         return "transient_local is asked for, volatile is offered"
-    if (asked.liveliness, offered.liveliness) == (LivelinessPolicy.MANUAL_BY_TOPIC, LivelinessPolicy.AUTOMATIC):
+    if (wanted.liveliness, offered.liveliness) == (LivelinessPolicy.MANUAL_BY_TOPIC, LivelinessPolicy.AUTOMATIC):
         return "manual liveliness is asked for, automatic is offered"
     for name in ("deadline", "liveliness_lease_duration"):
-        limit = getattr(asked, name).nanoseconds
+        limit = getattr(wanted, name).nanoseconds
         if 0 < limit < ENDLESS and not 0 < getattr(offered, name).nanoseconds <= limit:
             return f"a {name} of {limit * 1e-9:g} s is asked for and not offered"
     return ""
@@ -75,7 +75,7 @@ def mismatch(port: Port, other: TopicEndpointInfo) -> str:
     if other.topic_type != port.type:
         return f"{port.topic}: the {who} {name} has type {other.topic_type}, not {port.type}; {lost}"
     pairs = [(other.qos_profile, ours) if port.reads else (ours, other.qos_profile) for ours in port.qualities]
-    why = [unmet(offered, asked) for offered, asked in pairs]
+    why = [unmet(offered, wanted) for offered, wanted in pairs]
     return f"{port.topic}: the {who} {name} has another quality of service ({why[-1]}); {lost}" if all(why) else ""
 
 

@@ -22,7 +22,7 @@ def definition_of(kind: type) -> str:
         if name in sections:
             continue
         fields = message_class(name).get_fields_and_field_types()
-        sections[name] = "".join(f"{_type(said)} {field}\n" for field, said in fields.items())
+        sections[name] = "".join(f"{_type(declared)} {field}\n" for field, declared in fields.items())
         waiting += [f"{package}/msg/{word}" for package, word in map(_nested, fields.values()) if package]
     first, *others = sections
     return sections[first] + "".join(f"{SEPARATOR}\nMSG: {_short(name)}\n{sections[name]}" for name in others)
@@ -42,22 +42,22 @@ def _short(name: str) -> str:
     return f"{package}/{word}"
 
 
-def _element(said: str) -> tuple[str, str]:
+def _element(declared: str) -> tuple[str, str]:
     """The element's type as rclpy says it, and the brackets behind it."""
-    if match := _SEQUENCE.fullmatch(said):
+    if match := _SEQUENCE.fullmatch(declared):
         return match[1], f"[<={match[2]}]" if match[2] else "[]"
-    if match := _ARRAY.fullmatch(said):
+    if match := _ARRAY.fullmatch(declared):
         return match[1], f"[{match[2]}]"
-    return said, ""
+    return declared, ""
 
 
-def _type(said: str) -> str:
-    element, brackets = _element(said)
+def _type(declared: str) -> str:
+    element, brackets = _element(declared)
     bounded = re.fullmatch(r"(w?string)<(\d+)>", element)
     return (f"{bounded[1]}<={bounded[2]}" if bounded else PLAIN.get(element, element)) + brackets
 
 
-def _nested(said: str) -> tuple[str, str]:
+def _nested(declared: str) -> tuple[str, str]:
     """Package and name of the message that a field holds, ("", "") for anything else."""
-    package, slash, word = _element(said)[0].partition("/")
+    package, slash, word = _element(declared)[0].partition("/")
     return (package, word) if slash else ("", "")

@@ -109,9 +109,9 @@ class PlanLoop:
 
     def _look(self, lane: int, activation: Activation) -> None:
         inputs = self.inputs
-        kept = self.session.keep_end(inputs.texts.words.text, inputs.clocks.steady(), inputs.clocks.ros())
-        if kept is not None:
-            self._publish(kept, 0.0, activation)
+        ending = self.session.keep_end(inputs.texts.words.text, inputs.clocks.steady(), inputs.clocks.ros())
+        if ending is not None:
+            self._publish(ending, 0.0, activation)
             return
         view = inputs.observations.view(tuple(self.lanes.contract.cameras), inputs.state)
         if view.missing:
@@ -145,9 +145,9 @@ class PlanLoop:
             self.lanes.policy.new_episode()
         command = self.inputs.observations.command()
         observation = Observation(view.stamp, view.pictures, view.state, task.prompt, command)
-        told = plan_prefix(task.prefix, settings.rtc)
+        prefix = plan_prefix(task.prefix, settings.rtc)
         request = Request(task, view.stamp, began, withdrawn, activation)
-        self.lanes.ask(request, lane, observation, prefix=told, seed=self._noise)
+        self.lanes.ask(request, lane, observation, prefix=prefix, seed=self._noise)
 
     def _take_answers(self) -> None:
         for answered in self.lanes.answered(self.inputs.clocks.steady, self.inputs.logger):

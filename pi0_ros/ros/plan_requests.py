@@ -97,13 +97,13 @@ class Requests:
         with self._changing:
             done = [waiting for waiting in self._waiting if waiting.answer.done()]
             self._waiting = [waiting for waiting in self._waiting if waiting not in done]
-            told = []
+            found = []
             for waiting in sorted(done, key=lambda waiting: waiting.request.began):
                 overtaken = waiting.request.began < self._newest
                 if waiting.answer.exception() is None:
                     self._newest = max(self._newest, waiting.request.began)
-                told.append(Answered(waiting.request, waiting.answer, waiting.beside, overtaken))
-        return told
+                found.append(Answered(waiting.request, waiting.answer, waiting.beside, overtaken))
+        return found
 
     def close(self) -> None:
         """Ask nothing more; what is waited for is not waited for any more."""

@@ -24,11 +24,11 @@ class PlanThread:
 
     def submit(self, make: Callable[[], MotionPlan | None]) -> Future[MotionPlan | None]:
         """Have a plan made; one that was asked for before and is not begun is not made any more."""
-        asked = time.monotonic()
+        submitted = time.monotonic()
 
         def work() -> MotionPlan | None:
             plan = make()
-            self._times.add(time.monotonic() - asked)
+            self._times.add(time.monotonic() - submitted)
             return plan
 
         self._newest.cancel()

@@ -19,8 +19,8 @@ class PromptInputs:
         self.words = PromptSource(rules.topic)
         self._high_level = ""
         prompts = {rules.topic: self.update_prompt, OVERRIDE: self.update_override}
-        heard = subscribe_to_texts(node, prompts, LONGEST_PROMPT)
-        for subscription in (*heard, *subscribe_to_texts(node, {"high_level_state": self.update_high_level})):
+        subscriptions = subscribe_to_texts(node, prompts, LONGEST_PROMPT)
+        for subscription in (*subscriptions, *subscribe_to_texts(node, {"high_level_state": self.update_high_level})):
             node.own(subscription)
 
     def update_prompt(self, text: str) -> None:

@@ -66,17 +66,17 @@ def never_wait_for_readers() -> None:
     the driver whose measurements the loop needs. UDP on the same machine asks nobody. Nor is its publisher the one who
     sends: a thread of Fast DDS does, so that the six messages of a period leave the loop at once.
     """
-    told = os.environ
-    if told.get("RMW_IMPLEMENTATION", FAST_DDS) != FAST_DDS:
+    environment = os.environ
+    if environment.get("RMW_IMPLEMENTATION", FAST_DDS) != FAST_DDS:
         return
-    told.setdefault("RMW_FASTRTPS_PUBLICATION_MODE", "ASYNCHRONOUS")
-    if told.keys() & set(PROFILES):
+    environment.setdefault("RMW_FASTRTPS_PUBLICATION_MODE", "ASYNCHRONOUS")
+    if environment.keys() & set(PROFILES):
         return
-    told.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
-    if told.get(RANGE) == "LOCALHOST" and told["FASTDDS_BUILTIN_TRANSPORTS"] == "UDPv4":
+    environment.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
+    if environment.get(RANGE) == "LOCALHOST" and environment["FASTDDS_BUILTIN_TRANSPORTS"] == "UDPv4":
         # There rmw_fastrtps chooses the transports by itself, shared memory among them; the profile leaves that out.
-        told.update({name: str(share("config", "dds", "loopback_udp.xml")) for name in PROFILES})
-        told[RANGE] = "SYSTEM_DEFAULT"
+        environment.update({name: str(share("config", "dds", "loopback_udp.xml")) for name in PROFILES})
+        environment[RANGE] = "SYSTEM_DEFAULT"
 
 
 def bound_memory() -> None:

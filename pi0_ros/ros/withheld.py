@@ -60,7 +60,7 @@ def withheld(
     if rules.topic == "subtask" and 0.0 < rules.max_age < age:
         why = high_level or "is high_level running?"
         return Withheld(Wait.FRESH_SUBTASK, f"the subtask is {age:.0f} s old; {why}")
-    if steady - executor.heard > EXECUTOR_TIMEOUT_S:
+    if steady - executor.received > EXECUTOR_TIMEOUT_S:
         return Withheld(Wait.EXECUTOR, "no executor_state; is the executor active?")
     if executor.mode == "stopped":
         return Withheld(Wait.RESET, "the executor is stopped")

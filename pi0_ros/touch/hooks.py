@@ -59,8 +59,8 @@ class Places:
         known = grounding_of(row.facts)
         if known is None:
             return np.zeros(0, np.int64)
-        said = known.said().astype(np.int64)
-        return np.where(said >= 0, said + self.first, -1)
+        labels = known.said().astype(np.int64)
+        return np.where(labels >= 0, labels + self.first, -1)
 
     def token_loss(self, logs: Tensor, wanted: Tensor) -> Tensor:
         """Cross-entropy; a place shares its target with its neighbours. logs [N, V], wanted [N] -> [N]."""

@@ -23,7 +23,7 @@ class OperatorPlanner:
         self.high_level_cameras: tuple[str, ...] = ()
         self._operator = Operator(sim.robot, sim)
 
-    def plan(self, observation: Observation, seed: int, told: PlanPrefix | None) -> Plan:
+    def plan(self, observation: Observation, seed: int, prefix: PlanPrefix | None) -> Plan:
         """What the operator would command from the measured state on [horizon, D]."""
         names = self.sim.robot.channel_names
         self._operator.set_command(np.array([observation.state[name] for name in names]))

@@ -79,11 +79,11 @@ class SeeingLoss(AuxiliaryLoss):
         shares = _shares(_at(model.gemma.layers, 1 / 3), given, slice(0, pictures))
         named = known.named.long()
         word = (tokens == self._tokens(tokens)[named.clamp(0)][:, None]) & (named >= 0)[:, None]
-        said = word.any(1)
-        looked = shares.gather(2, (pictures + word.long().argmax(1))[:, None, None].expand(-1, pictures, 1))[..., 0]
-        looked = looked.reshape(len(looked), cameras, -1)[said].flatten(0, 1)
-        place = known.place[said].flatten(0, 1)
-        return matching_loss(looked, place, named[said].repeat_interleave(cameras))
+        has_word = word.any(1)
+        attended = shares.gather(2, (pictures + word.long().argmax(1))[:, None, None].expand(-1, pictures, 1))[..., 0]
+        attended = attended.reshape(len(attended), cameras, -1)[has_word].flatten(0, 1)
+        place = known.place[has_word].flatten(0, 1)
+        return matching_loss(attended, place, named[has_word].repeat_interleave(cameras))
 
     def looked(
         self, model: Pi0, given: LayerInputs, acts: LayerInputs | tuple[()], counts: Tensor, known: Objects
@@ -106,10 +106,10 @@ class SeeingLoss(AuxiliaryLoss):
         at = named.clamp(0)[:, None, None].expand(-1, cameras, 1)
         place = known.place.gather(2, at[..., None].expand(-1, -1, -1, 2))[:, :, 0]
         place = torch.where((named >= 0)[:, None, None], place, torch.nan)
-        told = known.known.gather(2, at)[:, :, 0]
-        said = self.pointer(_pictures(model, middle, cameras)).float()
+        known_there = known.known.gather(2, at)[:, :, 0]
+        pointing = self.pointer(_pictures(model, middle, cameras)).float()
         way = known.way[:, None].expand(-1, cameras, -1).flatten(0, 1)
-        return pointing_loss(said, place.flatten(0, 1), told.flatten(0, 1), way)
+        return pointing_loss(pointing, place.flatten(0, 1), known_there.flatten(0, 1), way)
 
     def alike(self, model: Pi0, features: Tensor) -> Tensor:
         """How much patches [N, P, width] are like the words of the objects [N, P, K]: cosines, sharpened."""

@@ -74,26 +74,26 @@ def labels_of(row: Row, objects: Sequence[str]) -> Labels | None:
     one that the words name; where they name none of these, the one that lies where the target does.
     """
     kinds = len(objects)
-    told = grounding_of(row.facts, kinds)
-    if told is None:
+    grounding = grounding_of(row.facts, kinds)
+    if grounding is None:
         return None
-    told = with_lamps(told, row.high_target)
+    grounding = with_lamps(grounding, row.high_target)
     goal = goal_of(row.task, objects, row.cameras)
     place = np.full((len(row.cameras), kinds, 2), np.nan, np.float32)
     known = np.zeros(place.shape[:2], bool)
-    place[0], known[0] = fractions(told.blocks), True
-    if len(told.others) == len(row.cameras) - 1:
-        place[1:], known[:] = fractions(told.others), True
+    place[0], known[0] = fractions(grounding.blocks), True
+    if len(grounding.others) == len(row.cameras) - 1:
+        place[1:], known[:] = fractions(grounding.others), True
     elif goal is not None:
-        place[goal[1], goal[0]], known[goal[1], goal[0]] = fractions(told.wrist), True
-    lit = np.where(told.lamps < 0, UNKNOWN, told.lamps > 512).astype(np.int8)
-    named = _lying_at(told) if goal is None else goal[0]
-    return Labels(place, known, lit, np.int8(named), fractions(told.way))
+        place[goal[1], goal[0]], known[goal[1], goal[0]] = fractions(grounding.wrist), True
+    lit = np.where(grounding.lamps < 0, UNKNOWN, grounding.lamps > 512).astype(np.int8)
+    named = _lying_at(grounding) if goal is None else goal[0]
+    return Labels(place, known, lit, np.int8(named), fractions(grounding.way))
 
 
-def _lying_at(told: Grounding) -> int:
+def _lying_at(grounding: Grounding) -> int:
     """The object at the target's place in the base picture, UNKNOWN for none."""
-    there = np.flatnonzero((told.blocks == told.target).all(-1) & (told.blocks >= 0).all(-1))
+    there = np.flatnonzero((grounding.blocks == grounding.target).all(-1) & (grounding.blocks >= 0).all(-1))
     return int(there[0]) if len(there) == 1 else UNKNOWN
 
 
@@ -115,17 +115,17 @@ def objects_of(rows: Sequence[Row], objects: Sequence[str]) -> Objects | None:
     return Objects(**{name: torch.from_numpy(values) for name, values in stacked.items()})
 
 
-def reading_loss(said: Tensor, alike: Tensor, place: Tensor, known: Tensor, lit: Tensor) -> Tensor:
+def reading_loss(predicted: Tensor, alike: Tensor, place: Tensor, known: Tensor, lit: Tensor) -> Tensor:
     """Presence over all patches; place, lamp and kind at the patches that hold an object.
 
     Shapes: said [B, P, 4] (presence, row, column, lamp), alike [B, P, K] likeness with each object's word, place
     [B, K, 2] (NaN: unseen), known [B, K], lit [B, K] (UNKNOWN where not known).
     """
-    patch, target, seen = _patches(place, said.shape[1])
-    told = known.all(-1, keepdim=True)
-    presence = _presence(said[..., :1], target.amax(-1, keepdim=True), told)
+    patch, target, seen = _patches(place, predicted.shape[1])
+    all_known = known.all(-1, keepdim=True)
+    presence = _presence(predicted[..., :1], target.amax(-1, keepdim=True), all_known)
     at = patch[:, :, None]
-    here, kinds = said.gather(1, at.expand(-1, -1, 4)), alike.gather(1, at.expand(-1, -1, alike.shape[2]))
+    here, kinds = predicted.gather(1, at.expand(-1, -1, 4)), alike.gather(1, at.expand(-1, -1, alike.shape[2]))
     where = F.smooth_l1_loss(here[..., 1:3], place.nan_to_num(0.0), reduction="none", beta=0.02).sum(-1)
     lamp = F.binary_cross_entropy_with_logits(here[..., 3], lit.clamp(0).float(), reduction="none")
     kind = -F.log_softmax(kinds, -1).diagonal(dim1=1, dim2=2)
@@ -150,29 +150,29 @@ def looking_loss(shares: Tensor, held: Tensor) -> Tensor:
     Shapes: shares [B, Q, S], log of each query's shares of attention, held bool [B, P], of the first P of S keys.
     """
     rows = held.any(1)
-    looked = shares[rows, :, : held.shape[1]].masked_fill(~held[rows][:, None], -torch.inf)
-    return -looked.logsumexp(2).sum() / max(1, looked.shape[0] * looked.shape[1])
+    attended = shares[rows, :, : held.shape[1]].masked_fill(~held[rows][:, None], -torch.inf)
+    return -attended.logsumexp(2).sum() / max(1, attended.shape[0] * attended.shape[1])
 
 
-def matching_loss(looked: Tensor, place: Tensor, named: Tensor) -> Tensor:
+def matching_loss(attended: Tensor, place: Tensor, named: Tensor) -> Tensor:
     """Patches of the named object look at its word, patches of the others do not.
 
     Shapes: looked [B, P], log of the share of attention on the word, place [B, K, 2] (NaN: unseen), named [B].
     """
-    patch, _, seen = _patches(place, looked.shape[1])
-    here = looked.gather(1, patch).clamp(max=-1e-4)
+    patch, _, seen = _patches(place, attended.shape[1])
+    here = attended.gather(1, patch).clamp(max=-1e-4)
     wanted = F.one_hot(named, place.shape[1]).bool()
     return _mean(-here, seen & wanted) + _mean(-torch.log1p(-here.exp()), seen & ~wanted)
 
 
-def pointing_loss(said: Tensor, place: Tensor, known: Tensor, way: Tensor) -> Tensor:
+def pointing_loss(predicted: Tensor, place: Tensor, known: Tensor, way: Tensor) -> Tensor:
     """Presence of the named object over all patches, and the way to it at the patch that holds it.
 
     Shapes: said [B, P, 4], place [B, 2] (NaN: unseen), known [B], way [B, 3] (NaN: unknown).
     """
-    patch, target, seen = _patches(place[:, None], said.shape[1])
-    presence = _presence(said[..., :1], target, known[:, None])
-    here = said.gather(1, patch[:, :, None].expand(-1, -1, 4))[:, 0, 1:]
+    patch, target, seen = _patches(place[:, None], predicted.shape[1])
+    presence = _presence(predicted[..., :1], target, known[:, None])
+    here = predicted.gather(1, patch[:, :, None].expand(-1, -1, 4))[:, 0, 1:]
     off = F.smooth_l1_loss(here, way.nan_to_num(0.5) - 0.5, reduction="none", beta=0.02).sum(-1)
     return presence + 20.0 * _mean(off, seen[:, 0] & ~way.isnan().any(-1))
 
@@ -186,9 +186,9 @@ def _patches(place: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
     return patch, F.one_hot(patch, count).transpose(1, 2).float() * seen[:, None], seen
 
 
-def _presence(said: Tensor, target: Tensor, known: Tensor) -> Tensor:
+def _presence(predicted: Tensor, target: Tensor, known: Tensor) -> Tensor:
     weight = (1.0 + (PRESENCE_WEIGHT - 1.0) * target) * known[:, None]
-    return F.binary_cross_entropy_with_logits(said, target, weight)
+    return F.binary_cross_entropy_with_logits(predicted, target, weight)
 
 
 def _mean(values: Tensor, counted: Tensor) -> Tensor:

@@ -50,10 +50,10 @@ class StepExamples(Dataset[Made]):
         rng, generator = step_streams(s.seed, job.rank, step)
         rows = lots.draw_actions(rng, s.batch)
         acting = job.maker.actions(rows, rng)
-        told = lots.draw_words(rng, s.word_batch) if s.word_batch and len(lots.told) else None
-        words = None if told is None else job.maker.words(told, rng)
+        word_rows = lots.draw_words(rng, s.word_batch) if s.word_batch and len(lots.word_rows) else None
+        words = None if word_rows is None else job.maker.words(word_rows, rng)
         flow = flow_targets(acting, s, rng, generator, job.recipe) if step >= s.language_steps else None
-        return Made(rows if told is None else np.concatenate([rows, told]), acting, words, flow)
+        return Made(rows if word_rows is None else np.concatenate([rows, word_rows]), acting, words, flow)
 
     def steps(self, first: int) -> Generator[Made, None, None]:
         """From this step on, made by `--loaders` processes where there are any."""

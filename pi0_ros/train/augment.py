@@ -46,15 +46,15 @@ def draw_view(rng: np.random.Generator, count: int) -> SensorSnapshot:
 def seen_from(pictures: Tensor, view: SensorSnapshot) -> Tensor:
     """Pictures [B, 3, S, S] in 0..1 cropped, brought back to their size and turned; black where there is nothing."""
     size = pictures.shape[-1]
-    kept = int(CROP * size) / size
+    cropped = int(CROP * size) / size
     at = (torch.arange(size) + 0.5) * 2.0 / size - 1.0
     y, x = torch.meshgrid(at, at, indexing="ij")
     cos, sin = (f(view.angle)[:, None, None] for f in (torch.cos, torch.sin))
     turned_x, turned_y = x * cos + y * sin, y * cos - x * sin
     outside = (turned_x.abs() > 1.0) | (turned_y.abs() > 1.0)
-    free = 1.0 - kept
+    free = 1.0 - cropped
     place = [
-        kept * turned + free * (2.0 * start - 1.0)[:, None, None]
+        cropped * turned + free * (2.0 * start - 1.0)[:, None, None]
         for turned, start in ((turned_x, _whole(view.across, size)), (turned_y, _whole(view.down, size)))
     ]
     sampled = F.grid_sample(

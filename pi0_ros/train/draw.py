@@ -37,12 +37,12 @@ class Draws:
         lively, tasks, weight = (None if v is None else v[trained] for v in (self.lively, self.tasks, self.weight))
         return draw_chances(self.sources[trained], lively, still, tasks, self.given, weight)
 
-    def word_chances(self, told: NDArray[np.integer], sizes: Sequence[int]) -> NDArray[np.float64] | None:
+    def word_chances(self, word_rows: NDArray[np.integer], sizes: Sequence[int]) -> NDArray[np.float64] | None:
         """Chance of each of these frames with a high-level task, and behind them of each text of sources of these sizes;
         None where all are alike."""
         if not sizes:
             return None
-        sources = np.concatenate([self.sources[told], np.repeat(len(self.names) + np.arange(len(sizes)), sizes)])
+        sources = np.concatenate([self.sources[word_rows], np.repeat(len(self.names) + np.arange(len(sizes)), sizes)])
         given = (*self.given, *self.text_weights) if self.given else ()
         return draw_chances(sources, None, 1.0, None, given)
 

@@ -181,11 +181,11 @@ class ExampleMaker:
 
     def _answer(self, row: Row, target: NDArray[np.floating], valid: int) -> Said:
         """What an action example says behind its prompt."""
-        said = NOTHING
+        answer = NOTHING
         if self.hooks.answer is not None and not self.says_actions_only:
             ids = self.hooks.answer(row)
-            said = Said(np.maximum(ids, 0), ids >= 0)
-        return said if self.fast is None else said + self._spoken_chunk(target, valid)
+            answer = Said(np.maximum(ids, 0), ids >= 0)
+        return answer if self.fast is None else answer + self._spoken_chunk(target, valid)
 
     def _spoken_chunk(self, target: NDArray[np.floating], valid: int) -> Said:
         """The chunk as FAST tokens. One that was not shown to its end is not learned: its tokens speak of all its rows.

@@ -71,7 +71,7 @@ class Frames:
         return len(self.state)
 
     @property
-    def told(self) -> NDArray[np.bool_]:
+    def has_subtask(self) -> NDArray[np.bool_]:
         """Which frames say what to do next for a task [N]. A person's frames have the task alone: nothing is to be learned
         from them as an answer."""
         return (np.asarray(self.high_task) >= 0) & (np.asarray(self.high_target) >= 0)
@@ -83,7 +83,7 @@ class MixedFrames:
     say what to do next."""
 
     episode: NDArray[np.int64]
-    told: NDArray[np.bool_]
+    has_subtask: NDArray[np.bool_]
 
     @classmethod
     def of(cls, parts: Sequence[Frames]) -> MixedFrames:
@@ -91,7 +91,7 @@ class MixedFrames:
         highest = [int(p.episode.max(initial=-1)) + 1 for p in parts]
         offsets = np.cumsum([0, *highest[:-1]])
         episode = np.concatenate([p.episode + o for p, o in zip(parts, offsets, strict=True)])
-        return cls(episode.astype(np.int64), np.concatenate([p.told for p in parts]))
+        return cls(episode.astype(np.int64), np.concatenate([p.has_subtask for p in parts]))
 
     def __len__(self) -> int:
         return len(self.episode)

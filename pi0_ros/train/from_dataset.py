@@ -70,17 +70,17 @@ def frames_of(
     positions: list[int] = []
     pictures: list[NDArray[np.uint8]] = []
     for number in episodes:
-        kept = _kept(dataset, dataset.episodes[number], horizon * stride, bad)
-        rows += kept
-        positions += [number] * len(kept)
-        pictures += _pictures(dataset, cameras, number, size, kept) if kept else []
+        chosen = _kept(dataset, dataset.episodes[number], horizon * stride, bad)
+        rows += chosen
+        positions += [number] * len(chosen)
+        pictures += _pictures(dataset, cameras, number, size, chosen) if chosen else []
     if not rows:
         return empty_frames(cameras, adapter, size, horizon, state.shape[1])
     index = np.array(rows)
     high = [_high(dataset, r, boxes) for r in rows]
     note: Callable[[str], int] = lambda text: texts.setdefault(text, len(texts)) if text else -1
     task = np.array([note(dataset.task_of(r)) for r in rows], np.int32)
-    asked = np.array([[note(a), note(b)] for a, b in high], np.int32)
+    prompts = np.array([[note(a), note(b)] for a, b in high], np.int32)
     ahead, valid = _ahead(dataset, index, np.array(positions), horizon, stride)
     chunk = planned_rows(adapter, action[ahead], state[ahead])
     return Frames(
@@ -92,8 +92,8 @@ def frames_of(
         state=state[index].astype(np.float32),
         chunk=chunk.astype(np.float32),
         task=task,
-        high_task=asked[:, 0],
-        high_target=asked[:, 1],
+        high_task=prompts[:, 0],
+        high_target=prompts[:, 1],
         facts=np.stack([facts(dataset, r) for r in rows]),
         episode=np.array(positions, np.int32),
         valid=valid,
@@ -164,8 +164,8 @@ def write_dataset_frames(
         say(f"{folder}: left out: {problem}")
     labels = read_box_labels(boxes, dataset) if boxes else {}
     if labels:
-        asked = sum(bool(_high(dataset, row)[1]) for row in labels)
-        say(f"{boxes}: boxes of {len(labels)} frames, {asked} of them with a subtask to say behind them")
+        labelled = sum(bool(_high(dataset, row)[1]) for row in labels)
+        say(f"{boxes}: boxes of {len(labels)} frames, {labelled} of them with a subtask to say behind them")
     total, decoded, began = 0, 0, time.monotonic()
     for number, episodes in enumerate(_shards(dataset)):
         shard = out / f"shard-{number:05d}"
@@ -266,9 +266,9 @@ def _kept(dataset: Dataset, episode: Episode, reach: int, bad: NDArray[np.bool_]
 
 
 def _pictures(
-    dataset: Dataset, cameras: Sequence[tuple[str, str]], episode: int, size: int, kept: Sequence[int]
+    dataset: Dataset, cameras: Sequence[tuple[str, str]], episode: int, size: int, chosen: Sequence[int]
 ) -> list[NDArray[np.uint8]]:
-    start, wanted = dataset.episodes[episode].start, set(kept)
+    start, wanted = dataset.episodes[episode].start, set(chosen)
     streams = [dataset.pictures(camera, episode) for _, camera in cameras]
     return [
         np.stack([pil_bilinear(picture, (size, size)) for picture in pictures])

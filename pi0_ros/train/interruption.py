@@ -31,10 +31,10 @@ class Interruption:
 @contextmanager
 def interruptible() -> Iterator[Interruption]:
     """Take over the signals for a while (main thread only)."""
-    asked = Interruption()
-    before = {number: signal.signal(number, asked.ask) for number in SIGNALS}
+    interruption = Interruption()
+    before = {number: signal.signal(number, interruption.ask) for number in SIGNALS}
     try:
-        yield asked
+        yield interruption
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

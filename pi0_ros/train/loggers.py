@@ -78,9 +78,9 @@ class WeightsAndBiases:
 def check_loggers(settings: TrainSettings) -> None:
     """Raises TrainError where a package is missing that the settings ask for."""
     wanted = {"tensorboardX": settings.tensorboard, "wandb": bool(settings.wandb)}
-    for package, asked in wanted.items():
+    for package, wanted_by in wanted.items():
         option = package.removesuffix("X")
-        if asked and find_spec(package) is None:
+        if wanted_by and find_spec(package) is None:
             raise TrainError(
                 f"--{option} needs the package {package} (pip install 'pi0_ros[{option}]'); record.jsonl and curves.png are "
                 "written without it"

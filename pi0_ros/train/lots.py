@@ -39,11 +39,11 @@ class Lots:
         frames = job.maker.frames
         self.train, self.held = split_episodes(frames, s.validation_share, draws.sources)
         self._chances = draws.chances(self.train, s.still_weight)
-        self.told = self.train[frames.told[self.train]]
+        self.word_rows = self.train[frames.has_subtask[self.train]]
         sizes = [len(t.items) for t in job.maker.texts] if isinstance(job.maker, MixedMaker) else []
-        self._word_chances = draws.word_chances(self.told, sizes)
+        self._word_chances = draws.word_chances(self.word_rows, sizes)
         if sizes:
-            self.told = np.concatenate([self.told, len(frames) + np.arange(sum(sizes))])
+            self.word_rows = np.concatenate([self.word_rows, len(frames) + np.arange(sum(sizes))])
         self._sources = np.concatenate([draws.sources, len(draws.names) + np.repeat(np.arange(len(sizes)), sizes)])
         self._drawn = np.zeros(len(draws.names) + len(sizes))
 
@@ -66,7 +66,7 @@ class Lots:
 
     def draw_words(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Numbers of rows for examples of text."""
-        return np.asarray(rng.choice(self.told, count, p=self._word_chances))
+        return np.asarray(rng.choice(self.word_rows, count, p=self._word_chances))
 
     def note(self, rows: np.ndarray) -> None:
         """These rows were trained on."""

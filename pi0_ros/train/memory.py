@@ -119,8 +119,8 @@ def activation_bytes(config: ModelConfig, settings: TrainSettings, tokens: int) 
         rows = settings.batch * settings.draws * config.horizon
         parts.append((rows, gemma_numbers(config.expert), config.expert.width, config.expert.depth))
     if settings.gradient_checkpointing:
-        kept = sum(count * width * depth for count, _, width, depth in parts)
-        return size * (kept + max(count * numbers for count, numbers, _, _ in parts))
+        stored = sum(count * width * depth for count, _, width, depth in parts)
+        return size * (stored + max(count * numbers for count, numbers, _, _ in parts))
     return size * sum(count * numbers * depth for count, numbers, _, depth in parts)
 
 

@@ -61,10 +61,10 @@ def grown_network(
         more["action_dim"] = widest(adapter, others)
     config = start_config(opened, kind, more)
     foreign = opened.origin not in ("pi0_ros", "paligemma") or opened.conventions.dialect != "openpi"
-    kept = opened.conventions if foreign and not grown else None
+    conventions = opened.conventions if foreign and not grown else None
     fast = opened.folder / FAST_FOLDER
     words = tokenizer or str(find_tokenizer(Path(init)))
-    return Network(config, words, str(fast) if fast.is_dir() else "", opened.origin, kept)
+    return Network(config, words, str(fast) if fast.is_dir() else "", opened.origin, conventions)
 
 
 def fresh_network(

@@ -75,9 +75,9 @@ class Objective(nn.Module):
         more: dict[str, Tensor] = {}
         if acting is not None:
             answer, moved, more = self.acted(acting, flow)
-        said = zero if words is None else self.text(self.model.prefix(words.inputs), words)
-        total = weights.answer * answer + weights.words * said + weights.alpha * moved
-        return StepLoss(total + sum(more.values()), moved, answer, said, more)
+        spoken = zero if words is None else self.text(self.model.prefix(words.inputs), words)
+        total = weights.answer * answer + weights.words * spoken + weights.alpha * moved
+        return StepLoss(total + sum(more.values()), moved, answer, spoken, more)
 
     def acted(self, acting: Examples, flow: FlowTargets | None) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Answer, flow and an experiment's losses of action examples."""

@@ -76,9 +76,9 @@ def decided_by_first(value: bool) -> bool:
     """What process 0 says, in all of them."""
     if world() == 1:
         return value
-    told = shared(torch.tensor([float(value)]))
-    dist.broadcast(told, 0)
-    return bool(told.item())
+    decided = shared(torch.tensor([float(value)]))
+    dist.broadcast(decided, 0)
+    return bool(decided.item())
 
 
 def summed(value: Tensor) -> Tensor:

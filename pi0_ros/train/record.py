@@ -26,12 +26,12 @@ def write_line(file: Path, values: dict[str, Any]) -> None:
 def cut_back(file: Path, step: int) -> None:
     """Leave out the lines of steps after `step`, from which the run goes on."""
     lines = read_lines(file)
-    kept = [line for line in lines if line.get("step", 0) <= step]
-    if len(kept) == len(lines):
+    remaining = [line for line in lines if line.get("step", 0) <= step]
+    if len(remaining) == len(lines):
         return
     with replacing(file) as new:
         new.write_text("", encoding="utf-8")
-        for line in kept:
+        for line in remaining:
             write_line(new, line)
 
 

@@ -70,11 +70,11 @@ def _check_follows(dataset: Dataset, adapter: Adapter, state: Array, action: Arr
         columns, start = slice(start, start + len(block.channels)), start + len(block.channels)
         if block.delta is not Delta.CURRENT:
             continue
-        gone, asked = _pairs(dataset, state[:, columns], action[:, columns], stride)
-        moving = np.abs(asked) > 1e-3
+        gone, commanded = _pairs(dataset, state[:, columns], action[:, columns], stride)
+        moving = np.abs(commanded) > 1e-3
         if moving.sum() < ENOUGH:
             continue
-        share = float(np.sum(gone[moving] * asked[moving]) / np.sum(asked[moving] ** 2))
+        share = float(np.sum(gone[moving] * commanded[moving]) / np.sum(commanded[moving] ** 2))
         if not abs(share - block.follows) < SURE:
             raise TrainError(
                 f"{dataset.folder}: {', '.join(block.channels)} go {share:.2f} of the way from state to action in a period, "
@@ -89,10 +89,10 @@ def _check_follows(dataset: Dataset, adapter: Adapter, state: Array, action: Arr
 def _pairs(dataset: Dataset, state: Array, action: Array, stride: int) -> tuple[Array, Array]:
     """What the robot went within a row, and how far its action was from it, one behind the other."""
     rows = np.concatenate([np.arange(e.start, max(e.start, e.stop - stride)) for e in dataset.episodes])
-    gone, asked = state[rows + stride] - state[rows], action[rows] - state[rows]
-    gone, asked = (v - TURN * np.round(v / TURN) * (np.abs(np.abs(v) - TURN) < SEAM) for v in (gone, asked))
-    good = np.isfinite(gone) & np.isfinite(asked)
-    return gone[good], asked[good]
+    gone, commanded = state[rows + stride] - state[rows], action[rows] - state[rows]
+    gone, commanded = (v - TURN * np.round(v / TURN) * (np.abs(np.abs(v) - TURN) < SEAM) for v in (gone, commanded))
+    good = np.isfinite(gone) & np.isfinite(commanded)
+    return gone[good], commanded[good]
 
 
 def planned_rows(adapter: Adapter, rows: Array, states: Array) -> Array:

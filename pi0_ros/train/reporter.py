@@ -101,9 +101,9 @@ class Reporter:
         for name, maker, index in self.lots.held_out(VALIDATED):
             loss = held_out_loss(model, maker, index, job.settings, job.recipe)
             values = {"val_loss": loss, **measured(model, maker, index)}
-            told = index[maker.frames.told[index]]
-            if len(told):
-                values["subtasks"] = subtask_accuracy(model, maker, told)
+            word_rows = index[maker.frames.has_subtask[index]]
+            if len(word_rows):
+                values["subtasks"] = subtask_accuracy(model, maker, word_rows)
             found[name] = values
         self.val_loss = _mean([values["val_loss"] for values in found.values()])
         if len(found) == 1:

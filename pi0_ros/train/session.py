@@ -276,9 +276,9 @@ def parameter_count(model: ModelConfig) -> int:
         return sum(p.numel() for p in Pi0(model).parameters())
 
 
-def train(rank: int, asked: Interruption | None, plan: Plan) -> None:
+def train(rank: int, interruption: Interruption | None, plan: Plan) -> None:
     """One process's part of a run."""
-    Trainer(make_job(rank, plan)).run(asked)
+    Trainer(make_job(rank, plan)).run(interruption)
 
 
 def make_job(rank: int, plan: Plan) -> Job:
@@ -338,8 +338,8 @@ def moving(chunk: NDArray[np.float32], mask: Sequence[bool]) -> NDArray[np.float
 
     Counts the dimensions that `mask` names (relative ones, the arms), all where it names none.
     """
-    kept = np.asarray(mask, bool) if any(mask) else np.ones(chunk.shape[2], bool)
-    way = np.linalg.norm((chunk[:, -1] - chunk[:, 0])[:, kept].astype(np.float64), axis=1)
+    moves = np.asarray(mask, bool) if any(mask) else np.ones(chunk.shape[2], bool)
+    way = np.linalg.norm((chunk[:, -1] - chunk[:, 0])[:, moves].astype(np.float64), axis=1)
     lively: NDArray[np.float64] = np.clip(way / max(1e-9, 0.5 * float(np.quantile(way, 0.9))), 0.0, 1.0)
     return lively
 

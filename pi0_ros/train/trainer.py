@@ -53,23 +53,23 @@ class Trainer:
         clock = self.now().seconds / (60 * self.settings.minutes) if self.settings.minutes else 0.0
         return max(self.step / self.settings.steps, clock)
 
-    def run(self, asked: Interruption | None = None) -> None:
+    def run(self, interruption: Interruption | None = None) -> None:
         """Train to the end, or until somebody asked to stop; every process leaves at the same step.
 
         Raises: TrainError where the run has diverged; the last checkpoint and state stay what they were.
         """
         with closing(self.examples):
-            self._train(asked)
+            self._train(interruption)
         self._report()
         self.saver.save(last=True)
         self.reporter.close()
         if not self.job.rank:
-            self._tell_end(asked)
+            self._tell_end(interruption)
 
-    def _train(self, asked: Interruption | None) -> None:
+    def _train(self, interruption: Interruption | None) -> None:
         """Steps, validations and saves until the end, or until it was asked for."""
         saved = time.monotonic()
-        while self._goes_on(asked):
+        while self._goes_on(interruption):
             loss, finite = self._one_step()
             self.so_far = replace(self.so_far, step=self.step + 1, examples=self.so_far.examples + self._drawn())
             self.health = self.health.after_step(finite)
@@ -81,10 +81,10 @@ class Trainer:
                 self.saver.save(last=False)
                 saved = time.monotonic()
 
-    def _tell_end(self, asked: Interruption | None) -> None:
+    def _tell_end(self, interruption: Interruption | None) -> None:
         """Why the run ended before its last step, and which checkpoint is the best."""
         s, best = self.settings, self.so_far.best
-        if asked:
+        if interruption:
             print(f"stopped at step {self.step} of {s.steps}; the same command goes on from there", flush=True)
         elif best.ends(s.patience):
             print(
@@ -95,10 +95,10 @@ class Trainer:
         if s.keep and best.loss is not None:
             print(f"{self.job.folder / BEST}: best on held-out frames, val_loss {best.loss:.4g} at step {best.step}")
 
-    def _goes_on(self, asked: Interruption | None) -> bool:
+    def _goes_on(self, interruption: Interruption | None) -> bool:
         """Process 0's clock, its validations, and what it was asked, decide for all."""
         patient = not self.so_far.best.ends(self.settings.patience)
-        return decided_by_first(self.progress() < 1.0 and patient and not asked)
+        return decided_by_first(self.progress() < 1.0 and patient and not interruption)
 
     def _together(self, value: bool) -> bool:
         """What process 0 says, where all have to act together; else each by itself."""
@@ -119,7 +119,7 @@ class Trainer:
         return self.learner.advance(made, self.step, rate)
 
     def _has_words(self) -> bool:
-        return bool(self.settings.word_batch and len(self.lots.told))
+        return bool(self.settings.word_batch and len(self.lots.word_rows))
 
     def _check(self, loss: float) -> None:
         """End a run that has diverged. Raises TrainError."""

@@ -27,8 +27,8 @@ def held_out_loss(model: Pi0, maker: ExampleMaker, index: Index, settings: Train
     """
     device, rows = next(model.parameters()).device, np.asarray(index)
     rng, generator = step_streams(settings.seed, 0, 0)
-    acting, told = maker.actions(rows), rows[maker.frames.told[rows]]
-    words = maker.words(told) if settings.word_batch and len(told) else None
+    acting, word_rows = maker.actions(rows), rows[maker.frames.has_subtask[rows]]
+    words = maker.words(word_rows) if settings.word_batch and len(word_rows) else None
     flow = flow_targets(acting, replace(settings, draws=1, prefix_chance=0.0), rng, generator, recipe)
     objective = Objective(model, Weights.of(settings, recipe), None, maker.hooks.token_loss)
     loss = objective(*(part if part is None else part.to(device) for part in (acting, words, flow)))
@@ -93,8 +93,8 @@ def _rms(values: np.ndarray) -> float:
 def subtask_accuracy(model: Pi0, maker: ExampleMaker, index: Index, longest: int = 16) -> float:
     """Share of frames whose generated subtask is the one wanted, word for word."""
     frames, rows = maker.frames, np.asarray(index)
-    asked = prompt_only(maker.words(rows).inputs).to(next(model.parameters()).device)
-    said = [maker.tokenizer.decode(ids).strip() for ids in generate_text(model, asked, longest)]
+    prompts = prompt_only(maker.words(rows).inputs).to(next(model.parameters()).device)
+    generated = [maker.tokenizer.decode(ids).strip() for ids in generate_text(model, prompts, longest)]
     wanted = [frames.texts[t] for t in frames.high_target[rows]]
-    right = sum(bool(a == b) for a, b in zip(said, wanted, strict=True))
+    right = sum(bool(a == b) for a, b in zip(generated, wanted, strict=True))
     return right / max(len(rows), 1)

@@ -29,17 +29,17 @@ def run_workers(count: int, work: Callable[..., None], *args: Any) -> int:
     """
     if launched():
         return _beside_others(work, args)
-    with interruptible() as asked:
+    with interruptible() as interruption:
         if count == 1:
-            work(0, asked, *args)
-            return asked.number
+            work(0, interruption, *args)
+            return interruption.number
         context = mp.spawn(_joined, args=(count, _free_port(), work, args), nprocs=count, join=False)
         passed_on = False
         while not context.join(timeout=0.2):
-            if asked and not passed_on:
+            if interruption and not passed_on:
                 os.kill(context.pids()[0], signal.SIGTERM)
                 passed_on = True
-    return asked.number
+    return interruption.number
 
 
 def _beside_others(work: Callable[..., None], args: tuple[Any, ...]) -> int:
@@ -49,9 +49,9 @@ def _beside_others(work: Callable[..., None], args: tuple[Any, ...]) -> int:
             signal.signal(number, signal.SIG_IGN)
         work(rank(), None, *args)
         return 0
-    with interruptible() as asked:
-        work(0, asked, *args)
-    return asked.number
+    with interruptible() as interruption:
+        work(0, interruption, *args)
+    return interruption.number
 
 
 def _joined(number: int, count: int, port: int, work: Callable[..., None], args: tuple[Any, ...]) -> None:
@@ -64,9 +64,9 @@ def _joined(number: int, count: int, port: int, work: Callable[..., None], args:
         if number:
             work(number, None, *args)
         else:
-            with interruptible() as asked:
+            with interruptible() as interruption:
                 end_with_parent()
-                work(number, asked, *args)
+                work(number, interruption, *args)
     finally:
         dist.destroy_process_group()
 

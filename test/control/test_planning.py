@@ -12,7 +12,7 @@ TABLE = Timetable(replan=0.4, idle=1.0, margin=0.1)
 
 
 def asked(since, left, latency=0.05, mode="autonomy", epoch=3, last_epoch=3, changed=False):
-    now = Situation(heard=20.0, mode=mode, epoch=epoch, plan_sequence=1, plan_left=left)
+    now = Situation(received=20.0, mode=mode, epoch=epoch, plan_sequence=1, plan_left=left)
     return due(TABLE, now, 20.0, 20.0 - since, last_epoch, changed, latency)
 
 
@@ -113,7 +113,9 @@ def test_a_share_of_latencies_is_not_exceeded():
 
 def test_a_plan_is_renewed_no_sooner_than_it_takes_to_make_and_its_age_counts():
     assert not asked(since=0.04, left=0.01) and asked(since=0.06, left=0.01)
-    now = Situation(heard=19.8, mode="autonomy", epoch=3, plan_sequence=1, plan_left=0.45)  # 0.2 s ago, 0.25 s are left
+    now = Situation(
+        received=19.8, mode="autonomy", epoch=3, plan_sequence=1, plan_left=0.45
+    )  # 0.2 s ago, 0.25 s are left
     assert not due(TABLE, now, 20.0, 19.9, 3, False, 0.05)
     assert due(TABLE, now, 20.0, 19.79, 3, False, 0.2)
     assert not due(TABLE, Situation(20.1, "autonomy", 3, 1, 0.2), 20.0, 19.7, 3, False, 0.05)
@@ -121,12 +123,12 @@ def test_a_plan_is_renewed_no_sooner_than_it_takes_to_make_and_its_age_counts():
 
 def test_answers_of_several_requests_come_before_the_plan_ends():
     # An answer takes 0.65 s and a plan 0.96 s: the next answer has to come within 0.31 s of the one before, and 0.4 s is too late.
-    plan = Situation(heard=20.0, mode="autonomy", epoch=3, plan_sequence=1, plan_left=0.31)
+    plan = Situation(received=20.0, mode="autonomy", epoch=3, plan_sequence=1, plan_left=0.31)
     asked_again = [
         since for since in np.arange(0.0, 0.7, 0.01) if due(TABLE, plan, 20.0, 20.0 - since, 3, False, 0.65, 3)
     ]
     assert 0.2 < asked_again[0] < 0.25, "a third of what an answer takes"
-    without = Situation(heard=20.0, mode="autonomy", epoch=3, plan_sequence=1, plan_left=0.0)
+    without = Situation(received=20.0, mode="autonomy", epoch=3, plan_sequence=1, plan_left=0.0)
     assert due(TABLE, without, 20.0, 19.77, 3, False, 0.65, 3) and not due(
         TABLE, without, 20.0, 19.77, 3, False, 0.65, 1
     )

@@ -31,7 +31,7 @@ def quality(**given):
 )
 def test_who_asks_for_more_than_is_offered_is_not_connected_and_who_asks_for_less_is(name, more, less, said):
     high, low = quality(**{name: more}), quality(**{name: less})
-    assert unmet(offered=low, asked=high) == said
+    assert unmet(offered=low, wanted=high) == said
     assert unmet(high, low) == unmet(high, high) == unmet(low, low) == ""
 
 

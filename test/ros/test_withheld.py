@@ -9,7 +9,7 @@ from pi0_ros.ros.prompt_source import PromptSource
 from pi0_ros.ros.withheld import PromptRules, Wait, Withheld, withheld
 
 SUBTASK, TASK = PromptRules("subtask", 5.0), PromptRules("task", 5.0)
-DRIVING = Situation(heard=100.0, mode="autonomy")
+DRIVING = Situation(received=100.0, mode="autonomy")
 
 
 def words(text="go", heard=100.0, topic="subtask"):
@@ -36,8 +36,8 @@ def test_nothing_is_in_the_way_of_a_fresh_prompt_and_an_executor_that_is_heard()
         (words(heard=94.9, topic="task"), TASK, DRIVING, 100.0, None),
         (words(heard=9.0), PromptRules("subtask", 0.0), DRIVING, 100.0, None),
         (words(), SUBTASK, DRIVING, 100.6, Wait.EXECUTOR),
-        (words(), SUBTASK, Situation(heard=100.0, mode="stopped"), 100.0, Wait.RESET),
-        (words(), SUBTASK, Situation(heard=100.0, mode="teleop"), 100.0, None),
+        (words(), SUBTASK, Situation(received=100.0, mode="stopped"), 100.0, Wait.RESET),
+        (words(), SUBTASK, Situation(received=100.0, mode="teleop"), 100.0, None),
     ],
     ids=["no words", "old subtask", "as old as it may be", "a task does not age", "any age", "executor silent", "stopped", "a person drives"],
 )  # fmt: skip

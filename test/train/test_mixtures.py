@@ -362,9 +362,16 @@ def test_a_task_without_an_answer_is_no_example_of_what_to_say(tmp_path):
     asked = replace(
         big, high_task=np.zeros(24, np.int32), high_target=np.where(np.arange(24) < 6, 0, -1).astype(np.int32)
     )
-    assert np.flatnonzero(asked.told).tolist() == [0, 1, 2, 3, 4, 5]
+    assert np.flatnonzero(asked.has_subtask).tolist() == [0, 1, 2, 3, 4, 5]
     save_frames(asked, tmp_path / "asked")
     sources = (replace(plan.mixture[0], frames=str(tmp_path / "asked")), plan.mixture[1])
     told = replace(plan, mixture=sources, settings=replace(plan.settings, validation_share=0.0))
     run(told)
-    assert Trainer(make_job(0, replace(told, folder=str(tmp_path / "run")))).lots.told.tolist() == [0, 1, 2, 3, 4, 5]
+    assert Trainer(make_job(0, replace(told, folder=str(tmp_path / "run")))).lots.word_rows.tolist() == [
+        0,
+        1,
+        2,
+        3,
+        4,
+        5,
+    ]

@@ -262,20 +262,20 @@ def _idle(dataset: Dataset, numbers: dict[str, NDArray[np.float64]]) -> Iterator
 def _statistics(dataset: Dataset) -> Iterator[Finding]:
     """What meta/ says of the numbers, where it is not so."""
     for key, values in _numeric(dataset).items():
-        said = dataset.stats.get(key, {})
-        if not np.isfinite(values).all() or not {"min", "max"} <= said.keys():
+        stats = dataset.stats.get(key, {})
+        if not np.isfinite(values).all() or not {"min", "max"} <= stats.keys():
             continue
         low, high = values.min(axis=0), values.max(axis=0)
-        if said["min"].size != low.size:
+        if stats["min"].size != low.size:
             yield Finding(
                 Level.WARNING,
                 "statistics",
                 None,
-                f"statistics of {key} are of {said['min'].size} numbers, and it has {low.size} (pi0 data stats)",
+                f"statistics of {key} are of {stats['min'].size} numbers, and it has {low.size} (pi0 data stats)",
             )
             continue
         slack = 1e-3 * np.maximum(high - low, 1e-3)
-        off = (np.abs(said["min"].reshape(-1) - low) > slack) | (np.abs(said["max"].reshape(-1) - high) > slack)
+        off = (np.abs(stats["min"].reshape(-1) - low) > slack) | (np.abs(stats["max"].reshape(-1) - high) > slack)
         if off.any():
             label = _labels(dataset, key, values.shape[1])[int(np.flatnonzero(off)[0])]
             yield Finding(
@@ -304,23 +304,23 @@ def _pictures(dataset: Dataset) -> Iterator[Finding]:
         found: dict[int, _Looked] = {}
         for number, episode in enumerate(dataset.episodes):
             try:
-                found |= {number: looked} if (looked := _look(dataset, camera, number, each, spreads)) else {}
+                found |= {number: seen} if (seen := _look(dataset, camera, number, each, spreads)) else {}
             except DataError as problem:
                 yield Finding(Level.ERROR, "pictures", episode.index, str(problem))
-        moved = sum(looked.moved for looked in found.values())
-        sees = sum(looked.changed for looked in found.values()) > REACTS * moved
-        for number, looked in found.items():
-            yield from _of_camera(dataset, camera, dataset.episodes[number], looked, sees)
+        moved = sum(seen.moved for seen in found.values())
+        sees = sum(seen.changed for seen in found.values()) > REACTS * moved
+        for number, seen in found.items():
+            yield from _of_camera(dataset, camera, dataset.episodes[number], seen, sees)
 
 
-def _of_camera(dataset: Dataset, camera: str, episode: Episode, looked: _Looked, sees: bool) -> Iterator[Finding]:
+def _of_camera(dataset: Dataset, camera: str, episode: Episode, seen: _Looked, sees: bool) -> Iterator[Finding]:
     """sees: whether this camera's pictures usually change while the robot moves."""
-    if looked.blank:
+    if seen.blank:
         yield Finding(
-            Level.ERROR if looked.blank == looked.looked else Level.WARNING, "blank", episode.index,
-            f"{camera}: {looked.blank} of {looked.looked} pictures that were looked at are black or of one colour",
+            Level.ERROR if seen.blank == seen.looked else Level.WARNING, "blank", episode.index,
+            f"{camera}: {seen.blank} of {seen.looked} pictures that were looked at are black or of one colour",
         )  # fmt: skip
-    frames = looked.still[1] - looked.still[0]
+    frames = seen.still[1] - seen.still[0]
     seconds = frames / dataset.fps
     if seconds >= FROZEN or frames == episode.length - 1 > 3:
         more = (
@@ -328,7 +328,7 @@ def _of_camera(dataset: Dataset, camera: str, episode: Episode, looked: _Looked,
         )
         yield Finding(
             Level.ERROR if sees else Level.WARNING, "frozen", episode.index,
-            f"{camera}: the same picture for {seconds:.1f} s from frame {looked.still[0] - episode.start} on, while the robot moves{more}",
+            f"{camera}: the same picture for {seconds:.1f} s from frame {seen.still[0] - episode.start} on, while the robot moves{more}",
         )  # fmt: skip
 
 

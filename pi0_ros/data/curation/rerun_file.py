@@ -119,8 +119,8 @@ class _Sender:
     def _send_words(self, name: str, words: list[str]) -> None:
         """A text where it changes; it stands until the next one."""
         frames = np.array([k for k, text in enumerate(words) if not k or text != words[k - 1]])
-        said = [words[k] or "(none)" for k in frames]
-        self._send(self._path("words", name), frames, self._rerun.TextLog.columns(text=said))
+        texts = [words[k] or "(none)" for k in frames]
+        self._send(self._path("words", name), frames, self._rerun.TextLog.columns(text=texts))
 
     def _send_note(self) -> None:
         """What is known of the episode as a whole."""

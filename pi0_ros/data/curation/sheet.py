@@ -68,9 +68,9 @@ def _episode(dataset: Dataset, episode: Episode, columns: int) -> Image.Image:
 
 def _heading(dataset: Dataset, episode: Episode, draw: ImageDraw.ImageDraw, font: Font) -> None:
     note = EpisodeLog(dataset.folder).read().get(episode.index, {})
-    said = ", ".join(f"{k} {note[k]}" for k in ("outcome", "score", "note") if note.get(k) not in (None, ""))
+    labels = ", ".join(f"{k} {note[k]}" for k in ("outcome", "score", "note") if note.get(k) not in (None, ""))
     text = f"episode {episode.index}: {counted(episode.length, 'frame')}, {episode.length / dataset.fps:.1f} s at {dataset.fps:g} Hz"
-    draw.text((GAP, 1), text + (f", {said}" if said else ""), INK, font)
+    draw.text((GAP, 1), text + (f", {labels}" if labels else ""), INK, font)
     draw.text((GAP, TEXT - 1), f"“{' · '.join(episode.tasks)[:150]}”", INK, font)
 
 

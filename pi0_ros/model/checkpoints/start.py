@@ -127,10 +127,10 @@ def _divided(opened: Opened, model: nn.Module) -> tuple[dict[str, str], tuple[st
             f"({len(wrong)} weights differ)"
         )
     rest = [name for name in expected if _part(name) not in TRUNK]
-    kept = trunk + (rest if all(fits[name] for name in rest) else [])
-    drawn = tuple(dict.fromkeys(_part(name) for name in expected if name not in set(kept)))
-    left = tuple(dict.fromkeys(_part(name) for name in shapes if name not in set(kept)))
-    return {shapes[name][0]: name for name in kept}, drawn, left
+    fitting = trunk + (rest if all(fits[name] for name in rest) else [])
+    drawn = tuple(dict.fromkeys(_part(name) for name in expected if name not in set(fitting)))
+    left = tuple(dict.fromkeys(_part(name) for name in shapes if name not in set(fitting)))
+    return {shapes[name][0]: name for name in fitting}, drawn, left
 
 
 def _part(name: str) -> str:

@@ -126,14 +126,14 @@ class FastSampler:
         """As `generate_text`, with the mean log-probability of each row's tokens, the one that ends it included."""
         inputs = with_start(inputs, self.config.numerics.decode_start)
         check_inputs(self.config, inputs)
-        said: list[list[int]] = [[] for _ in range(inputs.batch)]
+        generated: list[list[int]] = [[] for _ in range(inputs.batch)]
         scores = [0.0] * inputs.batch
         for rows, layout in group_rows(inputs):
             how = Decoding(max_tokens, temperature, None if noise is None else noise[rows], stop)
             found = self._text(inputs.rows(rows), layout, how)
             for row, ids, score in zip(rows, *found, strict=True):
-                said[row], scores[row] = ids, score
-        return said, scores
+                generated[row], scores[row] = ids, score
+        return generated, scores
 
     def stages(self, inputs: Inputs, noise: Tensor, steps: int = 10) -> dict[str, Callable[[], object]]:
         """The parts of a call on their own, for measuring: "vision", "prefix" (vision included) and "steps".

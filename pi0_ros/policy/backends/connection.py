@@ -184,13 +184,13 @@ class Connection:
     def _read_metadata(self, deadline: float) -> Mapping[str, object]:
         limit = max(deadline - time.monotonic(), 0.01)
         try:
-            told = self._receive(deadline, limit, None)
+            metadata = self._receive(deadline, limit, None)
         except LateAnswerError as error:
             raise ServerNotReadyError(f"{self.url}: connected, and no metadata within {limit:.3g} s") from error
-        if isinstance(told, str):
+        if isinstance(metadata, str):
             self.close()
-            raise ServerNotReadyError(f"{self.url}: the server is not ready: {error_line(told)}", told)
-        value = self._readable(told)
+            raise ServerNotReadyError(f"{self.url}: the server is not ready: {error_line(metadata)}", metadata)
+        value = self._readable(metadata)
         if not isinstance(value, Mapping):
             self.refuse("metadata must be a map")
             raise ServerError(f"{self.url}: its first message is a {type(value).__name__}, not a map of metadata")

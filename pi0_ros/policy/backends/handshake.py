@@ -72,8 +72,8 @@ def _tls(url: str, settings: ServerSettings) -> ssl.SSLContext | None:
 
 def _http(url: str, settings: ServerSettings, error: InvalidStatus) -> ServerError:
     status, body = error.response.status_code, error.response.body or b""
-    told = quote(bytes(body[:200]).decode("utf-8", "replace"))
-    what = f"{url}: HTTP {status}" + (f" ({told})" if told else "")
+    text = quote(bytes(body[:200]).decode("utf-8", "replace"))
+    what = f"{url}: HTTP {status}" + (f" ({text})" if text else "")
     if status in (401, 403):
         given = "the key was refused" if settings.key else "a key is wanted"
         return ServerError(f"{what}: {given}; set the parameter api_key, or PI0_API_KEY in the environment")

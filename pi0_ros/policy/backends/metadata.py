@@ -38,9 +38,9 @@ def misfits(metadata: Mapping[str, object], adapter: Adapter, remote: Remote, ro
 def notes(metadata: Mapping[str, object], adapter: Adapter, remote: Remote, rows: int) -> list[str]:
     """What is worth a warning: other rows, another picture size, a session that the adapter does not give."""
     found = []
-    key, told = _number(metadata, ROWS)
-    if key and told != rows:
-        found.append(f"the server says {key} {told:g} and answers {rows} rows")
+    key, value = _number(metadata, ROWS)
+    if key and value != rows:
+        found.append(f"the server says {key} {value:g} and answers {rows} rows")
     if adapter.horizon and adapter.horizon != rows:
         found.append(f"{adapter.file} says horizon {adapter.horizon} and the server answers {rows} rows")
     for name in PICTURE:
@@ -61,39 +61,39 @@ def _number(metadata: Mapping[str, object], keys: tuple[str, ...]) -> tuple[str,
 
 
 def _width(metadata: Mapping[str, object], adapter: Adapter, remote: Remote) -> str:
-    key, told = _number(metadata, WIDTH)
+    key, value = _number(metadata, WIDTH)
     wanted = remote.width or len(adapter.action_channels)
-    return f"{key} {told:g}, the adapter has {wanted} numbers a row" if key and told != wanted else ""
+    return f"{key} {value:g}, the adapter has {wanted} numbers a row" if key and value != wanted else ""
 
 
 def _rate(metadata: Mapping[str, object], adapter: Adapter) -> str:
-    key, told = _number(metadata, RATE)
-    if not key or abs(told * adapter.period - 1.0) < 0.02:
+    key, value = _number(metadata, RATE)
+    if not key or abs(value * adapter.period - 1.0) < 0.02:
         return ""
     return (
-        f"{key} {told:g}, the adapter has a period of {adapter.period:g} s, which is {1.0 / adapter.period:g} a second"
+        f"{key} {value:g}, the adapter has a period of {adapter.period:g} s, which is {1.0 / adapter.period:g} a second"
     )
 
 
 def _space(metadata: Mapping[str, object], adapter: Adapter, robot: Robot) -> str:
-    told = metadata.get("action_space")
-    if not isinstance(told, str):
+    value = metadata.get("action_space")
+    if not isinstance(value, str):
         return ""
     kinds = {robot.channels[robot.index[n]].kind for n in adapter.action_channels if n in robot.index}
     moving = kinds - {Kind.GRIPPER}
-    space = told.lower()
+    space = value.lower()
     wrong = any(word in space for word in OTHER_SPACES)
     wrong = wrong or ("velocity" in space and moving == {Kind.POSITION})
     wrong = wrong or ("position" in space and moving == {Kind.VELOCITY})
     ours = " and ".join(sorted(kind.value for kind in moving))
-    return f"action_space {told}, the robot's channels are {ours} of joints" if wrong else ""
+    return f"action_space {value}, the robot's channels are {ours} of joints" if wrong else ""
 
 
 def _names(metadata: Mapping[str, object], adapter: Adapter) -> str:
     for key in NAMES:
-        told = metadata.get(key)
-        if isinstance(told, list | tuple) and told and all(isinstance(n, str) for n in told):
+        value = metadata.get(key)
+        if isinstance(value, list | tuple) and value and all(isinstance(n, str) for n in value):
             wanted = adapter.action_channels
-            if set(told) & set(wanted) and tuple(told) != wanted:
-                return f"{key} {', '.join(told)}, the adapter has {', '.join(wanted)}"
+            if set(value) & set(wanted) and tuple(value) != wanted:
+                return f"{key} {', '.join(value)}, the adapter has {', '.join(wanted)}"
     return ""

@@ -87,14 +87,14 @@ def test_a_contradiction_is_over_two_seconds_after_the_second_publisher_fell_sil
     assert "j1" in measured.unsettled(last + 0.99) and measured.unsettled(last + 1.01) == ""
 
 
-BASE = """
+WHEELS = """
 base:
   kind: velocity
   channels: [vx, vy, wz]
   command: {topic: cmd_vel, type: twist}
   limits: {velocity: [0.5, 0.4, 1.0], acceleration: [1.0, 0.8, 2.0], jerk: [5.0, 4.0, 9.0]}
 """
-ODOMETRY = "state:\n  - {topic: odom, type: odometry, max_age: 0.2}\n"
+WHEEL_ODOMETRY = "state:\n  - {topic: odom, type: odometry, max_age: 0.2}\n"
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ ODOMETRY = "state:\n  - {topic: odom, type: odometry, max_age: 0.2}\n"
 def test_two_publishers_of_odometry_contradict_where_one_base_cannot_do_what_both_say(
     small_robot, publishers, others, told
 ):
-    measured = Measured(small_robot(BASE, state=ODOMETRY), ExecutorSettings())
+    measured = Measured(small_robot(WHEELS, state=WHEEL_ODOMETRY), ExecutorSettings())
     measured.publishers = {"odom": publishers}
     for k in range(20):
         t = 5.0 + 0.02 * k
@@ -121,7 +121,7 @@ def test_two_publishers_of_odometry_contradict_where_one_base_cannot_do_what_bot
 
 
 def test_a_base_that_brakes_as_hard_as_it_may_contradicts_nobody(small_robot):
-    measured = Measured(small_robot(BASE, state=ODOMETRY), ExecutorSettings())
+    measured = Measured(small_robot(WHEELS, state=WHEEL_ODOMETRY), ExecutorSettings())
     measured.publishers = {"odom": ("/base", "/ekf")}
     for k in range(200):  # to and fro at 1 m/s^2; both say what is true
         t = 5.0 + 0.01 * k

@@ -1,12 +1,20 @@
 """One step of the optimiser on a network of a few numbers."""
 
 import math
+import sys
+from pathlib import Path
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from pi0_ros.train.optim import advance
+from pi0_ros.model import Pi0
+from pi0_ros.train.optim import advance, idle_parameters, make_optimizer
+from pi0_ros.train.recipe import RECIPES
+from pi0_ros.train.settings import TrainSettings
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "model"))
+from model_cases import small_config
 
 
 class Two(torch.nn.Module):
@@ -56,3 +64,46 @@ def test_gradients_do_not_add_up_from_step_to_step():
     for _ in range(2):
         advance((model.used * torch.tensor([3.0, 0.0, 4.0])).sum(), model, optimizer, 0.0)
     assert model.used.tolist() == pytest.approx([0.4, -2.0, -0.3], abs=1e-6)
+
+
+class Parts(torch.nn.Module):
+    """A matrix, a vector, an embedding and something frozen."""
+
+    def __init__(self):
+        super().__init__()
+        self.matrix = torch.nn.Parameter(torch.tensor([[2.0, -1.0]]))
+        self.bias = torch.nn.Parameter(torch.tensor([3.0]))
+        self.embed_tokens = torch.nn.Parameter(torch.tensor([[-4.0]]))
+        self.fixed = torch.nn.Parameter(torch.tensor([[5.0]]), requires_grad=False)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "decaying"), [("pi0_ros", {"matrix"}), ("lerobot", {"matrix", "bias", "embed_tokens"})]
+)
+def test_two_steps_are_adamws_with_openpis_moments_and_the_decay_of_the_recipe(recipe, decaying):
+    """Loshchilov and Hutter 2019, algorithm 2, with beta 0.9 and 0.95 and unequal gradients, written out."""
+    model, rate, decay = Parts(), 0.01, 0.2
+    optimizer = make_optimizer(model, TrainSettings(peak_rate=rate, weight_decay=decay), RECIPES[recipe])
+    expected = {n: p.detach().clone() for n, p in model.named_parameters()}
+    gradients = (1.5, -0.25)
+    for given in gradients:
+        for p in model.parameters():
+            p.grad = torch.full_like(p, given) if p.requires_grad else None
+        optimizer.step()
+    first, second = 0.0, 0.0
+    for number, g in enumerate(gradients, 1):
+        first, second = 0.9 * first + 0.1 * g, 0.95 * second + 0.05 * g * g
+        way = first / (1 - 0.9**number) / (math.sqrt(second / (1 - 0.95**number)) + 1e-8)
+        for name in ("matrix", "bias", "embed_tokens"):
+            shrunk = expected[name] * (1 - rate * decay * (name in decaying))
+            expected[name] = shrunk - rate * way
+    for name, p in model.named_parameters():
+        assert torch.allclose(p, expected[name], atol=1e-6), name
+
+
+def test_what_is_idle_are_the_last_trunk_layers_queries_where_lerobot_trains_an_expert():
+    acting, saying = (Pi0(small_config(kind, depth=3)) for kind in ("pi05", "pi0_fast"))
+    assert [
+        p is acting.gemma.layers[2].self_attn.q_proj.weight for p in idle_parameters(acting, RECIPES["lerobot"])
+    ] == [True]
+    assert idle_parameters(acting, RECIPES["openpi"]) == idle_parameters(saying, RECIPES["lerobot"]) == ()

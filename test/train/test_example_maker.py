@@ -1,0 +1,82 @@
+"""What the network is shown: how pictures are disturbed, and what is asked."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from pi0_ros.model import PROMPT
+from pi0_ros.policy.adapter_reading import load_adapter
+from pi0_ros.policy.fast import answer_ids, fit_fast
+from pi0_ros.policy.tiny_tokenizer import build
+from pi0_ros.train.examples import ExampleMaker
+from pi0_ros.train.session import pipeline_for
+from pi0_ros.train.settings import Augment
+from pi0_ros.train.statistics import frame_statistics
+
+sys.path.insert(0, str(Path(__file__).parent))
+from test_training import MODEL, SETTINGS, some_frames
+
+COUNT = 200
+
+
+def grey(augment: Augment, **changes: float) -> np.ndarray:
+    """Flat pictures of brightness 200 of every camera, disturbed: [cameras, rows, 3 * size * size]."""
+    frames, adapter = some_frames(), load_adapter("mobile_bimanual")
+    pipeline = pipeline_for(adapter, MODEL, frame_statistics(frames, adapter.delta_mask))
+    maker = ExampleMaker(frames, pipeline, build(), replace(SETTINGS, **changes), augment=augment)
+    flat = np.full((3, 4, 4, 3), 200, np.uint8)
+    found = maker.pictures([flat] * COUNT, np.random.default_rng(3))
+    return np.stack([one.numpy().reshape(COUNT, -1) for one in found])
+
+
+@pytest.mark.parametrize(("what", "width"), [("brightness", 0.1), ("contrast", 0.2)])
+def test_every_picture_has_its_own_brightness_and_contrast_within_the_settings(what, width):
+    seen = grey(Augment.LIGHT, **{"brightness": 0.0, "contrast": 0.0, "picture_noise": 0.0, what: width})
+    plain = 200 / 127.5 - 1
+    assert np.ptp(seen, axis=2).max() == 0  # one for the whole picture
+    drawn = seen[..., 0] - plain if what == "brightness" else seen[..., 0] / plain - 1
+    assert np.abs(drawn).max() <= width * 1.001 and drawn.min() < -0.9 * width and drawn.max() > 0.9 * width
+    assert len(np.unique(drawn)) >= 3 * COUNT - 3  # none shares it, neither rows nor cameras
+
+
+def test_noise_is_of_every_number_and_of_the_settings_size():
+    seen = grey(Augment.LIGHT, brightness=0.0, contrast=0.0, picture_noise=0.05)
+    assert seen.std() == pytest.approx(0.05, rel=0.03) and seen.std(axis=2).min() > 0.02
+
+
+def test_none_leaves_pictures_as_they_are():
+    assert np.ptp(grey(Augment.NONE)) == 0
+
+
+def test_a_high_level_example_asks_with_the_task_and_not_with_what_is_done_now():
+    frames, adapter = some_frames(), load_adapter("mobile_bimanual")
+    pipeline = pipeline_for(adapter, MODEL, frame_statistics(frames, adapter.delta_mask))
+    inputs = ExampleMaker(frames, pipeline, build(), SETTINGS).words([1, 2]).inputs
+    asked = build().decode(inputs.tokens[1][inputs.token_mask[1] & (inputs.roles[1] == PROMPT)].tolist())
+    assert "touch every block" in asked and "red" not in asked
+
+
+def test_a_chunk_that_is_said_is_the_chunk_that_was_recorded():
+    """By the run's statistics, and not by the chunk's own smallest and largest number, which nobody knows at run time. FAST rounds
+    each coefficient of its cosine transform (which keeps lengths) to a tenth: rows are off by 0.05 in the root of the mean square at most."""
+    frames, adapter = some_frames(), load_adapter("mobile_bimanual")
+    frames = replace(frames, valid=np.full(len(frames), frames.chunk.shape[1], np.int32))
+    pipeline = pipeline_for(adapter, MODEL, frame_statistics(frames, adapter.delta_mask))
+    states = frames.state.astype(np.float64)
+    chunks = pipeline.normalised_actions(frames.chunk.astype(np.float64), states)[..., :18]
+    fast = fit_fast(chunks, vocab_size=512)
+    maker = ExampleMaker(frames, pipeline, build(), SETTINGS, fast=fast)
+    examples = maker.actions([4, 9])
+    for row, number in enumerate((4, 9)):
+        said = answer_ids(build(), fast, chunks[number])
+        assert examples.inputs.tokens[row][examples.counts[row]].tolist() == said
+        heard = fast.decode(fast.encode(chunks[number]), 16, 18)
+        assert np.sqrt(np.mean((heard - chunks[number]) ** 2)) < 0.05
+        assert np.ptp(chunks[number]) > 1.0 and len(said) > 18

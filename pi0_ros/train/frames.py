@@ -79,11 +79,12 @@ class Frames:
 
 @dataclass(frozen=True)
 class MixedFrames:
-    """What the trainer asks of the frames of all sources together: numbers of episodes that keep sources apart, and which
-    say what to do next."""
+    """What the trainer asks of the frames of all sources together: numbers of episodes that keep sources apart, which
+    say what to do next, and a number for each recorded moment, the same wherever it is found again."""
 
     episode: NDArray[np.int64]
     has_subtask: NDArray[np.bool_]
+    moment: NDArray[np.uint64]
 
     @classmethod
     def of(cls, parts: Sequence[Frames]) -> MixedFrames:
@@ -91,10 +92,19 @@ class MixedFrames:
         highest = [int(p.episode.max(initial=-1)) + 1 for p in parts]
         offsets = np.cumsum([0, *highest[:-1]])
         episode = np.concatenate([p.episode + o for p, o in zip(parts, offsets, strict=True)])
-        return cls(episode.astype(np.int64), np.concatenate([p.has_subtask for p in parts]))
+        has_subtask = np.concatenate([p.has_subtask for p in parts])
+        return cls(episode.astype(np.int64), has_subtask, np.concatenate([moments(p) for p in parts]))
 
     def __len__(self) -> int:
         return len(self.episode)
+
+
+def moments(frames: Frames) -> NDArray[np.uint64]:
+    """A number for each frame [N] that depends on its state and on the first and last row of its chunk, bit by bit."""
+    values = np.concatenate([frames.state, frames.chunk[:, 0], frames.chunk[:, -1]], axis=1).astype(np.float32)
+    bits = values.view(np.uint32).astype(np.uint64)
+    factors = np.random.default_rng(0).integers(1, 2**63, bits.shape[1], np.uint64)
+    return np.asarray((bits * factors).sum(axis=1, dtype=np.uint64))
 
 
 def save_frames(frames: Frames, folder: Path) -> None:

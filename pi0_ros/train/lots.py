@@ -19,7 +19,8 @@ def split_episodes(
     """Frame indices to train on and, from the last episodes of every source, to validate on.
 
     sources [N]: number of the dataset of each frame, None for one. A source of a single episode is trained on whole, and
-    so is everything where `share` is 0.
+    so is everything where `share` is 0. A moment that one source holds out is not trained on in another: the same recording may stand
+    in two of them, chosen otherwise.
     """
     sources = np.zeros(len(frames), np.int64) if sources is None else sources
     held = np.zeros(len(frames), bool)
@@ -28,7 +29,12 @@ def split_episodes(
         episodes = np.unique(frames.episode[own])
         count = min(max(1, round(share * len(episodes))), len(episodes) - 1) if share > 0.0 else 0
         held |= own & np.isin(frames.episode, episodes[len(episodes) - count :])
-    return np.flatnonzero(~held), np.flatnonzero(held)
+    shared = np.zeros(len(frames), bool)
+    if isinstance(frames, MixedFrames):
+        for source in np.unique(sources[held]):
+            own = sources == source
+            shared |= ~own & ~held & np.isin(frames.moment, frames.moment[held & own])
+    return np.flatnonzero(~held & ~shared), np.flatnonzero(held)
 
 
 class Lots:

@@ -1,0 +1,46 @@
+"""What a run trains on and what it holds out."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from pi0_ros.train.frames import Frames, MixedFrames
+from pi0_ros.train.lots import split_episodes
+
+sys.path.insert(0, str(Path(__file__).parent))
+from test_training import some_frames
+
+
+def rows_of(frames: Frames, rows: np.ndarray) -> Frames:
+    """These frames alone, as a source has them that chooses among the episodes of a dataset."""
+    names = ("images", "state", "chunk", "task", "high_task", "high_target", "facts", "episode", "valid")
+    return replace(frames, **{name: getattr(frames, name)[rows] for name in names})
+
+
+def test_what_one_source_holds_out_another_one_of_the_same_recording_does_not_train_on():
+    """The second source has the first three of four episodes: its last is not the last of the first one."""
+    whole = some_frames()
+    chosen = rows_of(whole, np.flatnonzero(whole.episode < 3))
+    sources = np.repeat([0, 1], [len(whole), len(chosen)])
+    trained, held = split_episodes(MixedFrames.of([whole, chosen]), 0.25, sources)
+    at = np.concatenate([whole.episode, chosen.episode])
+    assert set(at[held]) == {3, 2} and set(at[trained]) == {0, 1}
+    assert {0, 1} == set(sources[trained]) and len(trained) == 4 * 6
+
+
+def test_other_recordings_and_moments_that_repeat_inside_a_source_are_all_trained_on():
+    one, other = some_frames(0), some_frames(1)
+    one.state[0], one.chunk[0] = (
+        one.state[-1],
+        one.chunk[-1],
+    )  # a robot that stands as it stood in the episode that is held out
+    sources = np.repeat([0, 1], [len(one), len(other)])
+    trained, held = split_episodes(MixedFrames.of([one, other]), 0.25, sources)
+    assert len(trained) == 36 and len(held) == 12 and 0 in trained

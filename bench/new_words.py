@@ -20,7 +20,7 @@ WORDS = {"red": "tomato", "yellow": "banana"}
 START = "pi05_reach_tiny"
 MIXTURE = """sources:
   - {{name: old words, sim_episodes: {old}, weight: 1}}
-  - {{name: new words, dataset: {dataset}, weight: 1}}
+  - {{name: new words, dataset: {dataset}, weight: 2}}
 """
 
 
@@ -54,7 +54,7 @@ def main(argv: Sequence[str], run: Run = pi0) -> int:
     def train() -> dict[str, Any]:
         length = ["--steps", "2"] if quick else ["--steps", "1500", "--minutes", f"{args.minutes:g}", "--workers", "2"]
         rates = ["--peak-rate", "4e-4", "--final-rate", "2e-5", "--warmup", "20", "--ema", "0.98"]
-        batch = ["--batch", "2" if quick else "12", "--word-batch", "1"]
+        batch = ["--batch", "2" if quick else "12", "--word-batch", "1", "--symmetry"]
         folder = str(args.out / "run")
         run(["train", "--init", START, "--mixture", str(mixture), "--out", folder, *length, *rates, *batch])
         return last_line(args.out / "run")

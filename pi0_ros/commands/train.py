@@ -331,7 +331,7 @@ def _print_plan(args: argparse.Namespace) -> int:
     args.init = str(checkpoint_folder(args.init)) if args.init else ""
     network = _network(args)
     settings = _settings(args, network)
-    plan = memory_plan(network.model, settings)
+    plan = memory_plan(network.model, settings, fast=bool(args.fast_tokenizer or network.fast))
     print("\n".join(plan.lines()))
     try:
         check_memory(plan, settings.device)

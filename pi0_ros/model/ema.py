@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -34,12 +37,22 @@ class Ema:
         for name, average in self.average.items():
             average.copy_(local(state[name]))
 
+    @contextmanager
+    def in_place(self, model: nn.Module) -> Iterator[None]:
+        """While it is open the model has the averages, and this the weights: exchanged one by one, so that neither is there twice."""
+        self._exchange(model)
+        try:
+            yield
+        finally:
+            self._exchange(model)
+
     @torch.no_grad()
-    def copy_to(self, model: nn.Module) -> None:
-        """Put the averages into the model."""
+    def _exchange(self, model: nn.Module) -> None:
         for name, parameter in model.named_parameters():
             if name in self.average:
+                weight = local(parameter.detach()).clone()
                 local(parameter).copy_(self.average[name])
+                self.average[name].copy_(weight)
 
 
 def local(value: Tensor) -> Tensor:

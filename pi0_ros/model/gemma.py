@@ -176,7 +176,10 @@ class Gemma(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.layers[0].self_attn.q_proj.weight.dtype
+        """In which the tokens go from layer to layer: that of the matrices, or of the adapters over them."""
+        projection = self.layers[0].self_attn.q_proj
+        kind: torch.dtype = getattr(projection, "lora_a", projection.weight).dtype
+        return kind
 
     def forward(
         self,

@@ -51,7 +51,13 @@ class LoraLinear(nn.Module):
         self.lora_a, self.lora_b = (nn.Parameter(value) for value in drawn)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight) + (self.scale * self._low(x.to(self.lora_a.dtype))).to(x.dtype)
+        if torch.is_autocast_enabled(
+            x.device.type
+        ):  # which chooses the type of both; the sum keeps it, and nothing is there twice
+            whole, low = F.linear(x, self.weight), self._low(x)
+        else:
+            whole, low = F.linear(x, self.weight.to(x.dtype)), self._low(x.to(self.lora_a.dtype))
+        return whole + (self.scale * low).to(whole.dtype)
 
     def _low(self, x: Tensor) -> Tensor:
         if self.out:
@@ -69,8 +75,11 @@ class LoraLinear(nn.Module):
         return linear
 
 
-def add_lora(model: Pi0, config: LoraConfig, generator: torch.Generator) -> Pi0:
+def add_lora(model: Pi0, config: LoraConfig, generator: torch.Generator, frozen: torch.dtype | None = None) -> Pi0:
     """Put adapters into the stacks and freeze what openpi freezes, in place.
+
+    frozen: in which type the adapted matrices are kept, None for as they are. In bfloat16 they take half of the memory, and a step
+    that computes in bfloat16 rounds them anyway (openpi scripts/train.py keeps all that is frozen so).
 
     With adapters in both stacks every other trunk and expert weight is frozen; with the trunk alone the expert keeps
     learning. SigLIP, projector and the action heads always learn.
@@ -82,9 +91,9 @@ def add_lora(model: Pi0, config: LoraConfig, generator: torch.Generator) -> Pi0:
             for layer in stack.layers:
                 for part in ATTENTION:
                     heads = _heads(stack.config, part) if config.per_head else {}
-                    _adapt(layer.self_attn, part, rank, alpha / rank, generator, **heads)
+                    _adapt(layer.self_attn, part, rank, alpha / rank, generator, frozen, **heads)
                 for part in MLP:
-                    _adapt(layer.mlp, part, rank, 1.0, generator)
+                    _adapt(layer.mlp, part, rank, 1.0, generator, frozen)
     return model
 
 
@@ -104,5 +113,16 @@ def merge_lora(model: Pi0) -> Pi0:
     return model
 
 
-def _adapt(module: nn.Module, name: str, rank: int, scale: float, generator: torch.Generator, **heads: int) -> None:
-    setattr(module, name, LoraLinear(getattr(module, name), rank, scale, generator, **heads))
+def _adapt(
+    module: nn.Module,
+    name: str,
+    rank: int,
+    scale: float,
+    generator: torch.Generator,
+    frozen: torch.dtype | None,
+    **heads: int,
+) -> None:
+    linear = getattr(module, name)
+    if frozen is not None:
+        linear.weight = nn.Parameter(linear.weight.detach().to(frozen), requires_grad=False)
+    setattr(module, name, LoraLinear(linear, rank, scale, generator, **heads))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
+from torch import nn
 
 from pi0_ros.model import Pi0, merge_lora
 from pi0_ros.model.ema import Ema
@@ -40,7 +41,8 @@ class Learner:
             self._parallel = in_parallel(self.objective.to(self.device))
         self.optimizer = optim.make_optimizer(self.objective, s, job.recipe)
         self._idle = optim.idle_parameters(job.model, job.recipe)
-        self.ema = Ema(job.model, s.ema, s.ema_device or None)
+        averaged = job.model if s.ema else nn.Module()  # without averages, what is saved are the weights
+        self.ema = Ema(averaged, s.ema, s.ema_device or None)
 
     def advance(self, made: Made, step: int, rate: float) -> tuple[StepLoss, bool]:
         """One optimiser step, number `step`, at this learning rate; its loss, and whether the gradient was finite.
@@ -63,18 +65,21 @@ class Learner:
         loss: StepLoss = in_precision(precision, self._parallel, batch, self.device.type)
         return loss
 
+    @contextmanager
+    def with_averages(self) -> Iterator[Pi0]:
+        """The network itself, with averaged weights while it is open: a GPU has no room for a second one. Nothing is compiled for
+        the shapes of a validation."""
+        model = self._job.model
+        eager = torch.compiler.set_stance("force_eager") if self._job.settings.compile else nullcontext()
+        with self.ema.in_place(model), eager:
+            yield model
+
     def averaged(self, merged: bool = True) -> Pi0:
-        """A copy with averaged weights, adapters folded in if `merged`.
+        """A copy on the CPU with averaged weights, adapters folded in if `merged`.
 
         Sharded weights are gathered: all processes have to ask, and all but process 0 get the network without weights.
         """
-        if self.sharded:
-            model = gathered(self._job.model, self.ema, self._empty)
-            if self._job.rank:
-                return model
-        else:
-            model = copy.deepcopy(self._job.model)
-            self.ema.copy_to(model)
-        if not merged:
+        model = gathered(self._job.model, self.ema, self._empty)
+        if self._job.rank or not merged:
             return model
         return merge_lora(model.requires_grad_(False)).eval()

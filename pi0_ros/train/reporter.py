@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pi0_ros.model import Pi0
-from pi0_ros.train.examples import Examples
+from pi0_ros.train.examples import ExampleMaker, Examples
 from pi0_ros.train.job import Job
 from pi0_ros.train.loading import LoadingMeter, picture_count
 from pi0_ros.train.loggers import make_loggers, write_all
@@ -23,6 +25,7 @@ from pi0_ros.train.validate import held_out_loss, measured, subtask_accuracy
 
 CURVES = ("flow", "answer", "words", "chunk_near", "val_loss")
 VALIDATED = 96  # frames a validation
+LARGE = 100_000_000  # parameters from which on so many frames at once would need more memory than a step
 
 
 class Reporter:
@@ -51,8 +54,9 @@ class Reporter:
             rate = self.job.recipe.rate(self.job.settings, step, progress)
             self.ticker.tick(time.monotonic(), step, values["total"], rate, progress)
 
-    def report(self, now: SoFar, progress: float, skipped: int, averaged: Callable[[], Pi0]) -> float | None:
-        """Mean losses since the last report, and errors on held-out frames with the averaged weights.
+    def report(self, now: SoFar, progress: float, skipped: int, averaged: AbstractContextManager[Pi0]) -> float | None:
+        """Mean losses since the last report, and errors on held-out frames with the averaged weights: the network that
+        `averaged` opens.
 
         Returns the mean total loss, None where no step was done since. `val_loss` is the loss on the held-out frames, not a
         number without any.
@@ -93,18 +97,26 @@ class Reporter:
         for logger in self.loggers:
             logger.close()
 
-    def _validated(self, averaged: Callable[[], Pi0]) -> dict[str, float]:
+    def _errors(self, model: Pi0, maker: ExampleMaker, index: NDArray[np.integer]) -> dict[str, float]:
+        """Of one source's held-out frames: of a large network in parts of a batch, as a step has them."""
+        large = sum(p.numel() for p in model.parameters()) > LARGE
+        count = -(-len(index) // self.job.settings.batch) if large else 1
+        found = []
+        for part, rows in enumerate(np.array_split(index, count)):
+            loss = held_out_loss(model, maker, rows, self.job.settings, self.job.recipe, part)
+            values = {"val_loss": loss, **measured(model, maker, rows)}
+            word_rows = rows[maker.frames.has_subtask[rows]]
+            if len(word_rows):
+                values["subtasks"] = subtask_accuracy(model, maker, word_rows)
+            found.append((len(rows), values))
+        return together(found)
+
+    def _validated(self, averaged: AbstractContextManager[Pi0]) -> dict[str, float]:
         """Loss and errors on held-out frames; of several sources the mean over them, and each by its name."""
         if not len(self.lots.held):
             return {}
-        job, model, found = self.job, averaged(), {}
-        for name, maker, index in self.lots.held_out(VALIDATED):
-            loss = held_out_loss(model, maker, index, job.settings, job.recipe)
-            values = {"val_loss": loss, **measured(model, maker, index)}
-            word_rows = index[maker.frames.has_subtask[index]]
-            if len(word_rows):
-                values["subtasks"] = subtask_accuracy(model, maker, word_rows)
-            found[name] = values
+        with averaged as model:
+            found = {name: self._errors(model, maker, index) for name, maker, index in self.lots.held_out(VALIDATED)}
         self.val_loss = _mean([values["val_loss"] for values in found.values()])
         if len(found) == 1:
             return {k: round(v, 4) for k, v in next(iter(found.values())).items()}
@@ -112,6 +124,20 @@ class Reporter:
         means = {k: _mean([v[k] for v in found.values() if k in v]) for k in keys}
         named = {f"{key} {name}": value for name, values in found.items() for key, value in values.items()}
         return {k: round(v, 4) for k, v in {**means, **named}.items()}
+
+
+def together(parts: Sequence[tuple[int, Mapping[str, float]]]) -> dict[str, float]:
+    """Errors of parts of so many rows each as those of all rows: means, of `chunk_` errors the root of the mean square. A part
+    without a number for a key does not count in it."""
+    if len(parts) == 1:
+        return dict(parts[0][1])
+    found = {}
+    for key in dict.fromkeys(key for _, values in parts for key in values):
+        power = 2 if key.startswith("chunk_") else 1
+        known = [(n, values[key] ** power) for n, values in parts if not math.isnan(values.get(key, math.nan))]
+        rows = sum(n for n, _ in known)
+        found[key] = (sum(n * v for n, v in known) / rows) ** (1 / power) if rows else math.nan
+    return found
 
 
 def _mean(values: list[float]) -> float:

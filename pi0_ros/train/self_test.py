@@ -15,10 +15,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from pi0_ros.model import Inputs, LoraConfig, ModelConfig, Pi0, add_lora, initialise, preset
+from pi0_ros.model import Inputs, ModelConfig, Pi0, initialise, preset
 from pi0_ros.model.ema import Ema
 from pi0_ros.model.losses import FlowTargets, flow_times
 from pi0_ros.train import optim
+from pi0_ros.train.adapters import with_adapters
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.examples import Examples
 from pi0_ros.train.memory import GB, memory_plan
@@ -130,10 +131,7 @@ def _network(config: ModelConfig, settings: TrainSettings) -> tuple[Objective, E
     model = initialise(Pi0(config), generator)
     for stack in (model.siglip, model.gemma, model.expert):
         stack.gradient_checkpointing = settings.gradient_checkpointing
-    if settings.lora_trunk:
-        trunk, expert = settings.lora_trunk, settings.lora_expert
-        add_lora(model, LoraConfig(trunk, float(trunk), expert, float(expert)), generator)
-    objective = Objective(model).to(settings.device)
+    objective = Objective(with_adapters(model, settings, generator)).to(settings.device)
     return objective, Ema(model, settings.ema, settings.ema_device or None) if settings.ema else Ema(nn.Module())
 
 

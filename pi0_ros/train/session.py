@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pi0_ros.model import LoraConfig, ModelConfig, Pi0, add_lora, initialise
+from pi0_ros.model import ModelConfig, Pi0, initialise
 from pi0_ros.model.checkpoints import Conventions, start_from
 from pi0_ros.model.checkpoints.peft_save import base_keys
 from pi0_ros.model.conventions import conventions_for
@@ -26,6 +26,7 @@ from pi0_ros.policy.pipeline import Pipeline
 from pi0_ros.policy.tokenizer import Tokenizer, find_tokenizer, load_tokenizer
 from pi0_ros.robot.replacing import replacing_folder
 from pi0_ros.robot.wording import counted
+from pi0_ros.train.adapters import with_adapters
 from pi0_ros.train.augment import augment_for
 from pi0_ros.train.compiling import check_compile
 from pi0_ros.train.draw import Draws, shares
@@ -219,7 +220,7 @@ def prepare(plan: Plan, robots: Sequence[Embodiment]) -> None:
         raise TrainError(
             "--shard: the losses of --experiment touch need whole layers; give --experiment none, or leave --shard away"
         )
-    check_memory(memory_plan(plan.model, settings), settings.device)
+    check_memory(memory_plan(plan.model, settings, fast=bool(plan.fast)), settings.device)
     check_room(folder, (20 + 2 * settings.keep) * parameter_count(plan.model))
     check_loggers(settings)
     if settings.compile:
@@ -250,7 +251,7 @@ def _tokenizer(plan: Plan) -> Tokenizer:
 def draws_of(plan: Plan, robots: Sequence[Embodiment]) -> Draws:
     """From what the frames of a run are drawn, and how often."""
     parts = [frames for robot in robots for _, frames in robot.sources]
-    lively = np.concatenate([moving(f.chunk, r.adapter.offset_mask) for r in robots for _, f in r.sources])
+    lively = np.concatenate([moving(f.chunk, r.adapter.offset_mask, f.valid) for r in robots for _, f in r.sources])
     if not plan.mixture:
         return Draws(MixedFrames.of(parts), sources_of(plan.frames), tuple(plan.frames), lively)
     names = tuple(name for robot in robots for name, _ in robot.sources)
@@ -333,13 +334,15 @@ def sources_of(roots: Sequence[str]) -> NDArray[np.int64]:
     return np.repeat(np.arange(len(roots)), sizes)
 
 
-def moving(chunk: NDArray[np.float32], mask: Sequence[bool]) -> NDArray[np.float64]:
-    """How much each chunk [N, H, D] moves over its length, 0..1: 1 from half of what the liveliest tenth moves.
+def moving(chunk: NDArray[np.float32], mask: Sequence[bool], valid: NDArray[np.integer]) -> NDArray[np.float64]:
+    """How much each chunk [N, H, D] moves over the rows that were shown of it, the first `valid` [N], 0..1: 1 from half of what the
+    liveliest tenth moves.
 
     Counts the dimensions that `mask` names (relative ones, the arms), all where it names none.
     """
+    last = chunk[np.arange(len(chunk)), np.maximum(np.asarray(valid), 1) - 1]
     moves = np.asarray(mask, bool) if any(mask) else np.ones(chunk.shape[2], bool)
-    way = np.linalg.norm((chunk[:, -1] - chunk[:, 0])[:, moves].astype(np.float64), axis=1)
+    way = np.linalg.norm((last - chunk[:, 0])[:, moves].astype(np.float64), axis=1)
     lively: NDArray[np.float64] = np.clip(way / max(1e-9, 0.5 * float(np.quantile(way, 0.9))), 0.0, 1.0)
     return lively
 
@@ -362,8 +365,5 @@ def make_model(plan: Plan, tokenizer: Tokenizer) -> Pi0:
     for stack in (model.siglip, model.gemma, getattr(model, "expert", None)):
         if stack is not None:
             stack.gradient_checkpointing = settings.gradient_checkpointing
-    if settings.lora_trunk or settings.lora_expert:
-        trunk, expert = settings.lora_trunk, settings.lora_expert
-        per_head = recipe_for(settings.recipe, plan.origin).name == "openpi"
-        add_lora(model, LoraConfig(trunk, float(trunk), expert, float(expert), per_head), generator)
-    return model
+    per_head = recipe_for(settings.recipe, plan.origin).name == "openpi"
+    return with_adapters(model, settings, generator, per_head)

@@ -94,23 +94,20 @@ def skeleton(model: Pi0) -> Pi0:
 
 
 def gathered(model: Pi0, ema: Ema, empty: Pi0) -> Pi0:
-    """The network with its averaged weights, whole and on the CPU, in process 0; without weights in the others. All have to
-    ask.
+    """The network with its averaged weights, whole and on the CPU, in process 0; without weights in the others. Of sharded
+    weights all have to ask.
 
-    empty: its `skeleton`, made before it was sharded.
+    empty: its `skeleton`, made before it was sharded. A GPU has no room for a second network: what is saved is put together
+    on the host, weight by weight.
     """
-    values = {}
-    for name, p in model.named_parameters():
-        average = ema.average.get(name)
-        value = whole(p.detach() if average is None else like(average, p))
-        if rank() == 0:
-            values[name] = value.cpu()
-    if rank():
-        return empty
-    found = copy.deepcopy(empty).to_empty(device="cpu")
+    found = empty if rank() else copy.deepcopy(empty).to_empty(device="cpu")
+    targets = dict(found.named_parameters())
     with torch.no_grad():
-        for name, p in found.named_parameters():
-            p.copy_(values[name])
+        for name, p in model.named_parameters():
+            average = ema.average.get(name)
+            value = whole(p.detach() if average is None else like(average, p))
+            if rank() == 0:
+                targets[name].copy_(value)
     return found
 
 

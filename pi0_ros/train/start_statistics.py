@@ -14,7 +14,7 @@ from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.normalize import Statistics, read_norm_stats
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.frames import Frames
-from pi0_ros.train.statistics import frame_statistics
+from pi0_ros.train.statistics import frame_statistics, shown_rows
 
 FAR = 2.0  # times the range from q01 to q99 away from its middle: far outside
 NOTED = 0.01  # share of the values far outside from which on a channel is named
@@ -70,7 +70,8 @@ def remarks(frames: Frames, adapter: Adapter, table: Table) -> list[str]:
     moves = chunk - np.where(offsets, 1.0, 0.0) * state[:, None, : chunk.shape[-1]] if offsets.any() else chunk
     found = _outside("state", state, table["state"], adapter.state_channels)
     if not any(adapter.step_shares):
-        found += _outside("actions", moves.reshape(-1, moves.shape[-1]), table["actions"], adapter.action_channels)
+        shown = shown_rows(frames.valid[::step], chunk.shape[1])
+        found += _outside("actions", moves[shown], table["actions"], adapter.action_channels)
     still = [n for n, width in zip(adapter.state_channels, np.ptp(state, axis=0), strict=True) if width < 1e-6]
     return found + ([f"never move in these data: {', '.join(still)}"] if still else [])
 

@@ -53,13 +53,26 @@ def _averaged(named: Mapping[str, nn.Parameter], name: str) -> nn.Parameter:
 
 def save_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema, so_far: SoFar) -> None:
     """Replace the state by one file with everything. Raises OSError, DiskFull with the file's name."""
-    tensors = {n: t.contiguous().clone() for n, t in state_tensors(model, optimizer, ema).items()}
+    tensors = _apart(state_tensors(model, optimizer, ema))
     try:
         with replacing(folder / FILE) as new:
             save_file(tensors, new, {"facts": json.dumps(asdict(so_far))})
     except SafetensorError as problem:  # all that it says of the system's errors
         raise OSError(errno.EIO, str(problem)) from problem
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors, each with a memory of its own, as the file needs it. Only what shares one (a map of 8-bit moments) is
+    copied: a GPU has no room for everything twice."""
+    taken: set[int] = set()
+    found = {}
+    for name, tensor in tensors.items():
+        whole = tensor.contiguous()
+        place = whole.untyped_storage().data_ptr()
+        found[name] = whole.clone() if place in taken else whole
+        taken.add(place)
+    return found
 
 
 def save_sharded_state(

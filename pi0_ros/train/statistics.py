@@ -34,11 +34,20 @@ def frame_statistics(
     frames: Frames, delta: Sequence[bool], steps: Sequence[float] = (), limit: int = 50_000
 ) -> dict[str, Statistics]:
     """Statistics of state and of action chunks (as offsets where `delta`, as steps from where the robot will be where `steps`),
-    from at most `limit` evenly spaced frames.
+    from at most `limit` evenly spaced frames. Rows behind an episode's end, which repeat its last one and are not learned, do not
+    count.
 
     Keys "state" and "actions", as in openpi's norm_stats.json.
     """
     take = np.unique(np.linspace(0, len(frames) - 1, min(limit, len(frames))).astype(int))
     state, chunk = frames.state[take], frames.chunk[take]
     offsets = transforms.step_delta(transforms.delta(chunk, state, delta), state, steps)
-    return {"state": statistics_of(state), "actions": statistics_of(offsets.reshape(-1, chunk.shape[-1]))}
+    return {
+        "state": statistics_of(state),
+        "actions": statistics_of(offsets[shown_rows(frames.valid[take], chunk.shape[1])]),
+    }
+
+
+def shown_rows(valid: NDArray[np.integer], horizon: int) -> NDArray[np.bool_]:
+    """Which rows of the chunks of frames [N] were shown [N, H], of which `valid` [N] says how many."""
+    return np.arange(horizon) < np.asarray(valid)[:, None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -134,11 +134,12 @@ class Trainer:
         """What all processes together need to know is exchanged; process 0 validates."""
         learner = self.learner
         averaged: Callable[[], Pi0] = learner.averaged
+        shown: AbstractContextManager[Pi0] = learner.with_averages()
         if learner.sharded:  # gathered by all, once
             model = learner.averaged()
             model = model if self.job.rank else model.to(learner.device)
-            averaged = partial(_itself, model)
-        loss = self.reporter.report(self.now(), self.progress(), self.health.skipped, averaged)
+            averaged, shown = partial(_itself, model), nullcontext(model)
+        loss = self.reporter.report(self.now(), self.progress(), self.health.skipped, shown)
         if loss is not None:
             self._check(loss)
             self.health = self.health.after_report(loss)

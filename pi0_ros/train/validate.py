@@ -20,13 +20,15 @@ from pi0_ros.train.settings import TrainSettings
 
 
 @torch.no_grad()
-def held_out_loss(model: Pi0, maker: ExampleMaker, index: Index, settings: TrainSettings, recipe: Recipe) -> float:
-    """The loss of training on these frames, undisturbed, with the same noise and times at every call.
+def held_out_loss(
+    model: Pi0, maker: ExampleMaker, index: Index, settings: TrainSettings, recipe: Recipe, part: int = 0
+) -> float:
+    """The loss of training on these frames, undisturbed, with the same noise and times at every call with this `part`.
 
     Text and alpha * flow, also in steps that are trained without flow; an experiment's own losses are not in it.
     """
     device, rows = next(model.parameters()).device, np.asarray(index)
-    rng, generator = step_streams(settings.seed, 0, 0)
+    rng, generator = step_streams(settings.seed, 0, part)
     acting, word_rows = maker.actions(rows), rows[maker.frames.has_subtask[rows]]
     words = maker.words(word_rows) if settings.word_batch and len(word_rows) else None
     flow = flow_targets(acting, replace(settings, draws=1, prefix_chance=0.0), rng, generator, recipe)

@@ -222,8 +222,9 @@ def test_the_average_follows_the_weights() -> None:
     ema = Ema(layer, decay=0.9)
     torch.nn.init.constant_(layer.weight, 2.0)
     ema.update(layer)
-    ema.copy_to(layer)
-    assert layer.weight.item() == pytest.approx(1.1)
+    with ema.in_place(layer):
+        assert layer.weight.item() == pytest.approx(1.1) and ema.average["weight"].item() == 2.0
+    assert layer.weight.item() == 2.0 and ema.average["weight"].item() == pytest.approx(1.1)
     again = Ema(torch.nn.Linear(1, 1, bias=False))
     again.load_state_dict(ema.state_dict())
     assert again.average["weight"].item() == pytest.approx(1.1)

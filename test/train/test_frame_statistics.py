@@ -5,7 +5,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-from pi0_ros.train.statistics import statistics_of
+from pi0_ros.train.frames import Frames
+from pi0_ros.train.session import moving
+from pi0_ros.train.statistics import frame_statistics, statistics_of
 
 
 def test_what_moves_has_its_own_moments_and_quantiles():
@@ -24,3 +26,43 @@ def test_what_hardly_moves_is_widened_about_its_middle_and_not_blown_up():
     assert found["std"][0] == pytest.approx(0.1) and found["mean"][0] == pytest.approx(2.01)
     assert (found["q01"][1], found["q99"][1]) == pytest.approx((-0.98, 0.98))
     assert found["std"][1] == pytest.approx(rows[:, 1].std())
+
+
+def frames_of_two() -> Frames:
+    """Two frames of a joint and a wheel, H = 4: of the second one row was shown, the others repeat the episode's last."""
+    chunk = np.array(
+        [[[1.0, 0.1], [1.2, 0.2], [1.4, 0.3], [1.6, 0.4]], [[3.0, 9.0], [3.0, 9.0], [3.0, 9.0], [3.0, 9.0]]], np.float32
+    )
+    none = np.zeros(2, np.int32)
+    return Frames(
+        cameras=("base",),
+        channels=("joint", "wheel"),
+        period=0.1,
+        texts=("go",),
+        images=np.zeros((2, 1, 4, 4, 3), np.uint8),
+        state=np.array([[0.5, 0.0], [2.5, 0.0]], np.float32),
+        chunk=chunk,
+        task=none,
+        high_task=none - 1,
+        high_target=none - 1,
+        facts=np.zeros((2, 0), np.int16),
+        episode=none,
+        valid=np.array([4, 1], np.int32),
+    )
+
+
+def test_rows_that_nobody_showed_do_not_count():
+    """By hand: the joint as offsets from its frame's state, the wheel as it is; five rows, and not eight."""
+    found = frame_statistics(frames_of_two(), (True, False))["actions"].values
+    shown = np.array([[0.5, 0.1], [0.7, 0.2], [0.9, 0.3], [1.1, 0.4], [0.5, 9.0]])
+    np.testing.assert_allclose(found["mean"], shown.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(found["std"], shown.std(0), rtol=1e-5)
+    np.testing.assert_allclose(found["q99"], np.quantile(shown, 0.99, axis=0), rtol=1e-6)
+
+
+def test_how_lively_a_chunk_is_is_told_by_the_rows_that_were_shown():
+    chunk = np.zeros((3, 4, 1), np.float32)
+    chunk[0, :, 0], chunk[1, :, 0], chunk[2, :, 0] = [0, 1, 2, 3], [0, 0.5, 3, 3], [0, 3, 3, 3]
+    assert moving(chunk, (True,), np.array([4, 2, 1])).tolist() == pytest.approx(
+        [1.0, 0.4, 0.0]
+    )  # of half of 2.5, the liveliest tenth

@@ -273,7 +273,8 @@ def test_every_dataset_of_a_mixture_is_trained_on_and_validated_on():
 def test_frames_that_move_are_drawn_more_often_than_those_that_stand_still():
     chunk = np.zeros((4, 3, 2), np.float32)
     chunk[1:3, -1, 0], chunk[3, -1, 1] = 1.0, 5.0
-    assert moving(chunk, (True, False)).tolist() == [0, 1, 1, 0] and moving(chunk, (False, False))[3] == 1
+    shown = np.full(4, 3)
+    assert moving(chunk, (True, False), shown).tolist() == [0, 1, 1, 0] and moving(chunk, (False, False), shown)[3] == 1
     assert np.allclose(draw_chances(np.zeros(2, int), np.array([0.0, 1.0]), 0.25), (0.2, 0.8))
 
 

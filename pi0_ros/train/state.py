@@ -180,7 +180,8 @@ def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer,
         for name, value in saved.load({f"weight/{n}": t for n, t in own.items()}).items():
             own[name.removeprefix("weight/")].copy_(value)
     averages = saved.load({f"ema/{n}": _averaged(named, n) for n in ema.average if f"ema/{n}" in saved.shapes})
-    ema.load_state_dict({name.removeprefix("ema/"): value for name, value in averages.items()})
+    weights = {n: _averaged(named, n).detach() for n in ema.average}  # of a run that had no average: it begins there
+    ema.load_state_dict(weights | {name.removeprefix("ema/"): value for name, value in averages.items()})
     _load_moments(optimizer, named, saved)
     return saved.so_far
 

@@ -128,13 +128,13 @@ def test_a_run_with_adapters_goes_on_with_frozen_weights_and_adapters_as_they_we
     """Nothing is folded in twice, and what is kept in bfloat16 stays so."""
     changes = {"lora_trunk": 2, "lora_expert": 3, "precision": "bfloat16", "gradient_checkpointing": True, "ema": 0.5}
     first = stepped(begun, **changes)
-    save_state(tmp_path, first.objective, first.optimizer, first.ema, first.now())
+    save_state(tmp_path, first.learner.objective, first.learner.optimizer, first.learner.ema, first.now())
     again = Trainer(make_job(0, plan(begun, no_hooks, **changes)))
-    load_state(tmp_path, again.objective, again.optimizer, again.ema)
+    load_state(tmp_path, again.learner.objective, again.learner.optimizer, again.learner.ema)
     kept, found = (dict(trainer.job.model.named_parameters()) for trainer in (first, again))
     assert all(torch.equal(p, found[n]) and p.dtype == found[n].dtype for n, p in kept.items())
     assert kept["gemma.layers.1.mlp.up_proj.weight"].dtype == torch.bfloat16
-    assert first.ema.average.keys() == {n for n, p in kept.items() if p.requires_grad}
-    assert all(torch.equal(a, again.ema.average[n]) for n, a in first.ema.average.items())
+    assert first.learner.ema.average.keys() == {n for n, p in kept.items() if p.requires_grad}
+    assert all(torch.equal(a, again.learner.ema.average[n]) for n, a in first.learner.ema.average.items())
     moments = [[s["exp_avg"] for s in trainer.learner.optimizer.state.values()] for trainer in (first, again)]
     assert len(moments[0]) > 20 and all(any(torch.equal(m, o) for o in moments[1]) for m in moments[0])

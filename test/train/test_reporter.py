@@ -41,8 +41,8 @@ def test_a_large_network_is_validated_in_parts_of_a_batch_with_noise_of_their_ow
 
     monkeypatch.setattr(reporter, "held_out_loss", loss)
     monkeypatch.setattr(reporter, "measured", lambda *_: {})
-    has_subtask = Reporter.__new__(Reporter)
-    has_subtask.job = type("J", (), {"settings": type("S", (), {"batch": 4}), "recipe": None})
-    assert has_subtask._errors(network(10), Maker, np.arange(9)) == {"val_loss": 9.0}
-    assert has_subtask._errors(network(200_000_000), Maker, np.arange(9)) == {"val_loss": 3.0}
+    made = Reporter.__new__(Reporter)
+    made.job = type("J", (), {"settings": type("S", (), {"batch": 4}), "recipe": None})
+    assert made._errors(network(10), Maker, np.arange(9)) == {"val_loss": 9.0}
+    assert made._errors(network(200_000_000), Maker, np.arange(9)) == {"val_loss": 3.0}
     assert [rows for rows, _ in seen[1:]] == [[0, 1, 2], [3, 4, 5], [6, 7, 8]] and [p for _, p in seen] == [0, 0, 1, 2]

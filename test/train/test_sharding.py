@@ -90,7 +90,7 @@ def test_a_sharded_run_goes_on_whole_in_one_process_and_sharded_again_in_two(fol
     shutil.copytree(folder / "sharded", place)
     before = tensors(place)
     alone = Trainer(make_job(0, two(folder, "wandering", workers=1, shard=True)))
-    assert alone.step == 4 and not alone.sharded
+    assert alone.step == 4 and not alone.learner.sharded
     alone.saver.save(last=True)  # nothing was done: what was saved by two is saved by one, bit for bit
     assert isinstance(saved_state(place), WholeState) and not (place / FOLDER).exists()
     after = tensors(place)

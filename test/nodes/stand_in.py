@@ -224,9 +224,12 @@ class Driver(Node):
 
 
 class Person(Node):
-    """Whoever stands beside the robot: calls services, reads mode, executor_state and diagnostics, drives arms."""
+    """Whoever stands beside the robot: calls services, reads mode, executor_state and diagnostics, drives arms.
 
-    def __init__(self, graph, robot):
+    drives: whether it has a teleop device; one that is silent is a second one beside somebody else's.
+    """
+
+    def __init__(self, graph, robot, drives=True):
         super().__init__("person")
         self.graph, self.robot = graph, robot
         self.mode, self.state, self.health, self.modes = "", None, {}, []
@@ -241,7 +244,7 @@ class Person(Node):
         self._teleop = {
             g.name: self.create_publisher(TELEOP_TYPES[g.teleop.type], g.teleop.topic, SENSOR)
             for g in robot.groups
-            if g.teleop is not None
+            if drives and g.teleop is not None
         }
         self._leads = {}
         self.create_timer(0.02, self._lead)

@@ -10,7 +10,7 @@ ENOUGH = 120.0
 
 def test_where_a_policy_comes_no_closer_it_takes_over_and_drives_to_the_block(graph, mobile):
     robot, file = mobile
-    person = graph.node(Person, robot)
+    person = graph.node(Person, robot, drives=False)
     graph.node(Planner, robot)  # stays where it is
     graph.start("sim_robot", f"robot:={file}", "scene:=reach", "seed:=5", "camera_rate:=1.0")
     graph.start("executor", f"robot:={file}", "tracking_error:=1.0", "black_box:=''")

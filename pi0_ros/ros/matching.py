@@ -13,6 +13,8 @@ from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
+from pi0_ros.ros.publishers import full_name
+
 ENDLESS = 10**18  # [ns] thirty years
 LOOK_EVERY = 0.1  # [s] one topic at a time
 
@@ -70,7 +72,7 @@ def unmet(offered: QoSProfile, wanted: QoSProfile) -> str:
 
 def mismatch(port: Port, other: TopicEndpointInfo) -> str:
     """Why DDS does not connect `other` with the port, as a sentence; "" where it does."""
-    name = f"{other.node_namespace.rstrip('/')}/{other.node_name}"
+    name = full_name(other)
     who, lost = ("publisher", "it is not heard") if port.reads else ("subscriber", "it gets no commands from this node")
     if other.topic_type != port.type:
         return f"{port.topic}: the {who} {name} has type {other.topic_type}, not {port.type}; {lost}"

@@ -13,9 +13,9 @@ from collections.abc import Iterable
 import rclpy
 from rclpy.context import Context
 from rclpy.node import Node
-from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from pi0_ros.robot import Robot, load_robot
+from pi0_ros.ros.publishers import full_name
 
 SETTLED = 3.5
 """Seconds without news from the network after which the others are known: Fast DDS announces itself every 3 s."""
@@ -38,15 +38,11 @@ def neighbours(node: Node, commands: Iterable[str], states: Iterable[str]) -> li
     found = []
     for topic in commands:
         full = node.resolve_topic_name(topic)
-        found += [f"{_name(info)} listens to {full}" for info in node.get_subscriptions_info_by_topic(full)]
+        found += [f"{full_name(info)} listens to {full}" for info in node.get_subscriptions_info_by_topic(full)]
     for topic in states:
         full = node.resolve_topic_name(topic)
-        found += [f"{_name(info)} publishes {full}" for info in node.get_publishers_info_by_topic(full)]
+        found += [f"{full_name(info)} publishes {full}" for info in node.get_publishers_info_by_topic(full)]
     return sorted(set(found))
-
-
-def _name(info: TopicEndpointInfo) -> str:
-    return f"{info.node_namespace.rstrip('/')}/{info.node_name}"
 
 
 def main(words: list[str]) -> int:

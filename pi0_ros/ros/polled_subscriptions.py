@@ -24,6 +24,7 @@ from sensor_msgs.msg import JointState
 from pi0_ros.ros.any_publisher import Repeats
 from pi0_ros.ros.bounded import MAX_BYTES
 from pi0_ros.ros.matching import kind_of
+from pi0_ros.ros.publishers import full_name
 from pi0_ros.ros.taking import Collector, Reader, Taken
 
 MOST = 64  # messages of one subscription in one period
@@ -137,7 +138,7 @@ class PolledSubscriptions:
         for entry in self._polled:
             if entry.newest and self._node.count_publishers(entry.topic) != len(entry.publishers):
                 found = self._node.get_publishers_info_by_topic(entry.topic)
-                entry.publishers = tuple(sorted(f"{i.node_namespace.rstrip('/')}/{i.node_name}" for i in found))
+                entry.publishers = tuple(sorted(full_name(info) for info in found))
                 changed = True
         return changed
 

@@ -15,9 +15,14 @@ Publishers = Mapping[bytes, str]
 """Full node names by the id of their publisher (`endpoint_gid`, which every message carries)."""
 
 
+def full_name(info: TopicEndpointInfo) -> str:
+    """The full name of a publisher's or subscription's node, as the graph has it."""
+    return f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+
+
 def node_name(info: TopicEndpointInfo) -> str:
     """The full name of a publisher's or subscription's node; UNKNOWN for the moment until the graph has it."""
-    return UNKNOWN if info.node_name == UNNAMED else f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+    return UNKNOWN if info.node_name == UNNAMED else full_name(info)
 
 
 class GraphNames:

@@ -13,6 +13,7 @@ from rclpy.node import Node
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from pi0_ros.robot.quoting import quote, quote_names
+from pi0_ros.ros.publishers import full_name
 
 FRESH = 0.5
 """Seconds for which an answer of the graph is used again."""
@@ -66,7 +67,7 @@ def judge_topic(wanted: WantedTopic, publishers: Iterable[TopicEndpointInfo]) ->
     if wrong and not right:
         return TopicProblem(wanted.topic, TopicFault.WRONG_TYPE, _wrong_type(wanted, wrong[0]))
     if wanted.single and len(right) > 1:
-        names = sorted(node_name(p) for p in right)
+        names = sorted(full_name(p) for p in right)
         sentence = (
             f"{len(right)} publishers on {wanted.topic} ({quote_names(names)}): their messages cannot be told apart; "
             "give each camera a topic of its own"
@@ -83,18 +84,13 @@ def _wrong_type(wanted: WantedTopic, publisher: TopicEndpointInfo) -> str:
     word = next((word for word, name in wanted.types if name == publisher.topic_type), None)
     way_out = f"say type: {word}" if word else f"only {', '.join(name for _, name in wanted.types)} can be read there"
     carried = publisher.topic_type.replace("/msg/", "/")
-    return f"{wanted.topic} carries {quote(carried)[1:-1]} (from {quote(node_name(publisher))}); {way_out}"
-
-
-def node_name(endpoint: TopicEndpointInfo) -> str:
-    """The full name of the node behind a publisher or subscription."""
-    return f"{endpoint.node_namespace.rstrip('/')}/{endpoint.node_name}"
+    return f"{wanted.topic} carries {quote(carried)[1:-1]} (from {quote(full_name(publisher))}); {way_out}"
 
 
 def publishers_of(node: Node, topics: Iterable[str]) -> tuple[str, ...]:
     """The full names of the nodes that publish on these topics, sorted."""
     names = [node.resolve_topic_name(topic) for topic in topics]
-    return tuple(sorted(node_name(info) for name in names for info in node.get_publishers_info_by_topic(name)))
+    return tuple(sorted(full_name(info) for name in names for info in node.get_publishers_info_by_topic(name)))
 
 
 class TopicCheck:

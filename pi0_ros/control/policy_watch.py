@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from pi0_ros.robot.wording import leave_one, listed
+
 
 @dataclass(frozen=True)
 class PolicyWatch:
@@ -30,8 +32,7 @@ class PolicyWatch:
         names = sorted(set(self.nodes or ()))
         if len(names) < 2:
             return ""
-        ends = "end one of the two" if len(names) == 2 else "end all but one"
-        return f"{', '.join(names[:-1])} and {names[-1]} publish action_chunk, and one policy can drive; {ends}"
+        return f"{listed(names)} publish action_chunk, and one policy can drive; {leave_one(len(names))}"
 
     def waiting(self, refusal: str) -> str:
         """What autonomy waits for before its first plan; `refusal`: why the newest chunk was not taken, "" for none."""

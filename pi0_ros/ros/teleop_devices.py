@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from pi0_ros.control.one_sender import OneSender
+from pi0_ros.robot.wording import leave_one, listed
 from pi0_ros.ros.publishers import UNKNOWN, GraphNames, Publishers
 
 
@@ -52,5 +53,4 @@ def two_devices_sentence(topic: str, names: Sequence[str]) -> str:
     for name in names:
         said.append(f"another {name}" if count[name] and name != UNKNOWN else name)
         count[name] += 1
-    ends = "end one of the two" if len(said) == 2 else "end all but one"
-    return f"{', '.join(said[:-1])} and {said[-1]} publish on {topic}, which has room for one teleop device; {ends}"
+    return f"{listed(said)} publish on {topic}, which has room for one teleop device; {leave_one(len(said))}"

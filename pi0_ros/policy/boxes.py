@@ -38,6 +38,11 @@ def boxes_text(boxes: Sequence[Box]) -> str:
     )
 
 
+def boxes_first(boxes: str, words: str) -> str:
+    """An answer that says boxes, as `boxes_text` has them, and then words; either may be ""."""
+    return BETWEEN.join(part for part in (boxes, words) if part)
+
+
 def without_boxes(answer: str) -> str:
     """What an answer says behind its boxes; "" where it says boxes alone, or was cut within one."""
     end = 0

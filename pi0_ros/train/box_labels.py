@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pi0_ros.data.dataset import Dataset
-from pi0_ros.policy.boxes import BETWEEN, boxes_text
+from pi0_ros.data.layout import Episode
+from pi0_ros.policy.boxes import boxes_first, boxes_text
 from pi0_ros.robot.files import parse_json, read_text
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.text_source import MAX_BYTES, boxes_of
@@ -30,11 +31,12 @@ def read_box_labels(file: str | Path, dataset: Dataset) -> dict[int, str]:
             f"{path}: boxes are said before the next subtask, and {dataset.folder} has none (no column 'high_level_task'); "
             "record with a high level, or leave `boxes` out of the mixture"
         )
+    episodes = {episode.index: episode for episode in dataset.episodes}
     rows: dict[int, str] = {}
     for number, line in enumerate(read_text(path, MAX_BYTES, TrainError).splitlines(), 1):
         if line.strip():
             where = f"{path}, line {number}"
-            row, text = _label(parse_json(Path(where), line, TrainError), where, dataset)
+            row, text = _label(parse_json(Path(where), line, TrainError), where, dataset.folder, episodes)
             if row in rows:
                 raise TrainError(f"{where}: this frame has boxes already; give each frame one line")
             rows[row] = text
@@ -45,19 +47,18 @@ def read_box_labels(file: str | Path, dataset: Dataset) -> dict[int, str]:
 
 def with_boxes(labels: Mapping[int, str], row: int, target: str) -> str:
     """The answer of a high-level example at a row of the dataset: its boxes, then what to do next."""
-    boxes = labels.get(row, "")
-    return BETWEEN.join((boxes, target)) if boxes and target else target
+    return boxes_first(labels.get(row, ""), target) if target else ""
 
 
-def _label(given: object, where: str, dataset: Dataset) -> tuple[int, str]:
+def _label(given: object, where: str, folder: Path, episodes: Mapping[int, Episode]) -> tuple[int, str]:
     if not isinstance(given, dict) or set(given) != set(KEYS):
         raise TrainError(f"{where}: has to be an object with {', '.join(KEYS)}")
     for key in ("episode", "frame"):
         if isinstance(given[key], bool) or not isinstance(given[key], int):
             raise TrainError(f"{where}: {key} {given[key]!r} has to be a whole number")
-    episode = next((e for e in dataset.episodes if e.index == given["episode"]), None)
+    episode = episodes.get(given["episode"])
     if episode is None:
-        raise TrainError(f"{where}: {dataset.folder} has no episode {given['episode']}")
+        raise TrainError(f"{where}: {folder} has no episode {given['episode']}")
     if not 0 <= given["frame"] < episode.length:
         raise TrainError(
             f"{where}: episode {episode.index} has no frame {given['frame']}; its last one is {episode.length - 1}"

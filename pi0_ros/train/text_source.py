@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pi0_ros.data.encoded_pictures import PictureError, decode_rgb
-from pi0_ros.policy.boxes import BETWEEN, Box, boxes_text
+from pi0_ros.policy.boxes import Box, boxes_first, boxes_text
 from pi0_ros.robot.files import parse_json, read_bytes, read_text
 from pi0_ros.train.errors import TrainError
 
@@ -54,8 +54,7 @@ def _item(line: str, where: str, folder: Path) -> TextItem:
     answer, boxes = given.get("answer", ""), given.get("boxes", [])
     if not isinstance(question, str) or not isinstance(answer, str):
         raise TrainError(f"{where}: question and answer have to be text")
-    parts = [boxes_text(boxes_of(boxes, where)) if boxes else "", answer.strip()]
-    whole = BETWEEN.join(part for part in parts if part)
+    whole = boxes_first(boxes_text(boxes_of(boxes, where)) if boxes else "", answer.strip())
     if not whole:
         raise TrainError(f"{where}: has neither answer nor boxes")
     return TextItem(_images(given, where, folder), question.strip(), whole)

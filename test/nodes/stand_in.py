@@ -12,6 +12,7 @@ import threading
 import time
 from array import array
 from collections import defaultdict
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -358,6 +359,25 @@ class Planner(Node):
             rows.append([self._home[n] + offsets.get(n, 0.0) for n in names])
         chunk = Chunk(now, self.period, names, np.array(rows), self._sequence, self._state.epoch, "planner")
         self._publisher.publish(self.spoil(chunk_message(chunk)))
+
+
+class Calm:
+    """A policy whose plans stay near the robot: a network with random weights plans what no robot could do.
+
+    reach: how far the last row may be away from where the robot is.
+    """
+
+    def __init__(self, policy, reach=0.01):
+        self._policy, self._reach = policy, reach
+
+    def __getattr__(self, name):
+        return getattr(self._policy, name)
+
+    def infer(self, obs, *given, **named):
+        plan = self._policy.infer(obs, *given, **named)
+        here = np.array([obs.state[name] for name in plan.names])
+        ramp = np.linspace(0.0, 1.0, len(plan.values))[:, None]
+        return replace(plan, values=here + self._reach * ramp * np.tanh(plan.values))
 
 
 class Speaker(Node):

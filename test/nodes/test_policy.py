@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from stand_in import Driver, Person, Speaker
+from stand_in import Calm, Driver, Person, Speaker
 from std_msgs.msg import String
 
 from pi0_ros.nodes.executor import ExecutorNode
@@ -105,22 +105,6 @@ def test_a_plan_answers_the_epoch_of_the_executor(stage, graph):
     before = person.state.epoch
     assert person.ask("autonomy")[0]
     graph.wait(lambda: person.chunks[-1].epoch > before, "a plan for the new epoch", ENOUGH)
-
-
-class Calm:
-    """A policy whose plans stay near the robot: a network with random weights plans what no robot could do."""
-
-    def __init__(self, policy):
-        self._policy = policy
-
-    def __getattr__(self, name):
-        return getattr(self._policy, name)
-
-    def infer(self, obs, *given, **named):
-        plan = self._policy.infer(obs, *given, **named)
-        here = np.array([obs.state[name] for name in plan.names])
-        ramp = np.linspace(0.0, 1.0, len(plan.values))[:, None]
-        return replace(plan, values=here + 0.01 * ramp * np.tanh(plan.values))
 
 
 def test_once_nothing_is_left_to_do_the_last_plans_end_is_kept_until_there_is_something_again(

@@ -1,11 +1,10 @@
 """An operator's words from the microphone to the gradient: they drive the low level and become what the high level learns."""
 
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
-from stand_in import Driver, Person
+from stand_in import Calm, Driver, Person
 from std_msgs.msg import String
 
 pytest.importorskip("pyarrow")
@@ -40,21 +39,6 @@ class Backend:
         return self._real.actions(inputs, *given, **named)
 
 
-class Calm:
-    """A policy whose plans stay where the robot is: a network with random weights plans what no robot could do."""
-
-    def __init__(self, policy):
-        self._policy = policy
-
-    def __getattr__(self, name):
-        return getattr(self._policy, name)
-
-    def infer(self, obs, *given, **named):
-        plan = self._policy.infer(obs, *given, **named)
-        here = np.array([obs.state[name] for name in plan.names])
-        return replace(plan, values=np.repeat(here[None], len(plan.values), axis=0))
-
-
 class Stage:
     """Robot, person, executor, policy and recorder: all but the robot and the person are the real ones."""
 
@@ -71,7 +55,7 @@ class Stage:
         )  # fmt: skip
         self.policy = policy.loop.lanes.policy
         self.policy._backend = self.backend = Backend(self.policy._backend)
-        policy.loop.lanes.policy = Calm(self.policy)
+        policy.loop.lanes.policy = Calm(self.policy, reach=0.0)
         self.recorder = graph.managed(RecorderNode, robot=file, folder=str(folder), fps=10, min_episode=0.0)
         graph.wait(lambda: self.recorder.session.episodes.client is not None, "the process that writes")
 

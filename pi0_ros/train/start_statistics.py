@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from pi0_ros.data.stored import Numbers
-from pi0_ros.policy.adapter import Adapter
+from pi0_ros.policy.adapter import Adapter, Block
 from pi0_ros.policy.adapter_reading import adapter_of_checkpoint
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.normalize import Statistics, read_norm_stats
@@ -55,11 +56,21 @@ def _of_checkpoint(folder: Path, adapter: Adapter) -> Table:
     if opened.origin == "paligemma":
         raise TrainError("a PaliGemma has none")
     own = adapter_of_checkpoint(opened.folder / "config.json") if opened.origin == "pi0_ros" else None
-    same = own is None or (own.state, own.actions) == (adapter.state, adapter.actions)
-    if not same:
+    if own is not None and _numbers(own) != _numbers(adapter):
         raise TrainError("the checkpoint's are of other channels, signs or offsets than this policy YAML's")
     pipeline = build_pipeline(opened, adapter)
     return {"state": pipeline.state_norm.statistics, "actions": pipeline.action_norm.statistics}
+
+
+def _numbers(adapter: Adapter) -> list[list[tuple[str, float, Block]]]:
+    """Of state and actions, each number: its channel, its sign, and its block without what statistics do not depend on.
+    That is what comes after the network (`clip`, `binary`), and which channels share the block."""
+
+    def numbers(block: Block) -> list[tuple[str, float, Block]]:
+        bare = replace(block, channels=(), signs=(), clip=None, binary=None)
+        return [(channel, sign, bare) for channel, sign in zip(block.channels, block.signs, strict=True)]
+
+    return [[n for block in blocks for n in numbers(block)] for blocks in (adapter.state, adapter.actions)]
 
 
 def remarks(frames: Frames, adapter: Adapter, table: Table) -> list[str]:

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from pi0_ros.cli import main
 from pi0_ros.closed_loop.intervals import wilson
 from pi0_ros.model.ema import Ema
+from pi0_ros.policy.adapter import Binary, Delta
 from pi0_ros.policy.adapter_reading import load_adapter
 from pi0_ros.policy.normalize import Statistics, read_norm_stats, write_norm_stats
 from pi0_ros.robot.disk import DiskFull
@@ -45,6 +46,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from test_training import SETTINGS, plan, some_frames
 
 ADAPTER = load_adapter("mobile_bimanual")
+SHIPPED = Path(__file__).resolve().parents[2] / "checkpoints" / "pi05_reach_tiny"
 
 
 @pytest.fixture
@@ -297,6 +299,35 @@ def test_a_start_keeps_its_statistics_unless_told_otherwise(start, tmp_path):
     assert source == "of the data"
     write_norm_stats(tmp_path / "own.json", wide)
     assert choose(str(tmp_path / "own.json"), "", ADAPTER, some_frames())[1] == str(tmp_path / "own.json")
+
+
+def test_the_shipped_policy_keeps_its_statistics_under_the_shipped_policy_yaml():
+    source = choose("", str(SHIPPED), load_adapter("mobile_bimanual"), some_frames())[1]
+    assert source == f"of the checkpoint {SHIPPED}"
+
+
+def test_a_threshold_a_clip_and_blocks_of_their_own_change_no_statistics(start):
+    place, _ = start
+    apart = [
+        replace(block, channels=(channel,), signs=(sign,), clip=(-2.0, 3.0), binary=Binary(0.5, 0.2))
+        for block in ADAPTER.actions
+        for channel, sign in zip(block.channels, block.signs, strict=True)
+    ]
+    assert len(apart) > len(ADAPTER.actions)
+    executed_otherwise = replace(ADAPTER, actions=tuple(apart))
+    assert choose("checkpoint", str(place), executed_otherwise, some_frames())[1] == f"of the checkpoint {place}"
+
+
+@pytest.mark.parametrize(
+    "other", [{"signs": (-1.0,)}, {"scale": 3.0}, {"delta": Delta.STEP}, {"range": (1.0, 0.25)}], ids=str
+)
+def test_actions_of_another_sign_size_or_offset_are_other_numbers(start, other):
+    place, _ = start
+    first = ADAPTER.actions[0]
+    signs = {"signs": (-1.0, *first.signs[1:])} if "signs" in other else other
+    actions = (replace(first, **signs), *ADAPTER.actions[1:])
+    with pytest.raises(TrainError, match="other channels, signs or offsets"):
+        choose("checkpoint", str(place), replace(ADAPTER, actions=actions), some_frames())
 
 
 def test_statistics_of_other_channels_are_not_taken(start):

@@ -1,5 +1,6 @@
 """Code on the pages does what the pages say."""
 
+import importlib
 import re
 from pathlib import Path
 
@@ -38,6 +39,26 @@ def test_the_task_on_the_page_of_new_tasks_is_a_task():
         sim.set_command(sim.robot.channel_names, operator.act(text))
         sim.advance(0.02)
     assert (task.success(sim), task.failed(sim), task.progress(sim)) == (True, False, (1, 1))
+
+
+def test_the_script_on_the_page_of_new_tasks_solves_the_task_and_writes_what_a_training_reads(tmp_path, monkeypatch):
+    pytest.importorskip("mujoco", reason="a simulated task needs the package mujoco")
+    pytest.importorskip("av", reason="a dataset's videos need the package av")
+    from pi0_ros.data.dataset import Dataset
+
+    task, _, script = blocks("howto/new_task.md", "python")
+    (tmp_path / "my_tasks").mkdir()
+    for name, code in {"__init__": "", "light": task, "collect": script}.items():
+        (tmp_path / "my_tasks" / f"{name}.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("my_tasks.collect")
+    monkeypatch.setattr(module, "SIZE", 32)
+    monkeypatch.setattr(module, "CAMERAS", ("base",))
+    assert module.collect(tmp_path / "light", 2) == 2
+    dataset = Dataset(tmp_path / "light")
+    assert len(dataset.episodes) == 2
+    # A frame every 0.1 s until the lamp is lit, which takes at least a second from the start above the table.
+    assert all(10 < e.stop - e.start < 100 for e in dataset.episodes)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import importlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pi0_ros import commands
@@ -66,6 +67,28 @@ def test_the_ablation_says_success_with_its_interval_and_the_steps_to_reach_it(t
     trained = [words for words in run.given if words[0] == "train"][1:]
     assert ["--insulate" in words for words in trained] == [False, False, True]
     assert ["--fast-tokenizer" in words for words in trained] == [False, True, True]
+
+
+def test_the_ablation_begins_with_the_trunk_of_the_shipped_policy_and_draws_the_expert_anew(tmp_path, capsys):
+    run = Commands()
+    bench = importlib.import_module("bench.ablation")
+    assert bench.main(["--out", str(tmp_path), "--start", "trunk", "--steps", "700"], run) == 0
+    for words in [words for words in run.given if words[0] == "train"][1:]:
+        assert words[words.index("--init") + 1] == str(tmp_path / "trunk")
+        assert words[words.index("--steps") + 1] == "700"
+        assert words[words.index("--model") + 1] == "pi05"
+    whole, trunk = (read_weights(folder) for folder in (bench.SHIPPED, tmp_path / "trunk"))
+    assert all(np.array_equal(trunk[name], whole[name]) for name in trunk)
+    assert {name.split(".")[0] for name in trunk} == {"gemma", "projector", "siglip"}
+    assert sum(array.size for array in whole.values()) - sum(array.size for array in trunk.values()) > 500_000
+
+
+def read_weights(folder):
+    """Name -> array, by the format's own library."""
+    from safetensors import safe_open
+
+    with safe_open(folder / "model.safetensors", "torch") as file:
+        return {name: file.get_tensor(name).float().numpy() for name in file.keys()}  # noqa: SIM118 - not a mapping
 
 
 @pytest.mark.parametrize("name", ["ablation", "new_words", "corrections"])

@@ -47,6 +47,12 @@ class Grounding:
         return np.concatenate([self.target, self.wrist, self.way])
 
 
+def object_at_target(known: Grounding) -> int | None:
+    """The one object at the target's place in the base picture; None where there is none, or more than one."""
+    there = np.flatnonzero((known.blocks == known.target).all(-1) & (known.blocks >= 0).all(-1))
+    return int(there[0]) if len(there) == 1 else None
+
+
 def grounding_of(numbers: NDArray[np.integer], kinds: int = KINDS) -> Grounding | None:
     """A row of `Frames.facts`; None where it holds no grounding. Lamps that are not told are NONE."""
     row = np.asarray(numbers, np.int16)

@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pi0_ros.touch.grounding import NONE, PLACES, Grounding, grounding_of
+from pi0_ros.touch.grounding import NONE, PLACES, Grounding, grounding_of, object_at_target
 from pi0_ros.touch.words import DONE, TOUCH_ALL
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.hooks import Purpose, Row
@@ -90,6 +90,15 @@ def keeps_its_sense(text: str) -> bool:
     return text in (DONE, TOUCH_ALL) or any(word.lower() in COLOURS for word in re.findall(r"[A-Za-z]+", text))
 
 
+def keeping(change: Change, kept: int | None) -> Change:
+    """The change in which object `kept` has the colour it had; none of the colours changes where it is not known."""
+    if kept is None or change.colours is None:
+        return replace(change, colours=None)
+    colours = list(change.colours)
+    colours[colours.index(kept)], colours[kept] = colours[kept], kept
+    return replace(change, colours=tuple(colours))
+
+
 def _cased(word: str, other: str | None) -> str:
     """`other` with the capital letters of the word whose place it takes; the word itself where there is none."""
     if other is None:
@@ -152,12 +161,12 @@ def _across(places: NDArray[np.int16]) -> NDArray[np.int16]:
 def changed_row(row: Row, change: Change, purpose: Purpose) -> Row:
     """The row in the changed scene. Lamps that only the words told are written down first: the words change.
 
-    Colours are not exchanged in what is told next, where the rule does not say what would be told then, nor where the
-    words ask for a thing without naming a colour of ours: what they mean by it would change.
+    Colours are not exchanged in what is told next, where the rule does not say what would be told then. Where the words
+    ask for a thing without naming a colour of ours, that thing keeps its colour, as what they mean by it would change.
     """
     known = grounding_of(row.facts)
     if purpose is Purpose.ACT and not keeps_its_sense(row.task):
-        change = replace(change, colours=None)
+        change = keeping(change, None if known is None else object_at_target(known))
     if purpose is Purpose.TELL and (known is None or not exchangeable(known, row.high_target, change)):
         change = replace(change, colours=None)
     target = changed_text(row.high_target, change)

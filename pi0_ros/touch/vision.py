@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pi0_ros.touch.grounding import Grounding, fractions, goal_of, grounding_of
+from pi0_ros.touch.grounding import fractions, goal_of, grounding_of, object_at_target
 from pi0_ros.touch.symmetry import with_lamps
 from pi0_ros.train.hooks import Row
 
@@ -87,14 +87,9 @@ def labels_of(row: Row, objects: Sequence[str]) -> Labels | None:
     elif goal is not None:
         place[goal[1], goal[0]], known[goal[1], goal[0]] = fractions(grounding.wrist), True
     lit = np.where(grounding.lamps < 0, UNKNOWN, grounding.lamps > 512).astype(np.int8)
-    named = _lying_at(grounding) if goal is None else goal[0]
+    there = object_at_target(grounding)
+    named = goal[0] if goal is not None else UNKNOWN if there is None else there
     return Labels(place, known, lit, np.int8(named), fractions(grounding.way))
-
-
-def _lying_at(grounding: Grounding) -> int:
-    """The object at the target's place in the base picture, UNKNOWN for none."""
-    there = np.flatnonzero((grounding.blocks == grounding.target).all(-1) & (grounding.blocks >= 0).all(-1))
-    return int(there[0]) if len(there) == 1 else UNKNOWN
 
 
 def unknown_labels(cameras: int, kinds: int) -> Labels:

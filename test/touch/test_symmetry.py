@@ -156,6 +156,33 @@ def test_words_for_a_thing_that_name_no_colour_keep_the_colours_of_their_scene()
     assert (done.pictures[..., 1] > done.pictures[..., 0]).all()  # nothing is asked for, so red may be green
 
 
+@pytest.mark.parametrize("drawn_colours", [EXCHANGE, (3, 2, 1, 0), (0, 2, 3, 1), (1, 0, 3, 2)])
+def test_the_thing_that_unknown_words_mean_keeps_its_colour_and_the_others_exchange_theirs(drawn_colours):
+    """The third object is asked for: blue stays blue, and so does its place among the places."""
+    places = np.array([[80, 90], [160, 170], [240, 250], [320, 330]])
+    asked = row(np.r_[240, 250, 300, 400, 614, 717, 410, places.ravel(), -1, -1, -1, -1], task="touch the cherry block")
+    shades = np.round(255 * np.array(list(COLOURS.values()))).astype(np.uint8)
+    asked = replace(asked, pictures=np.broadcast_to(shades[None, :, None], (3, 4, 4, 3)).copy())
+    changed = changed_row(asked, Change(False, drawn_colours), Purpose.ACT)
+    now = [int(np.abs(shades.astype(int) - pixel).sum(-1).argmin()) for pixel in changed.pictures[0, :, 0].astype(int)]
+    assert now[2] == 2 and sorted(now) == [0, 1, 2, 3]
+    free = [k for k in range(4) if k != 2 and drawn_colours[k] != 2 and drawn_colours[2] != drawn_colours[k]]
+    assert [now[k] for k in free] == [drawn_colours[k] for k in free]
+    where = grounding_of(changed.facts)
+    assert where.target.tolist() == [240, 250]
+    for k in range(4):  # the object with the colour it has now
+        assert where.blocks[now[k]].tolist() == places[k].tolist()
+
+
+def test_colours_stay_where_it_is_not_known_which_thing_unknown_words_mean():
+    twice = row(np.r_[100, 100, np.full(17, 100)], task="touch the cherry block")
+    hidden = row(np.r_[-1, -1, np.full(5, 100), -1, -1, 80, 90, 160, 170, 240, 250, -1, -1, -1, -1], task=twice.task)
+    red = np.full((3, 8, 8, 3), (217, 15, 15), np.uint8)
+    for asked in (twice, hidden):
+        changed = changed_row(replace(asked, pictures=red), Change(False, EXCHANGE), Purpose.ACT)
+        assert np.array_equal(changed.pictures, red)
+
+
 def test_the_object_that_unknown_words_mean_is_where_the_target_lies():
     places = [80, 90, 160, 170, 240, 250, 320, 330]
     numbers = np.r_[240, 250, 300, 400, 614, 717, 410, places, -1, -1, -1, -1]

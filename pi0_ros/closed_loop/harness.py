@@ -21,7 +21,7 @@ from pi0_ros.control.planning_session import PlanningSession
 from pi0_ros.policy import Observation, Plan, PlanPrefix
 
 SOURCE = "policy"
-SETTLE = 0.4  # [s] the executor hears the robot this long before autonomy is asked for
+SETTLE = 0.4  # [s] the executor reads the robot this long before autonomy is requested
 
 
 class Planner(Protocol):
@@ -44,7 +44,7 @@ class Planner(Protocol):
 class Trial:
     """How one episode is run.
 
-    rtc: "none", "identity", "vjp" or "prefix": how the policy is told of the running plan. high_level: seconds between
+    rtc: "none", "identity", "vjp" or "prefix": how the network is given the running plan. high_level: seconds between
     subtask questions; 0 gives the instruction to the policy as it is. oracle: subtasks come from the scene instead of
     the network. blind: every picture is black. instruction: said instead of the task's own, or `spoken`'s changes of it.
     """

@@ -12,7 +12,7 @@ from pi0_ros.robot import Robot
 
 
 class LoopRobot(Protocol):
-    """A robot whose time passes only when it is told so."""
+    """A robot whose time passes only by `advance`."""
 
     robot: Robot
 
@@ -39,7 +39,7 @@ class LoopRobot(Protocol):
         """Let time pass."""
 
     def close(self) -> None:
-        """Let go of what it holds."""
+        """Free its resources."""
 
 
 Body = TypeVar("Body", bound=LoopRobot)

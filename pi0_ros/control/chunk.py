@@ -1,4 +1,4 @@
-"""What a policy hands over, and whether it may be believed."""
+"""A policy's chunk, and the checks that it has to pass."""
 
 from __future__ import annotations
 

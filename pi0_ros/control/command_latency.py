@@ -1,7 +1,7 @@
-"""Plans for robots that move later than they are commanded: the rows of such a group are sent that much ahead.
+"""Plans for robots that lag behind their commands: the rows of such a group are sent earlier by its latency.
 
-As universal_manipulation_interface does with `robot_action_latency` and `gripper_action_latency`: what a row means is where
-the robot is to be at its time, so the command for it has to leave earlier.
+As universal_manipulation_interface does with `robot_action_latency` and `gripper_action_latency`: a row is where
+the robot should be at its time, so its command has to be sent earlier.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is wrong, and what the mode table is asked because of it: conditions in, mode events out, the worst first.
+"""All watchdogs: conditions in, mode events out, the worst first.
 
 After PX4's `failsafe/framework`: time is an argument, nothing is read or sent here.
 """
@@ -70,7 +70,7 @@ class Failsafe:
         self._stale, self._starved, self._planless = Since(), Since(), Since()
         self._teleop_seen = False
         self.late = False
-        """Measurements are late by so little yet that it costs speed and not the mode."""
+        """Whether measurements are late, but not for long enough to leave the mode: the robot is only slowed."""
         self._mode, self._events = ModeState(), list[ModeEvent]()
 
     def begin(self, command: Array) -> None:
@@ -146,7 +146,7 @@ class Failsafe:
         self._teleop_seen = alive
 
     def _watch_policy(self, steady: float, plan: PlanCondition) -> None:
-        # Counted from when there was no plan: measurements that were late for a moment end a plan, not ten good seconds.
+        # Counted from when there was no plan: late measurements end a plan, but not autonomy after ten good seconds.
         self._planless = self._planless.update(steady, plan.waiting)
         if (limit := self._settings.engage_timeout) and self._planless.lasts(steady, limit):
             self._ask(Trigger.POLICY_LOST, plan.policy.lost(limit, plan.refusal))

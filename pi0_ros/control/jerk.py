@@ -13,7 +13,7 @@ Array = npt.NDArray[np.float64]
 
 
 class JerkMeter:
-    """Differences of commanded velocities; nothing is kept but a sum, a maximum and the last two of them."""
+    """Differences of commanded velocities; keeps a sum, a maximum and the last two of them."""
 
     def __init__(self, robot: Robot, period: float) -> None:
         """`period` [s] between two commands."""

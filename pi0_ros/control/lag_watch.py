@@ -16,7 +16,7 @@ Array = npt.NDArray[np.float64]
 SAMPLE = 0.02  # [s] at least between two samples that are compared
 WINDOW = 4.0  # [s] of motion that are compared at a time
 LONGEST = 0.5  # [s] no lag is looked for beyond this
-LEAST_WAY = {"rad": 0.05, "m": 0.02}  # a channel has to be told to move this far within a window
+LEAST_WAY = {"rad": 0.05, "m": 0.02}  # a channel has to be commanded to move this far within a window
 SURE = 0.03  # [s] an estimate that is less certain says nothing
 REMEMBERED, ENOUGH = 30, 5  # newest estimates of a group that count, and how many say something
 LATE = 0.09  # [s] by which `command_latency` may be off before a person should know: servos and the age of measurements make 0.07
@@ -70,7 +70,7 @@ class LagWatch:
             self._samples.append((commanded, measured))
 
     def lags(self) -> dict[str, float]:
-        """Seconds by which each group follows its commands, as far as its motion has told by now.
+        """Seconds by which each group follows its commands, as far as its motion has shown it.
 
         The age of a measurement when it is read is a part of it: up to the period of the joint states.
         """

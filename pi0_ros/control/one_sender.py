@@ -4,7 +4,7 @@ from __future__ import annotations
 
 LATELY = 1.0
 """Seconds within which a sender that is there says something; its place is free after that."""
-MOST = 16  # senders that are told apart
+MOST = 16  # senders that are distinguished
 
 
 class OneSender:
@@ -24,7 +24,7 @@ class OneSender:
         return next(iter(self._heard)) == sender
 
     def senders(self, steady: float) -> tuple[bytes, ...]:
-        """Who was heard lately, the one that is followed first."""
+        """Recent senders, the one that is followed first."""
         self._forget(steady)
         return tuple(self._heard)
 

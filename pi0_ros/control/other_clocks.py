@@ -7,7 +7,7 @@ OTHER_CLOCK = 1e5
 LEAP_SECONDS = 37.0
 """TAI minus UTC [s], since 2017: what a PTP clock that was not converted is ahead by."""
 STEP = 0.25
-"""Seconds that an offset has to change by to be told anew."""
+"""Seconds by which an offset has to change to be reported again."""
 
 
 def cure(seconds: float) -> str:

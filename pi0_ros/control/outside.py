@@ -7,7 +7,7 @@ from typing import NamedTuple
 from pi0_ros.robot.measurement import Reading, unit_guess
 from pi0_ros.robot.spec import Channel, Kind, Robot
 
-OTHER_UNIT = 1.0  # [rad or m] outside its limits; nearer than this, a joint rests there rather than speaks another unit
+OTHER_UNIT = 1.0  # [rad or m] outside its limits; a joint that is nearer rests there, beyond it another unit is guessed
 
 
 class _Outside(NamedTuple):

@@ -31,7 +31,7 @@ class Pace:
         return self.plan_clock.time
 
     def too_soon(self, now: Now) -> bool:
-        """Whether this is no time for another period: less than half of one after the last, or no time at all."""
+        """Whether a period at this time is refused: less than half a period after the last, or a time that is not finite."""
         return not (math.isfinite(now.steady) and math.isfinite(now.ros)) or now.steady - self._last < 0.5 * self.period
 
     def missed(self, steady: float) -> int:
@@ -50,10 +50,10 @@ class Pace:
         return self._watch.set_back(ros)
 
     def advance(self, now: Now) -> None:
-        """Both clocks have come one period further."""
+        """Advance both clocks by one period."""
         self._watch = self._watch.update(now.steady, now.ros)
         self.plan_clock = self.plan_clock.advance(now.ros, self.period)
 
     def restart(self) -> None:
-        """The ROS clock was set: what is known of it says nothing any more."""
+        """The ROS clock was set: forget what was known of it."""
         self._watch, self.plan_clock = ClockWatch(), PlanClock()

@@ -14,10 +14,10 @@ def follows(sequence: int, last: int) -> bool:
 
 
 class Sources:
-    """The sources heard in one epoch. A source is one process: a restarted one must not go on with another's plans.
+    """The sources that published in one epoch. A source is one process: a restarted one must not continue another's plans.
 
-    Third parties may give two processes one name. What one process sends rises; sequences that go back and then on again
-    are those of two.
+    Two processes may have the same name. Sequences of one process rise; sequences that go back and then on again
+    come from two.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""When to ask the policy for the next chunk, and what of the running plan it is told. Pure: time is an argument."""
+"""When to request the next chunk, and which part of the running plan the network is given. Pure: time is an argument."""
 
 from __future__ import annotations
 

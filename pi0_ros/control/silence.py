@@ -1,11 +1,11 @@
-"""How a topic's silence is told: with its name, its age and its limit, in a sentence that does not change every period."""
+"""The sentence about a silent topic: its name, age and limit. It changes rarely, so that it is not logged every period."""
 
 from __future__ import annotations
 
 import math
 
 STEPS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
-"""Ages that are told [s]; between them the sentence stays, so that a log or a state says it once."""
+"""Ages [s] at which the sentence changes; between them it stays the same, so that it is logged once."""
 
 
 def silence(topic: str, age: float, limit: float) -> str:

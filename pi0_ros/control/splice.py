@@ -1,7 +1,7 @@
 """Joining a new plan to the one that runs, and the choice between the ways to do it.
 
 replace: the new rows at once, the gap closes quickly. blend: the old rows fade into the new ones. ensemble: the mean of all
-chunks that have an opinion. rtc: the policy itself continued the old rows in its frozen rows; fading hides what is left.
+chunks that have a row for the moment. rtc: the policy itself continued the old rows in its frozen rows; fading hides what is left.
 wait: the robot stands while the policy thinks, runs the chunk, and stands again.
 """
 
@@ -60,7 +60,7 @@ def _fading(s: Array) -> Array:
 
 
 def ensemble_rows(values: Array, times: Array, earlier: Sequence[RowPath], decay: float, smooth: Array) -> Array:
-    """Weighted mean of every path that has an opinion on a row, w_i = exp(-m i), oldest first (ACT, section 4)."""
+    """Weighted mean of every path that covers a row, w_i = exp(-m i), oldest first (ACT, section 4)."""
     total, weights = np.zeros_like(values), np.zeros(len(values))
     for age, path in enumerate(earlier):
         has = (times >= path.start) & (times <= path.end)

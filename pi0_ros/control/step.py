@@ -53,7 +53,7 @@ class Seam:
 
     `position`, `velocity` (`velocity_share`: over its limit) of the worst channel compare the first command of
     the new plan with what the old plan would have sent; `gap` is how far apart the two plans themselves were. It is
-    judged after that command has gone out, so that the next step is the first to tell.
+    computed after that command was sent, so the next step is the first to have it.
     """
 
     position: float = 0.0

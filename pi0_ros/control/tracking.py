@@ -55,7 +55,7 @@ class Tracking:
         return self._sentence(k, errors[k])
 
     def forgive(self) -> None:
-        """What was off until now is dealt with: the robot is held where it is."""
+        """Forget the errors so far: the robot is now held where it is."""
         self._off = Since()
 
     def _sentence(self, k: int, error: float) -> str:
@@ -78,11 +78,11 @@ class Standstill:
         self._from = np.full(len(robot.channels), math.nan)
 
     def begin(self, command: Array) -> None:
-        """Count the way from this `command` [D] on."""
+        """Measure motion from this `command` [D] on."""
         self._from = command
 
     def blocked(self, command: Array, standing: bool, trusted: bool) -> str:
-        """One period on: what was told to move and did not, as a sentence; "" where nothing.
+        """One period on: the joint that was commanded to move and did not, as a sentence; "" if there is none.
 
         `standing`: no measurement has changed for `state_frozen`. `trusted`: the measurements have been followed before.
         """

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 CLOCK_JITTER = 0.005
 """Seconds by which a reading of the ROS clock may be late: a clock that runs comes further than this in half a second."""
-MOST_BUTTONS = 32  # emergency stops that are told apart
+MOST_BUTTONS = 32  # emergency stops that are distinguished
 SET_BACK_READINGS = 3
 """Readings behind the furthest one, one after the other, that are no jitter any more."""
 

@@ -124,7 +124,7 @@ def _plain(file: Path) -> Iterator[Path]:
                 most = LARGEST_RATIO * file.stat().st_size + ROOM
                 for piece in zstandard.ZstdDecompressor().read_to_iter(source):
                     if target.tell() > most:
-                        raise DataError(f"{file}: stands for more than {most} bytes; it is no recording")
+                        raise DataError(f"{file}: unpacks to more than {most} bytes; it is no recording")
                     target.write(piece)
         except (zstandard.ZstdError, OSError) as problem:
             raise DataError(f"{file}: cannot be decompressed ({problem}); copy it again, make room") from problem

@@ -1,4 +1,4 @@
-"""Where things lie in a LeRobot dataset folder, version 3.0 (many episodes a file) or 2.1 (one), told alike."""
+"""Where things lie in a LeRobot dataset folder, version 3.0 (many episodes per file) or 2.1 (one), with one interface."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def _check_lengths(folder: Path, episodes: Sequence[Episode]) -> None:
     for episode in episodes:
         if not 0 < episode.length <= MAX_FRAMES or not 0 <= episode.index < 2**62:
             raise DataError(
-                f"{folder / 'meta'}: episode {episode.index} is said to have {episode.length} frames; no episode has"
+                f"{folder / 'meta'}: episode {episode.index} has {episode.length} frames according to its table; no episode has"
             )
 
 
@@ -216,7 +216,7 @@ def _read_v3(folder: Path, info: Info) -> tuple[dict[int, str], tuple[Episode, .
     episodes = tuple(_episode_v3(folder, info, row) for row in rows[: int(info["total_episodes"])])
     if len(episodes) < int(info["total_episodes"]):
         raise DataError(
-            f"{folder / 'meta/episodes'}: tells of {len(episodes)} episodes, {INFO} of {info['total_episodes']}; "
+            f"{folder / 'meta/episodes'}: lists {len(episodes)} episodes, {INFO} {info['total_episodes']}; "
             "copy or download the whole dataset folder again"
         )
     stats = read_json(folder / STATS) if (folder / STATS).is_file() else {}

@@ -1,4 +1,4 @@
-"""A recorded run as the executor heard it: which topics are the robot's, on one clock, from its beginning on."""
+"""A recorded run as the executor received it: which topics are the robot's, on one clock, from its beginning on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STEADY = 0.5  # [s] by which that difference may vary for the clocks to run alik
 
 @dataclass(frozen=True)
 class Recording:
-    """What the executor heard, in order of arrival, and what a reader should know of it (`notes`).
+    """What the executor received, in order of arrival, and what a reader should know of it (`notes`).
 
     Topics are those of the robot YAML. black_box: the executor wrote it, so its joint states are in the robot's words.
     """

@@ -28,7 +28,7 @@ class RecordingClient:
     """Starts the process and sends it frames; what it tells is kept in `report`, `saved`, `problem`."""
 
     def __init__(self, settings: RecordingSettings, changed: Callable[[], None] = lambda: None) -> None:
-        """`changed` is called, in a thread of this client, whenever something was told.
+        """`changed` is called, in a thread of this client, whenever the process reported something.
 
         Raises DataError where the folder cannot be used.
         """
@@ -157,7 +157,7 @@ class RecordingClient:
         self._slots.close()
 
     def _socket_end(self) -> None:
-        """Say that nothing more comes, and still hear what is told."""
+        """Say that nothing more comes; reports are still read."""
         with socket.socket(fileno=self._connection.fileno()) as end:
             try:
                 end.shutdown(socket.SHUT_WR)

@@ -39,7 +39,7 @@ LOW = 4.0  # times the reserve at which a disk is said to become full
 
 @dataclass(frozen=True)
 class RecordingSettings:
-    """What a recording process is told at its start. min_free: bytes of the disk that are left alone."""
+    """What a recording process gets at its start. min_free: bytes of the disk that are left alone."""
 
     folder: Path
     fps: int

@@ -63,9 +63,9 @@ def read_rows(layout: Layout) -> Rows:
 
 
 def _check_frames(layout: Layout, found: int) -> None:
-    """Raises DataError where meta/ tells of so many more frames than there are rows that nothing can be made of them."""
+    """Raises DataError if meta/ says so many more frames than there are rows that they cannot be used."""
     if layout.frames > 2 * found + 10_000:
-        raise DataError(f"{layout.folder / 'meta'}: tells of {layout.frames} frames, the tables have {found}; {AGAIN}")
+        raise DataError(f"{layout.folder / 'meta'}: says {layout.frames} frames, the tables have {found}; {AGAIN}")
 
 
 def _files(layout: Layout) -> tuple[Path, ...]:
@@ -103,7 +103,7 @@ def _owners(layout: Layout, files: Sequence[Path], file: NDArray[np.int64], colu
     if column is not None:
         return column.astype(np.int64)
     if len(file) != layout.frames:
-        raise DataError(f"{layout.folder / 'data'}: not the {layout.frames} frames that meta/ tells of; {AGAIN}")
+        raise DataError(f"{layout.folder / 'data'}: not the {layout.frames} frames that meta/ says; {AGAIN}")
     return np.repeat([e.index for e in layout.episodes], [e.length for e in layout.episodes])
 
 
@@ -185,7 +185,7 @@ def as_array(file: Path, name: str, column: pa.ChunkedArray, shape: Sequence[int
     if shape is None:
         return flat
     if flat.shape[1] != int(np.prod(shape)):
-        raise DataError(f"{file}: {name} has {flat.shape[1]} numbers a row, info.json says the shape {list(shape)}")
+        raise DataError(f"{file}: {name} has {flat.shape[1]} numbers per row, info.json says the shape {list(shape)}")
     return flat.reshape(count) if tuple(shape) == (1,) else flat.reshape(count, *shape)
 
 

@@ -50,7 +50,7 @@ def read_table(file: Path, columns: Sequence[str] | None = None, without: Sequen
             names = opened.schema_arrow.names
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
-                raise ValueError(f"the column {twice[0]!r} stands there twice")
+                raise ValueError(f"the column {twice[0]!r} is there twice")
             wanted = [name for name in (names if columns is None else columns) if name in names and name not in without]
             texts = check_table(file, wanted)
         with pq.ParquetFile(file, memory_map=False, read_dictionary=texts) as opened:

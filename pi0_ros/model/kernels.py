@@ -1,4 +1,4 @@
-"""Linear layers laid out for the device they run on, with what follows them fused in where the device can.
+"""Linear layers laid out for the device they run on, with fused epilogues where the device has them.
 
 On x86 CPUs oneDNN's blocked weights and epilogues are used (the operators that torch's own compiler emits): measured
 1.3 to 2 times the plain product at the sizes of the action expert. Elsewhere, and for products so small that the
@@ -46,7 +46,7 @@ class Linear:
 class OneDnnLinear(Linear):
     """The same with oneDNN's blocked weights, for about `rows` rows of x.
 
-    torch's compiler cannot look at blocked weights: to it a product is an operator of ours that knows them by number.
+    torch's compiler cannot look at blocked weights: to it a product is a custom operator that refers to them by number.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, rows: int):

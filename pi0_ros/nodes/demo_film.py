@@ -26,7 +26,7 @@ class DemoFilm:
         self, node: Node, cameras: tuple[Camera, ...], file: Path, lines: Callable[[], tuple[str, ...]],
         fault: Callable[[str], None],
     ) -> None:  # fmt: skip
-        """`lines`: the text below the pictures; `fault` is told what a camera does wrong."""
+        """`lines`: the text below the pictures; `fault` is called with what is wrong with a camera."""
         self._names, self._lines, self._fault = [c.name for c in cameras], lines, fault
         self._pictures: dict[str, np.ndarray] = {}
         self._video = VideoWriter(file, RATE)

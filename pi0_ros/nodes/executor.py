@@ -106,7 +106,7 @@ class ExecutorNode(ManagedNode, Configured[ExecutorParts]):
             raise_thread_priorities(priority - BELOW)
 
     def halt(self) -> None:
-        """Decelerate, wait until the robot is told to stand still, then go quiet."""
+        """Decelerate, wait until the commands are at rest, then go quiet."""
         if self.control is None:
             return
         parts = self.parts

@@ -2,7 +2,7 @@
 
 Inference runs in its own thread (`ros/plan_loop.py`); a policy server that takes long is asked again before it has
 answered (`ros/policy_lanes.py`). The next chunk is asked for in time, from what `executor_state` says
-of the running plan, and told what of that plan will have been executed before it can be used (real-time chunking).
+of the running plan, and given the rows that will have been executed before it can be used (real-time chunking).
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class PolicyNode(NetworkNode[PlanLoop]):
         Parameter(
             "rtc",
             "identity",
-            "what the network is told of the running plan: none, identity (guided), vjp (guided, exact gradients), prefix (trained for it)",
+            "how the network is given the running plan: none, identity (guided), vjp (guided, exact gradients), prefix (trained for it)",
             choices=("none", "identity", "vjp", "prefix"),
             live=True,
         ),

@@ -182,7 +182,7 @@ class RecorderNode(ManagedNode, Configured[RecorderParts]):
         return response
 
     def _answer(self, request: str) -> str:
-        """Do what is asked for; what is told about it. Raises DataError."""
+        """Do what is requested; the sentence that says so. Raises DataError."""
         session = self.session
         if request in ("start", "stop", "discard"):
             return {"start": session.start, "stop": session.stop, "discard": session.discard}[request]()

@@ -16,7 +16,7 @@ from pi0_ros.ros.qos import LATCHED
 from pi0_ros.ros.run import run
 
 ECHO = 1.0
-"""Seconds in which the task before, heard again, is the echo of another node like this one, and not a person."""
+"""Seconds in which the previous task, received again, is the echo of another node like this one, and not a person's."""
 
 
 class TaskSourceNode(Node):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet(name: str) -> Iterator[None]:
-    """Within this block the logger of that name lets errors through alone; afterwards it is as it was."""
+    """Within this block the logger of that name lets only errors through; afterwards it is as before."""
     logger = logging.getLogger(name)
     before = logger.level
     logger.setLevel(logging.ERROR)

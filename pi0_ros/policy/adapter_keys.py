@@ -16,7 +16,7 @@ ADAPTER: Keys = (
     Key(
         "missing_cameras",
         "`masked` or `black`",
-        "an absent picture is left out, or is black and counts (openpi's π0-FAST)",
+        "an absent picture is left out, or is black and the network sees it (openpi's π0-FAST)",
         "masked",
     ),
     Key("state", "list of state blocks", "the model's state vector, in its order"),
@@ -26,24 +26,24 @@ ADAPTER: Keys = (
     Key(
         "horizon",
         "whole number of rows, or a mapping by kind of network",
-        "rows of a chunk; has to agree where the checkpoint says it",
+        "rows of a chunk; has to agree with the checkpoint's, if its files have it",
         "the checkpoint's",
     ),
     Key("asset", "text", "which of several statistics under the checkpoint's assets/", "the only one"),
     Key("normalisation", "`zscore` or `quantile`", "how vectors are normalised", "by the kind of network"),
     Key("resampler", "`pil`, `torch` or `jax`", "how pictures are resized", "the checkpoint's project's"),
     Key("prompt", "prompt section", "how the text is made", "by the kind of network"),
-    Key("remote", "remote section", "how a policy server calls what the robot has", "only for servers"),
+    Key("remote", "remote section", "a policy server's keys for the robot's cameras and state", "only for servers"),
     Key(
         "noise",
         "number, 0 .. 1",
-        "size of the noise that plans start from; 1 as trained, less for plans that agree from one to the next",
+        "size of the noise that plans start from: 1 as trained; with less, successive plans agree better",
         "1",
     ),
     Key(
         "finished",
         "list of subtasks",
-        "subtasks by which the network says that nothing is left to do; the last plan's end is kept",
+        "subtasks by which the network says that nothing is left to do; the robot stays at the end of its last plan",
         "none",
     ),
     Key(
@@ -58,16 +58,14 @@ ADAPTER: Keys = (
         "mean log-probability of its tokens below which an answer is refused",
         "-1.0",
     ),
-    Key(
-        "dataset", "dataset section", "how recorded data call these vectors and cameras, for training", "LeRobot's way"
-    ),
+    Key("dataset", "dataset section", "names of these vectors and cameras in recorded data, for training", "LeRobot's"),
 )
 
 BLOCK: Keys = (
     Key("channels", "list of channels", "channels of the robot, in the model's order"),
     Key("signs", "1 or -1 for each channel", "the model's value has the other sign", "1"),
     Key("range", "[at 0, at 1]", "the model's value when the channel is 0 and when it is 1 (grippers)", "none"),
-    Key("convert", "`aloha_gripper`", "a gripper's arithmetic in place of range", "none"),
+    Key("convert", "`aloha_gripper`", "a gripper's conversion, instead of range", "none"),
 )
 
 STATE: Keys = (
@@ -92,20 +90,20 @@ ACTIONS: Keys = (
     Key(
         "follows",
         "number, above 0, at most 2",
-        "with delta: current: the share of the way to a row that the robot has gone when the next row begins",
+        "with delta: current: the share of the distance to a row by which the robot has moved when the next row begins",
         "1",
     ),
     Key("scale", "number", "the channel is this many times the model's value; not with delta", "1"),
-    Key("clip", "[low, high]", "the model's value is bounded to this first", "none"),
-    Key("threshold", "number", "of a gripper: open or closed, nothing between; changes sides at this value", "none"),
-    Key("hysteresis", "number", "of a gripper with threshold: it changes sides only half of this beyond it", "0"),
+    Key("clip", "[low, high]", "the model's value is clipped to this first", "none"),
+    Key("threshold", "number", "of a gripper: fully open or fully closed; changes at this value of the model", "none"),
+    Key("hysteresis", "number", "of a gripper with threshold: it changes only half of this beyond the threshold", "0"),
 )
 
 PROMPT: Keys = (
     Key("kind", "`pi0`, `pi05` or `pi0_fast`", "kind of network whose prompt is made", "the checkpoint's"),
-    Key("dialect", "`openpi` or `lerobot`", "whose cleaning and padding is followed", "the checkpoint's"),
+    Key("dialect", "`openpi` or `lerobot`", "project whose cleaning and padding of text is used", "the checkpoint's"),
     Key("length", "whole number of tokens", "longest prompt", "the checkpoint's"),
-    Key("state", "true or false", "whether the state stands in the prompt as numbers", "by the kind of network"),
+    Key("state", "true or false", "whether the prompt has the state as numbers", "by the kind of network"),
     Key("pad_state_to", "whole number", "LeRobot 0.4 padded the state in prompts to this size (32)", "0"),
     Key("control_mode", "text", "words about the control mode that the prompt begins with", "none"),
     Key("lowercase", "true or false", "whether the text is put in lower case", "the checkpoint's"),
@@ -117,7 +115,7 @@ DATASET: Keys = (
     Key(
         "state_names",
         "list of channels",
-        "channels of the joined state, where info.json has other names",
+        "channels of the joined state, if info.json has other names",
         "info.json's",
     ),
     Key("action_names", "list of channels", "channels of the joined action, likewise", "info.json's"),
@@ -136,10 +134,10 @@ REMOTE: Keys = (
     Key(
         "width",
         "whole number",
-        "numbers per row of an answer, where the server pads them",
+        "numbers per row of an answer, if the server pads them",
         "as many as the adapter has",
     ),
-    Key("actions", "list of keys", "where the answer holds the rows, joined in this order", "[actions]"),
+    Key("actions", "list of keys", "keys of the answer that hold the rows, joined in this order", "[actions]"),
     Key("prompt", "text", "key of the text", "prompt"),
     Key("constants", "mapping of values", "entries that are sent with every observation", "none"),
     Key("session", "text", "key of an id that changes with every episode", "none"),

@@ -164,7 +164,7 @@ def _check_channels(root: YamlNode, section: Section, adapter: Adapter) -> None:
     for key, names in (("state", adapter.state_channels), ("actions", (*adapter.action_channels, *adapter.hold))):
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
-            raise section.need(key).error(f"{', '.join(twice)} stands there more than once")
+            raise section.need(key).error(f"{', '.join(twice)} is there more than once")
     taken, there = sum(adapter.remote.state.values()) if adapter.remote else 0, len(adapter.state_channels)
     if adapter.remote is not None and taken != there:
         raise section.need("remote").error(f"its state takes {taken} numbers, the adapter has {there}")

@@ -79,7 +79,7 @@ def actions_from_model(adapter: Adapter, actions: ArrayLike, before: Mapping[str
     array, parts, start = np.asarray(actions, np.float64), [], 0
     if array.shape[-1] < len(adapter.action_channels):
         raise PolicyError(
-            f"the model gives {array.shape[-1]} numbers a row, {adapter.file} wants {len(adapter.action_channels)}"
+            f"the model gives {array.shape[-1]} numbers per row, {adapter.file} wants {len(adapter.action_channels)}"
         )
     for block in adapter.actions:
         stop = start + len(block.channels)

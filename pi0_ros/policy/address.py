@@ -17,7 +17,7 @@ _HOST_AND_PORT = re.compile(r"[A-Za-z0-9_.-]+:\d+(/.*)?")
 def server_address(checkpoint: str | Path) -> str | None:
     """The server's address with its scheme in lower case; None for a folder or a name.
 
-    Raises: PolicyError for what is meant as an address and is none: another scheme, no host, no port number.
+    Raises: PolicyError for a malformed address: another scheme, no host, no port number.
     """
     text = str(checkpoint).strip()
     scheme = _SCHEME.match(text)

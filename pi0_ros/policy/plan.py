@@ -1,4 +1,4 @@
-"""What goes into a policy and what comes out of it: one observation, one plan, and what it is told of the plan before."""
+"""What goes into a policy and what comes out of it: one observation, one plan, and the part of the plan before that it is given."""
 
 from __future__ import annotations
 

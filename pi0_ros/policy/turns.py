@@ -1,7 +1,7 @@
 """Angles of joints that turn for ever, between a model that knows one turn and a robot that counts turns.
 
 A policy YAML says `wrap` for such a joint: the model saw its angle within one turn. States are wrapped on the way in, in
-training and on the robot; rows of actions are never wrapped, they go on over the seam from where the state is.
+training and on the robot; rows of actions are never wrapped: they continue across the seam, from the state's turn.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What no single part of a robot YAML can see: a joint that two channels measure, a topic that is written and read."""
+"""Conflicts between parts of a robot YAML: a joint that two channels measure, a topic that is written and read."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _joint(group: Group, channel: Channel) -> str:
 def _refuse_topics_written_and_read(
     root: Section, groups: tuple[Group, ...], state: tuple[StateSource, ...], cameras: tuple[Camera, ...]
 ) -> None:
-    """Commands on a topic that is read as measurement would be taken for the robot's own answer."""
+    """Commands on a topic that is read as a state source would count as measurements."""
     read = {same_topic(s.topic): "measured state" for s in state}
     read |= {same_topic(c.topic): f"pictures of camera {c.name}" for c in cameras}
     read |= {same_topic(g.teleop.topic): f"teleoperation of group {g.name}" for g in groups if g.teleop is not None}

@@ -104,7 +104,7 @@ def _refuse_beyond(entry: Section, mapping: GripperMap, joint: Joint | None) -> 
         if not joint.lower - room <= value <= joint.upper + room:
             raise entry.need(key).error(
                 f"{value:g} is beyond the URDF's {joint.lower:g} .. {joint.upper:g} of joint {joint.name}; closed and "
-                "open are that joint's values: what the driver takes or reports instead stands under command: "
+                "open are that joint's values: other values of the driver belong under command: "
                 "{closed, open} and state: scale"
             )
 
@@ -167,12 +167,12 @@ def _measured(keys: Section, kind: Kind) -> bool:
     if at is None:
         return True
     if kind is not Kind.VELOCITY:
-        raise at.error("only velocities can do without a measurement here; of a gripper, it stands under joint")
+        raise at.error("only velocities can do without a measurement here; for a gripper, write it under joint")
     return at.truth()
 
 
 def refuse_shared_names(at: YamlNode, groups: tuple[Group, ...]) -> None:
-    """One owner for every channel and command topic; groups that speak by name may share a topic."""
+    """One owner for every channel and command topic; groups whose messages carry names may share a topic."""
     channels: dict[str, str] = {}
     topics: dict[str, Group] = {}
     for (_, here), group in zip(at.items(), groups, strict=True):

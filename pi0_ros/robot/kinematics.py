@@ -135,7 +135,7 @@ def _link(element: ElementTree.Element, role: str) -> str:
 
 @dataclass(frozen=True)
 class Tree:
-    """The joints of a URDF, read as far as they are needed: a joint on no chain may be as broken as it likes."""
+    """The joints of a URDF, read as far as they are needed: errors in a joint on no chain do not matter."""
 
     file: Path
     elements: Mapping[str, ElementTree.Element]
@@ -164,7 +164,7 @@ class Tree:
 
 
 def tree_of(urdf: Urdf) -> Tree:
-    """The joints of a URDF by name, and which hangs on which."""
+    """The joints of a URDF by name, and the tree that they form."""
     elements = {element.get("name", ""): element for element in urdf.root.findall("joint")}
     above: dict[str, tuple[str, ...]] = {}
     for name, element in elements.items():
@@ -177,7 +177,7 @@ def tree_of(urdf: Urdf) -> Tree:
 def chains(robot: Robot) -> Mapping[str, Chain]:
     """The chain of every group of position joints, by group name.
 
-    An arm ends where the joint of its gripper sits; a group that carries no gripper ends at the link that is furthest
+    An arm ends at the joint of its gripper; a group without a gripper ends at the link that is furthest
     from the root, whatever the order of its channels. Raises RobotError for a URDF that is no tree.
     """
     tree = tree_of(read_urdf(robot.urdf, robot.urdf_args))

@@ -24,7 +24,7 @@ PICTURE_KEYS = key_names(PICTURE)
 class PictureOptions:
     """How to read and turn a picture. The order is: decode, crop, rotate, flip.
 
-    `encoding`: what the pixels are, whatever the message says; "" believes the message.
+    `encoding`: what the pixels are, whatever the message says; "": as the message says.
     `bits`: how many bits of a 16-bit value are used (10 or 12 of an industrial camera).
     `rotate`: degrees clockwise, 0, 90, 180 or 270. `flip`: "horizontal" (left and right change places), "vertical",
     "both" or "". `crop`: x, y, width, height in pixels of the picture as it is sent; None keeps all of it.

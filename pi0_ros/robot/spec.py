@@ -124,7 +124,7 @@ class CommandTopic:
 class TeleopTopic:
     """Where a person's commands for a group come from (joint_state, float64_multi_array, twist, twist_stamped).
 
-    `joints`, `order` and `range` as those of `CommandTopic`, for what the sender says.
+    `joints`, `order` and `range` as those of `CommandTopic`, for the sender's messages.
     """
 
     topic: str
@@ -215,7 +215,7 @@ class Robot:
     urdf_args: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Arguments of the URDF's xacro."""
     warnings: tuple[str, ...] = ()
-    """What a person should know of this description though it is no error, a sentence each."""
+    """Warnings about this description, a sentence each."""
 
     @cached_property
     def channels(self) -> tuple[Channel, ...]:

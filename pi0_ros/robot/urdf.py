@@ -107,7 +107,7 @@ def read_urdf(file: Path, arguments: Mapping[str, str] = NO_ARGUMENTS) -> Urdf:
     for element in elements:
         name = element.get("name", "")
         if name in types:
-            raise RobotError(f"{file}: joint {name} stands in it twice; a joint's name must be its own")
+            raise RobotError(f"{file}: there are two joints {name}; a joint's name must be its own")
         types[name] = element.get("type", "")
     joints = (_joint(element) for element in elements if element.get("type") in MOVABLE)
     return Urdf(file, root, {joint.name: joint for joint in joints}, types)

@@ -116,7 +116,7 @@ GROUP: Keys = (
     Key("kind", "`position`, `velocity` or `gripper`", "how its channels are commanded, and how they stop"),
     Key("channels", "list of names", "names of the action vector; of a position group its URDF joints"),
     Key("command", "command section", "the topic that commands go to"),
-    Key("limits", "limits section", "how far and how fast; a gripper may leave it out", "required but for a gripper"),
+    Key("limits", "limits section", "how far and how fast; optional for a gripper", "required except for a gripper"),
     Key("teleop", "teleop section", "the topic that a person's commands come from", "none: not teleoperated"),
     Key("joint", "joint section", "of a gripper: the joint behind it", "required for a gripper"),
     Key(
@@ -145,7 +145,7 @@ JOINT: Keys = (
     Key("name", "joint name", "the measured joint, in the robot's names"),
     Key("closed", "number", "value of the joint when the channel is 0"),
     Key("open", "number", "value of the joint when the channel is 1"),
-    Key("measured", "true or false", "false: nobody reports it; the last command stands for the measurement", "true"),
+    Key("measured", "true or false", "false: nobody reports it; the last command is used as measurement", "true"),
 )
 
 LIMITS: Keys = (
@@ -170,7 +170,7 @@ LIMITS: Keys = (
     ),
     Key("jerk", "number, list or mapping by joint", "jerk limit [rad/s³ or m/s³]", "10 · acceleration"),
     Key("margin", "number, list or mapping by joint", "how far inside the position bounds to stay [rad or m]", "0"),
-    Key("override", "true or false", "true: what is written here counts even if wider than the URDF's", "false"),
+    Key("override", "true or false", "true: the limits written here are used even if wider than the URDF's", "false"),
 )
 
 COMMAND: Keys = (
@@ -188,8 +188,8 @@ COMMAND: Keys = (
         "the channel names",
     ),
     Key("frame", "text", "frame_id of a twist_stamped", "empty"),
-    Key("closed", "number", "of a gripper: what the driver takes for closed", "the joint's closed"),
-    Key("open", "number", "of a gripper: what the driver takes for open", "the joint's open"),
+    Key("closed", "number", "of a gripper: the driver's value for closed", "the joint's closed"),
+    Key("open", "number", "of a gripper: the driver's value for open", "the joint's open"),
     Key("stamp", "`zero` or `now`", "of a joint_trajectory: begin at once, or at the time of the stamp", "zero"),
 )
 
@@ -198,8 +198,8 @@ TELEOP: Keys = (
     Key("type", "`joint_state`, `float64_multi_array`, `twist` or `twist_stamped`", "message type"),
     Key("max_age", "number [s], above 0", "an input that is silent for longer is not followed"),
     Key("joints", "list of names", "the sender's names in channel order", "the channel names"),
-    Key("closed", "number", "of a gripper: what the sender says for closed", "the joint's closed"),
-    Key("open", "number", "of a gripper: what the sender says for open", "the joint's open"),
+    Key("closed", "number", "of a gripper: the sender's value for closed", "the joint's closed"),
+    Key("open", "number", "of a gripper: the sender's value for open", "the joint's open"),
 )
 
 SECTIONS: tuple[tuple[str, str, Keys], ...] = (

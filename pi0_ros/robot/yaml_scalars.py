@@ -1,4 +1,4 @@
-"""Single values of YAML 1.2's core schema, and what to write instead of a number that is none.
+"""Single values of YAML 1.2's core schema, and what to write instead of a malformed number.
 
 YAML 1.1, which PyYAML reads, takes 010 for eight, 1:30 for ninety, `off` for false and 2e-2 for a text.
 Source: YAML 1.2.2, section 10.3.2 (tag resolution of the core schema).
@@ -47,7 +47,7 @@ def plain_truth(text: str) -> bool | None:
 
 
 def ambiguous_number(text: str) -> str:
-    """Why a number may not mean what it says, and what to write; "" for any other text."""
+    """Why a number is ambiguous, and what to write instead; "" for any other text."""
     if _LEADING_ZERO.fullmatch(text):
         digits = text.lstrip("+-")
         decimal = str(int(digits)) if len(digits) < 19 else digits.lstrip("0")

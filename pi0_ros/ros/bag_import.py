@@ -284,7 +284,7 @@ class _BagFrames:
         words = words_of(driver or "autonomy", *(w.at(moment) for w in self._memories.words.values()))
         instruction = words.instruction or self._task or ""
         if not instruction:
-            raise DataError(f"{self._source}: nothing was said on {TASK}; give the instruction with --task")
+            raise DataError(f"{self._source}: no instruction came on {TASK}; give it with --task")
         return self._row(moment, snapshot) | {
             "driver": driver,
             "intervention": np.array([self._selection.choose(driver).intervention]),

@@ -58,7 +58,7 @@ def _folder_of(path: Path) -> Path:
     """The recording that a file belongs to."""
     if not (path.parent / "metadata.yaml").is_file():
         raise DataError(
-            f"{path}: stands alone; give the folder of the recording, with its metadata.yaml (`ros2 bag reindex` writes it)"
+            f"{path}: is one file of a recording; give its folder, with its metadata.yaml (`ros2 bag reindex` writes it)"
         )
     return path.parent
 

@@ -92,7 +92,7 @@ class BagQueue:
 
 
 class BagRecorder:
-    """Subscribes at once, and writes while it is told to. The files of one recorder lie in one folder."""
+    """Subscribes at once, and writes between start and stop. The files of one recorder lie in one folder."""
 
     def __init__(
         self, node: Node, clocks: Clocks, robot: Robot, folder: Path, min_free: int, log: Callable[[str], None]

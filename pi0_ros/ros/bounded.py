@@ -48,7 +48,7 @@ MAX_BYTES: Mapping[type, int] = {
 """Largest serialized size of a message [bytes], by its class."""
 
 Refused = Callable[[str, Exception], None]
-"""Who hears of messages that are not parsed: `refused(topic, error)`."""
+"""Called for messages that are not parsed: `refused(topic, error)`."""
 
 
 MessageInfo = Mapping[str, Any]

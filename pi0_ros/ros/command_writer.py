@@ -25,7 +25,7 @@ class CommandWriter:
         self._period, topics = period, groups_by_topic(robot.groups)
         self.publishers = [self._publisher(node, groups[0], own) for groups in topics]
         self._all = self._table(robot, topics)
-        # Nobody knows where a gripper without measurement is: until somebody drives, it is told nothing.
+        # Nobody knows where a gripper without measurement is: until somebody drives, it is sent nothing.
         self._known = self._table(robot, [tuple(g for g in groups if not _blind(g)) for groups in topics])
         self._topics = self._known
 

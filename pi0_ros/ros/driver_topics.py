@@ -88,7 +88,7 @@ class DriverInputs:
         self._newest.clear()
 
     def targets(self) -> Iterator[tuple[Group, list[float]]]:
-        """The groups that are told something, and what [rad, m, per second]."""
+        """The groups that are commanded, and their values [rad, m, per second]."""
         now = self._clocks.steady()
         for group in self._robot.groups:
             command = self._newest.get(group.name)

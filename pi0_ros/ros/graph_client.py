@@ -1,4 +1,4 @@
-"""One question to the running graph, for the command line: call a service, say a text, read the newest state."""
+"""Requests to the running graph, for the command line: call a service, publish a text, read the newest state."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LEVELS = {
 
 
 class GraphError(RuntimeError):
-    """Nobody answered, or nobody listens; the text says what is missing and on which domain was looked."""
+    """Nobody answered, or nobody subscribes; the text says what is missing and which domain was searched."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class NodeStatus:
 
 @dataclass(frozen=True)
 class GraphState:
-    """The newest of everything; `mode` is "" and `nodes` empty where nothing was heard."""
+    """The newest of everything; `mode` is "" and `nodes` empty if nothing was received."""
 
     mode: str = ""
     reason: str = ""
@@ -59,7 +59,7 @@ class GraphState:
 
 
 class GraphClient:
-    """A node that asks and leaves. `seconds`: how long it waits for others."""
+    """A short-lived node for requests. `seconds`: how long it waits for others."""
 
     def __init__(self, node: Node, executor: SingleThreadedExecutor, seconds: float) -> None:
         self._node, self._executor, self._seconds = node, executor, seconds
@@ -84,7 +84,7 @@ class GraphClient:
         return publisher.get_subscription_count()
 
     def state(self) -> GraphState:
-        """What the executor and all nodes of this project say of themselves. Raises GraphError where nothing is heard."""
+        """What the executor and all nodes of this project say of themselves. Raises GraphError if nothing is received."""
         executor: list[ExecutorState] = []
         nodes: dict[str, NodeStatus] = {}
         self._node.create_subscription(ExecutorState, "executor_state", executor.append, RELIABLE)
@@ -92,7 +92,7 @@ class GraphClient:
         self._until(lambda: bool(executor and nodes))
         self._until(lambda: False, 1.2 if executor or nodes else 0.0)  # every node reports once per second
         if not executor and not nodes:
-            raise GraphError(f"nothing of pi0_ros is heard: is pi0 up running?{self._where()}")
+            raise GraphError(f"no node of pi0_ros answers: is pi0 up running?{self._where()}")
         if not executor:
             return GraphState(nodes=nodes)
         newest = executor[-1]

@@ -1,4 +1,4 @@
-"""Threads that cannot die silently: whatever their work raises is counted, logged and told, and the work begins again.
+"""Threads that cannot die silently: whatever their work raises is counted, logged and reported, and the work begins again.
 
 Every thread of the package is one of these. Nothing here imports ROS.
 """
@@ -54,7 +54,7 @@ class GuardedThread:
     def stop(self, timeout: float) -> bool:
         """Wait up to `timeout` [s] for the work to return, and begin it no more; whether it has returned.
 
-        Whoever calls has told the work to end before.
+        The caller has told the work to end before.
         """
         self._stopping.set()
         if self._thread.ident is None:  # never started

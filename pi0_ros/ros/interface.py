@@ -56,7 +56,7 @@ TOPICS = (
         LATCHED,
         "a person, task_source",
         "high_level, recorder; policy with prompt:=task",
-        "What to do, in words. The newest text is kept for a node that starts later, over the launch argument too. A new "
+        "What to do, in words. The newest text is kept for a node that starts later, and replaces the launch argument too. A new "
         "text ends the old subtask at once, and the robot comes to rest until the new one is decided. A task that has the "
         "form of the checkpoint's subtasks (`subtasks` of the adapter) is followed word for word; the network is not asked.",
     ),
@@ -74,8 +74,8 @@ TOPICS = (
         LATCHED,
         "a person",
         "policy, high_level, recorder",
-        "An operator's text. It goes before subtask and task until an empty text takes it back, and pauses the questions "
-        "to the network. Publishers of any quality of service are heard.",
+        "An operator's text. It replaces subtask and task until an empty text takes it back; meanwhile the network is not "
+        "asked for subtasks. Publishers of any quality of service are read.",
     ),
     Topic(
         "high_level_state",
@@ -91,7 +91,7 @@ TOPICS = (
         NEWEST,
         "policy",
         "executor",
-        "A plan: rows of all channels with their time. Publishers of any quality of service are heard.",
+        "A plan: rows of all channels with their time. Publishers of any quality of service are read.",
     ),
     Topic(
         "policy_state",
@@ -123,7 +123,7 @@ TOPICS = (
         NEWEST,
         "a person",
         "recorder",
-        "What an operator has to say of the running episode or, where none runs, of the newest one.",
+        "An operator's remark on the running episode or, if none runs, on the newest one.",
     ),
     Topic(
         "recorder/score",
@@ -131,7 +131,7 @@ TOPICS = (
         NEWEST,
         "a person",
         "recorder",
-        "A number that an operator gives the running episode or, where none runs, the newest one.",
+        "An operator's score of the running episode or, if none runs, of the newest one.",
     ),
     Topic(
         "mode",
@@ -155,7 +155,7 @@ TOPICS = (
         NEWEST,
         "executor",
         "RViz, Foxglove",
-        "The way of every arm's end and of the base along that plan, in the URDF's root frame; removed with the plan.",
+        "The path of every arm's tip and of the base along that plan, in the URDF's root frame; removed with the plan.",
     ),
     Topic(
         "estop",
@@ -163,7 +163,7 @@ TOPICS = (
         "any",
         "an emergency stop button",
         "executor",
-        "Heartbeat: true is pressed. Once heard, silence counts as pressed.",
+        "Heartbeat: true is pressed. After the first message, 0.5 s of silence count as pressed (timeout).",
     ),
     Topic(
         "/diagnostics",
@@ -184,8 +184,8 @@ SERVICES = (
     Service("executor", "reset", "From STOPPED to HOLD, once the cause is gone."),
     Service("recorder", "start", "Begin an episode."),
     Service("recorder", "stop", "End the episode; it is saved at once, in a process of its own."),
-    Service("recorder", "success", "End the episode as a success; where none runs, the newest one was."),
-    Service("recorder", "failure", "End the episode as a failure; where none runs, the newest one was."),
+    Service("recorder", "success", "End the episode as a success; if none runs, label the newest one so."),
+    Service("recorder", "failure", "End the episode as a failure; if none runs, label the newest one so."),
     Service("recorder", "discard", "End the episode without saving it."),
     Service("sim_robot", "reset", "A new scene, of the next seed."),
 )
@@ -197,7 +197,7 @@ SOURCES = (
     Value("messages_refused", "", "messages that were damaged or of the wrong content"),
     Value("last_refusal", "", "why the newest one was refused"),
 )
-"""Values of every node that looks through cameras: policy, recorder."""
+"""Values of every node that reads cameras: policy, recorder."""
 
 DIAGNOSTICS: dict[str, tuple[Value, ...]] = {
     "executor": (
@@ -231,7 +231,7 @@ DIAGNOSTICS: dict[str, tuple[Value, ...]] = {
         Value("seam_velocity_share_max", "", "the same as a share of the velocity limit"),
         Value("jerk_rms", "rad/s³ or m/s³", "of the position channels, since the last status"),
         Value("jerk_max", "rad/s³ or m/s³", "the same, largest"),
-        Value("tracking_error", "rad or m", "furthest position channel from its command, less the lag"),
+        Value("tracking_error", "rad or m", "largest distance of a position channel from its command, minus the lag"),
         Value("<group> lag_ms", "ms", "how much later than commanded the group moves, estimated while it moves"),
         Value("<topic> hz", "Hz", "measurements that arrived"),
         Value("<topic> offset_ms", "ms", "least age of its stamps on this computer's clock; negative: stamped ahead"),
@@ -257,12 +257,12 @@ DIAGNOSTICS: dict[str, tuple[Value, ...]] = {
     ),
     "high_level": (
         Value("task", "", "the task"),
-        Value("subtask", "", "the subtask that stands"),
+        Value("subtask", "", "the current subtask"),
         Value("answers", "", "answers of the network"),
         Value("refused", "", "answers that were no subtask"),
         Value("log_probability", "", "mean log-probability of the newest answer's tokens"),
         Value("last_refused", "", "the newest of these, and why"),
-        Value("failures", "", "questions that failed"),
+        Value("failures", "", "decodings that failed"),
         Value("seconds", "s", "time of the newest answer"),
     ),
     "recorder": (
@@ -283,7 +283,7 @@ DIAGNOSTICS: dict[str, tuple[Value, ...]] = {
         *SOURCES,
     ),
     "sim_robot": (
-        Value("scene", "", "what stands before the robot"),
+        Value("scene", "", "name of the task whose scene is simulated"),
         Value("seed", "", "seed of the scene"),
         Value("instruction", "", "what is to be done, in words"),
         Value("done", "", "steps done"),

@@ -1,4 +1,4 @@
-"""Who cannot be heard: publishers and subscribers of our topics that DDS does not connect with us."""
+"""Publishers and subscribers of our topics that DDS does not connect with us."""
 
 from __future__ import annotations
 

@@ -37,5 +37,5 @@ class MotionReport:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """What a person should know about the lags that `values` told last."""
+        """Warnings about the lags that `values` returned last."""
         return lag_sentences(self._robot, self._lags)

@@ -1,6 +1,6 @@
 """A process that is stopping tells its supervisor how long that takes: systemd's own protocol (sd_notify(3)).
 
-Whoever stops a process with a fixed timeout cuts a heavy base short in the middle of its braking distance. systemd (with
+A fixed timeout would kill the process while a heavy base is still braking. systemd (with
 `Type=notify`) and `pi0 up` grant what is asked for here. Nothing here imports ROS.
 """
 
@@ -21,7 +21,7 @@ _numbers = itertools.count()
 
 
 def extend_timeout(seconds: float) -> None:
-    """Ask whoever stops this process for so many seconds from now on; nothing where nobody supervises it."""
+    """Ask the supervisor for this many seconds before it kills this process; does nothing without a supervisor."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address or sys.platform != "linux":
         return
@@ -49,12 +49,12 @@ class Extensions:
             self.environment = {"NOTIFY_SOCKET": "@" + name}
 
     def until(self, process: int) -> float:
-        """The steady time [s] until which a process, by its number, asked to be left alone; 0 where it did not."""
+        """The steady time [s] until which a process, by its number, asked not to be killed; 0 if it did not ask."""
         self._read()
         return self._until.get(process, 0.0)
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Close the socket."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None

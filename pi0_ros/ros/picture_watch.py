@@ -1,4 +1,4 @@
-"""Whether a camera still looks: a frozen stream repeats its bytes, a covered lens shows one colour. Pure."""
+"""Whether a camera still works: a frozen stream repeats its bytes, a covered lens shows one colour. Pure."""
 
 from __future__ import annotations
 

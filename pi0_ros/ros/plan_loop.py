@@ -32,7 +32,7 @@ LOOK = 0.05
 
 @dataclass(frozen=True)
 class PlanSettings:
-    """When to plan, and what the network is told of the running plan: `none` or a method of `PlanPrefix`."""
+    """When to plan, and how the network is given the running plan: `none` or a method of `PlanPrefix`."""
 
     timetable: Timetable
     rtc: str
@@ -179,7 +179,7 @@ class PlanLoop:
 
 
 def plan_prefix(rest: Prefix | None, method: str) -> PlanPrefix | None:
-    """What the policy is told of the running plan; `method` as in `PlanPrefix`, or `none`."""
+    """The part of the running plan that the network is given; `method` as in `PlanPrefix`, or `none`."""
     if method == "none" or rest is None:
         return None
     return PlanPrefix(rest.values, rest.names, rest.delay_rows, rest.execution_rows, method)

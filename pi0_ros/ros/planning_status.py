@@ -1,4 +1,4 @@
-"""What has become of a policy's plans: counted, logged, and told on `policy_state`."""
+"""What has become of a policy's plans: counted, logged, and published on `policy_state`."""
 
 from __future__ import annotations
 

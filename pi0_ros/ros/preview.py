@@ -1,4 +1,4 @@
-"""The plan before it happens: a trajectory for tools that read one, and paths that RViz and Foxglove draw."""
+"""A preview of the plan: as a trajectory message, and as paths for RViz and Foxglove."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Preview:
         }
 
     def trajectory(self, plan: Chunk) -> JointTrajectory:
-        """Joint positions of a plan; what is driven by velocity is not in it."""
+        """Joint positions of a plan; without channels that are driven by velocity."""
         values = self.joint_values(plan)
         message = JointTrajectory(joint_names=list(values))
         message.header.stamp, message.header.frame_id = time_message(plan.start), self._root
@@ -58,7 +58,7 @@ class Preview:
         return message
 
     def markers(self, plan: Chunk | None, stamp: float) -> MarkerArray:
-        """The way of every arm's end and of the base at ROS time `stamp` [s]; without a plan, what removes them."""
+        """Markers of the paths of arms' tips and base at ROS time `stamp` [s]; without a plan, those that delete them."""
         message = MarkerArray()
         clear = Marker(action=Marker.DELETEALL)
         clear.header.stamp, clear.header.frame_id = time_message(stamp), self._root

@@ -1,4 +1,4 @@
-"""What the policy node hears in words: its prompt, an operator's override, and why high_level gives no subtask."""
+"""The texts that the policy node reads: its prompt, an operator's override, and why high_level gives no subtask."""
 
 from __future__ import annotations
 

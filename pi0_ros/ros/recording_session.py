@@ -71,7 +71,7 @@ class RecordingSession:
     # --- requests ---
 
     def start(self) -> str:
-        """Begin an episode; what is told about it. Raises DataError where that cannot be."""
+        """Begin an episode; the sentence that says so. Raises DataError where that cannot be."""
         episodes = self.episodes
         if self.recording:
             raise DataError(f"episode {episodes.number} is being recorded already")
@@ -84,7 +84,7 @@ class RecordingSession:
         return f"recording episode {episodes.number}"
 
     def stop(self, label: Mapping[str, Any] | None = None) -> str:
-        """End the episode and have it saved; what is told about it. Raises DataError where there is none."""
+        """End the episode and have it saved; the sentence that says so. Raises DataError where there is none."""
         self._must_record()
         self.recording = False
         episodes = self.episodes
@@ -105,7 +105,7 @@ class RecordingSession:
         return f"episode {number}: {counted(frames, 'frame')} kept, {missing} could not be taken"
 
     def discard(self) -> str:
-        """Drop the episode; what is told about it. Raises DataError where there is none."""
+        """Drop the episode; the sentence that says so. Raises DataError where there is none."""
         self._must_record()
         self.recording = False
         frames = self.episodes.frames

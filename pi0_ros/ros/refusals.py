@@ -1,4 +1,4 @@
-"""Messages that cannot be used: counted, told once per second, and the last one kept for /diagnostics."""
+"""Messages that cannot be used: counted, logged once per second, and the last one kept for /diagnostics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One executor for a robot on a machine: a lock that the kernel lets go of when its process ends, however it ends.
+"""One executor per robot and machine: a lock that the kernel releases when its process ends, however it ends.
 
 A name in the abstract socket namespace of Linux: no file stays behind, and it is the same for all users and for all
 containers that share the network, which are those that can reach the same ROS graph.
@@ -43,7 +43,7 @@ class RobotLock:
         self._socket = held
 
     def release(self) -> None:
-        """Let another process have it."""
+        """Release the lock."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None

@@ -2,7 +2,7 @@
 
 A process that is killed leaves its segment of half a megabyte behind, and nobody removes it: a container with 64 MB is full
 after a hundred kills. A segment is a file `fastrtps_` and 16 hex digits, beside it is a file `…_el` that its process locks
-for as long as it lives (eProsima/Fast-DDS, RobustExclusiveLock). The kernel lets go of the lock however a process ends, and
+for as long as it lives (eProsima/Fast-DDS, RobustExclusiveLock). The kernel releases the lock however a process ends, and
 a lock is seen from other containers too. Nothing here imports ROS.
 """
 

@@ -1,4 +1,4 @@
-"""Texts that people and nodes publish: heard from any publisher, as one line each, and published when they change."""
+"""Texts that people and nodes publish: read from any publisher, as one line each, and published when they change."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class TopicProblem:
 class WantedTopic:
     """A topic that is read: `types` by the word that a robot YAML has for each; `type`: the word in use.
 
-    `single`: one publisher only, because the messages of several cannot be told apart.
+    `single`: one publisher only, because the messages of several cannot be distinguished.
     """
 
     topic: str

@@ -71,7 +71,7 @@ class VideoWriter:
     def _run(self) -> None:
         try:
             self._encode()
-        except Exception as error:  # noqa: BLE001 - whoever films hears of it, and goes on
+        except Exception as error:  # noqa: BLE001 - the caller gets it, and goes on
             self._note(str(error))
 
     def _note(self, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""What a run needs of memory, told before it begins: weights, gradients, moments, average, activations."""
+"""The memory that a run needs, computed before it begins: weights, gradients, moments, average, activations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the prompts of a run fit into the network, asked once before training."""
+"""Whether the prompts of a run fit into the network, checked once before training."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def _joined(
     twice = sorted({n for n in names if names.count(n) > 1 and n in channels})
     if twice:
         places = ", ".join(str(i) for i, n in enumerate(names) if n == twice[0])
-        raise TrainError(f"{where}: {twice[0]} stands at {places}; give each dimension a name of its own")
+        raise TrainError(f"{where}: {twice[0]} is at {places}; give each dimension a name of its own")
     return values.astype(np.float64), names
 
 

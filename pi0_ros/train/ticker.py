@@ -1,4 +1,4 @@
-"""A line now and then of how far a run is, for the person who waits."""
+"""A progress line every few seconds."""
 
 from __future__ import annotations
 

@@ -122,5 +122,5 @@ def test_where_nothing_runs_the_domain_is_named(capsys, monkeypatch):
     monkeypatch.setenv("ROS_DOMAIN_ID", "99")
     assert cli.main(["state", "--timeout", "0.5"]) == 1
     assert (
-        "nothing of pi0_ros is heard: is pi0 up running? (looked for 0.5 s on ROS domain 99)" in capsys.readouterr().err
+        "no node of pi0_ros answers: is pi0 up running? (looked for 0.5 s on ROS domain 99)" in capsys.readouterr().err
     )

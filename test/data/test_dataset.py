@@ -177,7 +177,7 @@ def test_a_folder_that_is_no_dataset_is_named(tmp_path):
     [
         ("meta/tasks.parquet", "tasks.parquet: this file of the dataset is missing"),
         ("data/*/*.parquet", "file-000.parquet: this file of the dataset is missing"),
-        ("meta/episodes/*/*.parquet", "tells of 0 episodes"),
+        ("meta/episodes/*/*.parquet", "lists 0 episodes"),
         ("videos/*/*/*.mp4", "file-000.mp4: this video of the dataset is missing"),
     ],
 )

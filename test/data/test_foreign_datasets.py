@@ -216,7 +216,7 @@ def test_rows_of_another_width_than_info_says_are_named(tmp_path):
         columns["observation.state"] = columns["observation.state"][:, :14]
         return columns
 
-    with pytest.raises(DataError, match=r"observation.state has 14 numbers a row, info.json says the shape \[18\]"):
+    with pytest.raises(DataError, match=r"observation.state has 14 numbers per row, info.json says the shape \[18\]"):
         Dataset(write(tmp_path / "d", edit=narrow)).column("action")
 
 

@@ -91,7 +91,7 @@ def test_actions_without_a_channel_are_refused(tmp_path):
         ("{channels: [grip], range: [1, 0]}", "{channels: [grip], range: [1, 1]}", r"two different numbers"),
         ("[grip], range: [1, 0]}", "[grip], convert: magic}", r"one of aloha_gripper"),
         ("[grip], range: [1, 0]}", "[grip], range: [1, 0], convert: aloha_gripper}", r"keep one"),
-        ("{channels: [grip]", "{channels: [a]", r"a stands there more than once"),
+        ("{channels: [grip]", "{channels: [a]", r"a is there more than once"),
         ("state:\n  - {channels: [a, b]", "state:\n  - {channels: [b, a]", r"a is an offset, so the state needs it"),
     ],
 )

@@ -44,7 +44,7 @@ def test_the_encoding_is_what_the_file_declares(tmp_path, declared, encoding):
         (b'<mujoco model="x"><worldbody/></mujoco>', r"its root is <mujoco>, not <robot> \(an MJCF model\); give a URDF"),
         (b"<sdf version='1.6'><model/></sdf>", r"its root is <sdf>, not <robot> \(an SDF model\)"),
         (b"<html><body>404</body></html>", r"a web page"),
-        (b'<robot><joint name="j" type="fixed"/><joint name="j" type="fixed"/></robot>', "joint j stands in it twice"),
+        (b'<robot><joint name="j" type="fixed"/><joint name="j" type="fixed"/></robot>', "there are two joints j"),
         (b'<!DOCTYPE r [<!ENTITY a "b">]><robot>&a;</robot>', "declares XML entities"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "is a Git LFS pointer"),
         (b'<robot xmlns:xacro="http://www.ros.org/wiki/xacro"><xacro:m/><joint name="j"/></robot>', "name it r.urdf.xacro"),

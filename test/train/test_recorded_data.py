@@ -155,7 +155,7 @@ def test_a_number_that_is_none_is_named_with_episode_and_frame(tmp_path):
 def test_one_name_for_two_columns_is_refused(tmp_path):
     names = list(CHANNELS)
     names[13] = "left_gripper"
-    with pytest.raises(TrainError, match="left_gripper stands at 6, 13"):
+    with pytest.raises(TrainError, match="left_gripper is at 6, 13"):
         frames(write(tmp_path / "d", names=names))
 
 

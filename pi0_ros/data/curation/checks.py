@@ -115,9 +115,7 @@ def _names(dataset: Dataset) -> Iterator[Finding]:
             yield Finding(Level.WARNING, "names", None, sentence)
         for name in sorted({n for n in names if list(names).count(n) > 1}) if isinstance(names, list) else ():
             places = [i for i, n in enumerate(names) if n == name]
-            yield Finding(
-                Level.ERROR, "names", None, f"names of {key}: {name} stands at {' and '.join(map(str, places))}"
-            )
+            yield Finding(Level.ERROR, "names", None, f"names of {key}: {name} is at {' and '.join(map(str, places))}")
 
 
 def _numbers(dataset: Dataset) -> Iterator[Finding]:

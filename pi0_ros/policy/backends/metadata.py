@@ -63,7 +63,7 @@ def _number(metadata: Mapping[str, object], keys: tuple[str, ...]) -> tuple[str,
 def _width(metadata: Mapping[str, object], adapter: Adapter, remote: Remote) -> str:
     key, value = _number(metadata, WIDTH)
     wanted = remote.width or len(adapter.action_channels)
-    return f"{key} {value:g}, the adapter has {wanted} numbers a row" if key and value != wanted else ""
+    return f"{key} {value:g}, the adapter has {wanted} numbers per row" if key and value != wanted else ""
 
 
 def _rate(metadata: Mapping[str, object], adapter: Adapter) -> str:

@@ -60,7 +60,9 @@ class RemotePolicy:
         warn: Callable[[str], None] = lambda _: None,
     ) -> None:
         if adapter.remote is None:
-            raise PolicyError(f"{adapter.file}: key remote is missing; it says how the server calls what the robot has")
+            raise PolicyError(
+                f"{adapter.file}: key remote is missing; it has the server's keys for the robot's cameras and state"
+            )
         address = server_address(url)
         if address is None:
             raise PolicyError(f"{url}: is no address of a server")

@@ -176,8 +176,8 @@ def test_no_server_at_all_is_one_clear_sentence(robot):
     [
         ({"actions": np.full((3, 14), np.nan)}, NotFiniteError, "NaN"),
         ({"actions": np.full((3, 14), 1e39)}, NotFiniteError, "beyond float32"),
-        ({"actions": np.zeros((3, 7))}, PolicyError, "answers 7 numbers a row and .*aloha_plain.yaml wants 14"),
-        ({"actions": np.zeros((3, 16))}, PolicyError, "answers 16 numbers a row .* wants 14.*width: 16"),
+        ({"actions": np.zeros((3, 7))}, PolicyError, "answers 7 numbers per row and .*aloha_plain.yaml wants 14"),
+        ({"actions": np.zeros((3, 16))}, PolicyError, "answers 16 numbers per row .* wants 14.*width: 16"),
         ({"actions": np.zeros(14)}, ServerError, r"float64 \[14\], wanted \[H, D\]: a single row"),
         ({"actions": np.zeros((1, 14))}, ServerError, "1 rows"),
         ({"actions": np.zeros((1001, 14), np.float32)}, ServerError, "1001 rows"),

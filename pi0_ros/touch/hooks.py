@@ -32,7 +32,7 @@ class TouchSettings:
 
 def touch_hooks(tokenizer: Tokenizer, settings: TouchSettings) -> Hooks:
     """The hooks for one tokenizer, which has to have PaliGemma's location tokens and a token for each colour."""
-    places = Places(int(tokenizer.encode("<loc0000>")[0]))
+    places = Places(int(tokenizer.encode("<loc0000>")[0]), int(tokenizer.encode("Action: ")[0]), tokenizer.eos)
     words = tuple(int(tokenizer.encode(f" {name}")[0]) for name in COLOURS)
 
     def loss(model: Pi0) -> AuxiliaryLoss:
@@ -50,9 +50,15 @@ def touch_hooks(tokenizer: Tokenizer, settings: TouchSettings) -> Hooks:
 
 @dataclass(frozen=True)
 class Places:
-    """Where things are, as location tokens behind the prompt. first: id of <loc0000>; the next 1023 ids follow it."""
+    """Where things are, as location tokens behind the prompt. first: id of <loc0000>; the next 1023 ids follow it.
+
+    Action tokens (FAST, bins) have the same ids (openpi src/openpi/models/tokenizer.py), between `action`, the first id of
+    "Action: ", and `end`: neighbours of a place are near it, neighbours of an action token are other motions.
+    """
 
     first: int
+    action: int = -1
+    end: int = -1
 
     def __call__(self, row: Row) -> NDArray[np.int64]:
         """Location tokens of a row's grounding; -1 where a place cannot be said."""
@@ -64,17 +70,24 @@ class Places:
 
     def token_loss(self, logs: Tensor, wanted: Tensor) -> Tensor:
         """Cross-entropy; a place shares its target with its neighbours. logs [N, V], wanted [N] -> [N]."""
-        place = (wanted >= self.first) & (wanted < self.first + PLACES)
+        place = self.named(wanted)
         plain = -logs.gather(1, wanted[:, None])[:, 0]
         offsets = torch.arange(-2, 3, device=wanted.device) * STEP
         around = (wanted[:, None] + offsets).clamp(self.first, self.first + PLACES - 1)
         soft = -(logs.gather(1, around) * logs.new_tensor(NEIGHBOURS)).sum(dim=1)
         return torch.where(place, soft, plain)
 
+    def named(self, wanted: Tensor) -> Tensor:
+        """Which of the learned tokens of rows one after the other [N] are places [N], and not tokens of an action."""
+        at = torch.arange(len(wanted), device=wanted.device)
+        begun, ended = (
+            torch.where(wanted == mark, at, -1).cummax(0).values if len(at) else at for mark in (self.action, self.end)
+        )
+        return (wanted >= self.first) & (wanted < self.first + PLACES) & (begun <= ended)
+
     def measure(self, model: Pi0, prefix: Prefix, examples: Counted) -> Mapping[str, float]:
         """Share of named places that are right within 3/128 of the picture, `placed`."""
-        tokens = examples.inputs.tokens
-        place = examples.counts & (tokens >= self.first) & (tokens < self.first + PLACES)
+        tokens, counts = examples.inputs.tokens, examples.counts
         logits = model.text_logits(prefix, tokens.shape[1])[..., self.first : self.first + PLACES]
-        off = (logits.argmax(-1) + self.first - tokens).abs()[place]
+        off = (logits.argmax(-1) + self.first - tokens).abs()[counts][self.named(tokens[counts])]
         return {"placed": float((off <= NEAR).float().mean()) if len(off) else float("nan")}

@@ -131,6 +131,16 @@ def test_a_place_shares_its_target_with_its_neighbours_and_a_word_does_not():
     assert found[1].item() == pytest.approx(-logs[1, 40].item(), rel=1e-6)
 
 
+def test_a_token_of_an_action_has_its_own_id_as_its_target_though_places_have_the_same_ids():
+    """Two rows: a place, "Action: ", two action tokens, the end; then the same of another row, and a place again."""
+    action, end, first = 50, 1, 900
+    wanted = torch.tensor([1300, action, 1400, 1500, end, 1000, action, 1200, end, 1100])
+    logs = torch.randn(len(wanted), 2000, generator=seeded(17)).log_softmax(-1)
+    found = Places(first, action, end).token_loss(logs, wanted)
+    plain = -logs.gather(1, wanted[:, None])[:, 0]
+    assert (found == plain).tolist() == [False, True, True, True, True, False, True, True, True, False]
+
+
 class Facts(AuxiliaryLoss):
     """A loss that counts what it is shown."""
 

@@ -252,13 +252,21 @@ run = run_command
 
 def _trained(args: argparse.Namespace) -> int:
     """Train, in this process or beside others; the signal that ended the run early, 0 for none."""
+    from pi0_ros.train.errors import TrainError
     from pi0_ros.train.processes import first_one_first, own_device, rank, world
     from pi0_ros.train.run_folder import check_continues, locked, write_settings
     from pi0_ros.train.session import run
     from pi0_ros.train.state import has_state
+    from pi0_ros.train.text_source import read_texts
 
     network = _network(args)
     settings = _settings(args, network)
+    unasked = next((s.name for s in args.sources if s.boxes and not settings.word_batch), None)
+    if unasked is not None:
+        raise TrainError(f"{args.mixture}: boxes of {unasked} are drawn with --word-batch, which is 0; give 1 or more")
+    for source in args.sources:  # before the pictures of large datasets are decoded
+        if source.text:
+            read_texts(source.text)
     if world() > 1:
         settings = replace(settings, workers=world(), device=own_device(settings.device))
     # Process 0 writes the folder and makes the frames; the others wait for it, and read.

@@ -159,6 +159,11 @@ class Adapter:
         return tuple(b.delta is Delta.START for b in self.actions for _ in b.channels)
 
     @property
+    def question_cameras(self) -> Mapping[str, str | None]:
+        """Picture slots of the questions for a subtask, and their cameras."""
+        return self.cameras if self.high_level_cameras is None else self.high_level_cameras
+
+    @property
     def step_shares(self) -> tuple[float, ...]:
         """Which action dimensions are steps from where the robot will be, as `transforms.step_delta` takes them; 0: not."""
         steps = (Delta.STEP, Delta.CURRENT)

@@ -104,7 +104,7 @@ def contract_of_remote(adapter: Adapter, url: str, robot: Robot) -> Contract:
 
 def contract_of(adapter: Adapter, pipeline: Pipeline, robot: Robot) -> Contract:
     """The contract of a checkpoint read through an adapter, channels in the robot's order where it has them."""
-    high = adapter.cameras if adapter.high_level_cameras is None else adapter.high_level_cameras
+    high = adapter.question_cameras
     return Contract(
         name=adapter.name,
         source=str(adapter.file),

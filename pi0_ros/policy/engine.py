@@ -109,8 +109,7 @@ class Policy:
         """
         if not self.contract.has_text_head:
             raise PolicyError(f"{self.contract.name} is a checkpoint without a text head; give subtasks yourself")
-        cameras = self.adapter.high_level_cameras
-        images = self._slots(obs.images, self.adapter.cameras if cameras is None else cameras)
+        images = self._slots(obs.images, self.adapter.question_cameras)
         inputs = self.pipeline.subtask_inputs(images, task, self._tokenizer)
         words = self._backend.text(inputs, max_tokens, (self._tokenizer.eos,))
         return Answer(without_boxes(self._tokenizer.decode(words.ids)), words.log_probability)

@@ -14,6 +14,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pi0_ros.policy.boxes import Box, boxes_first, boxes_text, parted
 from pi0_ros.touch.grounding import NONE, PLACES, Grounding, grounding_of, object_at_target
 from pi0_ros.touch.words import DONE, TOUCH_ALL
 from pi0_ros.train.errors import TrainError
@@ -165,26 +166,35 @@ def changed_row(row: Row, change: Change, purpose: Purpose) -> Row:
     ask for a thing without naming a colour of ours, that thing keeps its colour, as what they mean by it would change.
     """
     known = grounding_of(row.facts)
+    boxes, words = parted(row.high_target)
     if purpose is Purpose.ACT and not keeps_its_sense(row.task):
         change = keeping(change, None if known is None else object_at_target(known))
-    if purpose is Purpose.TELL and (known is None or not exchangeable(known, row.high_target, change)):
+    if purpose is Purpose.TELL and (known is None or not exchangeable(known, words, change)):
         change = replace(change, colours=None)
-    target = changed_text(row.high_target, change)
+    target = changed_text(words, change)
     facts = row.facts
     if known is not None:
         if purpose is Purpose.TELL and change.colours is not None:
             target = changed_text(ordered_target(known, change.colours) or "", Change(change.mirrored))
-        facts = changed_grounding(with_lamps(known, row.high_target), row.cameras, change).numbers()
+        facts = changed_grounding(with_lamps(known, words), row.cameras, change).numbers()
     return replace(
         row,
         pictures=changed_pictures(row.pictures, row.cameras, change),
         state=changed_vector(row.state, row.channels, change),
         chunk=changed_vector(row.chunk, row.channels, change),
         task=changed_text(row.task, change),
-        high_target=target,
+        high_target=boxes_first(boxes_text(changed_boxes(boxes, row.cameras, change)), target),
         facts=facts,
         present=row.present[_other(row.cameras)] if change.mirrored and row.present is not None else row.present,
     )
+
+
+def changed_boxes(boxes: Sequence[Box], cameras: Sequence[str], change: Change) -> list[Box]:
+    """Boxes on the first camera's picture in the changed scene; none where the picture there becomes another camera's."""
+    if change.mirrored and _other(cameras)[0] != 0:
+        return []
+    across = [replace(b, x0=1.0 - b.x1, x1=1.0 - b.x0) if change.mirrored else b for b in boxes]
+    return [replace(box, label=changed_text(box.label, change)) for box in across]
 
 
 def exchangeable(known: Grounding, target: str, change: Change) -> bool:

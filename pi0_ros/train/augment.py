@@ -79,11 +79,15 @@ def coloured(pictures: Tensor, factors: Tensor) -> Tensor:
     return (grey + (clear - grey) * saturation).clamp(0.0, 1.0)
 
 
-def as_openpi(pictures: Tensor, on_wrist: bool, rng: np.random.Generator) -> Tensor:
-    """One camera's pictures [B, 3, S, S] in -1..1, disturbed as openpi does it in training."""
+def as_openpi(pictures: Tensor, on_wrist: bool, rng: np.random.Generator, placed: Tensor | None = None) -> Tensor:
+    """One camera's pictures [B, 3, S, S] in -1..1, disturbed as openpi does it in training.
+
+    placed: bool [B], whose places are named in words, which a crop or a turn would make untrue; None: no one's.
+    """
     x = pictures / 2.0 + 0.5
     if not on_wrist:
-        x = seen_from(x, draw_view(rng, len(x)))
+        moved = seen_from(x, draw_view(rng, len(x)))
+        x = moved if placed is None else torch.where(placed[:, None, None, None], x, moved)
     widths = np.array([BRIGHTNESS, CONTRAST, SATURATION], np.float32)
     factors = 1.0 + rng.uniform(-1.0, 1.0, (len(x), 3)).astype(np.float32) * widths
     return coloured(x, torch.from_numpy(factors)) * 2.0 - 1.0

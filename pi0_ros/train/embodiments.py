@@ -123,6 +123,29 @@ def check_fits(adapter: Adapter, model: ModelConfig) -> None:
         )
 
 
+def question_slots(adapter: Adapter) -> frozenset[str]:
+    """Picture slots that a question for a subtask shows, of those that are read for the actions."""
+    asked = adapter.question_cameras
+    return frozenset(
+        slot for slot, camera in adapter.cameras.items() if camera is not None and asked.get(slot) == camera
+    )
+
+
+def check_questions(adapter: Adapter) -> None:
+    """Raises TrainError where a question for a subtask shows a camera that the frames do not have in its slot."""
+    other = [
+        (slot, camera)
+        for slot, camera in adapter.question_cameras.items()
+        if camera is not None and adapter.cameras.get(slot) != camera
+    ]
+    if other:
+        slot, camera = other[0]
+        raise TrainError(
+            f"{adapter.file}: high_level_cameras puts {camera} into {slot}, where `cameras` has "
+            f"{adapter.cameras.get(slot) or 'none'}; training shows the pictures of `cameras`: give the same there, or --word-batch 0"
+        )
+
+
 def task_numbers(parts: Sequence[Frames]) -> NDArray[np.int64]:
     """A number for the instruction of every frame of all parts, the same for the same words."""
     numbers: dict[str, int] = {}

@@ -20,6 +20,7 @@ from torch import Tensor
 from pi0_ros.model import FAST, PROMPT, TEXT, Inputs
 from pi0_ros.model.kinds import traits
 from pi0_ros.policy import transforms
+from pi0_ros.policy.boxes import parted
 from pi0_ros.policy.fast import ActionTokenizer, answer_ids
 from pi0_ros.policy.pipeline import Pipeline
 from pi0_ros.policy.prompts import encode_prompt, encode_subtask_prompt
@@ -92,6 +93,7 @@ class ExampleMaker:
     """Makes examples of frames for one model; without a generator nothing is disturbed (validation).
 
     fast: the action tokenizer; π0-FAST needs it, another network predicts the chunk as text too where it is given.
+    asked: the frames' picture slots that a question for a subtask shows, as at run time; None: all.
     """
 
     frames: Frames
@@ -101,6 +103,7 @@ class ExampleMaker:
     hooks: Hooks = field(default_factory=Hooks)
     fast: ActionTokenizer | None = None
     augment: Augment = Augment.LIGHT
+    asked: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         if self.says_actions_only and self.fast is None:
@@ -142,7 +145,7 @@ class ExampleMaker:
         length = self.pipeline.style.length
         prompts = [encode_subtask_prompt(self.tokenizer, row.high_task, length).ids for row in rows]
         answers = [self._told(row.high_target) for row in rows]
-        inputs, counts = self._joined(rows, prompts, answers, TEXT, rng)
+        inputs, counts = self._joined(rows, prompts, answers, TEXT, rng, Purpose.TELL)
         if self.pipeline.state_input:  # the question is asked without the state
             inputs = replace(inputs, state=torch.zeros(len(rows), self.pipeline.state_input))
         return Examples(inputs, counts, rows=tuple(rows))
@@ -209,23 +212,29 @@ class ExampleMaker:
         answers: Sequence[Said],
         role: int,
         rng: np.random.Generator | None,
+        purpose: Purpose = Purpose.ACT,
     ) -> tuple[Inputs, Tensor]:
         """Inputs of prompts followed by answers, and which tokens are learned."""
         ids, valid, kinds, counts = joined_texts(prompts, answers, role)
-        images, present = self._pictures(rows, rng)
+        images, present = self._pictures(rows, rng, purpose)
         return Inputs(images, present, ids, valid, roles=kinds), counts
 
     def _pictures(
-        self, rows: Sequence[Row], rng: np.random.Generator | None
+        self, rows: Sequence[Row], rng: np.random.Generator | None, purpose: Purpose
     ) -> tuple[list[Tensor | None], list[Tensor]]:
         """A picture and a mask for each of the network's slots; what no camera fills is absent, or black.
 
         So is the picture of a camera that gave none in a row, as the policy has it at run time.
         """
         masked = self.pipeline.missing == "masked"
-        taken = dict(zip(self.slots(), self.pictures([row.pictures for row in rows], rng), strict=True))
+        boxed = [bool(parted(row.high_target)[0]) for row in rows] if purpose is Purpose.TELL else None
+        taken = dict(zip(self.slots(), self.pictures([row.pictures for row in rows], rng, boxed), strict=True))
         all_there = np.ones(len(self.frames.cameras), bool)
-        there = torch.from_numpy(np.stack([all_there if row.present is None else row.present for row in rows]))
+        if purpose is Purpose.TELL and self.asked is not None:
+            all_there = np.array([camera in self.asked for camera in self.frames.cameras])
+        there = torch.from_numpy(
+            np.stack([all_there if row.present is None else all_there & row.present for row in rows])
+        )
         masks = {slot: there[:, k] for k, slot in enumerate(self.slots())}
         images: list[Tensor | None] = []
         present: list[Tensor] = []
@@ -246,15 +255,24 @@ class ExampleMaker:
     def _black(self, count: int) -> Tensor:
         return torch.full((count, 3, *self.pipeline.image_size), -1.0)
 
-    def pictures(self, pictures: Sequence[NDArray[np.uint8]], rng: np.random.Generator | None = None) -> list[Tensor]:
-        """Pictures [C, S, S, 3] of rows, a camera each [B, 3, S, S] in [-1, 1]; disturbed with a generator."""
+    def pictures(
+        self,
+        pictures: Sequence[NDArray[np.uint8]],
+        rng: np.random.Generator | None = None,
+        boxed: Sequence[bool] | None = None,
+    ) -> list[Tensor]:
+        """Pictures [C, S, S, 3] of rows, a camera each [B, 3, S, S] in [-1, 1]; disturbed with a generator.
+
+        boxed: [B], rows with boxes in words on the first camera's picture, which is not cropped and turned there.
+        """
         raw = np.stack(pictures)
         x = torch.from_numpy(np.ascontiguousarray(raw.transpose(1, 0, 4, 2, 3))).float() / 127.5 - 1.0
         if rng is None or self.augment is Augment.NONE:
             return list(x)
         if self.augment is Augment.LIGHT:
             return list(_disturbed(x, self.settings, rng))
-        return [as_openpi(one, "wrist" in slot, rng) for slot, one in zip(self.slots(), x, strict=True)]
+        placed = [None if boxed is None else torch.tensor(boxed), *[None] * (len(x) - 1)]
+        return [as_openpi(one, "wrist" in s, rng, own) for s, one, own in zip(self.slots(), x, placed, strict=True)]
 
 
 def _disturbed(x: Tensor, settings: TrainSettings, rng: np.random.Generator) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -16,9 +16,10 @@ from pi0_ros.data.layout import Episode
 from pi0_ros.data.presence import present_rows
 from pi0_ros.data.stored import Numbers
 from pi0_ros.policy.adapter import Adapter
+from pi0_ros.policy.boxes import parted
 from pi0_ros.policy.resize import pil_bilinear
 from pi0_ros.robot.wording import counted
-from pi0_ros.train.box_labels import read_box_labels, with_boxes
+from pi0_ros.train.box_labels import BoxLabels, read_box_labels, with_boxes
 from pi0_ros.train.chosen import chosen_frames, frame_weights
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.frames import Frames, load_frames, save_frames
@@ -29,6 +30,7 @@ from pi0_ros.train.recorded_vectors import model_vectors, unusable
 SHARD = 4000  # frames a folder
 SPEED = "decoding.json"
 ALL = Choice()
+NO_BOXES: BoxLabels = MappingProxyType({})
 
 
 FactsOf = Callable[[Dataset, int], NDArray[np.int16]]
@@ -48,19 +50,21 @@ def frames_of(
     skip_bad: bool = False,
     facts: FactsOf = no_facts,
     choice: Choice = ALL,
-    boxes: Mapping[int, str] = MappingProxyType({}),
+    boxes: BoxLabels = NO_BOXES,
+    see: bool = True,
 ) -> Frames:
     """Frames of the episodes at these positions, states and chunks in the model's order and units.
 
-    facts: what an experiment reads of a row. choice: which frames are taken, and how often. boxes: row of the dataset to
-    boxes that its high-level answer says before the subtask.
+    facts: what an experiment reads of a row. choice: which frames are taken, and how often. boxes: on the first camera's
+    pictures, which a high-level answer says before the subtask where that camera gave one. see: with pictures; without
+    them frames have no camera, and no video is read.
 
     Left out are frames without an instruction, and those whose chunk would run over a disturbance (`perturbed`) or a
     hole in time; with `skip_bad` also those with a value that is no number. Raises TrainError where the dataset lacks a
     camera or channel of the adapter, its rate does not divide by the adapter's period, or no frame is left.
     """
     stride = _stride(dataset, adapter)
-    cameras = dataset_cameras(dataset, adapter)
+    cameras = dataset_cameras(dataset, adapter) if see else []
     state, action = model_vectors(dataset, adapter)
     bad = _bad(dataset, state, action, adapter, skip_bad)
     check_motion(dataset, adapter, state, action, stride)
@@ -69,15 +73,24 @@ def frames_of(
     rows: list[int] = []
     positions: list[int] = []
     pictures: list[NDArray[np.uint8]] = []
+    shapes: list[tuple[int, int]] = []
     for number in episodes:
         chosen = _kept(dataset, dataset.episodes[number], horizon * stride, bad)
         rows += chosen
         positions += [number] * len(chosen)
-        pictures += _pictures(dataset, cameras, number, size, chosen) if chosen else []
+        for small, shape in _pictures(dataset, cameras, number, size, chosen) if chosen else ():
+            pictures.append(small)
+            shapes.append(shape)
     if not rows:
         return empty_frames(cameras, adapter, size, horizon, state.shape[1])
     index = np.array(rows)
-    high = [_high(dataset, r, boxes) for r in rows]
+    present = _present(dataset, [camera for _, camera in cameras], index)
+    seen = np.ones(len(rows), bool) if present is None else present[:, 0]
+    high = [
+        (task, with_boxes(boxes.get(r, ()) if there else (), target, shape, size))
+        for r, there, shape in zip(rows, seen, shapes, strict=True)
+        for task, target in [_high(dataset, r)]
+    ]
     note: Callable[[str], int] = lambda text: texts.setdefault(text, len(texts)) if text else -1
     task = np.array([note(dataset.task_of(r)) for r in rows], np.int32)
     prompts = np.array([[note(a), note(b)] for a, b in high], np.int32)
@@ -98,12 +111,14 @@ def frames_of(
         episode=np.array(positions, np.int32),
         valid=valid,
         weight=None if choice.interventions == 1.0 else frame_weights(dataset, choice)[index],
-        present=_present(dataset, [camera for _, camera in cameras], index),
+        present=present,
     )
 
 
 def _present(dataset: Dataset, cameras: Sequence[str], index: NDArray[np.int64]) -> NDArray[np.bool_] | None:
     """Which of the cameras gave a picture at these rows [N, C]; None where all did."""
+    if not cameras:
+        return None
     there = np.stack([present_rows(dataset, camera)[index] for camera in cameras], axis=1)
     return None if there.all() else there
 
@@ -162,10 +177,7 @@ def write_dataset_frames(
     dataset = Dataset(folder, skip_bad=skip_bad)
     for problem in dataset.left_out:
         say(f"{folder}: left out: {problem}")
-    labels = read_box_labels(boxes, dataset) if boxes else {}
-    if labels:
-        labelled = sum(bool(_high(dataset, row)[1]) for row in labels)
-        say(f"{boxes}: boxes of {len(labels)} frames, {labelled} of them with a subtask to say behind them")
+    labels = read_box_labels(boxes, dataset) if boxes else NO_BOXES
     total, decoded, began = 0, 0, time.monotonic()
     for number, episodes in enumerate(_shards(dataset)):
         shard = out / f"shard-{number:05d}"
@@ -181,10 +193,43 @@ def write_dataset_frames(
             f"{folder}: no frame can be used: none has an instruction and a whole chunk"
             + ("" if choice == ALL else ", and is of the drivers, outcomes and lengths that the mixture asks for")
         )
+    if boxes:
+        say(_boxes_used(boxes, dataset, adapter, labels, sum(_with_boxes(f) for f in out.glob("shard-*"))))
     if total < len(dataset):
         why = "; ".join(_left_out(dataset, adapter, choice))
         say(f"{folder}: {len(dataset) - total} of {len(dataset)} frames are left out ({why})")
     return total
+
+
+def _with_boxes(shard: Path) -> int:
+    """How many frames of a folder have an answer that says boxes."""
+    frames = load_frames(shard)
+    boxed = [number for number, text in enumerate(frames.texts) if parted(text)[0]]
+    return int(np.isin(frames.high_target, boxed).sum())
+
+
+def _boxes_used(file: str, dataset: Dataset, adapter: Adapter, labels: BoxLabels, used: int) -> str:
+    """On how many frames boxes are trained on, in words. Raises TrainError where they are on none."""
+    slot, camera = dataset_cameras(dataset, adapter)[0]
+    if adapter.question_cameras.get(slot) != adapter.cameras[slot]:
+        raise TrainError(
+            f"{file}: boxes are in the pictures of {camera}, which high_level_cameras in {adapter.file} does not show in {slot}"
+        )
+    there = present_rows(dataset, camera)
+    boxed = [row for row in labels if labels[row]]
+    silent = sum(not _high(dataset, row)[1] for row in boxed)
+    blind = sum(bool(_high(dataset, row)[1]) and not there[row] for row in boxed)
+    causes = {
+        "have no subtask to say behind them": silent,
+        f"have no picture of {camera}": blind,
+        "are not trained on": len(boxed) - silent - blind - used,
+    }
+    why = "".join(f"; {count} {what}" for what, count in causes.items() if count)
+    if boxed and not used:
+        raise TrainError(
+            f"{file}: boxes of {counted(len(boxed), 'frame')}, and none can be learned{why}; draw boxes on others"
+        )
+    return f"{file}: boxes in the pictures of {camera}: {used} of {counted(len(boxed), 'frame')} with boxes can be drawn{why}"
 
 
 def _left_out(dataset: Dataset, adapter: Adapter, choice: Choice) -> Iterator[str]:
@@ -267,14 +312,17 @@ def _kept(dataset: Dataset, episode: Episode, reach: int, bad: NDArray[np.bool_]
 
 def _pictures(
     dataset: Dataset, cameras: Sequence[tuple[str, str]], episode: int, size: int, chosen: Sequence[int]
-) -> list[NDArray[np.uint8]]:
+) -> Iterator[tuple[NDArray[np.uint8], tuple[int, int]]]:
+    """Of each chosen frame all cameras' pictures made small, and height and width of the first one's as it was recorded."""
+    if not cameras:
+        yield from ((np.zeros((0, size, size, 3), np.uint8), (size, size)) for _ in chosen)
+        return
     start, wanted = dataset.episodes[episode].start, set(chosen)
     streams = [dataset.pictures(camera, episode) for _, camera in cameras]
-    return [
-        np.stack([pil_bilinear(picture, (size, size)) for picture in pictures])
-        for k, pictures in enumerate(zip(*streams, strict=True))
-        if start + k in wanted
-    ]
+    for k, pictures in enumerate(zip(*streams, strict=True)):
+        if start + k in wanted:
+            height, width = pictures[0].shape[:2]
+            yield np.stack([pil_bilinear(picture, (size, size)) for picture in pictures]), (height, width)
 
 
 def _ahead(
@@ -290,9 +338,8 @@ def _ahead(
     return np.minimum(rows, stops[:, None] - 1), valid
 
 
-def _high(dataset: Dataset, row: int, boxes: Mapping[int, str] = MappingProxyType({})) -> tuple[str, str]:
+def _high(dataset: Dataset, row: int) -> tuple[str, str]:
     """The task of a high-level example at a row and its answer, "" where the dataset says none."""
     if "high_level_task" not in dataset.features:
         return "", ""
-    target = str(dataset.column("high_level_target")[row])
-    return str(dataset.column("high_level_task")[row]), with_boxes(boxes, row, target)
+    return str(dataset.column("high_level_task")[row]), str(dataset.column("high_level_target")[row])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,6 +19,7 @@ from pi0_ros.train.batching import joined_examples
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.examples import ExampleMaker, Examples, Index, Said, joined_texts
 from pi0_ros.train.frames import MixedFrames
+from pi0_ros.train.prompt_check import check_locations
 from pi0_ros.train.text_source import TextItem, picture, slots_of
 
 
@@ -33,6 +34,7 @@ class TextMaker:
 
     def check(self) -> None:
         """Raises TrainError for a picture slot that the network lacks, or a text longer than its prompt."""
+        check_locations([item.said((1, 1), (1, 1)) for item in self.items if item.boxes], self.tokenizer, self.name)
         for number, item in enumerate(self.items, 1):
             slots_of(item, self.pipeline.cameras, f"{self.name}: example {number}")
             if len(self._prompt(item)) >= self.pipeline.style.length:
@@ -44,16 +46,15 @@ class TextMaker:
     def words(self, index: Index) -> Examples:
         """Examples of these items: the question is a prompt, the answer is learned; what has no picture is masked."""
         items = [self.items[int(i)] for i in np.asarray(index)]
-        tokens, mask, roles, counts = joined_texts(
-            [self._prompt(i) for i in items], [self._said(i) for i in items], TEXT
-        )
-        found = [slots_of(item, self.pipeline.cameras, self.name) for item in items]
+        found = [self._pictures(item) for item in items]
+        answers = [self._said(item, pictures) for item, pictures in zip(items, found, strict=True)]
+        tokens, mask, roles, counts = joined_texts([self._prompt(i) for i in items], answers, TEXT)
         images, present = [], []
         for slot in self.pipeline.cameras:
             there = torch.tensor([slot in named for named in found])
             size = self.pipeline.image_size
             blank = np.full((*size, 3), 0, np.uint8)
-            rows = [pil_bilinear(picture(named[slot]), size) if slot in named else blank for named in found]
+            rows = [pil_bilinear(named[slot], size) if slot in named else blank for named in found]
             stacked = torch.from_numpy(np.stack(rows).transpose(0, 3, 1, 2).copy()).float() / 127.5 - 1.0
             images.append(stacked if bool(there.any()) else None)
             present.append(there)
@@ -65,8 +66,15 @@ class TextMaker:
         words = clean(item.question)
         return [self.tokenizer.bos, *self.tokenizer.encode(words), *self.tokenizer.encode("\n")]
 
-    def _said(self, item: TextItem) -> Said:
-        ids = np.array([*self.tokenizer.encode(item.answer), self.tokenizer.eos], np.int64)
+    def _pictures(self, item: TextItem) -> dict[str, NDArray[np.uint8]]:
+        """An item's pictures [H, W, 3] by slot, in the network's order."""
+        named = slots_of(item, self.pipeline.cameras, self.name)
+        return {slot: picture(named[slot]) for slot in self.pipeline.cameras if slot in named}
+
+    def _said(self, item: TextItem, pictures: Mapping[str, NDArray[np.uint8]]) -> Said:
+        height, width = next(iter(pictures.values())).shape[:2]
+        answer = item.said((height, width), self.pipeline.image_size)
+        ids = np.array([*self.tokenizer.encode(answer), self.tokenizer.eos], np.int64)
         return Said(ids, np.ones(len(ids), bool))
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from pi0_ros.policy.boxes import parted
 from pi0_ros.policy.pipeline import Pipeline
-from pi0_ros.policy.prompts import encode_prompt
+from pi0_ros.policy.prompts import encode_prompt, encode_subtask_prompt
 from pi0_ros.policy.tokenizer import Tokenizer
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.frames import Frames
@@ -33,4 +36,25 @@ def check_prompts(frames: Frames, pipeline: Pipeline, tokenizer: Tokenizer) -> N
             f"{count} of {len(frames)} frames have prompts of up to {most} tokens, the network takes {style.length}, and "
             f"what is cut off is the robot's state (tasks {', '.join(map(repr, long[:3]))}"
             f"{' ...' if len(long) > 3 else ''}); shorten the tasks, or train a network with --prompt-length {most}"
+        )
+
+
+def check_question_lengths(frames: Frames, pipeline: Pipeline, tokenizer: Tokenizer) -> None:
+    """Raises TrainError naming a task whose question for a subtask would be cut: "Subtask:" is at its end."""
+    most = pipeline.style.length
+    for task in [frames.texts[text] for text in np.unique(frames.high_task[frames.has_subtask])]:
+        length = len(encode_subtask_prompt(tokenizer, task, ROOM).ids)
+        if length > most:
+            raise TrainError(
+                f"the question for a subtask of {task!r} has {length} tokens, the network takes {most}, and what is cut "
+                f"off is its end; shorten the task, or train a network with --prompt-length {length}"
+            )
+
+
+def check_locations(answers: Sequence[str], tokenizer: Tokenizer, where: str) -> None:
+    """Raises TrainError where an answer says boxes, and the tokenizer has no token for a place in a picture."""
+    if len(tokenizer.encode("<loc0512>")) != 1 and any(parted(answer)[0] for answer in answers):
+        raise TrainError(
+            f"{where}: boxes are said in location tokens (<loc0000> .. <loc1023>), and the tokenizer has none; give "
+            "PaliGemma's with --tokenizer, or leave the boxes out"
         )

@@ -34,10 +34,12 @@ from pi0_ros.train.embodiments import (
     Drawn,
     Embodiment,
     check_fits,
+    check_questions,
     embodiments,
     frame_folders,
     frame_weights,
     frames_below,
+    question_slots,
     task_numbers,
 )
 from pi0_ros.train.errors import TrainError
@@ -52,7 +54,7 @@ from pi0_ros.train.lots import split_episodes
 from pi0_ros.train.memory import check_memory, memory_plan
 from pi0_ros.train.mixed import MixedMaker, TextMaker
 from pi0_ros.train.processes import first_one_first
-from pi0_ros.train.prompt_check import check_prompts
+from pi0_ros.train.prompt_check import check_locations, check_prompts, check_question_lengths
 from pi0_ros.train.recipe import recipe_for, warmup_steps
 from pi0_ros.train.run_folder import check_room
 from pi0_ros.train.settings import Augment, TrainSettings
@@ -201,7 +203,11 @@ def prepare(plan: Plan, robots: Sequence[Embodiment]) -> None:
     for number, robot in enumerate(robots):
         check_fits(robot.adapter, plan.model)
         pipeline = pipeline_for(robot.adapter, plan.model, robot.statistics(folder, number == 0), plan.conventions)
-        for _, frames in robot.sources:
+        for name, frames in robot.sources:
+            check_locations(frames.texts, tokenizer, name or robot.name)
+            if settings.word_batch and frames.has_subtask.any():
+                check_questions(robot.adapter)
+                check_question_lengths(frames, pipeline, tokenizer)
             for augmentation in plan.hooks(tokenizer).augmentations:
                 augmentation.check(frames.channels, frames.cameras)
             check_prompts(frames, pipeline, tokenizer)
@@ -300,6 +306,7 @@ def make_job(rank: int, plan: Plan) -> Job:
             hooks,
             fast,
             augment,
+            question_slots(robot.adapter),
         )
         for robot, table in zip(robots, statistics, strict=True)
         for _, frames in robot.sources

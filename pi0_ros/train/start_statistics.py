@@ -30,10 +30,12 @@ def choose(wanted: str, init: str, adapter: Adapter, frames: Frames) -> tuple[Ta
     Raises: TrainError where those asked for are not to be had.
     """
     if wanted not in ("", "checkpoint", "data"):
-        return read_norm_stats(wanted), wanted
+        return _wide_enough(read_norm_stats(wanted), adapter, f"--statistics {wanted}"), wanted
     if wanted != "data" and init:
         try:
-            return _of_checkpoint(Path(init), adapter), f"of the checkpoint {init}"
+            return _wide_enough(
+                _of_checkpoint(Path(init), adapter), adapter, init, none=True
+            ), f"of the checkpoint {init}"
         except (PolicyError, TrainError) as problem:
             if wanted:
                 raise TrainError(f"--statistics checkpoint: {problem}") from problem
@@ -41,6 +43,21 @@ def choose(wanted: str, init: str, adapter: Adapter, frames: Frames) -> tuple[Ta
     if wanted == "checkpoint":
         raise TrainError("--statistics checkpoint needs --init, the checkpoint that they are of")
     return _of_data(frames, adapter), "of the data"
+
+
+def _wide_enough(table: Table, adapter: Adapter, where: str, none: bool = False) -> Table:
+    """Raises TrainError where there are none of the state or of the actions, or of fewer channels than the policy YAML has.
+
+    none: a checkpoint that was trained without normalisation has none.
+    """
+    for key, channels in (("state", adapter.state_channels), ("actions", adapter.action_channels)):
+        size = table[key].size if key in table else 0
+        if size < len(channels) and not (none and not size):
+            raise TrainError(
+                f"{where}: has statistics of {size} dimensions for {key}, and {adapter.file} has {len(channels)} channels there; "
+                "give statistics of this robot, or --statistics data"
+            )
+    return table
 
 
 def _of_data(frames: Frames, adapter: Adapter) -> Table:
@@ -87,10 +104,21 @@ def remarks(frames: Frames, adapter: Adapter, table: Table) -> list[str]:
     return found + ([f"never move in these data: {', '.join(still)}"] if still else [])
 
 
+def _usual(statistics: Statistics) -> tuple[Numbers, Numbers] | None:
+    """Between what the middle 98 % lie: the quantiles, or where there are none those of a bell curve; None without either."""
+    if "q01" in statistics and "q99" in statistics:
+        return np.asarray(statistics["q01"]), np.asarray(statistics["q99"])
+    if "mean" not in statistics or "std" not in statistics:
+        return None
+    mean, wide = np.asarray(statistics["mean"]), 2.326 * np.asarray(statistics["std"])
+    return mean - wide, mean + wide
+
+
 def _outside(key: str, values: Numbers, statistics: Statistics, channels: Sequence[str]) -> list[str]:
-    if "q01" not in statistics or "q99" not in statistics:
+    edges = _usual(statistics)
+    if edges is None:
         return []
-    low, high = (np.asarray(statistics[n])[: len(channels)] for n in ("q01", "q99"))
+    low, high = (edge[: len(channels)] for edge in edges)
     middle, reach = (low + high) / 2, np.maximum(FAR * (high - low), 1e-9)
     share = (np.abs(values - middle) > reach).mean(axis=0)
     return [

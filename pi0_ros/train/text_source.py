@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pi0_ros.data.encoded_pictures import PictureError, decode_rgb
-from pi0_ros.policy.boxes import Box, boxes_first, boxes_text
+from pi0_ros.policy.boxes import Box, boxes_first, boxes_text, in_padded_picture
 from pi0_ros.robot.files import parse_json, read_bytes, read_text
 from pi0_ros.train.errors import TrainError
 
@@ -26,11 +26,19 @@ KEYS = ("image", "images", "question", "prompt", "answer", "boxes")
 
 @dataclass(frozen=True)
 class TextItem:
-    """One example. images: picture slot ("" for the network's first) to file. question, answer: texts."""
+    """One example. images: picture slot ("" for the network's first) to file. question, answer: texts.
+
+    boxes: on the picture of the first of those slots in the network's order, as fractions of the file's picture.
+    """
 
     images: tuple[tuple[str, Path], ...]
     question: str
     answer: str
+    boxes: tuple[Box, ...] = ()
+
+    def said(self, shape: tuple[int, int], size: tuple[int, int]) -> str:
+        """Boxes on a picture [H, W], which the network gets in another size between black bars, and then the answer."""
+        return boxes_first(boxes_text([in_padded_picture(box, shape, size) for box in self.boxes]), self.answer)
 
 
 def read_texts(file: str | Path) -> tuple[TextItem, ...]:
@@ -51,13 +59,12 @@ def _item(line: str, where: str, folder: Path) -> TextItem:
     if unknown:
         raise TrainError(f"{where}: unknown key {unknown[0]!r}; there are {', '.join(KEYS)}")
     question = given.get("question", given.get("prompt", ""))
-    answer, boxes = given.get("answer", ""), given.get("boxes", [])
+    answer, boxes = given.get("answer", ""), boxes_of(given.get("boxes", []), where)
     if not isinstance(question, str) or not isinstance(answer, str):
         raise TrainError(f"{where}: question and answer have to be text")
-    whole = boxes_first(boxes_text(boxes_of(boxes, where)) if boxes else "", answer.strip())
-    if not whole:
+    if not answer.strip() and not boxes:
         raise TrainError(f"{where}: has neither answer nor boxes")
-    return TextItem(_images(given, where, folder), question.strip(), whole)
+    return TextItem(_images(given, where, folder), question.strip(), answer.strip(), boxes)
 
 
 def _images(given: dict[str, Any], where: str, folder: Path) -> tuple[tuple[str, Path], ...]:

@@ -102,7 +102,12 @@ def test_the_pages_lines_of_coco_and_vqa_are_examples_to_train_on(tmp_path):
     paths = {name: tmp_path / f"{name}.json" for name in files}
     assert place["from_coco"](paths["captions"], paths["instances"], tmp_path, tmp_path / "coco.jsonl") == 2
     assert place["from_vqa"](paths["questions"], paths["answers"], tmp_path, tmp_path / "vqa.jsonl") == 1
-    said = [(item.question, item.answer) for file in ("coco", "vqa") for item in read_texts(tmp_path / f"{file}.jsonl")]
+    square = (224, 224)
+    said = [
+        (item.question, item.said(square, square))
+        for file in ("coco", "vqa")
+        for item in read_texts(tmp_path / f"{file}.jsonl")
+    ]
     # The box is x 0.25 .. 0.75, y 0.5 .. 1.0 of the picture.
     assert said == [
         ("caption en", "a cat"),

@@ -231,3 +231,22 @@ def test_symmetry_works_without_places_and_refuses_robots_it_does_not_know():
     for channels in (("shoulder", "elbow"), ("left_waist", "right_waist"), ("left_joint1", "left_joint2")):
         with pytest.raises(TrainError, match="--symmetry: how this robot looks in a mirror is not known"):
             check_two_sided(channels, ("base",))
+
+
+def test_boxes_are_mirrored_with_their_picture_and_called_as_the_changed_scene_is():
+    """x0 0.25 and x1 0.5 become 0.5 and 0.75; in 1024 places n becomes 1023 - n."""
+    said = "<loc0100><loc0256><loc0300><loc0512> red block ; <loc0000><loc0000><loc0010><loc0100> left lamp"
+    told = row(np.full(19, 100), target=f"{said} ; touch the red block with the left arm")
+    assert changed_row(told, Change(True), Purpose.TELL).high_target == (
+        "<loc0100><loc0511><loc0300><loc0767> red block ; <loc0000><loc0923><loc0010><loc1023> right lamp ; "
+        "touch the red block with the right arm"
+    )
+    assert changed_row(told, Change(False), Purpose.TELL).high_target == told.high_target
+
+
+def test_boxes_do_not_tell_which_lamps_are_lit():
+    numbers = np.r_[np.full(15, 100), [-1, -1, -1, -1]]
+    words = "touch the blue block with the left arm"  # red and green are lit
+    told = row(numbers, target=f"<loc0100><loc0256><loc0300><loc0512> red block ; {words}")
+    changed = changed_row(told, Change(False), Purpose.ACT)
+    assert labels_of(changed, tuple(COLOURS)).lit.tolist() == [1, 1, 0, -1]

@@ -6,10 +6,12 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
+import small_lerobot
 from small_lerobot import write
 
 from pi0_ros.data.dataset import Dataset
@@ -18,7 +20,7 @@ from pi0_ros.train.box_labels import read_box_labels
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.frames import join, load_frames
 from pi0_ros.train.from_dataset import write_dataset_frames
-from pi0_ros.train.mixture import load_mixture
+from pi0_ros.train.mixture import Choice, load_mixture
 
 ADAPTER = load_adapter("mobile_bimanual")
 CUP = [0.25, 0.5, 0.75, 1.0, "cup"]
@@ -62,7 +64,49 @@ def test_a_frame_with_boxes_answers_with_them_and_then_the_subtask(tmp_path):
     assert answers[row] == f"{SAID} ; pick up the cup"
     assert answers[0] == ""  # nothing was said there, so there is no example
     assert [answers[i] for i in range(1, 12) if i not in (5, row)] == ["pick up the cup"] * 9
-    assert f"{file}: boxes of 3 frames, 2 of them with a subtask to say behind them" in said
+    assert any(
+        line.endswith("base: 1 of 2 frames with boxes can be drawn; 1 have no subtask to say behind them")
+        for line in said
+    )
+
+
+def answers_of(place: Path, out: Path, file: Path, **options) -> list[str]:
+    write_dataset_frames(place, out, ADAPTER, 16, 2, boxes=str(file), **options)
+    frames = join([load_frames(f) for f in sorted(out.glob("shard-*"))])
+    return [frames.texts[i] if i >= 0 else "" for i in frames.high_target]
+
+
+def test_boxes_on_a_wide_picture_lie_between_the_black_bars_of_the_networks(tmp_path, monkeypatch):
+    """Pictures of 24 x 32 fill the rows from an eighth to seven eighths of the network's: 0.5 stays, 1.0 is 0.875."""
+    monkeypatch.setattr(small_lerobot, "picture", lambda episode, frame: np.zeros((24, 32, 3), np.uint8))
+    place = recorded(tmp_path / "d")
+    file = labels(tmp_path / "b.jsonl", {"episode": 0, "frame": 2, "boxes": [CUP]})
+    assert answers_of(place, tmp_path / "f", file)[2] == "<loc0512><loc0256><loc0896><loc0768> cup ; pick up the cup"
+
+
+def test_boxes_are_left_out_where_the_camera_gave_no_picture(tmp_path):
+    place = recorded(tmp_path / "d")
+    info = json.loads((place / "meta/info.json").read_text())
+    cameras = ["base", "left_wrist", "right_wrist"]
+    info["features"]["camera_present"] = {"dtype": "bool", "shape": [3], "names": cameras}
+    (place / "meta/info.json").write_text(json.dumps(info))
+    for table_file in sorted((place / "data").rglob("*.parquet")):
+        table = pq.read_table(table_file)
+        there = [[frame != 2, True, True] for frame in table["frame_index"].to_pylist()]
+        pq.write_table(table.append_column("camera_present", [there]), table_file)
+    lines = [{"episode": 0, "frame": frame, "boxes": [CUP]} for frame in (2, 3)]
+    said: list[str] = []
+    answers = answers_of(place, tmp_path / "f", labels(tmp_path / "b.jsonl", *lines), say=said.append)
+    assert answers[2:4] == ["pick up the cup", f"{SAID} ; pick up the cup"]
+    assert any("1 of 2 frames with boxes can be drawn; 1 have no picture of base" in line for line in said)
+
+
+def test_boxes_of_which_none_is_trained_on_are_refused(tmp_path):
+    place = recorded(tmp_path / "d")
+    file = labels(tmp_path / "b.jsonl", {"episode": 0, "frame": 2, "boxes": [CUP]})
+    long = Choice(shortest=0.65)  # episode 0 lasts 0.5 s
+    with pytest.raises(TrainError, match="b.jsonl: boxes of 1 frame, and none can be learned; 1 are not trained on"):
+        answers_of(place, tmp_path / "f", file, choice=long)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from pi0_ros.model import PROMPT
 from pi0_ros.policy.adapter_reading import load_adapter
 from pi0_ros.policy.fast import answer_ids, fit_fast
 from pi0_ros.policy.tiny_tokenizer import build
+from pi0_ros.train.embodiments import check_questions, question_slots
+from pi0_ros.train.errors import TrainError
 from pi0_ros.train.examples import ExampleMaker
 from pi0_ros.train.session import pipeline_for
 from pi0_ros.train.settings import Augment
@@ -80,3 +82,36 @@ def test_a_chunk_that_is_said_is_the_chunk_that_was_recorded():
         heard = fast.decode(fast.encode(chunks[number]), 16, 18)
         assert np.sqrt(np.mean((heard - chunks[number]) ** 2)) < 0.05
         assert np.ptp(chunks[number]) > 1.0 and len(said) > 18
+
+
+def test_a_picture_whose_places_are_named_is_neither_cropped_nor_turned():
+    frames, adapter = some_frames(), load_adapter("mobile_bimanual")
+    texts = (*frames.texts, "<loc0512><loc0256><loc1023><loc0768> cup ; pick up the cup")
+    boxed = np.where(np.arange(len(frames)) == 1, len(texts) - 1, frames.high_target).astype(np.int32)
+    size = frames.images.shape[2]
+    half = np.zeros((len(frames), 3, size, size, 3), np.uint8)
+    half[:, :, :, size // 2 :] = 255  # an upright edge in the middle
+    frames = replace(frames, images=half, texts=texts, high_target=boxed)
+    pipeline = pipeline_for(adapter, MODEL, frame_statistics(frames, adapter.delta_mask))
+    maker = ExampleMaker(frames, pipeline, build(), SETTINGS, augment=Augment.OPENPI)
+    base = maker.words([1, 2], np.random.default_rng(5)).inputs.images[0].numpy()
+    uniform = [all(len(np.unique(one[0, :, column])) == 1 for column in range(size)) for one in base]
+    assert uniform == [True, False]
+
+
+def test_a_question_for_a_subtask_shows_the_cameras_that_it_shows_on_the_robot():
+    """`high_level_cameras` leaves the right wrist out: what the question shows on the robot is what it shows in training."""
+    frames, adapter = some_frames(), load_adapter("mobile_bimanual")
+    fewer = replace(adapter, high_level_cameras={"base": "base", "left_wrist": "left_wrist", "right_wrist": None})
+    pipeline = pipeline_for(fewer, MODEL, frame_statistics(frames, fewer.delta_mask))
+    maker = ExampleMaker(frames, pipeline, build(), SETTINGS, asked=question_slots(fewer))
+    question, action = maker.words([1, 2]).inputs, maker.actions([1, 2]).inputs
+    assert [m.tolist() for m in question.image_masks] == [[True] * 2, [True] * 2, [False] * 2]
+    assert bool((question.images[2] == -1.0).all()) and all(bool(m.all()) for m in action.image_masks)
+
+
+def test_a_question_with_another_camera_than_the_actions_is_refused():
+    adapter = load_adapter("mobile_bimanual")
+    check_questions(adapter)
+    with pytest.raises(TrainError, match="high_level_cameras puts back into base, where `cameras` has base"):
+        check_questions(replace(adapter, high_level_cameras={"base": "back"}))

@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+from pi0_ros.train.draw import Draws
 from pi0_ros.train.frames import Frames, MixedFrames
 from pi0_ros.train.lots import split_episodes
 
@@ -44,3 +45,15 @@ def test_other_recordings_and_moments_that_repeat_inside_a_source_are_all_traine
     sources = np.repeat([0, 1], [len(one), len(other)])
     trained, held = split_episodes(MixedFrames.of([one, other]), 0.25, sources)
     assert len(trained) == 36 and len(held) == 12 and 0 in trained
+
+
+@pytest.mark.parametrize("given", [(), (1.0, 3.0)])
+def test_high_level_examples_are_drawn_by_the_mixtures_weights_without_text_too(given):
+    """20 frames of one source and 4 of another: n^0.43 of each, or one to three as given, and not 20 to 4."""
+    frames = MixedFrames.of([some_frames()])
+    sources = np.repeat([0, 1], [20, 4])
+    draws = Draws(frames, sources, ("large", "small"), given=given)
+    chances = draws.word_chances(np.arange(24), [])
+    share = 0.75 if given else 4**0.43 / (20**0.43 + 4**0.43)
+    assert chances[20:].sum() == pytest.approx(share) and chances.sum() == pytest.approx(1.0)
+    assert Draws(frames, np.zeros(24, int), ("alone",)).word_chances(np.arange(24), []) is None

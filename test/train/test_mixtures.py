@@ -17,6 +17,8 @@ from pi0_ros.data.episode_log import EpisodeLog
 from pi0_ros.model import PROMPT, TEXT, Inputs, flow_mean
 from pi0_ros.policy import tiny_tokenizer
 from pi0_ros.policy.adapter_reading import load_adapter
+from pi0_ros.policy.normalize import read_norm_stats
+from pi0_ros.robot.resources import checkpoint_folder
 from pi0_ros.train import text_source
 from pi0_ros.train.batching import joined_examples
 from pi0_ros.train.chosen import chosen_frames, frame_weights
@@ -25,10 +27,11 @@ from pi0_ros.train.embodiments import Drawn
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.examples import Examples
 from pi0_ros.train.frames import save_frames
+from pi0_ros.train.mixed import TextMaker
 from pi0_ros.train.mixture import Choice, load_mixture
 from pi0_ros.train.network import fresh_network, grown_network
 from pi0_ros.train.record import read_lines
-from pi0_ros.train.session import Plan, make_job, run
+from pi0_ros.train.session import Plan, make_job, pipeline_for, run
 from pi0_ros.train.text_source import read_texts
 from pi0_ros.train.trainer import Trainer
 
@@ -195,7 +198,7 @@ def test_lines_become_questions_and_answers_boxes_first(tmp_path):
     first, boxed, wrist = read_texts(tmp_path / "t.jsonl")
     assert (first.question, first.answer) == ("what is this", "a wall")
     # PaliGemma: y before x, 1024 places.
-    assert boxed.answer == (
+    assert boxed.said((20, 20), (224, 224)) == (
         "<loc0512><loc0256><loc1023><loc0768> cup ; <loc0102><loc0000><loc0204><loc0102> lid ; pick up the cup"
     )
     assert wrist.images == (("wrist", tmp_path / "a.png"),)
@@ -230,6 +233,19 @@ def test_a_picture_that_is_larger_than_any_camera_is_refused_and_no_program_is_r
     for name in ("large.png", "drawn.eps"):
         with pytest.raises(TrainError, match=f"{name}: is no picture that can be read"):
             text_source.picture(tmp_path / name)
+
+
+def test_boxes_of_a_picture_that_is_no_square_lie_between_its_black_bars(tmp_path):
+    """A picture of 20 x 30 becomes two thirds as high as wide: 0.25 of its height is 1/6 + 0.25 * 2/3 = 1/3, 1.0 is 5/6."""
+    picture(tmp_path, "a.png", 50)
+    (tmp_path / "t.jsonl").write_text('{"image": "a.png", "boxes": [[0.5, 0.25, 1.0, 1.0, "cup"]], "answer": "a cup"}')
+    adapter = load_adapter("mobile_bimanual")
+    table = read_norm_stats(checkpoint_folder("pi05_reach_tiny"))
+    pipeline = pipeline_for(adapter, fresh_network("", adapter, {}, "", 384).model, table)
+    tokenizer = tiny_tokenizer.build()
+    made = TextMaker(read_texts(tmp_path / "t.jsonl"), replace(pipeline, image_size=(24, 24)), tokenizer).words([0])
+    said = tokenizer.decode(made.inputs.tokens[0][made.counts[0]].tolist())
+    assert said.startswith("<loc0341><loc0512><loc0853><loc1023> cup ; a cup")
 
 
 # One batch

@@ -29,7 +29,7 @@ from pi0_ros.train.errors import TrainError
 from pi0_ros.train.frames import save_frames
 from pi0_ros.train.health import MOST_IN_A_ROW, Health
 from pi0_ros.train.interruption import Interruption
-from pi0_ros.train.prompt_check import check_prompts
+from pi0_ros.train.prompt_check import check_prompts, check_question_lengths
 from pi0_ros.train.recipe import OURS, warmup_steps
 from pi0_ros.train.record import cut_back, draw_curves, read_lines, write_line
 from pi0_ros.train.run_folder import changed_settings, check_continues, locked, write_settings
@@ -361,6 +361,30 @@ def test_channels_far_outside_of_the_statistics_and_still_ones_are_named():
     )
 
 
+def test_offsets_beside_statistics_of_positions_are_named_without_quantiles_too():
+    """Statistics of absolute positions given for offsets, which are small: 1.5 beside 0 with a width of 0.05."""
+    frames = some_frames()
+    table = frame_statistics(frames, ADAPTER.delta_mask)
+    actions = {"mean": np.full(18, 1.5), "std": np.full(18, 0.05)}
+    found = remarks(frames, ADAPTER, {**table, "actions": Statistics(actions)})
+    assert any(
+        line.startswith(f"actions of {ADAPTER.action_channels[0]}: 100% of the values lie far out") for line in found
+    )
+
+
+def test_statistics_of_a_smaller_robot_are_refused_with_their_file(tmp_path):
+    table = frame_statistics(some_frames(), ADAPTER.delta_mask)
+    narrow = {k: Statistics({n: v[:14] for n, v in s.values.items()}) for k, s in table.items()}
+    write_norm_stats(tmp_path / "narrow.json", narrow)
+    with pytest.raises(
+        TrainError, match="narrow.json: has statistics of 14 dimensions for state, and .* has 18 channels"
+    ):
+        choose(str(tmp_path / "narrow.json"), "", ADAPTER, some_frames())
+    write_norm_stats(tmp_path / "half.json", {"state": table["state"]})
+    with pytest.raises(TrainError, match="half.json: has statistics of 0 dimensions for actions"):
+        choose(str(tmp_path / "half.json"), "", ADAPTER, some_frames())
+
+
 def test_a_channel_that_stood_still_is_not_blown_up_when_it_moves():
     stats = statistics_of(np.full((50, 1), 0.25))
     assert abs((0.251 - stats["mean"][0]) / (stats["std"][0] + 1e-6)) < 0.1
@@ -380,6 +404,18 @@ def test_prompts_that_would_be_cut_are_refused_with_their_tasks(folder):
         TrainError, match="24 of 24 frames have prompts of up to .* tokens, the network takes .*'pick up"
     ):
         check_prompts(frames, job.maker.pipeline, job.maker.tokenizer)
+
+
+def test_a_question_for_a_subtask_that_would_be_cut_is_refused_with_its_task(folder):
+    run(plan(folder, steps=1))
+    job = make_job(0, plan(folder))
+    check_question_lengths(some_frames(), job.maker.pipeline, job.maker.tokenizer)
+    long = "tidy up the kitchen, wash all of the dishes, and put every cup and every plate onto the shelf " * 4
+    frames = replace(some_frames(), texts=("touch the red block with the left arm", long, "done"))
+    with pytest.raises(
+        TrainError, match="question for a subtask of 'tidy up .* tokens, the network takes .* --prompt-length"
+    ):
+        check_question_lengths(frames, job.maker.pipeline, job.maker.tokenizer)
 
 
 # For the person who waits

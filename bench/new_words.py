@@ -34,18 +34,18 @@ def main(argv: Sequence[str], run: Run = pi0) -> int:
     stages, quick = Stages("new_words", args.out, run), args.quick
 
     def collect() -> dict[str, Any]:
-        """A chain of copies, each with one more instruction in new words."""
-        known = args.out / "words_0"
+        """Episodes with the old words, and a copy with the new ones."""
+        known, target = args.out / "old", args.out / "words"
         count = "1" if quick else "60"
         size = ["--size", "96"]
         run(["collect", "--task", "reach", "--episodes", count, "--seed", "3000000", "--out", str(known), *size])
-        pairs = [(old, new, side) for old, new in WORDS.items() for side in ("left", "right")]
-        for number, (old, new, side) in enumerate(pairs, 1):
-            target = args.out / f"words_{number}"
-            words = f"touch the {old} block with the {side} arm=touch the {new} block with the {side} arm"
-            run(["data", "retitle", str(known), "--task", words, "--out", str(target)])
-            known = target
-        return {"dataset": str(known.resolve())}
+        renamed = [
+            f"--task=touch the {old} block with the {side} arm=touch the {new} block with the {side} arm"
+            for old, new in WORDS.items()
+            for side in ("left", "right")
+        ]
+        run(["data", "retitle", str(known), *renamed, "--out", str(target)])
+        return {"dataset": str(target.resolve())}
 
     dataset = stages.stage("collected", collect)["dataset"]
     mixture = args.out / "mixture.yaml"

@@ -138,10 +138,10 @@ def test_new_words_count_the_scenes_that_ask_with_them(tmp_path, capsys):
     assert (after["successes"], after["episodes"]) == (20, 20) and said["new_words/after_old_words", "success"][
         "value"
     ] == 1
-    chain = [words for words in run.given if words[:2] == ["data", "retitle"]]
-    assert [words[2] for words in chain] == [str(tmp_path / f"words_{k}") for k in range(4)]
-    assert "touch the yellow block with the right arm=touch the banana block with the right arm" in chain[3]
-    assert str((tmp_path / "words_4").resolve()) in (tmp_path / "mixture.yaml").read_text()
+    (retitled,) = [words for words in run.given if words[:2] == ["data", "retitle"]]
+    assert "--task=touch the yellow block with the right arm=touch the banana block with the right arm" in retitled
+    assert len([word for word in retitled if word.startswith("--task=")]) == 4
+    assert str((tmp_path / "words").resolve()) in (tmp_path / "mixture.yaml").read_text()
 
 
 def test_corrections_are_recorded_between_the_evaluations_of_both_worlds(tmp_path, capsys):

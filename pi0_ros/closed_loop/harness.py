@@ -87,14 +87,18 @@ class _Pending:
     chunk: Chunk
 
 
+def changed_words(wanted: str) -> dict[str, str]:
+    """Words and what is said in their place, from `old=new, old=new`; {} where `wanted` has no such pair."""
+    if "=" not in wanted:
+        return {}
+    return {old.strip(): new.strip() for old, _, new in (pair.partition("=") for pair in wanted.split(","))}
+
+
 def spoken(instruction: str, wanted: str) -> str:
     """What is said to the policy: `wanted`, or the task's own words where that is "". `old=new, old=new` changes words of those."""
-    if not wanted or "=" not in wanted:
+    changes = changed_words(wanted)
+    if not changes:
         return wanted or instruction
-    changes: dict[str, str] = {}
-    for pair in wanted.split(","):
-        old, _, new = pair.partition("=")
-        changes[old.strip()] = new.strip()
     return " ".join(changes.get(word, word) for word in instruction.split())
 
 

@@ -87,18 +87,30 @@ def merge(args: argparse.Namespace, say: Say) -> int:
 
 
 def retitle(args: argparse.Namespace, say: Say) -> int:
-    """All episodes, some of them with other words."""
-    old, sign, new = args.task.partition("=")
+    """All episodes, some of them with other words. Raises DataError where nothing would be changed."""
+    pairs = [(old.strip(), new.strip()) for old, sign, new in (task.partition("=") for task in args.task) if sign]
+    if len(pairs) < len(args.task) and len(args.task) > 1:
+        raise DataError("--task is one new instruction, or several times 'old instruction=new instruction'")
+    if not all(new for _, new in pairs) or not args.task[0].strip():
+        raise DataError("--task has no new words; a frame without an instruction is not trained on")
     with Dataset(args.folder, skip_bad=True) as dataset:
         chosen = set(selected(dataset, args.episodes) if args.episodes else range(len(dataset.episodes)))
+        there = list(dict.fromkeys(task for p in sorted(chosen) for task in dataset.episodes[p].tasks))
+        strange = [old for old, _ in pairs if old not in there]
+        unknown = "".join(f"; no frame says {old!r}" for old in strange)
+        if pairs and len(strange) == len(pairs):
+            shown = ", ".join(map(repr, there[:3])) + (" ..." if len(there) > 3 else "")
+            raise DataError(
+                f"{args.folder}: nothing would be changed{unknown}: whole instructions are, and there are {shown}"
+            )
+        if unknown:
+            say(f"{args.folder}{unknown}")
         pieces = []
         for position, episode in enumerate(dataset.episodes):
-            if position not in chosen or (sign and old.strip() not in episode.tasks):
+            if position not in chosen or (pairs and not any(old in episode.tasks for old, _ in pairs)):
                 pieces.append(Piece(position))
-            elif not sign:
-                pieces.append(Piece(position, task=args.task))
             else:
-                pieces.append(Piece(position, renamed=(old.strip(), new.strip())))
+                pieces.append(Piece(position, renamed=tuple(pairs)) if pairs else Piece(position, task=args.task[0]))
         return write_pieces([(dataset, pieces)], args.out, say)
 
 

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from pi0_ros.commands._numbers import whole
 from pi0_ros.robot.wording import counted
 
 EPISODES = "numbers of episodes, such as 0,2-5,9-"
@@ -59,6 +60,19 @@ def _declare_looking(parts: argparse._SubParsersAction[argparse.ArgumentParser])
     stats.add_argument(
         "--write", action="store_true", help="put them into meta/stats.json; the old file is kept as stats.N.json"
     )
+    fit = _part(parts, "fit-fast", "an action tokenizer (FAST) fitted on the chunks of datasets", "fit_fast", many=True)
+    fit.add_argument("--policy", default="mobile_bimanual", help="policy YAML (default: mobile_bimanual)")
+    fit.add_argument(
+        "--statistics", default="data", help="data, or a checkpoint's folder or norm_stats.json (default: data)"
+    )
+    fit.add_argument("--horizon", type=whole(0, 10_000), default=0, help="rows of a chunk (default: the policy YAML's)")
+    fit.add_argument(
+        "--vocabulary",
+        type=whole(16, 100_000),
+        default=1024,
+        help="ids it has (default: 1024; 512 for the tiny network)",
+    )
+    fit.add_argument("--out", type=Path, required=True, help="new folder for the tokenizer, for --fast-tokenizer")
     label = _part(
         parts, "label", "outcome, score or note of episodes (meta/pi0_episodes.json; the old file is kept)", "label"
     )
@@ -88,7 +102,12 @@ def _declare_copying(parts: argparse._SubParsersAction[argparse.ArgumentParser])
     _out(split)
     _out(_part(parts, "merge", "one dataset of several", "merge", many=True))
     retitle = _part(parts, "retitle", "a copy with other instructions", "retitle")
-    retitle.add_argument("--task", required=True, help="the new words; 'old words=new words' changes those alone")
+    retitle.add_argument(
+        "--task",
+        required=True,
+        action="append",
+        help="the new instruction; 'old=new' changes the frames with that instruction alone, and may be repeated",
+    )
     retitle.add_argument("--episodes", help=f"{EPISODES} (default: all)")
     _out(retitle)
     trim = _part(parts, "trim", "a copy without ends in which nothing moves, or without so many seconds", "trim")
@@ -130,6 +149,10 @@ def run(args: argparse.Namespace) -> int:
         from pi0_ros.commands import _data_import
 
         return _data_import.run(args)
+    if args.work == "fit_fast":
+        from pi0_ros.commands import _data_fit
+
+        return _data_fit.fit_fast(args)
     from pi0_ros.commands import _data_copies, _data_looks
 
     looks = getattr(_data_looks, args.work, None)

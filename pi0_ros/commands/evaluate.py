@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,6 +88,9 @@ def run(args: argparse.Namespace) -> int:
         check_writable(args.json)
     task = make_task(args.task)
     harness = _harness(args, load_robot(args.robot))
+    check_words(
+        args.instruction, (task.reset(harness.sim, FIRST_UNSEEN_SEED + args.seed + i) for i in range(args.episodes))
+    )
     rows, began = [], time.monotonic()
     for i in range(args.episodes):
         episode = harness.run(task, FIRST_UNSEEN_SEED + args.seed + i)
@@ -104,6 +107,31 @@ def run(args: argparse.Namespace) -> int:
     if not any(row["chunks_accepted"] for row in rows):
         print(f"no chunk was accepted: {rows[-1]['last_refusal'] or 'none came'}")
     return 0
+
+
+def check_words(wanted: str, instructions: Iterable[str]) -> None:
+    """Raises SimError where no word that is to be changed is in any instruction: they would be measured as they are.
+
+    Words that some of several pairs look for in vain are said on stderr.
+    """
+    from pi0_ros.closed_loop.harness import changed_words
+    from pi0_ros.sim.errors import SimError
+
+    changes = changed_words(wanted)
+    if not all(old and new for old, new in changes.items()):
+        raise SimError(f"--instruction {wanted!r}: needs a word on both sides of each =")
+    missing, last = set(changes), ""
+    for last in instructions if missing else ():
+        missing -= set(last.split())
+        if not missing:
+            return
+    if missing:
+        said = (
+            f"--instruction {wanted!r}: no scene asks with {' or '.join(map(repr, sorted(missing)))}; one asks {last!r}"
+        )
+        if missing == set(changes):
+            raise SimError(said)
+        print(said, file=sys.stderr, flush=True)
 
 
 def _harness(args: argparse.Namespace, robot: Robot) -> Harness[SimRobot]:

@@ -329,6 +329,21 @@ def test_datasets_are_merged_split_and_retitled(sound, tmp_path):
     assert lengths == [5, 24, 30, 41] and len(Dataset(tmp_path / "a").episodes) == 2
 
 
+def test_words_that_no_frame_says_change_nothing_and_are_refused(sound, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    assert pi0("retitle", sound, "--task", "wawe=say hello", "--out", copy) == 1
+    told = capsys.readouterr().err
+    assert "nothing would be changed; no frame says 'wawe'" in told and "'wave'" in told and not copy.exists()
+    assert (
+        pi0("retitle", sound, "--task", "wave=", "--out", copy) == 1 and "has no new words" in capsys.readouterr().err
+    )
+    both = ("--task", "wave=say hello", "--task", "nodd=bow", "--task", "nod=agree")
+    assert pi0("retitle", sound, *both, "--out", copy) == 0
+    assert "no frame says 'nodd'" in capsys.readouterr().err
+    read = Dataset(copy)
+    assert [read.task_of(e.start) for e in read.episodes] == ["say hello", "agree", "say hello"]
+
+
 def test_a_merge_of_two_robots_that_are_described_alike_says_so(sound, tmp_path, capsys):
     other = write(tmp_path / "other", lengths=(5,))
     file = other / "meta/info.json"

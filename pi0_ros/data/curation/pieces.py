@@ -34,14 +34,14 @@ LIMITS = FileLimits(data=100, video=0)
 class Piece:
     """Frames `start` .. `stop - 1` of the episode at `position`; stop None is its end.
 
-    task: in place of its own words. renamed: (old, new) words of the frames whose instruction is the old ones.
+    task: in place of its own words. renamed: pairs of an instruction and what its frames are to say instead.
     """
 
     position: int
     start: int = 0
     stop: int | None = None
     task: str | None = None
-    renamed: tuple[str, str] | None = None
+    renamed: tuple[tuple[str, str], ...] = ()
     note: Note = field(default_factory=dict)
 
 
@@ -117,9 +117,7 @@ def _content(dataset: Dataset, episode: Episode, piece: Piece, note: Note, folde
         )
     frames = np.arange(episode.start + piece.start, episode.start + stop)
     tasks = [piece.task if piece.task is not None else dataset.task_of(int(i)) for i in frames]
-    if piece.renamed is not None:
-        old, new = piece.renamed
-        tasks = [new if task == old else task for task in tasks]
+    tasks = [dict(piece.renamed).get(task, task) for task in tasks]
     videos = {
         dataset.layout.cameras[camera]: _part(dataset, camera, piece.start, frames, place, folder)
         for camera, place in episode.videos.items()

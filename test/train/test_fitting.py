@@ -1,0 +1,46 @@
+"""`pi0 data fit-fast`: an action tokenizer of recorded chunks, without a run and without pictures."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
+from small_lerobot import write
+
+from pi0_ros.cli import main
+from pi0_ros.policy.adapter_reading import load_adapter
+from pi0_ros.policy.fast import load_action_tokenizer
+from pi0_ros.train.errors import TrainError
+from pi0_ros.train.fitting import fit_on
+
+ADAPTER = load_adapter("mobile_bimanual")
+
+
+def test_a_tokenizer_is_fitted_on_datasets_without_reading_a_picture(tmp_path, capsys):
+    """FAST rounds each coefficient to a tenth: a chunk that was said is off by 0.05 in the root of the mean square at most."""
+    places = [write(tmp_path / name, lengths=(12, 14), kind="video") for name in ("a", "b")]
+    for place in places:
+        shutil.rmtree(place / "videos")
+    out = tmp_path / "fast"
+    command = ["data", "fit-fast", *map(str, places), "--horizon", "8", "--vocabulary", "512", "--out", str(out)]
+    assert main(command) == 0
+    # Whole chunks of 8 rows: 12 - 7 and 14 - 7 in each dataset.
+    assert "fitted on 24 chunks of 8 rows of 18 channels" in capsys.readouterr().out
+    fast = load_action_tokenizer(out)
+    chunk = 0.8 * np.sin(np.linspace(0, 2, 8))[:, None] * np.linspace(-1, 1, 18)
+    heard = fast.decode(fast.encode(chunk), 8, 18)
+    assert 0 < np.sqrt(np.mean((heard - chunk) ** 2)) < 0.05
+    assert main(command) == 1 and "is there already" in capsys.readouterr().err
+
+
+def test_a_chunk_longer_than_every_episode_is_refused(tmp_path):
+    place = write(tmp_path / "a", lengths=(6, 7))
+    with pytest.raises(TrainError, match="no episode is as long as a chunk of 9 rows of 0.1 s"):
+        fit_on([place], ADAPTER, "data", 9, 512)

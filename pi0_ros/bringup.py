@@ -1,4 +1,4 @@
-"""The one list of what runs: arguments, and the processes they ask for.
+"""The one list of what runs: arguments, and the processes that they start.
 
 `launch/bimanual.launch.py` renders it with launch_ros, `pi0 up` and the demo with `pi0_ros.supervisor`.
 Values only: nothing here imports ROS or starts anything.

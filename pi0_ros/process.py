@@ -1,4 +1,4 @@
-"""What a process asks of the kernel for itself; the standard library is all that is needed."""
+"""System calls of a process for itself; needs only the standard library."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The control core and a policy in virtual time, on any robot that can be asked; and recordings run again. No simulator here."""
+"""The control core and a policy in virtual time, on any robot with the methods of `robot.py`; and replays of recordings. No simulator here."""

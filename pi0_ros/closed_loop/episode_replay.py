@@ -1,4 +1,4 @@
-"""A recorded episode's commands given to a simulated robot again: does it do what the recorded one did?
+"""Sends a recorded episode's commands to a simulated robot, and compares the motion with the recorded one.
 
 Where joints are named, signed and scaled as in the robot YAML, it follows; where a dataset was imported wrongly, it does not.
 """

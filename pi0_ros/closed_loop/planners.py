@@ -1,4 +1,4 @@
-"""A checkpoint as the one who plans in the harness."""
+"""A checkpoint as the planner of the harness."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pi0 check` with the address of a policy server: it is asked what it is, and for two plans of an empty scene."""
+"""`pi0 check` with the address of a policy server: reads its metadata, and requests two plans for an empty scene."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options of commands that speak to the running graph, and the way into it."""
+"""The options of commands that use the running graph, and how they join it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A ROS graph of one's own: simulated robots and benches neither hear nor command a robot that is there."""
+"""A ROS graph of one's own: simulated robots and benches neither read nor command a real robot."""
 
 from __future__ import annotations
 

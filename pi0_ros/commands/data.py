@@ -1,4 +1,4 @@
-"""Look at recorded datasets, and make better ones of them; nothing is changed in place without a copy."""
+"""Show, check and copy recorded datasets; nothing is changed in place without a copy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The main job on the simulated robot: it sees, is told what to do, does it, and a person takes over once.
+"""The demo on the simulated robot: it gets a task, does it, and a person takes over once.
 
 Runs the nodes that `pi0 up sim:=true` runs, and a demo director that starts scenes, takes over and measures.
 """

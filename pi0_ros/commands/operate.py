@@ -1,4 +1,4 @@
-"""The scripted person beside a simulated robot: watches the policy, takes over where it goes wrong, gives back."""
+"""The scripted person beside a simulated robot: watches the policy, takes over when it goes wrong, gives back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Show what a running robot does and why: mode, reason, and what every node says of itself."""
+"""Show what a running robot does and why: mode, reason, and the status of every node."""
 
 from __future__ import annotations
 

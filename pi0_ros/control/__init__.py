@@ -1,4 +1,4 @@
-"""The part that moves metal: action chunks and a person's input become limited, continuous commands. Pure."""
+"""Action chunks and a person's input become limited, continuous commands. Pure."""
 
 from pi0_ros.control.blackbox import BlackBox, Record
 from pi0_ros.control.chunk import Chunk, Verdict, unflatten

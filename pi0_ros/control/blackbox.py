@@ -1,4 +1,4 @@
-"""The last seconds of everything, in bounded memory; the ROS layer writes them to disk when something breaks."""
+"""The last seconds of inputs and commands, in bounded memory; the ROS layer writes them to disk after a fault."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ Array = npt.NDArray[np.float64]
 QUICK_JOIN = 0.2  # [s] in which a gap closes where rows are not to be blended
 SLOW_JOIN = 1.0  # [s] most that a gap to a standing robot takes to close
 SAME_PLACE = 0.02  # [rad, m] within which a row is as near to the robot as the nearest
-PLAYBACK = 0.5  # share of the other's residual that a playback, or a look at the robot, leaves to be told apart
+PLAYBACK = 0.5  # share of the other's residual that a playback, or a look at the robot, leaves to be distinguished
 
 
 class Join(NamedTuple):

@@ -1,4 +1,4 @@
-"""What is written down of a run: events for people, totals, and the black box."""
+"""The record of a run: events for people, totals, and the black box."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much later than commanded a robot moves, estimated while it moves: something to say, never something to move by."""
+"""How much later than commanded a robot moves, estimated while it moves: reported only, never used for motion."""
 
 from __future__ import annotations
 

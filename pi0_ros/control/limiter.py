@@ -1,4 +1,4 @@
-"""A jerk-limited filter for what has no plan (hold, stop, teleoperation, grippers), and the last function before the wire.
+"""A jerk-limited filter for what has no plan (hold, stop, teleoperation, grippers), and the last check of a command before it is sent.
 
 Every group carries the state (value, velocity, acceleration) of its *command*; the reference is the previous command and
 never the measurement, which lags and would throttle the motion (ros2_control, joint_limits). A group on a plan takes the

@@ -1,4 +1,4 @@
-"""The mode now. Where the table changes it, everything the old owner had is dropped."""
+"""The current mode. When the table changes it, everything of the previous owner is dropped."""
 
 from __future__ import annotations
 

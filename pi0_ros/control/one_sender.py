@@ -1,4 +1,4 @@
-"""Who is followed on a topic that has room for one sender: whoever came first, for as long as it is heard."""
+"""Who is followed on a topic that has room for one sender: whoever came first, for as long as it sends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of a source whose clock is not this computer's, and what helps. Pure."""
+"""Sentences about a source whose clock is not this computer's, with the remedy. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a control period tells the world."""
+"""What is published of a control period."""
 
 from __future__ import annotations
 

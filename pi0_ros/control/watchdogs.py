@@ -1,4 +1,4 @@
-"""What is noticed when something goes quiet, stands still or drifts away. All ages are on the steady clock [s]."""
+"""Watchdogs: something is silent, stands still or drifts away. All ages are on the steady clock [s]."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that was said on a robot's topics, as MCAP files of bounded size: a rosbag2 recording that only grows.
+"""All messages of a robot's topics, as MCAP files of bounded size: an append-only rosbag2 recording.
 
 What a kill leaves is whole up to the last chunk; the file then has no index, and `mcap recover` gives it one.
 """

@@ -1,4 +1,4 @@
-"""A dataset that is made of others is there whole or not at all."""
+"""Writes a derived dataset so that it is there completely or not at all."""
 
 from __future__ import annotations
 

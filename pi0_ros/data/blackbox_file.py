@@ -1,4 +1,4 @@
-"""The black box on disk: the last seconds of everything as one MCAP file, readable by ROS tools and `pi0 replay`."""
+"""The black box on disk: the last seconds before a fault as one MCAP file, readable by ROS tools and `pi0 replay`."""
 
 from __future__ import annotations
 

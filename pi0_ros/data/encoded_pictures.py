@@ -1,4 +1,4 @@
-"""Pictures as JPEG, PNG and the like: measured before they are decoded, and read whole or not at all."""
+"""Pictures as JPEG, PNG and the like: their size is checked before they are decoded; a damaged one is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which cameras gave a picture: a camera that the robot can do without is recorded as black where it was silent."""
+"""Which cameras gave a picture: a camera that the robot can do without is recorded as black if it was silent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A recorder's end of the process that encodes and writes: it never waits for it."""
+"""The recorder's connection to the process that encodes and writes, for which it never waits."""
 
 from __future__ import annotations
 

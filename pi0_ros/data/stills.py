@@ -1,4 +1,4 @@
-"""Pictures that lie in a dataset's tables (features of dtype "image") instead of in videos."""
+"""Pictures that are in a dataset's tables (features of dtype "image") instead of in videos."""
 
 from __future__ import annotations
 

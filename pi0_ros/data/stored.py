@@ -1,4 +1,4 @@
-"""Types of what stands in a dataset's files."""
+"""Types of the contents of a dataset's files."""
 
 from __future__ import annotations
 

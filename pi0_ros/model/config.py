@@ -1,4 +1,4 @@
-"""What a model of the family is: sizes, kind, cameras, and the arithmetic habits of the project its weights come from.
+"""What a model of the family is: sizes, kind, cameras, and the arithmetic of the project its weights come from.
 
 Sizes follow facts of the published models: PaliGemma = SigLIP So400m/14 + Gemma 2B, action expert 300M.
 """

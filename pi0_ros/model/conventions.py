@@ -1,4 +1,4 @@
-"""What each project does around the network: resampler, prompt dialect, normalisation formula, picked by origin.
+"""What each project does around the network: resampler, prompt format, normalisation formula, chosen by origin.
 
 The network's own arithmetic (time grid, rope, ...) is `ModelConfig.numerics`. Method names are those of
 pi0_ros.policy.normalize, resampler names those of pi0_ros.policy.resize.

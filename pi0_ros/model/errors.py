@@ -1,4 +1,4 @@
-"""What this package raises for what comes from outside. Needs no torch."""
+"""Errors of this package for input from outside. Needs no torch."""
 
 from pi0_ros.robot.errors import UserError
 

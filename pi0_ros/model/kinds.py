@@ -1,4 +1,4 @@
-"""The kinds of networks of the family, and what they differ in: asked here, and nowhere by comparing names."""
+"""The kinds of networks of the family, and their differences, so that no other module compares names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""brain: policy and high_level in one process, with one copy of the weights and one set of eyes."""
+"""brain: policy and high_level in one process, with one copy of the weights and one set of camera subscriptions."""
 
 from __future__ import annotations
 

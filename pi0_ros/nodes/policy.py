@@ -1,4 +1,4 @@
-"""policy: looks, and plans. One observation in, one ActionChunk out; it never moves anything.
+"""policy: one observation in, one ActionChunk out; it never moves anything.
 
 Inference runs in its own thread (`ros/plan_loop.py`); a policy server that takes long is asked again before it has
 answered (`ros/policy_lanes.py`). The next chunk is asked for in time, from what `executor_state` says

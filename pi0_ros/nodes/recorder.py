@@ -224,7 +224,7 @@ class RecorderNode(ManagedNode, Configured[RecorderParts]):
         self._problem = trace.strip().splitlines()[-1].removeprefix("pi0_ros.data.errors.DataError: ")
         self.get_logger().error(f"recording fails:\n{trace}", throttle_duration_sec=5.0)
 
-    # --- what is told ---
+    # --- reports ---
 
     def _tell(self) -> None:
         """Say on `~/state`, as JSON, what is recorded, where that has changed; and tell the bag."""

@@ -1,1 +1,1 @@
-"""Recorded cases of the reference projects against ours: one row an output. `pi0 parity` prints them."""
+"""Recorded cases of the reference projects against ours: one row per output. `pi0 parity` prints them."""

@@ -1,4 +1,4 @@
-"""Which kind of recorded case a folder is, told by its files, and its rows."""
+"""Which kind of recorded case a folder is, by its files, and its rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Differences between recorded and recomputed values, one row an output."""
+"""Differences between recorded and recomputed values, one row per output."""
 
 from __future__ import annotations
 

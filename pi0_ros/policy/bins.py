@@ -1,4 +1,4 @@
-"""Action chunks as one token a number: 256 bins a dimension, as RT-2 and OpenVLA speak.
+"""Action chunks as one token per number: 256 bins per dimension, as in RT-2 and OpenVLA.
 
 Source: openvla prismatic/vla/action_tokenizer.py (edges at linspace(-1, 1, 256); a value is said as the middle between two
 edges). A chunk is said row by row. It is here to compare with: at 50 rows of 14 numbers it takes 700 tokens where FAST

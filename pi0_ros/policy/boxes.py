@@ -1,4 +1,4 @@
-"""Boxes in a text head's answer, before the words that count: what π0.5's high level says of where things are.
+"""Boxes in a text head's answer, before the subtask: how π0.5's high level says where objects are.
 
 A box is said as PaliGemma says it (arXiv 2407.07726, section 3): <locY0><locX0><locY1><locX1> label; several are joined by " ; ". π0.5's high
 level says boxes first, then the subtask (arXiv 2504.16054, section IV).

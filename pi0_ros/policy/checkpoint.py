@@ -1,4 +1,4 @@
-"""A checkpoint folder's own word on pictures, prompt, statistics and vectors: the `Pipeline` it wants."""
+"""Pictures, prompt, statistics and vectors as a checkpoint's own files define them: its `Pipeline`."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def _read_checkpoint(
     found = find_adapter(opened, robot, adapter)
     wanted = sizes_for(opened, found, sizes)
     if wanted != sizes:
-        # What the adapter adds stays an assumption of this checkpoint, so that it can be told from what is recorded.
+        # What the adapter adds stays an assumption of this checkpoint, so that it differs from what is recorded.
         opened = replace(open_checkpoint(folder, sizes=wanted), assumed=opened.assumed)
     check_weights(opened)
     return opened, found

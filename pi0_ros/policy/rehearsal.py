@@ -1,4 +1,4 @@
-"""An observation of nothing: what a policy is tried with before anything moves."""
+"""An empty observation, with which a policy is tried before anything moves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which value of a policy is taken, where several files may say it, and who said it."""
+"""Which value of a policy is used if several files have it, and from which file it is."""
 
 from __future__ import annotations
 

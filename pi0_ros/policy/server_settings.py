@@ -1,4 +1,4 @@
-"""How a policy server is reached: what a person may set."""
+"""Settings for the connection to a policy server."""
 
 from __future__ import annotations
 

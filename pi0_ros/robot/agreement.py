@@ -1,4 +1,4 @@
-"""Whether what is said about a joint can be one joint: values that go to and fro faster than it can move are two.
+"""Whether the values of a joint can come from one joint: values that alternate faster than it can move come from two.
 
 A joint_state_publisher beside the real driver says 0 where the driver says 1.2, on one topic; messages do not carry who sent
 them. What can be seen is the measurement jumping away and back. One such return is believed where several publishers are

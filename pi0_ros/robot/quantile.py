@@ -1,4 +1,4 @@
-"""Quantiles of measured numbers, by one rule wherever a running system tells or uses them."""
+"""Quantiles of measured numbers, by one rule wherever a running system reports or uses them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files and folders that are replaced as a whole or not at all: written beside what is there, then put in its place.
+"""Files and folders that are replaced as a whole or not at all: written beside the old ones, which they then replace.
 
 Whatever ends the writing (an error, a full disk, the process itself) leaves what was there. A full disk is a DiskFull.
 """

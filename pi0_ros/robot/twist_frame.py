@@ -1,4 +1,4 @@
-"""In which frame a base's velocity is said, told from how its pose changes."""
+"""In which frame a base's velocity is, found from how its pose changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A group's channel values as its driver or a person's device says them, and back: gripper ranges, order, fingers.
+"""A group's channel values as its driver or a person's device sends them, and back: gripper ranges, order, fingers.
 
 The one mapping for every message type; the messages themselves are made and read in `pi0_ros.ros`.
 """

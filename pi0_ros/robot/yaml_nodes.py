@@ -1,4 +1,4 @@
-"""YAML that remembers its lines, so that every complaint can name one."""
+"""YAML that remembers its lines, so that every error can name one."""
 
 from __future__ import annotations
 

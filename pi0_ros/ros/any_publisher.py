@@ -1,4 +1,4 @@
-"""Subscriptions that hear every publisher, whatever its quality of service; each message once.
+"""Subscriptions that match every publisher, whatever its quality of service; each message once.
 
 DDS connects a reader with the writers that offer at least what it asks for. A reader that asks for little (best effort,
 volatile) is connected with all, but gets neither a lost message again nor what was latched before it came. So there are

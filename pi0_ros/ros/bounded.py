@@ -1,4 +1,4 @@
-"""Messages are measured before they are parsed: every type has a largest serialized size.
+"""A message's size is checked before it is parsed: every type has a largest serialized size.
 
 Turning bytes into Python objects holds the interpreter, and with it the control thread: for a joint state of 200,000 names
 for seconds. A message that is larger than any honest one is refused by its size alone.

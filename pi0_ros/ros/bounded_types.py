@@ -117,7 +117,7 @@ def _wanted(largest: Mapping[type, int]) -> Iterator[tuple[str, _Type | None, in
 
 
 def message_type(kind: type) -> _Type | None:
-    """What Fast DDS is told of a message class; None where it is not what the header says."""
+    """The bounds of a message class for Fast DDS; None where it is not what the header says."""
     handle = _handle(kind, "message")
     return _described(handle, *_called(kind)) if handle else None
 

@@ -1,4 +1,4 @@
-"""Now and then a small picture of what every camera sees, for the black box, at next to no cost.
+"""A small picture of every camera at intervals, for the black box, at next to no cost.
 
 The network layer keeps the newest picture of each camera without ever waking Python; a thread takes one when it is due.
 """

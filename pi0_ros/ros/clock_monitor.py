@@ -1,4 +1,4 @@
-"""The ROS clock beside the steady one: after it was set, no stamp from before means anything. Pure: times are passed in."""
+"""The ROS clock beside the steady one: after it was set, earlier stamps are invalid. Pure: times are passed in."""
 
 from __future__ import annotations
 

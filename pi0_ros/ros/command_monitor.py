@@ -1,4 +1,4 @@
-"""What a robot sees of its commands: how regular they come, and whether one breaks a promise of `control.audit`. Pure."""
+"""Commands on the robot's side: how regularly they come, and whether one breaks a promise of `control.audit`. Pure."""
 
 from __future__ import annotations
 

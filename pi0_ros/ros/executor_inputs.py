@@ -1,4 +1,4 @@
-"""What the executor listens to, read by the control loop itself, once a period."""
+"""The executor's subscriptions, read by the control loop itself, once a period."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the executor tells others: state, mode, log lines, the plan as a picture, the black box; in a thread of its own.
+"""What the executor publishes and logs: state, mode, log lines, the plan as a picture, the black box; in a thread of its own.
 
 It is given one immutable `Period` a control period and never touches what the control thread works on.
 """

@@ -1,4 +1,4 @@
-"""What was measured and seen lately, kept by time: as long as a picture may need it, whatever the rate."""
+"""Recent measurements and pictures, kept by time: as long as a picture may need it, whatever the rate."""
 
 from __future__ import annotations
 

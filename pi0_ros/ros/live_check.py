@@ -132,7 +132,7 @@ def topics_of(robot: Robot) -> list[tuple[Seen, SourceMap | None]]:
 
 
 def _listen(node: Node, one: _Watch) -> None:
-    def heard(message: Any) -> None:
+    def receive(message: Any) -> None:
         now = node.get_clock().now().nanoseconds * 1e-9
         one.arrivals.append(time.monotonic())
         header = getattr(message, "header", None)
@@ -143,19 +143,19 @@ def _listen(node: Node, one: _Watch) -> None:
             one.unstamped += 1
         _CONTENTS.get(one.seen.type, _nothing_to_say)(one, message)
 
-    node.create_subscription(_message_class(one.seen.type), one.seen.topic, heard, SENSOR)
+    node.create_subscription(_message_class(one.seen.type), one.seen.topic, receive, SENSOR)
 
 
 def _listen_lags(node: Node, groups: dict[str, _Watch]) -> None:
-    """Note what the executor of this namespace says of how late each group follows."""
+    """Note the lag of each group, from the status of this namespace's executor."""
     name = f"{node.get_namespace().strip('/')}/{EXECUTOR}".lstrip("/")
 
-    def heard(message: DiagnosticArray) -> None:
+    def receive(message: DiagnosticArray) -> None:
         for value in (v for s in message.status if s.name == name for v in s.values if v.key in groups):
             with contextlib.suppress(ValueError):
                 groups[value.key].lag = float(value.value) * 1e-3
 
-    node.create_subscription(DiagnosticArray, "/diagnostics", heard, EVENTS)
+    node.create_subscription(DiagnosticArray, "/diagnostics", receive, EVENTS)
 
 
 def _message_class(name: str) -> type:

@@ -1,4 +1,4 @@
-"""What a robot sees and feels, as ROS subscriptions around a `Synchroniser`; several nodes of a process may share one."""
+"""A robot's cameras and state, as ROS subscriptions around a `Synchroniser`; several nodes of a process may share one."""
 
 from __future__ import annotations
 

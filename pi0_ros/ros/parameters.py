@@ -58,14 +58,16 @@ class Parameter:
     def descriptor(self) -> ParameterDescriptor:
         """What `ros2 param describe` shows."""
         # Dynamic typing lets `rate:=50` stand for 50.0; `check` holds the type.
-        told = ParameterDescriptor(description=self.description, dynamic_typing=True, read_only=False)
+        descriptor = ParameterDescriptor(description=self.description, dynamic_typing=True, read_only=False)
         if self.choices:
-            told.additional_constraints = "one of " + ", ".join(self.choices)
+            descriptor.additional_constraints = "one of " + ", ".join(self.choices)
         if self.low is not None and self.high is not None and isinstance(self.default, float):
-            told.floating_point_range = [FloatingPointRange(from_value=float(self.low), to_value=float(self.high))]
+            descriptor.floating_point_range = [
+                FloatingPointRange(from_value=float(self.low), to_value=float(self.high))
+            ]
         elif self.low is not None and self.high is not None and isinstance(self.default, int):
-            told.integer_range = [IntegerRange(from_value=int(self.low), to_value=int(self.high), step=1)]
-        return told
+            descriptor.integer_range = [IntegerRange(from_value=int(self.low), to_value=int(self.high), step=1)]
+        return descriptor
 
 
 class Parameters:

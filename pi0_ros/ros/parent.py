@@ -1,4 +1,4 @@
-"""A node does not outlive what started it: where a launcher is killed, its nodes make safe and end.
+"""A node does not outlive what started it: if a launcher is killed, its nodes make safe and end.
 
 `ros2 launch` that gets SIGTERM, or any launcher that gets SIGKILL, leaves its nodes running with nobody to stop them.
 A robot must not go on unattended. Polled rather than asked of the kernel (prctl's PR_SET_PDEATHSIG), which would also

@@ -1,4 +1,4 @@
-"""Where the control thread leaves what each period was like, for the thread that reports it."""
+"""Hands the result of each period from the control thread to the reporter."""
 
 from __future__ import annotations
 

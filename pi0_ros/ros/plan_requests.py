@@ -1,4 +1,4 @@
-"""Questions to a policy that are not answered yet: one to a network of our own, several to a server that allows it."""
+"""Requests to a policy that are not answered yet: one to a network of our own, several to a server that allows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A policy as several may ask it at once: in this process one question after another, a server over several connections."""
+"""Requests to a policy: in this process one after another, to a server several at once over several connections."""
 
 from __future__ import annotations
 

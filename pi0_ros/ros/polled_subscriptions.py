@@ -31,7 +31,7 @@ MOST = 64  # messages of one subscription in one period
 DRAINED = 4096  # messages of one subscription that are dropped at once
 RECOUNT = 50  # periods between two looks at how many publishers there are
 STAMPED = 12  # bytes before a JointState's frame: encapsulation and stamp
-SUBJECTS = 16  # sets of joint names that are told apart on one topic
+SUBJECTS = 16  # sets of joint names that are distinguished on one topic
 MOST_NAMES = 1024
 
 

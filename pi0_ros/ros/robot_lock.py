@@ -50,7 +50,7 @@ class RobotLock:
 
 
 def _holder(address: str) -> str:
-    """Which process listens at an address, as ": process 12 (command line)"; "" if it cannot be told."""
+    """Which process listens at an address, as ": process 12 (command line)"; "" if it cannot be found."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
             asking.settimeout(0.2)

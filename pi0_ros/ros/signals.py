@@ -1,4 +1,4 @@
-"""Signals that end a process. Everything that ends one with a choice is answered by making safe first.
+"""Signals that end a process. Each one that can be caught makes the node safe first.
 
 SIGKILL and a power cut leave no choice: what the robot does then is up to its driver's own timeout (docs/safety.md).
 Nothing here imports ROS.

@@ -1,4 +1,4 @@
-"""Rates and clocks of the topics that a node measures and sees by."""
+"""Rates and clock offsets of the topics that a node reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The thread of the high_level node: asks the network what to do next, and decides which subtask stands."""
+"""The thread of the high_level node: asks the network what to do next, and decides the current subtask."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages out of the network layer without holding the interpreter, and measured before they become Python's.
+"""Takes messages out of the network layer without holding the GIL; their size is checked before they are Python objects.
 
 rclpy copies a message twice, into new memory and with the interpreter in its hand, before anybody can ask for its size: a
 chunk of 12 MB held the control loop up for 100 to 300 ms on a busy machine. What is called here is the function of rcl

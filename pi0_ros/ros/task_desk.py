@@ -1,4 +1,4 @@
-"""What people want of high_level: the task, whether it was said anew, and an operator's override."""
+"""What people publish for high_level: the task, whether it is new, and an operator's override."""
 
 from __future__ import annotations
 

@@ -13,14 +13,14 @@ from pi0_ros.ros.publishers import UNKNOWN, GraphNames, Publishers
 class TeleopDevices:
     """Who sends on topics that have room for one sender.
 
-    Two are there when both were heard within a second, or when the graph names two different nodes. A device that was
+    Two are there when messages of both came within a second, or when the graph names two different nodes. A device that was
     restarted has the name of the one that the network has not forgotten yet, which is silent: these are one.
     """
 
     def __init__(self, graph: GraphNames, topics: Iterable[str]) -> None:
         self._graph = graph
         self._topics = {topic: OneSender() for topic in topics}
-        self._heard: dict[str, tuple[bytes, ...]] = {}
+        self._senders: dict[str, tuple[bytes, ...]] = {}
 
     def follows(self, topic: str, sender: bytes, steady: float) -> bool:
         """Note a message on `topic` from the publisher with the id `sender`; whether it is to be followed."""
@@ -30,17 +30,17 @@ class TeleopDevices:
         """Which topics have two senders at `steady` [s], with the names of their nodes and the way out; "" for none."""
         said = []
         for topic, one in self._topics.items():
-            heard = one.senders(steady)
-            new, self._heard[topic] = len(heard) > 1 and heard != self._heard.get(topic), heard
-            names = two_devices(heard, self._graph.publishers(topic, steady, new, least=2))
+            senders = one.senders(steady)
+            new, self._senders[topic] = len(senders) > 1 and senders != self._senders.get(topic), senders
+            names = two_devices(senders, self._graph.publishers(topic, steady, new, least=2))
             if names:
                 said.append(two_devices_sentence(topic, names))
         return "; ".join(said)
 
 
-def two_devices(heard: Sequence[bytes], publishers: Publishers) -> tuple[str, ...]:
-    """Names of the nodes that send on one topic, () where it is one: of those who were heard, and of different nodes."""
-    named = tuple(publishers.get(sender, UNKNOWN) for sender in heard)
+def two_devices(senders: Sequence[bytes], publishers: Publishers) -> tuple[str, ...]:
+    """Names of the nodes that send on one topic, () if it is one: of recent senders, and of different nodes."""
+    named = tuple(publishers.get(sender, UNKNOWN) for sender in senders)
     silent = set(publishers.values()) - set(named) - {UNKNOWN}
     names = (*(named if len(named) > 1 or silent else ()), *sorted(silent))
     return names if len(names) > 1 else ()

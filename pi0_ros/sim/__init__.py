@@ -1,4 +1,4 @@
-"""A robot that is not there: MuJoCo built from the robot's own URDF, and the register of its tasks."""
+"""A simulated robot: MuJoCo built from the robot's own URDF, and the register of its tasks."""
 
 import os
 

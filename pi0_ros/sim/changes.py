@@ -1,4 +1,4 @@
-"""A world that is not the one trained in: cameras that stand and look otherwise, another light."""
+"""A world that is not the one trained in: moved and turned cameras, another light."""
 
 from __future__ import annotations
 

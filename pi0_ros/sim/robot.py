@@ -1,4 +1,4 @@
-"""A robot that is not there: what a driver offers (commands in, measurements and pictures out), in virtual time."""
+"""A simulated robot: what a driver offers (commands in, measurements and pictures out), in virtual time."""
 
 from __future__ import annotations
 

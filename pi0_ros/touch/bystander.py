@@ -1,4 +1,4 @@
-"""What a person beside the robot knows: where things lie, where the fingertips are, and that it goes wrong.
+"""What a person beside the robot knows: where objects and fingertips are, and when it goes wrong.
 
 A copy of the scene is kept in step with what the robot says of its joints and its base. Nothing is read from the
 simulation that plays the robot.

@@ -54,7 +54,7 @@ def object_at_target(known: Grounding) -> int | None:
 
 
 def grounding_of(numbers: NDArray[np.integer], kinds: int = KINDS) -> Grounding | None:
-    """A row of `Frames.facts`; None where it holds no grounding. Lamps that are not told are NONE."""
+    """A row of `Frames.facts`; None where it holds no grounding. Lamps that are not known are NONE."""
     row = np.asarray(numbers, np.int16)
     if len(row) < HEAD + 2 * kinds:
         return None

@@ -1,4 +1,4 @@
-"""The scripted operator as the one who plans in the harness."""
+"""The scripted operator as the planner of the harness."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Collected frames in the words of a LeRobot dataset: its features, and one row a frame."""
+"""Collected frames as a LeRobot dataset: its features, and one row per frame."""
 
 from __future__ import annotations
 

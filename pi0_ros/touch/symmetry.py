@@ -160,7 +160,7 @@ def _across(places: NDArray[np.int16]) -> NDArray[np.int16]:
 
 
 def changed_row(row: Row, change: Change, purpose: Purpose) -> Row:
-    """The row in the changed scene. Lamps that only the words told are written down first: the words change.
+    """The row in the changed scene. Lamps that only the words gave are written down first: the words change.
 
     Colours are not exchanged in what is told next, where the rule does not say what would be told then. Where the words
     ask for a thing without naming a colour of ours, that thing keeps its colour, as what they mean by it would change.

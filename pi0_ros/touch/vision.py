@@ -1,4 +1,4 @@
-"""What lies where: labels of a frame's objects, and four losses that make patches tell and the rest look.
+"""Labels of a frame's objects, and four auxiliary losses that ground words in image patches.
 
 PaliGemma comes with the knowledge of what things look like and which word means them; a network from scratch would
 have to find both through the sentences of its text head, which takes an order of magnitude more examples.

@@ -1,4 +1,4 @@
-"""What is said of coloured blocks beside the colours themselves."""
+"""The words of the tasks with blocks, besides the colours."""
 
 from __future__ import annotations
 

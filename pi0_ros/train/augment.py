@@ -1,4 +1,4 @@
-"""Pictures disturbed in training, each by its own draw: lightly, or as openpi does.
+"""Picture augmentation, drawn for each picture: light, or as openpi's.
 
 Source of openpi's: src/openpi/models/model.py (preprocess_observation) and models_pytorch/preprocessing_pytorch.py, whose
 arithmetic is followed: a crop of 95 % and a turn of up to 5 degrees where the camera is on no wrist, then brightness,

@@ -1,4 +1,4 @@
-"""Where an experiment puts its own into training: changed rows, answers beside the actions, losses, the start.
+"""How an experiment extends training: changed rows, answers beside the actions, losses, the start.
 
 The trainer trains any policy on any dataset without any of these.
 """

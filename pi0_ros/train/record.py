@@ -1,4 +1,4 @@
-"""What a run did: one JSON object a line, and its curves as a picture."""
+"""What a run did: one JSON object per line, and its curves as a picture."""
 
 from __future__ import annotations
 

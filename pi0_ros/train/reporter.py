@@ -1,4 +1,4 @@
-"""What a run tells: a line now and then, and at every validation the record, the curves and the errors."""
+"""What a run prints and records: progress lines, and at every validation the record, the curves and the errors."""
 
 from __future__ import annotations
 

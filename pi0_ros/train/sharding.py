@@ -1,4 +1,4 @@
-"""Weights, gradients, moments and averages shared out over processes: PyTorch's FSDP2 (`fully_shard`).
+"""Weights, gradients, moments and averages sharded over processes: PyTorch's FSDP2 (`fully_shard`).
 
 Every transformer layer is a group of its own, gathered when it runs; what lies outside of the layers is the root's group.
 What a process holds are DTensors, whose local parts hold a share of the rows.

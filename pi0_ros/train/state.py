@@ -1,4 +1,4 @@
-"""The state of a run on disk, to go on after an interruption.
+"""The state of a run on disk, from which it continues after an interruption.
 
 Where every process holds everything it is one file of plain tensors and JSON, nothing pickled. Where weights are sharded it is a
 folder that all processes write together (torch.distributed.checkpoint). Either is read by any number of processes,

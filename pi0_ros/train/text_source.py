@@ -1,4 +1,4 @@
-"""Pictures with questions and answers, captions and boxes, from a JSONL file: what a policy keeps from the web.
+"""Pictures with questions and answers, captions and boxes, from a JSONL file: which keep what a policy knows from the web.
 
 One object a line: `image` (a file, relative to the JSONL) or `images` (picture slot to file), `question` (or `prompt`; ""
 for a caption), and `answer`, or `boxes` ([[x0, y0, x1, y1, "label"], ...] as fractions of the picture), or both: boxes come

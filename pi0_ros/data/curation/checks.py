@@ -1,4 +1,4 @@
-"""What may be wrong with a dataset, episode by episode: what a training would learn of it, and should not."""
+"""What may be wrong with a dataset, episode by episode: what training should not learn."""
 
 from __future__ import annotations
 

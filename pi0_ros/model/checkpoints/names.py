@@ -1,4 +1,4 @@
-"""Key names: every project's and every age's names brought to one form, openpi's without `paligemma_with_expert.`.
+"""Key names: every project's and version's names brought to one form, openpi's without `paligemma_with_expert.`.
 
 Sources: openpi src/openpi/models_pytorch, examples/convert_jax_model_to_pytorch.py; lerobot policies pi0, pi05, pi0_fast
 (`_fix_pytorch_state_dict_keys`) and its 0.3 files.

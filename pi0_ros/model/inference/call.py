@@ -1,4 +1,4 @@
-"""One call of the network: what it is given, the buffers it runs in, and where its tokens stand."""
+"""One call of the network: its inputs, the buffers it runs in, and the positions of its tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server's answer as actions [H, D], or one sentence that says what came instead."""
+"""A server's answer as actions [H, D], or an error that says what came instead."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def _entry(answer: object, key: str, source: str) -> object:
         raise ServerError(f"the answer is {described(answer)}, not a map with {key}")
     if key in answer:
         return answer[key]
-    for told in ("error", "message", "detail"):
-        if isinstance(answer.get(told), str):
-            raise ServerError(f"the server says: {quote(answer[told])}")
+    for field in ("error", "message", "detail"):
+        if isinstance(answer.get(field), str):
+            raise ServerError(f"the server says: {quote(answer[field])}")
     arrays = [str(name) for name, value in answer.items() if isinstance(value, np.ndarray) and value.ndim]
     way = (
         f"; if these are the actions, write remote: {{actions: [{', '.join(arrays)}]}} into {source}" if arrays else ""

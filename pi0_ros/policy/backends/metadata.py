@@ -1,4 +1,4 @@
-"""What a policy server says of itself when one connects, compared with the adapter it is used through.
+"""The metadata of a policy server, compared with the adapter.
 
 openpi servers send what the training configuration holds (often nothing); RoboArena's send action space, picture size
 and whether they want a session. Keys of other projects that mean the same are read alike.

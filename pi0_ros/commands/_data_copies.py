@@ -20,7 +20,7 @@ Say = Callable[[str], None]
 def _chosen(dataset: Dataset, args: argparse.Namespace) -> list[int]:
     """Positions of the episodes that --episodes and --outcome name."""
     if args.episodes is None and args.outcome is None:
-        raise DataError("say which: --episodes 0,2-5 or --outcome success")
+        raise DataError("give --episodes 0,2-5 or --outcome success")
     found = selected(dataset, args.episodes) if args.episodes else list(range(len(dataset.episodes)))
     if args.outcome is not None:
         notes = EpisodeLog(dataset.folder).read()
@@ -61,7 +61,7 @@ def split(args: argparse.Namespace, say: Say) -> int:
         if args.holes:
             return write_pieces([(dataset, _between_holes(dataset))], args.out, say)
         if args.episode is None or args.at is None:
-            raise DataError("say how: --share 0.9 --rest FOLDER, or --episode N --at FRAME, or --holes")
+            raise DataError("give --share 0.9 --rest FOLDER, or --episode N --at FRAME, or --holes")
         cut = selected(dataset, str(args.episode))[0]
         pieces = [[Piece(p, 0, args.at), Piece(p, args.at)] if p == cut else [Piece(p)] for p in range(count)]
         return write_pieces([(dataset, [piece for part in pieces for piece in part])], args.out, say)

@@ -66,7 +66,7 @@ def _rlds(args: argparse.Namespace, say: Say) -> Found:
             keys = replace(keys, cameras={**keys.cameras, name: value})
     fps = args.fps or keys.fps
     if not fps:
-        raise DataError("RLDS does not say how many steps a second has; give --fps (Bridge 5, DROID 15, or a --preset)")
+        raise DataError("RLDS has no frame rate; give --fps (Bridge 5, DROID 15, or a --preset)")
     return fps, args.robot or preset or "unknown", rlds_episodes(args.source, keys, args.task)
 
 
@@ -75,6 +75,6 @@ def _rosbag(args: argparse.Namespace, say: Say) -> Found:
     from pi0_ros.ros.bag_import import bag_episodes
 
     if not args.robot or not args.fps:
-        raise DataError("a bag needs --robot, whose YAML says which topic is what, and --fps")
+        raise DataError("a bag needs --robot, whose YAML names its topics, and --fps")
     robot = load_robot(args.robot)
     return args.fps, robot.name, bag_episodes(args.source, robot, args.fps, args.task, say)

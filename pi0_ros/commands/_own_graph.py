@@ -60,7 +60,7 @@ def own_graph(robot: str = "mobile_bimanual") -> dict[str, str]:
         found = look_around(robot, domain)
         if not found:
             return graph_environment(domain)
-    raise OwnGraphError(f"somebody is in every domain that was tried; the last: {'; '.join(found)}")
+    raise OwnGraphError(f"every ROS domain that was tried is in use; the last: {'; '.join(found)}")
 
 
 def joined_graph(robot: str, domain: int) -> dict[str, str]:

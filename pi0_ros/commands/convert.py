@@ -89,7 +89,7 @@ def refuse_target(source: Path, target: Path, overwrite: bool) -> None:
     inner, outer = target.resolve(), (source if source.is_dir() else source.parent).resolve()
     if (source.is_dir() and inner.is_relative_to(outer)) or outer.is_relative_to(inner):
         raise CheckpointError(
-            f"{target}: lies in the checkpoint that is read ({outer}), or holds it; give another folder"
+            f"{target}: is inside the checkpoint that is read ({outer}), or contains it; give another folder"
         )
 
 
@@ -168,9 +168,7 @@ def write_lerobot(loaded: Loaded, target: Path, statistics: dict[str, Statistics
 
     adapter = adapter_of_checkpoint(loaded.folder / "config.json") if loaded.policy else None
     if adapter is not None and any(adapter.step_shares):
-        raise PolicyError(
-            "LeRobot's folders cannot say that actions are steps from the row before; keep our own layout"
-        )
+        raise PolicyError("LeRobot's layout has no actions that are steps from the row before; keep our own layout")
     mask = adapter.delta_mask if adapter and any(adapter.delta_mask) else relative_mask_of(loaded, statistics)
     names = adapter.action_channels if adapter else (relative_of(loaded).names or ())
     if any(mask) and not names:  # LeRobot tells offsets by name, and one that takes all of them needs none

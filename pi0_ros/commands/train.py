@@ -226,7 +226,7 @@ def run_command(args: argparse.Namespace) -> int:
     if args.plan:
         return _print_plan(args)
     if args.out is None:
-        raise TrainError("nothing says where the run is to be written; give --out FOLDER")
+        raise TrainError("the run has no folder; give --out FOLDER")
     if not (args.dataset or args.frames or args.sim_episodes or args.mixture):
         raise TrainError(
             "nothing to train on; give --dataset FOLDER, --mixture FILE, --frames FOLDER or --sim-episodes N"

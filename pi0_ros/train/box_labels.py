@@ -30,7 +30,7 @@ def read_box_labels(file: str | Path, dataset: Dataset) -> dict[int, tuple[Box, 
     path = Path(file)
     if "high_level_task" not in dataset.features:
         raise TrainError(
-            f"{path}: boxes are said before the next subtask, and {dataset.folder} has none (no column 'high_level_task'); "
+            f"{path}: boxes come before the next subtask, and {dataset.folder} has none (no column 'high_level_task'); "
             "record with a high level, or leave `boxes` out of the mixture"
         )
     episodes = {episode.index: episode for episode in dataset.episodes}

@@ -20,7 +20,7 @@ def chosen_frames(dataset: Dataset, choice: Choice) -> NDArray[np.bool_]:
     notes = EpisodeLog(dataset.folder).read() if choice.outcomes else {}
     if choice.outcomes and not any(note.get("outcome") for note in notes.values()) and "none" not in choice.outcomes:
         raise TrainError(
-            f"{dataset.folder}: nothing says how its episodes went, and `outcome` asks for {', '.join(choice.outcomes)}; "
+            f"{dataset.folder}: its episodes have no outcome, and the mixture's `outcome` selects {', '.join(choice.outcomes)}; "
             "label them with `pi0 data label`, or leave the key out"
         )
     for episode in dataset.episodes:

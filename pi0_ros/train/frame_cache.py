@@ -73,7 +73,7 @@ def refreshed(folder: Path, wanted: Mapping[str, Any], say: Callable[[str], None
     file = folder / FILE
     if folder.is_dir() and not file.is_file() and any(folder.iterdir()):
         raise TrainError(
-            f"{folder}: frames of an older version, and nothing says of what; remove it, or give a new --out"
+            f"{folder}: frames of an older version, whose data are unknown; remove it, or give a new --out"
         )
     if file.is_file():
         changed = differences(json.loads(file.read_text(encoding="utf-8")), wanted)

@@ -288,8 +288,8 @@ def dataset_cameras(dataset: Dataset, adapter: Adapter) -> list[tuple[str, str]]
     lost = [camera for _, camera in pairs if camera not in dataset.cameras]
     if lost:
         raise TrainError(
-            f"{dataset.folder}: no camera {', '.join(lost)}; it has {', '.join(dataset.cameras)}; where it calls them "
-            f"otherwise, say so under `dataset: {{cameras: ...}}` in {adapter.file}"
+            f"{dataset.folder}: no camera {', '.join(lost)}; it has {', '.join(dataset.cameras)}; if it has "
+            f"other names for them, give these under `dataset: {{cameras: ...}}` in {adapter.file}"
         )
     return pairs
 

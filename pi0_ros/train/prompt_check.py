@@ -55,6 +55,6 @@ def check_locations(answers: Sequence[str], tokenizer: Tokenizer, where: str) ->
     """Raises TrainError where an answer says boxes, and the tokenizer has no token for a place in a picture."""
     if len(tokenizer.encode("<loc0512>")) != 1 and any(parted(answer)[0] for answer in answers):
         raise TrainError(
-            f"{where}: boxes are said in location tokens (<loc0000> .. <loc1023>), and the tokenizer has none; give "
+            f"{where}: boxes are written in location tokens (<loc0000> .. <loc1023>), and the tokenizer has none; give "
             "PaliGemma's with --tokenizer, or leave the boxes out"
         )

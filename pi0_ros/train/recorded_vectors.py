@@ -52,7 +52,7 @@ def _joined(
     names = list(given) or [n for c in columns for n in names_of(dataset, c)]
     if not names and values.shape[1] == len(channels) and len(columns) == len(keys):
         raise TrainError(
-            f"{where}: there are none, so nothing says which number is which joint; if they stand in the order of "
+            f"{where}: there are none, so the joint of each number is unknown; if they are in the order of "
             f"{adapter.file}, say so there: `dataset: {{state_names: [...], action_names: [...]}}`"
         )
     if len(names) != values.shape[1]:

@@ -43,7 +43,7 @@ def test_a_target_in_the_source_or_around_it_and_a_folder_without_a_tokenizer_ar
     (source / "config.json").write_text("{}")
     for target, words in ((source / "sub", []), (tmp_path / "around", ["--overwrite"]), (source, ["--overwrite"])):
         assert main(["convert", str(source), str(target), *words]) == 1
-        assert "lies in the checkpoint that is read" in capsys.readouterr().err
+        assert "is inside the checkpoint that is read" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()
     assert main(["convert", str(source), str(tmp_path / "out"), "--tokenizer", str(tmp_path / "empty")]) == 1
     assert f"--tokenizer {tmp_path / 'empty'}: there is none" in capsys.readouterr().err

@@ -148,7 +148,7 @@ def test_interventions_are_weighted(recorded):
 
 def test_what_a_dataset_does_not_say_cannot_be_chosen_by(recorded, tmp_path):
     (recorded.folder / "meta" / "pi0_episodes.json").unlink()
-    with pytest.raises(TrainError, match="nothing says how its episodes went.*pi0 data label"):
+    with pytest.raises(TrainError, match="its episodes have no outcome.*pi0 data label"):
         chosen_frames(recorded, Choice(outcomes=("success",)))
     plain = tmp_path / "plain"
     with DatasetWriter(plain, 2, {"action": {"dtype": "float32", "shape": [1], "names": ["j"]}}) as writer:

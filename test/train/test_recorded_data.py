@@ -171,7 +171,7 @@ def test_names_that_nobody_wrote_can_be_given_in_the_policy_yaml(tmp_path):
         }
 
     place = write(tmp_path / "d", columns=nameless)
-    with pytest.raises(TrainError, match="nothing says which number is which joint.*state_names"):
+    with pytest.raises(TrainError, match="the joint of each number is unknown.*state_names"):
         frames(place)
     order = CHANNELS[::-1]
     found = frames(place, replace(ADAPTER, dataset=RecordedKeys(state_names=tuple(order), action_names=tuple(order))))

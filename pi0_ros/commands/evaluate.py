@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pi0_ros.closed_loop.harness import Episode, Harness
     from pi0_ros.robot import Robot
     from pi0_ros.sim.robot import SimRobot
+    from pi0_ros.sim.tasks import SimTask
 
 FIRST_UNSEEN_SEED = 100_000_000
 """Scenes with a seed from here on are never trained on."""
@@ -31,7 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--task",
         default="reach",
-        help="reach, touch_all, a task of an installed package, or module:Class (default: reach)",
+        help="reach, touch_all, pick_place, a task of an installed package, or module:Class (default: reach)",
     )
     parser.add_argument("--episodes", type=whole(1, 10**6), default=100, help="how many (default: 100)")
     parser.add_argument(
@@ -87,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         check_writable(args.json)
     task = make_task(args.task)
-    harness = _harness(args, load_robot(args.robot))
+    harness = _harness(args, task, load_robot(args.robot))
     check_words(
         args.instruction, (task.reset(harness.sim, FIRST_UNSEEN_SEED + args.seed + i) for i in range(args.episodes))
     )
@@ -134,13 +135,13 @@ def check_words(wanted: str, instructions: Iterable[str]) -> None:
         print(said, file=sys.stderr, flush=True)
 
 
-def _harness(args: argparse.Namespace, robot: Robot) -> Harness[SimRobot]:
+def _harness(args: argparse.Namespace, task: SimTask, robot: Robot) -> Harness[SimRobot]:
     from pi0_ros.closed_loop.harness import Harness, Trial
     from pi0_ros.closed_loop.latency import Latency
     from pi0_ros.closed_loop.planners import PolicyPlanner
     from pi0_ros.control import ExecutorSettings
     from pi0_ros.sim.changes import load_world
-    from pi0_ros.sim.robot import SimRobot
+    from pi0_ros.sim.tasks import Operated, robot_before
     from pi0_ros.touch.planners import OperatorPlanner
 
     high_level = args.high_level if args.high_level is not None else (1.0 if args.task == "touch_all" else 0.0)
@@ -153,9 +154,9 @@ def _harness(args: argparse.Namespace, robot: Robot) -> Harness[SimRobot]:
         blind=args.blind,
         instruction=args.instruction,
     )
-    body = SimRobot(robot, change=load_world(args.world))
+    body = robot_before(task, robot, change=load_world(args.world))
     if args.checkpoint == "operator":
-        return Harness(body, OperatorPlanner, trial)
+        return Harness(body, task.operator if isinstance(task, Operated) else OperatorPlanner, trial)
     from pi0_ros.policy import Policy, load_policy
     from pi0_ros.sim.errors import SimError
 

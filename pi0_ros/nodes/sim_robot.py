@@ -22,8 +22,7 @@ from pi0_ros.ros.run import never_wait_for_readers, run
 from pi0_ros.sim.changes import load_world
 from pi0_ros.sim.errors import SimError
 from pi0_ros.sim.render import Renderer
-from pi0_ros.sim.robot import SimRobot
-from pi0_ros.sim.tasks import make_task
+from pi0_ros.sim.tasks import make_task, robot_before
 
 STATE_PERIOD = 0.01
 ODOMETRY_EVERY = 2
@@ -44,7 +43,7 @@ class SimRobotNode(Node):
         Parameter(
             "scene",
             "touch_all",
-            "what stands before the robot: reach, touch_all, a task of an installed package, or module:Class",
+            "what stands before the robot: reach, touch_all, pick_place, a task of an installed package, or module:Class",
         ),
         Parameter("world", "", "how it differs from the usual one: a YAML file, or a name under config/worlds"),
         Parameter("seed", 0, "seed of the first scene; every reset takes the next", low=0, high=2**31 - 1),
@@ -67,7 +66,7 @@ class SimRobotNode(Node):
         self._lock = threading.Lock()
         try:
             self._task = make_task(values.scene)
-            self._sim = SimRobot(self.robot, seed=values.seed, change=load_world(values.world))
+            self._sim = robot_before(self._task, self.robot, values.seed, load_world(values.world))
         except SimError as error:
             raise ParameterError(f"sim_robot: {error}") from None
         self._seed = values.seed

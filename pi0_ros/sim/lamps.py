@@ -38,7 +38,7 @@ class Lamps:
     def reset(self, lit: Iterable[str]) -> None:
         """No touch yet, these lamps on and the others off."""
         self.touches, self.lit = [], set(lit)
-        for colour in COLOURS:
+        for colour in self._world.plate:
             self._show(colour, colour in self.lit)
 
     def feel(self, data: mujoco.MjData) -> None:

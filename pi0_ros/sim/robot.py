@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import mujoco
 import numpy as np
@@ -16,9 +17,9 @@ from pi0_ros.sim.render import Renderer
 from pi0_ros.sim.scene import HOME, Scene, sample_scene
 from pi0_ros.sim.world import (
     BLOCK_HALF,
-    COLOURS,
     TABLE_TOP,
     TIMESTEP,
+    Furnish,
     build_world,
 )
 
@@ -34,13 +35,16 @@ class SimRobot:
     Larger than a class should be because it has one method per thing that a driver does or says.
     """
 
-    def __init__(self, robot: Robot, seed: int = 0, change: WorldChange | None = None) -> None:
-        """Build the world of a robot, changed where that is asked for, and reset it.
+    def __init__(
+        self, robot: Robot, seed: int = 0, change: WorldChange | None = None, furnish: Furnish | None = None
+    ) -> None:
+        """Build the world of a robot, with the things of `furnish` in place of the blocks with lamps and changed where
+        that is asked for, and reset it.
 
         Raises SimError when its URDF lacks something.
         """
         self.robot = robot
-        self.world = build_world(robot)
+        self.world = build_world(robot, furnish)
         self.model = self.world.model
         apply(self.model, change or WorldChange())
         self.data = mujoco.MjData(self.model)
@@ -50,12 +54,13 @@ class SimRobot:
         self._base = MobileBase(self.world, [c for c in robot.channels if c.kind is Kind.VELOCITY], TICK)
         self.lamps = Lamps(self.world)
         self._due, self._commanded_at = 0.0, -np.inf
-        self.scene = sample_scene(np.random.default_rng(seed))
-        self.load(self.scene)
+        self.scene = Scene(blocks={})
+        self.reset(seed)
 
     def reset(self, seed: int = 0) -> None:
-        """Start anew in the random scene of a seed, no lamp lit."""
-        self.load(sample_scene(np.random.default_rng(seed)))
+        """Start anew in the random scene of a seed, no lamp lit; things without lamps stand where they were built."""
+        scene = sample_scene(np.random.default_rng(seed))
+        self.load(scene if self.world.block else replace(scene, blocks={}))
 
     def load(self, scene: Scene) -> None:
         """Start anew at time 0 in this scene, everything at rest and the servos holding where they are."""
@@ -68,9 +73,10 @@ class SimRobot:
             for moved in (joint, joint.replace("_finger_joint", "_finger2_joint")):
                 self.data.qpos[self.world.qpos[moved]] = value
             self.data.ctrl[self.world.actuator[joint]] = value
-        for colour, (x, y, yaw) in scene.blocks.items():
-            at = self.world.block_qpos[colour]
-            self.data.qpos[at : at + 7] = (x, y, TABLE_TOP, np.cos(yaw / 2), 0, 0, np.sin(yaw / 2))
+        blocks = {colour: (x, y, TABLE_TOP, yaw) for colour, (x, y, yaw) in scene.blocks.items()}
+        for name, (x, y, z, yaw) in {**blocks, **scene.objects}.items():
+            at = self.world.object_qpos[name]
+            self.data.qpos[at : at + 7] = (x, y, z, np.cos(yaw / 2), 0, 0, np.sin(yaw / 2))
         self.lamps.reset(scene.lit)
         mujoco.mj_forward(self.model, self.data)
 
@@ -92,7 +98,7 @@ class SimRobot:
     @property
     def block_positions(self) -> dict[str, np.ndarray]:
         """Colour to the block's top centre [3] in the world frame, m."""
-        return {c: np.array(self.block_top(c)) for c in COLOURS}
+        return {c: np.array(self.block_top(c)) for c in self.world.block}
 
     def block_top(self, colour: str) -> tuple[float, float, float]:
         """The top centre of one block in the world frame, m."""

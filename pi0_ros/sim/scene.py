@@ -31,6 +31,7 @@ class Scene:
     """A start.
 
     `blocks`: colour to (x, y, yaw) in the world frame. `lit`: colours whose lamp is on already.
+    `objects`: name of any other thing that can be moved to (x, y, z, yaw) of its body; others stay where they were built.
     `base`: (x, y, yaw) of the base in the world frame. `start`: channel to value, for position and gripper channels.
     """
 
@@ -38,6 +39,7 @@ class Scene:
     lit: frozenset[str] = frozenset()
     base: tuple[float, float, float] = (0.0, 0.0, 0.0)
     start: Mapping[str, float] = field(default_factory=lambda: dict(HOME))
+    objects: Mapping[str, tuple[float, float, float, float]] = field(default_factory=dict)
 
 
 def sample_scene(rng: np.random.Generator, lit_chance: float = 0.0, wobble: float = 1.0) -> Scene:

@@ -8,17 +8,48 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
+from typing import Protocol, runtime_checkable
 
+import mujoco
+
+from pi0_ros.closed_loop.harness import Planner
 from pi0_ros.closed_loop.robot import Task
+from pi0_ros.robot import Robot
+from pi0_ros.sim.changes import WorldChange
 from pi0_ros.sim.errors import SimError
 from pi0_ros.sim.robot import SimRobot
 
 GROUP = "pi0_ros.tasks"
 """Entry points of this group are tasks: name = module:Class."""
-OWN: Mapping[str, str] = {"reach": "pi0_ros.touch.tasks:Reach", "touch_all": "pi0_ros.touch.tasks:TouchAll"}
+OWN: Mapping[str, str] = {
+    "reach": "pi0_ros.touch.tasks:Reach",
+    "touch_all": "pi0_ros.touch.tasks:TouchAll",
+    "pick_place": "pi0_ros.chores.tasks:PickPlace",
+}
 NEEDS = ("name", "time_limit", "reset", "success", "failed", "subtask", "progress")
 """What the class of a task has."""
 SimTask = Task[SimRobot]
+
+
+@runtime_checkable
+class Furnished(Protocol):
+    """A task that brings the things on its table."""
+
+    def furnish(self, spec: mujoco.MjSpec) -> None:
+        """Put them into a world that is being built."""
+
+
+@runtime_checkable
+class Operated(Protocol):
+    """A task that brings a script which solves it."""
+
+    def operator(self, sim: SimRobot) -> Planner:
+        """The script, for this simulation."""
+
+
+def robot_before(task: SimTask, robot: Robot, seed: int = 0, change: WorldChange | None = None) -> SimRobot:
+    """The simulated robot before the table of a task. Raises SimError when the world cannot be built."""
+    return SimRobot(robot, seed, change, task.furnish if isinstance(task, Furnished) else None)
 
 
 def task_places() -> dict[str, str]:

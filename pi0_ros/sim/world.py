@@ -1,4 +1,5 @@
-"""The MuJoCo world: the robot of a URDF before a table with four blocks, each on a plate that is a touch lamp.
+"""The MuJoCo world: the robot of a URDF before a table, and what a task puts on it; without one, four blocks, each on
+a plate that is a touch lamp.
 
 World frame: origin on the floor under the nominal base, x forward, y left, z up. Metres, radians.
 """
@@ -6,6 +7,7 @@ World frame: origin on the floor under the nominal base, x forward, y left, z up
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
@@ -43,9 +45,12 @@ _SERVO_TRAVEL = {mujoco.mjtJoint.mjJNT_HINGE: 0.06, mujoco.mjtJoint.mjJNT_SLIDE:
 _SERVO_DELAY = 0.06  # kv / kp: the time by which a servo follows, s
 _BASE_GAIN = {"base_x": (5000.0, 600.0), "base_y": (5000.0, 600.0), "base_yaw": (400.0, 250.0)}  # kv, greatest force
 
+Furnish = Callable[[mujoco.MjSpec], None]
+"""Puts the things of a task on the table of a world that is being built. What can be moved has a free joint `NAME_free`."""
+
 # Collision classes. Arms meet each other, the body and the world; an arm does not meet itself.
-_LEFT, _RIGHT, _BODY, _WORLD = 1, 2, 4, 8
-_MEETS = {_LEFT: _RIGHT | _BODY | _WORLD, _RIGHT: _BODY | _WORLD, _BODY: _WORLD, _WORLD: _WORLD}
+_LEFT, _RIGHT, _BODY, THINGS = 1, 2, 4, 8
+_MEETS = {_LEFT: _RIGHT | _BODY | THINGS, _RIGHT: _BODY | THINGS, _BODY: THINGS, THINGS: THINGS}
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,8 @@ class World:
     """A compiled model and where things are in it.
 
     `actuator`, `qpos`, `dof`: joint name to index, for every actuated joint and every measured joint.
-    `block_qpos`: colour to the start of its free joint (7 numbers). `block`, `plate`: colour to the geom of
-    its cube and of its lamp.
+    `object_qpos`: name of a thing that can be moved to the start of its free joint (7 numbers). `block`, `plate`: colour
+    to the geom of its cube and of its lamp, where the world has blocks with lamps.
     `touch_side`, `touch_colour`: [ngeom] indices into SIDES and COLOURS, -1 for other geoms.
     """
 
@@ -63,15 +68,18 @@ class World:
     qpos: dict[str, int]
     dof: dict[str, int]
     measured: tuple[str, ...]
-    block_qpos: dict[str, int]
+    object_qpos: dict[str, int]
     block: dict[str, int]
     plate: dict[str, int]
     touch_side: np.ndarray
     touch_colour: np.ndarray
 
 
-def build_world(robot: Robot) -> World:
-    """The world around a robot. Raises SimError naming a joint, link or camera that the URDF lacks."""
+def build_world(robot: Robot, furnish: Furnish | None = None) -> World:
+    """The world around a robot, with the things of `furnish` on the table or, without it, blocks with lamps.
+
+    Raises SimError naming a joint, link or camera that the URDF lacks.
+    """
     spec = _robot_spec(robot)
     _settings(spec)
     _free_the_base(spec)
@@ -81,8 +89,7 @@ def build_world(robot: Robot) -> World:
     measured = tuple(j.name for j in spec.joints if j.name not in BASE_JOINTS)
     _servos(spec, robot)
     _furniture(spec)
-    for colour in COLOURS:
-        _block(spec, colour)
+    (furnish or _blocks_with_lamps)(spec)
     _check(spec, robot)
     return _indexed(_compiled(spec, robot), measured)
 
@@ -195,11 +202,16 @@ def _furniture(spec: mujoco.MjSpec) -> None:
                    contype=0, conaffinity=0)  # fmt: skip
     middle = [sum(TABLE_X) / 2, sum(TABLE_Y) / 2, TABLE_TOP - 0.02]
     half = [(TABLE_X[1] - TABLE_X[0]) / 2, (TABLE_Y[1] - TABLE_Y[0]) / 2, 0.02]
-    world.add_geom(name="table", type=box, pos=middle, size=half, rgba=TABLE_RGBA, contype=_WORLD, conaffinity=_WORLD)
+    world.add_geom(name="table", type=box, pos=middle, size=half, rgba=TABLE_RGBA, contype=THINGS, conaffinity=THINGS)
     world.add_geom(
         name="table_foot", type=box, pos=[middle[0] + 0.1, middle[1], TABLE_TOP / 2 - 0.02],
         size=[0.06, 0.3, TABLE_TOP / 2 - 0.02], rgba=UNLIT_RGBA, contype=0, conaffinity=0,
     )  # fmt: skip
+
+
+def _blocks_with_lamps(spec: mujoco.MjSpec) -> None:
+    for colour in COLOURS:
+        _block(spec, colour)
 
 
 def _block(spec: mujoco.MjSpec, colour: str) -> None:
@@ -209,13 +221,13 @@ def _block(spec: mujoco.MjSpec, colour: str) -> None:
     body.add_freejoint(name=f"{colour}_free")
     body.add_geom(
         name=f"{colour}_block", type=box, pos=[0, 0, PLATE_HEIGHT + BLOCK_HALF], size=[BLOCK_HALF] * 3, mass=0.30,
-        rgba=BLOCK_RGBA[colour], contype=_WORLD, conaffinity=_WORLD, friction=[0.9, 0.01, 0.001],
+        rgba=BLOCK_RGBA[colour], contype=THINGS, conaffinity=THINGS, friction=[0.9, 0.01, 0.001],
     )  # fmt: skip
     # The plate is drawn round and collides as a square inside the circle, which is far cheaper.
     square = PLATE_RADIUS / math.sqrt(2)
     body.add_geom(
         name=f"{colour}_foot", type=box, pos=[0, 0, PLATE_HEIGHT / 2], size=[square, square, PLATE_HEIGHT / 2],
-        mass=0.20, group=3, contype=_WORLD, conaffinity=_WORLD, friction=[0.9, 0.01, 0.001],
+        mass=0.20, group=3, contype=THINGS, conaffinity=THINGS, friction=[0.9, 0.01, 0.001],
     )  # fmt: skip
     body.add_geom(
         name=f"{colour}_plate", type=cylinder, pos=[0, 0, PLATE_HEIGHT / 2], size=[PLATE_RADIUS, PLATE_HEIGHT / 2, 0],
@@ -252,17 +264,25 @@ def _indexed(model: mujoco.MjModel, measured: tuple[str, ...]) -> World:
         for index, name in enumerate(SIDES):
             if model.geom_contype[geom] and body.startswith((f"{name}_hand", f"{name}_finger")):
                 side[geom] = index
-    for index, name in enumerate(COLOURS):
-        colour[model.geom(f"{name}_block").id] = index
+    block, plate = _geoms(model, "block"), _geoms(model, "plate")
+    for name, geom in block.items():
+        colour[geom] = COLOURS.index(name)
+    free = [model.joint(i) for i in range(model.njnt) if model.jnt_type[i] == mujoco.mjtJoint.mjJNT_FREE]
     return World(
         model=model,
         actuator={model.actuator(i).name: i for i in range(model.nu)},
         qpos={j: int(model.joint(j).qposadr[0]) for j in joints},
         dof={j: int(model.joint(j).dofadr[0]) for j in joints},
         measured=measured,
-        block_qpos={c: int(model.joint(f"{c}_free").qposadr[0]) for c in COLOURS},
-        block={c: model.geom(f"{c}_block").id for c in COLOURS},
-        plate={c: model.geom(f"{c}_plate").id for c in COLOURS},
+        object_qpos={j.name.removesuffix("_free"): int(j.qposadr[0]) for j in free},
+        block=block,
+        plate=plate,
         touch_side=side,
         touch_colour=colour,
     )
+
+
+def _geoms(model: mujoco.MjModel, kind: str) -> dict[str, int]:
+    """Colour to the geom of that kind, of the colours that have one."""
+    found = {c: mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_GEOM, f"{c}_{kind}") for c in COLOURS}
+    return {colour: geom for colour, geom in found.items() if geom >= 0}

@@ -6,6 +6,7 @@ secondary goal.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import mujoco
@@ -71,8 +72,18 @@ class Arms:
         """Cosine between the gripper's pointing direction and straight down."""
         return -float(self._data.xmat[self._tip[side]][6])
 
-    def joint_velocity(self, side: str, command: np.ndarray, tip_velocity: Sequence[float] | np.ndarray) -> np.ndarray:
-        """Joint velocities [6] that move the tip so and turn the gripper down; joints 4 and 6 tend to zero."""
+    def angle(self, side: str) -> float:
+        """Angle [rad] about the vertical of the axis along which the hand opens."""
+        matrix = self._data.xmat[self._tip[side]]
+        return math.atan2(matrix[4], matrix[1])
+
+    def joint_velocity(
+        self, side: str, command: np.ndarray, tip_velocity: Sequence[float] | np.ndarray, spin: float | None = None
+    ) -> np.ndarray:
+        """Joint velocities [6] that move the tip so and turn the gripper down; joints 4 and 6 tend to zero.
+
+        spin [rad/s]: of the hand about the vertical, in place of joint 6 that tends to zero.
+        """
         mujoco.mj_jacBody(self._sim.model, self._data, self._linear, self._angular, self._tip[side])
         pointing = self._data.xmat[self._tip[side]][::3]
         across = 0.3 * (_EYE3 - pointing[:, None] * pointing)  # turning about the pointing axis is free
@@ -82,6 +93,9 @@ class Arms:
         goal = np.empty(6)
         goal[:3] = tip_velocity
         goal[3:] = 3.0 * (across @ (-pointing[1], pointing[0], 0.0))  # pointing x down
+        if spin is not None:
+            jacobian[3:] = 0.3 * self._angular[:, self._dofs[side]]
+            goal[3:] += 0.3 * spin * -pointing
         posture = -2.0 * _POSTURE * command[self.joints[side]]
         damped = jacobian @ jacobian.T + _DAMPING
         return np.asarray(posture + jacobian.T @ np.linalg.solve(damped, goal - jacobian @ posture))

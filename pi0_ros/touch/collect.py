@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -49,6 +49,14 @@ class _Push:
     joints: np.ndarray = field(default_factory=lambda: np.zeros(6))
 
 
+def check_cameras(robot: Robot, cameras: Sequence[str]) -> None:
+    """Raise SimError for a camera that the robot lacks."""
+    have = [camera.name for camera in robot.cameras]
+    for name in cameras:
+        if name not in have:
+            raise SimError(f"robot {robot.name} has no camera {name!r}; it has {', '.join(have)}")
+
+
 class Collector:
     """One simulation that is used for episode after episode."""
 
@@ -57,10 +65,7 @@ class Collector:
         self.robot, self.settings = robot, settings or CollectSettings()
         if self.settings.task not in ("reach", "touch_all", "mixed"):
             raise SimError(f"there is no task {self.settings.task!r} to collect; there are reach, touch_all, mixed")
-        unknown = [c for c in self.settings.cameras if c not in {camera.name for camera in robot.cameras}]
-        if unknown:
-            have = ", ".join(camera.name for camera in robot.cameras)
-            raise SimError(f"robot {robot.name} has no camera {unknown[0]!r}; it has {have}")
+        check_cameras(robot, self.settings.cameras)
         self.sim = SimRobot(robot)
         self.operator = Operator(robot, self.sim)
 

@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("mujoco")
 
+from pi0_ros.chores.words import parse_put
 from pi0_ros.cli import main
 from pi0_ros.data.dataset import Dataset
 from pi0_ros.touch.tasks import parse_subtask
@@ -60,3 +61,12 @@ def test_a_camera_that_the_robot_lacks_is_named(tmp_path, capsys):
     assert main(["collect", "--out", str(tmp_path / "x"), "--cameras", "base,nose"]) == 1
     assert "'nose'" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
+
+
+def test_blocks_and_bins_are_collected_and_read_back(tmp_path):
+    out = tmp_path / "blocks"
+    small = ("--episodes", "1", "--size", "32", "--fps", "5", "--cameras", "base", "--push-rate", "0", "--seed", "4")
+    assert main(["collect", "--out", str(out), "--task", "pick_place", *small]) == 0
+    read = Dataset(out)
+    assert all(parse_put(text) for text in read.tasks) and read.features["progress"]["dtype"] == "int64"
+    assert read.column("progress")[-1] == 5 and set(read.column("perturbed")) == {0}

@@ -1,0 +1,6 @@
+"""Chores: blocks of several shapes that are grasped by contact and put into bins.
+
+The things on the table (`scenery`) and how they lie (`layout`), what the physics says of them (`measure`), the task
+(`tasks`), a scripted operator (`grasping`, `operator`) and its recordings (`collect`). Nothing is welded to a gripper:
+what is held is held by friction.
+"""

@@ -1,0 +1,88 @@
+"""Tasks with blocks and bins. Success and progress read the physics and nothing else."""
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+
+from pi0_ros.chores.layout import sample_layout
+from pi0_ros.chores.measure import block_pose, hand_opening, holders, placed_in
+from pi0_ros.chores.operator import ChorePlanner
+from pi0_ros.chores.scenery import BIN_INSIDE, bin_centre, furnish
+from pi0_ros.chores.words import put_text
+from pi0_ros.closed_loop.harness import Planner
+from pi0_ros.closed_loop.rubric import load_rubric
+from pi0_ros.sim.robot import SimRobot
+from pi0_ros.sim.world import COLOURS, SIDES, TABLE_TOP
+
+NEAR = 0.06  # m from the fingertips to the block's middle: approached
+OPEN = 0.045  # m between the fingers
+LIFTED = 0.03  # m
+
+
+class PickPlace:
+    """Put one named block into one named bin, with either arm. The first block that lies in a bin decides."""
+
+    name = "pick_place"
+    time_limit = 25.0
+
+    def __init__(self) -> None:
+        """Raises RubricError when the rubric of the task cannot be read."""
+        self.colour, self.side = COLOURS[0], SIDES[0]
+        self.instruction = put_text(self.colour, self.side)
+        self.rubric = load_rubric(self.name)
+        self._points, self._height = 0, 0.0
+
+    def furnish(self, spec: mujoco.MjSpec) -> None:
+        """Blocks and bins."""
+        furnish(spec)
+
+    def operator(self, sim: SimRobot) -> Planner:
+        """The script that solves it."""
+        return ChorePlanner(sim)
+
+    def reset(self, sim: SimRobot, seed: int) -> str:
+        """A random layout, block and bin."""
+        rng = np.random.default_rng(seed)
+        self.colour = COLOURS[rng.integers(len(COLOURS))]
+        self.side = SIDES[rng.integers(len(SIDES))]
+        sample_layout(rng).load(sim)
+        self.instruction = put_text(self.colour, self.side)
+        self._points = 0
+        self._height = float(block_pose(sim, self.colour).place[2])
+        return self.instruction
+
+    def success(self, sim: SimRobot) -> bool:
+        """The named block lies in the named bin, let go and at rest, in time."""
+        self._points = max(self._points, self.rubric.points_of(self._step(sim)))
+        return placed_in(sim, self.colour) == self.side and sim.time <= self.time_limit
+
+    def failed(self, sim: SimRobot) -> bool:
+        """Another block or another bin came first, the block fell off the table, or time is over."""
+        if self.success(sim):
+            return False
+        wrong = any(placed_in(sim, colour) is not None for colour in COLOURS)
+        lost = block_pose(sim, self.colour).place[2] < TABLE_TOP
+        return wrong or lost or sim.time >= self.time_limit
+
+    def subtask(self, sim: SimRobot) -> str:
+        """The instruction itself."""
+        return self.instruction
+
+    def progress(self, sim: SimRobot) -> tuple[int, int]:
+        """(points of the rubric, all of them): of the farthest step that was seen when success was asked for."""
+        self.success(sim)
+        return self._points, self.rubric.total
+
+    def _step(self, sim: SimRobot) -> str | None:
+        """The farthest step of the rubric that holds now."""
+        if placed_in(sim, self.colour) == self.side:
+            return "placed"
+        place = block_pose(sim, self.colour).place
+        if not holders(sim, self.colour):
+            tips = [sim.data.body(f"{s}_tip").xpos for s in SIDES if hand_opening(sim, s) >= OPEN]
+            return "approach" if any(np.linalg.norm(tip - place) <= NEAR for tip in tips) else None
+        if place[2] < self._height + LIFTED:
+            return "grasped"
+        away = np.abs(place[:2] - bin_centre(self.side))
+        return "above_bin" if (away <= np.array(BIN_INSIDE) / 2).all() else "lifted"

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pi0_ros.policy.boxes import parted
+from pi0_ros.policy.boxes import LOCATIONS, parted
+from pi0_ros.policy.fast import SKIPPED, ActionTokenizer
 from pi0_ros.policy.pipeline import Pipeline
 from pi0_ros.policy.prompts import encode_prompt, encode_subtask_prompt
 from pi0_ros.policy.tokenizer import Tokenizer
@@ -57,4 +58,18 @@ def check_locations(answers: Sequence[str], tokenizer: Tokenizer, where: str) ->
         raise TrainError(
             f"{where}: boxes are written in location tokens (<loc0000> .. <loc1023>), and the tokenizer has none; give "
             "PaliGemma's with --tokenizer, or leave the boxes out"
+        )
+
+
+def check_action_tokens(fast: ActionTokenizer, tokenizer: Tokenizer, where: str) -> None:
+    """Raises TrainError where action tokens would take the ids of words: the project's own tokenizer has room for few.
+
+    Its location tokens are its last ones; PaliGemma's have others behind them, and rare words in front.
+    """
+    first, last = (tokenizer.encode(f"<loc{number:04d}>") for number in (0, LOCATIONS - 1))
+    room = tokenizer.vocab_size - SKIPPED - first[0]
+    if len(first) == 1 and list(last) == [tokenizer.vocab_size - 1] and fast.vocab_size > room:
+        raise TrainError(
+            f"{where}: has {fast.vocab_size} ids, and the network's tokenizer has room for {room}; the others would be its words. "
+            "Give --fast-tokenizer fit, or one that `pi0 data fit-fast --vocabulary 512` made"
         )

@@ -49,7 +49,19 @@ def changed_settings(folder: Path, now: Mapping[str, Any]) -> list[str]:
     before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     plain = json.loads(json.dumps(now))
     names = sorted((set(before) & set(plain)) - FREE)
-    return [f"{name}: {_short(before[name])} -> {_short(plain[name])}" for name in names if before[name] != plain[name]]
+    return [found for name in names for found in _differences(name, before[name], plain[name])]
+
+
+def _differences(name: str, before: Any, now: Any) -> Iterator[str]:
+    """Where two values differ, as deep as both are maps with the same keys or lists of the same length."""
+    if isinstance(before, dict) and isinstance(now, dict) and set(before) == set(now):
+        for key in before:
+            yield from _differences(f"{name}.{key}", before[key], now[key])
+    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        for number, (old, new) in enumerate(zip(before, now, strict=True)):
+            yield from _differences(f"{name}[{number}]", old, new)
+    elif before != now:
+        yield f"{name}: {_short(before)} -> {_short(now)}"
 
 
 def _short(value: Any) -> str:

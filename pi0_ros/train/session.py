@@ -54,7 +54,7 @@ from pi0_ros.train.lots import split_episodes
 from pi0_ros.train.memory import check_memory, memory_plan
 from pi0_ros.train.mixed import MixedMaker, TextMaker
 from pi0_ros.train.processes import first_one_first
-from pi0_ros.train.prompt_check import check_locations, check_prompts, check_question_lengths
+from pi0_ros.train.prompt_check import check_action_tokens, check_locations, check_prompts, check_question_lengths
 from pi0_ros.train.recipe import recipe_for, warmup_steps
 from pi0_ros.train.run_folder import check_room
 from pi0_ros.train.settings import Augment, TrainSettings
@@ -200,6 +200,8 @@ def prepare(plan: Plan, robots: Sequence[Embodiment]) -> None:
     """Everything that can be known to fail, before anything is trained. Raises TrainError."""
     settings, folder = plan.settings, Path(plan.folder)
     tokenizer = _tokenizer(plan)
+    if plan.fast:
+        check_action_tokens(load_action_tokenizer(plan.fast), tokenizer, plan.fast)
     for number, robot in enumerate(robots):
         check_fits(robot.adapter, plan.model)
         pipeline = pipeline_for(robot.adapter, plan.model, robot.statistics(folder, number == 0), plan.conventions)

@@ -16,9 +16,11 @@ from small_lerobot import write
 
 from pi0_ros.cli import main
 from pi0_ros.policy.adapter_reading import load_adapter
-from pi0_ros.policy.fast import load_action_tokenizer
+from pi0_ros.policy.fast import FastTokenizer, load_action_tokenizer, to_vocabulary
+from pi0_ros.policy.tiny_tokenizer import build
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.fitting import fit_on
+from pi0_ros.train.prompt_check import check_action_tokens
 
 ADAPTER = load_adapter("mobile_bimanual")
 
@@ -44,3 +46,12 @@ def test_a_chunk_longer_than_every_episode_is_refused(tmp_path):
     place = write(tmp_path / "a", lengths=(6, 7))
     with pytest.raises(TrainError, match="no episode is as long as a chunk of 9 rows of 0.1 s"):
         fit_on([place], ADAPTER, "data", 9, 512)
+
+
+def test_action_tokens_do_not_take_the_ids_of_words():
+    """The project's own tokenizer ends with 1024 location tokens, of which FAST leaves the last 128 out: 896 are left."""
+    tokenizer = build()
+    check_action_tokens(FastTokenizer(None, vocab_size=896), tokenizer, "fast")
+    assert to_vocabulary(895, tokenizer.vocab_size) == tokenizer.encode("<loc0000>")[0]
+    with pytest.raises(TrainError, match="fast: has 897 ids, and the network's tokenizer has room for 896"):
+        check_action_tokens(FastTokenizer(None, vocab_size=897), tokenizer, "fast")

@@ -111,7 +111,7 @@ def test_another_run_in_the_folder_is_refused(tmp_path):
 def test_a_run_continued_with_other_settings_says_which(tmp_path):
     write_settings(tmp_path, {"batch": 4, "seed": 0, "steps": 10, "data": [{"files": "a"}]})
     now = {"batch": 8, "seed": 0, "steps": 20, "data": [{"files": "b"}]}
-    assert changed_settings(tmp_path, now) == ["batch: 4 -> 8", 'data: [{"files": "a"}] -> [{"files": "b"}]']
+    assert changed_settings(tmp_path, now) == ["batch: 4 -> 8", 'data[0].files: "a" -> "b"']
     with pytest.raises(TrainError, match="batch: 4 -> 8.*--accept-changes"):
         check_continues(tmp_path, now, has_state=True, allowed=False)
     assert len(check_continues(tmp_path, now, has_state=True, allowed=True)) == 2

@@ -479,6 +479,8 @@ def _read(
     dataset: Path, args: argparse.Namespace, adapter: Adapter, model: ModelConfig, source: Source | None = None
 ) -> Path:
     """Frames of a dataset; `source`: what a mixture takes of it."""
+    from pi0_ros.data.dataset import Dataset
+    from pi0_ros.touch.localised import unknown_things
     from pi0_ros.train.frame_cache import cache_folder, made_of, refreshed
     from pi0_ros.train.from_dataset import write_dataset_frames
     from pi0_ros.train.mixture import Choice
@@ -490,6 +492,9 @@ def _read(
     choice, boxes = (source.choice, source.boxes) if source else (Choice(), "")
     count = write_dataset_frames(dataset, folder, adapter, size, horizon, args.skip_bad, _say, facts, choice, boxes)
     print(f"{dataset}: {counted(count, 'frame')}", flush=True)
+    if _touches(args):
+        for remark in unknown_things(Dataset(dataset, skip_bad=True)):
+            _say(f"look: {remark}")
     return folder
 
 
@@ -498,7 +503,7 @@ def _chosen(source: Source) -> str:
     from pi0_ros.train.fingerprints import of_path
     from pi0_ros.train.mixture import Choice
 
-    boxes = f" boxes {of_path(source.boxes)}" if source.boxes else ""
+    boxes = f" boxes in padded pictures {of_path(source.boxes)}" if source.boxes else ""
     return ("" if source.choice == Choice() else str(source.choice)) + boxes
 
 

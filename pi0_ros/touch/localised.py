@@ -7,6 +7,24 @@ from numpy.typing import NDArray
 
 from pi0_ros.data.dataset import Dataset
 from pi0_ros.touch.grounding import NONE, Grounding, place_number
+from pi0_ros.touch.words import DONE, TOUCH_ALL
+
+
+def unknown_things(dataset: Dataset) -> list[str]:
+    """What deserves a look before training: instructions that name no thing of `localisation`, where no `aim` says which is meant."""
+    if "localisation" not in dataset.features or "aim" in dataset.features:
+        return []
+    things = list(dict.fromkeys(name.split(".")[1] for name in dataset.features["localisation"]["names"]))
+    texts = dict.fromkeys(task for episode in dataset.episodes for task in episode.tasks)
+    unknown = [text for text in texts if text not in (DONE, TOUCH_ALL) and not set(things) & set(text.split())]
+    if not unknown:
+        return []
+    return [
+        (
+            f"{dataset.folder}: {unknown[0]!r}{' and others' if unknown[1:] else ''} names none of {', '.join(things)}, and no column "
+            "`aim` says which is meant: its place cannot be learned. Collect it anew (`pi0 collect` writes `aim`), then retitle"
+        )
+    ]
 
 
 def localised(dataset: Dataset, row: int) -> NDArray[np.int16]:

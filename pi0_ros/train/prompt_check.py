@@ -61,14 +61,21 @@ def check_locations(answers: Sequence[str], tokenizer: Tokenizer, where: str) ->
         )
 
 
-def check_action_tokens(fast: ActionTokenizer, tokenizer: Tokenizer, where: str) -> None:
-    """Raises TrainError where action tokens would take the ids of words: the project's own tokenizer has room for few.
+def room_for_actions(tokenizer: Tokenizer) -> int:
+    """How many ids of action tokens take no id of a word.
 
-    Its location tokens are its last ones; PaliGemma's have others behind them, and rare words in front.
+    The project's own tokenizer ends with location tokens, which they share. PaliGemma's has others behind them, and
+    thousands of rare words in front (openpi src/openpi/models/tokenizer.py).
     """
     first, last = (tokenizer.encode(f"<loc{number:04d}>") for number in (0, LOCATIONS - 1))
-    room = tokenizer.vocab_size - SKIPPED - first[0]
-    if len(first) == 1 and list(last) == [tokenizer.vocab_size - 1] and fast.vocab_size > room:
+    ends_with_places = len(first) == 1 and list(last) == [tokenizer.vocab_size - 1]
+    return tokenizer.vocab_size - SKIPPED - first[0] if ends_with_places else tokenizer.vocab_size
+
+
+def check_action_tokens(fast: ActionTokenizer, tokenizer: Tokenizer, where: str) -> None:
+    """Raises TrainError where action tokens would take the ids of words."""
+    room = room_for_actions(tokenizer)
+    if fast.vocab_size > room:
         raise TrainError(
             f"{where}: has {fast.vocab_size} ids, and the network's tokenizer has room for {room}; the others would be its words. "
             "Give --fast-tokenizer fit, or one that `pi0 data fit-fast --vocabulary 512` made"

@@ -53,10 +53,10 @@ def changed_settings(folder: Path, now: Mapping[str, Any]) -> list[str]:
 
 
 def _differences(name: str, before: Any, now: Any) -> Iterator[str]:
-    """Where two values differ, as deep as both are maps with the same keys or lists of the same length."""
-    if isinstance(before, dict) and isinstance(now, dict) and set(before) == set(now):
-        for key in before:
-            yield from _differences(f"{name}.{key}", before[key], now[key])
+    """Where two values differ, as deep as both are maps or lists of the same length."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in dict.fromkeys((*before, *now)):
+            yield from _differences(f"{name}.{key}", before.get(key), now.get(key))
     elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
         for number, (old, new) in enumerate(zip(before, now, strict=True)):
             yield from _differences(f"{name}[{number}]", old, new)

@@ -54,7 +54,13 @@ from pi0_ros.train.lots import split_episodes
 from pi0_ros.train.memory import check_memory, memory_plan
 from pi0_ros.train.mixed import MixedMaker, TextMaker
 from pi0_ros.train.processes import first_one_first
-from pi0_ros.train.prompt_check import check_action_tokens, check_locations, check_prompts, check_question_lengths
+from pi0_ros.train.prompt_check import (
+    check_action_tokens,
+    check_locations,
+    check_prompts,
+    check_question_lengths,
+    room_for_actions,
+)
 from pi0_ros.train.recipe import recipe_for, warmup_steps
 from pi0_ros.train.run_folder import check_room
 from pi0_ros.train.settings import Augment, TrainSettings
@@ -65,6 +71,7 @@ from pi0_ros.train.workers import run_workers
 
 FIT, BINS = "fit", "bins"  # in place of an action tokenizer's folder
 FITTED = 20_000  # chunks it is fitted on at most
+CODES = 1024  # ids of a fitted action tokenizer
 OWN_CODES = 512  # of the project's own tokenizer, which has 1024 tokens to spare less those that FAST leaves out
 
 
@@ -179,7 +186,7 @@ def fast_tokenizer(plan: Plan, robots: Sequence[Embodiment]) -> str:
         ]
         if not chunks:
             raise TrainError("no chunk is shown to its end, so that no action tokenizer can be fitted")
-        fitted = fit_fast(chunks, vocab_size=1024 if plan.tokenizer else OWN_CODES)
+        fitted = fit_fast(chunks, vocab_size=CODES if room_for_actions(_tokenizer(plan)) >= CODES else OWN_CODES)
         with replacing_folder(folder) as partial:
             fitted.save(partial)
         print(f"action tokenizer fitted on {len(chunks)} chunks: {folder}", flush=True)

@@ -112,6 +112,8 @@ def test_a_run_continued_with_other_settings_says_which(tmp_path):
     write_settings(tmp_path, {"batch": 4, "seed": 0, "steps": 10, "data": [{"files": "a"}]})
     now = {"batch": 8, "seed": 0, "steps": 20, "data": [{"files": "b"}]}
     assert changed_settings(tmp_path, now) == ["batch: 4 -> 8", 'data[0].files: "a" -> "b"']
+    more = {**now, "data": [{"files": "a", "weight": 2.0}]}
+    assert changed_settings(tmp_path, more) == ["batch: 4 -> 8", "data[0].weight: null -> 2.0"]
     with pytest.raises(TrainError, match="batch: 4 -> 8.*--accept-changes"):
         check_continues(tmp_path, now, has_state=True, allowed=False)
     assert len(check_continues(tmp_path, now, has_state=True, allowed=True)) == 2

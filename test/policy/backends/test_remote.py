@@ -66,7 +66,8 @@ class Server:
             for part in answer if isinstance(answer, Several) else [answer]:
                 connection.send(part if isinstance(part, str | bytes) else pack(part))
             if isinstance(answer, Several):
-                connection.ping().wait(60)  # the client answers it when all before it has arrived
+                # The client answers when all before it has arrived; one that has gone never does.
+                connection.ping(ack_on_close=True).wait(60)
                 self.delivered.set()
 
     def stop(self):

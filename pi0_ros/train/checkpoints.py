@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pi0_ros.model import Pi0
-from pi0_ros.model.checkpoints.peft_save import save_peft
+from pi0_ros.model.checkpoints.peft_save import PeftAdapter
 from pi0_ros.robot.replacing import replacing_folder
 from pi0_ros.train.export import export, export_beside, linked
 from pi0_ros.train.job import Job
@@ -33,10 +33,10 @@ def write_checkpoint(job: Job, model: Pi0, name: str, note: str) -> None:
         export_beside(job.folder / name, job.folder / f"{name}-{robot}", adapter, statistics)
 
 
-def write_adapter(job: Job, model: Pi0) -> None:
+def write_adapter(job: Job, adapter: PeftAdapter) -> None:
     """The LoRA adapters of a run for PEFT, in its folder `adapter`. Raises OSError."""
     with replacing_folder(job.folder / "adapter") as partial:
-        save_peft(model, partial, job.base)
+        adapter.save(partial)
 
 
 def keep_copy(folder: Path, step: int, count: int, robots: tuple[str, ...] = ()) -> None:

@@ -74,12 +74,17 @@ class Learner:
         with self.ema.in_place(model), eager:
             yield model
 
-    def averaged(self, merged: bool = True) -> Pi0:
-        """A copy on the CPU with averaged weights, adapters folded in if `merged`.
+    def averaged(self) -> Pi0:
+        """A copy on the CPU with averaged weights, adapters folded in.
 
         Sharded weights are gathered: all processes have to ask, and all but process 0 get the network without weights.
         """
-        model = gathered(self._job.model, self.ema, self._empty)
-        if self._job.rank or not merged:
-            return model
-        return merge_lora(model.requires_grad_(False)).eval()
+        return self.folded(self.unfolded())
+
+    def unfolded(self) -> Pi0:
+        """`averaged` before its adapters are folded in."""
+        return gathered(self._job.model, self.ema, self._empty)
+
+    def folded(self, model: Pi0) -> Pi0:
+        """A network of `unfolded` with its adapters folded in, in place, in the process that has its weights."""
+        return model if self._job.rank else merge_lora(model.requires_grad_(False)).eval()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pi0_ros.model import Pi0
+from pi0_ros.model.checkpoints.peft_save import PeftAdapter, peft_adapter
 from pi0_ros.robot.disk import DiskFull
 from pi0_ros.train.checkpoints import BEST, NEWEST, keep_copy, write_adapter, write_checkpoint
 from pi0_ros.train.errors import TrainError
@@ -26,19 +27,20 @@ class Saver:
         job, learner = self._job, self._learner
         if job.rank and not learner.sharded:
             return
-        model = learner.averaged()
-        adapters = learner.averaged(merged=False) if job.settings.lora_export == "peft" else None
+        model = learner.unfolded()
+        adapter = peft_adapter(model, job.base) if job.settings.lora_export == "peft" and not job.rank else None
+        model = learner.folded(model)
         if not job.rank and not all(bool(p.isfinite().all()) for p in model.parameters()):
             raise TrainError(
                 f"{job.folder}: weights are not finite at step {self._now().step}; the last checkpoint is kept"
             )
-        self._written(lambda: self._save_all(model, adapters), last)
+        self._written(lambda: self._save_all(model, adapter), last)
 
     def save_best(self, model: Pi0) -> bool:
         """The weights of the best validation; whether they could be written."""
         return self._written(lambda: write_checkpoint(self._job, model, BEST, self._note()), last=False)
 
-    def _save_all(self, model: Pi0, adapters: Pi0 | None) -> None:
+    def _save_all(self, model: Pi0, adapter: PeftAdapter | None) -> None:
         """Raises OSError."""
         job, learner = self._job, self._learner
         write_state = save_sharded_state if learner.sharded else save_state
@@ -47,8 +49,8 @@ class Saver:
             return
         write_checkpoint(job, model, NEWEST, self._note())
         keep_copy(job.folder, self._now().step, job.settings.keep, tuple(name for name, _, _ in job.others))
-        if adapters is not None:
-            write_adapter(job, adapters)
+        if adapter is not None:
+            write_adapter(job, adapter)
 
     def _written(self, write: Callable[[], None], last: bool) -> bool:
         """Whether it could be written; a full disk is said, and at the end it is an error."""

@@ -5,7 +5,10 @@ Sources: PEFT src/peft/utils/save_and_load.py (key names), src/peft/tuners/lora/
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,12 +52,29 @@ def pair_of(layer: LoraLinear) -> tuple[Tensor, Tensor]:
     return a.T, b.T
 
 
-def save_peft(model: Pi0, folder: str | Path, base: str | Path) -> Path:
-    """Write adapter_config.json and adapter_model.safetensors; the folder.
+@dataclass(frozen=True)
+class PeftAdapter:
+    """What PEFT's two files hold: tensors by PEFT's keys, and the configuration."""
+
+    tensors: Mapping[str, Tensor]
+    config: Mapping[str, Any]
+
+    def save(self, folder: str | Path) -> Path:
+        """Write adapter_config.json and adapter_model.safetensors; the folder. Raises OSError."""
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        write(target / WEIGHTS, {n: t.contiguous() for n, t in self.tensors.items()}, {"format": "pt"})
+        write_json(target / CONFIG, self.config)
+        return target
+
+
+def peft_adapter(model: Pi0, base: str | Path) -> PeftAdapter:
+    """The adapters of a model and what learned beside them, over a base; the tensors share the model's memory where they can,
+    and stay what they are when the adapters are folded in (`merge_lora`).
 
     Raises: CheckpointError where the model has no adapters, or the base's modules have no names for PEFT.
     """
-    keys, target = base_keys(base), Path(folder)
+    keys = base_keys(base)
     tensors: dict[str, Tensor] = {}
     ranks: dict[str, int] = {}
     alphas: dict[str, float] = {}
@@ -65,15 +85,13 @@ def save_peft(model: Pi0, folder: str | Path, base: str | Path) -> Path:
             tensors[f"{PREFIX}{plain}.lora_A.weight"], tensors[f"{PREFIX}{plain}.lora_B.weight"] = a, b
             ranks[plain], alphas[plain] = len(a), module.scale * len(a)
     if not ranks:
-        raise CheckpointError(f"{target}: the network has no LoRA adapters to write")
+        raise CheckpointError(f"the network has no LoRA adapters to write over {base}")
     whole = set()
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and not name.endswith((".lora_a", ".lora_b")):
             key = _key(keys, name, base)
             tensors[PREFIX + key] = parameter.detach().float()
             whole.add(key.rpartition(".")[0])
-    target.mkdir(parents=True, exist_ok=True)
-    write(target / WEIGHTS, {n: t.contiguous() for n, t in tensors.items()}, {"format": "pt"})
     usual = max(set(ranks.values()), key=list(ranks.values()).count)
     config = {
         "peft_type": "LORA",
@@ -88,8 +106,7 @@ def save_peft(model: Pi0, folder: str | Path, base: str | Path) -> Path:
         "rank_pattern": {n: r for n, r in ranks.items() if r != usual},
         "alpha_pattern": {n: v for n, v in alphas.items() if v != usual},
     }
-    write_json(target / CONFIG, config)
-    return target
+    return PeftAdapter(tensors, config)
 
 
 def _key(keys: dict[str, str], name: str, base: str | Path) -> str:

@@ -10,7 +10,7 @@ import torch
 
 from pi0_ros.model import LoraConfig, add_lora, load, merge_lora
 from pi0_ros.model.checkpoints import CheckpointError
-from pi0_ros.model.checkpoints.peft_save import base_keys, save_peft
+from pi0_ros.model.checkpoints.peft_save import base_keys, peft_adapter
 from pi0_ros.model.lora import LoraLinear
 
 GOLDEN = Path(__file__).parents[2] / "fixtures" / "golden"
@@ -32,7 +32,7 @@ def trained(base: Path, config: LoraConfig):
 def test_an_adapter_over_its_base_is_the_merged_network(case, per_head, tmp_path):
     base = GOLDEN / case
     model = trained(base, LoraConfig(2, 6.0, 3, 3.0, per_head))
-    folder = save_peft(model, tmp_path / "adapter", base)
+    folder = peft_adapter(model, base).save(tmp_path / "adapter")
     for name in ("config.json", "sizes.json", "options.json"):  # the settings of the policy stand beside an adapter
         if (base / name).is_file():
             (folder / name).write_bytes((base / name).read_bytes())
@@ -44,9 +44,8 @@ def test_an_adapter_over_its_base_is_the_merged_network(case, per_head, tmp_path
 
 
 def test_the_config_says_rank_scale_and_what_was_trained_whole(tmp_path):
-    folder = save_peft(
-        trained(GOLDEN / "lerobot_pi05", LoraConfig(2, 6.0, 3, 3.0)), tmp_path / "a", GOLDEN / "lerobot_pi05"
-    )
+    base = GOLDEN / "lerobot_pi05"
+    folder = peft_adapter(trained(base, LoraConfig(2, 6.0, 3, 3.0)), base).save(tmp_path / "a")
     config = json.loads((folder / "adapter_config.json").read_text())
     attention = next(n for n in config["target_modules"] if "language_model" in n and n.endswith("q_proj"))
     mlp = next(n for n in config["target_modules"] if "language_model" in n and n.endswith("up_proj"))
@@ -73,4 +72,4 @@ def test_a_base_that_peft_does_not_know_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="export the adapters merged"):
         base_keys(tmp_path / "ours")
     with pytest.raises(CheckpointError, match="no LoRA adapters to write"):
-        save_peft(load(GOLDEN / "lerobot_pi05").model, tmp_path / "a", GOLDEN / "lerobot_pi05")
+        peft_adapter(load(GOLDEN / "lerobot_pi05").model, GOLDEN / "lerobot_pi05")

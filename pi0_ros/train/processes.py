@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -94,6 +95,21 @@ def in_parallel(module: nn.Module) -> nn.Module:
     """The module with gradients averaged over all processes, or as it is for one.
 
     A weight that had a gradient in some processes alone (a batch without words) counts as 0 in the others; one that had
-    none anywhere keeps none.
+    none anywhere keeps none. Which weights a step uses depends on the rows it draws (words, answers, pictures, labels), so
+    that the unused ones are looked for in every step.
     """
-    return DistributedDataParallel(module, find_unused_parameters=True) if world() > 1 else module
+    return DistributedDataParallel(_WithUnused(module), find_unused_parameters=True) if world() > 1 else module
+
+
+class _WithUnused(nn.Module):
+    """A module beside a weight that no step uses.
+
+    torch prints in each process, past Python's warnings, that it need not look for unused weights where the first step happens to use all.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module, self.unused = module, nn.Parameter(torch.zeros(1, device=next(module.parameters()).device))
+
+    def forward(self, *batch: Any) -> Any:
+        return self.module(*batch)

@@ -166,7 +166,7 @@ class ModelConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `from_dict` reads them back."""
-        return _plain(asdict(self))
+        return {key: _plain(item) for key, item in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
@@ -179,7 +179,8 @@ class ModelConfig:
                 values[name] = _build(part, values.get(name), name)
         if values.get("expert") is not None:
             values["expert"] = _build(GemmaConfig, values["expert"], "expert")
-        return _build(cls, values, "model")
+        config: ModelConfig = _build(cls, values, "model")
+        return config
 
     def with_origin(self, origin: str) -> ModelConfig:
         """The same network with the arithmetic of another project."""
@@ -228,8 +229,9 @@ def _check_kind(config: ModelConfig) -> None:
 
 
 def _check_cameras(cameras: object) -> None:
-    named = isinstance(cameras, tuple) and all(isinstance(name, str) and name for name in cameras)
-    if not named or not 1 <= len(cameras) <= MAX_CAMERAS or len(set(cameras)) != len(cameras):  # type: ignore[arg-type]
+    names = cameras if isinstance(cameras, tuple) else ()
+    named = all(isinstance(name, str) and name for name in names)
+    if not named or not 1 <= len(names) <= MAX_CAMERAS or len(set(names)) != len(names):
         raise ConfigError(
             f"model configuration: 'cameras' has to be a list of 1 to {MAX_CAMERAS} different names, got {quote_value(cameras)}"
         )

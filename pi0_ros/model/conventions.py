@@ -95,7 +95,9 @@ def recorded_conventions(saved: object, kind: str) -> Conventions:
     if not isinstance(saved, Mapping):
         return conventions_for("pi0_ros", kind, {})
     try:
-        values = {key: tuple(value) if isinstance(value, list) else value for key, value in saved.items()}
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in saved.items()
+        }
         return Conventions(**values)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"'conventions' is malformed ({error})") from None

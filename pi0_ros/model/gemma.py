@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from pi0_ros.model.config import GemmaConfig
+from pi0_ros.model.module_list import module_list
 
 EPSILON = 1e-6
 MASKED = -2.3819763e38  # finite, so a query that may see nothing averages over everything instead of giving NaN
@@ -43,7 +44,7 @@ class AdaRMSNorm(nn.Module):
         super().__init__()
         self.dense = nn.Linear(width, 3 * width)
 
-    def forward(self, x: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
         """x [B, T, width], cond [B, n, width] with n dividing T (n = 1: one time for all, n = T: one a token)."""
         modulation = self.modulation(cond)
         modulation = modulation.repeat_interleave(x.shape[1] // modulation.shape[1], dim=1)
@@ -170,7 +171,7 @@ class Gemma(nn.Module):
         self.rope = rope
         if vocab:
             self.embed_tokens = nn.Embedding(vocab, config.width)
-        self.layers = nn.ModuleList(Layer(config, adarms) for _ in range(config.depth))
+        self.layers = module_list(Layer(config, adarms) for _ in range(config.depth))
         self.norm = AdaRMSNorm(config.width) if adarms else RMSNorm(config.width)
         self.gradient_checkpointing = False
 

@@ -46,8 +46,8 @@ class LoraLinear(nn.Module):
         self.scale, self.out, self.into = scale, out, into
         heads = (out or into,) if out or into else ()
         shapes = ((*heads, linear.in_features // (into or 1), rank), (*heads, rank, linear.out_features // (out or 1)))
-        like = {"device": linear.weight.device, "dtype": torch.float32}
-        drawn = [torch.randn(shape, generator=generator).mul_(0.01).to(**like) for shape in shapes]
+        device = linear.weight.device
+        drawn = [torch.randn(shape, generator=generator).mul_(0.01).to(device, torch.float32) for shape in shapes]
         self.lora_a, self.lora_b = (nn.Parameter(value) for value in drawn)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -68,9 +68,9 @@ class LoraLinear(nn.Module):
 
     def merged(self) -> nn.Linear:
         """The plain linear layer with the same output."""
-        linear = nn.Linear(*reversed(self.weight.shape), bias=False, device="meta")
-        width = self.weight.shape[1]
-        change = self.scale * self._low(torch.eye(width, device=self.lora_a.device)).T
+        out, into = self.weight.shape
+        linear = nn.Linear(into, out, bias=False, device="meta")
+        change = self.scale * self._low(torch.eye(into, device=self.lora_a.device)).T
         linear.weight = nn.Parameter((self.weight.float() + change).detach().to(self.weight.dtype))
         return linear
 

@@ -175,7 +175,7 @@ class Pi0(nn.Module):
         """Sine and cosine features [..., expert width] (float32) of times [...]."""
         numerics = self.config.numerics
         dtype = torch.float64 if numerics.time_embedding == "float64" else torch.float32
-        return time_embedding(t, self.config.expert.width, numerics.min_period, numerics.max_period, dtype)
+        return time_embedding(t, self.expert.config.width, numerics.min_period, numerics.max_period, dtype)
 
     def time_condition(self, t: Tensor) -> Tensor:
         """adaRMS condition [..., expert width] of times [...] (pi0.5)."""

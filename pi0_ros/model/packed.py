@@ -60,7 +60,8 @@ class Layer:
         self.qkv = to.linear(torch.cat([q, kv]), rows=rows)
         self.kv = to.linear(kv, rows=rows) if last else None
         self.o = to.linear(attention.o_proj.weight, rows=rows)
-        self.mlp = GeGLU(*(_folded(p.weight, behind, to) for p in (mlp.gate_proj, mlp.up_proj)), to, rows)
+        gate, up = (_folded(p.weight, behind, to) for p in (mlp.gate_proj, mlp.up_proj))
+        self.mlp = GeGLU(gate, up, to, rows)
         self.down = to.linear(mlp.down_proj.weight, rows=rows)
         self.narrow: Callable[[Any, Tensor], Tensor] | None = (
             None  # the MLP in 8 bits, on fused operations, where there is one
@@ -90,6 +91,7 @@ class Layer:
 
     def keys_values(self, x: Tensor, styles: Sequence[Style], table: Tensor, cache: gemma.KeyValue, start: int) -> None:
         """Only put x's keys and values into the cache: all that a last layer is needed for."""
+        assert self.kv is not None, "only the last layer of a stack is asked for keys and values alone"
         self._store(self.kv(normed(x, styles[0])).unflatten(-1, (-1, self.head_dim)), table, cache, start)
 
     def _store(self, kv: Tensor, table: Tensor, cache: gemma.KeyValue, start: int) -> None:
@@ -105,6 +107,7 @@ class Vision:
         tower, config = model.siglip, model.config.vision
         self.patch, self.heads = config.patch, config.heads
         patches = tower.embeddings.patch_embedding
+        assert patches.bias is not None, "the patch embedding has a bias"
         self.embed = to.linear(patches.weight.flatten(1), rows=rows)
         self.position = to(tower.embeddings.position_embedding.weight.float() + patches.bias.float())
         self.layers = []
@@ -138,7 +141,7 @@ class VisionLayer:
         attention = layer.self_attn
         parts = (attention.q_proj, attention.k_proj, attention.v_proj)
         self.heads = heads
-        self.norms = [[to(norm.weight), to(norm.bias)] for norm in (layer.layer_norm1, layer.layer_norm2)]
+        self.norms = [(to(norm.weight), to(norm.bias)) for norm in (layer.layer_norm1, layer.layer_norm2)]
         self.qkv = to.linear(torch.cat([p.weight for p in parts]), torch.cat([p.bias for p in parts]), rows)
         self.out = to.linear(attention.out_proj.weight, attention.out_proj.bias, rows)
         self.fc1 = to.linear(layer.mlp.fc1.weight, layer.mlp.fc1.bias, rows)
@@ -248,6 +251,7 @@ class Heads:
 
 
 def adarms_norms(model: Pi0) -> list[gemma.AdaRMSNorm]:
-    """All norms of the expert, two a layer and the final one."""
+    """All norms of π0.5's expert, two a layer and the final one."""
     pairs = [(layer.input_layernorm, layer.post_attention_layernorm) for layer in model.expert.layers]
-    return [norm for pair in pairs for norm in pair] + [model.expert.norm]
+    norms = [norm for pair in pairs for norm in pair] + [model.expert.norm]
+    return [norm for norm in norms if isinstance(norm, gemma.AdaRMSNorm)]

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from pi0_ros.model.config import VisionConfig
+from pi0_ros.model.module_list import module_list
 
 EPSILON = 1e-6
 
@@ -74,7 +75,7 @@ class Encoder(nn.Module):
 
     def __init__(self, config: VisionConfig):
         super().__init__()
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.depth))
+        self.layers = module_list(Layer(config) for _ in range(config.depth))
 
 
 class SigLIP(nn.Module):

@@ -219,7 +219,10 @@ def preprocessor_steps(
         "truncation": True,
         "tokenizer_name": "google/paligemma-3b-pt-224",
     }
-    start = [("rename_observations_processor", {"rename_map": {}}), ("to_batch_processor", {})]
+    start: list[tuple[str, dict[str, Any]]] = [
+        ("rename_observations_processor", {"rename_map": {}}),
+        ("to_batch_processor", {}),
+    ]
     vectors_steps = [("relative_actions_processor", offsets), ("normalizer_processor", norm)]
     device = [("device_processor", {"device": "cpu", "float_dtype": None})]
     if traits(config.kind).state_token:

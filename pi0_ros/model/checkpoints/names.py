@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pi0_ros.model.errors import CheckpointError
-from pi0_ros.model.kinds import traits
+from pi0_ros.model.kinds import Kind, traits
 
 EMBEDDING = "paligemma.model.language_model.embed_tokens.weight"
 LM_HEAD = "paligemma.lm_head.weight"
@@ -84,7 +84,7 @@ def is_junk(key: str) -> bool:
     return any(pattern.search(key) for pattern in JUNK)
 
 
-def detect_kind(keys: Iterable[str]) -> str:
+def detect_kind(keys: Iterable[str]) -> Kind:
     """The kind from canonical keys: adaRMS Dense in the expert means "pi05", no expert "pi0_fast", else "pi0".
 
     Raises CheckpointError where the keys are no member of the family.
@@ -117,7 +117,7 @@ def canonical_name(key: str, kind: str) -> str | None:
     return None if is_junk(name) else _for_kind(name, kind)
 
 
-def canonical(keys: Iterable[str]) -> tuple[str, Names]:
+def canonical(keys: Iterable[str]) -> tuple[Kind, Names]:
     """Kind and canonical names of a file's keys. Raises CheckpointError where two keys come out the same."""
     keys = list(keys)
     stripped = {key: strip(key) for key in keys}

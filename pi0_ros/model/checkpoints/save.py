@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pi0_ros.model.checkpoints.load import FORMAT, VERSION
-from pi0_ros.model.checkpoints.shards import INDEX, SINGLE
+from pi0_ros.model.checkpoints.nearby import INDEX, SINGLE
 from pi0_ros.model.checkpoints.tensorfile import write
 from pi0_ros.model.config import ModelConfig
 from pi0_ros.model.conventions import Conventions

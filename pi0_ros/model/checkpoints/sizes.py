@@ -15,7 +15,7 @@ from typing import Any
 from pi0_ros.model.checkpoints.names import EMBEDDING, EXPERT, LANGUAGE, LM_HEAD, VISION
 from pi0_ros.model.config import CAMERAS, ConfigError, GemmaConfig, ModelConfig, Numerics, VisionConfig
 from pi0_ros.model.errors import CheckpointError
-from pi0_ros.model.kinds import traits
+from pi0_ros.model.kinds import Kind, traits
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -112,7 +112,7 @@ def records_horizon(sizes: Mapping[str, Any], config: Mapping[str, Any]) -> bool
 
 
 def infer(
-    kind: str, shapes: Shapes, sizes: Mapping[str, Any], config: Mapping[str, Any], numerics: Numerics
+    kind: Kind, shapes: Shapes, sizes: Mapping[str, Any], config: Mapping[str, Any], numerics: Numerics
 ) -> ModelConfig:
     """The model configuration behind canonical `shapes`.
 

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from pi0_ros.model.checkpoints.names import EMBEDDING, LM_HEAD, Names, canonical
 from pi0_ros.model.checkpoints.shards import Shards
-from pi0_ros.model.kinds import traits
+from pi0_ros.model.kinds import Kind, traits
 
 
 class Source(Protocol):
     """Canonical tensors by name. `shapes` and `dtype_of` cost nothing; `copy_into` reads one tensor."""
 
-    kind: str
+    kind: Kind
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]: ...
@@ -77,7 +77,7 @@ class ShardSource:
 class OwnSource:
     """Our own model.safetensors: keys are the network's parameter names."""
 
-    def __init__(self, shards: Shards, kind: str) -> None:
+    def __init__(self, shards: Shards, kind: Kind) -> None:
         self.shards, self.kind = shards, kind
         self.names = Names({name: name for name in shards.infos}, (), wrapped=False, legacy=False)
 

@@ -192,7 +192,9 @@ class Launch:
 
     def norm(self, x: Tensor, style: Style, guide: Guide, place: Place) -> Tensor:
         """See `plain.norm`."""
-        return self._close(x, None, style, style, guide, place)
+        y = self._close(x, None, style, style, guide, place)
+        assert y is not None, "there is a norm where a style comes then"
+        return y
 
     def qkv(self, a: Tensor, weight: Tensor, heads: Heads, place: Place, cache: KeyValue) -> Tensor:
         """See `plain.qkv`."""

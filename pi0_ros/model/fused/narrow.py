@@ -71,7 +71,8 @@ def measure(layers: Sequence[Layer], run: Callable[[], object]) -> Scales:
     finally:
         for layer in layers:
             layer.narrow = None
-    return [tuple(max(x, 1e-6) * ROOM / LARGEST for x in own.largest) for own in measured]
+    into, between = ([max(own.largest[which], 1e-6) * ROOM / LARGEST for own in measured] for which in (0, 1))
+    return list(zip(into, between, strict=True))
 
 
 def narrow(layers: Sequence[Layer], scales: Scales) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -13,25 +13,48 @@ from torch import Tensor
 from pi0_ros.model.config import GemmaConfig, ModelConfig
 from pi0_ros.model.fused.shapes import Guide, Heads, Place, Style
 from pi0_ros.model.gemma import KeyValue
+from pi0_ros.model.kernels import Linear
 from pi0_ros.model.packed import Heads as Ends
 from pi0_ros.model.packed import Layer, Stack, Vision
 
 
 class Operations(Protocol):
-    """The operations of `plain`, or of `launch.Launch`."""
+    """The operations of `plain`, which says what each computes, or of `launch.Launch`."""
 
-    rms: Any
-    layer_norm: Any
-    linear_gelu: Any
-    geglu: Any
-    rotate_store: Any
-    attention: Any
-    norm: Any
-    qkv: Any
-    gate_up: Any
-    branch: Any
-    leave: Any
-    enter: Any
+    def rms(self, x: Tensor, delta: Tensor | None = None, scale: float | None = None) -> Tensor: ...
+    def layer_norm(self, x: Tensor, pending: Tensor | None, weight: Tensor, bias: Tensor) -> Tensor: ...
+    def linear_gelu(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor: ...
+    def geglu(self, both: Tensor, scale: float | None = None) -> Tensor: ...
+    def rotate_store(self, qkv: Tensor, heads: Heads, place: Place, cache: KeyValue) -> None: ...
+    def attention(self, q: Tensor, heads: Heads, place: Place, cache: KeyValue) -> Tensor: ...
+    def norm(self, x: Tensor, style: Style, guide: Guide, place: Place) -> Tensor: ...
+    def qkv(self, a: Tensor, weight: Tensor, heads: Heads, place: Place, cache: KeyValue) -> Tensor: ...
+    def gate_up(self, a: Tensor, weight: Tensor) -> Tensor: ...
+    def branch(
+        self, a: Tensor, weight: Tensor, x: Tensor, style: Style, then: Style | None, guide: Guide, place: Place
+    ) -> Tensor | None: ...
+    def leave(
+        self,
+        hidden: Tensor,
+        style: Style,
+        weight: Tensor,
+        bias: Tensor,
+        x: Tensor,
+        guide: Guide,
+        place: Place,
+        step: int,
+        t: float,
+    ) -> None: ...
+    def enter(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        bias: tuple[Tensor, Tensor],
+        guide: Guide,
+        place: Place,
+        dtype: torch.dtype,
+        silu: bool,
+    ) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -59,22 +82,23 @@ class Fused:
 
     def pictures(self, images: Tensor) -> Tensor:
         """Pictures [N, 3, H, W] in [-1, 1] to [N, tokens, language width]."""
-        v = self._vision
+        tower = self._vision
         n, count = len(images), self.config.vision.tokens
-        x, pending = v.patches(images).flatten(0, 1), None
-        for layer in v.layers:
+        x, pending = tower.patches(images).flatten(0, 1), None
+        for layer in tower.layers:
             y = self.do.layer_norm(x, pending, *layer.norms[0])
-            parts = layer.qkv(y).view(n, count, 3, layer.heads, -1).permute(2, 0, 3, 1, 4)
-            seen = F.scaled_dot_product_attention(*parts.unbind(0)).transpose(1, 2).reshape(n * count, -1)
+            q, k, v = layer.qkv(y).view(n, count, 3, layer.heads, -1).permute(2, 0, 3, 1, 4)
+            seen = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n * count, -1)
             x.addmm_(seen, layer.out.weight.T)
             y = self.do.layer_norm(x, layer.out.bias, *layer.norms[1])
-            x.addmm_(self.do.linear_gelu(y, layer.fc1.weight, layer.fc1.bias), layer.fc2.weight.T)
+            x.addmm_(self.do.linear_gelu(y, layer.fc1.weight, _bias(layer.fc1)), layer.fc2.weight.T)
             pending = layer.fc2.bias
-        return v.project(self.do.layer_norm(x, pending, *v.norm)).unflatten(0, (n, count))
+        return tower.project(self.do.layer_norm(x, pending, *tower.norm)).view(n, count, -1)
 
     def prefix(self, x: Tensor, place: Place, cache: Sequence[KeyValue]) -> None:
         """Embeddings [B * P, width] through the trunk; the cache is all that stays. x is used up."""
         keys_alone, last = Heads(0, self.heads.kv, self.heads.dim), self._trunk.layers[-1]
+        assert last.kv is not None, "the last layer of a stack has keys and values alone"
         delta = None
         for layer, own in zip(self._trunk.layers[:-1], cache, strict=False):
             wide = layer.qkv(self.do.rms(x, delta))
@@ -115,18 +139,19 @@ class Fused:
             if not adarms:
                 tokens = ends.second(tokens).to(ends.to.dtype)
             hidden = self._layers(tokens, own, place, guide, cache)
-            self.do.leave(hidden, own.final, ends.out.weight, ends.out.bias, x, guide, place, index, t)
+            self.do.leave(hidden, own.final, ends.out.weight, _bias(ends.out), x, guide, place, index, t)
         return x.view(noise.shape)
 
     def _layers(self, x: Tensor, styles: StepStyles, place: Place, guide: Guide, cache: Sequence[KeyValue]) -> Tensor:
-        y = self.do.norm(x, styles.layers[0][0], guide, place)
+        y: Tensor | None = self.do.norm(x, styles.layers[0][0], guide, place)
         behind = [first for first, _ in styles.layers[1:]] + [None]
         for layer, (first, second), then, own in zip(self._expert.layers, styles.layers, behind, cache, strict=True):
+            assert y is not None, "only behind the last layer there is no norm"
             seen = self.do.attention(self.do.qkv(y, layer.qkv.weight, self.heads, place, own), self.heads, place, own)
             y = self.do.branch(seen, layer.o.weight, x, first, second, guide, place)
-            y = self.do.branch(
-                self.do.gate_up(y, layer.mlp.both.weight), layer.down.weight, x, second, then, guide, place
-            )
+            assert y is not None, "a norm follows attention"
+            wide = self.do.gate_up(y, layer.mlp.both.weight)
+            y = self.do.branch(wide, layer.down.weight, x, second, then, guide, place)
         return x
 
     @torch.no_grad()
@@ -135,6 +160,7 @@ class Fused:
         table = self._ends.tables(grid)
         if self.config.adarms:
             return self._adarms_styles(table)
+        assert self.config.expert is not None, "a policy that acts in tokens has no steps"
         width = self.config.expert.width
         one, zero = torch.ones(width, device=table.device), torch.zeros(width, device=table.device)
         neutral = Style((one, one), (zero, zero), (one, one))
@@ -143,7 +169,7 @@ class Fused:
 
     def _adarms_styles(self, table: Tensor) -> list[StepStyles]:
         """Of a table [steps + 1, norms, 3, width]: scale, shift and gate."""
-        bias, rows = (self._ends.into.bias,) * 2, []
+        bias, rows = (_bias(self._ends.into),) * 2, []
         for step in table[:-1]:
             norms = [
                 Style(*((now, zero) for now, zero in zip(own, then, strict=True)))
@@ -151,6 +177,11 @@ class Fused:
             ]
             rows.append(StepStyles(list(zip(norms[:-1:2], norms[1::2], strict=True)), norms[-1], bias))
         return rows
+
+
+def _bias(linear: Linear) -> Tensor:
+    assert linear.bias is not None, "this layer has a bias"
+    return linear.bias
 
 
 def heads_of(config: GemmaConfig) -> Heads:

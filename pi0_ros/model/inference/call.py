@@ -78,7 +78,8 @@ def given(config: ModelConfig, inputs: Inputs, layout: Layout, room: Layout, hid
     """What a call of `layout` in a `room` is given. hides: whether a bias is wanted though nothing is absent or padding."""
     size = config.vision.image_size
     nothing = torch.zeros(layout.batch, 3, size, size)
-    images = [inputs.images[camera] if camera in layout.cameras else nothing for camera in room.cameras]
+    there = {camera: image for camera, image in enumerate(inputs.images) if image is not None}
+    images = [there[camera] if camera in layout.cameras else nothing for camera in room.cameras]
     pictures = torch.cat([image.to(images[0].device) for image in images]).float() if images else nothing[:0]
     tokens = inputs.tokens[inputs.token_mask.bool()].view(layout.batch, layout.text).long()
     hides = hides or room != layout

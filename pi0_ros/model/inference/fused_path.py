@@ -42,14 +42,14 @@ class FusedPath:
         """Prefix and state into the cache."""
         self.fill_prefix(plan, given, standing)
         if not self._network.config.adarms:
-            place = Place(1, plan.prefix, for_each(standing.state, len(given.tokens)), standing.bias)
+            place = _place(1, plan.prefix, standing.state, len(given.tokens), standing)
             self.kernels.state(given.state, plan.rows[0], place, plan.cache)
 
     def fill_prefix(self, plan: Plan, given: Given, standing: Standing) -> None:
         """Pictures and text into the cache."""
         if plan.prefix:
             x = self._network.embedded(given.pictures, given.tokens, self.kernels.pictures)
-            place = Place(plan.prefix, 0, for_each(standing.prefix, len(given.tokens)), standing.bias)
+            place = _place(plan.prefix, 0, standing.prefix, len(given.tokens), standing)
             self.kernels.prefix(x.flatten(0, 1), place, plan.cache)
 
     def integrate(
@@ -58,10 +58,15 @@ class FusedPath:
         """All steps: actions [B, H, D] from noise."""
         previous, weight, given, strength = guidance
         start, horizon = first_action(self._network.config, plan), self._network.config.horizon
-        place = Place(horizon, start, for_each(standing.actions, len(noise)), standing.bias)
+        place = _place(horizon, start, standing.actions, len(noise), standing)
         rows = given.sum(dtype=torch.int32).view(1)
         guide = Guide(rows, previous.flatten(0, 1), weight.flatten(), strength)
         return self.kernels.steps(noise, plan.grid, plan.rows, place, guide, plan.cache)
+
+
+def _place(tokens: int, start: int, rope: Tensor, batch: int, standing: Standing) -> Place:
+    assert standing.bias is not None, "the kernels always take a bias"
+    return Place(tokens, start, for_each(rope, batch), standing.bias)
 
 
 def for_each(rows: Tensor, batch: int) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pi0_ros.model.gemma import normalised
+from pi0_ros.model.gemma import RMSNorm, normalised
 from pi0_ros.model.kernels import Target
 from pi0_ros.model.network import Pi0
 from pi0_ros.model.packed import Heads, Stack, Style, Vision, give_up, keep
@@ -27,7 +27,9 @@ class PackedNetwork:
         pictures, done = config.vision.tokens * len(config.cameras), give_up if release else keep
         self.embedding, head = to(weight), model.vocabulary
         self.vocabulary = self.embedding if head is weight or torch.equal(head, weight) else to(head)
-        self.norm = to.full(model.gemma.norm.weight) + 1.0
+        norm = model.gemma.norm
+        assert isinstance(norm, RMSNorm), "the trunk's norms do not depend on time"
+        self.norm = to.full(norm.weight) + 1.0
         self.vision = Vision(model, to, pictures, done)
         self.trunk = Stack(model.gemma, to, pictures + config.prompt_length // 2, done)
         done(model.gemma)
@@ -36,9 +38,20 @@ class PackedNetwork:
         self.scale = math.sqrt(config.language.width)
         if config.numerics.embedding_scale == "activation":
             self.scale = float(torch.tensor(self.scale, dtype=to.dtype))
-        flow = config.expert is not None
-        self.expert = Stack(model.expert, to, config.horizon) if flow else None
-        self.heads = Heads(model, to) if flow else None
+        acts = config.expert is not None
+        self._flow = (Stack(model.expert, to, config.horizon), Heads(model, to)) if acts else None
+
+    @property
+    def expert(self) -> Stack:
+        """The action expert of a policy with a flow."""
+        assert self._flow is not None, "a policy that acts in tokens has no expert"
+        return self._flow[0]
+
+    @property
+    def heads(self) -> Heads:
+        """What leads into the expert and out of it."""
+        assert self._flow is not None, "a policy that acts in tokens has no expert"
+        return self._flow[1]
 
     def embed_text(self, tokens: Tensor) -> Tensor:
         """Token ids [B, T] as what enters the trunk [B, T, width]."""

@@ -196,13 +196,14 @@ class FastSampler:
 
         path = self._fused()
 
-        def fill(inputs: Inputs) -> None:
-            for rows, layout in group_rows(inputs):
-                plan = self._plan(layout, self.config.horizon + 1)
-                own = self._given(inputs.rows(rows), layout, layout).on(self.to.device)
-                path.fill_prefix(plan, own, standing(self.config, self.to.dtype, plan, own))
+        def fill_all() -> None:
+            for inputs in examples:
+                for rows, layout in group_rows(inputs):
+                    plan = self._plan(layout, self.config.horizon + 1)
+                    own = self._given(inputs.rows(rows), layout, layout).on(self.to.device)
+                    path.fill_prefix(plan, own, standing(self.config, self.to.dtype, plan, own))
 
-        return measure(self.network.trunk.layers[:-1], lambda: [fill(each) for each in examples])
+        return measure(self.network.trunk.layers[:-1], fill_all)
 
     def narrow(self, scales: Scales) -> None:
         """Take the trunk's MLPs in 8 bits from here on, by scales of `measure` (mode kernels). Before `prepare`."""

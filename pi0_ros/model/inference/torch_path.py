@@ -87,9 +87,12 @@ class TorchPath:
     ) -> Tensor:
         """Velocity of x [B, H, D] in float32."""
         network = self._network
-        styles: Sequence[Style] = [*plain_norms(network.expert), None]
+        styles: list[Style] = [*plain_norms(network.expert), None]
         if network.config.adarms:
-            styles = [tuple(style.unbind(0)) for style in row.unbind(0)]
+            styles = []
+            for style in row.unbind(0):
+                scale, shift, gate = style.unbind(0)
+                styles.append((scale, shift, gate))
         tokens = network.heads.embed(x, row)
         hidden = network.expert(tokens, styles[:-1], table, cache, start, True, bias)
         return network.heads.velocity(hidden, styles[-1])

@@ -206,29 +206,48 @@ def test_the_command_prints_how_far_each_joint_is_off(run, tmp_path, capsys):
 # --- the formats ---
 
 
-def write_bag(run, folder, storage):
-    from rosbags.rosbag2 import StoragePlugin, Writer
-    from rosbags.typesys import Stores, get_typestore
+class Messages:
+    """The messages of a recorded robot, of rosbags' types."""
 
-    store = get_typestore(Stores.ROS2_JAZZY)
-    types, robot = store.types, run.robot
+    def __init__(self, types):
+        self.types = types
 
-    def header(at):
-        return types["std_msgs/msg/Header"](types["builtin_interfaces/msg/Time"](int(at), round(at % 1 * 1e9)), "")
+    def header(self, at):
+        return self.types["std_msgs/msg/Header"](
+            self.types["builtin_interfaces/msg/Time"](int(at), round(at % 1 * 1e9)), ""
+        )
 
-    def floats(values):
-        layout = types["std_msgs/msg/MultiArrayLayout"]([], 0)
-        return types["std_msgs/msg/Float64MultiArray"](layout, np.array(values))
+    def joint_state(self, at, joints):
+        values = np.array(list(joints.values()))
+        return self.types["sensor_msgs/msg/JointState"](self.header(at), list(joints), values, np.zeros(0), np.zeros(0))
 
-    vector = types["geometry_msgs/msg/Vector3"]
-    twist = lambda x, y, w: types["geometry_msgs/msg/Twist"](vector(x, y, 0.0), vector(0.0, 0.0, w))
-    pose = types["geometry_msgs/msg/PoseWithCovariance"](
-        types["geometry_msgs/msg/Pose"](
-            types["geometry_msgs/msg/Point"](0.0, 0.0, 0.0), types["geometry_msgs/msg/Quaternion"](0.0, 0.0, 0.0, 1.0)
-        ),
-        np.zeros(36),
-    )
-    events = []
+    def floats(self, values):
+        layout = self.types["std_msgs/msg/MultiArrayLayout"]([], 0)
+        return self.types["std_msgs/msg/Float64MultiArray"](layout, np.array(values))
+
+    def twist(self, x, y, w):
+        vector = self.types["geometry_msgs/msg/Vector3"]
+        return self.types["geometry_msgs/msg/Twist"](vector(x, y, 0.0), vector(0.0, 0.0, w))
+
+    def stamped_twist(self, at, *values):
+        return self.types["geometry_msgs/msg/TwistStamped"](self.header(at), self.twist(*values))
+
+    def odometry(self, at, *values):
+        place = self.types["geometry_msgs/msg/Point"](0.0, 0.0, 0.0)
+        turn = self.types["geometry_msgs/msg/Quaternion"](0.0, 0.0, 0.0, 1.0)
+        pose = self.types["geometry_msgs/msg/PoseWithCovariance"](
+            self.types["geometry_msgs/msg/Pose"](place, turn), np.zeros(36)
+        )
+        moving = self.types["geometry_msgs/msg/TwistWithCovariance"](self.twist(*values), np.zeros(36))
+        return self.types["nav_msgs/msg/Odometry"](self.header(at), "base_link", pose, moving)
+
+    def image(self, at, pixels):
+        return self.types["sensor_msgs/msg/Image"](self.header(at), 16, 16, "rgb8", 0, 48, pixels.reshape(-1))
+
+
+def bag_events(run, make):
+    """When, on which topic, what: measurements and commands of every period, pictures of every other one, a little late."""
+    robot = run.robot
     for k, (state, action) in enumerate(zip(run.measured, run.commands, strict=True)):
         at = WALL + k / RATE
         value = lambda name, row=state: float(row[robot.index[name]])
@@ -238,29 +257,26 @@ def write_bag(run, folder, storage):
             for c in group.channels
             if c.name in robot.joint_of_channel
         }
-        joint_state = types["sensor_msgs/msg/JointState"](
-            header(at), list(joints), np.array(list(joints.values())), np.zeros(0), np.zeros(0)
-        )
-        events.append((at, "joint_states", joint_state))
-        moving = types["geometry_msgs/msg/TwistWithCovariance"](
-            twist(value("base_vx"), value("base_vy"), value("base_wz")), np.zeros(36)
-        )
-        events.append((at, "odom", types["nav_msgs/msg/Odometry"](header(at), "base_link", pose, moving)))
+        yield at, "joint_states", make.joint_state(at, joints)
+        yield at, "odom", make.odometry(at, value("base_vx"), value("base_vy"), value("base_wz"))
         for group in robot.groups:
             sent = [float(action[robot.index[c.name]]) for c in group.channels]
             if group.command.type == "float64_multi_array":
-                if group.gripper is not None:
-                    sent = [joint_value(group, v) for v in sent]
-                events.append((at, group.command.topic, floats(sent)))
+                sent = sent if group.gripper is None else [joint_value(group, v) for v in sent]
+                yield at, group.command.topic, make.floats(sent)
             else:
                 assert group.command.type == "twist_stamped"
-                events.append(
-                    (at, group.command.topic, types["geometry_msgs/msg/TwistStamped"](header(at), twist(*sent)))
-                )
-        if k % 2 == 0:
-            for camera in robot.cameras:
-                shown = types["sensor_msgs/msg/Image"](header(at), 16, 16, "rgb8", 0, 48, picture(k).reshape(-1))
-                events.append((at + LATE, camera.topic, shown))
+                yield at, group.command.topic, make.stamped_twist(at, *sent)
+        for camera in robot.cameras if k % 2 == 0 else ():
+            yield at + LATE, camera.topic, make.image(at, picture(k))
+
+
+def write_bag(run, folder, storage):
+    from rosbags.rosbag2 import StoragePlugin, Writer
+    from rosbags.typesys import Stores, get_typestore
+
+    store = get_typestore(Stores.ROS2_JAZZY)
+    events = bag_events(run, Messages(store.types))
     plugin = StoragePlugin.MCAP if storage == "mcap" else StoragePlugin.SQLITE3
     with Writer(folder, version=9, storage_plugin=plugin) as writer:
         known = {}

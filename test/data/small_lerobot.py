@@ -104,7 +104,6 @@ def write(
     """A dataset. edit(position, columns) changes an episode's rows, meta(rows) the table of episodes, columns(features)
     the features of info.json."""
     numbers = numbers or list(range(len(lengths)))
-    known = features(kind, names)
     files: dict[int, list[pa.Table]] = {}
     shown: dict[int, list[np.ndarray]] = {}
     table, start = [], 0
@@ -114,11 +113,7 @@ def write(
         held = edit(position, held) if edit else held
         pictures = [picture(position, k) for k in range(length)]
         if kind == "image":
-            png = pa.array(
-                [{"bytes": encoded(p), "path": None} for p in pictures],
-                pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
-            )
-            held |= {f"observation.images.{c}": png for c in CAMERAS}
+            held |= {f"observation.images.{c}": png_column(pictures) for c in CAMERAS}
         file = position // per_file if version == "v3.0" else number
         row = {"episode_index": number, "tasks": [tasks[task]], "length": length}
         before = shown.setdefault(file, [])
@@ -131,25 +126,48 @@ def write(
         table.append(row)
         start += length
     table = meta(table) if meta else table
+    write_files(folder, version, files, shown if kind == "video" else {}, fps, video)
+    write_meta(folder, version, table, tasks)
+    known = features(kind, names)
+    write_info(folder, version, len(lengths), start, fps, columns(known) if columns else known, info or {})
+    return folder
+
+
+def png_column(pictures: list[np.ndarray]) -> pa.Array:
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    return pa.array([{"bytes": encoded(p), "path": None} for p in pictures], kind)
+
+
+def write_files(
+    folder: Path,
+    version: str,
+    files: dict[int, list[pa.Table]],
+    films: dict[int, list[np.ndarray]],
+    fps: float,
+    video,
+) -> None:
+    """Rows and films by the number of their file."""
     data = "data/chunk-000/file-{:03d}.parquet" if version == "v3.0" else "data/chunk-000/episode_{:06d}.parquet"
     film = "videos/{1}/chunk-000/file-{0:03d}.mp4" if version == "v3.0" else "videos/chunk-000/{1}/episode_{0:06d}.mp4"
     (folder / "data" / "chunk-000").mkdir(parents=True)
     for file, tables in files.items():
         pq.write_table(pa.concat_tables(tables), folder / data.format(file))
-        for camera in CAMERAS if kind == "video" else ():
-            video(folder / film.format(file, f"observation.images.{camera}"), shown[file], fps)
-    write_meta(folder, version, table, tasks)
+        for camera in CAMERAS if file in films else ():
+            video(folder / film.format(file, f"observation.images.{camera}"), films[file], fps)
+
+
+def write_info(
+    folder: Path, version: str, episodes: int, frames: int, fps: float, features: dict, changes: dict
+) -> None:
     paths = {
         "v3.0": ("data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet", "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"),
         "v2.1": ("data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet", "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"),
     }[version]  # fmt: skip
     content = {
-        "codebase_version": version, "robot_type": "x", "total_episodes": len(lengths), "total_frames": start,
-        "chunks_size": 1000, "fps": fps, "data_path": paths[0], "video_path": paths[1],
-        "features": columns(known) if columns else known,
+        "codebase_version": version, "robot_type": "x", "total_episodes": episodes, "total_frames": frames,
+        "chunks_size": 1000, "fps": fps, "data_path": paths[0], "video_path": paths[1], "features": features,
     }  # fmt: skip
-    (folder / "meta" / "info.json").write_text(json.dumps(content | (info or {})))
-    return folder
+    (folder / "meta" / "info.json").write_text(json.dumps(content | changes))
 
 
 def write_meta(folder: Path, version: str, table: list[dict], tasks) -> None:

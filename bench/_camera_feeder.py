@@ -41,7 +41,10 @@ def main() -> None:
             message.header.stamp = node.get_clock().now().to_msg()
             publisher.publish(message)
         k += 1
-    print(k, flush=True)
+    try:
+        print(k, flush=True)
+    except BrokenPipeError:  # nobody reads any more; or Python would try to write it again at the end, and complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     rclpy.shutdown()
 
 

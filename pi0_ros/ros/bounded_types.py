@@ -55,16 +55,22 @@ BOUNDED = b"\x01"  # ROSIDL_TYPESUPPORT_FASTRTPS_BOUNDED_TYPE
 
 
 class _Handle(ctypes.Structure):
-    """rosidl_message_type_support_t and rosidl_service_type_support_t, as far as they are alike."""
+    """`rosidl_message_type_support_t` and `rosidl_service_type_support_t`, as far as they are alike: whose type support it is,
+    and the address of its description (`_Message` or `_Service`)."""
 
     _fields_ = [("identifier", ctypes.c_char_p), ("data", ctypes.c_void_p)]
 
 
 _MaxSize = ctypes.CFUNCTYPE(ctypes.c_size_t, ctypes.POINTER(ctypes.c_char))
+"""The largest serialized size [bytes] of a type, without the encapsulation; into the character goes whether there is one."""
 
 
 class _Message(ctypes.Structure):
-    """message_type_support_callbacks_t."""
+    """`message_type_support_callbacks_t` (rosidl_typesupport_fastrtps_cpp): a message type's C++ namespace and name, the
+    functions that write, read and measure a message, and `max_size`, which is the one that is replaced here.
+
+    Later versions may have more behind it, which is neither read nor written.
+    """
 
     _fields_ = [
         ("namespace", ctypes.c_char_p),
@@ -77,7 +83,8 @@ class _Message(ctypes.Structure):
 
 
 class _Service(ctypes.Structure):
-    """service_type_support_callbacks_t."""
+    """`service_type_support_callbacks_t` (rosidl_typesupport_fastrtps_cpp): a service's C++ namespace and name, and the type
+    supports of its request and response."""
 
     _fields_ = [
         ("namespace", ctypes.c_char_p),

@@ -31,13 +31,17 @@ ENDING = 1.0  # [s] for a thread to end
 
 
 class _Allocator(ctypes.Structure):
-    """rcutils/allocator.h."""
+    """`rcutils_allocator_t` (rcutils/allocator.h): functions that give and take memory, and what they are called with.
+
+    It is handed on and never called from here.
+    """
 
     _fields_ = [(name, ctypes.c_void_p) for name in ("allocate", "deallocate", "reallocate", "zeros", "state")]
 
 
 class _Bytes(ctypes.Structure):
-    """rcutils/types/uint8_array.h."""
+    """`rcutils_uint8_array_t` (rcutils/types/uint8_array.h): a `buffer` with room for `capacity` bytes, of which `length` are
+    a message."""
 
     _fields_ = [
         ("buffer", ctypes.c_void_p),
@@ -48,7 +52,11 @@ class _Bytes(ctypes.Structure):
 
 
 class _Info(ctypes.Structure):
-    """rmw/types.h, rmw_message_info_t and rmw_gid_t. What is read comes first; later versions may have more behind it."""
+    """`rmw_message_info_t` (rmw/types.h): when a message was sent and received [ns since the epoch], its number among those of
+    its publisher and among those received, and the publisher's `rmw_gid_t` (the name of the RMW implementation, 16 bytes).
+
+    `rest` is room for what later versions have behind that, so that they do not write past the end.
+    """
 
     _fields_ = [
         ("sent", ctypes.c_int64),

@@ -33,10 +33,12 @@ class TouchSettings:
 def touch_hooks(tokenizer: Tokenizer, settings: TouchSettings) -> Hooks:
     """The hooks for one tokenizer, which has to have PaliGemma's location tokens and a token for each colour."""
     places = Places(int(tokenizer.encode("<loc0000>")[0]), int(tokenizer.encode("Action: ")[0]), tokenizer.eos)
-    words = tuple(int(tokenizer.encode(f" {name}")[0]) for name in COLOURS)
+
+    def token_of(word: str) -> int:
+        return int(tokenizer.encode(f" {word}")[0])
 
     def loss(model: Pi0) -> AuxiliaryLoss:
-        return SeeingLoss(model, tuple(COLOURS), words, settings.patch_weight)
+        return SeeingLoss(model, tuple(COLOURS), token_of, settings.patch_weight)
 
     return Hooks(
         augmentations=(Symmetry(),) if settings.symmetry else (),

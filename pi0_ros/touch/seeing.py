@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -23,21 +23,22 @@ from pi0_ros.train.hooks import AuxiliaryLoss, Row, Seen
 
 
 class SeeingLoss(AuxiliaryLoss):
-    """Reading, matching, looking and pointing. objects: words of the things, words: the token of each."""
+    """Reading, matching, looking and pointing. objects: words of the things. token_of: the (first) token of a word."""
 
     names = ("patches", "matching", "looking", "pointing")
 
-    def __init__(self, model: Pi0, objects: Sequence[str], words: Sequence[int], weight: float) -> None:
+    def __init__(self, model: Pi0, objects: Sequence[str], token_of: Callable[[str], int], weight: float) -> None:
         super().__init__()
         width = model.config.language.width
-        self.objects, self.words, self.weight = tuple(objects), tuple(words), weight
+        self.objects, self.token_of, self.weight = tuple(objects), token_of, weight
+        self.words = tuple(token_of(word) for word in objects)
         self.reader = nn.Linear(width, 4)
         self.sharpness = nn.Parameter(torch.tensor(8.0))
         self.pointer = nn.Linear(width, 4)
 
     def facts(self, rows: Sequence[Row]) -> Objects | None:
         """Labels of the rows."""
-        return objects_of(rows, self.objects)
+        return objects_of(rows, self.objects, self.token_of)
 
     def watched(self, model: Pi0) -> tuple[nn.Module, ...]:
         """An early and a later layer of the trunk, a later one of the expert."""
@@ -78,7 +79,7 @@ class SeeingLoss(AuxiliaryLoss):
         pictures = given[0].shape[1] - tokens.shape[1]
         shares = _shares(_at(model.gemma.layers, 1 / 3), given, slice(0, pictures))
         named = known.named.long()
-        word = (tokens == self._tokens(tokens)[named.clamp(0)][:, None]) & (named >= 0)[:, None]
+        word = (tokens == known.word[:, None]) & (named >= 0)[:, None]
         has_word = word.any(1)
         attended = shares.gather(2, (pictures + word.long().argmax(1))[:, None, None].expand(-1, pictures, 1))[..., 0]
         attended = attended.reshape(len(attended), cameras, -1)[has_word].flatten(0, 1)

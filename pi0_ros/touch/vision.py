@@ -18,7 +18,7 @@ have to find both through the sentences of its text head, which takes an order o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -29,6 +29,7 @@ from torch import Tensor
 
 from pi0_ros.touch.grounding import fractions, goal_of, grounding_of, object_at_target
 from pi0_ros.touch.symmetry import with_lamps
+from pi0_ros.touch.words import thing_asked_for
 from pi0_ros.train.hooks import Row
 
 UNKNOWN = -1
@@ -53,13 +54,17 @@ class Labels:
 
 @dataclass(frozen=True)
 class Objects:
-    """Labels of a batch as tensors: place [B, C, K, 2], known [B, C, K], lit [B, K], named [B], way [B, 3]."""
+    """Labels of a batch as tensors: place [B, C, K, 2], known [B, C, K], lit [B, K], named [B], way [B, 3].
+
+    word: [B] token of the word by which the instruction calls the named object, whatever word that is; UNKNOWN for none.
+    """
 
     place: Tensor
     known: Tensor
     lit: Tensor
     named: Tensor
     way: Tensor
+    word: Tensor
 
     def to(self, device: torch.device | str) -> Objects:
         """The same on another device."""
@@ -99,15 +104,24 @@ def unknown_labels(cameras: int, kinds: int) -> Labels:
     return Labels(place, np.zeros((cameras, kinds), bool), lit, np.int8(UNKNOWN), way)
 
 
-def objects_of(rows: Sequence[Row], objects: Sequence[str]) -> Objects | None:
-    """Labels of a batch; None where nothing is known of any row."""
+def objects_of(rows: Sequence[Row], objects: Sequence[str], token_of: Callable[[str], int]) -> Objects | None:
+    """Labels of a batch; None where nothing is known of any row. token_of: the (first) token of a word in a sentence."""
     labels = [labels_of(row, objects) for row in rows]
     if not any(labels):
         return None
     nothing = unknown_labels(len(rows[0].cameras), len(objects))
     whole = [nothing if one is None else one for one in labels]
-    stacked = {f.name: np.stack([getattr(one, f.name) for one in whole]) for f in fields(Objects)}
-    return Objects(**{name: torch.from_numpy(values) for name, values in stacked.items()})
+    stacked = {f.name: np.stack([getattr(one, f.name) for one in whole]) for f in fields(Labels)}
+    words = [_word(row.task, objects, int(one.named)) for row, one in zip(rows, whole, strict=True)]
+    word = torch.tensor([UNKNOWN if word is None else token_of(word) for word in words])
+    return Objects(**{name: torch.from_numpy(values) for name, values in stacked.items()}, word=word)
+
+
+def _word(text: str, objects: Sequence[str], named: int) -> str | None:
+    """By which word a text calls object `named`: its own, or another that stands there."""
+    if named < 0:
+        return None
+    return objects[named] if objects[named] in text.split() else thing_asked_for(text)
 
 
 def reading_loss(predicted: Tensor, alike: Tensor, place: Tensor, known: Tensor, lit: Tensor) -> Tensor:

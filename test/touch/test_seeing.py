@@ -43,13 +43,40 @@ def test_numbers_start_with_neighbours_alike():
 
 def test_objects_are_labelled_only_where_something_is_known(maker):
     rows = maker.rows(np.arange(COUNT), Purpose.ACT, None)
-    labels = objects_of(rows, OBJECTS)
+    labels = objects_of(rows, OBJECTS, token_of)
     assert labels.known[:, 0].all() and labels.known[:, 1, 0].all() and not labels.known[:, 2].any()
     assert not labels.place[labels.known].isnan().any() and (labels.lit != UNKNOWN).all()
     nothing = [replace(row, facts=np.zeros(0, np.int16)) for row in rows[:2]]
-    assert labels_of(nothing[0], OBJECTS) is None and objects_of(nothing, OBJECTS) is None
-    mixed = objects_of([nothing[0], rows[0]], OBJECTS)
+    assert labels_of(nothing[0], OBJECTS) is None and objects_of(nothing, OBJECTS, token_of) is None
+    mixed = objects_of([nothing[0], rows[0]], OBJECTS, token_of)
     assert not mixed.known[0].any() and mixed.lit[0].eq(UNKNOWN).all() and mixed.known[1, 0].all()
+
+
+@pytest.mark.parametrize(
+    ("task", "word"),
+    [
+        ("touch the red block with the left arm", "red"),
+        ("touch the tomato block with the left arm", "tomato"),
+        ("with the left arm touch the tomato", "tomato"),
+        ("touch it with the right arm", None),
+    ],
+)
+def test_the_word_of_the_object_is_the_one_that_the_instruction_has_for_it(maker, task, word):
+    places = [80, 90, 160, 170, 240, 250, 320, 330]  # the target lies where the first object does
+    facts = np.r_[80, 90, 300, 400, 614, 717, 410, places, -1, -1, -1, -1].astype(np.int16)
+    (row,) = maker.rows(np.arange(1), Purpose.ACT, None)
+    labels = objects_of([replace(row, task=task, facts=facts)], OBJECTS, token_of)
+    assert labels.named.tolist() == [0]
+    assert labels.word.tolist() == [UNKNOWN if word is None else token_of(word)]
+    hidden = np.r_[-1, -1, facts[2:]].astype(np.int16)
+    if word != "red":
+        nothing = objects_of([replace(row, task=task, facts=hidden)], OBJECTS, token_of)
+        assert nothing.word.tolist() == [UNKNOWN]
+
+
+def token_of(word: str) -> int:
+    """A number for each word."""
+    return sum(map(ord, word))
 
 
 def test_reading_loss_falls_to_almost_nothing_when_patches_say_the_truth():
@@ -67,14 +94,14 @@ def test_reading_loss_falls_to_almost_nothing_when_patches_say_the_truth():
 def test_every_camera_is_labelled_where_the_frames_say_so(maker):
     told = np.random.default_rng(0).integers(0, 1024, (COUNT, 35)).astype(np.int16)
     rows = [replace(r, facts=f) for r, f in zip(maker.rows(np.arange(COUNT), Purpose.ACT, None), told, strict=True)]
-    labels = objects_of(rows, OBJECTS)
+    labels = objects_of(rows, OBJECTS, token_of)
     assert labels.known.all() and np.allclose(labels.place[:, 2, 3], told[:, 33:35] / 1024)
     assert [OBJECTS[k] for k in labels.named] == ["red"] * COUNT  # all are told "touch the red block with the left arm"
     assert np.allclose(labels.way, told[:, 4:7] / 1024)
 
 
 def test_labels_go_to_the_device_of_what_the_network_saw(maker):
-    labels = objects_of(maker.rows(np.arange(2), Purpose.ACT, None), OBJECTS).to("meta")
+    labels = objects_of(maker.rows(np.arange(2), Purpose.ACT, None), OBJECTS, token_of).to("meta")
     assert {getattr(labels, f.name).device.type for f in fields(labels)} == {"meta"}
 
 

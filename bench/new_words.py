@@ -52,7 +52,7 @@ def main(argv: Sequence[str], run: Run = pi0) -> int:
     mixture.write_text(MIXTURE.format(old=1 if quick else 100, dataset=dataset), encoding="utf-8")
 
     def train() -> dict[str, Any]:
-        length = ["--steps", "2"] if quick else ["--steps", "1500", "--minutes", f"{args.minutes:g}", "--workers", "2"]
+        length = ["--steps", "2"] if quick else ["--steps", "2000", "--minutes", f"{args.minutes:g}", "--workers", "2"]
         rates = ["--peak-rate", "4e-4", "--final-rate", "2e-5", "--warmup", "20", "--ema", "0.98"]
         batch = ["--batch", "2" if quick else "12", "--word-batch", "1", "--symmetry"]
         folder = str(args.out / "run")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -69,6 +70,17 @@ def _joined(number: int, count: int, port: int, work: Callable[..., None], args:
                 work(number, interruption, *args)
     finally:
         dist.destroy_process_group()
+    if number:
+        _end()
+
+
+def _end() -> None:
+    """End this process, whose work is done, without what Python and libraries do at an exit: threads that PyTorch still has
+    then abort the process now and then ("terminate called without an active exception"), and a run that is complete would end as
+    a failed one. Process 0, which writes files, ends as usual."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _free_port() -> int:

@@ -144,10 +144,19 @@ class Loop:
             sys.setswitchinterval(WORKING)
 
 
+_threads = threading.local()
+"""`usual`: the niceness of a thread before it was changed here."""
+
+
 def lower_priority(niceness: int = 3) -> None:
-    """Let the calling thread, and those it starts, wait for the threads that move the robot."""
+    """Let the calling thread, and those it starts, wait for the threads that move the robot.
+
+    Called again in the same thread, as by a node that is activated again, it does not lower it further.
+    """
     with contextlib.suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + niceness)
+        if not hasattr(_threads, "usual"):
+            _threads.usual = os.getpriority(os.PRIO_PROCESS, 0)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _threads.usual + niceness)
 
 
 def raise_thread_priorities(priority: int) -> None:

@@ -257,3 +257,20 @@ def test_a_refused_priority_names_it_and_the_way_out(monkeypatch):
     assert ran.wait(60.0)
     loop.stop()
     assert "priority 40 was refused (not allowed)" in said and "realtime_priority to 0" in said
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have a niceness of their own on Linux alone")
+def test_a_thread_that_lowers_its_priority_again_keeps_it():
+    """A recorder that was activated seven times had niceness 19, and got no processor any more."""
+    found = []
+
+    def work():
+        before = os.getpriority(os.PRIO_PROCESS, 0)
+        for _ in range(3):
+            lower_priority(2)
+            found.append(os.getpriority(os.PRIO_PROCESS, 0) - before)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [2, 2, 2]

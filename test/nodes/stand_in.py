@@ -281,6 +281,10 @@ class Person(Node):
             self._subtask = self.create_publisher(String, "subtask", LATCHED)
         self._subtask.publish(String(data=text))
 
+    def sees(self, group):
+        """Whether the executor has said what it measures of a group."""
+        return self.state is not None and bool(np.isfinite(self.measured(group)).all())
+
     def measured(self, group):
         """What the executor measures of a group."""
         return np.array([self.state.measured[self.robot.index[c.name]] for c in self.robot.group(group).channels])

@@ -19,13 +19,13 @@ from pi0_ros.train.network import fresh_network
 from pi0_ros.train.session import FITTED, pipeline_for
 from pi0_ros.train.start_statistics import choose
 
-TRIED = 200  # chunks that are said and heard again, to measure the tokenizer
+TRIED = 200  # chunks that are encoded and decoded again, to measure the tokenizer
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A tokenizer, what it was fitted on (chunks [rows, width], statistics of `source`), tokens a chunk, and the root of the
-    mean square by which a chunk that was said differs, on the network's scale."""
+    """A tokenizer, what it was fitted on (chunks [rows, width], statistics of `source`), tokens per chunk, and the root
+    mean square error of encoding and decoding, on the network's scale."""
 
     tokenizer: FastTokenizer
     chunks: int
@@ -69,6 +69,6 @@ def _vectors(folder: Path, adapter: Adapter, rows: int) -> Frames:
 
 def _measured(fitted: FastTokenizer, chunks: NDArray[np.floating]) -> tuple[float, float]:
     tried = chunks[np.unique(np.linspace(0, len(chunks) - 1, min(TRIED, len(chunks))).astype(int))]
-    said = [fitted.encode(chunk) for chunk in tried]
-    heard = np.stack([fitted.decode(ids, *chunks.shape[1:]) for ids in said])
-    return float(np.mean([len(ids) for ids in said])), float(np.sqrt(np.mean((heard - tried) ** 2)))
+    encoded = [fitted.encode(chunk) for chunk in tried]
+    decoded = np.stack([fitted.decode(ids, *chunks.shape[1:]) for ids in encoded])
+    return float(np.mean([len(ids) for ids in encoded])), float(np.sqrt(np.mean((decoded - tried) ** 2)))

@@ -21,11 +21,10 @@ from pi0_ros.chores.tasks import PickPlace
 from pi0_ros.closed_loop.harness import Harness, Trial
 from pi0_ros.closed_loop.intervals import wilson
 from pi0_ros.closed_loop.latency import Latency
+from pi0_ros.commands.evaluate import FIRST_UNSEEN_SEED
 from pi0_ros.robot import load_robot
 from pi0_ros.sim.robot import TICK, SimRobot
 from pi0_ros.sim.world import SIDES, TIMESTEP
-
-FIRST = 100_000_000  # seeds from here on are never trained on
 
 
 class Pressed:
@@ -111,7 +110,7 @@ def main(argv: Sequence[str]) -> int:
     for number in range(args.episodes):
         sim.label, sim.seen = f"{number:02d}", 0
         sim.folder = args.pictures if number < 3 else None
-        episode = harness.run(task, FIRST + args.first + number)
+        episode = harness.run(task, FIRST_UNSEEN_SEED + args.first + number)
         good, points = good + episode.success, points + episode.done
         seconds.append(episode.seconds)
         if not episode.success:

@@ -15,6 +15,7 @@ import numpy as np
 from pi0_ros.chores.measure import UPRIGHT, within
 from pi0_ros.chores.scenery import BIN_FLOOR, BIN_RIM, Shape, bin_centre
 from pi0_ros.sim.world import TABLE_TOP
+from pi0_ros.touch.funnel import bounded, smooth, velocity_to
 
 WIDEST = 0.052  # of what a hand is closed around: 14 mm are left on either side
 
@@ -152,19 +153,4 @@ def _fetch(view: View, way: Grasp, turn: float, away: float, s: GraspSettings) -
 
 
 def _towards(step: tuple[float, float], climb: float, s: GraspSettings) -> tuple[float, float, float]:
-    """Horizontal speed proportional to the step and bounded; less the further the tip is below its height."""
-    distance = math.hypot(*step)
-    speed = min(s.speed, s.gain * distance) * bounded(1.0 - (climb - 0.01) / s.slack, 0.0, 1.0)
-    factor = speed / max(distance, 1e-9)
-    return step[0] * factor, step[1] * factor, bounded(4.0 * climb, -s.speed, s.speed)
-
-
-def bounded(x: float, lower: float, upper: float) -> float:
-    """x, or the end of the range that it is beyond."""
-    return float(min(max(x, lower), upper))
-
-
-def smooth(x: float) -> float:
-    """Smoothstep: 0 below 0, 1 above 1."""
-    x = bounded(x, 0.0, 1.0)
-    return x * x * (3 - 2 * x)
+    return velocity_to(step, climb, s.speed, s.gain, s.slack)

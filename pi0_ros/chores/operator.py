@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from pi0_ros.chores.grasping import GraspSettings, View, bounded, decide, grasps
+from pi0_ros.chores.grasping import GraspSettings, View, decide, grasps
 from pi0_ros.chores.measure import block_pose, block_shape, hand_opening, holders, within
 from pi0_ros.chores.scenery import BIN_FLOOR
 from pi0_ros.chores.words import parse_put
@@ -15,6 +15,7 @@ from pi0_ros.robot import Robot
 from pi0_ros.sim.robot import SimRobot
 from pi0_ros.sim.scene import LIFT_HOME
 from pi0_ros.sim.world import SIDES, TABLE_TOP
+from pi0_ros.touch.funnel import bounded
 from pi0_ros.touch.operator import Operator
 
 SLOWEST = 0.07  # m/s by which a plan counts on fingers to come together: an executor is later than the plan

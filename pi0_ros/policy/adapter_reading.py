@@ -17,7 +17,7 @@ from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.prompts import DIALECTS
 from pi0_ros.policy.resize import RESAMPLERS
 from pi0_ros.robot.errors import RobotError
-from pi0_ros.robot.resources import share
+from pi0_ros.robot.resources import config_names, share
 from pi0_ros.robot.yaml_keys import key_names
 from pi0_ros.robot.yaml_nodes import Section, YamlNode, read_yaml
 
@@ -39,7 +39,7 @@ def load_adapter(name: str | Path) -> Adapter:
 
 def adapter_names() -> tuple[str, ...]:
     """Names of the adapters under config/policies."""
-    return tuple(sorted(f.stem for f in share("config", "policies").glob("*.yaml")))
+    return config_names("policies")
 
 
 def adapter_of_checkpoint(config_file: Path) -> Adapter | None:

@@ -14,7 +14,7 @@ from pi0_ros.robot.errors import RobotError
 from pi0_ros.robot.files import is_file
 from pi0_ros.robot.groups import read_group, refuse_shared_names
 from pi0_ros.robot.kinematics import chains
-from pi0_ros.robot.resources import resolve, share
+from pi0_ros.robot.resources import config_names, resolve, share
 from pi0_ros.robot.sources import read_camera, read_state, read_takeover
 from pi0_ros.robot.spec import Robot
 from pi0_ros.robot.urdf import Urdf, read_urdf
@@ -57,7 +57,7 @@ def load_robot(name_or_file: str | Path) -> Robot:
 
 def robot_names() -> tuple[str, ...]:
     """The robots that come with the package."""
-    return tuple(sorted(file.stem for file in share("config", "robots").glob("*.yaml")))
+    return config_names("robots")
 
 
 def _find(name: str) -> Path:

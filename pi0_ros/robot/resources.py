@@ -26,6 +26,11 @@ def share(*parts: str) -> Path:
     return _CHECKOUT.joinpath(*parts)
 
 
+def config_names(kind: str) -> tuple[str, ...]:
+    """Names of the YAML files that come with the package below config/KIND."""
+    return tuple(sorted(file.stem for file in share("config", kind).glob("*.yaml")))
+
+
 def checkpoint_folder(checkpoint: str | Path) -> str:
     """The name of one of this package's checkpoints as its folder; any other folder, file or address as it is."""
     named = share("checkpoints", str(checkpoint))

@@ -11,7 +11,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from pi0_ros.robot.resources import share
+from pi0_ros.robot.resources import config_names, share
 from pi0_ros.robot.yaml_nodes import read_plain
 from pi0_ros.sim.errors import SimError
 
@@ -48,7 +48,7 @@ def load_world(name: str) -> WorldChange:
         return WorldChange()
     file = Path(name) if Path(name).is_file() else share("config", "worlds", f"{name}.yaml")
     if not file.is_file():
-        known = ", ".join(sorted(f.stem for f in file.parent.glob("*.yaml"))) if file.parent.is_dir() else ""
+        known = ", ".join(config_names("worlds"))
         raise SimError(f"there is no world {name!r}: give a YAML file, or one of {known or 'config/worlds'}")
     return _change(read_plain(file, SimError), str(file))
 

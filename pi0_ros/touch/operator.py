@@ -16,6 +16,7 @@ from pi0_ros.sim.robot import SimRobot
 from pi0_ros.sim.scene import HOME, LIFT_HOME
 from pi0_ros.sim.world import BLOCK_TOP, SIDES
 from pi0_ros.touch.arms import Arms
+from pi0_ros.touch.funnel import bounded, smooth, velocity_to
 from pi0_ros.touch.tasks import parse_subtask
 
 
@@ -127,8 +128,8 @@ class Operator:
         s = self.settings
         x, y, top = self.sim.block_top(colour)
         distance = math.hypot(x - tip[0], y - tip[1])
-        height = top - s.depth + (s.hover + s.depth) * _smooth((distance - s.near) / (s.far - s.near))
-        wait = _bounded((apart - 0.6 * s.keep_apart) / (0.4 * s.keep_apart), 0.0, 1.0)
+        height = top - s.depth + (s.hover + s.depth) * smooth((distance - s.near) / (s.far - s.near))
+        wait = bounded((apart - 0.6 * s.keep_apart) / (0.4 * s.keep_apart), 0.0, 1.0)
         return self._velocity_to((x - tip[0], y - tip[1]), height - tip[2], wait if distance > s.far else 1.0)
 
     def _retreating(self, side: str, tip: np.ndarray) -> tuple[float, float, float]:
@@ -137,16 +138,12 @@ class Operator:
         x, y, top = place + turn @ self._home_tip[side]
         distance = math.hypot(x - tip[0], y - tip[1])
         hover = BLOCK_TOP + self.settings.hover
-        height = hover + (top - hover) * _smooth(1.0 - distance / 0.25)
+        height = hover + (top - hover) * smooth(1.0 - distance / 0.25)
         return self._velocity_to((x - tip[0], y - tip[1]), height - tip[2], 1.0)
 
     def _velocity_to(self, way: tuple[float, float], climb: float, share: float) -> tuple[float, float, float]:
-        """Horizontal speed proportional to the way and bounded; less the further the tip is below its height."""
         s = self.settings
-        distance = math.hypot(*way)
-        speed = min(s.speed, s.gain * distance) * share * _bounded(1.0 - (climb - 0.01) / s.slack, 0.0, 1.0)
-        factor = speed / max(distance, 1e-9)
-        return way[0] * factor, way[1] * factor, _bounded(4.0 * climb, -s.speed, s.speed)
+        return velocity_to(way, climb, s.speed, s.gain, s.slack, share)
 
     def _integrate(self, wanted: np.ndarray) -> np.ndarray:
         """Bound velocity and acceleration, move the command; base channels stay zero."""
@@ -159,13 +156,3 @@ class Operator:
         self._velocity = (moved - self.command) / self.period
         self.command = moved
         return np.array(moved)
-
-
-def _bounded(x: float, lower: float, upper: float) -> float:
-    return float(min(max(x, lower), upper))
-
-
-def _smooth(x: float) -> float:
-    """Smoothstep: 0 below 0, 1 above 1."""
-    x = _bounded(x, 0.0, 1.0)
-    return x * x * (3 - 2 * x)

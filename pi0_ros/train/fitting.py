@@ -16,7 +16,7 @@ from pi0_ros.train.errors import TrainError
 from pi0_ros.train.frames import Frames, join
 from pi0_ros.train.from_dataset import frames_of
 from pi0_ros.train.network import fresh_network
-from pi0_ros.train.session import FITTED, pipeline_for
+from pi0_ros.train.session import pipeline_for, whole_chunks
 from pi0_ros.train.start_statistics import choose
 
 TRIED = 200  # chunks that are encoded and decoded again, to measure the tokenizer
@@ -47,15 +47,11 @@ def fit_on(datasets: Sequence[Path], adapter: Adapter, statistics: str, horizon:
     frames = join([_vectors(folder, adapter, rows) for folder in datasets])
     folder = Path(statistics).is_dir() and (Path(statistics) / "config.json").is_file()
     table, source = choose("checkpoint" if folder else statistics, statistics if folder else "", adapter, frames)
-    whole = np.flatnonzero(np.asarray(frames.valid) == rows)
-    if not len(whole):
+    chunks = whole_chunks(frames, pipeline_for(adapter, network.model, table))
+    if not len(chunks):
         raise TrainError(
             f"no episode is as long as a chunk of {rows} rows of {adapter.period:g} s; give a smaller --horizon"
         )
-    taken = whole[np.unique(np.linspace(0, len(whole) - 1, min(FITTED, len(whole))).astype(int))]
-    pipeline = pipeline_for(adapter, network.model, table)
-    chunks = pipeline.normalised_actions(frames.chunk[taken].astype(np.float64), frames.state[taken])
-    chunks = chunks[..., : len(frames.channels)]
     fitted = fit_fast(chunks, vocab_size=vocabulary)
     tokens, error = _measured(fitted, chunks)
     return Fitted(fitted, len(chunks), rows, chunks.shape[2], source, tokens, error)

@@ -45,7 +45,7 @@ from pi0_ros.train.embodiments import (
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.examples import ExampleMaker
 from pi0_ros.train.export import FAST_FOLDER
-from pi0_ros.train.frames import MixedFrames, load_frames
+from pi0_ros.train.frames import Frames, MixedFrames, load_frames
 from pi0_ros.train.hooks import MakeHooks, no_hooks
 from pi0_ros.train.interruption import Interruption
 from pi0_ros.train.job import Job
@@ -196,9 +196,13 @@ def fast_tokenizer(plan: Plan, robots: Sequence[Embodiment]) -> str:
 def _whole_chunks(plan: Plan, robot: Embodiment, first: bool, robots: int) -> NDArray[np.floating]:
     """A robot's normalised chunks [N, H, D] that were shown to their end, evenly chosen."""
     pipeline = pipeline_for(robot.adapter, plan.model, robot.statistics(Path(plan.folder), first), plan.conventions)
-    frames = robot.vectors
+    return whole_chunks(robot.vectors, pipeline, FITTED // robots)
+
+
+def whole_chunks(frames: Frames, pipeline: Pipeline, most: int = FITTED) -> NDArray[np.floating]:
+    """At most so many normalised chunks [N, H, D] of frames that were shown to their end, evenly chosen."""
     whole = np.flatnonzero(np.asarray(frames.valid) == frames.chunk.shape[1])
-    taken = whole[np.unique(np.linspace(0, len(whole) - 1, min(FITTED // robots, len(whole))).astype(int))]
+    taken = whole[np.unique(np.linspace(0, len(whole) - 1, min(most, len(whole))).astype(int))]
     chunks = pipeline.normalised_actions(frames.chunk[taken].astype(np.float64), frames.state[taken])
     return chunks[..., : len(frames.channels)]
 

@@ -1,6 +1,6 @@
 """Publishes prerecorded pictures on the topics of a robot's cameras: `python -m bench._camera_feeder ROBOT FPS`.
 
-As a driver of raw pictures of this size it has shared memory for them (docs/robots.md). It says "publishing" at its
+As a driver of raw pictures of this size it has shared memory for them (docs/howto/new_camera.md). It says "publishing" at its
 first pictures. A line on stdin ends it; then it says how many pictures each camera was given.
 """
 

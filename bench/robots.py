@@ -137,7 +137,7 @@ class Independent:
 
 
 def independent_limits(urdf: Path, speed: float = math.inf) -> dict[str, Independent]:
-    """Every movable joint of a URDF, by urdf_parser_py, no faster than `speed`; soft limits narrow the bounds, as docs/robots.md says."""
+    """Every movable joint of a URDF, by urdf_parser_py, no faster than `speed`; soft limits narrow the bounds, as docs/howto/groups.md says."""
     from urdf_parser_py.urdf import URDF
 
     root, found = ElementTree.parse(urdf).getroot(), {}

@@ -54,7 +54,7 @@ def broken_in_markdown(file: Path) -> Iterator[str]:
 
 
 def main(folder: str, *files: str) -> int:
-    """Print every broken link; 1 where there is one."""
+    """Print every broken link; 1 if there is one."""
     broken = list(broken_in_site(Path(folder)))
     broken += [sentence for file in files for sentence in broken_in_markdown(Path(file))]
     print("\n".join(broken), end="\n" if broken else "")

@@ -42,12 +42,12 @@ def pages() -> dict[str, str]:
 
 ROBOT_INTRODUCTION = """
 A robot is one YAML file and its URDF; no Python. `pi0 check --robot FILE` reads both and prints what was understood. Unknown keys,
-missing limits, two owners of a topic and duplicate names are errors with file, line and key. [A new robot](../robots.md) explains
-the choices.
+missing limits, two owners of a topic and duplicate names are errors with file, line and key. [Describe a robot](../robots.md) and
+[arms, bases and grippers](../howto/groups.md) explain the choices.
 """
 ADAPTER_INTRODUCTION = """
 An adapter maps a robot's channels and cameras to a model's vectors and picture slots. It is a YAML under `config/policies/`, chosen by
-the parameter `adapter`, else the checkpoint's own, else the one named after the robot. [Policies](../policies.md#adapters) has examples.
+the parameter `adapter`, else the checkpoint's own, else the one named after the robot. [Write an adapter](../howto/adapter.md) explains the choices.
 """
 
 

@@ -45,7 +45,7 @@ def call(name: str, arguments: Sequence[str]) -> int:
 
 
 def main(argv: Sequence[str]) -> int:
-    """0 where every benchmark that ran ended well, 2 for a name that does not exist."""
+    """0 if every benchmark that ran ended well, 2 for a name that does not exist."""
     if argv and argv[0] in ("-h", "--help"):
         print(f"{__doc__}\nbenchmarks: {', '.join(names())}", file=sys.stderr)
         return 0

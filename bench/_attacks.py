@@ -75,7 +75,7 @@ class Attacker(Node):
         return copy
 
     def _standstill(self) -> ActionChunk:
-        """A plan of zeros, where no policy plans."""
+        """A plan of zeros, though no policy plans."""
         names = list(self.robot.channel_names)
         return ActionChunk(source="nobody", period=0.1, channels=names, values=array("f", [0.0]) * (16 * len(names)))
 
@@ -219,7 +219,7 @@ def picture_bomb(node: Attacker) -> Act:
 
 @attack(5.0)
 def texts(node: Attacker) -> Act:
-    """Ten megabytes of text where a few words are read."""
+    """Ten megabytes of text on a topic on which a few words are read."""
     publisher = node.create_publisher(String, "policy_state", 2)
     message = serialize_message(String(data="\x1b[2J\n" * 2_000_000))
     return lambda: publisher.publish(message)
@@ -235,7 +235,7 @@ def forty_megabytes(node: Attacker) -> Act:
 
 @attack(5.0)
 def false_buttons(node: Attacker) -> Act:
-    """Ten megabytes where a button has one byte."""
+    """Ten megabytes on a topic on which a button sends one byte."""
     publisher = node.create_publisher(Bool, "estop", 2)
     message = serialize_message(Bool()) + bytes(10_000_000)
     return lambda: publisher.publish(message)

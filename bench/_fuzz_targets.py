@@ -430,7 +430,7 @@ TARGETS: Mapping[str, Target] = {
 
 
 def as_json(name: str) -> object:
-    """A target's sound input as a value, None where it is no JSON."""
+    """A target's sound input as a value, None if it is no JSON."""
     try:
         return json.loads(_sound(name))
     except (ValueError, UnicodeDecodeError):

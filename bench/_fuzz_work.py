@@ -67,7 +67,7 @@ class Trial:
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, resource.RLIM_INFINITY))
 
     def __call__(self, data: bytes, again: bool = False) -> None:
-        """Try one input; once `again` where it took long by the clock, as everything does beside a measurement or a load."""
+        """Try one input; once `again` if it took long by the clock, as everything does beside a measurement or a load."""
         found = self.findings
         self._note[: 8 + len(data)] = len(data).to_bytes(8, "little") + data
         signal.setitimer(signal.ITIMER_REAL, 10.0 * SECONDS)

@@ -94,7 +94,7 @@ def task(config: ModelConfig, cameras: int = 3, batch: int = 1) -> tuple[Inputs,
 
 
 def seconds(call: Callable[[], object], machine: Machine, repeats: int = 20) -> float:
-    """Median time of a call on the device, by the device's own clock where it has one."""
+    """Median time of a call on the device, by the device's own clock if it has one."""
     for _ in range(1 if machine.tiny else 3):
         call()
     if machine.tiny:

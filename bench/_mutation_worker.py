@@ -96,7 +96,7 @@ def only_functions_differ(before: bytes, after: bytes) -> bool:
 
 
 def exchange(live: dict[tuple[str, int], list[FunctionType]], before: bytes, after: bytes, file: str) -> None:
-    """Give the loaded functions of a module the code of the changed source; ValueError where that is not possible."""
+    """Give the loaded functions of a module the code of the changed source; ValueError if that is not possible."""
     old, new = numbered(codes(before, file)), numbered(codes(after, file))
     for place, code in new.items():
         if place in old and what_it_does(old[place]) != what_it_does(code) or inner_differs(old.get(place), code):
@@ -227,7 +227,7 @@ class LoadedTests:
 
 
 def with_parameters(items: dict[str, object], test: str) -> list:
-    """The collected tests of this id; all parameters of a function where the id names the function alone."""
+    """The collected tests of this id; all parameters of a function if the id names the function alone."""
     return [items[test]] if test in items else [item for name, item in items.items() if name.split("[")[0] == test]
 
 

@@ -53,7 +53,7 @@ class Stack:
         self._running: dict[str, Supervisor] = {}
 
     def start(self, *names: str) -> None:
-        """Start these, or all where none is named."""
+        """Start these, or all if none is named."""
         for name in names or self._programs:
             self._running[name] = Supervisor([self._programs[name]], self._out, self._env)
             self._running[name].start()
@@ -161,7 +161,7 @@ class Watcher(RosNode):
 
     @property
     def mode(self) -> str:
-        """The newest mode, "" where none was heard."""
+        """The newest mode, "" if none was heard."""
         return MODE_NAMES[self.state.mode] if self.state is not None else ""
 
     @property
@@ -175,7 +175,7 @@ class Watcher(RosNode):
             return bool(self.changed.wait_for(condition, timeout))
 
     def wait(self, condition: Callable[[], object], what: str, timeout: float = START) -> None:
-        """Wait for a condition. Raises BenchError with `what` where it does not come to hold in time."""
+        """Wait for a condition. Raises BenchError with `what` if it does not come to hold in time."""
         if not self.happens(condition, timeout):
             raise BenchError(f"waited {timeout:g} s for {what}; {self.mode}: {self.reason}")
 
@@ -187,7 +187,7 @@ class Watcher(RosNode):
                 raise BenchError(f"waited {timeout:g} s for {what}")
 
     def wait_for_plans(self, condition: Callable[[], object], what: str, timeout: float = START) -> None:
-        """As `wait`, for what a stopped executor keeps from happening: where a machine too busy has stopped it, reset."""
+        """As `wait`, for what a stopped executor keeps from happening: if a busy machine has stopped it, it is reset."""
         end = time.monotonic() + timeout
         while not self.happens(condition, 2.0):
             if time.monotonic() > end:

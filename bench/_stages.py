@@ -15,7 +15,7 @@ Run = Callable[[Sequence[str]], None]
 
 
 def pi0(words: Sequence[str]) -> None:
-    """Run `pi0 …`; all it says goes to stderr. Raises SystemExit where it fails."""
+    """Run `pi0 …`; all it says goes to stderr. Raises SystemExit if it fails."""
     print(f"$ pi0 {' '.join(words)}", file=sys.stderr, flush=True)
     done = subprocess.run([sys.executable, "-m", "pi0_ros.cli", *words], stdout=sys.stderr, check=False)
     if done.returncode:
@@ -30,7 +30,7 @@ class Stages:
         folder.mkdir(parents=True, exist_ok=True)
 
     def stage(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """What a stage found: read where it is done already, else worked out and written."""
+        """What a stage found: read if it is done already, else worked out and written."""
         file = self.folder / f"{name}.json"
         if not file.is_file():
             found = work()

@@ -2,7 +2,7 @@
 
 `python -m bench ablation --out FOLDER [--start random|trunk] [--minutes 60] [--steps 20000] [--kept 8] [--episodes 100] [--quick]`
 
-Three runs over the same simulated frames, one seed, equal minutes (or equal steps where these end first). They start from random weights, or
+Three runs over the same simulated frames, one seed, equal minutes (or equal steps if these end first). They start from random weights, or
 (`--start trunk`) from the shipped policy without its action expert, as the papers start from a trained trunk and draw the expert anew: then an hour is enough
 for all. In all of them the text head also says places (the experiment that touching blocks needs); what differs is the chunk as FAST
 tokens, and whether the flow loss reaches the trunk. `--kept` checkpoints of each run are evaluated on 20 scenes, the last on `--episodes`. Results: success with
@@ -36,7 +36,7 @@ SHIPPED = Path(__file__).resolve().parents[1] / "checkpoints" / "pi05_reach_tiny
 
 
 def main(argv: Sequence[str], run: Run = pi0) -> int:
-    """0 where all stages were done."""
+    """0 if all stages were done."""
     parser = argparse.ArgumentParser(prog="python -m bench ablation", description=__doc__.partition("\n\n")[0])
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"), help="folder of the stages")
     parser.add_argument("--minutes", type=float, default=60.0, help="of training, for each way")

@@ -201,7 +201,7 @@ def with_more(listed: Sequence[bringup.Node], more: dict[str, dict[str, object]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print one JSON object a line; 1 where it did not run to the end."""
+    """Print one JSON object a line; 1 if it did not run to the end."""
     parser = argparse.ArgumentParser(prog="python -m bench beside_recording", description=__doc__)
     parser.add_argument("--turns", type=int, default=3, help="with and without, each so often (default: 3)")
     parser.add_argument("--seconds", type=float, default=30.0, help="of each turn (default: 30)")

@@ -63,7 +63,7 @@ def _part(body: str) -> str:
 
 
 class WatchedRobot(SimRobot):
-    """A simulated robot whose contacts are read in every step, and that takes pictures where a step of the rubric is new."""
+    """A simulated robot whose contacts are read in every step, and that takes pictures when a step of the rubric is new."""
 
     pressed: Pressed | None = None
     task: PickPlace | None = None
@@ -91,7 +91,7 @@ class WatchedRobot(SimRobot):
 
 
 def main(argv: Sequence[str]) -> int:
-    """0 where every episode ran."""
+    """0 if every episode ran."""
     parser = argparse.ArgumentParser(prog="python -m bench chores", description=__doc__.partition("\n\n")[0])
     parser.add_argument("--episodes", type=int, default=50)
     parser.add_argument("--latency", type=float, default=0.1, help="observation to chunk, s")

@@ -42,7 +42,7 @@ def record(folder: Path, world: str, corrections: int, scenes: int, run: Run) ->
 
 
 def main(argv: Sequence[str], run: Run = pi0, recording: Callable[..., None] = record) -> int:
-    """0 where all stages were done."""
+    """0 if all stages were done."""
     parser = argparse.ArgumentParser(prog="python -m bench corrections", description=__doc__.partition("\n\n")[0])
     parser.add_argument("--out", type=Path, default=Path("runs/corrections"), help="folder of the stages")
     parser.add_argument("--world", default="moved_camera")

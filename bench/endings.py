@@ -62,7 +62,7 @@ class Surroundings(Watcher):
         self.create_timer(0.2, self._plan)
 
     def values(self, group: str) -> list[float]:
-        """The newest command of a group, where it is at home before the first."""
+        """The newest command of a group; its home position before the first."""
         heard = self.commands[group]
         return list(heard[-1][1]) if heard else [self.home[c.name] for c in self.robot.group(group).channels]
 
@@ -135,7 +135,7 @@ def reach(around: Surroundings, state: str) -> None:
 
 
 def take_terminal() -> None:
-    """Make stdin the terminal of this process, which SIGHUP ends as in a shell, also where the bench was begun with nohup."""
+    """Make stdin the terminal of this process, which SIGHUP ends as in a shell, also if the bench was begun with nohup."""
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
@@ -215,7 +215,7 @@ def good(found: dict[str, float], cause: str, state: str) -> bool:
 
 
 def main(argv: Sequence[str]) -> int:
-    """0 where every ending with a choice left the base at rest."""
+    """0 if every ending with a choice left the base at rest."""
     parser = argparse.ArgumentParser(prog="bench endings", description=__doc__)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--cause", action="append", choices=CAUSES, help="only this one; may be given several times")

@@ -323,7 +323,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print one JSON object a line; 1 where the stack did not run to the end."""
+    """Print one JSON object a line; 1 if the stack did not run to the end."""
     args = arguments(argv)
     prepare()
     try:

@@ -156,7 +156,7 @@ def tell_attacks(names: list[str]) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print one JSON object a line; 1 where anything went wrong."""
+    """Print one JSON object a line; 1 if anything went wrong."""
     parser = argparse.ArgumentParser(prog="python -m bench faults", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the pure core's rows and 5,000 inputs")
     parser.add_argument("--inputs", type=int, default=100_000)

@@ -72,7 +72,7 @@ def run_target(name: str, engine: str, count: int, seconds: float, seed: int, ke
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print one JSON object a line; 1 where anything was found."""
+    """Print one JSON object a line; 1 if anything was found."""
     parser = argparse.ArgumentParser(prog="python -m bench fuzz", description=__doc__)
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(TARGETS)}; all if none is given")
     parser.add_argument("--inputs", type=int, default=1_000_000, help="of each target (default: a million)")

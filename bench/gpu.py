@@ -45,7 +45,7 @@ PLAN = (
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the plan; 0 where every step that ran ended well."""
+    """Run the plan; 0 if every step that ran ended well."""
     parser = argparse.ArgumentParser(prog="python -m bench gpu", description=__doc__)
     parser.add_argument("--only", default="", help="steps, separated by commas")
     parser.add_argument("--within", type=float, default=1e9, help="seconds after which no step goes on")
@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def chosen(only: str) -> tuple[Step, ...]:
-    """The steps named, in the plan's order; all where none is."""
+    """The steps named, in the plan's order; all if none is."""
     names = [name for name in only.split(",") if name]
     known = {step.name for step in PLAN}
     if unknown := [name for name in names if name not in known]:

@@ -3,10 +3,10 @@
 `python -m bench interrupts [--only WORD ...] [--moments N] [--seed S] [--quick]`
 
 Each command is run once to its end; then it is started again and interrupted, as a terminal does it (the whole process group), at moments
-drawn from the time that it took. Expected: the exit code of Ctrl-C (130, or -2 where Python had not come to our first line), no
+drawn from the time that it took. Expected: the exit code of Ctrl-C (130, or -2 if Python had not come to our first line), no
 traceback, at most a few lines, and what was to be written is not there, is whole, or is refused by whoever reads it. Then: no
 HOME, a HOME that cannot be written, ROS_LOG_DIR likewise, a full disk, no /dev/shm, blanks and letters of other alphabets in
-the path, LC_ALL=C, 64 open files. What needs mounts is made with `unshare`, and left out where that is not allowed.
+the path, LC_ALL=C, 64 open files. What needs mounts is made with `unshare`, and left out if that is not allowed.
 """
 
 from __future__ import annotations
@@ -273,7 +273,7 @@ class Bench:
 
 
 def main(argv: Sequence[str]) -> int:
-    """0 where nothing went wrong."""
+    """0 if nothing went wrong."""
     parser = argparse.ArgumentParser(prog="bench interrupts", description=__doc__)
     every = [*COMMANDS, *SURROUNDINGS]
     parser.add_argument("--only", nargs="+", choices=every, default=every, help="these commands and surroundings")

@@ -99,7 +99,7 @@ def stopping_time(group: Group, before: np.ndarray, period: float) -> float:
 
 
 def stops(group: Group, seen: Sequence[tuple[float, tuple[float, ...]]], noticed: float, period: float) -> str:
-    """How the commands [(time, values)] of a group go on after `noticed` [s], one period and a stop; "" where they do not.
+    """How the commands [(time, values)] of a group go on after `noticed` [s], one period and a stop; "" if they do not.
 
     The last one before a silence ends what is judged: what comes after it starts anew where the robot then is.
     """
@@ -124,7 +124,7 @@ def stops(group: Group, seen: Sequence[tuple[float, tuple[float, ...]]], noticed
 
 
 def moves_again(group: Group, seen: Sequence[tuple[float, tuple[float, ...]]], since: float, period: float) -> str:
-    """Whether a group's commands change after `since` [s], but for a new start after a silence; "" where not."""
+    """Whether a group's commands change after `since` [s], but for a new start after a silence; "" if not."""
     kept = [(at, np.array(v)) for at, v in seen if at >= since]
     for (before, old), (at, new) in pairwise(kept):
         if at - before <= SILENCE * period and np.abs(new - old).max() > STILL:
@@ -133,7 +133,7 @@ def moves_again(group: Group, seen: Sequence[tuple[float, tuple[float, ...]]], s
 
 
 def beyond_limits(group: Group, seen: Sequence[tuple[float, tuple[float, ...]]], period: float) -> str:
-    """Whether a command is outside the limits or too far from the one before; "" where none is."""
+    """Whether a command is outside the limits or too far from the one before; "" if none is."""
     monitor, last = GroupMonitor(group, period), -math.inf
     for at, values in seen:
         monitor = GroupMonitor(group, period) if at - last > SILENCE * period else monitor
@@ -269,7 +269,7 @@ def run(args: argparse.Namespace, folder: str) -> bool:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print one JSON object a line; 1 where anything was wrong."""
+    """Print one JSON object a line; 1 if anything was wrong."""
     parser = argparse.ArgumentParser(prog="python -m bench kill", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="two kills of each")
     parser.add_argument("--times", type=int, default=50, help="kills of each victim")

@@ -84,7 +84,7 @@ def works(manager: Manager, state: str) -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-    """0 where every request was answered as the table says and the executor worked after every sequence."""
+    """0 if every request was answered as the table says and the executor worked after every sequence."""
     parser = argparse.ArgumentParser(prog="bench lifecycle", description=__doc__)
     parser.add_argument("--sequences", type=int, default=200)
     parser.add_argument("--length", type=int, default=5)

@@ -315,7 +315,7 @@ def judge_dataset(folder: Path, notes: Sequence[str]) -> tuple[list[str], dict[s
 
 
 def main(argv: Sequence[str]) -> int:
-    """0 where nothing was found."""
+    """0 if nothing was found."""
     parser = argparse.ArgumentParser(prog="bench lives", description=__doc__)
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)

@@ -223,7 +223,7 @@ def cases(folder: Path) -> None:
 
 
 def _followed(story: Story, column: int) -> float:
-    """Where the path of the running plan is now, NaN where there is none."""
+    """Where the path of the running plan is now, NaN if there is none."""
     running = story.executor._parts.plans.following.driving
     return float(running.plan.path.at(np.array([running.path_time]))[0, column]) if running is not None else np.nan
 

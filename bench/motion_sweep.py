@@ -3,7 +3,7 @@
 Horizon x rate of rows x delay x strategy x noise, smooth and sharp paths, robots that follow late. The judge is a few lines of
 numpy and scipy of its own: it differences the commands and knows nothing of plans. What can be known between rows are the two
 usual curves through them: the natural cubic spline and the monotone one (PCHIP; Fritsch and Carlson, 1980). The command is to be
-between those of the rows that have arrived, at the moments which such rows have covered for `COVERED` seconds; where no row is,
+between those of the rows that have arrived, at the moments which such rows have covered for `COVERED` seconds; if no row is,
 there is nothing to follow. Noise is compared with the rows that were due while the command was judged.
 
 `python -m bench motion_sweep [--quick] [--jobs N] [--file F]` With a file what was done is kept, and a run that was ended goes on.
@@ -161,9 +161,9 @@ class Run(NamedTuple):
     seam: float
     largest_noise: float  # [rad]
     wanted: np.ndarray  # [N] the path itself
-    low: np.ndarray  # [N] least and most of the curves through what has arrived, nan where no row is
+    low: np.ndarray  # [N] least and most of the curves through what has arrived, nan if no row is
     high: np.ndarray
-    due: np.ndarray  # [N] the row of the newest chunk that is due, nan where none is
+    due: np.ndarray  # [N] the row of the newest chunk that is due, nan if none is
     covered: np.ndarray  # [N] whether rows have been there for a while
 
 

@@ -117,7 +117,7 @@ def new_tests(tests: dict[str, dict], text: str) -> list[str]:
 
 
 def still_there(tests: dict[str, dict], text: str) -> dict[str, dict]:
-    """Recorded tests of a file that has changed: by function, all parameters together, where the function is still there."""
+    """Recorded tests of a file that has changed: by function, all parameters together, if the function is still there."""
     found: dict[str, dict] = {}
     for test, entry in tests.items():
         name = test.split("[")[0]
@@ -130,7 +130,7 @@ def still_there(tests: dict[str, dict], text: str) -> dict[str, dict]:
 
 
 def cost(test: dict) -> float:
-    """What running a test costs [s]: its work, or where it waits for other processes, a third of the time it takes."""
+    """What running a test costs [s]: its work or, if it waits for other processes, a third of the time it takes."""
     return max(test["work"], test["wall"] / 3.0)
 
 
@@ -154,7 +154,7 @@ def tests_of(
 
 
 def naming(root: Path, tests: dict[str, dict], files: Iterable[Path]) -> dict[str, list[str]]:
-    """Module -> the tests whose file has its name or imports it; where there are none, those that run a module that
+    """Module -> the tests whose file has its name or imports it; if there are none, those that run a module that
     mentions it (a program of its own)."""
     texts = {f: (root / f).read_text() for f in {t.split("::")[0] for t in tests}}
     sources = {str(f.relative_to(root)): f.read_text() for f in files}
@@ -302,7 +302,7 @@ def enclosing(file: Path, line: int) -> str:
 
 
 def again(file: Path, root: Path) -> list[Mutant]:
-    """The survivors of an earlier run, where their line is still there."""
+    """The survivors of an earlier run, if their line is still there."""
     wanted = {(o["file"], o["before"], o["after"]) for o in json.loads(file.read_text()) if o["result"] != "killed"}
     found = []
     for name in sorted({w[0] for w in wanted}):
@@ -383,7 +383,7 @@ def packages(args: argparse.Namespace, root: Path) -> list[str]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """0 where everything that was planted on purpose was killed, or a sample ran to its end."""
+    """0 if everything that was planted on purpose was killed, or a sample ran to its end."""
     args = arguments(argv)
     missed = 0
     with tempfile.TemporaryDirectory(prefix="mutation_") as scratch:

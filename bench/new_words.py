@@ -25,7 +25,7 @@ MIXTURE = """sources:
 
 
 def main(argv: Sequence[str], run: Run = pi0) -> int:
-    """0 where all stages were done."""
+    """0 if all stages were done."""
     parser = argparse.ArgumentParser(prog="python -m bench new_words", description=__doc__.partition("\n\n")[0])
     parser.add_argument("--out", type=Path, default=Path("runs/new_words"), help="folder of the stages")
     parser.add_argument("--minutes", type=float, default=30.0, help="of fine-tuning")

@@ -242,7 +242,7 @@ def appends(folder: Path, count: int) -> None:
 
 
 def small_disk(megabytes: int) -> Iterator[Path]:
-    """A folder on a file system of its own that small, where one may be mounted."""
+    """A folder on a file system of its own that small, if one may be mounted."""
     place = Path(tempfile.mkdtemp())
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(place)], check=False)
     if done.returncode:

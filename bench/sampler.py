@@ -1,4 +1,4 @@
-"""The fast path against the plain one and, where its Python is given, against LeRobot's pi0.5, on this CPU.
+"""The fast path against the plain one and, if its Python is given, against LeRobot's pi0.5, on this CPU.
 
 `python -m bench sampler [--quick] [--threads N] [--peer-python PATH] [--repeats N] [--cpu-time]`. Middle size: vision 12 x 768,
 language 12 x 1024, expert 12 x 512, three cameras of 224, 64 of 200 text tokens, 50 actions, ten steps, batch 1.
@@ -168,7 +168,7 @@ def peer(
     expected: Tensor | None = None,
     dtype: str = "float32",
 ) -> Iterator[Ask | None]:
-    """A running LeRobot with the folder's weights and these inputs: a function that makes it do one call; None where it
+    """A running LeRobot with the folder's weights and these inputs: a function that makes it do one call; None if it
     does not run."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -195,7 +195,7 @@ def peer(
 
 
 def answer(process: subprocess.Popen[str]) -> str:
-    """The next line meant for us; empty where the peer has ended."""
+    """The next line meant for us; empty if the peer has ended."""
     for line in process.stdout:
         if line.startswith("PEER "):
             return line.removeprefix("PEER ")

@@ -221,7 +221,7 @@ def once(operator: Operator, chance: random.Random, counts: dict[str, int]) -> N
 
 
 def main(argv: Sequence[str]) -> int:
-    """0 where nothing ended by itself and everything that was asked for was done."""
+    """0 if nothing ended by itself and everything that was asked for was done."""
     parser = argparse.ArgumentParser(prog="bench soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)

@@ -101,7 +101,7 @@ def switch(stage: Stage, to: str) -> float:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print one JSON object a line; 1 where a command broke a limit."""
+    """Print one JSON object a line; 1 if a command broke a limit."""
     parser = argparse.ArgumentParser(prog="python -m bench takeover", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="100 switches")
     parser.add_argument("--switches", type=int, default=1000)

@@ -125,7 +125,7 @@ def parse(words: Iterable[str]) -> dict[str, str]:
 
 
 def refuse_unknown(names: Iterable[str], given: Iterable[str], included: bool) -> None:
-    """Refuse names that `ros2 launch` would pass over: it runs the defaults where an argument is mistyped.
+    """Refuse names that `ros2 launch` would pass over: it runs the defaults if an argument is mistyped.
 
     given: arguments of ours that were set. included: another launch file includes ours, whose own arguments are in
     `names` too; then only those that look like one of ours are refused. Raises BringupError.
@@ -140,7 +140,7 @@ def refuse_unknown(names: Iterable[str], given: Iterable[str], included: bool) -
 
 
 def _chosen(values: Mapping[str, str], in_file: Iterable[str]) -> dict[str, str]:
-    """Robot and checkpoint, where a default may stand for them. Raises BringupError where none may."""
+    """Robot and checkpoint, for which a default may stand. Raises BringupError if none may."""
     needed = ("robot", *(("checkpoint",) if values["policy"] == "local" else ()))
     found = {}
     for name in needed:

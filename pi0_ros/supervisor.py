@@ -1,4 +1,4 @@
-"""Runs programs together where there is no ROS launcher: prefixed log lines, restarts for those that ask for it alone,
+"""Runs programs together if there is no ROS launcher: prefixed log lines, restarts for those that ask for it alone,
 all stopped together."""
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Supervisor:
         return {program.name: self._processes[program.name].pid for program in self.running}
 
     def start(self) -> None:
-        """Start all programs; what was started is stopped again where one cannot be (OSError)."""
+        """Start all programs; what was started is stopped again if one cannot be (OSError)."""
         try:
             for program in self._programs:
                 self._processes[program.name] = self._spawn(program)
@@ -135,7 +135,7 @@ class Supervisor:
         self._news.put(None)
 
     def send(self, name: str, number: signal.Signals) -> None:
-        """Send a signal to one program and what it started; nothing where it has ended. Raises KeyError."""
+        """Send a signal to one program and what it started; nothing if it has ended. Raises KeyError."""
         process = self._processes[name]
         if process.poll() is None:
             self._signal(process, number)
@@ -207,7 +207,7 @@ class Supervisor:
 def supervise(programs: Sequence[Program], out: TextIO | None = None) -> int:
     """Run programs until a signal asks to end, or until a required one, or the last, has ended.
 
-    Returns the exit code: 0 where a signal ended it and no program had failed or had to be killed, else 1.
+    Returns the exit code: 0 if a signal ended it and no program had failed or had to be killed, else 1.
     """
     supervisor, stopping = Supervisor(programs, out), threading.Event()
 

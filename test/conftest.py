@@ -1,4 +1,4 @@
-"""Small robots for tests of every layer, made of a few lines; and Triton in its interpreter where there is no GPU."""
+"""Small robots for tests of every layer, made of a few lines; and Triton in its interpreter if there is no GPU."""
 
 import os
 import shutil

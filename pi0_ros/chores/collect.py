@@ -64,7 +64,7 @@ class ChoreCollector:
     def features(self) -> dict[str, dict[str, Any]]:
         """The features of a LeRobot v3.0 info.json, without those that every dataset has.
 
-        `perturbed`: 1 where the operator or the block was disturbed since the frame before. `aim`: the colour of the block.
+        `perturbed`: 1 if the operator or the block was disturbed since the frame before. `aim`: the colour of the block.
         `progress`: points of the task's rubric.
         """
         names, size = list(self.sim.robot.channel_names), self.settings.size

@@ -134,7 +134,7 @@ class ChorePlanner:
         self._operator = ChoreOperator(sim.robot, sim)
 
     def plan(self, observation: Observation, seed: int, prefix: PlanPrefix | None) -> Plan:
-        """What the operator would command [horizon, D], from what the robot is commanded now or, where that is not known, from
+        """What the operator would command [horizon, D], from what the robot is commanded now or, if that is not known, from
         what is measured. A closed gripper measures the block between its fingers."""
         names = self.sim.robot.channel_names
         now = {**observation.state, **observation.command}

@@ -1,6 +1,6 @@
 """Sends a recorded episode's commands to a simulated robot, and compares the motion with the recorded one.
 
-Where joints are named, signed and scaled as in the robot YAML, it follows; where a dataset was imported wrongly, it does not.
+Where joints are named, signed and scaled as in the robot YAML, it follows; if a dataset was imported wrongly, it does not.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class ReplayedMotion:
 def motion_in(dataset: Dataset, position: int, robot: Robot, names: Mapping[str, str] | None = None) -> RecordedMotion:
     """What a dataset has of a robot's channels in the episode at this position.
 
-    names: the dataset's names to the robot's, for those that differ. Raises DataError where neither state nor action names
+    names: the dataset's names to the robot's, for those that differ. Raises DataError if neither state nor action names
     a channel of the robot.
     """
     episode = dataset.episodes[position]

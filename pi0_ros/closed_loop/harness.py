@@ -25,7 +25,7 @@ SETTLE = 0.4  # [s] the executor reads the robot this long before autonomy is re
 
 
 class Planner(Protocol):
-    """Whatever makes plans: a `Policy`, or a scripted stand-in with the same face."""
+    """Whatever makes plans: a `Policy`, or a scripted stand-in with the same methods."""
 
     finished: tuple[str, ...]  # subtasks that say that nothing is left to do
     horizon: int  # rows of a plan
@@ -88,14 +88,14 @@ class _Pending:
 
 
 def changed_words(wanted: str) -> dict[str, str]:
-    """Words and what is said in their place, from `old=new, old=new`; {} where `wanted` has no such pair."""
+    """Words and what is said in their place, from `old=new, old=new`; {} if `wanted` has no such pair."""
     if "=" not in wanted:
         return {}
     return {old.strip(): new.strip() for old, _, new in (pair.partition("=") for pair in wanted.split(","))}
 
 
 def spoken(instruction: str, wanted: str) -> str:
-    """What is said to the policy: `wanted`, or the task's own words where that is "". `old=new, old=new` changes words of those."""
+    """What is said to the policy: `wanted`, or the task's own words if that is "". `old=new, old=new` changes words of those."""
     changes = changed_words(wanted)
     if not changes:
         return wanted or instruction
@@ -111,7 +111,7 @@ class Harness(Generic[Body]):
         self.planner = make_planner(self.sim)
 
     def run(self, task: Task[Body], seed: int, blackbox: BlackBox | None = None) -> Episode:
-        """One episode of a task. The same seed gives the same episode to the bit. `blackbox` takes down what passes."""
+        """One episode of a task. The same seed gives the same episode to the bit. `blackbox` records what passes."""
         instruction = task.reset(self.sim, seed)
         return _Run(self, task, seed, spoken(instruction, self.trial.instruction), blackbox).episode()
 

@@ -27,7 +27,7 @@ class Latency:
             )
 
     def draw(self, rng: np.random.Generator, at: float) -> float | None:
-        """When the answer to a request at `asked` [s] arrives, None where it is lost. Two draws, whatever happens."""
+        """When the answer to a request at `asked` [s] arrives, None if it is lost. Two draws, whatever happens."""
         spread, lost = rng.uniform(-1.0, 1.0), rng.random() < self.drop
         arrival = at + self.mean * (1.0 + self.jitter * spread)
         for start, duration in self.stalls:

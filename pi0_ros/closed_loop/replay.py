@@ -9,7 +9,7 @@ import numpy as np
 
 from pi0_ros.closed_loop.harness import Episode
 from pi0_ros.control import Chunk, Executor, ExecutorSettings, Step
-from pi0_ros.data.bag import CHUNK, JOINTS, ODOMETRY, STATE, Heard, joint_positions, rows_of, stamp_of
+from pi0_ros.data.bag import CHUNK, JOINTS, ODOMETRY, STATE, RecordedMessage, joint_positions, rows_of, stamp_of
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.recording import Recording
 from pi0_ros.robot import Robot
@@ -23,8 +23,8 @@ AUTONOMY = 2  # of ExecutorState.mode
 def replay(recording: Recording, robot: Robot, strategy: str = "auto") -> Episode:
     """Run a recording through the executor in virtual time; an `Episode` whose measured rows are the recorded robot's.
 
-    Chunks are followed while the recorded executor was in AUTONOMY, or always where its mode was not recorded. Raises
-    DataError where not one chunk is followed.
+    Chunks are followed while the recorded executor was in AUTONOMY, or always if its mode was not recorded. Raises
+    DataError if not one chunk is followed.
     """
     settings = ExecutorSettings(
         strategy=strategy, start_gap=ANY_DISTANCE, tracking_error=ANY_DISTANCE, tracking_error_m=ANY_DISTANCE
@@ -63,7 +63,7 @@ def _episode(strategy: str, steps: Sequence[Step], commanded: Sequence[Step]) ->
 
 
 class Feed:
-    """Gives recorded messages to an executor. `followed`: chunks that it took up; `why`: its last word on one it did not."""
+    """Gives recorded messages to an executor. `followed`: chunks that it took up; `why`: why it did not take up the newest one."""
 
     def __init__(self, executor: Executor, robot: Robot, recording: Recording) -> None:
         self._executor = executor
@@ -74,7 +74,7 @@ class Feed:
         self.followed, self.why = 0, ""
         self._epoch, self._offset, self._highest = -1, 0, 0
 
-    def take(self, received: Heard, now: float, steps: Sequence[Step]) -> None:
+    def take(self, received: RecordedMessage, now: float, steps: Sequence[Step]) -> None:
         """One message at its time of arrival."""
         message = received.message
         if received.type == STATE:

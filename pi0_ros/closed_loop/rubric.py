@@ -51,7 +51,7 @@ class Rubric:
     def points_of(self, reached: str | None) -> int:
         """Points of a trial whose farthest step is `reached`, of an ordered rubric; None is no step.
 
-        Raises RubricError for a step that there is not, and for a rubric without an order.
+        Raises RubricError for a step that does not exist, and for a rubric without an order.
         """
         names = [step.name for step in self.steps]
         if not self.ordered or (reached is not None and reached not in names):

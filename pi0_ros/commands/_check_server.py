@@ -31,7 +31,7 @@ def add_server_arguments(parser: argparse.ArgumentParser) -> None:
 def check_server(args: argparse.Namespace, robot: Robot, address: str) -> int:
     """Print what the server says and answers beside what robot and policy YAML say; 0 if they fit.
 
-    Raises PolicyError (ServerError where nothing usable answers).
+    Raises PolicyError (ServerError if nothing usable answers).
     """
     from pi0_ros.policy.backends.remote import open_policy
     from pi0_ros.policy.contract import check_fit

@@ -87,7 +87,7 @@ def merge(args: argparse.Namespace, say: Say) -> int:
 
 
 def retitle(args: argparse.Namespace, say: Say) -> int:
-    """All episodes, some of them with other words. Raises DataError where nothing would be changed."""
+    """All episodes, some of them with other words. Raises DataError if nothing would be changed."""
     pairs = [(old.strip(), new.strip()) for old, sign, new in (task.partition("=") for task in args.task) if sign]
     if len(pairs) < len(args.task) and len(args.task) > 1:
         raise DataError("--task is one new instruction, or several times 'old instruction=new instruction'")

@@ -56,7 +56,7 @@ def info(args: argparse.Namespace) -> int:
 
 
 def check(args: argparse.Namespace) -> int:
-    """Print what is odd; 1 where a training would learn something false."""
+    """Print what is odd; 1 if a training would learn something false."""
     dataset = Dataset(args.folder, skip_bad=True)
     found = checked(dataset)
     for finding in found:

@@ -40,5 +40,5 @@ def whole(low: int, high: int) -> Callable[[str], int]:
 
 
 def any_number(default: float) -> Callable[[str], float]:
-    """A finite number of the kind that `default` is, where the settings themselves know their bounds."""
+    """A finite number of the kind that `default` is, if the settings themselves know their bounds."""
     return whole(-(10**15), 10**15) if isinstance(default, int) else number(-1e15, 1e15)

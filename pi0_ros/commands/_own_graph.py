@@ -15,7 +15,7 @@ TIMEOUT = 60.0
 
 
 class OwnGraphError(RuntimeError):
-    """There is no graph where nobody could be commanded; the text says who would be."""
+    """There is no graph if nobody could be commanded; the text says who would be."""
 
 
 def graph_environment(domain: int) -> dict[str, str]:

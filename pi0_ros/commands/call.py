@@ -38,7 +38,7 @@ def service_path(word: str) -> str:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the answer; 0 where it was granted."""
+    """Print the answer; 0 if it was granted."""
     with join_graph(args) as client:
         answer = client.call(service_path(args.service))
     print(answer.message or ("granted" if answer.ok else "refused"), file=sys.stdout if answer.ok else sys.stderr)

@@ -113,16 +113,16 @@ def refuse_unknown_horizon(source: Path, opened: Opened) -> None:
 
 
 def show(done: int, total: int) -> None:
-    """Progress on stderr, where a person is looking."""
+    """Progress on stderr, if a person is looking."""
     if sys.stderr.isatty():
         print(f"\rreading {100 * done // max(total, 1)} %", end="", file=sys.stderr, flush=True)
 
 
 def find_statistics(opened: Opened, given: Path | None, asset: str, layout: str) -> dict[str, Statistics]:
-    """{"state": ..., "actions": ...} from the given file, LeRobot's processors, or openpi's; {} where there are none.
+    """{"state": ..., "actions": ...} from the given file, LeRobot's processors, or openpi's; {} if there are none.
 
     Of several assets {} is returned where the whole assets/ folder comes along (our layout).
-    Raises: PolicyError where several are there and none is chosen for a layout that has room for one.
+    Raises: PolicyError if several are there and none is chosen for a layout that has room for one.
     """
     from pi0_ros.policy.lerobot_files import has_processors, read_processors
     from pi0_ros.policy.normalize import asset_names, find_norm_stats, missing_statistics, read_norm_stats
@@ -161,7 +161,7 @@ def write_own(loaded: Loaded, target: Path, statistics: dict[str, Statistics], s
 
 
 def write_lerobot(loaded: Loaded, target: Path, statistics: dict[str, Statistics], shard_bytes: int) -> None:
-    """LeRobot's folder; channel names and offsets come from our own "policy" section where there is one."""
+    """LeRobot's folder; channel names and offsets come from our own "policy" section if there is one."""
     from pi0_ros.model.checkpoints.lerobot import Vectors, save_lerobot
     from pi0_ros.policy.adapter_reading import adapter_of_checkpoint
     from pi0_ros.policy.errors import PolicyError
@@ -203,7 +203,7 @@ def relative_of(loaded: Loaded) -> RelativeActions:
 
 
 def relative_mask_of(loaded: Loaded, statistics: dict[str, Statistics]) -> tuple[bool, ...]:
-    """Which action dimensions are offsets by the checkpoint's own files; () where none is."""
+    """Which action dimensions are offsets by the checkpoint's own files; () if none is."""
     if loaded.conventions.relative_mask:
         return tuple(loaded.conventions.relative_mask)
     size = statistics["actions"].size if "actions" in statistics else 0

@@ -144,7 +144,7 @@ def _declare_import(parts: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it; 0 where all is well."""
+    """Do it; 0 if all is well."""
     if args.work == "import":
         from pi0_ros.commands import _data_import
 

@@ -70,7 +70,7 @@ def programs(args: argparse.Namespace, report: Path) -> list[Program]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the demo; 0 where it ran to its end and no program failed."""
+    """Run the demo; 0 if it ran to its end and no program failed."""
     check(args)
     with tempfile.TemporaryDirectory() as folder:
         report = args.report or Path(folder) / "report.json"

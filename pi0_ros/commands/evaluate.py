@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def check_words(wanted: str, instructions: Iterable[str]) -> None:
-    """Raises SimError where no word that is to be changed is in any instruction: they would be measured as they are.
+    """Raises SimError if no word that is to be changed is in any instruction: they would be measured as they are.
 
     Words that some of several pairs look for in vain are said on stderr.
     """

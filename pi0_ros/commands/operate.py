@@ -25,7 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Watch until enough was corrected; 0 where it ended by itself."""
+    """Watch until enough was corrected; 0 if it ended by itself."""
     from pi0_ros import bringup
     from pi0_ros.ros.environment import check_environment
     from pi0_ros.supervisor import node_program, supervise

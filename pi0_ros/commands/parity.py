@@ -25,7 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints one line an output; 0 where all are within the tolerance, else 1."""
+    """Prints one line an output; 0 if all are within the tolerance, else 1."""
     from pi0_ros.parity.cases import case_kind, rows
     from pi0_ros.parity.report import ParityError, line
 

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def measured(folder: Path, seen: Sequence[Inputs], device: str, dataset: Path) -> Fp8Scales:
-    """The scales of a checkpoint for these observations. Raises PolicyError where nothing of it runs in 8 bits."""
+    """The scales of a checkpoint for these observations. Raises PolicyError if nothing of it runs in 8 bits."""
     from pi0_ros.model import FastSampler, load
     from pi0_ros.model.inference.modes import suits_kernels
     from pi0_ros.policy.errors import PolicyError

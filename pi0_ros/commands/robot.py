@@ -30,7 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure; 0 where a latency was found."""
+    """Measure; 0 if a latency was found."""
     from pi0_ros.robot import RobotError, load_robot
 
     robot = load_robot(args.robot)

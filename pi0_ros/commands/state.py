@@ -22,7 +22,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print it once; 0 where no node reports an error."""
+    """Print it once; 0 if no node reports an error."""
     with join_graph(args) as client:
         state = client.state()
     print(json.dumps(asdict(state), indent=1, ensure_ascii=False) if args.json else as_text(state, args.values))

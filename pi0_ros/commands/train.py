@@ -212,7 +212,7 @@ def _add_run(run: argparse._ArgumentGroup) -> None:
 
 
 def run_command(args: argparse.Namespace) -> int:
-    """Make frames where asked, then train; 0 once the last checkpoint is written."""
+    """Make frames if asked, then train; 0 once the last checkpoint is written."""
     from pi0_ros.robot.disk import naming_full_disk
     from pi0_ros.robot.resources import checkpoint_folder
     from pi0_ros.train.errors import TrainError
@@ -330,7 +330,7 @@ def _drawn(args: argparse.Namespace, model: ModelConfig) -> Iterator[Drawn]:
 
 
 def _print_plan(args: argparse.Namespace) -> int:
-    """Memory by part, from the network's sizes alone; 1 where the device has less."""
+    """Memory by part, from the network's sizes alone; 1 if the device has less."""
     from pi0_ros.robot.resources import checkpoint_folder
     from pi0_ros.train.errors import TrainError
     from pi0_ros.train.memory import check_memory, memory_plan

@@ -1,4 +1,4 @@
-"""Run the nodes that `ros2 launch pi0_ros bimanual.launch.py` runs, where no launch is installed.
+"""Run the nodes that `ros2 launch pi0_ros bimanual.launch.py` runs, if no launch is installed.
 
 Log lines carry the name of their process. Nothing is restarted but what respawn:=true says. Ctrl-C stops everything within 3 s.
 """
@@ -44,7 +44,7 @@ def programs(arguments: list[str]) -> list[Program]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run until Ctrl-C; 0 where all ended well."""
+    """Run until Ctrl-C; 0 if all ended well."""
     listed = programs(args.arguments)
     if args.print:
         print("\n".join(shlex.join(program.command) for program in listed))

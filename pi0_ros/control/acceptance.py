@@ -52,7 +52,7 @@ class History:
         self._moments.clear()
 
     def at(self, time: float) -> Moment | None:
-        """The last moment at or before `time` [ROS s], the oldest where all are later, None where there is none."""
+        """The last moment at or before `time` [ROS s], the oldest if all are later, None if there is none."""
         for moment in reversed(self._moments):
             if moment.time <= time:
                 return moment
@@ -99,7 +99,7 @@ def limit_margin(channel: Channel, settings: ExecutorSettings) -> float:
 
 
 def beyond_limits(robot: Robot, values: Array, lower: Array, upper: Array) -> str:
-    """Which positions [D] are beyond their limits [D] at the start, as a sentence; "" where none is."""
+    """Which positions [D] are beyond their limits [D] at the start, as a sentence; "" if none is."""
     far = [
         f"{c.name} is at {v:.4g}, beyond its limit {low if v < low else high:.4g}"
         for c, v, low, high in zip(robot.channels, values, lower, upper, strict=True)
@@ -183,7 +183,7 @@ class Lead:
         """Whether the input has jumped and has yet to be reached, slowly."""
 
     def objection(self, values: Sequence[float]) -> str:
-        """Why no person can mean these values, "" where one can."""
+        """Why no person can mean these values, "" if one can."""
         for name, value, (lower, upper, margin) in zip(self._names, values, self._bounds, strict=True):
             if not lower - margin <= value <= upper + margin:
                 return f"{name} is {value:.4g}, far beyond its limit {lower if value < lower else upper:.4g}"

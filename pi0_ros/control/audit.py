@@ -17,7 +17,7 @@ INSIDE = 1e-8  # [robot units] beyond a position limit that is rounding
 
 
 def violations(robot: Robot, values: Array, period: float) -> list[str]:
-    """Every broken promise in the commands [N, D] sent one `period` [s] apart, as sentences; empty where none is.
+    """Every broken promise in the commands [N, D] sent one `period` [s] apart, as sentences; empty if none is.
 
     Finite, inside the position limits, and first, second and third difference within velocity, acceleration and jerk.
     Where the run starts outside the position limits it may only come inward.
@@ -43,7 +43,7 @@ class GroupAudit:
         self._recent: deque[Array] = deque(maxlen=4)
 
     def judge(self, values: Sequence[float] | Array, periods: int = 1) -> str:
-        """What the next command [D] breaks, "" where it keeps every promise. It comes `periods` after the last one: across a
+        """What the next command [D] breaks, "" if it keeps every promise. It comes `periods` after the last one: across a
         gap nothing is known of what was commanded meanwhile, but how far it may have led.
         """
         now = np.asarray(values, np.float64)
@@ -82,14 +82,14 @@ def _broken(bounds: Bounds, values: Array, period: float, third: bool) -> list[s
 
 
 def _outside(bounds: Bounds, values: Array) -> float:
-    """How far commands [N, D] are outside their position limits, 0 where they are not, or come from outside."""
+    """How far commands [N, D] are outside their position limits, 0 if they are not, or come from outside."""
     low, high = np.minimum(bounds.lower, values[0]), np.maximum(bounds.upper, values[0])
     far = float(max((low - values).max(), (values - high).max()))
     return far if far > INSIDE else 0.0
 
 
 def _orders(bounds: Bounds, period: float, third: bool) -> Iterator[tuple[str, Array, Array]]:
-    """Name, limit and rounding [D each] of the first, second and, where it is limited, third difference."""
+    """Name, limit and rounding [D each] of the first, second and, if it is limited, third difference."""
     names = ("velocity", "acceleration", "jerk") if third else ("velocity", "acceleration")
     for order, name in enumerate(names, start=1):
         limit = np.array(getattr(bounds, name)) * period**order

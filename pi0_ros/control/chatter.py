@@ -107,7 +107,7 @@ class SteadyGrips:
 
     @property
     def sentence(self) -> str:
-        """Which gripper is asked to open and close many times a second, "" where none is."""
+        """Which gripper is asked to open and close many times a second, "" if none is."""
         name = next((self._names[i] for i, grip in self._grips.items() if grip.chatters), "")
         if not name:
             return ""

@@ -47,7 +47,7 @@ class Chunk:
 
     @property
     def rows(self) -> int:
-        """H, or 0 where the values are no table."""
+        """H, or 0 if the values are no table."""
         return int(self.values.shape[0]) if self.values.ndim == 2 else 0
 
     @property
@@ -82,13 +82,13 @@ ACCEPTED = Verdict(True)
 
 
 def unflatten(flat: Sequence[float] | Array, width: int) -> Array:
-    """Rows [H, width] of a flat row-by-row message field; [1, N] where it does not divide, which is then refused."""
+    """Rows [H, width] of a flat row-by-row message field; [1, N] if it does not divide, which is then refused."""
     values = np.asarray(flat, dtype=np.float64).ravel()
     return values.reshape(-1, width) if width > 0 and values.size % width == 0 else values.reshape(1, -1)
 
 
 def check_shape(chunk: Chunk, robot: Robot) -> str:
-    """What is wrong with the table or its channel names, "" where nothing is."""
+    """What is wrong with the table or its channel names, "" if nothing is."""
     names, shape = chunk.names, chunk.values.shape
     if len(shape) != 2 or shape[0] < 1 or shape[1] != len(names):
         return f"values of shape {tuple(shape)} do not fit {len(names)} channel names"
@@ -106,7 +106,7 @@ def check_shape(chunk: Chunk, robot: Robot) -> str:
 
 
 def check_values(chunk: Chunk) -> str:
-    """Where a value is not finite, "" where all are."""
+    """Where a value is not finite, "" if all are."""
     finite = np.isfinite(chunk.values)
     if bool(finite.all()):
         return ""
@@ -116,7 +116,7 @@ def check_values(chunk: Chunk) -> str:
 
 @dataclass(frozen=True)
 class Ages:
-    """How old and how early an observation may be [s]: `oldest` while the robot moves, `waiting` where it has not moved
+    """How old and how early an observation may be [s]: `oldest` while the robot moves, `waiting` if it has not moved
     since; `ahead` of the ROS clock."""
 
     oldest: float = 1.0
@@ -125,7 +125,7 @@ class Ages:
 
 
 def check_time(chunk: Chunk, ros: float, ages: Ages, executed: float) -> str:
-    """What is wrong with start, period or age at ROS time `ros` [s], "" where nothing is.
+    """What is wrong with start, period or age at ROS time `ros` [s], "" if nothing is.
 
     `executed`: seconds of plan that have been executed since the observation; rows are over when they have been executed.
     """
@@ -149,7 +149,7 @@ def check_time(chunk: Chunk, ros: float, ages: Ages, executed: float) -> str:
 
 
 def check_order(chunk: Chunk, epoch: int, sequences: Mapping[str, int]) -> str:
-    """Whether the chunk answers `epoch` and comes after the last one of its source, "" where it does."""
+    """Whether the chunk answers `epoch` and comes after the last one of its source, "" if it does."""
     if chunk.epoch != epoch:
         return f"epoch {chunk.epoch} is not the current epoch {epoch}"
     return order_problem(chunk.source, chunk.sequence, sequences)

@@ -69,7 +69,7 @@ class ChunkGate:
         return verdict
 
     def _note_plans(self, now: Now) -> None:
-        """Say what is to be known about the newest plan."""
+        """Log what a person should know about the newest plan."""
         plans, following = self._plans, self._plans.following
         for name, text in (("clamped", plans.clamped), ("slowed", plans.maker.slowed)):
             if text:
@@ -83,7 +83,7 @@ class ChunkGate:
         self._waits = waits
 
     def _note_delay(self, now: Now, chunk: Chunk) -> None:
-        """How long the policy that drives takes, also where its chunk is then refused."""
+        """How long the policy that drives takes, also if its chunk is then refused."""
         if self._modes.mode is not Mode.AUTONOMY or chunk.epoch != self._modes.epoch:
             return
         age, settings = now.ros - chunk.start, self._settings
@@ -93,7 +93,7 @@ class ChunkGate:
             self._plans.strategies.delays.add(now.steady, age)
 
     def _not_driving(self, source: str) -> str:
-        """Why this source of chunks does not own the robot, "" where it does; the first in an epoch does."""
+        """Why this source of chunks does not own the robot, "" if it does; the first in an epoch does."""
         if self._modes.mode is not Mode.AUTONOMY:
             return f"the mode is {self._modes.mode.value}"
         owner = self.sources.owner
@@ -120,7 +120,7 @@ class ChunkGate:
             return
         self.refusal = verdict.reason
         self._journal.count(chunks_rejected=1)
-        # What was under way when the owner changed comes too late by nature; where nobody drives, nothing is lost.
+        # What was under way when the owner changed comes too late by nature; if nobody drives, nothing is lost.
         driving = "error" if self._modes.mode is Mode.AUTONOMY else "warn"
         level = "info" if chunk.epoch < self._modes.epoch else driving
         self._journal.note(now, level, f"chunk {level}", f"chunk {chunk.sequence} refused: {verdict.reason}")

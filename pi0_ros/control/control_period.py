@@ -61,7 +61,7 @@ def forget_ros_time(parts: Parts, now: Now) -> None:
 
 
 def watch(parts: Parts, now: Now, quiet: str) -> None:
-    """Let the mode table hear what is wrong. `quiet`: what has not been measured lately, "" for nothing."""
+    """Report what is wrong to the mode table. `quiet`: what has not been measured lately, "" for nothing."""
     failsafe, teleop = parts.failsafe, parts.inputs.teleop
     starved = failsafe.starved
     events = failsafe.update(now.steady, conditions(parts, now, quiet))
@@ -129,7 +129,7 @@ def ready(parts: Parts, now: Now, quiet: str) -> bool:
 
 
 def move(parts: Parts, now: Now) -> str:
-    """Move the command by one period; who did."""
+    """Move the command by one period; returns who did."""
     drive = parts.drive
     time, mode = parts.pace.plan_time, parts.modes.mode
     owner, changed = drive.move(now.steady, time, now.ros, mode, parts.failsafe.late)

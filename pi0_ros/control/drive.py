@@ -69,7 +69,7 @@ class Drive:
         self._hold_at = np.clip(self._inputs.measured.or_commanded(self.commanded[0]), lower, upper)
 
     def move(self, steady: float, plan_time: float, ros: float, mode: Mode, late: bool) -> tuple[str, int | None]:
-        """Move the command by one period; who did, and how many groups a limit changed, None for a refused command.
+        """Move the command by one period; returns who did, and how many groups a limit changed, None for a refused command.
 
         `plan_time`: ROS time [s] on the plan clock. `late`: measurements are late, so the robot is braked.
         """
@@ -95,7 +95,7 @@ class Drive:
         return Command(stamp, self._robot.channel_names, values, rates)
 
     def _follow_plan(self, steady: float, time: float, ros: float) -> tuple[str, int] | None:
-        """As `move`, None where there is no plan to follow."""
+        """As `move`, None if there is no plan to follow."""
         following, engage = self._plans.following, self._engage
         scales = engage.scale_ahead(steady, time, following.running is not None)
         states, first = following.advance(ros, time, self.commanded, scales)

@@ -1,6 +1,6 @@
-"""From action chunks and a person's input to one limited, continuous command a period.
+"""From action chunks and a person's input to one limited, continuous command per period.
 
-What comes in is taken down here; what follows from it is decided once a period, in `control_period`, by the pieces in `parts`.
+Inputs are stored here; once per period `control_period` decides what follows from them, with the pieces in `parts`.
 Time is an argument, nothing here reads a clock, sleeps or raises for bad input.
 """
 
@@ -41,7 +41,7 @@ class Executor:
         blackbox: BlackBox | None = None,
     ) -> None:
         """`epoch`: the first one. A late chunk of an executor that ran before must not meet its number again.
-        `planner` makes plans; a node does that in another thread. `blackbox` takes down what passes; one of its own else."""
+        `planner` makes plans; a node does that in another thread. `blackbox` records what passes; by default one of its own."""
         self.robot, self.blackbox = robot, BlackBox() if blackbox is None else blackbox
         self._parts = assemble(robot, settings or ExecutorSettings(), epoch, planner or AtOnce(), self.blackbox)
 
@@ -84,7 +84,7 @@ class Executor:
         self._parts.journal.record(now, "odometry", (stamp, (vx, vy, wz)), 64)
 
     def on_chunk(self, steady: float, ros: float, chunk: Chunk) -> Verdict:
-        """Judge a chunk and, where it is good and autonomy is on, take it up at the next step."""
+        """Judge a chunk and, if it is good and autonomy is on, take it up at the next step."""
         now = Now(steady, ros)
         verdict = self._parts.gate.take(now, self._parts.pace.plan_time, chunk)
         self._parts.journal.record(now, "chunk", *boxed_chunk(chunk, verdict.accepted))
@@ -110,14 +110,14 @@ class Executor:
             parts.modes.fire(now, ModeEvent(Trigger.LEADER_MOVED, f"the leader of {group} was moved", "info"))
 
     def on_deadman(self, steady: float, pressed: bool) -> None:
-        """Take the state of the deadman button (used only where the robot YAML names one)."""
+        """Take the state of the deadman button (used only if the robot YAML names one)."""
         self._parts.inputs.teleop.update_button(steady, pressed)
 
     def on_estop(
         self, steady: float, pressed: bool, sender: bytes = b"", there: Mapping[bytes, str] | None = None
     ) -> None:
         """Take the heartbeat of an emergency stop. `sender` tells the button from others on the same topic, whose nodes'
-        names are in `there` by sender, where that is known: what has left is forgotten."""
+        names are in `there` by sender, if that is known: what has left is forgotten."""
         estop = self._parts.inputs.estop.hear(steady, pressed, sender)
         self._parts.inputs.estop = estop.with_publishers({sender: "", **there}) if there else estop
         if pressed:
@@ -163,5 +163,5 @@ class Executor:
         return run_period(self._parts, Now(steady, ros))
 
     def running_plan(self, ros: float) -> Chunk | None:
-        """What is left of the plan from ROS time `ros` on, on the plan's own period; None where nothing is left."""
+        """What is left of the plan from ROS time `ros` on, on the plan's own period; None if nothing is left."""
         return self._parts.plans.rest(ros)

@@ -36,7 +36,7 @@ class Following:
 
     @property
     def driving(self) -> Running | None:
-        """What is followed now, None where nothing is or its path has ended."""
+        """What is followed now, None if nothing is or its path has ended."""
         running = self.running  # read once: previews ask from another thread
         return running if running is not None and not running.over else None
 
@@ -52,12 +52,12 @@ class Following:
 
     @property
     def rate(self) -> float:
-        """Path seconds per second now: 1 as the rows say, less where they ask for more than the limits allow."""
+        """Path seconds per second now: 1 as the rows say, less if they ask for more than the limits allow."""
         running = self.driving
         return float(running.plan.rates[max(running.index, 0)]) if running is not None else 0.0
 
     def advance(self, ros: float, time: float, state: Array, scales: Scales) -> tuple[Array | None, bool]:
-        """One period on: the next command [3, D] of the plan, None where there is none, and whether the first of all.
+        """One period on: the next command [3, D] of the plan, None if there is none, and whether the first of all.
 
         `time`: the plan clock at this period. `state` [3, D] of the last command. `scales`: shares of the velocity limits.
         """
@@ -73,7 +73,7 @@ class Following:
         return running.plan.states[running.index], before is None
 
     def _take_over(self, ros: float, time: float, state: Array) -> None:
-        """Make the coming plan the running one where it is its time, it is ready, and it starts where the robot is."""
+        """Make the coming plan the running one if it is its time, it is ready, and it starts where the robot is."""
         coming, running = self.coming, self.running
         if coming is None or time < coming.ready_at - 0.5 * self._period:
             return
@@ -117,7 +117,7 @@ class Following:
         return self._progress.since(since) + running.path_until(join) if running is not None else 0.0
 
     def _renew(self, time: float, scales: Scales) -> None:
-        """Make the running path's plan anew where its end is near or its clock is off."""
+        """Make the running path's plan anew if its end is near or its clock is off."""
         running, grid = self.running, self._maker.grid
         if running is None or self.coming is not None or running.over:
             return

@@ -1,6 +1,6 @@
 """How many requests a policy server may have before it answers the first. Pure.
 
-One at a time leaves a gap between two plans where an answer takes more than half of what a plan lasts. A server that
+One at a time leaves a gap between two plans if an answer takes more than half of what a plan lasts. A server that
 infers for several clients at once closes it; one that infers for one after another answers all of them later.
 """
 

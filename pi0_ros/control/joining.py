@@ -19,7 +19,7 @@ from pi0_ros.control.splice import blended, closed, ensemble_rows, row_times
 
 Array = npt.NDArray[np.float64]
 
-QUICK_JOIN = 0.2  # [s] in which a gap closes where rows are not to be blended
+QUICK_JOIN = 0.2  # [s] in which a gap closes if rows are not to be blended
 SLOW_JOIN = 1.0  # [s] most that a gap to a standing robot takes to close
 SAME_PLACE = 0.02  # [rad, m] within which a row is as near to the robot as the nearest
 PLAYBACK = 0.5  # share of the other's residual that a playback, or a look at the robot, leaves to be distinguished
@@ -95,7 +95,7 @@ class Joining:
         return Join(joined, begin, behind, np.abs(apart[0]) * self._channels.smooth)
 
     def _executed(self, old: Running, join: int, since: float, time: float) -> float:
-        """Path seconds that will have been executed at ROS `time` since `since`; less than 0 where that is yet to come."""
+        """Path seconds that will have been executed at ROS `time` since `since`; less than 0 if that is yet to come."""
         now = time - max(join - old.index, 0) * self._period
         if since > now:
             return time - since
@@ -118,7 +118,7 @@ class Joining:
         return self._playing
 
     def first_near(self, path: RowPath, ros: float, measured: Array) -> tuple[float, str]:
-        """Plan time at which a standing robot begins, and how that is too far from it, "" where it is not.
+        """Plan time at which a standing robot begins, and how that is too far from it, "" if it is not.
 
         What has been executed since the observation is skipped, and no more: the first row near the robot, mostly row 0.
         """

@@ -20,7 +20,7 @@ class Now(NamedTuple):
 
 
 class Journal:
-    """Takes down what happens; nothing in it decides anything."""
+    """Records what happens; decides nothing."""
 
     def __init__(self, blackbox: BlackBox) -> None:
         self.blackbox, self.counters = blackbox, Counters()

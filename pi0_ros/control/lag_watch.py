@@ -23,7 +23,7 @@ LATE = 0.09  # [s] by which `command_latency` may be off before a person should 
 
 
 def lag_of(commanded: Array, measured: Array, period: float) -> float | None:
-    """Seconds by which `measured` [N, C] follows `commanded` [N, C], one sample a `period` [s]; None where they do not tell.
+    """Seconds by which `measured` [N, C] follows `commanded` [N, C], one sample a `period` [s]; None if they do not tell.
 
     Compared are their shapes, each channel about its mean, so that a constant offset (sag) counts for nothing. A motion
     at constant velocity has no shape: it looks the same at every lag and tells nothing.
@@ -95,7 +95,7 @@ def _columns(robot: Robot, group: Group) -> npt.NDArray[np.intp]:
 
 
 def lag_sentences(robot: Robot, lags: Mapping[str, float]) -> tuple[str, ...]:
-    """What a person should know about the `lags` [s] of a robot's groups: where `command_latency` does not say them."""
+    """What a person should know about the `lags` [s] of a robot's groups that `command_latency` does not say."""
     groups = {g.name: g for g in robot.groups}
     found = []
     for name, lag in lags.items():

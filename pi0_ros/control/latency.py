@@ -29,7 +29,7 @@ def measure_latency(
 ) -> CommandLatency:
     """The delay by which `measured` follows `commanded`, both sampled at their own times [s] on one clock.
 
-    Both are compared about their means, so that a constant offset (sag) counts for nothing. Raises ValueError where the
+    Both are compared about their means, so that a constant offset (sag) counts for nothing. Raises ValueError if the
     recordings are too short, nothing was commanded, or the robot hardly moved.
     """
     if len(command_times) < 4 or len(measured_times) < 4:

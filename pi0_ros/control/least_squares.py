@@ -144,7 +144,7 @@ class Solver:
         self._model.setup(hessian, linear, table, upper, lower, self._sense)
 
     def solve(self, linear: Array, upper: Array, lower: Array) -> Array | None:
-        """y [N] for a linear term [N] within bounds on y and on the rows of the table; None where there is none."""
+        """y [N] for a linear term [N] within bounds on y and on the rows of the table; None if there is none."""
         self._given = (linear, upper, lower)  # the solver looks at these while it works
         if self._model.update(f=linear, bupper=upper, blower=lower, sense=self._sense) < 0:
             return None
@@ -172,7 +172,7 @@ _SOLVERS = Solvers()
 
 
 def within_limits(problem: Problem, target: Array, state: Array, limits: ChannelLimits, step: float) -> Array | None:
-    """y [N, 1] of the best motion on `target` [N, 1] from `state` [3, 1] within `limits` of one channel; None where there is none."""
+    """y [N, 1] of the best motion on `target` [N, 1] from `state` [3, 1] within `limits` of one channel; None if there is none."""
     given = float(target.sum() + state.sum()) + sum(float(bound.sum()) for bound in limits)
     if not math.isfinite(given):
         return None

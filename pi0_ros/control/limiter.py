@@ -64,14 +64,14 @@ def reachable_goal(
     return x, v
 
 
-class Way:
-    """A problem of `count` channels for ruckig, as it was `given`, and what it `found`: made once, used again every period."""
+class RuckigProblem:
+    """A problem of `count` channels for ruckig: its input (`given`) and the trajectory that it `found`. Made once, reused every period."""
 
     def __init__(self, count: int, period: float) -> None:
         self._ruckig, self.given, self.found = Ruckig(count, period), InputParameter(count), Trajectory(count)
 
     def solve(self) -> bool:
-        """Whether ruckig found a trajectory; it raises where its synchronisation finds no solution."""
+        """Whether ruckig found a trajectory; it raises if its synchronisation finds no solution."""
         try:
             return self._ruckig.calculate(self.given, self.found) in (Result.Working, Result.Finished)
         except (RuckigError, ValueError):  # ValueError: a result that its binding does not know
@@ -97,7 +97,11 @@ class GroupLimiter:
         self._together = together
         self.motion = Motion(bounds.lower, bounds.lower, bounds.lower)
         count = len(bounds.lower)
-        self._goal, self._stop, self._line = Way(count, period), Way(count, period), Way(1, period)
+        self._goal, self._stop, self._line = (
+            RuckigProblem(count, period),
+            RuckigProblem(count, period),
+            RuckigProblem(1, period),
+        )
         for given in (self._goal.given, self._stop.given):
             given.max_acceleration, given.max_jerk = list(bounds.acceleration), list(bounds.jerk)
         for given, zeros in ((self._goal.given, [0.0] * count), (self._line.given, [0.0])):
@@ -135,7 +139,7 @@ class GroupLimiter:
         return clipped or (late and not self.steps)
 
     def brake(self) -> bool:
-        """One period of the stop: everything to rest together, or each as fast as it can where there is no room.
+        """One period of the stop: everything to rest together, or each as fast as it can if there is no room.
 
         Returns whether there was anything to stop.
         """
@@ -169,7 +173,7 @@ class GroupLimiter:
     def _towards(
         self, now: Motion, target: list[tuple[float, float]], speed: list[float]
     ) -> tuple[Motion, bool] | None:
-        """The state one period on, and whether the goal is further away than that; None where there is no way."""
+        """The state one period on, and whether the goal is further away than that; None if there is no way."""
         goal, dt = self._goal.given, self._dt
         gap = [x - (p - v * dt) for x, (p, v) in zip(now.x, target, strict=True)]
         relative = [r - v for r, (_, v) in zip(now.v, target, strict=True)]
@@ -193,7 +197,7 @@ class GroupLimiter:
     def _straight(
         self, gap: list[float], v: list[float], a: Sequence[float], slowest: list[float], fastest: list[float]
     ) -> tuple[Motion, float] | None:
-        """One period of the straight way out of `gap`, and how long it takes; None where the motion is not on a line.
+        """One period of the straight way out of `gap`, and how long it takes; None if the motion is not on a line.
 
         All channels are one problem along the line, so that rounding cannot part them.
         """
@@ -225,7 +229,7 @@ class GroupLimiter:
         return self._stop.solve()
 
     def _inside(self, now: Motion) -> bool:
-        """Whether the planned stop stays inside the limits, or moves inward only where `now` is outside."""
+        """Whether the planned stop stays inside the limits, or moves inward only if `now` is outside."""
         return all(
             bound.min >= min(low, x) - TIE and bound.max <= max(high, x) + TIE
             for bound, x, low, high in zip(

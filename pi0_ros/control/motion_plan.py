@@ -179,7 +179,7 @@ def _samples(grid: Grid) -> int:
 
 
 def solve(request: PlanRequest, grid: Grid, limits: PlanLimits) -> MotionPlan | None:
-    """The plan, None where no motion keeps every limit. Pure; takes milliseconds, so not for the control thread."""
+    """The plan, None if no motion keeps every limit. Pure; takes milliseconds, so not for the control thread."""
     at, rates = request.times.times[1:], request.times.rates
     targets = request.path.at(at)
     driven, grips = limits.path.driven, np.array([k is Kind.GRIPPER for k in limits.kinds])
@@ -258,9 +258,9 @@ def _stopping(moving: Array, turn: Array, step: float, count: int) -> Array:
 def _nearest(
     problem: Problem, target: Array, start: Array, bounds: ChannelLimits, step: float, column: int, limits: PlanLimits
 ) -> Array | None:
-    """The best motion [N, 1] within one channel's `bounds`, with room for a stop where those leave none, else within its limits.
+    """The best motion [N, 1] within one channel's `bounds`, with room for a stop if those leave none, else within its limits.
 
-    None where there is none at all.
+    None if there is none at all.
     """
     b, (x, v, a) = limits.bounds, start[:, 0].tolist()
     low, high = min(b.lower[column] + INSIDE_BY, x), max(b.upper[column] - INSIDE_BY, x)

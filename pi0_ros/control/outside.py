@@ -45,7 +45,7 @@ class OutsideWatch:
             self._out.pop(i, None)
 
     def sentence(self) -> str:
-        """Which position was last measured far outside its limits, "" where none was."""
+        """Which position was last measured far outside its limits, "" if none was."""
         if not self._out:
             return ""
         worst = max(self._out, key=lambda i: self._out[i][1].excess)

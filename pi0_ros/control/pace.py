@@ -42,7 +42,7 @@ class Pace:
         return max(0, round(min((steady - last) / self.period, MAX_MISSED_PERIODS)) - 1)
 
     def fault(self, now: Now) -> tuple[ClockFault, str] | None:
-        """What is wrong with the ROS clock and the sentence for it, None where it runs."""
+        """What is wrong with the ROS clock and the sentence for it, None if it runs."""
         return self._watch.fault(now.steady, now.ros, self._jump)
 
     def set_back(self, ros: float) -> bool:

@@ -1,4 +1,4 @@
-"""How fast a path may be run: slower where it asks for more than the robot can do, for all channels together.
+"""How fast a path may be run: slower if it asks for more than the robot can do, for all channels together.
 
 The path is kept and its time is stretched (trajectory scaling, as in Hollerbach, "Dynamic scaling of manipulator
 trajectories", 1984): at rate r a velocity is r times, an acceleration r^2 times, a jerk r^3 times what the rows ask for.
@@ -30,7 +30,7 @@ QUANTITIES = ("velocity", "acceleration", "jerk")
 
 @dataclass(frozen=True)
 class PathLimits:
-    """What the path may ask for, one entry per channel; infinite where a channel sets no limit (grippers).
+    """What the path may ask for, one entry per channel; infinite if a channel sets no limit (grippers).
 
     For a velocity channel `speed` bounds its value, `acceleration` the first and `jerk` the second derivative of it.
     """
@@ -119,7 +119,7 @@ def demand(path: RowPath, start: float, count: int, step: float, smoothing: floa
 
 
 def starting_rate(velocity: Array, state: Array, limits: PathLimits) -> float:
-    """The rate at which the path would move as the robot does now: 0 at rest, 1 where the path is calm.
+    """The rate at which the path would move as the robot does now: 0 at rest, 1 if the path is calm.
 
     `velocity` [D] of the path and `state` [3, D] of the command at the join.
     """

@@ -35,7 +35,7 @@ class PlanMaker:
     """Asks a planner for plans."""
 
     def __init__(self, robot: Robot, settings: ExecutorSettings, period: float, planner: Planner) -> None:
-        """`period` [s] between two commands; `planner` makes plans, in another thread where time matters."""
+        """`period` [s] between two commands; `planner` makes plans, in another thread if time matters."""
         self._names, self._slow_down = robot.channel_names, settings.slow_down
         self._period, self._planner = period, planner
         self.grid = make_grid([planning_bounds(g, period) for g in robot.groups if g.kind is not Kind.GRIPPER], period)
@@ -51,7 +51,7 @@ class PlanMaker:
     def start(self, running: Running | None, now: float, commanded: Array, again: int = 0) -> Start:
         """Where a plan can begin that is asked for now.
 
-        `now`: the plan clock at the last command, which was `commanded` [3, D]. `again`: the how many-th time this plan was
+        `now`: the plan clock at the last command, which was `commanded` [3, D]. `again`: how often this plan was
         not ready; it is asked for in the moment of a command, so that its first is one later at least, and each time more.
         """
         lead = self._planner.periods()
@@ -68,7 +68,7 @@ class PlanMaker:
     def submit(
         self, chunk: Accepted, joined: Join, start: Start, scales: Scales | Array, late: int = 0
     ) -> tuple[Coming | None, str]:
-        """Measure a path and have its plan made; None and the refusal where it is too fast for the robot."""
+        """Measure a path and have its plan made; None and the refusal if it is too fast for the robot."""
         grid, limits = self.grid, self._limits
         knots: Array = start.time + grid.step * np.arange(1, grid.count + 1, dtype=np.float64)
         shares = scales if isinstance(scales, np.ndarray) else scales(knots)

@@ -21,7 +21,7 @@ class Pending(Protocol):
         """Whether the result is there."""
 
     def result(self) -> MotionPlan | None:
-        """The plan, None where there is none."""
+        """The plan, None if there is none."""
 
 
 class Planner(Protocol):
@@ -40,7 +40,7 @@ class Made(NamedTuple):
     plan: MotionPlan | None
 
     def done(self) -> bool:
-        """It is."""
+        """True: it was made at once."""
         return True
 
     def result(self) -> MotionPlan | None:
@@ -56,7 +56,7 @@ class AtOnce:
         return Made(make())
 
     def periods(self) -> int:
-        """With the next command."""
+        """0: a plan that is made at once begins with the next command."""
         return 0
 
 

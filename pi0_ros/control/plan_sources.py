@@ -54,7 +54,7 @@ class Sources:
 
 
 def order_problem(source: str, sequence: int, sequences: Mapping[str, int]) -> str:
-    """Why a sequence cannot be the next one of its source, "" where it can."""
+    """Why a sequence cannot be the next one of its source, "" if it can."""
     last = sequences.get(source)
     if last is None or follows(sequence, last):
         return ""

@@ -49,7 +49,7 @@ class Latency:
         self._kept.append(value)
 
     def quantile(self, share: float) -> float:
-        """Of the recent latencies; 0 where there is none."""
+        """Of the recent latencies; 0 if there is none."""
         return quantiles(self._kept, share)[0]
 
 
@@ -82,7 +82,7 @@ def due(
 
 
 def finished(running: Chunk | None, newest: Chunk | None, now: Situation, same: bool, since: float) -> Chunk | None:
-    """The plan whose end is to be kept, None where the policy plans on: asked with a prompt that leaves nothing to do.
+    """The plan whose end is to be kept, None if the policy plans on: asked with a prompt that leaves nothing to do.
 
     `running` is what the executor follows, `newest` what was sent last. Once an end is kept it stays that one: the executor
     tells of a plan only when it has begun, so what it follows is one behind. `same`: prompt and epoch are those of the last
@@ -144,7 +144,7 @@ def prefix(
     same_prompt: bool,
     late: float = 0.0,
 ) -> Prefix | None:
-    """What the next plan, observed at `stamp`, should agree with; None where there is nothing or it comes too late.
+    """What the next plan, observed at `stamp`, should agree with; None if there is nothing or it comes too late.
 
     The rows that pass before the new chunk can be used are certain. With another prompt only those are kept. `late` [s]: how
     much later than its rows say the running plan is executed (`behind`).

@@ -63,7 +63,7 @@ class PlanningSession:
         return due(table, self.situation, steady, last.begun, last.epoch, prompt != last.prompt, latency, at_once)
 
     def keep_end(self, prompt: str, steady: float, ros: float) -> Chunk | None:
-        """The chunk that keeps the last plan's end where nothing is left to do, stamped `ros` [s]; None to plan on."""
+        """The chunk that keeps the last plan's end if nothing is left to do, stamped `ros` [s]; None to plan on."""
         now, last = self.situation, self._last
         if prompt not in self._finished:
             return None
@@ -120,7 +120,7 @@ class PlanningSession:
         self._sent.pop(chunk.sequence - CHUNKS_KEPT, None)
 
     def _prefix(self, now: Situation, same_prompt: bool, stamp: float, replan: float) -> Prefix | None:
-        """The rest of the plan that the executor is following, where it is one of ours and of this epoch."""
+        """The rest of the plan that the executor is following, if it is one of ours and of this epoch."""
         running = self._sent.get(now.plan_sequence)
         if now.mode != "autonomy" or running is None or running.epoch != now.epoch:
             return None

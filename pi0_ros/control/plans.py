@@ -29,7 +29,7 @@ class Plans:
     """Turns chunks into plans; `following` executes them."""
 
     def __init__(self, robot: Robot, settings: ExecutorSettings, period: float, planner: Planner | None = None) -> None:
-        """`period` [s] between two commands; `planner` makes plans, in another thread where time matters."""
+        """`period` [s] between two commands; `planner` makes plans, in another thread if time matters."""
         self._robot, self._channels = robot, plan_channels(robot)
         self._ensemble = settings.strategy == "ensemble"
         self.progress, self.grips = Progress(), SteadyGrips(robot, period)
@@ -53,7 +53,7 @@ class Plans:
     def offer(self, ros: float, now: float, chunk: Chunk, commanded: Array, measured: Array, scales: Scales) -> Verdict:
         """Have a plan made of a checked chunk. `now`: the plan clock at the last command, which was `commanded` [3, D].
 
-        Refused where nothing is left of it, it starts too far from the robot (`measured` [D]), or the robot is too slow.
+        Refused if nothing is left of it, it starts too far from the robot (`measured` [D]), or the robot is too slow.
         """
         coming, running, old = self.following.coming, self.following.running, self.following.driving
         if coming is not None and (running is None or coming.chunk is not running.chunk):
@@ -97,13 +97,13 @@ class Plans:
         return f"{self._channels.names[worst]} was planned beyond its limits and clamped" if over[worst] > 0.0 else ""
 
     def rest(self, ros: float) -> Chunk | None:
-        """What is left of the running path from now on, on its rows' period, stamped `ros`; None where nothing is."""
+        """What is left of the running path from now on, on its rows' period, stamped `ros`; None if nothing is."""
         running = self.following.driving
         return _rest(running, ros, self._channels.names) if running is not None and math.isfinite(ros) else None
 
 
 def _too_little(joined: Join, path: RowPath, strategy: str) -> str:
-    """Why what is left of a path is not worth following, "" where it is."""
+    """Why what is left of a path is not worth following, "" if it is."""
     left, span = path.end - joined.begin, path.end - path.start
     if left <= 0.0:
         return f"it ended {-left:.2f} s ago: the robot has executed all of it meanwhile"

@@ -9,7 +9,7 @@ from pi0_ros.robot.wording import leave_one, listed
 
 @dataclass(frozen=True)
 class PolicyWatch:
-    """`nodes`: names of those that publish chunks, None where nobody looked. `reason`: what the policy says it waits for."""
+    """`nodes`: names of those that publish chunks, None if nobody looked. `reason`: what the policy says it waits for."""
 
     nodes: tuple[str, ...] | None = None
     reason: str = ""

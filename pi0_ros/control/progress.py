@@ -26,7 +26,7 @@ class Progress:
         self._seen.append((time, self.total))
 
     def since(self, time: float) -> float:
-        """Path seconds executed from ROS `time` [s] on; all there is where `time` is before the first period."""
+        """Path seconds executed from ROS `time` [s] on; all there is if `time` is before the first period."""
         later, after = math.inf, self.total
         for seen, total in reversed(self._seen):
             if seen <= time:

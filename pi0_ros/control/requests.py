@@ -8,7 +8,7 @@ from pi0_ros.control.parts import Parts
 
 
 def objection(parts: Parts, steady: float, trigger: Trigger) -> str:
-    """Why a request cannot be granted now, "" where it can."""
+    """Why a request cannot be granted now, "" if it can."""
     state, inputs = parts.modes.state, parts.inputs
     if not allowed(state.mode, trigger):
         way_out = f" ({state.reason}); reset first" if state.mode is Mode.STOPPED else ""

@@ -21,7 +21,7 @@ TURN_SHARE = 1.0 / 3.0  # a parabola turns by 1/4 of the rows' step beside it at
 
 ROS_ROUNDING = 1e-6  # [s] within which two ROS times are one: as numbers they are a quarter of a microsecond apart
 END = 0.06  # [s] of rows that say how fast a chunk ends
-STOP = 0.15  # [s] that a stop takes at least, where rows of as long tell motion from noise, so as not to begin before the last row
+STOP = 0.15  # [s] that a stop takes at least, if rows of as long tell motion from noise, so as not to begin before the last row
 SLOWING = 0.075  # [s] of it in which it slows down; before that it goes on
 CREEP = 0.005  # share of the velocity limit below which a robot that moves as its rows say ends at rest
 AT_REST = 0.05  # share of the velocity limit below which it ends at rest
@@ -48,13 +48,13 @@ def _second_derivatives(values: Array) -> Array:
 def _overshoot(values: Array) -> tuple[Array, Array]:
     """How far below and above its two rows the curve between them may go [H-1, D].
 
-    Only where two steps on either side say that it turns there, and as far as both neighbouring second differences
+    Only if two steps on either side say that it turns there, and as far as both neighbouring second differences
     say (a minmod limiter): a step between rows at rest gives none, nor does a slope that ends on rows at rest, and noise
     seldom does.
     """
     step, bend = np.diff(values, axis=0), np.zeros_like(values)
     bend[1:-1] = np.diff(step, axis=0)
-    turn = np.zeros_like(step)  # [H-1, D] signed: above 0 where the curve has its top between two rows
+    turn = np.zeros_like(step)  # [H-1, D] signed: above 0 if the curve has its top between two rows
     turn[1:-1] = np.where(step[:-2] * step[2:] < 0.0, np.sign(step[:-2]), 0.0)
     turn[2:-1] *= step[:-3] * step[1:-2] > 0.0
     turn[1:-2] *= step[3:] * step[2:-1] > 0.0
@@ -71,7 +71,7 @@ def kinds_of(kinds: tuple[Kind, ...]) -> tuple[npt.NDArray[np.bool_], npt.NDArra
 
 @dataclass(frozen=True)
 class Joint:
-    """The first moments of a path, where it comes from the path before: `values` [n, D] from `start` on, `period` apart."""
+    """The first moments of a path that continues an earlier one: `values` [n, D] from `start` on, `period` apart."""
 
     start: float
     period: float
@@ -101,7 +101,7 @@ class RowPath:
     start: float
     period: float
     rows: Array  # [H, D]
-    bend: Array  # [H, D] second derivatives per period squared, 0 where a channel is linear
+    bend: Array  # [H, D] second derivatives per period squared, 0 if a channel is linear
     below: Array  # [H-1, D]
     above: Array  # [H-1, D]
     kinds: tuple[Kind, ...]

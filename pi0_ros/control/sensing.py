@@ -24,7 +24,7 @@ AXES = tuple(Axis)
 SAME = {"rad": 0.05, "m": 0.01, "m/s": 0.1, "rad/s": 0.2}
 SAME_STROKE = 0.25  # the same for grippers, whose fingers may be measured apart
 LATELY = 1.0  # [s] a message of a topic that arrived within this time says why the topic is not used
-OTHERS = 32  # joints that are nobody's business, of each topic, that are remembered for a sentence
+OTHERS = 32  # joints of each topic that the robot YAML does not name; kept for an error sentence
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Latest:
     stamp: float = NEVER
 
     def update(self, steady: float, stamp: float, topic: str, limit: float | None) -> None:
-        """A measurement of `stamp` came at `steady` [s], from `topic` where that is known."""
+        """A measurement of `stamp` came at `steady` [s], from `topic` if that is known."""
         self.received, self.stamp = steady, stamp
         self.topic, self.limit = topic or self.topic, self.limit if limit is None else limit
 
@@ -100,7 +100,7 @@ def believable(stamp: float, ros: float, tolerance: float) -> tuple[float, str]:
 
 
 class OtherJoints:
-    """Joints that are nobody's business, by topic: remembered for a sentence."""
+    """Joints that the robot YAML does not name, by topic: kept for an error sentence."""
 
     def __init__(self) -> None:
         self._names: dict[str, dict[str, None]] = {}
@@ -112,7 +112,7 @@ class OtherJoints:
             others[joint] = None
 
     def instead_of(self, never: list[str]) -> str:
-        """What is there instead of joints that `never` came: other names, mostly; "" where nothing is to be said."""
+        """What is there instead of joints that `never` came: other names, mostly; "" if nothing is to be said."""
         for topic, others in self._names.items():
             if never and others:
                 there = ", ".join(list(others)[:8])
@@ -131,7 +131,7 @@ class Measured:
         self._changed, self._began = NEVER, math.inf
         self._agreement, self._behind = Agreement(), ClocksBehind()
         self.publishers: Mapping[str, tuple[str, ...]] = {}
-        """Names of the nodes that publish on each topic of state, where that is known."""
+        """Names of the nodes that publish on each topic of state, if that is known."""
         self.command: Array | None = None
         """The newest command [D], which says on which turn a joint without ends is; None before the first one."""
 
@@ -148,7 +148,7 @@ class Measured:
         return math.nan
 
     def or_commanded(self, command: Array) -> Array:
-        """Values [D] where they are measured, the newest `command` [D] where nobody measures or has measured yet."""
+        """Values [D] if they are measured, the newest `command` [D] if nobody measures or has measured yet."""
         values = np.array(self.values)
         return np.where(np.isfinite(values), values, command)
 
@@ -161,7 +161,7 @@ class Measured:
         velocities: Mapping[str, float] | None = None,
         topic: str = "",
     ) -> str:
-        """Take a joint state of `topic` in the robot's words; returns what was wrong with it, "" where nothing was.
+        """Take a joint state of `topic` in the robot's words; returns what was wrong with it, "" if nothing was.
 
         A stamp of zero or of the future is replaced by the receive time; a repeated or older stamp, or one far in the
         past, is not new information and changes nothing.
@@ -197,7 +197,7 @@ class Measured:
         return problem
 
     def _reading(self, i: int, reading: Reading, when: tuple[float, float], reported: float, topic: str) -> float:
-        """The channel's value for a joint's, on the right turn; notes where it contradicts another or is far outside."""
+        """The channel's value for a joint's, on the right turn; notes if it contradicts another or is far outside."""
         value = reading.value(reported)
         if reading.continuous:
             value = self._on_its_turn(i, reading, value)
@@ -245,7 +245,7 @@ class Measured:
             latest.stamp = NEVER
 
     def stale(self, steady: float) -> str:
-        """Why the channels cannot be said to be measured, as a reason; "" where all are fresh and nobody disagrees."""
+        """Why the channels cannot be said to be measured, as a reason; "" if all are fresh and nobody disagrees."""
         if (contradiction := self.contradicted(steady)) != "":
             return contradiction
         quiet = [i for i in self._table.needed if steady - self._latest[i].received > self._latest[i].limit]
@@ -262,14 +262,14 @@ class Measured:
         return f"no fresh measurement of {first.name}{source}{more}: {why}{self._others.instead_of(never)}"
 
     def contradicted(self, steady: float) -> str:
-        """Which joint two publishers disagree on, with their names where they are known; "" where none."""
+        """Which joint two publishers disagree on, with their names if they are known; "" if none."""
         found = self._agreement.contradiction(steady)
         if found is None:
             return ""
         return found.sentence(tuple(n for t in found.topics for n in self.publishers.get(t, ())))
 
     def unsettled(self, steady: float) -> str:
-        """Why the measurements are not yet enough to start from: one jumped just now; "" where they are."""
+        """Why the measurements are not yet enough to start from: one jumped just now; "" if they are."""
         if joint := self._agreement.restless(steady):
             return f"the measurement of {joint} jumped; waiting until it agrees with itself"
         for topic, names in self.publishers.items():
@@ -279,7 +279,7 @@ class Measured:
 
     @property
     def outside(self) -> str:
-        """Which position was last measured far outside its limits, "" where none was."""
+        """Which position was last measured far outside its limits, "" if none was."""
         return self._outside.sentence()
 
     def frozen(self, steady: float) -> bool:

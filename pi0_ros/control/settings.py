@@ -10,7 +10,7 @@ SECOND_PUBLISHER = ("stop", "warn")
 
 @dataclass(frozen=True)
 class ExecutorSettings:
-    """Times in s, gaps in rad or m, speeds in rad/s or m/s; a time of 0 switches that check off where it says so.
+    """Times in s, gaps in rad or m, speeds in rad/s or m/s; a time of 0 switches that check off if it says so.
 
     Raises ValueError naming the setting that makes no sense.
     """

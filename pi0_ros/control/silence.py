@@ -9,7 +9,7 @@ STEPS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 
 def silence(topic: str, age: float, limit: float) -> str:
-    """What is missing on `topic` for `age` seconds (infinite: since the start), where `limit` is allowed."""
+    """What is missing on `topic` for `age` seconds (infinite: since the start) if `limit` is allowed."""
     name = topic or "the robot's state"
     if not math.isfinite(age):
         return f"nothing came on {name} yet (max_age {limit:g} s)"

@@ -63,7 +63,7 @@ class Seam:
 
 
 class Step(NamedTuple):
-    """Result of `Executor.step`. `command` is None where nothing may be published."""
+    """Result of `Executor.step`. `command` is None if nothing may be published."""
 
     command: Command | None
     mode: Mode
@@ -77,7 +77,7 @@ class Step(NamedTuple):
     delay_p95: float
     strategy: str
     seam: Seam
-    plan_rate: float  # path seconds per second: 1 as the rows say, less where limits or the first second slow them
+    plan_rate: float  # path seconds per second: 1 as the rows say, less if limits or the first second slow them
     tracking_error: float
     measured: Array
     counters: Counters

@@ -23,7 +23,7 @@ class Strategies:
         self.delays.cold_start()
 
     def decide(self, ros: float, chunk: Chunk, drives: bool, executed: float) -> tuple[str, str]:
-        """The strategy for a chunk that came at `ros`, and why it cannot be used at all, "" where it can.
+        """The strategy for a chunk that came at `ros`, and why it cannot be used at all, "" if it can.
 
         `drives`: a plan is running. `executed`: path seconds since the chunk's observation.
         """

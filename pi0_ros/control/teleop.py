@@ -35,7 +35,7 @@ class Device:
         self._endless = [i for i, c in enumerate(group.channels) if c.continuous]
 
     def hear(self, steady: float, names: Sequence[str], values: Sequence[float], command: Array | None = None) -> str:
-        """Take one message by channel name; returns why it was refused, "" where it was not. Unknown names are skipped.
+        """Take one message by channel name; returns why it was refused, "" if it was not. Unknown names are skipped.
 
         Angles of joints without ends are taken on the turn of the group's `command`, once there is one.
         """
@@ -96,7 +96,7 @@ class Device:
 
 
 class Teleop:
-    """All devices, and the deadman button where the robot has one."""
+    """All devices, and the deadman button if the robot has one."""
 
     def __init__(self, robot: Robot, settings: ExecutorSettings) -> None:
         self.devices = {
@@ -111,7 +111,7 @@ class Teleop:
     def hear(
         self, steady: float, group: str, names: Sequence[str], values: Sequence[float], command: Array | None = None
     ) -> str:
-        """Take one message for `group`; returns why it was refused, "" where it was not.
+        """Take one message for `group`; returns why it was refused, "" if it was not.
 
         `command` [D] of all channels, None before the first one.
         """

@@ -39,7 +39,7 @@ class Tracking:
         self._off, self.error = Since(), 0.0
 
     def lost(self, steady: float, commanded: Array, measured: Sequence[float]) -> str:
-        """One period on: which channel has been off its command for too long, as a sentence; "" where none has.
+        """One period on: which channel has been off its command for too long, as a sentence; "" if none has.
 
         `commanded` [3, D] and `measured` [D] in the robot's channel order.
         """

@@ -49,7 +49,7 @@ class Estop:
         return Estop(there or self.buttons, names)
 
     def active(self, now: float, heartbeat: float) -> str:
-        """Why the robot must be stopped, "" where it need not be."""
+        """Why the robot must be stopped, "" if it need not be."""
         pressed = [sender for sender, button in self.buttons.items() if button.pressed]
         if pressed:
             return f"e-stop{self._of(pressed[0])} pressed"
@@ -110,7 +110,7 @@ class ClockWatch(NamedTuple):
         return self.steady is not None and ros < self.furthest - CLOCK_JITTER
 
     def fault(self, steady: float, ros: float, limit: float) -> tuple[ClockFault, str] | None:
-        """What the ROS clock did since the last period, None where it ran: it may be slower, not jump by `limit` [s]."""
+        """What the ROS clock did since the last period, None if it ran: it may be slower, not jump by `limit` [s]."""
         if self.steady is None:
             return None
         step = ros - self.ros

@@ -27,7 +27,7 @@ MAX_MESSAGE = 64 << 20  # [bytes] of one decompressed message
 
 
 @dataclass(frozen=True)
-class Heard:
+class RecordedMessage:
     """One message: when it arrived [s], on which topic, of which type, and the decoded message."""
 
     time: float
@@ -40,7 +40,7 @@ class Heard:
 class Bag:
     """The messages of a recording in the order they were received, and what a reader should know of it (`notes`)."""
 
-    messages: tuple[Heard, ...]
+    messages: tuple[RecordedMessage, ...]
     notes: tuple[str, ...] = ()
 
 
@@ -48,9 +48,9 @@ def read_bag(path: Path, types: tuple[str, ...]) -> Bag:
     """The messages of these types, of an .mcap file or a rosbag2 folder holding some (compressed ones too).
 
     Other topics are not decoded, whatever they hold. Of a file that was cut off all that is whole is read, with a note.
-    Raises: DataError where nothing can be read.
+    Raises: DataError if nothing can be read.
     """
-    messages: list[Heard] = []
+    messages: list[RecordedMessage] = []
     notes: list[str] = []
     for file in mcap_files(path):
         with _plain(file) as plain:
@@ -59,8 +59,8 @@ def read_bag(path: Path, types: tuple[str, ...]) -> Bag:
     return Bag(tuple(messages), tuple(notes))
 
 
-def _read_file(file: Path, plain: Path, types: tuple[str, ...], into: list[Heard]) -> list[str]:
-    """Append a file's messages; what is to be said of it. Raises DataError where not one record is whole."""
+def _read_file(file: Path, plain: Path, types: tuple[str, ...], into: list[RecordedMessage]) -> list[str]:
+    """Append a file's messages; what is to be said of it. Raises DataError if not one record is whole."""
     from mcap_ros2.decoder import DecoderFactory
 
     decoders, factory, unpack = {}, DecoderFactory(), _unpacker()
@@ -85,7 +85,7 @@ def _read_file(file: Path, plain: Path, types: tuple[str, ...], into: list[Heard
                     )
                 message = decode(unpack(record.data))
                 _FIELDS.get(schema.name, str)(message)
-                into.append(Heard(last, channel.topic, schema.name, message))
+                into.append(RecordedMessage(last, channel.topic, schema.name, message))
         except DataError:
             raise
         except Exception as problem:  # noqa: BLE001 - decoders and decompressors each raise a family of their own
@@ -132,7 +132,7 @@ def _plain(file: Path) -> Iterator[Path]:
 
 
 def mcap_files(path: Path) -> list[Path]:
-    """The MCAP files of a path, in the order of their names. Raises DataError where there are none."""
+    """The MCAP files of a path, in the order of their names. Raises DataError if there are none."""
     if path.is_file() and path.name.endswith(ENDINGS):
         return [path]
     files = sorted(f for ending in ENDINGS for f in path.glob(f"*{ending}")) if path.is_dir() else []
@@ -152,7 +152,7 @@ def stamp_of(header: Any) -> float:
 
 
 def joint_positions(message: Any) -> tuple[Mapping[str, float], Mapping[str, float]]:
-    """Positions and velocities of a JointState by the driver's joint names; velocities are empty where it gives none."""
+    """Positions and velocities of a JointState by the driver's joint names; velocities are empty if it gives none."""
     speeds = message.velocity if len(message.velocity) == len(message.name) else []
     return (
         {n: float(v) for n, v in zip(message.name, message.position, strict=False)},
@@ -161,7 +161,7 @@ def joint_positions(message: Any) -> tuple[Mapping[str, float], Mapping[str, flo
 
 
 def rows_of(message: Any) -> NDArray[np.float64]:
-    """Values [H, D] of an ActionChunk; [1, N] where they do not divide by its channels."""
+    """Values [H, D] of an ActionChunk; [1, N] if they do not divide by its channels."""
     flat = np.asarray(message.values, dtype=np.float64)
     width = len(message.channels)
     return flat.reshape(-1, width) if width and flat.size % width == 0 else flat.reshape(1, -1)

@@ -92,7 +92,7 @@ class BagFiles:
             self._latched[message.topic] = message
 
     def write(self, message: BagMessage) -> None:
-        """Append a message. Raises OSError where it cannot be written."""
+        """Append a message. Raises OSError if it cannot be written."""
         if self._stream is not None and self._is_full(message.log_time):
             self.end_file()
         if self._stream is None:

@@ -14,8 +14,8 @@ from pi0_ros.robot.replacing import replacing_folder
 def written_beside(target: Path) -> Iterator[Path]:
     """A folder beside `target` to write into. It takes the place of `target` when all is written, and is removed otherwise.
 
-    Half a copy would load as a sound dataset of fewer episodes. Raises DataError where `target` holds something already,
-    DiskFull with its name where there is no room.
+    Half a copy would load as a sound dataset of fewer episodes. Raises DataError if `target` holds something already,
+    DiskFull with its name if there is no room.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise DataError(f"{target}: is there already; give a new folder, nothing is changed in place")

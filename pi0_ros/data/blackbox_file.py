@@ -65,7 +65,7 @@ LEVELS = {"info": 20, "warn": 30, "error": 40}
 CHUNK = "pi0_ros/msg/ActionChunk"
 JOINTS = "sensor_msgs/msg/JointState"
 PIECE = 1 << 20
-"""Bytes that are compressed and written at once; compression does not hold the interpreter."""
+"""Bytes that are compressed and written at once; compression does not hold the GIL."""
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 
 
@@ -89,7 +89,7 @@ def write_black_box(
     Topics: joint_states (in the robot's names, rad and m, with the topic they came on as frame), odom, executor/command, action_chunk,
     events, and <camera>/image_raw/compressed. The reason stands in the file's metadata record `pi0_ros` too. The name is given when
     the file is complete. Only its owner can read it: it holds pictures of people's homes. Returns the file.
-    Raises OSError where the folder cannot be written.
+    Raises OSError if the folder cannot be written.
     """
     from mcap.writer import Writer
 

@@ -1,7 +1,7 @@
 """ROS messages as bytes: the few types of a black box, written without ROS.
 
 Plain CDR, little-endian (OMG DDS-XTypes 1.3, 7.4.1): four bytes of encapsulation, then every number at a multiple of its size,
-counted from behind those. A table of numbers is copied as it lies in memory: as Python's numbers it would hold the interpreter, and
+counted from behind those. A table of numbers is copied as it lies in memory: as Python's numbers it would hold the GIL, and
 with it the control thread, for as long as it is large.
 """
 
@@ -71,7 +71,7 @@ class Cdr:
         return self
 
     def time(self, seconds: float) -> Cdr:
-        """A stamp; the nearest that there is where `seconds` is none."""
+        """A stamp; the nearest that there is if `seconds` is none."""
         inside = min(max(seconds, 0.0), LAST_SECOND) if math.isfinite(seconds) else 0.0
         whole = int(inside)
         return self.pack("i", whole).pack("I", min(int((inside - whole) * 1e9), 999_999_999))

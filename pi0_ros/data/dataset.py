@@ -90,11 +90,11 @@ class Dataset:
         return self.episodes[int(np.searchsorted(self._starts, frame, side="right")) - 1]
 
     def task_of(self, frame: int) -> str:
-        """What was done in a frame, in words; "" where the dataset has none for it."""
+        """What was done in a frame, in words; "" if the dataset has none for it."""
         return self._words.get(int(self.column("task_index")[frame]), "")
 
     def column(self, name: str) -> Values:
-        """A feature of all frames: [N, ...], or [N] where it is a single number or text. Raises DataError if unknown."""
+        """A feature of all frames: [N, ...], or [N] if it is a single number or text. Raises DataError if unknown."""
         columns = self._rows.columns
         if name not in columns:
             raise DataError(f"{self.folder}: no feature {name!r} in its tables; there are {', '.join(columns)}")
@@ -145,12 +145,12 @@ class Dataset:
 
     @property
     def broken(self) -> NDArray[np.bool_]:
-        """[N] True where the next frame of the episode does not follow one period later: a hole in time."""
+        """[N] True if the next frame of the episode does not follow one period later: a hole in time."""
         return self._rows.broken
 
     @cached_property
     def _rows(self) -> Rows:
-        """Every row that is no picture. Raises DataError where an episode's rows are not what meta/ says."""
+        """Every row that is no picture. Raises DataError if an episode's rows are not what meta/ says."""
         rows = read_rows(self.layout)
         if rows.problems:
             first = next(iter(rows.problems.values()))

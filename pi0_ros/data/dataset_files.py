@@ -88,7 +88,7 @@ class Place:
         return {"chunk_index": self.number // CHUNK_FILES, "file_index": self.number % CHUNK_FILES}
 
     def turn(self, file: Path, more: int, limit: float, frames: int, most: int) -> None:
-        """Go to the next file where `more` bytes would carry this one over `limit` MB, or `frames` more over `most`."""
+        """Go to the next file if `more` bytes would carry this one over `limit` MB, or `frames` more over `most`."""
         full = file.stat().st_size + more > limit * 1e6 or self.frames + frames > most if file.is_file() else False
         if full:
             self.number, self.frames = self.number + 1, 0
@@ -117,7 +117,7 @@ class DatasetFiles:
         """`features`: as `with_standard` gives them, or as an info.json has them. A new folder is begun; a dataset of the
         same robot, features and rate goes on.
 
-        Raises DataError where the folder holds something else.
+        Raises DataError if the folder holds something else.
         """
         self.folder, self.fps, self.features = folder, fps, features
         self._limits, self._robot_type = limits or FileLimits(), robot_type
@@ -167,7 +167,7 @@ class DatasetFiles:
         return {str(t): int(i) for t, i in zip(texts, table.column("task_index").to_pylist(), strict=True)}
 
     def _check_numbers(self) -> None:
-        """Raises DataError where episodes that info.json counts are not there: what they are cannot be known here."""
+        """Raises DataError if episodes that info.json counts are not there: what they are cannot be known here."""
         files = sorted(self.folder.glob("meta/episodes/chunk-*/file-*.parquet"))
         numbers = [int(n) for f in files for n in read_table(f, ["episode_index"]).column("episode_index").to_pylist()]
         lost = sorted(set(range(self.episodes)) - set(numbers))
@@ -225,7 +225,7 @@ class DatasetFiles:
     def append(self, content: EpisodeContent) -> int:
         """Put an episode behind the others; its index.
 
-        Raises DataError where it has no frame, OSError where it cannot be written; then nothing of it counts.
+        Raises DataError if it has no frame, OSError if it cannot be written; then nothing of it counts.
         """
         if not content.length:
             raise DataError(f"{self.folder}: an episode without a frame cannot be saved; add frames first")

@@ -45,7 +45,7 @@ class PictureHeader:
 def read_header(data: bytes) -> PictureHeader:
     """Format and size of an encoded picture, without decoding it.
 
-    Raises PictureError where it is none of `FORMATS`, or larger than `MAX_PIXELS`.
+    Raises PictureError if it is none of `FORMATS`, or larger than `MAX_PIXELS`.
     """
     if not data:
         raise PictureError("empty compressed picture")
@@ -63,7 +63,7 @@ def read_header(data: bytes) -> PictureHeader:
 
 
 def check_size(width: int, height: int) -> None:
-    """Raises PictureError where a picture of this size [pixels] is empty or too large to be decoded."""
+    """Raises PictureError if a picture of this size [pixels] is empty or too large to be decoded."""
     if width < 1 or height < 1:
         raise PictureError(f"empty picture of {width}x{height} pixels")
     if width * height > MAX_PIXELS:
@@ -73,7 +73,7 @@ def check_size(width: int, height: int) -> None:
 def decode_pixels(data: bytes) -> Pixels:
     """Pixels of an encoded picture: [H, W] grey, or [H, W, 3] RGB; uint8, or uint16 of a picture with 16 bits.
 
-    Transparency is dropped. Raises PictureError where the picture is damaged, cut off or too large.
+    Transparency is dropped. Raises PictureError if the picture is damaged, cut off or too large.
     """
     header = read_header(data)
     return _decode_jpeg(data) if header.format == "JPEG" else _decode_other(data, header)

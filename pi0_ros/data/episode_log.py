@@ -23,7 +23,7 @@ class EpisodeLog:
         self._file = folder / FILE
 
     def read(self) -> dict[int, dict[str, object]]:
-        """The notes by episode number; {} where there are none. Raises DataError for a damaged file."""
+        """The notes by episode number; {} if there are none. Raises DataError for a damaged file."""
         if not self._file.is_file():
             return {}
         found = read_json(self._file)

@@ -97,7 +97,7 @@ class EpisodeSaver:
         return self._next
 
     def finish(self, patience: float | None = None) -> bool:
-        """Save what is waiting, and end. True where all is saved; a disk that stays full ends it after one more try."""
+        """Save what is waiting, and end. True if all is saved; a disk that stays full ends it after one more try."""
         self._jobs.put(None)
         self._ending.set()
         self._thread.join(patience)

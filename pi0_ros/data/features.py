@@ -56,7 +56,7 @@ def video_keys(features: Features) -> tuple[str, ...]:
 
 
 def difference(ours: Features, theirs: Features) -> str:
-    """The first way in which two sets of features differ, "" where they are the same."""
+    """The first way in which two sets of features differ, "" if they are the same."""
     mine, other = own_features(ours), own_features(theirs)
     for key in (*mine, *(k for k in other if k not in mine)):
         if key not in mine or key not in other:
@@ -70,7 +70,7 @@ def difference(ours: Features, theirs: Features) -> str:
 def checked_frame(where: str, features: Features, frame: Row) -> dict[str, Any]:
     """A frame's values as they are stored, with "task". `where`: the dataset, for the message.
 
-    Raises DataError where a value is missing, unknown, of the wrong shape or not finite.
+    Raises DataError if a value is missing, unknown, of the wrong shape or not finite.
     """
     wanted = [*(k for k in features if k not in STANDARD), "task"]
     missing = [k for k in wanted if k not in frame]
@@ -85,7 +85,7 @@ def checked_frame(where: str, features: Features, frame: Row) -> dict[str, Any]:
 
 
 def _value(where: str, value: object, feature: Feature) -> Values | list[str]:
-    """A frame's value as it is stored. Raises DataError where shape or kind differ."""
+    """A frame's value as it is stored. Raises DataError if shape or kind differ."""
     shape = tuple(feature["shape"])
     if feature["dtype"] == "string":
         if not isinstance(value, str):

@@ -37,7 +37,7 @@ class FrameClock:
         return missed
 
     def miss(self) -> bool:
-        """There is no frame for this moment. True where the episode cannot go on any more: time would be falsified."""
+        """There is no frame for this moment. True if the episode cannot go on any more: time would be falsified."""
         self._number += 1
         self._missed += 1
         return self._missed >= LONGEST_STEP

@@ -23,7 +23,7 @@ class FrameSlots:
     """`count` frames of pictures in shared memory behind the file descriptor `fd`."""
 
     def __init__(self, features: Features, count: int, fd: int | None = None) -> None:
-        """fd: of the memory that another process made; None makes some. Raises OSError where there is none left."""
+        """fd: of the memory that another process made; None makes some. Raises OSError if there is none left."""
         self._shapes = {key: tuple(features[key]["shape"]) for key in video_keys(features)}
         self.count, self._size = count, frame_bytes(features)
         total = max(1, count * self._size)
@@ -34,7 +34,7 @@ class FrameSlots:
         self._free = list(range(count))
 
     def put(self, pictures: Mapping[str, NDArray[np.uint8]]) -> int | None:
-        """Put the pictures of a frame into a free slot; its number, None where none is free."""
+        """Put the pictures of a frame into a free slot; its number, None if none is free."""
         if not self._free:
             return None
         slot = self._free.pop()

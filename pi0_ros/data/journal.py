@@ -1,7 +1,7 @@
 """An episode while it is recorded: files that only grow, so that whatever ends the process, what was written counts.
 
 `header.json` says what the episode is of, `rows.jsonl` has a line a frame with the number of bytes of its pictures, and
-`<feature>.h264` has the pictures. A frame counts where its line is whole and its pictures' bytes are there.
+`<feature>.h264` has the pictures. A frame counts if its line is whole and its pictures' bytes are there.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class JournalWriter:
         self._rows = (folder / ROWS).open("ab", buffering=0)
 
     def add(self, frame: EncodedFrame) -> None:
-        """Append a frame. Raises OSError where the disk is full: then this frame does not count."""
+        """Append a frame. Raises OSError if the disk is full: then this frame does not count."""
         for key, file in self._files.items():
             _write_all(file, frame.pictures[key])
         row = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in frame.row.items()}
@@ -186,7 +186,7 @@ def drop_journal(folder: Path) -> None:
 
 
 def checked_journal(folder: Path, features: Features, fps: int) -> Journal:
-    """A journal that fits a dataset. Raises DataError where it was of other features."""
+    """A journal that fits a dataset. Raises DataError if it was of other features."""
     journal = read_journal(folder)
     if journal.fps != fps or journal.features != features:
         raise DataError(f"{folder}: was recorded with other features or another rate than this dataset's")

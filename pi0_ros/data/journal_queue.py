@@ -37,7 +37,7 @@ class JournalQueue:
         self._thread.start()
 
     def add(self, frame: EncodedFrame) -> None:
-        """Have a frame appended; waits where ROOM is taken up. Raises what ended the writing: OSError for a full disk."""
+        """Have a frame appended; waits if ROOM is taken up. Raises what ended the writing: OSError for a full disk."""
         with self._changed:
             self._changed.wait_for(lambda: self._room > 0 or self._failure is not None)
             if self._failure is not None:

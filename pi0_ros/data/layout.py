@@ -266,7 +266,7 @@ def _read_v2(folder: Path, info: Info) -> tuple[dict[int, str], tuple[Episode, .
 
 
 def _stats_v2(folder: Path) -> Statistics:
-    """Statistics of the episodes put together, {} where they do not fit together (training computes its own)."""
+    """Statistics of the episodes put together, {} if they do not fit together (training computes its own)."""
     from pi0_ros.data.statistics import aggregate
 
     each = folder / "meta/episodes_stats.jsonl"

@@ -13,7 +13,7 @@ EXPONENT = 0.43
 
 
 def mixture_weights(sizes: Sequence[int], exponent: float = EXPONENT) -> NDArray[np.float64]:
-    """Share of each dataset of `sizes` frames, summing to 1. Raises DataError where one is empty."""
+    """Share of each dataset of `sizes` frames, summing to 1. Raises DataError if one is empty."""
     if not len(sizes) or min(sizes) < 1:
         raise DataError(f"a mixture needs datasets with frames; their sizes are {list(sizes)}")
     grown: NDArray[np.float64] = np.asarray(sizes, np.float64) ** exponent

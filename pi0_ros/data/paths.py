@@ -55,7 +55,7 @@ def is_inside(folder: Path, file: Path) -> bool:
 
 
 def refuse_outside(folder: Path, file: Path) -> Path:
-    """The file. Raises DataError where it is a link that leaves the dataset's folder."""
+    """The file. Raises DataError if it is a link that leaves the dataset's folder."""
     try:
         inside = is_inside(folder, file)
     except (OSError, RuntimeError):

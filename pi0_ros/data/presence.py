@@ -9,7 +9,7 @@ from pi0_ros.data.dataset import Dataset
 
 
 def present_rows(dataset: Dataset, camera: str) -> NDArray[np.bool_]:
-    """In which frames [N] a camera was there, by the column `camera_present`; in all where a recording does not say."""
+    """In which frames [N] a camera was there, by the column `camera_present`; in all if a recording does not say."""
     names = dataset.features.get("camera_present", {}).get("names")
     if not isinstance(names, list) or camera not in names:
         return np.ones(len(dataset), bool)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pi0_ros.data.bag import CHUNK, JOINTS, ODOMETRY, STATE, Heard, read_bag, stamp_of
+from pi0_ros.data.bag import CHUNK, JOINTS, ODOMETRY, STATE, RecordedMessage, read_bag, stamp_of
 from pi0_ros.data.errors import DataError
 from pi0_ros.robot.spec import Robot
 from pi0_ros.robot.wording import counted
@@ -29,7 +29,7 @@ class Recording:
     """
 
     file: Path
-    messages: tuple[Heard, ...]
+    messages: tuple[RecordedMessage, ...]
     notes: tuple[str, ...] = ()
     black_box: bool = False
 
@@ -47,7 +47,7 @@ class Recording:
 def load_recording(file: Path, robot: Robot) -> Recording:
     """Chunks, joint states, odometry and modes of one robot in a bag.
 
-    Raises: DataError where chunks or joint states are missing, several topics could be the robot's, or arrival times
+    Raises: DataError if chunks or joint states are missing, several topics could be the robot's, or arrival times
     and stamps are of clocks that do not run alike.
     """
     bag = read_bag(file, (CHUNK, JOINTS, ODOMETRY, STATE))
@@ -62,7 +62,9 @@ def load_recording(file: Path, robot: Robot) -> Recording:
     return Recording(file, messages, (*bag.notes, *notes, *more, *clock), black_box)
 
 
-def _of_robot(file: Path, messages: Sequence[Heard], wanted: Mapping[str, str]) -> tuple[tuple[Heard, ...], list[str]]:
+def _of_robot(
+    file: Path, messages: Sequence[RecordedMessage], wanted: Mapping[str, str]
+) -> tuple[tuple[RecordedMessage, ...], list[str]]:
     """The messages of the robot's own topics (`wanted`: topic to type): those of one namespace, the chunks'."""
     topics = {kind: sorted({h.topic for h in messages if h.type == kind}) for kind in (CHUNK, JOINTS, ODOMETRY, STATE)}
     chunks = [t for t in topics[CHUNK] if _within(t, "action_chunk") is not None] or topics[CHUNK]
@@ -83,7 +85,7 @@ def _of_robot(file: Path, messages: Sequence[Heard], wanted: Mapping[str, str]) 
 
 
 def _within(topic: str, name: str) -> str | None:
-    """The namespace in which `topic` is called `name` ("" for none), None where it is called otherwise."""
+    """The namespace in which `topic` is called `name` ("" for none), None if it is called otherwise."""
     path, wanted = topic.strip("/"), name.strip("/")
     if path == wanted:
         return ""
@@ -91,7 +93,7 @@ def _within(topic: str, name: str) -> str | None:
 
 
 def _match(file: Path, topic: str, namespace: str, there: Sequence[str]) -> tuple[str, str]:
-    """The recorded topic that a topic of the robot YAML is, "" where none is, and a remark.
+    """The recorded topic that a topic of the robot YAML is, "" if none is, and a remark.
 
     It is the topic itself in the chunks' namespace; failing that the only one that ends so.
     """
@@ -104,7 +106,7 @@ def _match(file: Path, topic: str, namespace: str, there: Sequence[str]) -> tupl
     return (alike[0], f"{alike[0]} is taken for {topic}") if alike else ("", f"nothing was recorded on {topic}")
 
 
-def _one_run(file: Path, messages: tuple[Heard, ...]) -> tuple[tuple[Heard, ...], list[str]]:
+def _one_run(file: Path, messages: tuple[RecordedMessage, ...]) -> tuple[tuple[RecordedMessage, ...], list[str]]:
     """The longest stretch of messages without a long pause; what is left out is said."""
     times = np.array([h.time for h in messages])
     cuts = np.flatnonzero(np.diff(times) > PAUSE) + 1
@@ -120,9 +122,9 @@ def _one_run(file: Path, messages: tuple[Heard, ...]) -> tuple[tuple[Heard, ...]
     return tuple(messages[i] for i in longest), [note]
 
 
-def _on_stamps(file: Path, messages: tuple[Heard, ...]) -> tuple[tuple[Heard, ...], list[str]]:
-    """Arrival times on the clock of the stamps, where the bag was recorded on another (simulation without
-    `--use-sim-time`). Raises DataError where the two do not run alike."""
+def _on_stamps(file: Path, messages: tuple[RecordedMessage, ...]) -> tuple[tuple[RecordedMessage, ...], list[str]]:
+    """Arrival times on the clock of the stamps, if the bag was recorded on another (simulation without
+    `--use-sim-time`). Raises DataError if the two do not run alike."""
     late = np.array([h.time - stamp_of(h.message.header) for h in messages if h.type == JOINTS])
     stamped = np.array([stamp_of(h.message.header) > 0.0 for h in messages if h.type == JOINTS], bool)
     late = late[stamped]

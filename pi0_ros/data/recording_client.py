@@ -30,7 +30,7 @@ class RecordingClient:
     def __init__(self, settings: RecordingSettings, changed: Callable[[], None] = lambda: None) -> None:
         """`changed` is called, in a thread of this client, whenever the process reported something.
 
-        Raises DataError where the folder cannot be used.
+        Raises DataError if the folder cannot be used.
         """
         self.settings, self._changed = settings, changed
         self._numbers = {k: f for k, f in settings.features.items() if k not in video_keys(settings.features)}
@@ -84,9 +84,9 @@ class RecordingClient:
         self._send(Begin(dict(note)))
 
     def frame(self, row: Row, pictures: Mapping[str, NDArray[np.uint8]] | None, write: bool = True) -> bool:
-        """Send a frame (`row` with "task"); None holds the pictures of the one before. False where the encoder is behind.
+        """Send a frame (`row` with "task"); None holds the pictures of the one before. False if the encoder is behind.
 
-        Raises DataError where a value does not fit the dataset.
+        Raises DataError if a value does not fit the dataset.
         """
         checked = checked_frame(str(self.settings.folder), self._numbers, row)
         slot = None
@@ -138,7 +138,7 @@ class RecordingClient:
             self._changed()
 
     def close(self, patience: float) -> bool:
-        """Let the process save and end; False where it is still at it after `patience` seconds. It goes on by itself."""
+        """Let the process save and end; False if it is still at it after `patience` seconds. It goes on by itself."""
         with contextlib.suppress(OSError):
             self._socket_end()
         try:

@@ -255,7 +255,7 @@ def bytes_in(folder: Path) -> int:
 
 
 def _memory() -> int:
-    """Resident bytes of this process, 0 where that cannot be known."""
+    """Resident bytes of this process, 0 if that cannot be known."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError):
@@ -265,7 +265,7 @@ def _memory() -> int:
 def lock_dataset(folder: Path, patience: float = LOCK) -> IO[bytes]:
     """A lock that only one process has, until it ends: two that write one dataset would destroy it.
 
-    Raises DataError where another one has it for `patience` seconds longer: a recorder, or what one left to be saved.
+    Raises DataError if another one has it for `patience` seconds longer: a recorder, or what one left to be saved.
     """
     (folder / RUNNING).mkdir(parents=True, exist_ok=True)
     opened = (folder / RUNNING / "lock").open("ab")

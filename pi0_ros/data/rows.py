@@ -30,7 +30,7 @@ HOLE = 0.5  # of a frame: a step of time that is further off than this is no ste
 class Rows:
     """The rows of the episodes behind one another.
 
-    columns: [N, ...] each. file, place: which of `files` a row lies in, and where in it [N]. broken: [N] True where the
+    columns: [N, ...] each. file, place: which of `files` a row lies in, and where in it [N]. broken: [N] True if the
     next frame of the episode does not follow one period later. problems: sentences by position of the episode.
     """
 
@@ -95,7 +95,7 @@ def _columns_of(layout: Layout, file: Path) -> dict[str, Values]:
 def _owners(layout: Layout, files: Sequence[Path], file: NDArray[np.int64], column: Values | None) -> NDArray[np.int64]:
     """The episode number of each row: the column's, or, in version 2, that of the file, whatever the column says.
 
-    Raises: DataError where there is no such column and the rows are not as many as meta/ says.
+    Raises: DataError if there is no such column and the rows are not as many as meta/ says.
     """
     if layout.version != VERSION:
         numbers = {e.data: e.index for e in layout.episodes}
@@ -148,7 +148,7 @@ def _wrong_length(layout: Layout, episode: Episode, found: int, file: Path | Non
 
 
 def _broken(columns: Mapping[str, Values], lengths: Sequence[int], fps: float) -> NDArray[np.bool_]:
-    """[N] True where the next row is not the next frame: a number is left out, or time does not step by 1 / fps."""
+    """[N] True if the next row is not the next frame: a number is left out, or time does not step by 1 / fps."""
     count = int(sum(lengths))
     broken = np.zeros(count, bool)
     if count < 2:
@@ -206,7 +206,7 @@ def nan_where_empty(values: pa.Array) -> pa.Array:
 
 
 def _flat(values: pa.Array, count: int) -> Values:
-    """[N, width] of (nested) lists. Raises ValueError where rows differ in width."""
+    """[N, width] of (nested) lists. Raises ValueError if rows differ in width."""
     while pa.types.is_nested(values.type):
         if pa.types.is_struct(values.type):
             raise ValueError("its rows are structures")

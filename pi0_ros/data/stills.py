@@ -18,7 +18,7 @@ class Stills:
     """The encoded pictures of one feature in one data file, decoded one at a time."""
 
     def __init__(self, folder: Path, file: Path, key: str) -> None:
-        """Raises DataError where the file is missing or damaged, or lacks the column."""
+        """Raises DataError if the file is missing or damaged, or lacks the column."""
         self._folder, self._file, self._key = folder, file, key
         table = read_table(file, [key])
         if key not in table.column_names:
@@ -28,7 +28,7 @@ class Stills:
     def at(self, row: int) -> Picture:
         """The picture of a row of the file, uint8 [H, W, 3] RGB.
 
-        Raises DataError where it is damaged, too large, or names a file that is not one of the dataset's.
+        Raises DataError if it is damaged, too large, or names a file that is not one of the dataset's.
         """
         try:
             return decode_rgb(encoded_picture(self._folder, self._rows[row].as_py()))
@@ -39,7 +39,7 @@ class Stills:
 def encoded_picture(folder: Path, held: object) -> bytes:
     """The bytes of a picture as a row holds it: these themselves, or a file of the dataset in `folder`.
 
-    Raises ValueError, KeyError, TypeError or OSError where it is none, or another file than one of the dataset's.
+    Raises ValueError, KeyError, TypeError or OSError if it is none, or another file than one of the dataset's.
     """
     if isinstance(held, bytes):
         return held
@@ -49,7 +49,7 @@ def encoded_picture(folder: Path, held: object) -> bytes:
 
 
 def _file_of(folder: Path, path: str) -> Path:
-    """A picture's file; raises ValueError where the path leaves the dataset's folder or is no regular file."""
+    """A picture's file; raises ValueError if the path leaves the dataset's folder or is no regular file."""
     file = (folder / path).resolve()
     if not is_inside(folder, file):
         raise ValueError(f"{quote(path)} is outside the dataset's folder")

@@ -1,7 +1,7 @@
 """How much memory a Parquet file takes, known before it is read.
 
 A few bytes can stand for gigabytes: runs of one value, and texts that rows only point to. Sizes come from the file's own table of
-contents; texts that many rows may share are read as the file has them, once each, and written out only where that is little.
+contents; texts that many rows may share are read as the file has them, once each, and written out only if that is little.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_TEXT = 1 << 30
 
 
 def check_table(file: Path, columns: Sequence[str]) -> list[str]:
-    """Columns of text to be read by `plain_table`. Raises ValueError where the wanted columns are too large."""
+    """Columns of text to be read by `plain_table`. Raises ValueError if the wanted columns are too large."""
     rows, found = column_sizes(file)
     if rows > MAX_VALUES:
         raise ValueError(f"{rows} rows; at most {MAX_VALUES} are read")
@@ -41,7 +41,7 @@ def check_table(file: Path, columns: Sequence[str]) -> list[str]:
 
 
 def plain_table(table: pa.Table) -> pa.Table:
-    """The table with its texts written out. Raises ValueError where they are more than `MAX_TEXT` bytes."""
+    """The table with its texts written out. Raises ValueError if they are more than `MAX_TEXT` bytes."""
     for k, name in enumerate(table.column_names):
         column = table.column(k)
         kind = _plain_type(column.type)

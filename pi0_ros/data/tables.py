@@ -30,7 +30,7 @@ def write_json(file: Path, value: object) -> None:
 
 
 def read_json(file: Path) -> Any:
-    """A JSON file's value. Raises DataError where it is missing or no JSON."""
+    """A JSON file's value. Raises DataError if it is missing or no JSON."""
     with _told(file):
         return parse_json(file, read_text(file, MAX_JSON))
 
@@ -42,7 +42,7 @@ def read_json_lines(file: Path) -> list[Any]:
 
 
 def read_table(file: Path, columns: Sequence[str] | None = None, without: Sequence[str] = ()) -> pa.Table:
-    """A Parquet file, or those of `columns` that it has, or all `without` some. Raises DataError where it is missing or
+    """A Parquet file, or those of `columns` that it has, or all `without` some. Raises DataError if it is missing or
     damaged."""
     with _told(file):
         check_regular(file)
@@ -69,7 +69,7 @@ def _told(file: Path) -> Iterator[None]:
 
 
 def pointer(file: Path) -> str:
-    """What to do where a file is a git-lfs pointer in place of its content, "" where it is none."""
+    """What to do if a file is a git-lfs pointer in place of its content, "" if it is none."""
     try:
         with file.open("rb") as opened:
             is_pointer = opened.read(40).startswith(b"version https://git-lfs")

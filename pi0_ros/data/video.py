@@ -35,7 +35,7 @@ class VideoWriter:
     """Encodes the pictures of one episode."""
 
     def __init__(self, file: Path, fps: int, shape: Sequence[int]) -> None:
-        """shape: height, width, 3; both even. Raises DataError for others, or where the encoder is not there."""
+        """shape: height, width, 3; both even. Raises DataError for others, or if the encoder is not there."""
         self.file, self.fps, self.shape, self.frames = file, fps, tuple(shape), 0
         height, width = self.shape[:2]
         if height % 2 or width % 2 or len(self.shape) != 3 or self.shape[2] != 3:
@@ -106,7 +106,7 @@ def concatenate(parts: Sequence[Part], target: Path, fps: float) -> None:
 
     Packets stand in the order of their pictures in all videos that are written here. In others a picture may be encoded by
     later ones (B-frames), whose packets stand before it: all are then decoded that many periods earlier, from before 0 on.
-    Raises DataError where a file has fewer pictures.
+    Raises DataError if a file has fewer pictures.
     """
     rate = Fraction(fps).limit_denominator(100_000)
     orders = [_order(part.file, rate)[0] for part in parts]
@@ -150,7 +150,7 @@ def _opened(file: Path, rate: Fraction) -> InputContainer:
 
 
 def _tick_of(track: VideoStream) -> Fraction:
-    """What times of a track are counted in [s]. Raises PictureError where it does not say."""
+    """What times of a track are counted in [s]. Raises PictureError if it does not say."""
     if track.time_base is None:
         raise PictureError("its track has no time base")
     return track.time_base
@@ -228,7 +228,7 @@ class VideoReader:
     """One open video file; keeps its place, so that pictures in order cost one decoding each."""
 
     def __init__(self, file: Path) -> None:
-        """Raises DataError where there is no file or no video in it."""
+        """Raises DataError if there is no file or no video in it."""
         if not file.is_file():
             raise DataError(f"{file}: this video of the dataset is missing; copy or download the whole folder again")
         self.file = file
@@ -251,7 +251,7 @@ class VideoReader:
     def at(self, seconds: Sequence[float], tolerance: float = TOLERANCE) -> list[Picture]:
         """The pictures nearest to these times of the file, uint8 [H, W, 3] RGB each.
 
-        Raises DataError where there is none within `tolerance` seconds.
+        Raises DataError if there is none within `tolerance` seconds.
         """
         found: dict[float, Picture] = {}
         for second in sorted(set(seconds)):

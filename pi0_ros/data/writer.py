@@ -74,7 +74,7 @@ class DatasetWriter:
     def add_frame(self, frame: Row) -> None:
         """The next frame of the running episode, 1 / fps after the one before.
 
-        Raises DataError, and takes nothing, where a value is missing, unknown, of the wrong shape or not finite.
+        Raises DataError, and takes nothing, if a value is missing, unknown, of the wrong shape or not finite.
         """
         row = checked_frame(str(self.folder), self.features, frame)
         for key, statistics in self._pictures.items():
@@ -97,7 +97,7 @@ class DatasetWriter:
     def save_episode(self, note: Note | None = None) -> int:
         """Put the running episode on disk; its index. `note`: what meta/pi0_episodes.json is to say of it.
 
-        Raises DataError where it has no frame, OSError where it cannot be written: then its frames are still there.
+        Raises DataError if it has no frame, OSError if it cannot be written: then its frames are still there.
         """
         if not self._rows:
             raise DataError(f"{self.folder}: an episode without a frame cannot be saved; add frames first")

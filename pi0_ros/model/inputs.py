@@ -16,7 +16,7 @@ PROMPT, TEXT, FAST = 0, 1, 2  # roles of a text token
 class Inputs:
     """One batch of observations.
 
-    images: a camera each, in the order of the configuration: [B, 3, H, W] in [-1, 1], or None where no row has it.
+    images: a camera each, in the order of the configuration: [B, 3, H, W] in [-1, 1], or None if no row has it.
     image_masks: a camera each, [B] bool: whether the row has this camera. Ignored where the picture is None.
     tokens, token_mask: [B, L] token ids and whether they count.
     state: [B, state_dim] (pi0 only).

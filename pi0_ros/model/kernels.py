@@ -102,7 +102,7 @@ def has_onednn(dtype: torch.dtype) -> bool:
 
 @dataclass(frozen=True)
 class Target:
-    """Where and in which type packed weights live. blocked: whether in oneDNN's form, where that pays."""
+    """Where and in which type packed weights live. blocked: whether in oneDNN's form, if that pays."""
 
     device: torch.device
     dtype: torch.dtype

@@ -15,7 +15,7 @@ class FlowTargets:
     actions: [B, H, D] normalised, padded to action_dim. noise: [B, H, D], or K draws [B, K, H, D] on one prefix.
     t: [B] or [B, H]; with draws [B, K] or [B, K, H].
     weight: [B, H] or with draws [B, K, H]: 0 for rows that do not count (no action, RTC prefix); None: all count.
-    dims: how many leading action dimensions count (LeRobot), [B] where rows are of several robots; None: all (openpi).
+    dims: how many leading action dimensions count (LeRobot), [B] if rows are of several robots; None: all (openpi).
     """
 
     actions: Tensor

@@ -9,7 +9,7 @@ State dict keys are those of the published PyTorch checkpoints behind shorter pr
     siglip.     <- paligemma_with_expert.paligemma.model.vision_tower.vision_model.
     projector.  <- paligemma_with_expert.paligemma.model.multi_modal_projector.linear.
     gemma.      <- paligemma_with_expert.paligemma.model.language_model.   (gemma.embed_tokens is the tied lm_head)
-    lm_head.    <- paligemma_with_expert.paligemma.lm_head., only where it is not tied
+    lm_head.    <- paligemma_with_expert.paligemma.lm_head., only if it is not tied
     expert.     <- paligemma_with_expert.gemma_expert.model.
     state_proj, action_in_proj, action_out_proj, action_time_mlp_in, action_time_mlp_out, time_mlp_in, time_mlp_out.
 """
@@ -59,7 +59,7 @@ def time_embedding(t: Tensor, width: int, min_period: float, max_period: float, 
 
     In float64 as openpi's and LeRobot's PyTorch, in float32 as JAX: at t = 1 the fastest angle is 1571 rad, so the
     last bit of its frequency shows, down to how `jnp.linspace` rounds (index times the rounded step, last one exact)
-    and the power too (to the nearest number, where torch's own float32 power is one off at every 60th frequency).
+    and the power too (to the nearest number, whereas torch's own float32 power is one off at every 60th frequency).
     """
     count = width // 2
     fraction = torch.linspace(0.0, 1.0, count, dtype=dtype, device=t.device)
@@ -74,7 +74,7 @@ def time_embedding(t: Tensor, width: int, min_period: float, max_period: float, 
 def block_mask(valid: Tensor, starts: Tensor) -> Tensor:
     """Who sees whom from block starts: a token sees its own block and earlier ones. [B, T] twice -> [B, T, T] bool.
 
-    `starts` is 1 where a new block begins (openpi's ar-mask): zeros everywhere give full attention, ones causal.
+    `starts` is 1 if a new block begins (openpi's ar-mask): zeros everywhere give full attention, ones causal.
     """
     block = starts.long().cumsum(dim=1)
     return (block[:, None, :] <= block[:, :, None]) & valid[:, None, :] & valid[:, :, None]
@@ -241,7 +241,7 @@ class Pi0(nn.Module):
 
 
 def check_inputs(config: ModelConfig, inputs: Inputs) -> None:
-    """Raise InputError where pictures, masks or text do not fit the configuration."""
+    """Raise InputError if pictures, masks or text do not fit the configuration."""
     names = ", ".join(config.cameras)
     if len(inputs.images) != len(config.cameras) or len(inputs.image_masks) != len(config.cameras):
         raise InputError(f"expected a picture and a mask for each of {names}; got {len(inputs.images)} pictures")

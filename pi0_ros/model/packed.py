@@ -64,7 +64,7 @@ class Layer:
         self.mlp = GeGLU(gate, up, to, rows)
         self.down = to.linear(mlp.down_proj.weight, rows=rows)
         self.narrow: Callable[[Any, Tensor], Tensor] | None = (
-            None  # the MLP in 8 bits, on fused operations, where there is one
+            None  # the MLP in 8 bits, on fused operations, if there is one
         )
 
     def __call__(
@@ -78,7 +78,7 @@ class Layer:
     ) -> Tensor:
         """x [B, T, width] sees the first `start` cached tokens and itself; its keys and values join the cache.
 
-        bias [capacity] is added to the scores of the tokens seen: what hides padding, where there is some.
+        bias [capacity] is added to the scores of the tokens seen: what hides padding, if there is some.
         """
         fused = self.qkv(normed(x, styles[0])).unflatten(-1, (-1, self.head_dim))
         self._store(fused[:, :, self.heads :], table, cache, start)

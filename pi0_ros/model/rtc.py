@@ -58,7 +58,7 @@ class Rtc:
             raise RtcError(f"delay {self.delay} is longer than the {self.previous.shape[1]} rows of the previous chunk")
 
     def padded(self, like: Tensor) -> Tensor:
-        """The previous chunk with `like`'s shape [B, H, D], zeros where it has nothing."""
+        """The previous chunk with `like`'s shape [B, H, D], zeros if it has nothing."""
         previous = self.previous[:, : like.shape[1], : like.shape[2]].to(like)
         rows, dims = like.shape[1] - previous.shape[1], like.shape[2] - previous.shape[2]
         return F.pad(previous, (0, dims, 0, rows))

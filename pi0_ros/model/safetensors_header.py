@@ -50,7 +50,7 @@ class Entry:
 
 
 def refuse_foreign(path: Path, head: bytes) -> None:
-    """Raises CheckpointError where the first bytes say that this is a pickle, an archive or another format."""
+    """Raises CheckpointError if the first bytes say that this is a pickle, an archive or another format."""
     for magic, what in FOREIGN:
         if head.startswith(magic):
             raise CheckpointError(f"{path}: this is {what}; only safetensors is read, nothing is unpickled or unpacked")

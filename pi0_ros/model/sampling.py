@@ -15,7 +15,7 @@ from pi0_ros.model.rtc import Rtc, Velocity, guided
 def sample_actions(model: Pi0, inputs: Inputs, noise: Tensor, steps: int = 10, rtc: Rtc | None = None) -> Tensor:
     """Actions [B, H, D] (normalised) from noise [B, H, D], by the plain forward.
 
-    Raises InputError or RtcError where something does not fit.
+    Raises InputError or RtcError if something does not fit.
     """
     prefix = model.prefix(inputs)
     grid = time_grid(steps, model.config.numerics.time_grid)

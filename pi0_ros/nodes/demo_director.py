@@ -1,7 +1,7 @@
 """demo_director: runs the demo and measures it from the robot's side of the topics.
 
 It starts scenes, says the task, asks for autonomy, takes over once in the middle and drives an arm, gives back, and
-writes the report of docs/interface.md. It sees nothing that a person beside the robot with a network cable does not see.
+writes the report of docs/interface.md. It sees only what any node on the network can see.
 """
 
 from __future__ import annotations

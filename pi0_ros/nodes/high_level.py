@@ -41,7 +41,7 @@ class HighLevelNode(NetworkNode[SubtaskLoop]):
         partner: Callable[[], ObservationSource | None] | None = None,
         parameter_overrides: Overrides = None,
     ) -> None:
-        """`partner`: observations of another node in this process to look through in place of its own; None where that node is
+        """`partner`: observations of another node in this process to look through in place of its own; None if that node is
         not configured."""
         super().__init__(name, weights, parameter_overrides)
         self._partner = partner

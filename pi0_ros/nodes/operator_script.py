@@ -34,7 +34,7 @@ SERVICES = ("executor/hold", "executor/teleop", "executor/autonomy", "executor/r
 Script = Generator[tuple[Callable[[], bool], float], None, Any]
 
 
-class Heard:
+class OperatorView:
     """The newest that the robot, the executor and the simulation say."""
 
     def __init__(self, node: Node, robot: Robot) -> None:
@@ -80,7 +80,7 @@ class OperatorScript:
     ) -> None:
         """Ends after so many scenes in which it took over, or so many scenes in all."""
         self._clocks, self._log, self._watcher = clocks, node.get_logger(), watcher
-        self._heard, self._leaders = Heard(node, robot), Leaders(node, robot)
+        self._heard, self._leaders = OperatorView(node, robot), Leaders(node, robot)
         self._task = node.create_publisher(String, "task", LATCHED)
         self._calls = {name: node.create_client(Trigger, name) for name in SERVICES}
         self._most = corrections, scenes

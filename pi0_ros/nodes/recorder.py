@@ -227,7 +227,7 @@ class RecorderNode(ManagedNode, Configured[RecorderParts]):
     # --- reports ---
 
     def _tell(self) -> None:
-        """Say on `~/state`, as JSON, what is recorded, where that has changed; and tell the bag."""
+        """Say on `~/state`, as JSON, what is recorded, when that has changed; and tell the bag."""
         session = self.session
         saved = len(session.episodes.client.saved) if session.episodes.client is not None else 0
         state = {"recording": session.recording, "folder": str(self.parts.folder), "episodes": session.episodes.number}

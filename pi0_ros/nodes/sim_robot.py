@@ -1,7 +1,7 @@
 """sim_robot: the MuJoCo robot behind the topics of a driver. Same topics, same rates, nothing more.
 
 Physics and joint states run in one thread at 100 Hz; pictures are rendered in another from a copy of the state, so
-that they never make the joint states wait.
+that rendering never delays the joint states.
 """
 
 from __future__ import annotations

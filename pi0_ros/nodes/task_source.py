@@ -46,7 +46,7 @@ class TaskSourceNode(Node):
         self.get_logger().info(f"task, as somebody says: {text!r:.80}")
 
     def shut_down(self, reason: str) -> None:
-        """Who comes later does not hear the task any more."""
+        """A node that starts later does not get the task any more."""
         self.get_logger().info(f"ends: {reason}")
 
 

@@ -53,7 +53,7 @@ MODEL_PARAMETERS = (
 class Weights:
     """Loads a policy once and runs it in a thread of its own, one question at a time.
 
-    The libraries under torch count their threads per calling thread: where another one loads than infers, `threads`
+    The libraries under torch count their threads per calling thread: if another one loads than infers, `threads`
     is forgotten, and on a busy machine the surplus threads wait for each other fifty times as long as they work.
     """
 

@@ -21,7 +21,7 @@ KINDS = ("model", "train", "rtc", "fast", "resize", "transforms", "state_prompt"
 
 
 def case_kind(folder: Path) -> str:
-    """One of `KINDS`. Raises ParityError where the folder is none of them."""
+    """One of `KINDS`. Raises ParityError if the folder is none of them."""
     if not folder.is_dir():
         raise ParityError(f"{folder}: no such folder")
     if is_train_case(folder):

@@ -119,7 +119,7 @@ def suffix_rows(case: Case, prefix: Prefix) -> Iterator[Row]:
 
 
 def loss_rows(case: Case, prefix: Prefix) -> Iterator[Row]:
-    """The flow loss per element, and its mean over action dimensions where that was recorded (JAX)."""
+    """The flow loss per element, and its mean over action dimensions if that was recorded (JAX)."""
     io = case.io
     if "loss" not in io:
         return

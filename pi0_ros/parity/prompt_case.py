@@ -1,4 +1,4 @@
-"""Recorded prompts: state bins, texts of every kind and dialect, and their ids where a tokenizer is given."""
+"""Recorded prompts: state bins, texts of every kind and dialect, and their ids if a tokenizer is given."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ class ParityError(ValueError):
 
 @dataclass(frozen=True)
 class Row:
-    """One output. `difference` is the largest absolute difference, infinite where shapes or kinds differ.
+    """One output. `difference` is the largest absolute difference, infinite if shapes or kinds differ.
 
     `exact` rows (integers, strings, booleans) allow none.
     """

@@ -88,7 +88,7 @@ class Remote:
 
 @dataclass(frozen=True)
 class RecordedKeys:
-    """How a recorded dataset calls what the adapter needs, where it is not LeRobot's way.
+    """How a recorded dataset calls what the adapter needs, if it is not LeRobot's way.
 
     state, action: features that are joined in order. state_names, action_names: channels of the joined vectors, where
     info.json has other names or none. cameras: robot camera -> picture feature (without `observation.images.`).
@@ -109,7 +109,7 @@ class Adapter:
     `missing` says what an absent picture is: "masked" (ignored) or "black" (openpi's π0-FAST on DROID and LIBERO).
     `hold` are channels the model does not know: positions stay where they are, velocities are 0.
     0, "" and None leave a choice to the checkpoint's own files. `period` is in seconds, `horizon` in rows;
-    `horizons` says it by the network's kind, where released checkpoints of one robot differ.
+    `horizons` says it by the network's kind, if released checkpoints of one robot differ.
     `noise` is the size of the noise that plans start from: 1 as trained; less makes plans agree with one another.
     `subtasks` is the pattern that an answer of the text head has to match whole; None: it was not trained to give any.
     `subtask_log_probability` is the mean log-probability of its tokens below which an answer is not believed.
@@ -140,7 +140,7 @@ class Adapter:
     dataset: RecordedKeys | None = None
 
     def rows(self, kind: str) -> int:
-        """Rows of a plan of this kind of network; 0 where only the checkpoint knows."""
+        """Rows of a plan of this kind of network; 0 if only the checkpoint knows."""
         return self.horizons.get(kind, self.horizon)
 
     @property

@@ -43,7 +43,7 @@ def adapter_names() -> tuple[str, ...]:
 
 
 def adapter_of_checkpoint(config_file: Path) -> Adapter | None:
-    """The adapter under `policy` in a checkpoint's config.json, or None where there is none."""
+    """The adapter under `policy` in a checkpoint's config.json, or None if there is none."""
 
     def read() -> Adapter | None:
         policy = dict(read_yaml(config_file).items()).get("policy")

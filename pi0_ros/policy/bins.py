@@ -1,7 +1,7 @@
 """Action chunks as one token per number: 256 bins per dimension, as in RT-2 and OpenVLA.
 
 Source: openvla prismatic/vla/action_tokenizer.py (edges at linspace(-1, 1, 256); a value is said as the middle between two
-edges). A chunk is said row by row. It is here to compare with: at 50 rows of 14 numbers it takes 700 tokens where FAST
+edges). A chunk is said row by row. It is here to compare with: at 50 rows of 14 numbers it takes 700 tokens while FAST
 takes 53.
 """
 
@@ -46,7 +46,7 @@ class BinTokenizer:
         return ids
 
     def decode(self, ids: Sequence[int], horizon: int, size: int) -> NDArray[np.float64]:
-        """Chunk [horizon, size] of ids. Raises PolicyError for those of another shape where `failure` is "refuse"."""
+        """Chunk [horizon, size] of ids. Raises PolicyError for those of another shape if `failure` is "refuse"."""
         known = np.array([i for i in ids if 0 <= int(i) < self.bins], np.int64)
         wanted = horizon * size
         if len(known) != wanted and self.failure == "refuse":

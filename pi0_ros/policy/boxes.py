@@ -66,6 +66,6 @@ def parted(answer: str) -> tuple[tuple[Box, ...], str]:
 
 
 def without_boxes(answer: str) -> str:
-    """What an answer says behind its boxes; "" where it says boxes alone, or was cut within one."""
+    """What an answer says behind its boxes; "" if it says boxes alone, or was cut within one."""
     rest = parted(answer)[1].strip()
     return "" if rest.startswith("<loc") else rest

@@ -73,7 +73,7 @@ def build_pipeline(
 
     A key of the adapter is honoured, or refused with both values where the checkpoint's own files fix it. Without an
     adapter openpi's vectors are taken as they come, with no offsets; lerobot's files say everything.
-    Raises: PolicyError where statistics are missing, ambiguous or of the wrong size, or two files contradict each other.
+    Raises: PolicyError if statistics are missing, ambiguous or of the wrong size, or two files contradict each other.
     """
     overrides = overrides or Overrides()
     if checkpoint.origin == "lerobot":
@@ -198,7 +198,7 @@ def _converted_offsets(checkpoint: Checkpoint, adapter: Adapter | None, size: in
 def _methods(
     checkpoint: Checkpoint, adapter: Adapter | None, own: tuple[str, str], fixed: bool
 ) -> tuple[Setting[str], Setting[str]]:
-    """Normalisation of state and actions: `own` is the checkpoint's; where its files fix it an adapter has to agree."""
+    """Normalisation of state and actions: `own` is the checkpoint's; if its files fix it an adapter has to agree."""
     word = (adapter and adapter.normalisation) or None
     source = "the checkpoint's files" if fixed else f"as {checkpoint.origin} does for {checkpoint.config.kind}"
 
@@ -283,7 +283,7 @@ def _statistics(checkpoint: Checkpoint, adapter: Adapter | None, overrides: Over
 
 
 def _both(file: str | Path) -> tuple[Statistics, Statistics]:
-    """State and actions of a norm_stats.json. Raises PolicyError where one is missing."""
+    """State and actions of a norm_stats.json. Raises PolicyError if one is missing."""
     return _pair(read_norm_stats(file), str(file))
 
 
@@ -377,7 +377,7 @@ def _refuse_old(checkpoint: Checkpoint) -> None:
 def _lerobot_cameras(config: ModelConfig, adapter: Adapter, rename: Mapping[str, str]) -> tuple[str, ...]:
     """Picture slots of LeRobot's network; the adapter names them as the network or as the dataset before `rename_map`.
 
-    A single camera needs no name. Raises PolicyError with both lists where a name is none of the network's.
+    A single camera needs no name. Raises PolicyError with both lists if a name is none of the network's.
     """
     slots, known = tuple(adapter.cameras), tuple(config.cameras)
     if {rename.get(slot, slot) for slot in slots} <= set(known):
@@ -392,9 +392,9 @@ def _lerobot_cameras(config: ModelConfig, adapter: Adapter, rename: Mapping[str,
 def _check_vectors(
     checkpoint: Checkpoint, adapter: Adapter | None, state: int, actions: int, names: Sequence[str]
 ) -> None:
-    """LeRobot's vectors have the robot's exact size. `names` are those of the actions, () where no file has them.
+    """LeRobot's vectors have the robot's exact size. `names` are those of the actions, () if no file has them.
 
-    Raises: PolicyError with both lists where sizes differ, or where the same names stand in another order.
+    Raises: PolicyError with both lists if sizes differ, or if the same names stand in another order.
     """
     if adapter is None:
         return

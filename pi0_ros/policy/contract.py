@@ -19,8 +19,8 @@ class Contract:
     channels: what a plan commands, in plan order. state_channels: what it must measure. cameras: robot camera -> the
     model's picture slot; high_level_cameras the same for subtasks; empty_slots: slots no robot camera fills. horizon
     rows, period s. prompt: kind, with the dialect. delta_channels: planned as offsets from the state at chunk start.
-    continues: whether `infer` takes a plan prefix; where not, it is ignored and the plan has no frozen rows. finished:
-    subtasks that say that nothing is left to do. subtasks: the form of an answer of the text head, None where it was not
+    continues: whether `infer` takes a plan prefix; if not, it is ignored and the plan has no frozen rows. finished:
+    subtasks that say that nothing is left to do. subtasks: the form of an answer of the text head, None if it was not
     trained to give any; subtask_log_probability: the least that its tokens have on average for it to be believed.
     """
 
@@ -103,7 +103,7 @@ def contract_of_remote(adapter: Adapter, url: str, robot: Robot) -> Contract:
 
 
 def contract_of(adapter: Adapter, pipeline: Pipeline, robot: Robot) -> Contract:
-    """The contract of a checkpoint read through an adapter, channels in the robot's order where it has them."""
+    """The contract of a checkpoint read through an adapter, channels in the robot's order if it has them."""
     high = adapter.question_cameras
     return Contract(
         name=adapter.name,

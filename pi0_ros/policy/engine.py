@@ -76,7 +76,7 @@ class Policy:
         it, times the adapter's `noise`. prefix: continue the running plan (real-time chunking); ignored, with no frozen rows, by a π0-FAST network,
         which decodes tokens (`contract.continues`).
         Raises: PolicyError for a missing state, bad pictures, an empty prompt, a prefix that does not fit;
-        NotFiniteError where the network's output is not finite.
+        NotFiniteError if the network's output is not finite.
         """
         started, before = time.perf_counter(), values_before(obs, prefix)
         prefix = prefix if self.contract.continues else None
@@ -105,7 +105,7 @@ class Policy:
         """What to do next towards `task`, in words, from the pictures (π0.5, arXiv 2504.16054, section IV-B). Boxes that the
         network says first are no part of it.
 
-        Raises: PolicyError where the checkpoint has no text head, the task is empty, or no picture is there.
+        Raises: PolicyError if the checkpoint has no text head, the task is empty, or no picture is there.
         """
         if not self.contract.has_text_head:
             raise PolicyError(f"{self.contract.name} is a checkpoint without a text head; give subtasks yourself")

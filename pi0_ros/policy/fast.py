@@ -61,7 +61,7 @@ class FastTokenizer:
     def decode(self, ids: Sequence[int], horizon: int, size: int) -> NDArray[np.float64]:
         """Chunk [horizon, size] of FAST ids; ids that do not fit follow `failure`, with a warning.
 
-        Raises: PolicyError for such ids where `failure` is "refuse".
+        Raises: PolicyError for such ids if `failure` is "refuse".
         """
         from scipy.fft import idct
 
@@ -215,7 +215,7 @@ def training_prompt(
 
 
 def extract_ids(tokenizer: Tokenizer, generated: Sequence[int], skipped: int = SKIPPED) -> list[int] | None:
-    """FAST ids in generated language ids: after "Action: ", up to "|" or EOS. None where there is no "Action: ".
+    """FAST ids in generated language ids: after "Action: ", up to "|" or EOS. None if there is no "Action: ".
 
     Arithmetic on ids: decoding to text and encoding again, as openpi does, loses some sequences.
     """
@@ -240,7 +240,7 @@ def extract_actions(
     """Normalised chunk [horizon, size] from generated language ids.
 
     Without "Action: " in the answer openpi's dialect gives zeros or refuses, lerobot's reads what is there.
-    Raises: PolicyError where the tokenizer's `failure` is "refuse" and the answer is no chunk of that shape.
+    Raises: PolicyError if the tokenizer's `failure` is "refuse" and the answer is no chunk of that shape.
     """
     ids = extract_ids(tokenizer, generated, skipped)
     if ids is None and fast.failure == "truncate":

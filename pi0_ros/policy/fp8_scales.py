@@ -58,7 +58,7 @@ def weights_mark(folder: Path) -> str:
 
 
 def save_scales(folder: Path, scales: Fp8Scales) -> Path:
-    """Write the scales beside a checkpoint; the file. Raises PolicyError where it cannot be written."""
+    """Write the scales beside a checkpoint; the file. Raises PolicyError if it cannot be written."""
     file = folder / FILE
     try:
         file.write_text(json.dumps({"version": VERSION, **asdict(scales)}, indent=1) + "\n", encoding="utf-8")
@@ -68,9 +68,9 @@ def save_scales(folder: Path, scales: Fp8Scales) -> Path:
 
 
 def load_scales(folder: Path, layers: int) -> Fp8Scales | None:
-    """The scales beside a checkpoint whose trunk has this many layers in 8 bits; None where there are none.
+    """The scales beside a checkpoint whose trunk has this many layers in 8 bits; None if there are none.
 
-    Raises PolicyError where they cannot be read, or belong to other weights.
+    Raises PolicyError if they cannot be read, or belong to other weights.
     """
     file = folder / FILE
     if not file.exists():

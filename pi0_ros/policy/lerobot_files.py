@@ -34,7 +34,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Processors:
-    """What the two files say. `delta` is None where no relative-actions step stands in them."""
+    """What the two files say. `delta` is None if no relative-actions step stands in them."""
 
     state: Normalizer
     actions: Normalizer
@@ -96,7 +96,7 @@ def _relative(folder: Path, config: Config) -> RelativeActions:
 
 
 def _listed(folder: Path, key: str, value: object) -> tuple[str, ...] | None:
-    """A list of names; None where there is none. Raises PolicyError for anything else."""
+    """A list of names; None if there is none. Raises PolicyError for anything else."""
     if value is None:
         return None
     if not isinstance(value, list):
@@ -189,7 +189,7 @@ def _lost(file: Path, feature: str, tensors: Mapping[str, NDArray[np.floating]])
 
 
 def _tensors(file: Path) -> dict[str, NDArray[np.floating]]:
-    """Every tensor of a statistics file in float32 or wider, counts too, {} where the file is not there."""
+    """Every tensor of a statistics file in float32 or wider, counts too, {} if the file is not there."""
     if not file.is_file():
         return {}
     try:

@@ -8,7 +8,7 @@
 | lerobot_quantiles | 2 (x - q01) / d - 1                  | (x + 1) d / 2 + q01                  |
 | identity          | x                                    | x                                    |
 
-with d = q99 - q01, or eps only where that is exactly 0; lerobot_quantile10 and lerobot_min_max are the same with q10,
+with d = q99 - q01, or eps only if that is exactly 0; lerobot_quantile10 and lerobot_min_max are the same with q10,
 q90 and min, max. Sources: openpi transforms.py, lerobot normalize_processor.py.
 Nothing is clipped. lerobot computes in float32, openpi in the promoted type of data and statistics.
 """
@@ -55,7 +55,7 @@ class Statistics:
 
     @property
     def size(self) -> int:
-        """D, or 0 where there are none."""
+        """D, or 0 if there are none."""
         return max((v.shape[-1] for v in self.values.values() if v.ndim), default=0)
 
     def __getitem__(self, name: str) -> Array:
@@ -104,7 +104,7 @@ class Normalizer:
 
 
 def _problem(method: str, statistics: Statistics) -> str:
-    """What makes statistics unusable for a method, "" where they are sound."""
+    """What makes statistics unusable for a method, "" if they are sound."""
     needs = _NEEDS[method]
     lost = [name for name in needs if name not in statistics]
     if lost:
@@ -242,7 +242,7 @@ def write_norm_stats(path: str | Path, statistics: Mapping[str, Statistics]) -> 
 def find_norm_stats(folder: str | Path, asset: str | None = None) -> Path:
     """The norm_stats.json of a checkpoint folder: beside the weights or at assets/<asset>/.
 
-    Raises: PolicyError where there is none, or several and `asset` does not choose.
+    Raises: PolicyError if there is none, or several and `asset` does not choose.
     """
     folder = Path(folder)
     if asset is None and (folder / "norm_stats.json").is_file():

@@ -30,7 +30,7 @@ Array = NDArray[np.floating]
 class ModelInputs:
     """One observation as the network gets it.
 
-    images: model camera -> float32 [3, H, W] in [-1, 1], or None where it is absent; in the model's order.
+    images: model camera -> float32 [3, H, W] in [-1, 1], or None if it is absent; in the model's order.
     prompt: text and unpadded ids. state: float32 [model state size], normalised and padded, None unless kind is pi0.
     normalised_state: the state as it was binned into the prompt, at its real size.
     """

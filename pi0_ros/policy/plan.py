@@ -108,7 +108,7 @@ class SubtaskPolicy(AnyPolicy, Protocol):
     """A policy whose network may be asked in words."""
 
     def answer(self, obs: Observation, task: str, max_tokens: int = 32) -> Answer:
-        """What to do next; only where `contract.gives_subtasks`."""
+        """What to do next; only if `contract.gives_subtasks`."""
 
 
 def values_before(obs: Observation, prefix: PlanPrefix | None) -> Mapping[str, float]:

@@ -29,7 +29,7 @@ class PromptStyle:
     `length` is the longest prompt in tokens, BOS included. `state` puts the binned state into the text (π0.5 unless it
     was trained with discrete_state_input=False; always for π0-FAST). `pad_state_to` repeats lerobot 0.4's habit of
     zero-padding the state before binning (pads read "128"); 0 leaves the state alone. `control_mode` is the text
-    between π0.5's <control mode> marks, "" where the checkpoint knows none. `lowercase` also drops the task's capitals
+    between π0.5's <control mode> marks, "" if the checkpoint knows none. `lowercase` also drops the task's capitals
     and end punctuation, for checkpoints that never saw any.
     """
 
@@ -96,7 +96,7 @@ def state_text(state: ArrayLike, pad_to: int = 0) -> str:
 def prompt_text(style: PromptStyle, task: str, state: ArrayLike | None = None) -> str:
     """The prompt's text, without BOS.
 
-    Args: task as a person wrote it; state normalised [D], needed where `style.state`.
+    Args: task as a person wrote it; state normalised [D], needed if `style.state`.
     Raises: PolicyError if the task is empty, or a state is needed and missing or not finite.
     """
     task = plain_words(task) if style.lowercase else task

@@ -83,7 +83,7 @@ def _read_checkpoint(
 
 
 def sizes_for(opened: Checkpoint, adapter: Adapter, sizes: Sizes | None) -> Sizes | None:
-    """`sizes` with the adapter's horizon, where the checkpoint does not record one (openpi's PyTorch and JAX trainers)."""
+    """`sizes` with the adapter's horizon, if the checkpoint does not record one (openpi's PyTorch and JAX trainers)."""
     rows = adapter.rows(opened.config.kind)
     if "horizon" not in opened.assumed or not rows:
         return sizes
@@ -112,7 +112,7 @@ def load_words(
 ) -> tuple[Tokenizer, ActionTokenizer | None]:
     """The text tokenizer and, for a π0-FAST, the action tokenizer: those given, or the checkpoint's own.
 
-    Raises: PolicyError where one is missing, or has ids that the network does not.
+    Raises: PolicyError if one is missing, or has ids that the network does not.
     """
     words = load_tokenizer(tokenizer or opened.folder)
     try:

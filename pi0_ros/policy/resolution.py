@@ -26,14 +26,14 @@ class Setting(Generic[T_co]):
 
 @dataclass(frozen=True)
 class Claim(Generic[T_co]):
-    """What one file says of a value; None where it says nothing."""
+    """What one file says of a value; None if it says nothing."""
 
     value: T_co | None
     source: str
 
 
 def first(key: str, *claims: Claim[T]) -> Setting[T]:
-    """The first claim that says something. Raises ValueError where none does."""
+    """The first claim that says something. Raises ValueError if none does."""
     for claim in claims:
         if claim.value is not None:
             return Setting(key, claim.value, claim.source)

@@ -22,7 +22,7 @@ class Decision:
         self.subtask, self._candidate, self._count = "", "", 0
 
     def decoded(self, text: str) -> bool:
-        """Take a decoded text in; True where it now stands."""
+        """Take a decoded text in; True if it now stands."""
         self._count = self._count + 1 if text == self._candidate else 1
         self._candidate = text
         if text == self.subtask or not self.subtask or self._count >= self._agree:
@@ -31,7 +31,7 @@ class Decision:
 
 
 def refusal(text: str, pattern: str = ".+", log_probability: float = 0.0, least: float = -math.inf) -> str:
-    """Why a decoded text is no subtask, "" where it is one.
+    """Why a decoded text is no subtask, "" if it is one.
 
     It has to match `pattern` as a whole, and its tokens' mean log-probability has to be `least` or more.
     """

@@ -42,7 +42,7 @@ _FIRST_WORDS_TEXT = """
 all bring carry clean clear close detach done drop dry fetch fill flip fold get give go grab grasp grip hang hold
 insert lift look lower mix move no nothing open pick place pour press pull push put raise release remove rotate stack
 start stay stop sweep switch take the throw touch turn unfold use wait wash wipe yes
-"""  # words that may open a text or follow "Subtask: ", where no space is left to carry
+"""  # words that may open a text or follow "Subtask: ", if no space is left to carry
 WORDS = _WORDS_TEXT.split()
 FIRST_WORDS = _FIRST_WORDS_TEXT.split()
 _NEVER = -1000.0

@@ -50,7 +50,7 @@ def _content(tokenizer: Tokenizer, ids: Sequence[int]) -> list[int]:
 
 
 def guarded(name: str, what: str, work: Callable[[], Result]) -> Result:
-    """What `work` returns. Raises PolicyError where a library fails in it, be it a panic that is no Exception."""
+    """What `work` returns. Raises PolicyError if a library fails in it, be it a panic that is no Exception."""
     try:
         return work()
     except (KeyboardInterrupt, SystemExit):
@@ -90,7 +90,7 @@ class JsonTokenizer:
         """Use the first `vocab` ids, those that the network has.
 
         PaliGemma's published tokenizer.json has a special `<image>` token behind the network's 257152 rows. Special
-        tokens there are accepted, as prompts do not hold them. Raises PolicyError where an ordinary token is there.
+        tokens there are accepted, as prompts do not hold them. Raises PolicyError if an ordinary token is there.
         """
         special = {i for i, token in self._backend.get_added_tokens_decoder().items() if token.special}
         ordinary = [i for i in range(vocab, self._backend.get_vocab_size()) if i not in special]
@@ -154,12 +154,12 @@ class SentencePieceTokenizer:
         return self._backend.vocab_size()
 
     def restrict(self, vocab: int) -> None:
-        """Raises PolicyError where the network has fewer rows than there are ids."""
+        """Raises PolicyError if the network has fewer rows than there are ids."""
         if self.vocab_size > vocab:
             raise _too_many(self.vocab_size, vocab)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of `text`, without BOS. Raises PolicyError where the model cannot."""
+        """Ids of `text`, without BOS. Raises PolicyError if the model cannot."""
         return guarded(self._name, f"encode the text {quote(text)}", lambda: list(self._backend.encode(text)))
 
     def decode(self, ids: Sequence[int]) -> str:

@@ -21,7 +21,7 @@ def mask_of(*runs: int) -> tuple[bool, ...]:
 
 
 def delta(actions: ArrayLike, state: ArrayLike, mask: Sequence[bool]) -> Array:
-    """Absolute actions [..., H, D] to offsets from the state [..., S] at chunk start, where `mask` is True.
+    """Absolute actions [..., H, D] to offsets from the state [..., S] at chunk start, if `mask` is True.
 
     The mask may be shorter than D; what it does not cover stays absolute. Raises PolicyError if the state is shorter
     than the mask.
@@ -35,7 +35,7 @@ def absolute(actions: ArrayLike, state: ArrayLike, mask: Sequence[bool]) -> Arra
 
 
 def step_delta(actions: ArrayLike, state: ArrayLike, follows: Sequence[float]) -> Array:
-    """Absolute actions [..., H, D] to steps from where the robot will be at each row, where `follows` is above 0.
+    """Absolute actions [..., H, D] to steps from where the robot will be at each row, if `follows` is above 0.
 
     `follows`: which share of the way to a row the robot has gone when the next row begins. The state [..., S] is that of
     the first row, and next = state + follows * (row - state). With a share of 1 the steps are those from the row before.

@@ -1,8 +1,8 @@
 """Whether the values of a joint can come from one joint: values that alternate faster than it can move come from two.
 
-A joint_state_publisher beside the real driver says 0 where the driver says 1.2, on one topic; messages do not carry who sent
-them. What can be seen is the measurement jumping away and back. One such return is believed where several publishers are
-known to be there; two are where that is not known, since one may be an encoder's glitch.
+A joint_state_publisher beside the real driver says 0 if the driver says 1.2, on one topic; messages do not carry who sent
+them. What can be seen is the measurement jumping away and back. One such return is believed if several publishers are
+known to be there; two are if that is not known, since one may be an encoder's glitch.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Contradiction:
     values: tuple[float, float]
 
     def sentence(self, publishers: tuple[str, ...] = ()) -> str:
-        """What is wrong, with the publishers' node names where they are known: one that contradicts itself, or several."""
+        """What is wrong, with the publishers' node names if they are known: one that contradicts itself, or several."""
         low, high = sorted(self.values)
         values, where = f"as {high:.2f} and as {low:.2f}", " and ".join(self.topics)
         if len(publishers) == 1:
@@ -100,7 +100,7 @@ class Agreement:
         return self._worst[1]
 
     def restless(self, time: float) -> str:
-        """The joint whose measurement jumped lately, "" where none did: reason enough not to start yet."""
+        """The joint whose measurement jumped lately, "" if none did: reason enough not to start yet."""
         return self._restless if time - self._jumped <= SETTLE else ""
 
     def forget(self) -> None:

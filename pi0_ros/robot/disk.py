@@ -42,7 +42,7 @@ def disk_full(place: Path) -> DiskFull:
 
 
 def full_place(error: BaseException) -> Path | None:
-    """What was being written, where an error for which `is_disk_full` holds names it."""
+    """What was being written, if an error for which `is_disk_full` holds names it."""
     if isinstance(error, DiskFull):
         return error.place
     return Path(named) if (named := _named(error)) else None
@@ -78,7 +78,7 @@ def check_writable(file: Path) -> None:
 
 
 def _named(error: BaseException) -> str:
-    """The file that the system names in an error, "" where it names none."""
+    """The file that the system names in an error, "" if it names none."""
     if not isinstance(error, OSError):
         return ""
     named = error.filename2 or error.filename  # of a copy or a new name: the second is what is written

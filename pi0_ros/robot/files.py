@@ -41,7 +41,7 @@ def read_bytes(file: Path, limit: int, error: type[UserError] = RobotError) -> b
 
 
 def check_regular(file: Path, error: type[UserError] = RobotError) -> int:
-    """The size [bytes] of a regular file. Raises `error` where it is none, before anything opens it: a pipe would block."""
+    """The size [bytes] of a regular file. Raises `error` if it is none, before anything opens it: a pipe would block."""
     try:
         state = file.stat()
     except OSError as problem:

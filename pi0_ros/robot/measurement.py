@@ -31,7 +31,7 @@ def axis_of(name: str) -> Axis | None:
 
 
 def nearest_turn(angle: float, reference: float) -> float:
-    """The angle [rad] that is the same place as `angle` and nearest to `reference`; `angle` where either is not finite."""
+    """The angle [rad] that is the same place as `angle` and nearest to `reference`; `angle` if either is not finite."""
     turns = (reference - angle) / TURN
     return angle + TURN * round(turns) if math.isfinite(turns) else angle
 
@@ -209,7 +209,7 @@ def joint_value(group: Group, value: float) -> float:
 
 
 def unit_guess(value: float, lower: float, upper: float, unit: str) -> str:
-    """What unit a joint value outside `lower` .. `upper` ("rad" or "m") may be in, as a question; "" where none fits.
+    """What unit a joint value outside `lower` .. `upper` ("rad" or "m") may be in, as a question; "" if none fits.
 
     Degrees and millimetres where the converted value is inside; ticks where it is a whole number of a 12-bit encoder.
     """

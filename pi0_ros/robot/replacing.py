@@ -19,11 +19,11 @@ HERE, EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2(2)
 
 @contextmanager
 def replacing(file: Path) -> Iterator[Path]:
-    """A path to write to; it becomes `file` at the end, and is removed where writing failed.
+    """A path to write to; it becomes `file` at the end, and is removed if writing failed.
 
     It lies beside `file`, hidden, with the same ending, by which some libraries choose a format. What was written is on the
     disk itself before it gets its name: after a power failure there is the old file or the new one, none empty.
-    Raises DiskFull, which is an OSError, with the name of the file where there is no room.
+    Raises DiskFull, which is an OSError, with the name of the file if there is no room.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     new = file.with_name(f".{file.stem}.new{file.suffix}")
@@ -53,7 +53,7 @@ def partial_of(target: Path) -> Path:
 def replacing_folder(target: Path) -> Iterator[Path]:
     """A folder beside `target` to make and write into. It takes the place of `target` when all is written.
 
-    It is removed where writing failed: what is half there would keep a disk full, and a later reader busy. Raises
+    It is removed if writing failed: what is half there would keep a disk full, and a later reader busy. Raises
     DiskFull with the name of `target` where it has no room.
     """
     partial = partial_of(target)
@@ -72,7 +72,7 @@ def put_in_place(partial: Path, target: Path) -> None:
 
     There is a whole `target` at every moment, where the file system can exchange two names at once (ext4, XFS, Btrfs, tmpfs).
     """
-    old = target.with_name(target.name + ".old")  # also of a process that was killed where names cannot be exchanged
+    old = target.with_name(target.name + ".old")  # also of a process that was killed if names cannot be exchanged
     if not target.exists():
         partial.rename(target)
     elif _exchange(partial, target):
@@ -85,7 +85,7 @@ def put_in_place(partial: Path, target: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Exchange two names at once (renameat2); False where the system does not know how."""
+    """Exchange two names at once (renameat2); False if the system does not know how."""
     try:
         rename = ctypes.CDLL(None).renameat2
     except (AttributeError, OSError):  # another C library than glibc, another system than Linux

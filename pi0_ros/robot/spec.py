@@ -88,7 +88,7 @@ class Channel:
 class GripperMap:
     """The robot joint behind a gripper channel: its value when the channel is 0 and when it is 1.
 
-    `measured`: whether anybody reports that joint; where not, the last command stands for its measurement.
+    `measured`: whether anybody reports that joint; if not, the last command stands for its measurement.
     """
 
     joint: str
@@ -139,7 +139,7 @@ class TeleopTopic:
 class Group:
     """Channels that are commanded together: limited together, stopped together, owned by one topic.
 
-    `measured`: whether a velocity group's velocities are reported; where not, the last command stands for them.
+    `measured`: whether a velocity group's velocities are reported; if not, the last command stands for them.
     `command_latency` [s]: how much later than commanded the group moves; plans are sent that much ahead.
     """
 

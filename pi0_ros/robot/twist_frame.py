@@ -15,7 +15,7 @@ ELSEWHERE = 0.7  # share by which the wrong one has to be off
 
 
 class TwistFrame(StrEnum):
-    """What a twist is said in; UNKNOWN where the base did not move enough to tell."""
+    """What a twist is said in; UNKNOWN if the base did not move enough to tell."""
 
     UNKNOWN = "unknown"
     BASE = "base"

@@ -52,7 +52,7 @@ class Wiring:
         )
 
     def teleop(self, at: YamlNode | None) -> TeleopTopic | None:
-        """The key `teleop`, None where there is none. Raises RobotError with file, line and key."""
+        """The key `teleop`, None if there is none. Raises RobotError with file, line and key."""
         if at is None:
             return None
         keys = at.section(*key_names(TELEOP))

@@ -11,7 +11,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def leave_one(count: int) -> str:
-    """What to do where so many, two or more, are there and one may be."""
+    """What to do if so many, two or more, are there and one may be."""
     return "end one of the two" if count == 2 else "end all but one"
 
 

@@ -62,7 +62,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def _measure(self, node: Any, line: int) -> None:
-        """Count what a node stands for. Raises ComposeError where that is too much."""
+        """Count what a node stands for. Raises ComposeError if that is too much."""
         inside = 0
         if isinstance(node, yaml.SequenceNode):
             inside = sum(self._sizes.get(id(child), 1) for child in node.value)

@@ -19,7 +19,7 @@ from rclpy.subscription import Subscription
 from pi0_ros.robot.quoting import escape
 from pi0_ros.ros.bounded import MessageInfo, MessageRefusedError, parse_message, subscribe_raw
 
-REMEMBERED = 64  # messages that are known again
+REMEMBERED = 64  # messages that are recognised
 PAIRS = (
     (ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL),
     (ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE),
@@ -37,13 +37,13 @@ def profiles(depth: int, latched: bool = True) -> list[QoSProfile]:
 
 
 class Repeats:
-    """Knows a message again that another reader of the same topic has delivered."""
+    """Recognises a message that another reader of the same topic has delivered."""
 
     def __init__(self) -> None:
         self._known: deque[Hashable] = deque(maxlen=REMEMBERED)
 
     def seen(self, source_timestamp: int, content: Hashable) -> bool:
-        """Whether this very message was here before. Without a timestamp of its sender nothing is known again."""
+        """Whether this very message was here before. Without a timestamp of its sender nothing is recognised."""
         if not source_timestamp:
             return False
         key = (source_timestamp, hash(content))

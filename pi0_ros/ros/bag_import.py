@@ -1,4 +1,4 @@
-"""Episodes of rosbag2 recordings (sqlite3 or MCAP, compressed, in several files): what the robot YAML says is what.
+"""Episodes of rosbag2 recordings (sqlite3 or MCAP, compressed, in several files): read by the topics that the robot YAML names.
 
 Frames are put together as the recorder puts them together, by header stamps: each camera's picture nearest to a frame's time,
 the joints interpolated to it, endless ones unwrapped. What was commanded is the executor's command where it was recorded, else
@@ -53,7 +53,7 @@ def bag_episodes(
 ) -> Iterator[ImportedEpisode]:
     """The episodes of bags; a hole in time ends one and begins another.
 
-    Raises DataError where a bag cannot be read, or holds no picture and no state of the robot.
+    Raises DataError if a bag cannot be read, or holds no picture and no state of the robot.
     """
     for source in sources:
         frames = _BagFrames(robot, source, fps, task)
@@ -126,7 +126,7 @@ class _Commands:
 
 @dataclass(frozen=True)
 class _Timed:
-    """A message; when it counts as heard, and its stamp [s], 0 where it has none."""
+    """A message; when it counts as heard, and its stamp [s], 0 if it has none."""
 
     received: BagMessage
     message: Any
@@ -196,7 +196,7 @@ class _BagMemory:
         return self._unstamped, 0.0
 
     def take(self, timed: _Timed) -> None:
-        """Put a message into the memories, by its stamp where it has one."""
+        """Put a message into the memories, by its stamp if it has one."""
         received, message, at, stamp = timed.received, timed.message, timed.at, timed.stamp
         self.topics.add(received.topic)
         self.last = max(self.last, stamp)
@@ -265,7 +265,7 @@ class _BagFrames:
             yield self._complete(held, None)
 
     def _begin(self) -> float:
-        """The first moment of which everything is known, NaN where something is missing yet."""
+        """The first moment of which everything is known, NaN if something is missing yet."""
         now = self._memories.last
         moment = self._memories.memory.reached(now, now, self._cameras)
         snapshot = self._memories.memory.take(moment, moment, moment=moment)
@@ -274,7 +274,7 @@ class _BagFrames:
         return moment if snapshot.complete else math.nan
 
     def _frame(self, moment: float) -> dict[str, Any] | None:
-        """The frame of a moment, its action still open where none was commanded; None where something is missing."""
+        """The frame of a moment, its action still open if none was commanded; None if something is missing."""
         snapshot = self._memories.memory.take(moment, moment, moment=moment)
         if not snapshot.complete:
             self.missed, self.last_missing = self.missed + 1, "; ".join(snapshot.missing)
@@ -313,6 +313,6 @@ class _BagFrames:
         return row
 
     def _complete(self, frame: dict[str, Any], after: dict[str, Any] | None) -> Frame:
-        """The frame with the next frame's state where no command is known."""
+        """The frame with the next frame's state if no command is known."""
         state = (after or frame)["observation.state"][: len(frame["action"])]
         return {**frame, "action": np.where(np.isfinite(frame["action"]), frame["action"], state)}

@@ -73,7 +73,7 @@ class BagListener:
         return [_Source(name, listened, Reader(subscription), repeats) for subscription in subscriptions]
 
     def close(self) -> bool:
-        """Unsubscribe; False where the thread does not end. Closing it again is no harm."""
+        """Unsubscribe; False if the thread does not end. Closing it twice is harmless."""
         if self._ending.is_set():
             return not self.thread.alive
         self._ending.set()

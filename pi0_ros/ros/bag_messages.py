@@ -30,7 +30,7 @@ class BagMessage:
 def open_bag(path: Path, wanted: Mapping[str, tuple[str, Any]]) -> Iterator[Iterator[BagMessage]]:
     """The messages on the wanted topics, in order of arrival. A topic is one whose name is, or ends with, a wanted one.
 
-    Raises DataError where the bag cannot be read, or several topics could be a wanted one.
+    Raises DataError if the bag cannot be read, or several topics could be a wanted one.
     """
     try:
         from rosbags.highlevel import AnyReader, AnyReaderError

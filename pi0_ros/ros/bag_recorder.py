@@ -123,7 +123,7 @@ class BagRecorder:
             self._files.remember(message)
 
     def record(self, wanted: bool) -> None:
-        """Write from now on, or no more; again is no harm."""
+        """Write from now on, or no more; calling it again changes nothing."""
         if wanted == self._wanted:
             return
         self._wanted = self._recording = wanted
@@ -133,7 +133,7 @@ class BagRecorder:
             self._queue.end_file()
 
     def close(self, patience: float) -> bool:
-        """Unsubscribe, and write what waits; False where that takes longer than `patience` [s]."""
+        """Unsubscribe, and write what waits; False if that takes longer than `patience` [s]."""
         self._recording = False
         listening = not self._listener.close()
         self._queue.close()

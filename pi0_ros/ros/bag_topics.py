@@ -20,7 +20,7 @@ from pi0_ros.ros.qos import EVENTS, MEASURED, READ, SENSOR
 from pi0_ros.ros.subscribe import PICTURE_TYPES, TELEOP_TYPES
 
 PREVIEWS = ("executor/trajectory_preview", "executor/markers")
-"""Left out: the executor makes them of action_chunk only where somebody listens."""
+"""Left out: the executor makes them of action_chunk only if somebody listens."""
 AROUND = (
     ("/tf", "tf2_msgs/msg/TFMessage", False),
     ("/tf_static", "tf2_msgs/msg/TFMessage", True),

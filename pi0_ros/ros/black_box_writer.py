@@ -1,6 +1,6 @@
 """Writing black boxes beside the work: one after the other, in a thread of its own.
 
-Writing takes a second or two, and a fault that leads to the next one must find somebody who listens.
+Writing takes a second or two; a second fault that follows from the first is taken in meanwhile.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class BlackBoxWriter:
             self._changed.notify_all()
 
     def close(self, patience: float) -> bool:
-        """End when all is written; False where that takes longer than `patience` [s]."""
+        """End when all is written; False if that takes longer than `patience` [s]."""
         with self._changed:
             self._ending = True
             self._changed.notify_all()

@@ -1,6 +1,6 @@
 """A message's size is checked before it is parsed: every type has a largest serialized size.
 
-Turning bytes into Python objects holds the interpreter, and with it the control thread: for a joint state of 200,000 names
+Turning bytes into Python objects holds the GIL, and stops the control thread: for a joint state of 200,000 names
 for seconds. A message that is larger than any honest one is refused by its size alone.
 """
 
@@ -60,7 +60,7 @@ class MessageRefusedError(UserError):
 
 
 def parse_message(data: bytes, kind: type) -> Any:
-    """A message of its bytes. Raises MessageRefusedError where they are too many, or no message of that type."""
+    """A message of its bytes. Raises MessageRefusedError if they are too many, or no message of that type."""
     check_bytes(data, kind)
     try:
         return deserialize_message(data, kind)
@@ -69,7 +69,7 @@ def parse_message(data: bytes, kind: type) -> Any:
 
 
 def check_bytes(data: bytes, kind: type) -> None:
-    """Raises MessageRefusedError where a serialized message is larger than any honest one of its type."""
+    """Raises MessageRefusedError if a serialized message is larger than any honest one of its type."""
     check_size(len(data), kind)
 
 

@@ -34,7 +34,7 @@ from pi0_ros.ros.bounded import KIB, MAX_BYTES
 
 FAST_DDS, TYPE_SUPPORT = "rmw_fastrtps_cpp", b"rosidl_typesupport_fastrtps_c"
 NAMED = 64 * KIB
-"""What a message of any type may have, to be refused by name where it is too large; also a request to a service."""
+"""What a message of any type may have, to be refused by name if it is too large; also a request to a service."""
 REQUESTS = (
     ChangeState,
     DescribeParameters,
@@ -124,7 +124,7 @@ def _wanted(largest: Mapping[type, int]) -> Iterator[tuple[str, _Type | None, in
 
 
 def message_type(kind: type) -> _Type | None:
-    """The bounds of a message class for Fast DDS; None where it is not what the header says."""
+    """The bounds of a message class for Fast DDS; None if it is not what the header says."""
     handle = _handle(kind, "message")
     return _described(handle, *_called(kind)) if handle else None
 

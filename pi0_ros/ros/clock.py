@@ -61,7 +61,7 @@ class Clocks:
         return self._clock.handle.get_now().nanoseconds * 1e-9  # `now` makes an object with checks around it
 
     def timer(self, period: float, callback: Callable[[], None]) -> Timer:
-        """A timer on the steady clock: it fires where `/clock` stands still too."""
+        """A timer on the steady clock: it fires even if `/clock` stands still."""
         return self._node.create_timer(period, callback, clock=self._steady_clock)
 
     def on_jump(self, callback: Callable[[], None]) -> None:

@@ -45,11 +45,11 @@ class CommandHistory:
 
     @property
     def reached(self) -> float:
-        """The time of the newest command, minus infinity where there is none."""
+        """The time of the newest command, minus infinity if there is none."""
         return self._stamps[-1] if self._stamps else -math.inf
 
     def at(self, moment: float) -> Commanded | None:
-        """The command at `moment`, linear between the two beside it, by who drove before it; None where none is near."""
+        """The command at `moment`, linear between the two beside it, by who drove before it; None if none is near."""
         k = bisect_right(self._stamps, moment)
         if k == 0:
             near = bool(self._stamps) and self._stamps[0] - moment <= REACH

@@ -24,7 +24,7 @@ class GroupMonitor:
         self.missed = 0
 
     def see(self, at: float, values: Sequence[float], sequence: int = 0) -> str:
-        """A command arrived at `at` [s], the publisher's `sequence`-th, 0 where that is not known; which limit it breaks, ""
+        """A command arrived at `at` [s], the publisher's `sequence`-th, 0 if that is not known; which limit it breaks, ""
         for none.
 
         It is judged by what was sent: a command counts for one period, whenever it arrives, and one that was lost for another.

@@ -13,7 +13,7 @@ from rclpy.publisher import Publisher
 from pi0_ros.control import Command
 from pi0_ros.robot.spec import Group, Robot
 from pi0_ros.ros.clock import time_parts
-from pi0_ros.ros.commands import COMMAND_TYPES, CommandStencil, GroupCommand, groups_by_topic
+from pi0_ros.ros.commands import COMMAND_TYPES, CommandTemplate, GroupCommand, groups_by_topic
 from pi0_ros.ros.qos import command_quality
 
 
@@ -38,7 +38,7 @@ class CommandWriter:
     def _table(self, robot: Robot, topics: Sequence[tuple[Group, ...]]) -> list[_Topic]:
         # Straight into rcl: what `Publisher.publish` does around it costs half as much again.
         return [
-            (CommandStencil(*groups), [_columns(robot, group) for group in groups], publisher.handle.publish_raw)
+            (CommandTemplate(*groups), [_columns(robot, group) for group in groups], publisher.handle.publish_raw)
             for groups, publisher in zip(topics, self.publishers, strict=True)
             if groups
         ]
@@ -71,7 +71,7 @@ class CommandWriter:
             publisher.wait_for_all_acked(Duration(seconds=max(0.0, until - time.monotonic())))
 
 
-_Topic = tuple[CommandStencil, list[slice], Callable[[bytes], None]]
+_Topic = tuple[CommandTemplate, list[slice], Callable[[bytes], None]]
 
 
 def _blind(group: Group) -> bool:

@@ -53,7 +53,7 @@ def shared_message(groups: Groups, motions: Motions) -> object:
     return kind.build(groups, kind.numbers(groups, motions))
 
 
-class CommandStencil:
+class CommandTemplate:
     """`shared_message` of the groups of one topic, serialized, at a small part of its cost."""
 
     def __init__(self, *groups: Group) -> None:

@@ -1,6 +1,6 @@
 """Messages to values and back, matched by name. A message that does not fit raises ConversionError, nothing else.
 
-On the wire a gripper speaks its driver's language: the value of the joint that the robot YAML maps to 0 .. 1.
+On the wire a gripper's value is the driver's: that of the joint which the robot YAML maps to 0 .. 1.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def joint_state_values(message: JointState) -> tuple[dict[str, float], dict[str,
 def odometry_values(message: Odometry, frame: str = "") -> tuple[float, float, float]:
     """Forward, left and turning velocity in the base frame [m/s, m/s, rad/s].
 
-    The message defines its twist in `child_frame_id`: where that is the frame of the pose, or `frame` is "world", it is
+    The message defines its twist in `child_frame_id`: if that is the frame of the pose, or `frame` is "world", it is
     turned into the base frame; "base" takes it as it is.
     """
     twist, child = message.twist.twist, message.child_frame_id

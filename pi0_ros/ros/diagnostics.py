@@ -47,7 +47,7 @@ class Rate:
         return len(self._times) / self._window
 
     def age(self, steady: float) -> float:
-        """Seconds since the last event within the window, infinity where there is none."""
+        """Seconds since the last event within the window, infinity if there is none."""
         return steady - self._times[-1] if self._times else float("inf")
 
 

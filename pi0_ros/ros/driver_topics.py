@@ -28,7 +28,7 @@ from pi0_ros.ros.subscribe import PICTURE_TYPES
 
 
 class DriverOutputs:
-    """Publishes the state and the pictures of a robot as its YAML says, and `/clock` where the driver has its own."""
+    """Publishes the state and the pictures of a robot as its YAML says, and `/clock` if the driver has its own."""
 
     def __init__(self, node: Node, robot: Robot, own_clock: bool) -> None:
         by_type = {
@@ -41,7 +41,7 @@ class DriverOutputs:
         self._clock = node.create_publisher(ClockMessage, "/clock", RELIABLE) if own_clock else None
 
     def clock(self, stamp: object) -> None:
-        """Publish `/clock`, where the driver has one."""
+        """Publish `/clock`, if the driver has one."""
         if self._clock is not None:
             self._clock.publish(ClockMessage(clock=stamp))
 

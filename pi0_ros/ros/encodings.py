@@ -22,7 +22,7 @@ class Layout:
     """Bytes of one value, values of one pixel, OpenCV's conversion to RGB (None: it is RGB already).
 
     `even_rows`, `even_columns`: pixels share colours in pairs, so that height or width must be even.
-    `planes`: rows of the message for each row of the picture, as a fraction (3, 2) where colour planes follow.
+    `planes`: rows of the message for each row of the picture, as a fraction (3, 2) if colour planes follow.
     """
 
     value_bytes: int
@@ -91,7 +91,7 @@ def layout_of(encoding: str) -> Layout:
 
 
 def rows_of_bytes(encoding: str, width: int, height: int, step: int, data: object) -> NDArray[np.uint8]:
-    """The picture's rows without padding, uint8 [rows, bytes in a row]; raises PictureError where they do not fit.
+    """The picture's rows without padding, uint8 [rows, bytes in a row]; raises PictureError if they do not fit.
 
     `step`: bytes from one row to the next; 0 means rows without padding. The last row needs no padding.
     """

@@ -33,7 +33,7 @@ def check_environment(environment: Mapping[str, str] | None = None) -> None:
 
 
 def leave_where_ros_cannot_start() -> None:
-    """End the process with 1 and one line where the environment is refused. Imports nothing of ROS."""
+    """End the process with 1 and one line if the environment is refused. Imports nothing of ROS."""
     try:
         check_environment()
     except UnusableEnvironment as error:
@@ -42,7 +42,7 @@ def leave_where_ros_cannot_start() -> None:
 
 
 def _check_shared_memory(free: int | None) -> None:
-    """Libraries under ROS write into mapped files there: where it is full, the kernel ends the process with SIGBUS."""
+    """Libraries under ROS write into mapped files there: if that is full, the kernel ends the process with SIGBUS."""
     if free is not None and free < SHARED_MEMORY:
         raise UnusableEnvironment(
             f"/dev/shm has {free / 1e6:.1f} MB free, and ROS needs {SHARED_MEMORY / 1e6:.0f}: end what fills it (what"
@@ -52,7 +52,7 @@ def _check_shared_memory(free: int | None) -> None:
 
 
 def middlewares(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """The RMW implementations that the sourced prefixes have, as their ament index says; empty where it says nothing."""
+    """The RMW implementations that the sourced prefixes have, as their ament index says; empty if it says nothing."""
     found = set()
     for prefix in environment.get("AMENT_PREFIX_PATH", "").split(os.pathsep):
         folder = Path(prefix, "share", "ament_index", "resource_index", "rmw_typesupport")
@@ -75,7 +75,7 @@ def _check_middleware(wanted: str, there: Collection[str]) -> None:
 
 
 def _check_log_folder(given: Mapping[str, str]) -> None:
-    """rcl writes its log to ROS_LOG_DIR, else to $ROS_HOME/log, else to ~/.ros/log, and fails where it cannot."""
+    """rcl writes its log to ROS_LOG_DIR, else to $ROS_HOME/log, else to ~/.ros/log, and fails if it cannot."""
     named = next((name for name in ("ROS_LOG_DIR", "ROS_HOME", "HOME") if given.get(name)), "")
     if not named:
         raise UnusableEnvironment("HOME is not set and neither is ROS_LOG_DIR; set one, so that ROS can write its log")

@@ -181,7 +181,7 @@ class FrameSource:
 
 
 def between(before: SourceFrame, after: SourceFrame, period: float) -> SourceFrame:
-    """The frame between two, where it was missed: numbers half-way, words of the one before, whose pictures stand."""
+    """The frame between two, if it was missed: numbers half-way, words of the one before, whose pictures stand."""
     row = dict(before.row)
     for key in ("observation.state", "action", "stamp"):
         row[key] = (0.5 * (before.row[key].astype(float) + after.row[key])).astype(before.row[key].dtype)

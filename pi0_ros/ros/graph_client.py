@@ -65,7 +65,7 @@ class GraphClient:
         self._node, self._executor, self._seconds = node, executor, seconds
 
     def call(self, service: str) -> Answer:
-        """Call a Trigger service. Raises GraphError where there is none, or no answer comes."""
+        """Call a Trigger service. Raises GraphError if there is none, or no answer comes."""
         client = self._node.create_client(Trigger, service)
         if not self._until(client.service_is_ready):
             raise GraphError(f"no service {self._full(service)}: is its node running?{self._where()}")
@@ -75,7 +75,7 @@ class GraphClient:
         return Answer(future.result().success, future.result().message)
 
     def say(self, topic: str, text: str) -> int:
-        """Publish a latched text and wait until it has arrived; how many listen. Raises GraphError where nobody does."""
+        """Publish a latched text and wait until it has arrived; how many listen. Raises GraphError if nobody does."""
         publisher = self._node.create_publisher(String, topic, LATCHED)
         if not self._until(lambda: publisher.get_subscription_count() > 0):
             raise GraphError(f"nobody listens to {self._full(topic)}: is pi0 up running?{self._where()}")

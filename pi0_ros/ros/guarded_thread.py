@@ -21,7 +21,7 @@ LOG_PERIOD = 5.0
 
 
 class GuardedThread:
-    """A daemon thread that runs `work` until it returns, and begins again where it raises, be it no `Exception`.
+    """A daemon thread that runs `work` until it returns, and begins again if it raises, be it no `Exception`.
 
     Rust libraries (tokenizers, safetensors) panic with a BaseException, which `except Exception` lets through.
     """
@@ -69,7 +69,7 @@ class GuardedThread:
         return self._thread.is_alive()
 
     def problem(self) -> str:
-        """What is wrong with the thread, as a sentence; "" where it works and has not failed lately."""
+        """What is wrong with the thread, as a sentence; "" if it works and has not failed lately."""
         if self.failures and time.monotonic() - self._failed_at < RECOVERED:
             return f"the thread {self.name} failed {self.failures} times and was begun again: {self._reason}"
         if not self.alive and not self._stopping.is_set() and self._thread.ident is not None:

@@ -56,12 +56,12 @@ class Track:
 
     @property
     def reached(self) -> float:
-        """The stamp of the newest sample, minus infinity where there is none."""
+        """The stamp of the newest sample, minus infinity if there is none."""
         return self._times[-1] if self._times else -math.inf
 
     @property
     def newest(self) -> float:
-        """The newest value, NaN where there is none."""
+        """The newest value, NaN if there is none."""
         return self._values[-1] if self._values else math.nan
 
     def at(self, stamp: float, reach: float) -> float | None:

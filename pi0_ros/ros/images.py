@@ -57,13 +57,13 @@ def decode_compressed(message: CompressedImage, options: PictureOptions = AS_SEN
         raise PictureError(f"bits: {options.bits} is for pictures of 16 bits, and this one has 8")
     if pixels.ndim == 2:
         return _grey_to_rgb(pixels, options.encoding or sent_as)  # type: ignore[arg-type]
-    # image_transport says "compressed rgb8" where red was stored first although readers expect blue.
+    # image_transport says "compressed rgb8" if red was stored first although readers expect blue.
     swapped = "compressed rgb" in message.format if not options.encoding else options.encoding.startswith("bgr")
     return np.ascontiguousarray(pixels[:, :, ::-1]) if swapped else pixels  # type: ignore[return-value]
 
 
 def _grey_to_rgb(pixels: NDArray[np.uint8], encoding: str) -> NDArray[np.uint8]:
-    """One value a pixel: a Bayer mosaic where the publisher says so (image_transport compresses those as grey)."""
+    """One value a pixel: a Bayer mosaic if the publisher says so (image_transport compresses those as grey)."""
     mosaic = encoding.removesuffix("16").removesuffix("8") + "8"
     return to_rgb(mosaic if mosaic.startswith("bayer_") and mosaic in LAYOUTS else "mono8", pixels)
 

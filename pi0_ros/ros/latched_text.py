@@ -1,4 +1,4 @@
-"""A latched text topic that is published where the text has changed."""
+"""A latched text topic that is published when the text has changed."""
 
 from __future__ import annotations
 

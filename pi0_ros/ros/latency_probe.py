@@ -99,7 +99,7 @@ class LatencyProbe(Node):
     def measure(self, amplitude: float, period: float, times: int) -> CommandLatency:
         """Move by `amplitude` [rad or m] and back, `times` times, `period` [s] each; leaves the executor in HOLD.
 
-        Raises RobotError where the executor is not there, refuses, or somebody else takes over.
+        Raises RobotError if the executor is not there, refuses, or somebody else takes over.
         """
         self._until(
             lambda: self._state is not None and np.isfinite(self._state.command).all(), "no executor commands the robot"

@@ -99,7 +99,7 @@ class ManagedNode(LifecycleNode):
         return entity
 
     def begin_thread(self, name: str, work: Callable[[], None]) -> GuardedThread:
-        """A thread that begins again where its work raises; then the diagnostics say ERROR. One of a name at a time."""
+        """A thread that begins again if its work raises; then the diagnostics say ERROR. One of a name at a time."""
         thread = GuardedThread(name, work, self.get_logger().error)
         self.watch_thread(thread)
         return thread.start()
@@ -123,7 +123,7 @@ class ManagedNode(LifecycleNode):
         self._diagnostics.publish()
 
     def bring_up(self) -> bool:
-        """Configure and activate where `autostart` says so. False where that failed (it has been logged)."""
+        """Configure and activate if `autostart` says so. False if that failed (it has been logged)."""
         try:
             if not AUTOSTART.check(self.get_parameter("autostart").value):
                 return True
@@ -155,7 +155,7 @@ class ManagedNode(LifecycleNode):
     # Requests.
 
     def trigger_configure(self) -> TransitionCallbackReturn:
-        """Configure; refused with FAILURE where the state does not allow it, as all of these."""
+        """Configure; refused with FAILURE if the state does not allow it, as all of these."""
         return self._trigger("configure", super().trigger_configure)
 
     def trigger_activate(self) -> TransitionCallbackReturn:
@@ -189,7 +189,7 @@ class ManagedNode(LifecycleNode):
             return granted
 
     def _allowed(self, number: int, label: str) -> bool:
-        """Whether the state allows a transition; the label counts where it is given, as in rclcpp. Logs a refusal."""
+        """Whether the state allows a transition; the label counts if it is given, as in rclcpp. Logs a refusal."""
         possible = {t[1]: t[0] for t in self._state_machine.available_transitions}
         if label in possible or (not label and number in possible.values()):
             return True
@@ -258,7 +258,7 @@ class ManagedNode(LifecycleNode):
         return SUCCESS
 
     def _make_safe(self) -> TransitionCallbackReturn:
-        """`halt`, where `start` was begun and nothing has halted since."""
+        """`halt`, if `start` was begun and nothing has halted since."""
         self.active = False
         if not self._begun:
             return SUCCESS

@@ -49,7 +49,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Seen:
-    """One topic of the robot YAML, as it is on the graph. Times in seconds; NaN where no message came.
+    """One topic of the robot YAML, as it is on the graph. Times in seconds; NaN if no message came.
 
     `offset`: this computer's ROS time less the stamp, median; `gap`: the longest time between two messages; `age`: since
     the newest one. `ranges`: what each joint said, in the robot's names, rad and m. `stamped`: whether stamps are set.
@@ -153,7 +153,7 @@ def _topic(seen: Seen, own_node: str) -> Iterator[Finding]:
 
 
 def _competing(seen: Seen, publishers: list[Endpoint]) -> Iterator[Finding]:
-    """Several publishers where there is room for one; of one name they may be one that was restarted."""
+    """Several publishers if there is room for one; of one name they may be one that was restarted."""
     if len({p.node for p in publishers}) > 1:
         yield Finding(Level.ERROR, seen.topic, f"{_nodes(publishers)} both publish {seen.topic}; stop one of them")
     elif len(publishers) > 1:

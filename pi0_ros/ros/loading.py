@@ -8,9 +8,9 @@ from pi0_ros.ros.signals import leave_quietly_while_loading
 
 
 def before_loading() -> None:
-    """From now on a missing module is one line and a signal a quiet end; where ROS cannot start, the process ends with 1.
+    """From now on a missing module is one line and a signal a quiet end; if ROS cannot start, the process ends with 1.
 
-    Loading rclpy is enough to be ended by SIGBUS where /dev/shm is full.
+    Loading rclpy is enough to be ended by SIGBUS if /dev/shm is full.
     """
     explain_missing_modules()
     leave_quietly_while_loading()

@@ -13,9 +13,8 @@ from collections.abc import Callable
 from pi0_ros.ros.guarded_thread import GuardedThread
 from pi0_ros.ros.timing import PeriodTimes
 
-# How long a thread waits for the interpreter before it asks for it [s]. While the loop's thread sleeps the others give
-# way soon, so that it gets to run when it wakes; while it works nobody may interrupt it, because the interrupter may
-# itself be waiting for a processor, and with the interpreter in its hand.
+# The GIL switch interval [s]: short while the loop's thread sleeps, so that it gets the GIL when it wakes; long while it
+# works, because a thread that takes the GIL meanwhile may lose its processor while holding it.
 YIELDING, WORKING = 0.0001, 0.005
 # How long before a deadline what is prepared for it begins [s], at most this share of a period.
 AHEAD, AHEAD_SHARE = 0.003, 0.3
@@ -162,7 +161,7 @@ def lower_priority(niceness: int = 3) -> None:
 def raise_thread_priorities(priority: int) -> None:
     """Real-time `priority` for every thread of this process that is an ordinary one, and for those they start.
 
-    A thread that is pushed off its processor while it holds the interpreter, or a lock of the network layer, makes the
+    A thread that is pushed off its processor while it holds the GIL, or a lock of the network layer, makes the
     real-time thread that needs it wait for as long. The system's own bound on real-time threads (95 % of a second)
     stays in force. Where it is refused nothing happens.
     """

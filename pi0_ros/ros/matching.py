@@ -53,7 +53,7 @@ def ports(readers: Sequence[Subscription], writers: Sequence[Publisher]) -> list
 
 
 def unmet(offered: QoSProfile, wanted: QoSProfile) -> str:
-    """What a reader asks for that a writer does not offer, "" where it offers all (DDS 1.4, section 2.2.3).
+    """What a reader asks for that a writer does not offer, "" if it offers all (DDS 1.4, section 2.2.3).
 
     rclpy's `qos_check_compatible` takes endless durations of remote endpoints for finite ones.
     """
@@ -71,7 +71,7 @@ def unmet(offered: QoSProfile, wanted: QoSProfile) -> str:
 
 
 def mismatch(port: Port, other: TopicEndpointInfo) -> str:
-    """Why DDS does not connect `other` with the port, as a sentence; "" where it does."""
+    """Why DDS does not connect `other` with the port, as a sentence; "" if it does."""
     name = full_name(other)
     who, lost = ("publisher", "it is not heard") if port.reads else ("subscriber", "it gets no commands from this node")
     if other.topic_type != port.type:

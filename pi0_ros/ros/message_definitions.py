@@ -29,7 +29,7 @@ def definition_of(kind: type) -> str:
 
 
 def message_class(name: str) -> Any:
-    """The class of a message type, as "sensor_msgs/msg/Image". Raises ImportError where its package is not there."""
+    """The class of a message type, as "sensor_msgs/msg/Image". Raises ImportError if its package is not there."""
     package, _, word = name.split("/")
     found = getattr(importlib.import_module(f"{package}.msg"), word, None)
     if found is None:

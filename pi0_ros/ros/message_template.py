@@ -24,7 +24,7 @@ class MessageTemplate:
     def __init__(self, build: Callable[[Sequence[Number]], Any], example: Sequence[Number]) -> None:
         """`example`: numbers of the right count and types, in the order in which the message has them.
 
-        Raises ValueError where a number is not in the message exactly once, or in another order.
+        Raises ValueError if a number is not in the message exactly once, or in another order.
         """
         marks = [_WHOLE + k if isinstance(n, int) else _real(_REAL + k) for k, n in enumerate(example)]
         whole = bytes(serialize_message(build(marks)))
@@ -54,7 +54,7 @@ class MessageTemplate:
         self._struct = struct.Struct(f"{form}{len(whole) - done}s")
 
     def __call__(self, numbers: Sequence[Number]) -> bytes:
-        """The bytes of the message with these numbers; ValueError where they are not as many as in the example."""
+        """The bytes of the message with these numbers; ValueError if they are not as many as in the example."""
         if len(numbers) != self._count:
             raise ValueError(f"{len(numbers)} numbers for a message of {self._count}")
         parts = self._parts

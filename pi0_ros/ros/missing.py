@@ -1,4 +1,4 @@
-"""Python modules that are asked for only when they are used: one sentence, with the command, where one is missing."""
+"""Python modules that are asked for only when they are used: one sentence, with the command, if one is missing."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def matches(pattern: str, name: str) -> bool:
 def check(file: Path, declared: Mapping[str, Collection[str]]) -> None:
     """Refuse what would have no effect.
 
-    declared: parameters by full node name, such as /ns/policy; () where they are not known, and nothing is refused.
+    declared: parameters by full node name, such as /ns/policy; () if they are not known, and nothing is refused.
     Raises ParameterFileError.
     """
     for pattern, values in sections(file).items():

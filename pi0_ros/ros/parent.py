@@ -25,7 +25,7 @@ def watch_parent(gone: Callable[[str], None], environment: dict[str, str] | None
     """Call `gone` with a sentence, from a thread of its own, once the process `parent` is no longer this one's parent.
 
     It is the one that the process had before it loaded its libraries: it may have ended meanwhile.
-    False where there is nothing to watch: the parent is init (systemd, a container), or `OUTLIVE` is set.
+    False if there is nothing to watch: the parent is init (systemd, a container), or `OUTLIVE` is set.
     """
     given = os.environ if environment is None else environment
     if parent == INIT or given.get(OUTLIVE) == "1":

@@ -20,7 +20,7 @@ TOGETHER = 0.9
 FOUR_TWO_TWO = {"yuv422": "yuyv", "uyvy": "yuyv", "yuv422_yuy2": "uyvy", "yuyv": "uyvy"}
 """Encodings with two bytes a pixel, and the one with the bytes exchanged."""
 SAMPLE = 64
-"""Rows and columns of a picture that are looked at, at the least, where it has as many."""
+"""Rows and columns of a picture that are looked at, at the least, if it has as many."""
 
 
 class PictureWatch:
@@ -55,7 +55,7 @@ class PictureWatch:
 
 
 def same_bytes(one: bytes | memoryview, other: bytes | memoryview) -> bool:
-    """Whether two pictures have the same bytes; quick where they differ."""
+    """Whether two pictures have the same bytes; quick if they differ."""
     if len(one) != len(other) or not len(one):
         return False
     a, b = np.frombuffer(one, np.uint8), np.frombuffer(other, np.uint8)
@@ -64,7 +64,7 @@ def same_bytes(one: bytes | memoryview, other: bytes | memoryview) -> bool:
 
 
 def blank_sentence(picture: NDArray[np.uint8]) -> str:
-    """What is wrong with an RGB picture [H, W, 3] that shows nothing, "" where it shows something."""
+    """What is wrong with an RGB picture [H, W, 3] that shows nothing, "" if it shows something."""
     stride = max(1, min(picture.shape[:2]) // SAMPLE)
     sample = picture[::stride, ::stride]
     high = np.quantile(sample.reshape(-1, 3).max(axis=1), 0.995)

@@ -68,18 +68,18 @@ class Requests:
         self._changing = threading.Lock()
 
     def free(self, allowed: int) -> int | None:
-        """A lane for another request, None where `allowed` requests wait already."""
+        """A lane for another request, None if `allowed` requests wait already."""
         taken = {waiting.lane for waiting in self._waiting}
         if len(taken) >= allowed:
             return None
         return next((lane for lane in range(self.lanes) if lane not in taken), None)
 
     def oldest(self) -> float:
-        """When the oldest request without an answer was made [steady s], infinity where there is none."""
+        """When the oldest request without an answer was made [steady s], infinity if there is none."""
         return min((waiting.request.began for waiting in self._waiting), default=math.inf)
 
     def ask(self, request: Request, lane: int, answer: Callable[[], Plan]) -> None:
-        """Have `answer` called, in a thread of its own where there are several lanes."""
+        """Have `answer` called, in a thread of its own if there are several lanes."""
         waiting = _Waiting(request, lane)
         with self._changing:
             self._waiting = [*self._waiting, waiting]
@@ -106,7 +106,7 @@ class Requests:
         return found
 
     def close(self) -> None:
-        """Ask nothing more; what is waited for is not waited for any more."""
+        """Ask nothing more, and wait for no answer any more."""
         if self._workers is not None:
             self._workers.shutdown(wait=False, cancel_futures=True)
 

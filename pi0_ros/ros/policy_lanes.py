@@ -36,7 +36,7 @@ class PolicyLanes:
         return self._requests.free(self.at_once)
 
     def ask(self, request: Request, lane: int, *given: object, **named: object) -> None:
-        """Ask for a plan, in the lane's own thread where there are several; arguments as of `infer`."""
+        """Ask for a plan, in the lane's own thread if there are several; arguments as of `infer`."""
         infer: Callable[..., Plan] = self._others[lane - 1].infer if lane else self.policy.infer
         if not self._others:
             infer = partial(self._infer_in, infer)
@@ -55,7 +55,7 @@ class PolicyLanes:
                 yield answered
 
     def oldest(self) -> float:
-        """When the oldest question without an answer was asked [steady s], infinity where there is none."""
+        """When the oldest question without an answer was asked [steady s], infinity if there is none."""
         return self._requests.oldest()
 
     def close(self) -> None:

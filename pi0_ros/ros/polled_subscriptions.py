@@ -1,7 +1,7 @@
 """Subscriptions that a loop reads by itself, once a period, instead of being called by the thread that spins.
 
-Waiting for messages, rclpy spends more on each than there is in it, holding the interpreter, at moments of the sender's
-choosing. Read at the start of a period, they neither interrupt the loop nor make it wait when it wakes.
+rclpy's executor spends more time on waking for a message than on its content, holds the GIL meanwhile, and wakes at the
+sender's moments. Read at the start of a period, they neither interrupt the loop nor make it wait when it wakes.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class PolledGroup(CallbackGroup):
 
 @dataclass
 class _Polled:
-    """A subscription with what reading it takes at hand: most periods find nothing, and asking is all that is done.
+    """A subscription with everything at hand that reading it needs: most periods find nothing, and asking is all that is done.
 
     `take` gives the next message. `newest`: older messages about the same are dropped. `publishers`: names of the nodes that send. `repeats`: what
     several subscriptions of one topic have delivered already.
@@ -85,7 +85,7 @@ class PolledSubscriptions:
         self.age = 0.0
         """How long ago [s] the message that a callback is called with was received."""
         self.sequence = 0
-        """Its number among those of its publisher, 0 where the network layer does not say."""
+        """Its number among those of its publisher, 0 if the network layer does not say."""
         self.publisher = b""
         """The id of its publisher."""
 
@@ -247,7 +247,7 @@ class Subjects:
 
 
 def frame_and_names(data: bytes) -> bytes:
-    """The bytes of a serialized JointState that hold its frame and joint names; b"" where they are not to be found."""
+    """The bytes of a serialized JointState that hold its frame and joint names; b"" if they are not to be found."""
     order, at = "<" if data[1:2] == b"\x01" else ">", STAMPED
     try:
         (size,) = struct.unpack_from(f"{order}I", data, at)  # frame_id: its length, then its characters and a zero

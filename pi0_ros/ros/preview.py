@@ -31,7 +31,7 @@ class Preview:
     """Messages about a plan of one robot. Base frame throughout: the robot is drawn where it stands now."""
 
     def __init__(self, robot: Robot) -> None:
-        """Raises RobotError where the URDF cannot be read."""
+        """Raises RobotError if the URDF cannot be read."""
         self._robot, self._chains = robot, chains(robot)
         self._root = next((chain.root for chain in self._chains.values()), "base_link")
         self._joints = [(c, g) for g in robot.groups if g.kind is not Kind.VELOCITY for c in g.channels]

@@ -19,10 +19,10 @@ SENSOR = _newest(5, _BEST, _NOW)
 """Measurements: the newest counts, a lost one is not sent again."""
 
 NEWEST = _newest(1, _BEST, _NOW)
-"""The reading end of SENSOR where only the newest is ever looked at: small pictures for the black box."""
+"""The reading end of SENSOR if only the newest is ever looked at: small pictures for the black box."""
 
 MEASURED = _newest(64, _BEST, _NOW)
-"""The reading end of SENSOR where it is read once a period: a fast publisher does not push out a slow one."""
+"""The reading end of SENSOR if it is read once a period: a fast publisher does not push out a slow one."""
 
 RELIABLE = _newest(1, _SURE, _NOW)
 """Commands and plans: every one arrives, an old one is worth nothing."""
@@ -37,7 +37,7 @@ OBSERVED = _newest(500, _SURE, _NOW)
 """Commands, for an observer that counts them: it must not be the reason that one is missing."""
 
 READ = _newest(16, _SURE, _NOW)
-"""The reading end of RELIABLE where it is read once a period: nothing that came meanwhile is lost."""
+"""The reading end of RELIABLE if it is read once a period: nothing that came meanwhile is lost."""
 
 COMMAND_LIFE = 0.1
 """Seconds for which a command is still sent to a reader that has not got it."""

@@ -51,7 +51,7 @@ class RecordingEpisodes:
         return self.client is None or self.client.backlog >= self.client.settings.slots
 
     def send(self, frame: SourceFrame, choice: Choice, missed: int) -> None:
-        """Send a frame, and the `missed` one before it, filled in. Raises DataError where it does not fit the dataset."""
+        """Send a frame, and the `missed` one before it, filled in. Raises DataError if it does not fit the dataset."""
         client = self.client
         assert client is not None
         write, mark = choice.keep is Keep.WRITE, {"intervention": [choice.intervention]}
@@ -79,7 +79,7 @@ class RecordingEpisodes:
         self.forget()
 
     def cut(self, note: Mapping[str, Any]) -> bool:
-        """A gap has cut off what runs; whether it is kept: not where that is too short to learn from."""
+        """A gap has cut off what runs; whether it is kept: not if that is too short to learn from."""
         if not 0 < self.frames < self._least:
             self.close(note)
             return True
@@ -103,7 +103,7 @@ class RecordingEpisodes:
         self.frames, self._label, self._last = 0, {}, None
 
     def label(self, label: Mapping[str, Any], running: bool) -> int:
-        """Say something of the running episode or, where none runs, of the newest one: which. Raises DataError without any."""
+        """Say something of the running episode or, if none runs, of the newest one: which. Raises DataError without any."""
         if running and self.frames:
             self._label |= label
             return self.number

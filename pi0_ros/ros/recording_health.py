@@ -32,7 +32,7 @@ def values(session: RecordingSession, folder: Path) -> dict[str, object]:
 
 
 def health(session: RecordingSession, folder: Path, problem: str, odd: list[str], numbers: dict[str, object]) -> Health:
-    """The status. problem: why recording fails, "" where it does not. odd: what is odd about the sources."""
+    """The status. problem: why recording fails, "" if it does not. odd: what is odd about the sources."""
     client = session.episodes.client
     if client is not None and not client.alive:
         return Health(ERROR, "the process that writes has ended; deactivate and activate the recorder", numbers)

@@ -22,9 +22,9 @@ from pi0_ros.robot.wording import counted
 from pi0_ros.ros.frame_source import features_of
 
 BUFFER, LEAST = 2.0, 0.8
-"""Seconds of frames that may be on their way to the encoder; and where that is more than ROOM."""
+"""Seconds of frames that may be on their way to the encoder; and if that is more than ROOM."""
 ROOM = 96 * 10**6
-"""Bytes of pictures that may be on their way to the encoder, where LEAST seconds are less."""
+"""Bytes of pictures that may be on their way to the encoder, if LEAST seconds are less."""
 OPTIONAL = 2.0
 """Seconds that a new dataset waits for the first picture of a camera that may be missing."""
 USUAL_FPS = 10
@@ -54,7 +54,7 @@ class RecordingOpening:
         return (self._folder / INFO).is_file()
 
     def open(self, steady: float) -> RecordingClient | str:
-        """The process, at steady time `steady` [s]; or what is waited for. Raises DataError where the folder cannot be used."""
+        """The process, at steady time `steady` [s]; or what is waited for. Raises DataError if the folder cannot be used."""
         features = self._features(steady)
         if isinstance(features, str):
             return features
@@ -92,7 +92,7 @@ def slots_for(fps: int, size: int) -> int:
 
 
 def adapter_for(checkpoint: str, adapter: str) -> Adapter | None:
-    """The policy YAML that drives, where one is named or the checkpoint has its own."""
+    """The policy YAML that drives, if one is named or the checkpoint has its own."""
     if adapter:
         return load_adapter(adapter)
     config = Path(checkpoint_folder(checkpoint)) / "config.json" if checkpoint and "://" not in checkpoint else None
@@ -100,13 +100,13 @@ def adapter_for(checkpoint: str, adapter: str) -> Adapter | None:
 
 
 def rows_a_second(adapter: Adapter | None) -> int:
-    """As many frames a second as the policy's plans have rows, where that is a whole number of at most 100."""
+    """As many frames a second as the policy's plans have rows, if that is a whole number of at most 100."""
     rate = round(1.0 / adapter.period, 3) if adapter is not None else USUAL_FPS
     return int(rate) if rate == int(rate) and 1 <= rate <= 100 else USUAL_FPS
 
 
 def known_sizes(folder: Path) -> dict[str, tuple[int, int]]:
-    """Height and width of the pictures by camera, as a dataset that is there has them; {} where there is none."""
+    """Height and width of the pictures by camera, as a dataset that is there has them; {} if there is none."""
     if not (folder / INFO).is_file():
         if folder.is_dir() and any(f.name != RUNNING for f in folder.iterdir()):
             raise DataError(f"{folder}: is not empty and holds no dataset; give a new folder")
@@ -146,7 +146,7 @@ def note_of(robot: Robot, checkpoint: str, adapter: Adapter | None, mode: str) -
 
 
 def installed(package: str) -> str:
-    """The version of an installed package, "" where it is not known."""
+    """The version of an installed package, "" if it is not known."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

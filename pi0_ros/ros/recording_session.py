@@ -64,14 +64,14 @@ class RecordingSession:
         self.episodes = RecordingEpisodes(settings.fps, settings.note, math.ceil(settings.min_episode * settings.fps))
         self.recording = False
         self.why = ""
-        """Why no frame is taken now, "" where frames are taken."""
+        """Why no frame is taken now, "" if frames are taken."""
         self._resume_after, self._restarts = -math.inf, source.restarts
         self._said, self._unsaid = -math.inf, 0
 
     # --- requests ---
 
     def start(self) -> str:
-        """Begin an episode; the sentence that says so. Raises DataError where that cannot be."""
+        """Begin an episode; the sentence that says so. Raises DataError if that cannot be."""
         episodes = self.episodes
         if self.recording:
             raise DataError(f"episode {episodes.number} is being recorded already")
@@ -84,7 +84,7 @@ class RecordingSession:
         return f"recording episode {episodes.number}"
 
     def stop(self, label: Mapping[str, Any] | None = None) -> str:
-        """End the episode and have it saved; the sentence that says so. Raises DataError where there is none."""
+        """End the episode and have it saved; the sentence that says so. Raises DataError if there is none."""
         self._must_record()
         self.recording = False
         episodes = self.episodes
@@ -105,7 +105,7 @@ class RecordingSession:
         return f"episode {number}: {counted(frames, 'frame')} kept, {missing} could not be taken"
 
     def discard(self) -> str:
-        """Drop the episode; the sentence that says so. Raises DataError where there is none."""
+        """Drop the episode; the sentence that says so. Raises DataError if there is none."""
         self._must_record()
         self.recording = False
         frames = self.episodes.frames
@@ -114,7 +114,7 @@ class RecordingSession:
         return f"{counted(frames, 'frame')} dropped"
 
     def label(self, label: Mapping[str, Any]) -> str:
-        """Say something of the running episode or, where none runs, of the newest one. Raises DataError without any."""
+        """Say something of the running episode or, if none runs, of the newest one. Raises DataError without any."""
         return f"episode {self.episodes.label(label, self.recording)}: {_told(label)}"
 
     def _must_record(self) -> None:
@@ -207,7 +207,7 @@ class RecordingSession:
         self._forget()
 
     def _say_seldom(self, text: str) -> None:
-        """Log it, but not where such a sentence has just been said; then it is counted."""
+        """Log it, but not if such a sentence has just been said; then it is counted."""
         if 0.0 <= self._clock.moment - self._said < SELDOM:
             self._unsaid += 1
             return

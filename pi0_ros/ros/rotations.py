@@ -1,6 +1,6 @@
 """Rotations between the quaternions of ROS (x, y, z, w) and angles in rad.
 
-`tf_transformations` is used where ROS ships it; it is a thin layer over `transforms3d`, which comes as a wheel.
+`tf_transformations` is used if ROS ships it; it is a thin layer over `transforms3d`, which comes as a wheel.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class Runnable(Protocol):
     """What `run` needs of a node."""
 
     def bring_up(self) -> bool:
-        """Start working; False where that is not possible."""
+        """Start working; False if that is not possible."""
 
     def shut_down(self, reason: str) -> None:
         """Make safe and go quiet; what the node holds is destroyed later, when nothing spins any more."""
@@ -46,8 +46,8 @@ class Runnable(Protocol):
 def never_wait_for_output() -> None:
     """Let log lines that nobody reads be lost, rather than stop the process.
 
-    The logger of ROS writes with the interpreter in its hand: where the terminal is paused or the reader of the pipe is
-    stuck, every thread would wait for it.
+    The logger of ROS writes while holding the GIL: if the terminal is paused or the reader of the pipe is stuck, every
+    thread would wait for it.
     """
     for number in (1, 2):
         with contextlib.suppress(OSError):
@@ -61,10 +61,10 @@ def never_wait_for_output() -> None:
 def never_wait_for_readers() -> None:
     """Keep this process out of Fast DDS's shared memory, unless the environment says otherwise; before `run`.
 
-    Writing to a reader through it takes a lock that lies in the reader's hands, and waits up to a second for the reader to
-    show that it is alive: a recorder that starts on a busy machine, or one that is killed, would stop the control loop, or
-    the driver whose measurements the loop needs. UDP on the same machine asks nobody. Nor is its publisher the one who
-    sends: a thread of Fast DDS does, so that the six messages of a period leave the loop at once.
+    Writing to a reader through it takes a lock that the reader may hold, and waits up to a second for the reader to show
+    that it is alive: a recorder that starts on a busy machine, or one that is killed, would stop the control loop, or the
+    driver whose measurements the loop needs. UDP on the same machine takes no such lock. A thread of Fast DDS sends, not
+    the publisher's, so that the loop hands over the six messages of a period at once.
     """
     environment = os.environ
     if environment.get("RMW_IMPLEMENTATION", FAST_DDS) != FAST_DDS:

@@ -1,4 +1,4 @@
-"""Who else publishes on the command topics of a robot: two owners of a motor are worse than none."""
+"""Who else publishes on the command topics of a robot."""
 
 from __future__ import annotations
 

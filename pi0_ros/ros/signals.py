@@ -20,7 +20,7 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 def stop_numbers() -> tuple[signal.Signals, ...]:
-    """The signals to answer by stopping: SIGHUP stays ignored where it is (`nohup`)."""
+    """The signals to answer by stopping: SIGHUP stays ignored if it is (`nohup`)."""
     ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return tuple(n for n in STOPPING if n is not signal.SIGHUP or not ignored)
 

@@ -19,7 +19,7 @@ class SimTimeWatch:
         self._said = ""
 
     def problem(self) -> str:
-        """Why there is no simulated time, "" where there is or none is wanted. Logs a new problem."""
+        """Why there is no simulated time, "" if there is or none is wanted. Logs a new problem."""
         ros, steady = self._clocks.ros(), self._clocks.steady()
         if ros != self._ros:
             self._ros, self._moved = ros, steady

@@ -32,7 +32,7 @@ class StampState(Enum):
 
 
 def usable_stamp(stamp: float, ros: float) -> float:
-    """The stamp [ROS s] that a message received at `ros` counts as: its own, or `ros` where that is zero or ahead."""
+    """The stamp [ROS s] that a message received at `ros` counts as: its own, or `ros` if that is zero or ahead."""
     return stamp if 0.0 < stamp <= ros + FUTURE else ros
 
 
@@ -65,12 +65,12 @@ class SourceClock:
         return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 and times[-1] > times[0] else 0.0
 
     def arrival_age(self, steady: float) -> float:
-        """Seconds since the newest message arrived, infinity where none did."""
+        """Seconds since the newest message arrived, infinity if none did."""
         return steady - self._delays[-1][0] if self._delays else math.inf
 
     @property
     def offset(self) -> float:
-        """Seconds that the stamps are behind our clock at the least (negative: ahead); NaN where they say nothing.
+        """Seconds that the stamps are behind our clock at the least (negative: ahead); NaN if they say nothing.
 
         It is the other clock's offset and the shortest way of a message together.
         """
@@ -79,7 +79,7 @@ class SourceClock:
 
     @property
     def usual_delay(self) -> float:
-        """The median [s] of what `offset` is the least of; NaN where the stamps say nothing."""
+        """The median [s] of what `offset` is the least of; NaN if the stamps say nothing."""
         delays = tuple(self._delays)
         return statistics.median(d for _, d in delays) if delays and not self._absent else math.nan
 
@@ -102,7 +102,7 @@ class SourceClock:
 
 
 def clock_sentence(topic: str, clock: SourceClock, steady: float, max_age: float) -> str:
-    """One sentence about a source whose stamps cannot be used as they are, with the cure; "" where they can."""
+    """One sentence about a source whose stamps cannot be used as they are, with the cure; "" if they can."""
     state, arrives = clock.state(steady, max_age), f"arrives at {clock.hz(steady):.0f} Hz"
     if state is StampState.ABSENT:
         return (

@@ -117,7 +117,7 @@ class GuardedExecutor(SingleThreadedExecutor):
 class Spinner:
     """A thread that spins nodes, and ends in order: first the thread, then what it used.
 
-    `died(reason)` is called, from that thread, where spinning ended without having been asked to: no service answers
+    `died(reason)` is called, from that thread, if spinning ended without having been asked to: no service answers
     any more, so that whoever started it has to make everything safe and end the process.
     """
 
@@ -143,7 +143,7 @@ class Spinner:
         self._thread.start()
 
     def stop(self, patience: float = 1.0) -> bool:
-        """End, after the callback in progress; False where that takes longer than `patience` [s].
+        """End, after the callback in progress; False if that takes longer than `patience` [s].
 
         A node must not be destroyed while it is still spun.
         """

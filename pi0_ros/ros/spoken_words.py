@@ -23,7 +23,7 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True)
 class Words:
-    """What a frame is about. instruction: what is being done, in words; "" where nobody has said any."""
+    """What a frame is about. instruction: what is being done, in words; "" if nobody has said any."""
 
     task: str = ""
     subtask: str = ""
@@ -31,7 +31,7 @@ class Words:
 
     @property
     def instruction(self) -> str:
-        """The subtask, or the task where there is none."""
+        """The subtask, or the task if there is none."""
         return self.subtask or self.task
 
 
@@ -49,14 +49,14 @@ class WordHistory:
         del self._times[:-KEPT], self._texts[:-KEPT]
 
     def at(self, moment: float) -> str:
-        """The text that stood at `moment`; before the first one, that."""
+        """The text in force at `moment`; before the first text, the first."""
         if not self._texts:
             return ""
         return self._texts[max(0, bisect_right(self._times, moment) - 1)]
 
 
 def words_of(driver: str, task: str, subtask: str, override: str) -> Words:
-    """The words of a frame. While a person drives the network's subtask is of before, and is not what is being done."""
+    """The words of a frame. While a person drives, the network's subtask is outdated: it is not what is being done."""
     if override:
         return Words(task, override, Origin.OPERATOR)
     if driver == AUTONOMY and subtask and subtask != task:

@@ -74,7 +74,7 @@ class StateHistory:
         return min((t.reached for t in self._tracks.values() if math.isfinite(t.reached)), default=math.inf)
 
     def at(self, stamp: float, steady: float) -> dict[str, float]:
-        """What is known at ROS time `stamp`, by name: measured lately, or commanded where nobody measures."""
+        """What is known at ROS time `stamp`, by name: measured lately, or commanded if nobody measures."""
         state = {}
         for name, reading in self._readings.items():
             track, command = self._tracks.get(name), self.command.get(name)

@@ -26,7 +26,7 @@ SOON = 0.1
 
 @dataclass
 class SubtaskStatus:
-    """What has become of the questions. Sentences are "" where there is nothing to say.
+    """What has become of the questions. Sentences are "" if there is nothing to say.
 
     reason: why nothing is asked. failure: of the newest question. unfit: why its answer is no subtask.
     seconds: that it took. log_probability: of its answer's tokens, on average.
@@ -113,7 +113,7 @@ class SubtaskLoop:
                     self._outputs.state(self.status.failure or self.status.reason or self.status.unfit)
 
     def _turn(self, task: str, activation: Activation) -> bool:
-        """One decision; True where the next one should be soon."""
+        """One decision; True if the next one should be soon."""
         if self.desk.override:
             self.status.reason = f"an operator's {OVERRIDE} is followed: {self.desk.override}"
         elif not task:
@@ -142,7 +142,7 @@ class SubtaskLoop:
             self._outputs.subtask(task)
 
     def _decide(self, task: str, activation: Activation) -> bool:
-        """Ask once; True where it should be asked soon: to confirm the answer, or because nothing could be asked yet."""
+        """Ask once; True if it should be asked soon: to confirm the answer, or because nothing could be asked yet."""
         view = self._view()
         if view.missing:
             self.status.reason = "; ".join(view.missing)
@@ -179,7 +179,7 @@ class SubtaskLoop:
         self._outputs.logger.error(f"decoding failed:\n{traceback.format_exc()}", throttle_duration_sec=5.0)
 
     def _take(self, answer: Answer) -> bool:
-        """Take an answer to the task that stands; True where it should be confirmed soon."""
+        """Take an answer to the task that stands; True if it should be confirmed soon."""
         status, text, contract = self.status, answer.text.strip(), self.policy.contract
         status.answers += 1
         status.log_probability = answer.log_probability

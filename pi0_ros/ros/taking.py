@@ -1,6 +1,6 @@
 """Takes messages out of the network layer without holding the GIL; their size is checked before they are Python objects.
 
-rclpy copies a message twice, into new memory and with the interpreter in its hand, before anybody can ask for its size: a
+rclpy copies a message twice, into new memory and while holding the GIL, before anybody can ask for its size: a
 chunk of 12 MB held the control loop up for 100 to 300 ms on a busy machine. What is called here is the function of rcl
 that rclpy calls (`rcl_take_serialized_message`), into memory that is there already, and from ctypes, which lets the other
 threads go on meanwhile. A `Collector` does that in a thread of its own, so that not even the copying is waited for.
@@ -84,9 +84,9 @@ def _libraries() -> tuple[ctypes.CDLL, ctypes.CDLL]:
 
 @dataclass(frozen=True)
 class Taken:
-    """A message: its bytes, None where they are too many or could not be taken; how many; sent and received when [ns].
+    """A message: its bytes, None if they are too many or could not be taken; how many; sent and received when [ns].
 
-    sequence: its number among those of its publisher, from 1; 0 where the network layer does not say. publisher: the
+    sequence: its number among those of its publisher, from 1; 0 if the network layer does not say. publisher: the
     publisher's id, which the graph calls `endpoint_gid`.
     """
 
@@ -115,7 +115,7 @@ class Reader:
         self._rcutils.rcutils_uint8_array_fini(ctypes.byref(self._bytes))
 
     def take(self, largest: float) -> Taken | None:
-        """The next message, without its bytes where they are more than `largest`; None where there is none."""
+        """The next message, without its bytes if they are more than `largest`; None if there is none."""
         handle, into, info = self.subscription.handle, self._bytes, self._info
         with handle:
             code = self._take(handle.pointer, *self._arguments)

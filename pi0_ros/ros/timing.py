@@ -44,7 +44,7 @@ class Ring:
         self._count += 1
 
     def summary(self) -> tuple[float, float, float]:
-        """Median, 99th percentile and maximum, zeros where nothing was added."""
+        """Median, 99th percentile and maximum, zeros if nothing was added."""
         p50, p99, most = quantiles(self._values[: min(self._count, len(self._values))], 0.5, 0.99, 1.0)
         return p50, p99, most
 
@@ -64,7 +64,7 @@ class Tally:
         self._counts[min(int(seconds / self.STEP), len(self._counts) - 1)] += 1
 
     def quantile(self, share: float) -> float:
-        """The shortest duration [s], rounded up to a step, that `share` of all do not exceed; 0 where there are none."""
+        """The shortest duration [s], rounded up to a step, that `share` of all do not exceed; 0 if there are none."""
         wanted, seen = share * sum(self._counts), 0
         for step, count in enumerate(self._counts):
             seen += count
@@ -74,7 +74,7 @@ class Tally:
 
 
 class PeriodTimes:
-    """Takes down the times of every period of a loop."""
+    """Records the times of every period of a loop."""
 
     def __init__(self, period: float) -> None:
         """`period` [s] of the loop."""

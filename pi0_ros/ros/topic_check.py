@@ -60,7 +60,7 @@ def ros_type_name(kind: type) -> str:
 
 
 def judge_topic(wanted: WantedTopic, publishers: Iterable[TopicEndpointInfo]) -> TopicProblem | None:
-    """What is wrong with the publishers of a topic, None where nothing is."""
+    """What is wrong with the publishers of a topic, None if nothing is."""
     found = list(publishers)
     right = [p for p in found if p.topic_type == wanted.ros_type]
     wrong = [p for p in found if p.topic_type != wanted.ros_type]

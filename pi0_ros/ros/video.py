@@ -31,7 +31,7 @@ PIECE = 1 << 22
 
 
 def compose(pictures: Mapping[str, NDArray[np.uint8]], order: Sequence[str], lines: Sequence[str]) -> NDArray[np.uint8]:
-    """One frame: the pictures in `order` in a row, SIDE pixels each (black where one is missing), lines of text below."""
+    """One frame: the pictures in `order` in a row, SIDE pixels each (black if one is missing), lines of text below."""
     black = np.zeros((SIDE, SIDE, 3), np.uint8)
     views = [cv2.resize(pictures[n], (SIDE, SIDE)) if n in pictures else black.copy() for n in order]
     for name, view in zip(order, views, strict=True):
@@ -90,9 +90,7 @@ class VideoWriter:
             stream = container.add_stream("libx264", rate=self._rate, options={"preset": "veryfast", "crf": "26"})
             stream.codec_context.gop_size = self._rate  # a piece a second
             stream.height, stream.width = frame.shape[:2]
-            stream.codec_context.thread_count = (
-                1  # one thread that gives way: whoever films must not slow what is filmed
-            )
+            stream.codec_context.thread_count = 1  # one thread of low priority: filming must not slow what is filmed
             stream.pix_fmt, stream.time_base = "yuv420p", Fraction(1, self._rate)
             while frame is not None:
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))

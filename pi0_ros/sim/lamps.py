@@ -30,7 +30,7 @@ class Lamps:
         side, colour = world.touch_side, world.touch_colour
         codes = np.where((side[:, None] >= 0) & (colour[None] >= 0), side[:, None] * 4 + colour[None], -1)
         self._codes = np.maximum(codes, codes.T)
-        """What a pair of geoms means: 4 * side + colour where a gripper meets a block, -1 otherwise."""
+        """What a pair of geoms means: 4 * side + colour if a gripper meets a block, -1 otherwise."""
         self._world = world
         self.touches: list[Touch] = []
         self.lit: set[str] = set()

@@ -34,7 +34,7 @@ class MobileBase:
         self._wanted[self.channels.index(channel)] = velocity
 
     def drive(self, data: mujoco.MjData, silent: bool) -> None:
-        """Slew the velocity towards the command, or to zero where the commands are `silent`."""
+        """Slew the velocity towards the command, or to zero if the commands are `silent`."""
         change = (0.0 if silent else self._wanted) - self._velocity
         self._velocity = self._velocity + np.clip(change, -self._step, self._step)
         yaw = float(data.qpos[self._world.qpos["base_yaw"]])

@@ -56,7 +56,7 @@ class Arms:
         return self._data.xpos[self._base], self._data.xmat[self._base].reshape(3, 3)
 
     def solve(self, side: str, tip: np.ndarray, command: np.ndarray, rounds: int = 200) -> np.ndarray | None:
-        """Command [D] with that arm's fingertip at `tip` [3] (world), pointing down; None where it cannot be reached."""
+        """Command [D] with that arm's fingertip at `tip` [3] (world), pointing down; None if it cannot be reached."""
         command = command.copy()
         for _ in range(rounds):
             self.place(command)

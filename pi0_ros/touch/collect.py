@@ -81,7 +81,7 @@ def iter_episode(sim: SimRobot, operator: Operator, seed: int, settings: Collect
     to send now, also while it is being pushed); subtask: the words it follows; task, target: the high-level task and
     the oracle's answer to it now; localisation: float32 [camera, 4, 3] of `block_pixels`; perturbed: the operator was
     pushed between this frame and the one before, so no plan of an earlier frame holds from here on; time: s;
-    plan: float32 [rows, D] where settings.plan_rows is not 0.
+    plan: float32 [rows, D] if settings.plan_rows is not 0.
     """
     rng = np.random.default_rng([seed, 7919])
     whole = settings.task == "touch_all" or (settings.task == "mixed" and rng.random() < settings.touch_all_share)

@@ -77,7 +77,7 @@ class Recorder:
         return rows
 
     def _move_blocks(self, rng: np.random.Generator) -> None:
-        """Another scene around the same arms, where no fingertip is in the way."""
+        """Another scene around the same arms, if no fingertip is in the way."""
         lowest = min(float(tip[2]) for tip in self.operator.fingertips().values())
         if lowest > BLOCK_TOP + self.settings.clear:
             now = self.sim.measured()
@@ -137,7 +137,7 @@ def _scene(rng: np.random.Generator) -> Scene:
 
 
 def grounding(sim: SimRobot, text: str) -> Grounding:
-    """Where things are. NONE where it cannot be said: out of the picture, or no target."""
+    """Where things are. NONE if it cannot be said: out of the picture, or no target."""
     goal = parse_subtask(text)
     tops = sim.block_positions
     blocks = np.array([place(sim, TASK_CAMERA, tops[c]) for c in COLOURS], np.int16)

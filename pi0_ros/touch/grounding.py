@@ -23,11 +23,11 @@ def place_number(fraction: float) -> int:
 
 @dataclass(frozen=True)
 class Grounding:
-    """Numbers in 0..1023, NONE where one cannot be said.
+    """Numbers in 0..1023, NONE if one cannot be said.
 
     target: [2] row and column of the instruction's object in the base picture. wrist: [2] in the working wrist's.
     way: [3] from fingertip to target (forward, left, up; 512 is none). blocks: [K, 2] every object in the base picture.
-    lamps: [K] above 512 where lit. others: [C - 1, K, 2] every object in the other cameras; [0, K, 2] where unknown.
+    lamps: [K] above 512 if lit. others: [C - 1, K, 2] every object in the other cameras; [0, K, 2] if unknown.
     """
 
     target: NDArray[np.int16]
@@ -48,13 +48,13 @@ class Grounding:
 
 
 def object_at_target(known: Grounding) -> int | None:
-    """The one object at the target's place in the base picture; None where there is none, or more than one."""
+    """The one object at the target's place in the base picture; None if there is none, or more than one."""
     there = np.flatnonzero((known.blocks == known.target).all(-1) & (known.blocks >= 0).all(-1))
     return int(there[0]) if len(there) == 1 else None
 
 
 def grounding_of(numbers: NDArray[np.integer], kinds: int = KINDS) -> Grounding | None:
-    """A row of `Frames.facts`; None where it holds no grounding. Lamps that are not known are NONE."""
+    """A row of `Frames.facts`; None if it holds no grounding. Lamps that are not known are NONE."""
     row = np.asarray(numbers, np.int16)
     if len(row) < HEAD + 2 * kinds:
         return None
@@ -83,7 +83,7 @@ def fractions(places: NDArray[np.integer]) -> NDArray[np.float32]:
 
 
 def goal_of(text: str, objects: Sequence[str], cameras: Sequence[str]) -> tuple[int, int] | None:
-    """Object and wrist camera that an instruction names, as indices; None where it names none."""
+    """Object and wrist camera that an instruction names, as indices; None if it names none."""
     words = text.split()
     named = [k for k, name in enumerate(objects) if name in words]
     wrists = [c for c, name in enumerate(cameras) if name.endswith("_wrist") and name.split("_")[0] in words]

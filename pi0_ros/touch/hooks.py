@@ -63,7 +63,7 @@ class Places:
     end: int = -1
 
     def __call__(self, row: Row) -> NDArray[np.int64]:
-        """Location tokens of a row's grounding; -1 where a place cannot be said."""
+        """Location tokens of a row's grounding; -1 if a place cannot be said."""
         known = grounding_of(row.facts)
         if known is None:
             return np.zeros(0, np.int64)

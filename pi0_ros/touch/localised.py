@@ -11,7 +11,7 @@ from pi0_ros.touch.words import DONE, TOUCH_ALL
 
 
 def unknown_things(dataset: Dataset) -> list[str]:
-    """What deserves a look before training: instructions that name no thing of `localisation`, where no `aim` says which is meant."""
+    """What deserves a look before training: instructions that name no thing of `localisation`, if no `aim` says which is meant."""
     if "localisation" not in dataset.features or "aim" in dataset.features:
         return []
     things = list(dict.fromkeys(name.split(".")[1] for name in dataset.features["localisation"]["names"]))
@@ -55,7 +55,7 @@ def localised(dataset: Dataset, row: int) -> NDArray[np.int16]:
 
 
 def _spot(seen: dict[tuple[str, str, str], float], camera: str | None, thing: str | None) -> list[int]:
-    """Row and column of a thing in a picture in 1024ths, -1 where it is not seen."""
+    """Row and column of a thing in a picture in 1024ths, -1 if it is not seen."""
     if camera is None or thing is None or seen.get((camera, thing, "visible"), 0.0) < 0.5:
         return [-1, -1]
     return [place_number(seen[(camera, thing, kind)]) for kind in ("y", "x")]

@@ -18,13 +18,13 @@ HIGHEST = 12.0  # periods over the whole range, highest frequency
 
 
 def number_ids(tokenizer: Tokenizer) -> list[int]:
-    """Ids of " -1" .. " 255", empty where the tokenizer has no single token for each."""
+    """Ids of " -1" .. " 255", empty if the tokenizer has no single token for each."""
     ids = [tokenizer.encode(f" {n}") for n in range(-1, 256)]
     return [i[0] for i in ids] if all(len(i) == 1 for i in ids) else []
 
 
 def place_ids(tokenizer: Tokenizer) -> list[int]:
-    """Ids of <loc0000> .. <loc1023>, empty where the tokenizer has no single token for each."""
+    """Ids of <loc0000> .. <loc1023>, empty if the tokenizer has no single token for each."""
     first, last = tokenizer.encode("<loc0000>"), tokenizer.encode("<loc1023>")
     single = len(first) == len(last) == 1 and last[0] - first[0] == 1023
     return list(range(first[0], last[0] + 1)) if single else []

@@ -16,7 +16,7 @@ def dataset_features(robot: Robot, settings: CollectSettings) -> dict[str, dict[
     """The features of a LeRobot v3.0 info.json, without those that every dataset has (timestamp, indices).
 
     `localisation`: `block_pixels` of all cameras behind one another, named camera.colour.x, .y and .visible.
-    `perturbed`: 1 where the operator was pushed since the frame before. `aim`: the thing that it goes for, also once the words
+    `perturbed`: 1 if the operator was pushed since the frame before. `aim`: the thing that it goes for, also once the words
     call it otherwise (`pi0 data retitle`); "" for none.
     """
     numbers = list(robot.channel_names)

@@ -92,7 +92,7 @@ def keeps_its_sense(text: str) -> bool:
 
 
 def keeping(change: Change, kept: int | None) -> Change:
-    """The change in which object `kept` has the colour it had; none of the colours changes where it is not known."""
+    """The change in which object `kept` has the colour it had; none of the colours changes if it is not known."""
     if kept is None or change.colours is None:
         return replace(change, colours=None)
     colours = list(change.colours)
@@ -101,7 +101,7 @@ def keeping(change: Change, kept: int | None) -> Change:
 
 
 def _cased(word: str, other: str | None) -> str:
-    """`other` with the capital letters of the word whose place it takes; the word itself where there is none."""
+    """`other` with the capital letters of the word whose place it takes; the word itself if there is none."""
     if other is None:
         return word
     if word.isupper():
@@ -110,7 +110,7 @@ def _cased(word: str, other: str | None) -> str:
 
 
 def check_two_sided(channels: Sequence[str], cameras: Sequence[str]) -> None:
-    """Raises TrainError where mirroring is not known for a robot: every arm needs a partner on the other side, and
+    """Raises TrainError if mirroring is not known for a robot: every arm needs a partner on the other side, and
     joints have to be called joint1 to joint6, of which 1, 4 and 6 turn about axes in the mirror plane."""
     sided = [c for c in channels if c.partition("_")[0] in ("left", "right")]
     unknown = [c for c in sided if not re.fullmatch(r"(left|right)_(joint[1-6]|gripper)", c)]
@@ -190,7 +190,7 @@ def changed_row(row: Row, change: Change, purpose: Purpose) -> Row:
 
 
 def changed_boxes(boxes: Sequence[Box], cameras: Sequence[str], change: Change) -> list[Box]:
-    """Boxes on the first camera's picture in the changed scene; none where the picture there becomes another camera's."""
+    """Boxes on the first camera's picture in the changed scene; none if the picture there becomes another camera's."""
     if change.mirrored and _other(cameras)[0] != 0:
         return []
     across = [replace(b, x0=1.0 - b.x1, x1=1.0 - b.x0) if change.mirrored else b for b in boxes]
@@ -198,7 +198,7 @@ def changed_boxes(boxes: Sequence[Box], cameras: Sequence[str], change: Change) 
 
 
 def exchangeable(known: Grounding, target: str, change: Change) -> bool:
-    """Whether what is told next is known after exchanging colours: where the rule gives what was recorded."""
+    """Whether what is told next is known after exchanging colours: if the rule gives what was recorded."""
     return ordered_target(known) == target and ordered_target(known, change.colours) is not None
 
 
@@ -207,7 +207,7 @@ class Symmetry:
     """The augmentation: a change drawn for every row."""
 
     def check(self, channels: Sequence[str], cameras: Sequence[str]) -> None:
-        """Raises TrainError where mirroring is not known for a robot."""
+        """Raises TrainError if mirroring is not known for a robot."""
         check_two_sided(channels, cameras)
 
     def __call__(self, row: Row, purpose: Purpose, rng: np.random.Generator) -> Row:
@@ -215,7 +215,7 @@ class Symmetry:
 
 
 def _other(names: Sequence[str]) -> list[int]:
-    """For each name the index of its partner on the other side; itself where there is none."""
+    """For each name the index of its partner on the other side; itself if there is none."""
     at = {name: i for i, name in enumerate(names)}
     partners = []
     for name in names:
@@ -231,7 +231,7 @@ NEAR_MIDDLE = 40  # 1024ths of the base picture in which it is not clear on whos
 def ordered_target(known: Grounding, colours: Sequence[int] | None = None) -> str | None:
     """What "touch every block" asks for next: the first colour whose lamp is off, with the arm on whose side it lies.
 
-    None where a lamp is hidden or the side is not clear. `colours`: exchanged before.
+    None if a lamp is hidden or the side is not clear. `colours`: exchanged before.
     """
     kinds = len(COLOURS)
     if (known.lamps < 0).any():
@@ -249,7 +249,7 @@ def ordered_target(known: Grounding, colours: Sequence[int] | None = None) -> st
 
 
 def with_lamps(known: Grounding, target: str) -> Grounding:
-    """With the lamps that what is asked for next tells, where none is told: those before it are lit, it is not."""
+    """With the lamps that what is asked for next tells, if none is told: those before it are lit, it is not."""
     if (known.lamps >= 0).any() or not target:
         return known
     names = list(COLOURS)

@@ -40,7 +40,7 @@ PRESENCE_WEIGHT = 20.0  # of a patch that holds an object: most hold none
 class Labels:
     """What is known about one frame of C cameras and K objects.
 
-    place: float32 [C, K, 2] row and column in 0..1, NaN where the object is not seen there.
+    place: float32 [C, K, 2] row and column in 0..1, NaN if the object is not seen there.
     known: bool [C, K], whether `place` says all about that camera and object. lit: int8 [K]: 1, 0 or UNKNOWN.
     named: int8, the object of the instruction, or UNKNOWN. way: float32 [3] in 0..1 (0.5: none), NaN: unknown.
     """
@@ -72,7 +72,7 @@ class Objects:
 
 
 def labels_of(row: Row, objects: Sequence[str]) -> Labels | None:
-    """Labels of a row from its grounding and words; None where it has none.
+    """Labels of a row from its grounding and words; None if it has none.
 
     Where the grounding says nothing of lamps, the high-level target does: objects before the next one are lit, the next
     one is not. Where it says nothing of the other cameras, the target alone is known there. The object that is meant is the
@@ -105,7 +105,7 @@ def unknown_labels(cameras: int, kinds: int) -> Labels:
 
 
 def objects_of(rows: Sequence[Row], objects: Sequence[str], token_of: Callable[[str], int]) -> Objects | None:
-    """Labels of a batch; None where nothing is known of any row. token_of: the (first) token of a word in a sentence."""
+    """Labels of a batch; None if nothing is known of any row. token_of: the (first) token of a word in a sentence."""
     labels = [labels_of(row, objects) for row in rows]
     if not any(labels):
         return None
@@ -128,7 +128,7 @@ def reading_loss(predicted: Tensor, alike: Tensor, place: Tensor, known: Tensor,
     """Presence over all patches; place, lamp and kind at the patches that hold an object.
 
     Shapes: said [B, P, 4] (presence, row, column, lamp), alike [B, P, K] likeness with each object's word, place
-    [B, K, 2] (NaN: unseen), known [B, K], lit [B, K] (UNKNOWN where not known).
+    [B, K, 2] (NaN: unseen), known [B, K], lit [B, K] (UNKNOWN if not known).
     """
     patch, target, seen = _patches(place, predicted.shape[1])
     all_known = known.all(-1, keepdim=True)

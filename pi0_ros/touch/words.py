@@ -10,5 +10,5 @@ DONE = "done"
 
 def thing_asked_for(text: str) -> str | None:
     """The word for a thing in an instruction of ours with other words, as "tomato" in "touch the tomato block with the left
-    arm": the first one behind "the" that is no side. None where there is none."""
+    arm": the first one behind "the" that is no side. None if there is none."""
     return next((word for word in re.findall(r"\bthe (\w+)", text) if word not in ("left", "right")), None)

@@ -11,7 +11,7 @@ from pi0_ros.train.settings import TrainSettings
 def with_adapters(model: Pi0, settings: TrainSettings, generator: torch.Generator, per_head: bool = False) -> Pi0:
     """The network with the adapters that a run asks for, in place; as it is without.
 
-    What is frozen below them is kept in bfloat16 where steps compute in it: half of the memory, the same products. Sharded weights
+    What is frozen below them is kept in bfloat16 if steps compute in it: half of the memory, the same products. Sharded weights
     stay in float32, as a group of them has one type.
     """
     trunk, expert = settings.lora_trunk, settings.lora_expert

@@ -56,7 +56,7 @@ class StepExamples(Dataset[Made]):
         return Made(rows if word_rows is None else np.concatenate([rows, word_rows]), acting, words, flow)
 
     def steps(self, first: int) -> Generator[Made, None, None]:
-        """From this step on, made by `--loaders` processes where there are any."""
+        """From this step on, made by `--loaders` processes if there are any."""
         s = self._job.settings
         numbers = range(first, max(s.steps, first))
         yield from (self[step] for step in numbers) if not s.loaders else _ahead(self, numbers, s.loaders)
@@ -101,7 +101,7 @@ def _as_made(made: Any) -> Any:
 
 
 def _begin(number: int) -> None:
-    """The process that trains decides when this one ends, also where Ctrl-C or a cluster's SIGTERM reaches all of them: it has
+    """The process that trains decides when this one ends, also if Ctrl-C or a cluster's SIGTERM reaches all of them: it has
     `GRACE` seconds to finish its step."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)

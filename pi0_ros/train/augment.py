@@ -44,7 +44,7 @@ def draw_view(rng: np.random.Generator, count: int) -> SensorSnapshot:
 
 
 def seen_from(pictures: Tensor, view: SensorSnapshot) -> Tensor:
-    """Pictures [B, 3, S, S] in 0..1 cropped, brought back to their size and turned; black where there is nothing."""
+    """Pictures [B, 3, S, S] in 0..1 cropped, brought back to their size and turned; black if there is nothing."""
     size = pictures.shape[-1]
     cropped = int(CROP * size) / size
     at = (torch.arange(size) + 0.5) * 2.0 / size - 1.0

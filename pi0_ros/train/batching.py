@@ -46,7 +46,7 @@ def joined_inputs(parts: Sequence[Inputs], length: int) -> Inputs:
 
 
 def _slot(images: Sequence[Tensor | None], masks: Sequence[Tensor]) -> tuple[Tensor | None, Tensor]:
-    """One camera's pictures of all parts; -1 and masked where a part has none, None where none has."""
+    """One camera's pictures of all parts; -1 and masked if a part has none, None if none has."""
     there = [image for image in images if image is not None]
     if not there:
         return None, torch.cat(list(masks))

@@ -13,7 +13,7 @@ from pi0_ros.train.mixture import Choice
 
 
 def chosen_frames(dataset: Dataset, choice: Choice) -> NDArray[np.bool_]:
-    """Frames [N] that are taken. Raises TrainError where the dataset does not have what is asked for."""
+    """Frames [N] that are taken. Raises TrainError if the dataset does not have what is asked for."""
     taken = np.ones(len(dataset), bool)
     if choice.drivers:
         taken &= np.isin(_column(dataset, "driver", "drivers"), choice.drivers)

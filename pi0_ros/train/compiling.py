@@ -14,7 +14,7 @@ from pi0_ros.train.errors import TrainError
 
 
 def transformer_layers(model: Pi0) -> list[nn.Module]:
-    """The layers of vision tower, language trunk and, where there is one, action expert."""
+    """The layers of vision tower, language trunk and, if there is one, action expert."""
     stacks = [model.siglip.encoder, model.gemma, *([model.expert] if model.config.expert is not None else [])]
     return [layer for stack in stacks for layer in stack.get_submodule("layers").children()]
 
@@ -26,7 +26,7 @@ def compile_layers(model: Pi0, backend: str = "inductor") -> None:
 
 
 def check_compile(device: str) -> None:
-    """Compile one small product. Raises TrainError where torch.compile does not work on this machine."""
+    """Compile one small product. Raises TrainError if torch.compile does not work on this machine."""
     weights = torch.ones((8, 8), device=device, requires_grad=True)
     try:
         torch.compile(_small)(weights).backward()

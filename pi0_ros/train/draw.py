@@ -39,7 +39,7 @@ class Draws:
 
     def word_chances(self, word_rows: NDArray[np.integer], sizes: Sequence[int]) -> NDArray[np.float64] | None:
         """Chance of each of these frames with a high-level task, and behind them of each text of sources of these sizes;
-        None where all are alike, of one source."""
+        None if all are alike, of one source."""
         if not sizes and len(self.names) < 2:
             return None
         sources = np.concatenate([self.sources[word_rows], np.repeat(len(self.names) + np.arange(len(sizes)), sizes)])

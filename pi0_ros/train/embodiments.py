@@ -69,7 +69,7 @@ class Embodiment:
 
 
 def frame_folders(roots: Sequence[str]) -> list[Path]:
-    """Every folder with frames.json at or below the given ones, in order. Raises TrainError where there is none."""
+    """Every folder with frames.json at or below the given ones, in order. Raises TrainError if there is none."""
     found = [f.parent for root in roots for f in sorted(Path(root).rglob("frames.json")) if ".partial" not in str(f)]
     if not found:
         raise TrainError(f"no frames below {', '.join(roots)}; make some with `pi0 train --sim-episodes N`")
@@ -90,7 +90,7 @@ def adapter_of(source: Drawn) -> Adapter:
 
 
 def embodiments(sources: Sequence[Drawn]) -> tuple[Embodiment, ...]:
-    """The robots of a mixture, in the order of their first sources. Raises TrainError where two share a name."""
+    """The robots of a mixture, in the order of their first sources. Raises TrainError if two share a name."""
     made: list[Embodiment] = []
     for robot in dict.fromkeys(s.robot for s in sources if not s.text):
         own = [s for s in sources if not s.text and s.robot == robot]
@@ -105,7 +105,7 @@ def embodiments(sources: Sequence[Drawn]) -> tuple[Embodiment, ...]:
 
 
 def check_fits(adapter: Adapter, model: ModelConfig) -> None:
-    """Raises TrainError where a robot does not fit into the network: width of its vectors, picture slots."""
+    """Raises TrainError if a robot does not fit into the network: width of its vectors, picture slots."""
     width = len(adapter.action_channels)
     if width > model.action_dim:
         raise TrainError(
@@ -132,7 +132,7 @@ def question_slots(adapter: Adapter) -> frozenset[str]:
 
 
 def check_questions(adapter: Adapter) -> None:
-    """Raises TrainError where a question for a subtask shows a camera that the frames do not have in its slot."""
+    """Raises TrainError if a question for a subtask shows a camera that the frames do not have in its slot."""
     other = [
         (slot, camera)
         for slot, camera in adapter.question_cameras.items()
@@ -157,7 +157,7 @@ def task_numbers(parts: Sequence[Frames]) -> NDArray[np.int64]:
 
 
 def frame_weights(parts: Sequence[Frames]) -> NDArray[np.float64] | None:
-    """How often each frame of all parts is drawn against others; None where all are alike."""
+    """How often each frame of all parts is drawn against others; None if all are alike."""
     if all(p.weight is None for p in parts):
         return None
     return np.concatenate([np.ones(len(p)) if p.weight is None else np.asarray(p.weight, np.float64) for p in parts])

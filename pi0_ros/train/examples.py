@@ -2,7 +2,7 @@
 
 Action examples: the low-level prompt, for π0 the state as a vector, and behind the prompt what is predicted as text. For
 π0-FAST that is the chunk (openpi src/openpi/models/tokenizer.py, FASTTokenizer); for a network with an action expert an
-experiment's answer and, where asked for, the chunk too, both hidden from the expert (π0.5, arXiv 2504.16054, section IV).
+experiment's answer and, if asked for, the chunk too, both hidden from the expert (π0.5, arXiv 2504.16054, section IV).
 High-level examples: `Task: ... Subtask: ` and its answer.
 """
 
@@ -41,7 +41,7 @@ class Examples:
 
     counts: [B, L] tokens with a loss. actions: normalised [B, H, D], None for words and for π0-FAST. valid: [B] rows of
     the actions that were shown, the first ones; the others carry no loss. rows: where they come from, for an experiment.
-    dims: how many leading action dimensions are the robot's; [B] where rows are of several robots.
+    dims: how many leading action dimensions are the robot's; [B] if rows are of several robots.
     """
 
     inputs: Inputs

@@ -16,7 +16,7 @@ END = 1 << 20
 def of_path(path: str | Path) -> str:
     """Of a file, or of all files below a folder: names and contents, of large files size, first and last megabyte.
 
-    Times do not count, so that a copy is the same. "" where there is nothing. Raises OSError.
+    Times do not count, so that a copy is the same. "" if there is nothing. Raises OSError.
     """
     root = Path(path)
     if not root.exists():

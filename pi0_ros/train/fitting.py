@@ -40,7 +40,7 @@ def fit_on(datasets: Sequence[Path], adapter: Adapter, statistics: str, horizon:
     """FAST fitted on the chunks of datasets that are shown to their end, evenly chosen, on the scale of a π0-FAST network.
 
     statistics: "data", a checkpoint's folder, or a norm_stats.json. horizon: rows of a chunk, 0 as the policy YAML says.
-    Raises: TrainError where no chunk is whole, PolicyError where the chunks do not fit into the vocabulary.
+    Raises: TrainError if no chunk is whole, PolicyError if the chunks do not fit into the vocabulary.
     """
     network = fresh_network("pi0_fast", adapter, {"horizon": horizon} if horizon else {}, "", 0)
     rows = network.model.horizon

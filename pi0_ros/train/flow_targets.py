@@ -20,7 +20,7 @@ def flow_targets(
 ) -> FlowTargets | None:
     """Noise and times of a step; with `prefix_chance` the first rows of each chunk are given (real-time chunking).
 
-    Rows behind an episode's end count nowhere: they were not shown. None where the actions are text alone.
+    Rows behind an episode's end count nowhere: they were not shown. None if the actions are text alone.
     """
     actions, s = acting.actions, settings
     if actions is None or acting.valid is None:

@@ -68,7 +68,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 def refreshed(folder: Path, wanted: Mapping[str, Any], say: Callable[[str], None]) -> Path:
     """A cache folder that was made of `wanted`, or an empty one; one that was made of something else is removed.
 
-    Raises: TrainError where the folder is none of this program's.
+    Raises: TrainError if the folder is none of this program's.
     """
     file = folder / FILE
     if folder.is_dir() and not file.is_file() and any(folder.iterdir()):

@@ -44,7 +44,7 @@ class Frames:
     images: uint8 [N, C, S, S, 3] RGB at the model's size, a camera each of `cameras`.
     state: float32 [N, D] in robot units. chunk: float32 [N, H, D] absolute actions, row k for k periods after the picture.
     task: int32 [N], index into `texts`: the low-level instruction that `chunk` follows.
-    high_task, high_target: int32 [N], indices into `texts`: a task and what to do next for it; -1 where not known.
+    high_task, high_target: int32 [N], indices into `texts`: a task and what to do next for it; -1 if not known.
     facts: int16 [N, G]: numbers that an experiment's hooks read; G is 0 without one. episode: int32 [N].
     valid: int32 [N]: how many rows of `chunk` were shown; the rest lies behind the episode's end and carries no loss.
     weight: float32 [N]: how often a frame is drawn against the others of its source; None: all alike.
@@ -123,7 +123,7 @@ def save_frames(frames: Frames, folder: Path) -> None:
 
 
 def load_frames(folder: Path) -> Frames:
-    """Read what `save_frames` wrote; pictures stay on disk until used. Raises TrainError where there is nothing."""
+    """Read what `save_frames` wrote; pictures stay on disk until used. Raises TrainError if there is nothing."""
     file = folder / "frames.json"
     if not file.is_file():
         raise TrainError(f"{folder}: no frames.json there; give a folder written by `pi0 train`'s cache")
@@ -140,7 +140,7 @@ def load_frames(folder: Path) -> Frames:
 def join(parts: Sequence[Frames]) -> Frames:
     """All frames of the parts behind one another; episodes stay apart, texts are shared.
 
-    Raises TrainError where cameras, channels or periods differ.
+    Raises TrainError if cameras, channels or periods differ.
     """
     if not parts:
         raise TrainError("there is not one frame to train on")

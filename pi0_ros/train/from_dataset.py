@@ -56,11 +56,11 @@ def frames_of(
     """Frames of the episodes at these positions, states and chunks in the model's order and units.
 
     facts: what an experiment reads of a row. choice: which frames are taken, and how often. boxes: on the first camera's
-    pictures, which a high-level answer says before the subtask where that camera gave one. see: with pictures; without
+    pictures, which a high-level answer says before the subtask if that camera gave one. see: with pictures; without
     them frames have no camera, and no video is read.
 
     Left out are frames without an instruction, and those whose chunk would run over a disturbance (`perturbed`) or a
-    hole in time; with `skip_bad` also those with a value that is no number. Raises TrainError where the dataset lacks a
+    hole in time; with `skip_bad` also those with a value that is no number. Raises TrainError if the dataset lacks a
     camera or channel of the adapter, its rate does not divide by the adapter's period, or no frame is left.
     """
     stride = _stride(dataset, adapter)
@@ -116,7 +116,7 @@ def frames_of(
 
 
 def _present(dataset: Dataset, cameras: Sequence[str], index: NDArray[np.int64]) -> NDArray[np.bool_] | None:
-    """Which of the cameras gave a picture at these rows [N, C]; None where all did."""
+    """Which of the cameras gave a picture at these rows [N, C]; None if all did."""
     if not cameras:
         return None
     there = np.stack([present_rows(dataset, camera)[index] for camera in cameras], axis=1)
@@ -172,7 +172,7 @@ def write_dataset_frames(
 
     `out` holds nothing else, and what of the same dataset (`frame_cache.refreshed`). `say` is told what is left out.
     boxes: a file for `box_labels.read_box_labels`, "" without one.
-    Raises TrainError where no frame can be used, DataError for a damaged dataset.
+    Raises TrainError if no frame can be used, DataError for a damaged dataset.
     """
     dataset = Dataset(folder, skip_bad=skip_bad)
     for problem in dataset.left_out:
@@ -209,7 +209,7 @@ def _with_boxes(shard: Path) -> int:
 
 
 def _boxes_used(file: str, dataset: Dataset, adapter: Adapter, labels: BoxLabels, used: int) -> str:
-    """On how many frames boxes are trained on, in words. Raises TrainError where they are on none."""
+    """On how many frames boxes are trained on, in words. Raises TrainError if they are on none."""
     slot, camera = dataset_cameras(dataset, adapter)[0]
     if adapter.question_cameras.get(slot) != adapter.cameras[slot]:
         raise TrainError(
@@ -270,7 +270,7 @@ def _shards(dataset: Dataset) -> Iterator[list[int]]:
 
 
 def _stride(dataset: Dataset, adapter: Adapter) -> int:
-    """Frames from one row of a chunk to the next. Raises TrainError where that is no whole number."""
+    """Frames from one row of a chunk to the next. Raises TrainError if that is no whole number."""
     stride = adapter.period * dataset.fps
     if abs(stride - round(stride)) > 1e-3 or stride < 0.5:
         fits = ", ".join(f"{k / dataset.fps:.6g}" for k in range(1, 5))
@@ -282,7 +282,7 @@ def _stride(dataset: Dataset, adapter: Adapter) -> int:
 
 
 def dataset_cameras(dataset: Dataset, adapter: Adapter) -> list[tuple[str, str]]:
-    """The adapter's picture slots and the dataset's camera for each. Raises TrainError where it lacks one."""
+    """The adapter's picture slots and the dataset's camera for each. Raises TrainError if it lacks one."""
     called = adapter.dataset.cameras if adapter.dataset else {}
     pairs = [(slot, called.get(camera, camera)) for slot, camera in adapter.cameras.items() if camera is not None]
     lost = [camera for _, camera in pairs if camera not in dataset.cameras]
@@ -339,7 +339,7 @@ def _ahead(
 
 
 def _high(dataset: Dataset, row: int) -> tuple[str, str]:
-    """The task of a high-level example at a row and its answer, "" where the dataset says none."""
+    """The task of a high-level example at a row and its answer, "" if the dataset says none."""
     if "high_level_task" not in dataset.features:
         return "", ""
     return str(dataset.column("high_level_task")[row]), str(dataset.column("high_level_target")[row])

@@ -28,7 +28,7 @@ class Health:
         return replace(self, best=min(self.best, loss)) if math.isfinite(loss) else self
 
     def complaint(self, loss: float = 0.0) -> str:
-        """Why the run has to end, "" where it is well."""
+        """Why the run has to end, "" if it is well."""
         if self.in_a_row >= MOST_IN_A_ROW:
             return f"the gradient was not finite in {self.in_a_row} steps in a row"
         if not math.isfinite(loss) or loss > RUNAWAY * max(self.best, 1.0):

@@ -34,7 +34,7 @@ class Row:
 
     pictures: uint8 [C, S, S, 3] RGB, one for each of `cameras`. state: [D] in robot units. chunk: [H, D] absolute
     actions of `channels`. task: the instruction that the chunk follows. high_task, high_target: a task, and what to do
-    next for it; "" where not known. facts: int16 [G], numbers that only an experiment reads; empty without one.
+    next for it; "" if not known. facts: int16 [G], numbers that only an experiment reads; empty without one.
     present: bool [C], which cameras gave a picture; None: all.
     """
 
@@ -59,7 +59,7 @@ class Augmentation(Protocol):
     """Rows that are as true as the recorded one."""
 
     def check(self, channels: Sequence[str], cameras: Sequence[str]) -> None:
-        """Raises TrainError where it does not know how such a robot looks."""
+        """Raises TrainError if it does not know how such a robot looks."""
 
     def __call__(self, row: Row, purpose: Purpose, rng: np.random.Generator) -> Row:
         """Another row, drawn."""
@@ -94,7 +94,7 @@ class AuxiliaryLoss(nn.Module, ABC):
 
     @abstractmethod
     def facts(self, rows: Sequence[Row]) -> object:
-        """What `forward` needs to know of the rows, as tensors on the CPU; None where nothing is known of them. Rows that another
+        """What `forward` needs to know of the rows, as tensors on the CPU; None if nothing is known of them. Rows that another
         process made come without pictures."""
 
     def watched(self, model: Pi0) -> tuple[nn.Module, ...]:

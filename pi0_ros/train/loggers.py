@@ -76,7 +76,7 @@ class WeightsAndBiases:
 
 
 def check_loggers(settings: TrainSettings) -> None:
-    """Raises TrainError where a package is missing that the settings ask for."""
+    """Raises TrainError if a package is missing that the settings ask for."""
     wanted = {"tensorboardX": settings.tensorboard, "wandb": bool(settings.wandb)}
     for package, wanted_by in wanted.items():
         option = package.removesuffix("X")

@@ -19,7 +19,7 @@ def split_episodes(
     """Frame indices to train on and, from the last episodes of every source, to validate on.
 
     sources [N]: number of the dataset of each frame, None for one. A source of a single episode is trained on whole, and
-    so is everything where `share` is 0. A moment that one source holds out is not trained on in another: the same recording may stand
+    so is everything if `share` is 0. A moment that one source holds out is not trained on in another: the same recording may stand
     in two of them, chosen otherwise.
     """
     sources = np.zeros(len(frames), np.int64) if sources is None else sources

@@ -24,7 +24,7 @@ SPARE = 1.1  # what allocators and libraries take beyond the parts
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Bytes a process needs on the device, and the average where it is kept on the host. parameters, trainable: counts.
+    """Bytes a process needs on the device, and the average if it is kept on the host. parameters, trainable: counts.
 
     copies: what a step keeps of the weights in bfloat16. passing: what is there for a moment only, at its most.
     """
@@ -195,7 +195,7 @@ def vision_bytes(tower: VisionConfig, how: Precision) -> int:
 
 
 def check_memory(plan: MemoryPlan, device: str) -> None:
-    """Raises TrainError where the device has less memory than the run needs."""
+    """Raises TrainError if the device has less memory than the run needs."""
     have = free_bytes(device)
     if have is not None and plan.device > have:
         raise TrainError(
@@ -205,7 +205,7 @@ def check_memory(plan: MemoryPlan, device: str) -> None:
 
 
 def free_bytes(device: str) -> int | None:
-    """Free memory of a device; None where nobody can say."""
+    """Free memory of a device; None if nobody can say."""
     if device.startswith("cuda") and torch.cuda.is_available():
         return int(torch.cuda.mem_get_info(torch.device(device))[0])
     meminfo = Path("/proc/meminfo")

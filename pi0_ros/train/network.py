@@ -1,4 +1,4 @@
-"""Which network a run trains: a checkpoint's, grown where another kind is wanted, or a preset from nothing."""
+"""Which network a run trains: a checkpoint's, grown if another kind is wanted, or a preset from nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pi0_ros.train.export import FAST_FOLDER
 class Network:
     """Sizes and what comes with them.
 
-    tokenizer: file or folder, "" for the project's own. fast: folder of the action tokenizer, "" where there is none.
+    tokenizer: file or folder, "" for the project's own. fast: folder of the action tokenizer, "" if there is none.
     origin: project of the start, "pi0_ros" without one. conventions: its habits, None for ours.
     """
 

@@ -127,7 +127,7 @@ def by_rows(losses: Tensor, counts: Tensor) -> Tensor:
 
 
 class Watch:
-    """Keeps what layers are given while it is open: `given`, a layer's positional inputs each, () where it did not run."""
+    """Keeps what layers are given while it is open: `given`, a layer's positional inputs each, () if it did not run."""
 
     def __init__(self, *layers: nn.Module) -> None:
         self.layers = layers

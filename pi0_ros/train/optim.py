@@ -33,7 +33,7 @@ def make_optimizer(model: nn.Module, settings: TrainSettings, recipe: Recipe = O
 def eight_bit() -> type[torch.optim.Optimizer]:
     """AdamW whose moments are kept in 8 bits, in blocks with a scale each (Dettmers et al. 2021, arXiv 2110.02861).
 
-    Raises: TrainError where bitsandbytes is not installed.
+    Raises: TrainError if bitsandbytes is not installed.
     """
     try:
         import bitsandbytes
@@ -60,7 +60,7 @@ def advance(
     """One step down the gradient of `loss`, clipped to the norm `clip` (0: it is not).
 
     Weights without a gradient stay as they are, decay included, but those of `idle`, which count as of gradient zero. Returns the norm before clipping, and whether it was
-    finite: the step is left out where not.
+    finite: the step is left out if not.
     """
     loss.backward()
     parameters = [p for p in model.parameters() if p.requires_grad]

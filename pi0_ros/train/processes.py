@@ -39,7 +39,7 @@ def own_device(device: str) -> str:
 def process_group(device: str) -> Iterator[None]:
     """Join the processes that torchrun started; nothing to do for a process that is alone.
 
-    Raises: TrainError where a device is named that every process would share.
+    Raises: TrainError if a device is named that every process would share.
     """
     if not launched():
         yield

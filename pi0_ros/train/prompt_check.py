@@ -53,7 +53,7 @@ def check_question_lengths(frames: Frames, pipeline: Pipeline, tokenizer: Tokeni
 
 
 def check_locations(answers: Sequence[str], tokenizer: Tokenizer, where: str) -> None:
-    """Raises TrainError where an answer says boxes, and the tokenizer has no token for a place in a picture."""
+    """Raises TrainError if an answer says boxes, and the tokenizer has no token for a place in a picture."""
     if len(tokenizer.encode("<loc0512>")) != 1 and any(parted(answer)[0] for answer in answers):
         raise TrainError(
             f"{where}: boxes are written in location tokens (<loc0000> .. <loc1023>), and the tokenizer has none; give "
@@ -73,7 +73,7 @@ def room_for_actions(tokenizer: Tokenizer) -> int:
 
 
 def check_action_tokens(fast: ActionTokenizer, tokenizer: Tokenizer, where: str) -> None:
-    """Raises TrainError where action tokens would take the ids of words."""
+    """Raises TrainError if action tokens would take the ids of words."""
     room = room_for_actions(tokenizer)
     if fast.vocab_size > room:
         raise TrainError(

@@ -27,7 +27,7 @@ class Recipe:
 
     decay_all: weight decay on every trainable tensor, not on matrices alone. real_dims: the flow loss counts the robot's
     action dimensions, not the padded ones. by_row: the token loss is a mean over rows. ema_from_start: the average keeps
-    its decay from the first step on, where ours begins short so that it forgets random weights. idle_decays: the last
+    its decay from the first step on, whereas ours begins short so that it forgets random weights. idle_decays: the last
     trunk layer's queries, of which nothing depends without a text loss, decay (LeRobot's joint attention gives them a
     gradient of zero); otherwise they stay as they are.
     """
@@ -65,7 +65,7 @@ RECIPES = {
 }
 
 
-# What a run takes where nobody says otherwise. Sources: openpi src/openpi/training/optimizer.py (CosineDecaySchedule, AdamW) and
+# What a run takes if nobody says otherwise. Sources: openpi src/openpi/training/optimizer.py (CosineDecaySchedule, AdamW) and
 # config.py (ema_decay); lerobot v0.6.1 policies/pi0/configuration_pi0.py.
 USUAL: dict[str, dict[str, float]] = {
     "pi0_ros": {},
@@ -98,5 +98,5 @@ def recipe_for(name: str, origin: str = "") -> Recipe:
 
 
 def warmup_steps(settings: TrainSettings) -> int:
-    """Steps of warm-up: those asked for, or a tenth of the run where they would be more than half of it."""
+    """Steps of warm-up: those asked for, or a tenth of the run if they would be more than half of it."""
     return settings.warmup if 2 * settings.warmup <= settings.steps else settings.steps // 10

@@ -20,7 +20,7 @@ def recorded_inputs(
 ) -> Iterator[ModelInputs]:
     """Model inputs of up to `count` frames, spread evenly over those that have an instruction.
 
-    Raises: TrainError where the dataset lacks a camera or channel of the adapter, or no frame has an instruction.
+    Raises: TrainError if the dataset lacks a camera or channel of the adapter, or no frame has an instruction.
     """
     cameras = dataset_cameras(dataset, adapter)
     states, _ = model_vectors(dataset, adapter)

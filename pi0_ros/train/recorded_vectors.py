@@ -19,7 +19,7 @@ STATE, ACTION = "observation.state", "action"
 def model_vectors(dataset: Dataset, adapter: Adapter) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """State [N, S] and absolute action [N, A] of all frames, in the model's order and units.
 
-    Values that are not finite stay so, for `unusable` to find. Raises TrainError where a channel of the adapter is not
+    Values that are not finite stay so, for `unusable` to find. Raises TrainError if a channel of the adapter is not
     in the dataset, or a name stands for two dimensions.
     """
     keys = adapter.dataset or RecordedKeys()
@@ -65,7 +65,7 @@ def _joined(
 
 
 def _columns(dataset: Dataset, key: str, adapter: Adapter) -> list[str]:
-    """The column of a key, or its parts. Raises TrainError where there is neither."""
+    """The column of a key, or its parts. Raises TrainError if there is neither."""
     if key in dataset.features:
         return [key]
     parts = [k for k, f in dataset.features.items() if k.startswith(f"{key}.") and f["dtype"] not in ("video", "image")]
@@ -79,7 +79,7 @@ def _columns(dataset: Dataset, key: str, adapter: Adapter) -> list[str]:
 
 
 def names_of(dataset: Dataset, key: str) -> list[str]:
-    """Names of a feature's dimensions as info.json has them, [] where it has none for each of them."""
+    """Names of a feature's dimensions as info.json has them, [] if it has none for each of them."""
     names = dataset.features[key].get("names")
     if isinstance(names, dict):  # LeRobot < 0.4: {"motors": [...]}
         names = next(iter(names.values()), None)
@@ -94,7 +94,7 @@ def states_to_model(adapter: Adapter, values: NDArray[np.float64]) -> NDArray[np
 
 
 def unusable(state: Numbers, action: Numbers, adapter: Adapter) -> tuple[NDArray[np.bool_], str]:
-    """Frames [N] with a value that is no number, and the name of the first such channel ("" where there is none)."""
+    """Frames [N] with a value that is no number, and the name of the first such channel ("" if there is none)."""
     bad_state, bad_action = ~np.isfinite(state), ~np.isfinite(action)
     bad: NDArray[np.bool_] = np.logical_or(bad_state.any(1), bad_action.any(1))
     if not bad.any():

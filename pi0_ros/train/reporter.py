@@ -58,7 +58,7 @@ class Reporter:
         """Mean losses since the last report, and errors on held-out frames with the averaged weights: the network that
         `averaged` opens.
 
-        Returns the mean total loss, None where no step was done since. `val_loss` is the loss on the held-out frames, not a
+        Returns the mean total loss, None if no step was done since. `val_loss` is the loss on the held-out frames, not a
         number without any.
         """
         self.val_loss = math.nan
@@ -141,6 +141,6 @@ def together(parts: Sequence[tuple[int, Mapping[str, float]]]) -> dict[str, floa
 
 
 def _mean(values: list[float]) -> float:
-    """Of those that are numbers; not a number where none is."""
+    """Of those that are numbers; not a number if none is."""
     known = [v for v in values if not math.isnan(v)]
     return float(np.mean(known)) if known else math.nan

@@ -25,7 +25,7 @@ FREE = frozenset(
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder for this process. Raises TrainError where another run holds it."""
+    """Hold the folder for this process. Raises TrainError if another run holds it."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("a+", encoding="utf-8") as file:
         try:
@@ -89,7 +89,7 @@ def write_settings(folder: Path, values: Mapping[str, Any]) -> None:
 
 
 def check_room(folder: Path, needed: int) -> None:
-    """Raises TrainError where the disk has not `needed` bytes left for checkpoint and state."""
+    """Raises TrainError if the disk has not `needed` bytes left for checkpoint and state."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise TrainError(

@@ -37,7 +37,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Measured:
-    """One way to train. planned, used: bytes on the device, used: the most there were beyond what was used before, 0 where nobody counts. seconds: of the last step."""
+    """One way to train. planned, used: bytes on the device, used: the most there were beyond what was used before, 0 if nobody counts. seconds: of the last step."""
 
     way: str
     batch: int
@@ -57,7 +57,7 @@ class Measured:
 
 
 def self_test(where: str, say: Callable[[str], None] = print) -> list[Measured]:
-    """Run every way. where: "gpu" or "cpu". Raises TrainError where there is no GPU, or a loss is not finite."""
+    """Run every way. where: "gpu" or "cpu". Raises TrainError if there is no GPU, or a loss is not finite."""
     if where == "gpu" and not torch.cuda.is_available():
         raise TrainError(
             "--self-test gpu: PyTorch sees no GPU here (torch.cuda.is_available() is false); install a build for your "
@@ -111,7 +111,7 @@ def measure(way: str, config: ModelConfig, settings: TrainSettings, compiled: bo
 
 
 def reset_peak() -> int:
-    """Let the kernel count this process's peak anew from its present size, which is returned [byte]; 0 where it cannot."""
+    """Let the kernel count this process's peak anew from its present size, which is returned [byte]; 0 if it cannot."""
     gc.collect()
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")

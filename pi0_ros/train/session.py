@@ -124,7 +124,7 @@ def pipeline_for(
 def run(plan: Plan) -> int:
     """Train in one or several processes; what is in the folder already is continued.
 
-    Returns the signal that ended the run early, 0 where it was finished. Raises TrainError.
+    Returns the signal that ended the run early, 0 if it was finished. Raises TrainError.
     """
     folder = Path(plan.folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -170,7 +170,7 @@ def _settle_statistics(plan: Plan, robot: Embodiment, first: bool) -> None:
 def fast_tokenizer(plan: Plan, robots: Sequence[Embodiment]) -> str:
     """Folder of the action tokenizer; with "fit" it is fitted on this run's normalised chunks, once, "bins" needs no data.
 
-    Raises: TrainError where no chunk is whole, PolicyError where the chunks do not fit into its vocabulary.
+    Raises: TrainError if no chunk is whole, PolicyError if the chunks do not fit into its vocabulary.
     """
     if plan.fast not in (FIT, BINS):
         return plan.fast
@@ -368,7 +368,7 @@ def moving(chunk: NDArray[np.float32], mask: Sequence[bool], valid: NDArray[np.i
 
 
 def make_model(plan: Plan, tokenizer: Tokenizer) -> Pi0:
-    """The network at its start: random by the run's seed, or a checkpoint; with adapters where LoRA is asked for."""
+    """The network at its start: random by the run's seed, or a checkpoint; with adapters if LoRA is asked for."""
     settings = plan.settings
     generator = torch.Generator().manual_seed(settings.seed)
     if plan.init:

@@ -117,7 +117,7 @@ def whole(value: Tensor) -> Tensor:
 
 
 def like(local: Tensor, p: Tensor) -> Tensor:
-    """This process's part of a tensor, as a sharded tensor of the shape and placement of `p`; as it is where `p` is whole."""
+    """This process's part of a tensor, as a sharded tensor of the shape and placement of `p`; as it is if `p` is whole."""
     if not isinstance(p, DTensor):
         return local
     return DTensor.from_local(
@@ -126,7 +126,7 @@ def like(local: Tensor, p: Tensor) -> Tensor:
 
 
 def spread(value: Tensor, p: Tensor) -> Tensor:
-    """A whole tensor, known to every process, sharded as `p` is; as it is where `p` is whole."""
+    """A whole tensor, known to every process, sharded as `p` is; as it is if `p` is whole."""
     if not isinstance(p, DTensor):
         return value.to(p.device)
     return distribute_tensor(value.to(p.device), p.device_mesh, p.placements)

@@ -25,9 +25,9 @@ Table = Mapping[str, Statistics]
 def choose(wanted: str, init: str, adapter: Adapter, frames: Frames) -> tuple[Table, str]:
     """Statistics of state and actions, and where they come from.
 
-    Args: wanted: "checkpoint", "data", a norm_stats.json, or "" for the checkpoint's where there is one for these
+    Args: wanted: "checkpoint", "data", a norm_stats.json, or "" for the checkpoint's if there is one for these
     channels, else the data's. init: the folder that is started from, "" for none.
-    Raises: TrainError where those asked for are not to be had.
+    Raises: TrainError if those asked for are not to be had.
     """
     if wanted not in ("", "checkpoint", "data"):
         return _wide_enough(read_norm_stats(wanted), adapter, f"--statistics {wanted}"), wanted
@@ -46,7 +46,7 @@ def choose(wanted: str, init: str, adapter: Adapter, frames: Frames) -> tuple[Ta
 
 
 def _wide_enough(table: Table, adapter: Adapter, where: str, none: bool = False) -> Table:
-    """Raises TrainError where there are none of the state or of the actions, or of fewer channels than the policy YAML has.
+    """Raises TrainError if there are none of the state or of the actions, or of fewer channels than the policy YAML has.
 
     none: a checkpoint that was trained without normalisation has none.
     """
@@ -65,7 +65,7 @@ def _of_data(frames: Frames, adapter: Adapter) -> Table:
 
 
 def _of_checkpoint(folder: Path, adapter: Adapter) -> Table:
-    """Raises PolicyError or TrainError where the checkpoint has none, or has them for other channels."""
+    """Raises PolicyError or TrainError if the checkpoint has none, or has them for other channels."""
     from pi0_ros.model.checkpoints import open_checkpoint
     from pi0_ros.policy.checkpoint import build_pipeline
 
@@ -105,7 +105,7 @@ def remarks(frames: Frames, adapter: Adapter, table: Table) -> list[str]:
 
 
 def _usual(statistics: Statistics) -> tuple[Numbers, Numbers] | None:
-    """Between what the middle 98 % lie: the quantiles, or where there are none those of a bell curve; None without either."""
+    """Between what the middle 98 % lie: the quantiles, or, if there are none, those of a bell curve; None without either."""
     if "q01" in statistics and "q99" in statistics:
         return np.asarray(statistics["q01"]), np.asarray(statistics["q99"])
     if "mean" not in statistics or "std" not in statistics:

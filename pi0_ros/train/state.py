@@ -165,9 +165,9 @@ def has_state(folder: Path) -> bool:
 
 
 def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema) -> SoFar | None:
-    """Put a saved state back; what the run had done, or None where there is none.
+    """Put a saved state back; what the run had done, or None if there is none.
 
-    Raises TrainError where it belongs to another network, or to an optimiser of another kind.
+    Raises TrainError if it belongs to another network, or to an optimiser of another kind.
     """
     saved = saved_state(folder)
     if saved is None:
@@ -187,7 +187,7 @@ def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer,
 
 
 def _load_moments(optimizer: torch.optim.Optimizer, named: Mapping[str, nn.Parameter], saved: Saved) -> None:
-    """Raises TrainError where the moments are of another kind than the optimiser's."""
+    """Raises TrainError if the moments are of another kind than the optimiser's."""
     at = {id(p): n for n, p in named.items()}
     full, step = isinstance(optimizer, torch.optim.AdamW), saved.so_far.step
     kinds: dict[str, list[str]] = {}

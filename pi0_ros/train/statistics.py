@@ -33,7 +33,7 @@ def statistics_of(values: NDArray[np.floating], least_span: float = LEAST_SPAN) 
 def frame_statistics(
     frames: Frames, delta: Sequence[bool], steps: Sequence[float] = (), limit: int = 50_000
 ) -> dict[str, Statistics]:
-    """Statistics of state and of action chunks (as offsets where `delta`, as steps from where the robot will be where `steps`),
+    """Statistics of state and of action chunks (as offsets if `delta`, as steps from where the robot will be if `steps`),
     from at most `limit` evenly spaced frames. Rows behind an episode's end, which repeat its last one and are not learned, do not
     count.
 

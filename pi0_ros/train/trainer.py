@@ -56,7 +56,7 @@ class Trainer:
     def run(self, interruption: Interruption | None = None) -> None:
         """Train to the end, or until somebody asked to stop; every process leaves at the same step.
 
-        Raises: TrainError where the run has diverged; the last checkpoint and state stay what they were.
+        Raises: TrainError if the run has diverged; the last checkpoint and state stay what they were.
         """
         with closing(self.examples):
             self._train(interruption)
@@ -101,7 +101,7 @@ class Trainer:
         return decided_by_first(self.progress() < 1.0 and patient and not interruption)
 
     def _together(self, value: bool) -> bool:
-        """What process 0 says, where all have to act together; else each by itself."""
+        """What process 0 says, if all have to act together; else each by itself."""
         return decided_by_first(value) if self.learner.sharded else value
 
     def _drawn(self) -> int:
@@ -109,7 +109,7 @@ class Trainer:
         return (self.settings.batch + (self.settings.word_batch if self._has_words() else 0)) * self.settings.workers
 
     def _one_step(self) -> tuple[StepLoss, bool]:
-        """One optimiser step; its loss, and whether the gradient was finite (the step is left out where not)."""
+        """One optimiser step; its loss, and whether the gradient was finite (the step is left out if not)."""
         s, job = self.settings, self.job
         rate = job.recipe.rate(s, self.step, self.progress())
         began = time.monotonic()

@@ -39,7 +39,7 @@ def held_out_loss(
 
 @torch.no_grad()
 def measured(model: Pi0, maker: ExampleMaker, index: Index, seed: int = 0) -> dict[str, float]:
-    """What tells how good the network is on these frames: its chunks where it has an action expert, else its tokens,
+    """What tells how good the network is on these frames: its chunks if it has an action expert, else its tokens,
     and what an experiment measures."""
     device = next(model.parameters()).device
     examples = maker.actions(index).to(device)
@@ -51,7 +51,7 @@ def measured(model: Pi0, maker: ExampleMaker, index: Index, seed: int = 0) -> di
 
 
 def token_accuracy(model: Pi0, prefix: Prefix, examples: Examples) -> float:
-    """Share of the counted tokens that are the likeliest, each after the true ones before it; NaN where none counts."""
+    """Share of the counted tokens that are the likeliest, each after the true ones before it; NaN if none counts."""
     tokens, counts = examples.inputs.tokens, examples.counts
     right = model.text_logits(prefix, tokens.shape[1]).argmax(-1) == tokens
     return float(right[counts].float().mean()) if bool(counts.any()) else float("nan")
@@ -87,7 +87,7 @@ def prompt_only(inputs: Inputs) -> Inputs:
 
 
 def _rms(values: np.ndarray) -> float:
-    """Root mean square; not a number where nothing is there."""
+    """Root mean square; not a number if nothing is there."""
     return float(np.sqrt(np.mean(np.square(values)))) if values.size else float("nan")
 
 

@@ -1,4 +1,4 @@
-"""`pi0 call`, `pi0 task` and `pi0 state`: what a person asks of a running robot where no `ros2` is installed."""
+"""`pi0 call`, `pi0 task` and `pi0 state`: what a person asks of a running robot if no `ros2` is installed."""
 
 import json
 import threading

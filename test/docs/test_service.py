@@ -17,7 +17,7 @@ def unit():
 
 
 def judged(text, folder):
-    """What systemd-analyze says of a unit, "" where it has nothing to say."""
+    """What systemd-analyze says of a unit, "" if it has nothing to say."""
     file = folder / "pi0.service"
     file.write_text(text, encoding="utf-8")
     ran = subprocess.run([VERIFY, "verify", str(file)], capture_output=True, text=True, timeout=60, check=False)

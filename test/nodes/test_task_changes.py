@@ -109,7 +109,7 @@ def test_the_same_task_again_is_asked_about_again_and_goes_on_with_its_subtask(g
 
 
 def test_a_task_that_has_the_form_of_a_subtask_is_followed_word_for_word(graph, deciding):
-    """A network that was trained to answer "touch every block" chooses the arm by itself, also where a person has named one."""
+    """A network that was trained to answer "touch every block" chooses the arm by itself, also if a person has named one."""
     person, _, network = deciding
     network.contract = SimpleNamespace(
         **{**vars(Network.contract), "subtasks": r"done|touch the \w+ block with the (left|right) arm"}

@@ -1,4 +1,4 @@
-"""Two senders where there is room for one: nothing moves as an alternation of both, and both are named."""
+"""Two senders if there is room for one: nothing moves as an alternation of both, and both are named."""
 
 from array import array
 from functools import partial

@@ -1,4 +1,4 @@
-"""Everything on the robot's topics into a bag: what is in it, and what becomes of it where there is no room."""
+"""Everything on the robot's topics into a bag: what is in it, and what becomes of it if there is no room."""
 
 import threading
 import time

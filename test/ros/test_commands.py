@@ -17,7 +17,7 @@ from pi0_ros.robot.wire import to_wire
 from pi0_ros.ros.clock import seconds, time_parts
 from pi0_ros.ros.commands import (
     COMMAND_TYPES,
-    CommandStencil,
+    CommandTemplate,
     GroupCommand,
     groups_by_topic,
     shared_message,
@@ -131,9 +131,9 @@ def test_the_stopping_distance_is_that_of_constant_deceleration():
 
 @pytest.mark.parametrize("kind", COMMAND_TYPES)
 @given(st.data())
-def test_the_bytes_of_a_stencil_are_those_of_the_message(kind, data):
+def test_the_bytes_of_a_template_are_those_of_the_message(kind, data):
     group = spoken_as(MOBILE.group("base" if kind.startswith("twist") else "left_arm"), kind)
-    template = CommandStencil(group)
+    template = CommandTemplate(group)
     for _ in range(3):  # one after another: nothing may be left of the one before
         values, rates = (data.draw(st.lists(NUMBER, min_size=n, max_size=n)) for n in [len(group.channels)] * 2)
         motion = GroupCommand(
@@ -143,11 +143,11 @@ def test_the_bytes_of_a_stencil_are_those_of_the_message(kind, data):
 
 
 @pytest.mark.parametrize("group", [*MOBILE.groups, *ALOHA.groups], ids=lambda g: g.name)
-def test_every_group_that_ships_has_a_stencil(group):
+def test_every_group_that_ships_has_a_template(group):
     values = [0.3] * len(group.channels)
     motion = GroupCommand(time_parts(1_795_272_800.25), values, values, 0.02)
     message = shared_message((group,), (motion,))
-    assert deserialize_message(CommandStencil(group)(motion), type(message)) == message
+    assert deserialize_message(CommandTemplate(group)(motion), type(message)) == message
 
 
 def spoken_as(group, kind):
@@ -195,7 +195,7 @@ def test_each_axis_of_a_base_goes_where_a_twist_has_it(small_robot, kind, channe
     assert (twist.linear.x, twist.linear.y, twist.angular.z) == expected
     assert channel_values(group, message, group.command) == values
     motion = GroupCommand(time_parts(12.5), values, [0.0] * len(values), 0.02)
-    assert deserialize_message(CommandStencil(group)(motion), type(message)) == message
+    assert deserialize_message(CommandTemplate(group)(motion), type(message)) == message
 
 
 def test_an_array_goes_out_in_the_order_that_its_controller_reads(small_robot):
@@ -225,7 +225,7 @@ def test_groups_that_share_a_topic_go_out_as_one_message_with_all_names_and_fing
     # 0.25 open is 637.5 of 850 closed .. 0 open; the second finger mimics with 2 x + 0.01
     assert list(getattr(point, at)) == pytest.approx([0.1, 0.2, 637.5, 1275.01])
     assert list(rates) == pytest.approx([0.5, -0.2, -850.0, -1700.0])
-    assert deserialize_message(CommandStencil(*groups)(*motions), type(message)) == message
+    assert deserialize_message(CommandTemplate(*groups)(*motions), type(message)) == message
     for group, motion in zip(groups, motions, strict=True):
         assert channel_values(group, message, group.command) == pytest.approx(list(motion.values))
 
@@ -256,7 +256,7 @@ def test_velocities_of_an_arm_go_out_as_velocities(small_robot):
     assert (message.name, list(message.velocity), list(message.position)) == (["j1", "j2"], [0.1, -0.2], [])
     assert channel_values(group, message, group.command) == [0.1, -0.2]
     motion = GroupCommand(time_parts(12.5), [0.1, -0.2], [0.0, 0.0], 0.02)
-    assert deserialize_message(CommandStencil(group)(motion), type(message)) == message
+    assert deserialize_message(CommandTemplate(group)(motion), type(message)) == message
 
 
 def test_the_stop_of_a_trajectory_stays_inside_the_limits():

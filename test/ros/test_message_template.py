@@ -24,17 +24,17 @@ def test_whole_numbers_take_four_bytes():
     assert deserialize_message(template([7, 999_999_999]), Time) == Time(sec=7, nanosec=999_999_999)
 
 
-def test_a_message_that_leaves_a_number_out_has_no_stencil():
+def test_a_message_that_leaves_a_number_out_has_no_template():
     with pytest.raises(ValueError, match="number 1 is not once"):
         MessageTemplate(lambda numbers: numbers_of(numbers[:1]), [0.0, 0.0])
 
 
-def test_a_message_that_carries_no_numbers_has_no_stencil():
+def test_a_message_that_carries_no_numbers_has_no_template():
     with pytest.raises(ValueError, match="number 0 is not once"):
         MessageTemplate(lambda numbers: String(data=str(numbers[0])), [0.0])
 
 
-def test_numbers_out_of_order_have_no_stencil():
+def test_numbers_out_of_order_have_no_template():
     with pytest.raises(ValueError, match="in its order"):
         MessageTemplate(lambda numbers: numbers_of(numbers[::-1]), [0.0, 0.0])
 

@@ -1,4 +1,4 @@
-"""What is known of a robot at a moment: measured lately, or commanded where nobody measures."""
+"""What is known of a robot at a moment: measured lately, or commanded if nobody measures."""
 
 import math
 

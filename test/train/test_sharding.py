@@ -51,7 +51,7 @@ def tensors(place: Path) -> dict[str, torch.Tensor]:
 
 
 def test_sharded_steps_are_those_of_whole_weights(folder):
-    """Gradients alike, seen in the moments; and the way that each weight went, but where a gradient is zero up to rounding
+    """Gradients alike, seen in the moments; and the way that each weight went, but if a gradient is zero up to rounding
     (attention does not depend on a bias of keys), of which AdamW makes whole steps."""
     whole, sharded = tensors(folder / "whole"), tensors(folder / "sharded")
     assert isinstance(saved_state(folder / "sharded"), ShardedState) and whole.keys() == sharded.keys()

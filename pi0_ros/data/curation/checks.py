@@ -22,7 +22,7 @@ SAMPLED = 120
 DARK, UNIFORM = 25, 8
 """As for live cameras: the brightest pixel of a black picture, the range of levels of one without content."""
 SAME = 3
-"""Levels by which 99.9 % of the pixels of two pictures differ at most, where they are the same: a video's own noise."""
+"""Levels by which 99.9 % of the pixels of two pictures differ at most, if they are the same: a video's own noise."""
 FROZEN = 1.0
 """Seconds without a change, while the robot moves, that are no picture of it."""
 MOVES, STEP = 0.1, 0.005
@@ -258,7 +258,7 @@ def _idle(dataset: Dataset, numbers: dict[str, NDArray[np.float64]]) -> Iterator
 
 
 def _statistics(dataset: Dataset) -> Iterator[Finding]:
-    """What meta/ says of the numbers, where it is not so."""
+    """What meta/ says wrongly of the numbers."""
     for key, values in _numeric(dataset).items():
         stats = dataset.stats.get(key, {})
         if not np.isfinite(values).all() or not {"min", "max"} <= stats.keys():
@@ -337,7 +337,7 @@ def _look(
     each: list[NDArray[np.float64]],
     spreads: list[NDArray[np.float64]],
 ) -> _Looked | None:
-    """Look at some pictures of the episode at this position; None where there are none."""
+    """Look at some pictures of the episode at this position; None if there are none."""
     episode = dataset.episodes[number]
     frames = np.unique(np.linspace(episode.start, episode.stop - 1, min(SAMPLED, episode.length)).astype(int))
     frames = frames[present_rows(dataset, camera)[frames]]

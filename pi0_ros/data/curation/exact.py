@@ -49,7 +49,7 @@ def settle_statistics(folder: Path) -> None:
 
 
 def replace_statistics(folder: Path, stats: dict[str, Stats]) -> Path | None:
-    """Write meta/stats.json; the copy of what stood there before, None where nothing did."""
+    """Write meta/stats.json; the copy of what stood there before, None if nothing did."""
     file, copy = folder / STATS, None
     if file.is_file():
         copy = next(c for n in itertools.count(1) if not (c := file.with_name(f"stats.{n}.json")).exists())

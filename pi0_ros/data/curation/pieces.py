@@ -1,4 +1,4 @@
-"""Copies of chosen episodes, or parts of them, as a new dataset. Pictures are copied as they are encoded where that can be."""
+"""Copies of chosen episodes, or parts of them, as a new dataset. Pictures are copied as they are encoded if that can be."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def write_pieces(
 ) -> int:
     """Write the pieces of all sources behind one another into the new folder `out`; how many episodes that are.
 
-    Raises DataError where `out` is not empty, or datasets differ in features or rate. Interrupted, it leaves nothing.
+    Raises DataError if `out` is not empty, or datasets differ in features or rate. Interrupted, it leaves nothing.
     """
     with written_beside(out) as beside:
         first = sources[0][0]
@@ -146,7 +146,7 @@ def _still(dataset: Dataset, key: str, held: object) -> dict[str, object]:
 def _part(
     dataset: Dataset, camera: str, start: int, frames: np.ndarray, place: tuple[Path, float], folder: Path
 ) -> Part:
-    """The pictures of the frames as they are encoded; encoded again where they cannot be decoded without others."""
+    """The pictures of the frames as they are encoded; encoded again if they cannot be decoded without others."""
     file, begin = place
     at = round(begin * dataset.fps) + start
     if may_be_cut_out(file, at, len(frames)):

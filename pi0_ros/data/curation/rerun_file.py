@@ -117,7 +117,7 @@ class _Sender:
                 yield key, [str(text) for text in dataset.column(key)[self._rows].reshape(-1)]
 
     def _send_words(self, name: str, words: list[str]) -> None:
-        """A text where it changes; it stands until the next one."""
+        """A text when it changes; it holds until the next one."""
         frames = np.array([k for k, text in enumerate(words) if not k or text != words[k - 1]])
         texts = [words[k] or "(none)" for k in frames]
         self._send(self._path("words", name), frames, self._rerun.TextLog.columns(text=texts))

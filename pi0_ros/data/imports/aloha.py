@@ -28,7 +28,7 @@ MORE = {"observation.velocity": "observations/qvel", "observation.effort": "obse
 
 
 def files_in(sources: Sequence[Path]) -> list[Path]:
-    """The HDF5 files of these files and folders, by the numbers in their names. Raises DataError where there is none."""
+    """The HDF5 files of these files and folders, by the numbers in their names. Raises DataError if there is none."""
     found = [f for s in sources for f in (sorted(s.glob("**/*.hdf5"), key=_number) if s.is_dir() else [s])]
     if not found:
         raise DataError(f"{sources[0]}: no .hdf5 file is there")
@@ -41,10 +41,10 @@ def _number(file: Path) -> tuple[str, int, str]:
 
 
 def aloha_episodes(sources: Sequence[Path], task: str | None, exchange: bool = False) -> Iterator[ImportedEpisode]:
-    """One episode a file. `task`: the instruction, where the file has none in its attributes. `exchange`: red and blue of
+    """One episode a file. `task`: the instruction, if the file has none in its attributes. `exchange`: red and blue of
     encoded pictures.
 
-    Raises DataError where h5py is missing, or a file is no such episode.
+    Raises DataError if h5py is missing, or a file is no such episode.
     """
     try:
         import h5py

@@ -23,7 +23,7 @@ Frame = Mapping[str, Any]
 class ImportedEpisode:
     """One recording. frames: in order, 1 / fps apart. names: of the vectors by feature. note: where it is from.
 
-    left_out: why it is none to learn from, "" where it is one.
+    left_out: why it is none to learn from, "" if it is one.
     """
 
     frames: Iterable[Frame]
@@ -35,7 +35,7 @@ class ImportedEpisode:
 def write_episodes(
     episodes: Iterable[ImportedEpisode], out: Path, fps: int, robot: str, say: Callable[[str], None] = lambda _: None
 ) -> int:
-    """Write them into the new folder `out`; how many they are. Raises DataError where none has a frame.
+    """Write them into the new folder `out`; how many they are. Raises DataError if none has a frame.
 
     Interrupted, it leaves nothing.
     """

@@ -18,7 +18,7 @@ from pi0_ros.data.imports.episodes import Frame, ImportedEpisode
 from pi0_ros.data.imports.tfrecord import Value, read_examples
 
 PRESENT = "episode_metadata/has_"
-"""Bridge says of each camera whether an episode has it; its pictures are black where not."""
+"""Bridge says of each camera whether an episode has it; its pictures are black if not."""
 WORDLESS = "no step has an instruction; give one with --task, or its key with --map task=KEY"
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n")
 
@@ -62,7 +62,7 @@ PRESETS = {
 
 
 def files_in(sources: Sequence[Path]) -> list[Path]:
-    """The TFRecord files of these files and folders. Raises DataError where there is none."""
+    """The TFRecord files of these files and folders. Raises DataError if there is none."""
     found = [f for s in sources for f in (sorted(s.glob("**/*.tfrecord*")) if s.is_dir() else [s])]
     if not found:
         raise DataError(f"{sources[0]}: no .tfrecord file is there (datasets of file format array_record are not read)")
@@ -98,7 +98,7 @@ def _frames(
     cameras: Mapping[str, list[bytes]],
     present: Mapping[str, bool],
 ) -> Iterator[Frame]:
-    """present: whether each camera was there, {} where nothing is said of that."""
+    """present: whether each camera was there, {} if nothing is said of that."""
     count = len(words)
     vectors = {
         "observation.state": _vector(where, steps, keys.state, count),

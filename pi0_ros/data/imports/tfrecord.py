@@ -23,7 +23,7 @@ Value = list[bytes] | NDArray[np.float32] | NDArray[np.int64]
 
 
 def read_examples(file: Path) -> Iterator[dict[str, Value]]:
-    """The Examples of a file in order. Raises DataError where a record is damaged, naming which one."""
+    """The Examples of a file in order. Raises DataError if a record is damaged, naming which one."""
     for number, record in enumerate(read_records(file)):
         try:
             yield parse_example(memoryview(record))
@@ -32,7 +32,7 @@ def read_examples(file: Path) -> Iterator[dict[str, Value]]:
 
 
 def read_records(file: Path) -> Iterator[bytes]:
-    """The records of a TFRecord file. Raises DataError where one is damaged or cut off."""
+    """The records of a TFRecord file. Raises DataError if one is damaged or cut off."""
     from google_crc32c import value as crc32c
 
     def masked(data: bytes) -> int:

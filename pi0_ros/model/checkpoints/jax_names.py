@@ -149,7 +149,7 @@ def _llm(leaf: str, layers: int) -> dict[str, Part]:
 
 
 def parts_of(leaf: str, shape: tuple[int, ...]) -> dict[str, Part]:
-    """The canonical tensors that one leaf holds; empty where the leaf is unknown."""
+    """The canonical tensors that one leaf holds; empty if the leaf is unknown."""
     if leaf in SINGLE:
         name, turn = SINGLE[leaf]
         return {name: Part(leaf, (), turn)}
@@ -176,7 +176,7 @@ def map_tree(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Part]:
 
 
 def lora_leaves(leaf: str, leaves: Mapping[str, object]) -> tuple[str, str] | None:
-    """The names of a weight's LoRA pair (a, b), where the tree has one."""
+    """The names of a weight's LoRA pair (a, b), if the tree has one."""
     stem = leaf[: -len("w")] + "lora_" if leaf.endswith("/w") else leaf + "_lora_"
     return (stem + "a", stem + "b") if stem + "a" in leaves and stem + "b" in leaves else None
 

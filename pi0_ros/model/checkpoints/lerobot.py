@@ -49,7 +49,7 @@ class Vectors:
     names: Sequence[str] = ()
 
     def size(self, key: str, default: int) -> int:
-        """Dimensions of "state" or "actions"; `default` where there are no statistics."""
+        """Dimensions of "state" or "actions"; `default` if there are no statistics."""
         return next((len(values) for name, values in self.statistics.get(key, {}).items() if name != "count"), default)
 
 

@@ -92,7 +92,7 @@ def load(
     """Loads an openpi (PyTorch or JAX), LeRobot or pi0_ros checkpoint; which one it is, its content says.
 
     path: folder, safetensors file, or index file. dtype: of the parameters, None keeps the stored one (float16 and
-    float64 become float32). sizes: as in a sizes.json beside the weights, where shapes cannot tell (head counts,
+    float64 become float32). sizes: as in a sizes.json beside the weights, if shapes cannot tell (head counts,
     horizon, prompt length). origin: overrides the detected project. lerobot_version: "0.4.x" brings back its state
     padding in prompts. base: the checkpoint that a LoRA (PEFT) folder was trained on, where the path in its
     adapter_config.json is none on this machine. progress: called with (bytes done, bytes in all).
@@ -308,7 +308,7 @@ def finite(piece: Tensor) -> bool:
 
 
 def stored_type(dtype: torch.dtype, name: str) -> torch.dtype:
-    """The type in which a weight is kept. Raises CheckpointError where it is no floating point number."""
+    """The type in which a weight is kept. Raises CheckpointError if it is no floating point number."""
     if not dtype.is_floating_point:
         raise CheckpointError(f"{name!r} is stored as {dtype}; weights must be floating point")
     return dtype if dtype in (torch.bfloat16, torch.float32) else torch.float32

@@ -87,7 +87,7 @@ def is_junk(key: str) -> bool:
 def detect_kind(keys: Iterable[str]) -> Kind:
     """The kind from canonical keys: adaRMS Dense in the expert means "pi05", no expert "pi0_fast", else "pi0".
 
-    Raises CheckpointError where the keys are no member of the family.
+    Raises CheckpointError if the keys are no member of the family.
     """
     names = set(keys)
     if not any(name.startswith(LANGUAGE) for name in names):
@@ -118,7 +118,7 @@ def canonical_name(key: str, kind: str) -> str | None:
 
 
 def canonical(keys: Iterable[str]) -> tuple[Kind, Names]:
-    """Kind and canonical names of a file's keys. Raises CheckpointError where two keys come out the same."""
+    """Kind and canonical names of a file's keys. Raises CheckpointError if two keys come out the same."""
     keys = list(keys)
     stripped = {key: strip(key) for key in keys}
     modern = {key: modernise(name) for key, name in stripped.items()}

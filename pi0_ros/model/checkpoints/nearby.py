@@ -13,7 +13,7 @@ DEPTH, MAX_FOLDERS = 4, 2000
 
 
 def hint(folder: Path) -> str:
-    """ "; did you mean ...?" with the newest checkpoint below `folder`, "" where there is none."""
+    """ "; did you mean ...?" with the newest checkpoint below `folder`, "" if there is none."""
     found = sorted(_with_weights(folder), key=_age)
     return f"; did you mean {found[-1]}?" if found else ""
 
@@ -52,7 +52,7 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def _age(folder: Path) -> tuple[int, bool, float]:
-    """Sorts the newest last: by training step, where the path names one; LeRobot's `last` wins; then by time."""
+    """Sorts the newest last: by training step, if the path names one; LeRobot's `last` wins; then by time."""
     steps = [int(part) for part in folder.parts if part.isdecimal()]
     last = "last" in folder.parts and (folder.resolve() != folder.absolute())
     step = max((int(part) for part in folder.resolve().parts if part.isdecimal()), default=-1) if last else -1

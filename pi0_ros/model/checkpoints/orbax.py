@@ -28,7 +28,7 @@ MAX_LEAF = 1 << 36  # 64 GiB: more than any leaf of the family, less than a host
 
 
 def find_orbax(path: Path) -> Path | None:
-    """The folder that holds `_METADATA`: the path itself or its `params`; None where this is no orbax checkpoint."""
+    """The folder that holds `_METADATA`: the path itself or its `params`; None if this is no orbax checkpoint."""
     for folder in (path, path / "params"):
         if (folder / METADATA).is_file():
             return folder

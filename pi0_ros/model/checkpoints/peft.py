@@ -34,7 +34,7 @@ LORA = re.compile(r"^(?P<module>.+)\.lora_(?P<part>[AB])(\.default)?\.weight$")
 
 @dataclass(frozen=True)
 class PeftConfig:
-    """What adapter_config.json says of the pairs: rank and alpha, by pattern of the module's name where given."""
+    """What adapter_config.json says of the pairs: rank and alpha, by pattern of the module's name if given."""
 
     file: Path
     base: str

@@ -69,10 +69,10 @@ class PeftAdapter:
 
 
 def peft_adapter(model: Pi0, base: str | Path) -> PeftAdapter:
-    """The adapters of a model and what learned beside them, over a base; the tensors share the model's memory where they can,
+    """The adapters of a model and what learned beside them, over a base; the tensors share the model's memory if they can,
     and stay what they are when the adapters are folded in (`merge_lora`).
 
-    Raises: CheckpointError where the model has no adapters, or the base's modules have no names for PEFT.
+    Raises: CheckpointError if the model has no adapters, or the base's modules have no names for PEFT.
     """
     keys = base_keys(base)
     tensors: dict[str, Tensor] = {}

@@ -26,7 +26,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def cast(model: Pi0, dtype: torch.dtype | None) -> dict[str, Tensor]:
-    """The state dict, in another dtype where one is given."""
+    """The state dict, in another dtype if one is given."""
     state = model.state_dict()
     return state if dtype is None else {name: tensor.to(dtype) for name, tensor in state.items()}
 

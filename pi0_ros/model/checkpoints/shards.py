@@ -16,7 +16,7 @@ PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; CheckpointError where it is too large, not JSON or not an object."""
+    """A JSON object from a file; CheckpointError if it is too large, not JSON or not an object."""
     value = files.read_json(path, CheckpointError)
     if not isinstance(value, dict):
         raise CheckpointError(f"{path}: must hold a JSON object")

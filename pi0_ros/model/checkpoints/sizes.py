@@ -58,7 +58,7 @@ def _table(sizes: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def vision_sizes(shapes: Shapes, sizes: Mapping[str, Any]) -> VisionConfig:
-    """The SigLIP tower. Raises CheckpointError where the number of heads can only be guessed."""
+    """The SigLIP tower. Raises CheckpointError if the number of heads can only be guessed."""
     width, _, patch, _ = _shape(shapes, VISION + "embeddings.patch_embedding.weight", 4)
     tokens, _ = _shape(shapes, VISION + "embeddings.position_embedding.weight", 2)
     mlp, _ = _shape(shapes, VISION + "encoder.layers.0.mlp.fc1.weight", 2)
@@ -107,7 +107,7 @@ def cameras_of(sizes: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[str
 
 
 def records_horizon(sizes: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
-    """Whether sizes or config.json say how many rows a chunk has; `infer` takes the usual number where not."""
+    """Whether sizes or config.json say how many rows a chunk has; `infer` takes the usual number if not."""
     return bool(_whole(sizes, "horizon", "sizes") or _first(config, *HORIZON_KEYS))
 
 
@@ -117,7 +117,7 @@ def infer(
     """The model configuration behind canonical `shapes`.
 
     `sizes` follows the golden folders' sizes.json (any part may be missing), `config` is openpi's or LeRobot's
-    config.json. Raises CheckpointError where they contradict the shapes.
+    config.json. Raises CheckpointError if they contradict the shapes.
     """
     language = gemma_sizes(shapes, LANGUAGE, _table(sizes, "gemma"))
     fast = traits(kind).acts_in_tokens

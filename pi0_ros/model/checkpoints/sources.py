@@ -30,7 +30,7 @@ class Source(Protocol):
 
 
 class ShardSource:
-    """PyTorch-layout safetensors with canonical names. `embed_tokens` wins over `lm_head` where both are there.
+    """PyTorch-layout safetensors with canonical names. `embed_tokens` wins over `lm_head` if both are there.
 
     Only pi0-FAST keeps both: LeRobot does not tie them, training moves them apart, and its answer comes from `lm_head`.
     """

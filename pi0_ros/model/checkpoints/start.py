@@ -93,10 +93,10 @@ def start_from(
     base: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Start:
-    """A network filled from a checkpoint; the expert and its projections are drawn anew where they do not fit.
+    """A network filled from a checkpoint; the expert and its projections are drawn anew if they do not fit.
 
     config: of the network (`start_config`), None for the checkpoint's own. generator: for what is drawn.
-    Raises: CheckpointError where the trunk does not fit, before anything is filled.
+    Raises: CheckpointError if the trunk does not fit, before anything is filled.
     """
     opened = open_checkpoint(path, base=base, as_start=True)
     config = config or opened.config
@@ -112,7 +112,7 @@ def start_from(
 def _divided(opened: Opened, model: nn.Module) -> tuple[dict[str, str], tuple[str, ...], tuple[str, ...]]:
     """What is filled (source name -> parameter), which parts are drawn anew, and which of the checkpoint's are left out.
 
-    The expert with its projections is taken as a whole or not at all. Raises CheckpointError where the trunk differs.
+    The expert with its projections is taken as a whole or not at all. Raises CheckpointError if the trunk differs.
     """
     own = opened.origin == "pi0_ros"
     shapes = {(n if own else to_network(n)): (n, tuple(s)) for n, s in opened.source.shapes.items()}

@@ -108,7 +108,7 @@ class Fused:
         self.do.rotate_store(last.kv(self.do.rms(x, delta)), keys_alone, place, cache[-1])
 
     def _mlp(self, layer: Layer, x: Tensor) -> Tensor | None:
-        """The MLP's branch into x, or where it was made in 8 bits what is to be added to x."""
+        """The MLP's branch into x, or, if it was made in 8 bits, what is to be added to x."""
         if layer.narrow is not None:
             return layer.narrow(self.do, x)
         x.addmm_(self.do.geglu(layer.mlp.both(self.do.rms(x))), layer.down.weight.T)

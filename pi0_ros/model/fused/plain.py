@@ -1,4 +1,4 @@
-"""The fused operations in plain PyTorch: what each of them computes, in float32, or float64 where its input is.
+"""The fused operations in plain PyTorch: what each of them computes, in float32, or float64 if its input is.
 
 `launch` has the same ones as Triton kernels.
 """
@@ -17,7 +17,7 @@ LARGEST = 448.0  # of NARROW
 
 
 def rms(x: Tensor, delta: Tensor | None = None, scale: float | None = None) -> Tensor:
-    """x [M, W] + delta into x; x / rms(x), in 8 bits over `scale` where one is given."""
+    """x [M, W] + delta into x; x / rms(x), in 8 bits over `scale` if one is given."""
     if delta is not None:
         x += delta
     return _narrow(_normalised(_wide(x)), scale, x.dtype)
@@ -37,7 +37,7 @@ def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def geglu(both: Tensor, scale: float | None = None) -> Tensor:
-    """gelu(gate) * up of [M, 2 N], in 8 bits over `scale` where one is given."""
+    """gelu(gate) * up of [M, 2 N], in 8 bits over `scale` if one is given."""
     gate, up = _wide(both).chunk(2, dim=-1)
     return _narrow(F.gelu(gate, approximate="tanh") * up, scale, both.dtype)
 

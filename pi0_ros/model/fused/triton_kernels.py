@@ -306,7 +306,7 @@ def rms(
     x_ptr, delta_ptr, out_ptr, inverse_scale,
     W: tl.constexpr, BW: tl.constexpr, DELTA: tl.constexpr, NARROW: tl.constexpr,
 ):  # fmt: skip
-    """x + delta into x, and x / rms(x); times 1 / scale where the answer is 8 bits wide."""
+    """x + delta into x, and x / rms(x); times 1 / scale if the answer is 8 bits wide."""
     m = tl.program_id(0)
     rw = tl.arange(0, BW)
     real = rw < W
@@ -344,7 +344,7 @@ def layer_norm(
 
 @triton.jit
 def geglu(both_ptr, out_ptr, inverse_scale, N, BLOCK: tl.constexpr, NARROW: tl.constexpr):
-    """gelu(gate) * up of [M, 2 N]; times 1 / scale where the answer is 8 bits wide."""
+    """gelu(gate) * up of [M, 2 N]; times 1 / scale if the answer is 8 bits wide."""
     m = tl.program_id(0)
     rn = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     real = rn < N

@@ -66,7 +66,7 @@ class Plan:
 @dataclass(frozen=True)
 class Standing:
     """Where everything stands: rotary rows of the prefix, of π0's state and of the actions, and the bias [capacity] that
-    hides absent cameras and padding (None where there are none)."""
+    hides absent cameras and padding (None if there are none)."""
 
     prefix: Tensor
     state: Tensor

@@ -46,7 +46,7 @@ class Recent(Generic[Value]):
         self.values: OrderedDict[Hashable, Value] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """The value of `key`, made now where there is none; the one unused for longest goes."""
+        """The value of `key`, made now if there is none; the one unused for longest goes."""
         if key not in self.values:
             while len(self.values) >= self.size:
                 self.values.popitem(last=False)

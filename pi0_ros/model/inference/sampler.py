@@ -84,7 +84,7 @@ class FastSampler:
         """Actions [B, H, D] (normalised, float32) from noise [B, H, D].
 
         Masks are best on the CPU: they decide shapes, and reading them from a device waits for it. Rows with other
-        cameras or prompt lengths run one after another. Raises InputError or RtcError where something does not fit.
+        cameras or prompt lengths run one after another. Raises InputError or RtcError if something does not fit.
         """
         if self.config.expert is None:
             raise InputError("a pi0_fast model has no expert; generate action tokens with generate_text")

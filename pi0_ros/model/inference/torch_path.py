@@ -19,7 +19,7 @@ class TorchPath:
     """Runs a packed network operator by operator, or compiled."""
 
     hides = False
-    """Whether it takes a bias also where nothing is to be hidden."""
+    """Whether it takes a bias also if nothing is to be hidden."""
 
     def __init__(self, network: PackedNetwork, compile_it: bool) -> None:
         self._network = network

@@ -47,7 +47,7 @@ class Connection:
     def connect(self, limit: float | None = None) -> Mapping[str, object]:
         """Connect unless connected, within `limit` seconds; the server's metadata.
 
-        Raises: ServerNotReadyError where a later try may succeed, ServerError where not, PolicyError of `accept`.
+        Raises: ServerNotReadyError if a later try may succeed, ServerError if not, PolicyError of `accept`.
         """
         if self._socket is None:
             deadline = time.monotonic() + (self.settings.connect if limit is None else limit)

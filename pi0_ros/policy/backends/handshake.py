@@ -22,7 +22,7 @@ KNOWN_PATHS = "vllm-omni serves at /v1/realtime/robot/openpi, SGLang at /openpi/
 def handshake(url: str, settings: ServerSettings, limit: float) -> AbstractContextManager[ClientConnection]:
     """An open connection, as a context manager, within `limit` seconds.
 
-    Raises: ServerNotReadyError where a later try may succeed; ServerError for a key, path, certificate or proxy that
+    Raises: ServerNotReadyError if a later try may succeed; ServerError for a key, path, certificate or proxy that
     somebody has to put right.
     """
     proxies: dict[str, str | bool | None] = {"none": None, "auto": True}

@@ -75,7 +75,7 @@ def load_policy(
     fp8: whether the scales of `pi0 quantise` are used, where the checkpoint has them and the card computes in 8 bits.
     server: how an address is reached; such a policy connects with its first plan, or in `rehearse`.
     warn: called with what somebody should know of a server.
-    Raises: PolicyError (MisfitError where robot and checkpoint do not fit, WeightsError for the weights).
+    Raises: PolicyError (MisfitError if robot and checkpoint do not fit, WeightsError for the weights).
     """
     address = server_address(checkpoint)
     if address is not None:

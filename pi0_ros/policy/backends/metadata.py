@@ -22,7 +22,7 @@ OTHER_SPACES = ("cartesian", "eef", "end_effector", "ee_pose", "delta", "relativ
 
 
 def misfits(metadata: Mapping[str, object], adapter: Adapter, remote: Remote, robot: Robot) -> list[str]:
-    """What the server says and the adapter says otherwise, a sentence each; empty where they agree.
+    """What the server says and the adapter says otherwise, a sentence each; empty if they agree.
 
     A plan of such a server would move the robot wrongly, so nothing of it is used.
     """

@@ -89,7 +89,7 @@ def export(loaded: Loaded, folder: str | Path) -> Path:
     """Write the `GRAPHS` of a checkpoint's network into `folder`, in float32, and what the checkpoint is beside them, so
     that they run without torch. Interrupted, it leaves what was there, or too few graphs to load.
 
-    Raises: PolicyError where the packages onnx and onnxscript are missing.
+    Raises: PolicyError if the packages onnx and onnxscript are missing.
     """
     try:
         import onnxscript  # noqa: F401

@@ -29,7 +29,7 @@ def integrate(
 
 
 def continued(prefix: NormalisedPrefix, shape: tuple[int, ...]) -> tuple[Array, Array]:
-    """The previous plan [1, H, D], zeros where it has nothing, and the weight of its rows [H, 1]: 1 for those that will
+    """The previous plan [1, H, D], zeros if it has nothing, and the weight of its rows [H, 1]: 1 for those that will
     have run, falling linearly to 0 at the last that it has a say in (arXiv 2506.07339)."""
     _, horizon, width = shape
     rows = np.asarray(prefix.values, np.float32)[:horizon, :width]

@@ -19,7 +19,7 @@ Provider = str | tuple[str, Mapping[str, str | int | bool]]
 
 
 def place_of(device: str, available: Collection[str]) -> tuple[str, int]:
-    """A device ("cpu", "cuda:1", "tensorrt") as its kind and number. Raises PolicyError where it is not there."""
+    """A device ("cpu", "cuda:1", "tensorrt") as its kind and number. Raises PolicyError if it is not there."""
     kind, _, number = device.partition(":")
     if kind not in NEEDS or not (number or "0").isdigit() or (kind == "cpu" and number) or NEEDS[kind] not in available:
         raise PolicyError(

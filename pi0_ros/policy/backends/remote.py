@@ -46,7 +46,7 @@ __all__ = ["Connection", "RemotePolicy", "ServerError", "ServerSettings", "conne
 
 
 class RemotePolicy:
-    """The same face as `Policy`, the network elsewhere. The protocol has no real-time chunking and no subtasks.
+    """The same methods as `Policy`, with the network elsewhere. The protocol has no real-time chunking and no subtasks.
 
     Nothing is connected before `rehearse`, or the first `infer`. warn: called with what somebody should know.
     """
@@ -94,7 +94,7 @@ class RemotePolicy:
         """Wait for the server and for its first answer, which may be compiled for; learn how many rows it gives.
 
         progress: called now and then with what is being waited for.
-        Raises: PolicyError where the server does not fit or fails; ServerError where it does not come in time.
+        Raises: PolicyError if the server does not fit or fails; ServerError if it does not come in time.
         """
         began = time.monotonic()
         while True:

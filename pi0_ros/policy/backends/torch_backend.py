@@ -22,11 +22,11 @@ FP8_SINCE = (8, 9)
 
 
 class TorchBackend:
-    """A loaded network behind the mask-free sampler, or behind the plain forward where `fast` is False.
+    """A loaded network behind the mask-free sampler, or behind the plain forward if `fast` is False.
 
     steps: of the flow. mode: the sampler's ("eager", "compile", "graph", "compile_graph", "kernels"); None: `best_mode`.
     release: whether the sampler may take the model's weights apart, so that they are not held twice; nothing else can
-    use the model then. scales: of `pi0 quantise`; the trunk runs in 8 bits by them where `narrows` says so.
+    use the model then. scales: of `pi0 quantise`; the trunk runs in 8 bits by them if `narrows` says so.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ def _rtc(prefix: NormalisedPrefix | None) -> Rtc | None:
 
 
 def best_mode(model: Pi0, device: torch.device) -> str:
-    """On CUDA our kernels where they fit the network and Triton is there, else graphs; elsewhere eager."""
+    """On CUDA our kernels if they fit the network and Triton is there, else graphs; elsewhere eager."""
     if device.type != "cuda":
         return "eager"
     fits = suits_kernels(model.config, model.gemma.dtype)

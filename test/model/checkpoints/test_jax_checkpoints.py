@@ -126,7 +126,7 @@ def test_lora_pairs_of_a_tree_are_merged(golden, tmp_path, leaves):
 
 
 def test_as_many_key_value_heads_as_heads_come_in_one_leaf(tmp_path, leaves):
-    """openpi's gemma fuses q, k and v where there are as many key/value heads as heads."""
+    """openpi's gemma fuses q, k and v if there are as many key/value heads as heads."""
     fused = dict(leaves)
     for suffix in ("", "_1"):
         stem = "PaliGemma/llm/layers/attn/"

@@ -1,4 +1,4 @@
-"""What training begins with: any checkpoint, or a PaliGemma, and an expert where there is none."""
+"""What training begins with: any checkpoint, or a PaliGemma, and an expert if there is none."""
 
 import json
 

@@ -49,5 +49,6 @@ html_theme = "furo"
 html_title = f"pi0_ros {version}"
 html_static_path = ["_static"]
 html_css_files = ["pi0.css"]
+html_js_files = ["search.js"]
 html_show_sphinx = False
 html_theme_options = {"source_edit_link": "", "navigation_with_keys": True}

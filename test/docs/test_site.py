@@ -1,5 +1,8 @@
 """The site is built without a warning, and no link in it leads nowhere."""
 
+import html
+import json
+import re
 import runpy
 import shutil
 import subprocess
@@ -15,6 +18,36 @@ pytest.importorskip("rclpy", reason="the reference is made of the nodes")
 from check_links import broken_in_markdown, broken_in_site
 
 ROOT = Path(__file__).resolve().parents[2]
+# What a newcomer types, and the pages that answer it under a heading.
+QUESTIONS = {
+    "from what distribution are the flow times drawn": "explanation/model",
+    "why was autonomy refused after takeover": "tutorials/take_over howto/why_not_moving",
+    "which camera encodings are supported": "interface",
+    "my gripper closes when it should open": "howto/groups howto/adapter",
+    "rtc soft mask weights": "explanation/time_and_chunks",
+    "subtask keeps changing": "howto/subtasks",
+    "what happens if the emergency stop stops publishing": "safety explanation/concepts",
+    "add my own simulation task": "howto/new_task",
+    "plug in a custom policy": "howto/new_policy_type writing_a_policy",
+    "time between rows of a chunk": "explanation/time_and_chunks",
+    "how much gpu memory for lora fine-tuning": "howto/train",
+    "policy on remote gpu server": "howto/policy_server",
+    "jerky motion between chunks": "howto/slower_smoother",
+    "libero checkpoint success rate 0": "policies",
+    "normalization statistics missing": "policies",
+    "dropped frames recording": "record",
+    "base keeps driving after crash": "howto/controllers",
+    "resume training after crash": "howto/train",
+    "docker": "install",
+    "collision avoidance": "safety",
+}
+# Asks all of them of a built site in one page: prints the ranked pages of each as JSON.
+ASK = """<html data-content_root="./"><body><pre id="out"></pre>%s<script>
+const questions = makeQuestions();
+const pages = %s.map((q) => questions.rank(Search._index, q).reverse().map((found) => found[0]));
+document.getElementById("out").textContent = JSON.stringify(pages);
+</script></body></html>"""
+SCRIPTS = ("doctools", "sphinx_highlight", "search", "searchtools", "language_data")
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +119,24 @@ def test_the_pages_can_be_written_without_ros_and_without_torch(tmp_path):
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= 12
     assert shutil.which("python") is None or "parameters.md" in {f.name for f in tmp_path.iterdir()}
+
+
+def test_a_question_in_a_newcomers_words_leads_to_its_page_among_the_first_three(site):
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("needs chromium, which runs the site's search")
+    folder, _ = site
+    scripts = [f"_static/{name}.js" for name in ("documentation_options", *SCRIPTS)] + ["searchindex.js"]
+    page = folder / "ask.html"
+    tags = "".join(f'<script src="{script}"></script>' for script in scripts)
+    page.write_text(ASK % (tags, json.dumps([*QUESTIONS])), encoding="utf-8")
+    words = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", page.as_uri()]
+    shown = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120).stdout
+    page.unlink()
+    ranked = json.loads(html.unescape(re.search(r'<pre id="out">(.*?)</pre>', shown, re.DOTALL)[1]))
+    lost = {
+        question: found[:3]
+        for (question, pages), found in zip(QUESTIONS.items(), ranked, strict=True)
+        if not set(pages.split()) & set(found[:3])
+    }
+    assert lost == {}

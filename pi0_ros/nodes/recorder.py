@@ -112,7 +112,7 @@ class RecorderNode(ManagedNode, Configured[RecorderParts]):
         note = note_of(robot, values.checkpoint, adapter, values.mode)
         if values.mcap:
             place, log = bag_folder(folder, datetime.now(UTC)), self.get_logger().warning
-            self.bag = BagRecorder(self, self.clocks, robot, place, free, log)
+            self.bag = BagRecorder(self, self.clocks, robot, place, free, log, observations.renewed)
             for thread in self.bag.threads:
                 self.watch_thread(thread)
             note["mcap"] = f"{place.parent.name}/{place.name}"

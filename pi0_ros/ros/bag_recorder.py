@@ -21,6 +21,7 @@ from pi0_ros.robot.spec import Robot
 from pi0_ros.ros.bag_listener import BagListener
 from pi0_ros.ros.bag_topics import BagSubscription, bag_topics
 from pi0_ros.ros.clock import Clocks
+from pi0_ros.ros.departures import RenewedSubscriptions
 from pi0_ros.ros.guarded_thread import GuardedThread
 from pi0_ros.ros.message_definitions import definition_of
 from pi0_ros.ros.taking import Taken
@@ -95,9 +96,17 @@ class BagRecorder:
     """Subscribes at once, and writes between start and stop. The files of one recorder lie in one folder."""
 
     def __init__(
-        self, node: Node, clocks: Clocks, robot: Robot, folder: Path, min_free: int, log: Callable[[str], None]
+        self,
+        node: Node,
+        clocks: Clocks,
+        robot: Robot,
+        folder: Path,
+        min_free: int,
+        log: Callable[[str], None],
+        renewed: RenewedSubscriptions,
     ) -> None:
-        """folder: made with the first message. min_free: bytes that the dataset wants left of the disk."""
+        """folder: made with the first message. min_free: bytes that the dataset wants left of the disk. renewed: the node's
+        other subscriptions to the cameras."""
         self.folder, self._clocks, self._log = folder, clocks, log
         self._room = GIVES_WAY * min_free
         """Bytes of the disk that are left to the dataset."""
@@ -107,7 +116,7 @@ class BagRecorder:
             name: BagTopic(name, ros_type_name(s.kind), definition_of(s.kind), s.latched) for name, s in listed.items()
         }
         self._files = BagFiles(folder, topics)
-        self._listener = BagListener(node, listed, self._take, log)
+        self._listener = BagListener(node, listed, self._take, log, renewed, lambda: self._recording)
         self._thread = GuardedThread("bag", self._run, log).start()
         self.threads = (self._thread, self._listener.thread)
 

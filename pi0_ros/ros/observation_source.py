@@ -19,7 +19,7 @@ from pi0_ros.ros.arrivals import Arrivals
 from pi0_ros.ros.bounded import MessageInfo, MessageRefusedError, check_bytes, header_stamp, parse_message
 from pi0_ros.ros.camera_watch import CameraWatch
 from pi0_ros.ros.clock import Clocks
-from pi0_ros.ros.departures import RenewedSubscriptions
+from pi0_ros.ros.departures import RenewedSubscriptions, Subscriber
 from pi0_ros.ros.images import decode_picture
 from pi0_ros.ros.observation import Snapshot, Synchroniser
 from pi0_ros.ros.parameters import Parameter
@@ -56,7 +56,8 @@ class SensorSnapshot:
 class ObservationSource:
     """Subscribes to all cameras and state sources of a robot on behalf of `node`; pictures are decoded when used.
 
-    `arrivals`: to wait for the next picture. `refusals`: messages that could not be used.
+    `arrivals`: to wait for the next picture. `refusals`: messages that could not be used. `renewed`: the subscriptions to
+    cameras, which other readers of this process join.
     """
 
     def __init__(self, node: Node, robot: Robot, clocks: Clocks, frozen: float = float(PICTURE_FROZEN.default)) -> None:
@@ -68,8 +69,10 @@ class ObservationSource:
         self._watches = {c.name: CameraWatch(c, frozen) for c in robot.cameras}
         self._topics = TopicCheck(node, wanted_topics(robot), clocks.steady)
         self._logged: set[str] = set()
-        pictures = [(c.topic, partial(subscribe_camera, node, c, partial(self._on_picture, c))) for c in robot.cameras]
-        self._pictures = RenewedSubscriptions(node, clocks.timer, pictures)
+        cameras = [
+            Subscriber(c.topic, partial(subscribe_camera, node, c, partial(self._on_picture, c))) for c in robot.cameras
+        ]
+        self.renewed = RenewedSubscriptions(node, clocks.timer, cameras)
         self._subscriptions = [
             subscribe_state(node, s, self._on_joints, self._on_odometry, self.refusals.add) for s in robot.state
         ]
@@ -77,7 +80,7 @@ class ObservationSource:
 
     def close(self) -> None:
         """Unsubscribe."""
-        self._pictures.close()
+        self.renewed.close()
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions.clear()

@@ -30,6 +30,7 @@ from pi0_ros.ros.bag_recorder import BagQueue, BagRecorder, bag_folder
 from pi0_ros.ros.bag_topics import PREVIEWS, bag_topics
 from pi0_ros.ros.clock import Clocks, time_message
 from pi0_ros.ros.conversions import chunk_message
+from pi0_ros.ros.departures import RenewedSubscriptions
 from pi0_ros.ros.message_definitions import definition_of
 from pi0_ros.ros.qos import LATCHED, READ, SENSOR
 from pi0_ros.ros.run import Spinner
@@ -44,7 +45,9 @@ class Room:
 
     def __init__(self, folder, min_free=1):
         self.node, self.said = Node("recorder", namespace="left"), []
-        self.bag = BagRecorder(self.node, Clocks(self.node), ROBOT, folder, min_free, self.said.append)
+        clocks = Clocks(self.node)
+        self.renewed = RenewedSubscriptions(self.node, clocks.timer)
+        self.bag = BagRecorder(self.node, clocks, ROBOT, folder, min_free, self.said.append, self.renewed)
         self.eye = self.node.create_publisher(Image, ROBOT.cameras[0].topic, SENSOR)
         self.task = self.node.create_publisher(String, "task", LATCHED)
         self.state = self.node.create_publisher(ExecutorState, "executor_state", READ)
@@ -132,6 +135,38 @@ def test_a_bag_waits_for_no_thread_that_spins(room, tmp_path):
     found = [m for _, topic, m in messages(tmp_path / "set_mcap" / "now") if topic == "/left/executor_state"]
     assert [deserialize_message(m.data, ExecutorState).reason for m in found] == [str(k) for k in range(30)]
     assert all(0 <= m.log_time - m.publish_time < 60e9 for m in found)
+
+
+def test_a_bag_has_every_picture_of_a_camera_beside_which_another_has_gone_and_is_subscribed_to_anew_after_it(
+    room, tmp_path
+):
+    made, topic = room(), ROBOT.cameras[0].topic
+    other = made.node.create_publisher(Image, topic, SENSOR)
+    made.until(lambda: made.eye.get_subscription_count() and made.node.count_publishers(topic) == 2)
+    made.renewed.look()
+    reader = lambda: made.bag._listener._pictures[f"/left/{topic}"].reader
+    written = lambda: sum(f.counts[f"/left/{topic}"] for f in made.bag._files._files)
+    first = reader()
+    made.bag.record(True)
+    for k in range(1, 21):
+        made.eye.publish(Image(width=k))
+        made.until(lambda k=k: made.bag._files._stream is not None and written() == k)
+        if k == 5:
+            made.node.destroy_publisher(other)
+            made.until(lambda: made.node.count_publishers(topic) == 1)
+        made.renewed.look()
+    assert reader() is first
+    made.bag.record(False)
+    made.until(lambda: reader() is not first)
+    assert not made.said
+    made.bag.record(True)
+    made.until(lambda: written() > 20, lambda: made.eye.publish(Image(width=21)))
+    made.bag.record(False)
+    assert made.bag.close(PATIENCE)
+    made.until(lambda: made.eye.get_subscription_count() == 0)
+    found = [m for _, name, m in messages(tmp_path / "set_mcap" / "now") if name == f"/left/{topic}"]
+    widths = [deserialize_message(m.data, Image).width for m in found]
+    assert widths[:20] == list(range(1, 21)) and set(widths[20:]) == {21}
 
 
 def test_a_bag_opens_in_pi0_replay_as_it_was_written_and_as_a_kill_leaves_it(tmp_path, capsys):

@@ -8,9 +8,9 @@ import numpy.typing as npt
 from pi0_ros.control.joining import Join
 from pi0_ros.control.motion_plan import MotionPlan
 from pi0_ros.control.plan_channels import PlanChannels
-from pi0_ros.control.plan_maker import PlanMaker, Scales, Start
+from pi0_ros.control.plan_maker import Coming, PlanMaker, Scales, Start
 from pi0_ros.control.progress import Progress
-from pi0_ros.control.running_plan import Coming, Running
+from pi0_ros.control.running_plan import Running
 from pi0_ros.control.step import Seam
 
 Array = npt.NDArray[np.float64]
@@ -75,9 +75,9 @@ class Following:
     def _take_over(self, ros: float, time: float, state: Array) -> None:
         """Make the coming plan the running one if it is its time, it is ready, and it starts where the robot is."""
         coming, running = self.coming, self.running
-        if coming is None or time < coming.ready_at - 0.5 * self._period:
+        if coming is None or time < coming.start.first - 0.5 * self._period:
             return
-        if coming.join >= 0 and running is not None and running.index < coming.join:
+        if coming.start.join >= 0 and running is not None and running.index < coming.start.join:
             return
         if not coming.work.done():
             if running is not None and not running.ended:  # who stands waits: the plan begins where it stands
@@ -92,10 +92,10 @@ class Following:
             self._again(coming, time, state)
             return
         if running is not None and running.chunk.sequence != coming.chunk.sequence:
-            self.seam = self._seam(running, plan, coming.gap)
+            self.seam = self._seam(running, plan, coming.joined.gap)
         if running is None or running.chunk is not coming.chunk:
             self.splice_delay = ros - coming.chunk.observed
-        self.running = Running(coming.chunk, plan, coming.behind)
+        self.running = Running(coming.chunk, plan, coming.joined.behind)
 
     def _meets(self, plan: MotionPlan, state: Array) -> bool:
         """Whether a plan starts where the command is, in the groups that are bound to it."""
@@ -105,11 +105,11 @@ class Following:
         """Ask anew for a plan that is not ready in time: it begins with the next command, or as much later as it takes."""
         last = time - self._period  # the newest command was sent a period ago
         start = self._maker.start(self.running, last, state, 1 + late.late)
-        lost = max(0.0, start.time - late.request.time)
-        moved = self._moved(late.request.time, start.join)
-        begin = late.request.times.times[0] + moved
-        joined = Join(late.request.path, begin, late.behind + lost - moved, late.gap)
-        self.coming, _ = self._maker.submit(late.chunk, joined, start, late.request.scales, late.late + 1)
+        path, begin, behind, gap = late.joined
+        lost = max(0.0, start.time - late.start.time)
+        moved = self._moved(late.start.time, start.join)
+        joined = Join(path, begin + moved, behind + lost - moved, gap)
+        self.coming = self._maker.renew(late.chunk, joined, start, late.shares, late.late + 1)
 
     def _moved(self, since: float, join: int) -> float:
         """Path seconds executed `since`, and those until the running plan's command `join`, -1 for none."""
@@ -134,7 +134,7 @@ class Following:
         behind = running.behind_at(join, self._period) + (drift if abs(drift) >= DRIFT * self._period else 0.0)
         joined = Join(plan.path, float(plan.path_times[join]), behind, np.zeros(len(self._channels.names)))
         start = Start(join, plan.states[join], at, at + self._period)
-        self.coming, _ = self._maker.submit(running.chunk, joined, start, scales)
+        self.coming = self._maker.renew(running.chunk, joined, start, scales)
 
     def _seam(self, old: Running, new: MotionPlan, gap: Array) -> Seam:
         """The new plan's first command against the one that the old plan would have sent."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from pi0_ros.control.joining import Join
-from pi0_ros.control.motion_plan import ask, make_grid, plan_limits, planning_bounds, solve, solve_once
+from pi0_ros.control.motion_plan import MotionPlan, ask, make_grid, plan_limits, planning_bounds, solve, solve_once
 from pi0_ros.control.path_clock import PathDemand
-from pi0_ros.control.plan_making import Planner
-from pi0_ros.control.running_plan import Accepted, Coming, Running
+from pi0_ros.control.plan_making import Pending, Planner
+from pi0_ros.control.running_plan import Accepted, Running
 from pi0_ros.control.settings import ExecutorSettings
 from pi0_ros.robot.spec import Kind, Robot
 
@@ -29,6 +30,18 @@ class Start(NamedTuple):
     state: Array
     time: float
     first: float
+
+
+@dataclass(frozen=True)
+class Coming:
+    """A plan on its way: where on its path it begins, and from which state of the robot. `shares` [N] of the velocity limits."""
+
+    chunk: Accepted
+    joined: Join
+    start: Start
+    shares: Array
+    work: Pending
+    late: int = 0  # how often it was asked for again because it was not ready in time
 
 
 class PlanMaker:
@@ -65,14 +78,10 @@ class PlanMaker:
         state = running.plan.states[join] if join >= 0 else running.plan.request.state
         return Start(join, state, now + ahead, now + ahead + self._period)
 
-    def submit(
-        self, chunk: Accepted, joined: Join, start: Start, scales: Scales | Array, late: int = 0
-    ) -> tuple[Coming | None, str]:
-        """Measure a path and have its plan made; None and the refusal if it is too fast for the robot."""
-        grid, limits = self.grid, self._limits
-        knots: Array = start.time + grid.step * np.arange(1, grid.count + 1, dtype=np.float64)
-        shares = scales if isinstance(scales, np.ndarray) else scales(knots)
-        path, begin, behind, gap = joined
+    def submit(self, chunk: Accepted, joined: Join, start: Start, scales: Scales) -> tuple[Coming | None, str]:
+        """Measure the path of a new chunk and have its plan made; None and the refusal if it is too fast for the robot."""
+        grid, limits, shares = self.grid, self._limits, scales(self._knots(start))
+        path, begin, behind, _ = joined
         request, demanded = ask(path, begin, behind, start.state, start.time, 1.0, shares, grid, limits)
         factor = request.times.factor
         if factor > self._slow_down:
@@ -82,7 +91,25 @@ class PlanMaker:
             )
         self.slowed = f"slowed {factor:.2f} times: {self._demand(demanded)}" if factor > SLOWED else ""
         work = self._planner.submit(lambda: solve(request, grid, limits))
-        return Coming(chunk, behind, request, work, start.join, start.first, gap, late), ""
+        return Coming(chunk, joined, start, shares, work), ""
+
+    def renew(self, chunk: Accepted, joined: Join, start: Start, scales: Scales | Array, late: int = 0) -> Coming:
+        """Have the plan of a chunk made once more, from further on; there is none if that is too fast for the robot.
+
+        Nobody waits for an answer, so the path is measured where plans are made: it takes a millisecond.
+        """
+        grid, limits, slow_down = self.grid, self._limits, self._slow_down
+        shares = scales if isinstance(scales, np.ndarray) else scales(self._knots(start))
+        path, begin, behind, _ = joined
+
+        def make() -> MotionPlan | None:
+            request, _ = ask(path, begin, behind, start.state, start.time, 1.0, shares, grid, limits)
+            return solve(request, grid, limits) if request.times.factor <= slow_down else None
+
+        return Coming(chunk, joined, start, shares, self._planner.submit(make), late)
+
+    def _knots(self, start: Start) -> Array:
+        return start.time + self.grid.step * np.arange(1, self.grid.count + 1, dtype=np.float64)
 
     def _demand(self, demanded: PathDemand) -> str:
         return f"{self._names[demanded.channel]} would need {demanded.excess:.1f} times its {demanded.quantity} limit"

@@ -1,17 +1,11 @@
-"""What is remembered of a chunk that is followed, of its plan on the way, and of the plan that is executed. ROS seconds."""
+"""What is remembered of a chunk that is followed, and of the plan that is executed. ROS seconds."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-from pi0_ros.control.motion_plan import MotionPlan, PlanRequest
-from pi0_ros.control.plan_making import Pending
+from pi0_ros.control.motion_plan import MotionPlan
 from pi0_ros.control.row_path import ROS_ROUNDING
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -26,20 +20,6 @@ class Accepted:
     subtask: str
     strategy: str
     clamped: tuple[bool, ...]  # which rows were beyond a limit
-
-
-@dataclass(frozen=True)
-class Coming:
-    """A plan on its way: where in the running one it begins, and when at the earliest."""
-
-    chunk: Accepted
-    behind: float
-    request: PlanRequest
-    work: Pending
-    join: int  # index in the running plan of the state it starts from; -1 at a standstill
-    ready_at: float
-    gap: Array  # [D] how far its rows are from the running path's at the join
-    late: int = 0  # how often it was asked for again because it was not ready in time
 
 
 @dataclass

@@ -106,3 +106,11 @@ def test_a_person_who_takes_over_ends_the_chatter():
     story.run(0.5, Policy(lambda t, s: {GRIP: 0.4}, 1.0 / 15.0, 15, 0.0))
     assert story.at(GRIP) == pytest.approx(0.4, abs=1e-6)
     assert not any(e.name == "gripper" for s in story.steps[before:] for e in s.events)
+
+
+@pytest.mark.parametrize(("low", "high"), [(2, 3), (3, 2)])
+def test_the_middle_of_what_is_asked_for_is_what_half_of_the_goals_are_below(low, high):
+    """Two fifths of the time at one opening and three fifths at the other: the middle is where it is for longer."""
+    grip = SteadyGrip(PERIOD, 0.2)
+    held = [grip.follow(0.2 if k % 5 < low else 0.8) for k in range(200)]
+    assert grip.chatters and set(held[50:]) == {0.8 if high > low else 0.2}

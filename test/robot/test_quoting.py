@@ -2,7 +2,7 @@
 
 import pytest
 
-from pi0_ros.robot.quoting import MAX_QUOTED, escape, quote, quote_names
+from pi0_ros.robot.quoting import MAX_QUOTED, escape, quote, quote_names, quote_value, shorten
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,25 @@ def test_a_sentence_of_just_the_length_that_is_allowed_is_whole_and_a_longer_one
 def test_eighty_characters_with_their_quotes_are_shown_and_one_more_is_cut():
     assert quote("x" * 78) == "'" + "x" * 78 + "'"
     assert quote("x" * 79) == "'" + "x" * 77 + "…'"
+
+
+def test_a_value_is_quoted_as_it_is_written_and_one_that_cannot_be_as_what_it_is():
+    assert [quote_value(v) for v in (0, "0", [1, "b"], None)] == ["0", "'0'", "[1, 'b']", "None"]
+    assert quote_value(10**5000) == "a int" and quote_value("a\nb") == "'a\\nb'"
+    assert quote_value(list(range(99))) == repr(list(range(99)))[:79] + "…"
+
+
+@pytest.mark.parametrize(("length", "cut"), [(12, False), (13, True)])
+def test_a_long_error_loses_its_middle_and_keeps_its_last_third(length, cut):
+    text = "abcdefghijklmnop"[:length]
+    assert shorten(text, 12) == ("abcdefg…jklm" if cut else text)
+    assert shorten("a\tb", 12) == "a\\tb"
+
+
+@pytest.mark.parametrize(("count", "more"), [(7, ""), (8, ""), (9, " and 1 more")])
+def test_eight_names_are_shown(count, more):
+    assert quote_names(range(count)) == ", ".join(f"'{k}'" for k in range(min(count, 8))) + more
+
+
+def test_an_error_may_have_twelve_hundred_characters():
+    assert shorten("x" * 1200) == "x" * 1200 and len(shorten("x" * 1201)) == 1200

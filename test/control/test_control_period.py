@@ -1,0 +1,84 @@
+"""What a control period says of what it finds, and how often."""
+
+from types import SimpleNamespace
+
+import pytest
+from story import Story, make_robot
+
+from pi0_ros.control import BlackBox, Mode
+from pi0_ros.control.control_period import move
+from pi0_ros.control.journal import Journal, Now
+from pi0_ros.control.modes import Trigger
+
+
+def moved(owner, changed, sentence=""):
+    """The parts of a core whose command was moved so, and what they note and fire."""
+    fired, braked = [], []
+    drive = SimpleNamespace(move=lambda *given: (owner, changed), brake=lambda guarded: braked.append(guarded) or None)
+    parts = SimpleNamespace(
+        drive=drive,
+        pace=SimpleNamespace(plan_time=900.0),
+        modes=SimpleNamespace(mode=Mode.AUTONOMY, fire=lambda now, event: fired.append((event.trigger, event.text))),
+        failsafe=SimpleNamespace(late=False),
+        plans=SimpleNamespace(grips=SimpleNamespace(sentence=sentence)),
+        journal=Journal(BlackBox()),
+    )
+    return parts, fired, braked
+
+
+def test_a_gripper_that_chatters_is_told_of_once_a_minute_while_the_policy_drives():
+    parts, _, _ = moved("policy", 0, "the gripper chatters")
+    for steady in (5.0, 5.02, 64.9, 65.1):
+        assert move(parts, Now(steady, 900.0)) == "policy"
+    told = parts.journal.take(Now(70.0, 900.0))
+    assert [(e.steady, e.level, e.name, e.text) for e in told] == [
+        (5.0, "warn", "gripper", "the gripper chatters"), (65.1, "warn", "gripper", "the gripper chatters"),
+    ]  # fmt: skip
+    parts, _, _ = moved("hold", 0, "the gripper chatters")
+    move(parts, Now(5.0, 900.0))
+    assert parts.journal.take(Now(5.0, 900.0)) == ()
+
+
+@pytest.mark.parametrize(("changed", "counted"), [(0, 0), (1, 1), (3, 1)])
+def test_a_period_in_which_limits_were_at_work_counts_once(changed, counted):
+    parts, fired, braked = moved("teleop", changed)
+    assert move(parts, Now(5.0, 900.0)) == "teleop"
+    assert parts.journal.counters.limited == counted and fired == braked == []
+
+
+def test_a_command_that_is_not_finite_stops_the_robot_and_brakes_it_without_a_look_at_its_joints():
+    parts, fired, braked = moved("policy", None, "the gripper chatters")
+    assert move(parts, Now(5.0, 900.0)) == "hold"
+    assert fired == [(Trigger.FAULT, "a command that is not finite was refused")] and braked == [False]
+    assert parts.journal.counters.limited == 0 and parts.journal.take(Now(5.0, 900.0)) == ()
+
+
+def events(story, name):
+    return [(round(e.steady, 2), e.level) for s in story.steps for e in s.events if e.name == name]
+
+
+def test_what_a_robot_waits_for_is_told_every_ten_seconds():
+    story = Story(make_robot())
+    story.joints = False
+    story.tick(1.0)
+    for _ in range(44):
+        story.tick(0.5)
+    assert events(story, "waiting") == [(1.0, "warn"), (11.0, "warn"), (21.0, "warn")]
+    assert all(step.command is None and step.owner == "none" for step in story.steps)
+
+
+def test_missed_periods_are_counted_and_told_as_many_as_they_were():
+    story = Story().run(0.1)
+    story.tick(0.13)
+    story.tick()
+    assert story.last.counters.overruns == 5  # of 6.5 periods one came
+    assert "5 control periods missed" in story.texts() and events(story, "overrun")[0][1] == "warn"
+
+
+def test_a_step_that_comes_too_soon_commands_nothing_and_says_so():
+    story = Story().run(0.1)
+    step = story.executor.step(story.steady + 0.009, story.ros + 0.009)
+    assert step.command is None and step.owner == "none"
+    assert [(e.name, e.level, e.text) for e in step.events] == [
+        ("period", "warn", "a step that came too soon was refused")
+    ]

@@ -56,7 +56,7 @@ def stop_time(groups: Iterable[Group], period: float) -> float:
     for group in groups:
         bounds = bounds_of(group, period)
         if group.kind is Kind.VELOCITY:  # its velocity is what is limited as a position is elsewhere
-            speeds = tuple(max(abs(low), abs(high)) for low, high in zip(bounds.lower, bounds.upper, strict=True))
+            speeds = tuple(max(-low, high) for low, high in zip(bounds.lower, bounds.upper, strict=True))
             times = [s / a + a / j for s, a, j in zip(speeds, bounds.velocity, bounds.acceleration, strict=True)]
         else:
             times = [v / a + a / j for v, a, j in zip(bounds.velocity, bounds.acceleration, bounds.jerk, strict=True)]

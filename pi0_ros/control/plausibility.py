@@ -8,6 +8,7 @@ from pi0_ros.control.acceptance import History, accept_rows, reach_of
 from pi0_ros.control.chunk import Chunk, Verdict, in_robot_order
 from pi0_ros.control.running_plan import Running
 from pi0_ros.control.settings import ExecutorSettings
+from pi0_ros.control.splice import row_times
 from pi0_ros.robot.spec import Robot
 
 
@@ -24,5 +25,5 @@ class Plausibility:
         references = [] if moment is None else [(moment.time, moment.commanded), (moment.time, moment.measured)]
         if running is not None and running.plan.path.start <= chunk.start <= running.plan.path.end:
             references.append((chunk.start, running.plan.path.at(np.array([chunk.start]))[0]))
-        times = chunk.start + chunk.period * np.arange(chunk.rows, dtype=np.float64)
+        times = row_times(chunk.start, chunk.period, chunk.rows)
         return accept_rows(in_robot_order(chunk, self._robot), times, self._reach, references)

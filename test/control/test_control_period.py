@@ -3,12 +3,13 @@
 from types import SimpleNamespace
 
 import pytest
-from story import Story, make_robot
+from story import Story, make_robot, middle
 
 from pi0_ros.control import BlackBox, Mode
 from pi0_ros.control.control_period import move
 from pi0_ros.control.journal import Journal, Now
 from pi0_ros.control.modes import Trigger
+from pi0_ros.robot.spec import Kind
 
 
 def moved(owner, changed, sentence=""):
@@ -82,3 +83,16 @@ def test_a_step_that_comes_too_soon_commands_nothing_and_says_so():
     assert [(e.name, e.level, e.text) for e in step.events] == [
         ("period", "warn", "a step that came too soon was refused")
     ]
+
+
+@pytest.mark.parametrize(("off", "told"), [(-0.01, False), (0.01, True)])
+@pytest.mark.parametrize("side", ["upper", "lower"])
+def test_a_robot_that_starts_beyond_a_limit_is_told_of_and_one_within_all_of_them_is_not(side, off, told):
+    robot, start = make_robot(), middle(make_robot())
+    start[[c.kind is Kind.VELOCITY for c in robot.channels]] = 0.0
+    i = robot.index["right_joint3"]
+    start[i] = getattr(robot.channels[i].limits, side) + (off if side == "upper" else -off)
+    story = Story(robot, start=start).run(0.1)
+    found = [text for text in story.texts().splitlines() if "beyond its limit" in text]
+    assert [text.split()[0] for text in found] == ["right_joint3"] * told
+    assert story.at("right_joint3") == pytest.approx(start[i])

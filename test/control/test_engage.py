@@ -81,3 +81,16 @@ def test_what_is_kept_longer_ahead_is_a_tenth_of_a_second():
     np.testing.assert_allclose(
         engage.scale_ahead(50.0, 1000.0, True)(1000.0 + np.array([0.49, 0.75, 1.0])), [0.2, 0.6, 1.0]
     )
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+@pytest.mark.parametrize(("group", "spans"), [("left_arm", 0.1), ("left_gripper", 10.0), ("base", 10.0)])
+def test_a_person_may_mean_a_tenth_of_the_range_more_and_with_a_joystick_ten_times_the_range(side, group, spans):
+    channels = load_robot("mobile_bimanual").group(group).channels
+    lead, limits = Lead(channels, ExecutorSettings(limit_margin=0.1)), channels[-1].limits
+    values = [0.5 * (c.limits.lower + c.limits.upper) for c in channels]
+    end, span = limits.upper if side > 0.0 else limits.lower, limits.upper - limits.lower
+    values[-1] = end + side * 0.999 * spans * span
+    assert lead.objection(values) == ""
+    values[-1] = end + side * 1.001 * spans * span
+    assert lead.objection(values) == f"{channels[-1].name} is {values[-1]:.4g}, far beyond its limit {end:.4g}"

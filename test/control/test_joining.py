@@ -235,3 +235,11 @@ def test_a_chunk_observed_between_the_newest_command_and_the_join_begins_as_much
     plan = running(old, [200.5, 200.53, 200.57, 200.6], 0)  # the old plan is run faster than its rows
     joined = made(executed((200.0, 0.0), (200.5, 0.5))).to_running(new, plan, 3, 200.56, "replace")
     assert joined.begin == pytest.approx(200.56)
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_how_far_a_plan_is_from_the_one_before_is_a_distance(side):
+    old, new = slope(0.1, 0.0, 200.0), slope(0.1 + 0.04 * side, 0.0, 200.0)
+    plan = running(old, [200.4, 200.42], 0)
+    joined = made(executed((200.0, 0.0), (200.4, 0.4))).to_running(new, plan, 1, 200.44, "replace")
+    assert joined.gap[JOINT] == pytest.approx(0.04) and (joined.gap >= 0.0).all()

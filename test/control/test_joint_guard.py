@@ -1,6 +1,7 @@
 """Arms that take joint velocities: driven, braked before their joints' ends, and never on a measurement that stands still."""
 
 from collections import deque
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from story import Story
 
-from pi0_ros.control.joint_guard import BRAKING, stoppable_speed
+from pi0_ros.control.joint_guard import BRAKING, JointGuard, stoppable_speed
 
 ARM = """
 arm:
@@ -134,3 +135,54 @@ def test_an_arm_that_says_how_late_it_is_comes_to_rest_before_its_end_though_not
     story.run(6.0, each=lambda s: s.drive([speed, 0.0, 1.0]))
     at = np.array(story.seen)[:, 0]
     assert np.abs(at).max() <= 1.9 + 1e-6 and abs(at[-1]) > 1.8
+
+
+def bounded(robot, joint, goal, sent=0.0, count=20, delay=0.1):
+    """What becomes of a goal [rad/s] of j1, which is measured at `joint`; what was commanded before it, so many periods."""
+    guard = JointGuard(robot, 0.02, delay)
+    measured = SimpleNamespace(joint=lambda name: joint if name == "j1" else 3.0)
+    wanted = np.array([[goal, -0.7], [0.4, 0.3], [0.2, 0.1]])
+    for _ in range(count - 1):
+        guard.bounded(0.0 * wanted, np.array([sent, 0.5]), measured)
+    before = wanted.copy()
+    found = guard.bounded(wanted, np.array([sent, 0.5]), measured)
+    np.testing.assert_array_equal(wanted, before)
+    np.testing.assert_array_equal(found[:, 1], wanted[:, 1])  # a joint without ends goes on
+    return found[:, 0].tolist()
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+@pytest.mark.parametrize(
+    ("delay", "sent", "count", "coming"),
+    [
+        (0.1, 0.0, 20, 0.0),
+        (0.1, 0.5, 20, 7 * 0.5 * 0.02),  # five periods late, and two that are read and sent meanwhile
+        (0.2, 0.5, 20, 12 * 0.5 * 0.02),
+        (0.1, 0.5, 3, 3 * 0.5 * 0.02),
+        (0.1, -0.5, 20, 0.0),  # away from the end: not counted on
+    ],
+)
+def test_a_joint_is_braked_for_what_is_left_of_its_way_once_what_was_sent_has_arrived(
+    small_robot, side, delay, sent, count, coming
+):
+    """0.25 rad before its end; 5 rad/s^2 reached in 0.1 s, of which 0.7 count."""
+    left, braking, late = 0.25 - coming, 0.7 * 5.0, 0.02 + 0.1
+    fastest = max(np.roots([0.5 / braking, late, -left]))
+    robot, joint = small_robot(ARM), side * (1.9 - 0.25)
+    found = bounded(robot, joint, side * 2.0, side * sent, count, delay)
+    assert found == pytest.approx([side * fastest, -side * braking, 0.0])
+    slower = bounded(robot, joint, side * 0.98 * fastest, side * sent, count, delay)
+    assert slower == [side * 0.98 * fastest, 0.4, 0.2]
+    assert bounded(robot, joint, -side * 2.0, side * sent, count, delay) == [-side * 2.0, 0.4, 0.2]
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_beyond_its_end_a_joint_is_not_led_on_and_nothing_is_to_be_slowed_any_more(small_robot, side):
+    assert bounded(small_robot(ARM), side * 1.95, side * 0.3) == [0.0, 0.0, 0.0]
+    assert bounded(small_robot(ARM), side * 1.95, -side * 0.3) == [-side * 0.3, 0.4, 0.2]
+
+
+def test_a_robot_without_such_joints_is_left_alone(small_robot):
+    goal = np.full((3, 1), 9.0)
+    guard = JointGuard(small_robot(HAND), 0.02, 0.1)
+    assert guard.bounded(goal, np.array([0.5]), SimpleNamespace()) is goal

@@ -130,3 +130,42 @@ def test_nothing_that_is_not_a_number_gets_in_or_out():
         watch.see(0.02 * k, commanded, np.where(np.arange(len(commanded)) % 2 == 0, np.nan, commanded))
         found = watch.lags()
         assert all(np.isfinite(v) for v in found.values())
+
+
+@pytest.mark.parametrize("rate", [50.0, 125.0, 200.0])
+def test_the_lag_is_in_seconds_at_every_rate_of_commands(rate):
+    """125 Hz: two commands lie between two samples, of 16 ms."""
+    robot = make_robot()
+    watch, arm = LagWatch(robot, 1.0 / rate), [robot.index[f"left_joint{k}"] for k in (1, 2, 3)]
+
+    def hand(t):
+        return 0.3 * np.array(
+            [np.sin(2.1 * t), 0.6 * np.sin(3.3 * t + 1.0), -0.5 * np.sin(1.7 * t) + 0.1 * np.sin(7.0 * t)]
+        )
+
+    row, seen = np.zeros(len(robot.channels)), np.zeros(len(robot.channels))
+    for k in range(round(21.0 * rate)):
+        row, seen = row.copy(), seen.copy()
+        row[arm], seen[arm] = hand(k / rate), hand(k / rate - 0.15)
+        watch.see(1000.0 + k / rate, row, seen)
+        if k % 100 == 0:
+            watch.lags()
+    assert watch.lags()["left_arm"] == pytest.approx(0.15, abs=0.01)
+
+
+@pytest.mark.parametrize(("samples", "known"), [(75, True), (74, False)])
+def test_of_a_second_and_a_half_a_lag_of_up_to_half_a_second_can_be_told(samples, known):
+    """What is compared is twice as long as the longest lag."""
+    t = np.arange(samples) / RATE
+    hand = lambda late: np.stack([0.3 * np.sin(5.0 * (t - late)), 0.2 * np.cos(3.0 * (t - late))], axis=1)
+    found = lag_of(hand(0.0), hand(0.14), 1.0 / RATE)
+    assert found == pytest.approx(0.14, abs=0.005) if known else found is None
+
+
+def test_every_joint_counts_alike_however_far_it_moves():
+    """One joint of a metre is 0.15 s late, two of a decimetre 0.18 s: a third and two thirds, as all move alike."""
+    t = np.arange(200) / RATE
+    shape = lambda late: np.sin(2.0 * (t - late)) + 0.3 * np.sin(5.0 * (t - late))
+    commanded = np.stack([size * shape(0.0) for size in (1.0, 0.1, -0.1)], axis=1)
+    measured = np.stack([size * shape(late) for size, late in ((1.0, 0.15), (0.1, 0.18), (-0.1, 0.18))], axis=1)
+    assert lag_of(commanded, measured, 1.0 / RATE) == pytest.approx(0.17, abs=0.005)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from story import make_robot, middle
 
-from pi0_ros.control.limiter import GroupLimiter, Limiter, reachable_goal
+from pi0_ros.control.limiter import GroupLimiter, Limiter, Motion, reachable_goal
 from pi0_ros.control.limits import Bounds
 from pi0_ros.robot.spec import Kind
 
@@ -254,3 +254,31 @@ def test_after_a_plan_the_groups_go_on_from_where_it_has_led_them():
     whole.step(np.zeros((3, 18)), [False] * len(robot.groups), [1.0] * len(robot.groups))
     arm = robot.index["left_joint2"]
     assert whole.state[0, arm] == pytest.approx(start[arm] + 0.01 + 0.02 * 0.02, abs=2e-4)
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+@pytest.mark.parametrize(("room", "good"), [(4.35, True), (4.05, False), (2.0, False), (0.5, False)])
+def test_a_state_is_taken_only_where_a_stop_from_it_stays_inside(side, room, good):
+    """A slow and heavy axis: from 2 m/s a stop at 0.5 m/s^2 and 5 m/s^3 takes 2 (2 / 0.5 + 0.5 / 5) / 2 = 4.1 m."""
+    heavy = limiter((0.0,), Bounds((-6.0,), (7.0,), (2.0,), (0.5,), (5.0,)))
+    end = 7.0 if side > 0.0 else -6.0
+    after = Motion((end - side * room,), (side * 2.0,), (0.0,))
+    before = Motion((after.x[0] - side * 2.0 * PERIOD,), after.v, after.a)
+    assert heavy._stoppable(before, after) is good
+    assert heavy._stoppable(before, Motion(after.x, (side * -2.0,), after.a))  # away from the end
+
+
+def test_where_there_is_no_way_to_a_goal_the_group_comes_to_rest(monkeypatch):
+    of = limiter()
+    for _ in range(20):
+        of.step(still(1.0, -0.4, 0.5))
+    fast, twin = np.array(of.motion.v), limiter()
+    for _ in range(20):
+        twin.step(still(1.0, -0.4, 0.5))
+    assert (np.abs(fast) > 0.1).all()
+    monkeypatch.setattr(of, "_towards", lambda *given: None)
+    for _ in range(80):
+        assert of.step(still(1.0, -0.4, 0.5))
+        twin.brake()
+        assert of.motion == twin.motion
+    assert of.motion.still

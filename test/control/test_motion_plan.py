@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from pi0_ros.control import Chunk, Executor
-from pi0_ros.control.motion_plan import LONGEST_STOP, planning_bounds
+from pi0_ros.control.limits import Bounds
+from pi0_ros.control.motion_plan import (
+    LONGEST_STOP,
+    Grid,
+    _fastest,
+    _stopping,
+    make_grid,
+    plan_limits,
+    planning_bounds,
+)
 from pi0_ros.control.plan_making import AtOnce, Made, MakingTimes
 from pi0_ros.robot import load_robot
 from pi0_ros.robot.spec import Kind
@@ -207,3 +216,103 @@ def test_a_plan_that_is_not_ready_in_time_begins_with_the_next_command_and_where
             far.append(reached - ramp(robot)(now))
     assert began == 61
     assert np.ptp(far) < 0.002, "it goes on as fast as its rows, from where the robot was"
+
+
+# --- what plans are made of -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("velocity", "acceleration", "jerk", "found"),
+    [
+        (4.0, 3.0, 60.0, 4.0),  # a stop takes 4 / 3 + 3 / 60 s
+        (100.0, 3.0, 60.0, 3.0 * (2.0 - 3.0 / 60.0)),
+        (100.0, 3.0, 2.0, 3.0 * 1.0),  # 3 / 2 s go by until it decelerates: what is left is half of the time
+        (2.5, 3.0, 2.0, 2.5),
+    ],
+)
+def test_no_plan_is_faster_than_what_can_be_stopped_in_two_seconds(velocity, acceleration, jerk, found):
+    group = fast_robot(velocity).groups[0]
+    channels = tuple(replace(c, limits=replace(c.limits, acceleration=acceleration, jerk=jerk)) for c in group.channels)
+    bounds = planning_bounds(replace(group, channels=channels), 0.02)
+    assert bounds.velocity == pytest.approx((found,) * 6)
+    assert (bounds.acceleration, bounds.jerk) == ((acceleration,) * 6, (jerk,) * 6)
+
+
+def test_a_base_is_planned_within_its_own_limits():
+    base = replace(load_robot("mobile_bimanual").group("base"), kind=Kind.VELOCITY)
+    assert planning_bounds(base, 0.02) == Bounds(
+        (-0.5, -0.5, -1.0), (0.5, 0.5, 1.0), (1.0, 1.0, 2.0), (10.0, 10.0, 20.0), (2000.0, 2000.0, 4000.0)
+    )
+
+
+def bounds(*channels):
+    """Of channels (velocity, acceleration, jerk)."""
+    ones = (1.0,) * len(channels)
+    return Bounds(tuple(-x for x in ones), ones, *(tuple(float(c[k]) for c in channels) for k in range(3)))
+
+
+@pytest.mark.parametrize(
+    ("groups", "period", "grid"),
+    [
+        # A stop takes 0.9 / 10 + 10 / 100 = 0.19 s: 10 knots of 0.02 s and two more; 0.8 s before it are 40.
+        ([bounds((0.9, 10, 100))], 0.02, Grid(52, 0.02, 1, 12)),
+        ([bounds((0.9, 10, 100))], 0.005, Grid(52, 0.02, 4, 12)),
+        # 2 / 1.25 + 1.25 / 12.5 = 1.7 s, of which a thirtieth is nearest to three periods: 29 knots; as many before it.
+        ([bounds((0.5, 10, 100), (2.0, 1.25, 12.5)), bounds((0.3, 5, 50))], 0.02, Grid(62, 0.06, 3, 31)),
+        ([bounds((0.0, 1.0, 10), (0.9, 10, 100), (2.0, 0.0, 10))], 0.02, Grid(52, 0.02, 1, 12)),  # what cannot move
+        ([], 0.02, Grid(67, 0.02, 1, 27)),
+    ],
+)
+def test_a_plan_has_knots_for_the_longest_stop_and_for_what_it_looks_ahead(groups, period, grid):
+    found = make_grid(groups, period)
+    assert (found.count, found.parts, found.tail) == (grid.count, grid.parts, grid.tail)
+    assert found.step == pytest.approx(grid.step)
+
+
+def limits_of(robot, recovery=0.0175):
+    return plan_limits(robot, 0.02, recovery)
+
+
+def test_the_limits_of_a_plan_are_those_of_all_groups_one_after_the_other():
+    robot = load_robot("mobile_bimanual")
+    found, i = limits_of(robot, 0.03), robot.index
+    assert found.recovery == 0.03 and found.kinds == tuple(c.kind for c in robot.channels)
+    for name in ("left_joint2", "right_joint5", "lift"):
+        own = robot.channels[i[name]].limits
+        row = [getattr(found.bounds, key)[i[name]] for key in ("lower", "upper", "velocity", "acceleration", "jerk")]
+        assert row == [own.lower, own.upper, own.velocity, own.acceleration, own.jerk]
+        asked = (found.path.speed[i[name]], found.path.acceleration[i[name]], found.path.jerk[i[name]])
+        assert asked == (own.velocity, own.acceleration, own.jerk) and found.value[i[name]] == np.inf
+    grip, turn = i["left_gripper"], i["base_wz"]
+    assert found.path.speed[grip] == found.path.acceleration[grip] == found.path.jerk[grip] == np.inf
+    # The path may ask a base for its speed, its acceleration and the jerk of that; its plan is one derivative higher.
+    assert (found.path.speed[turn], found.path.acceleration[turn], found.path.jerk[turn]) == (1.0, 2.0, 20.0)
+    assert (found.bounds.velocity[turn], found.bounds.acceleration[turn], found.value[turn]) == (2.0, 20.0, 1.0)
+    assert found.path.driven.tolist() == [c.kind is Kind.VELOCITY for c in robot.channels]
+
+
+def test_what_is_too_fast_slows_down_gently_and_may_be_a_little_faster_at_first():
+    """From 1.2 rad/s at 5 rad/s^2: at half of that, five knots of 0.1 s late."""
+    found = _stopping(np.array([1.2, 0.3]), np.array([5.0, 2.0]), 0.1, 12)
+    k = np.maximum(np.arange(12) - 5, 0)
+    np.testing.assert_allclose(found, np.stack([1.2 - 0.25 * k, 0.3 - 0.1 * k], axis=1), atol=1e-6)
+    assert (found[:6] >= [1.2, 0.3]).all()
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_a_motion_may_be_a_tenth_faster_than_its_rows_and_is_slow_outside_its_range(side):
+    robot = load_robot("mobile_bimanual")
+    limits, columns = limits_of(robot, 0.03), np.array([1, 4, robot.index["lift"]])
+    most = np.array([robot.channels[c].limits.velocity for c in columns])
+    x = np.array([0.5 * (robot.channels[c].limits.lower + robot.channels[c].limits.upper) for c in columns])
+    target = x + side * np.array(
+        [[0.0, 0.0, 0.0], [0.01, 0.0, 0.0], [0.04, 0.0, 0.0], [0.04, 0.0, 0.9 * 0.1 * most[2]]]
+    )
+    found = _fastest(target, x, 0.1, columns, limits)
+    np.testing.assert_allclose(found, [1.1 * 0.3, 0.05 * most[1], 0.99 * most[2]])
+    np.testing.assert_allclose(_fastest(10.0 * target, x, 0.1, columns, limits)[[0, 2]], most[[0, 2]])
+    ends = [robot.channels[c].limits for c in columns]
+    outside = np.array([(e.upper if side > 0.0 else e.lower) + side * 0.01 for e in ends])
+    np.testing.assert_allclose(_fastest(target, outside, 0.1, columns, limits), np.minimum(0.03, most))
+    outside[0] = x[0]
+    np.testing.assert_allclose(_fastest(target, outside, 0.1, columns, limits), [0.33, 0.03, min(0.03, most[2])])

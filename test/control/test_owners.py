@@ -304,3 +304,22 @@ def test_what_ran_for_the_owner_before_is_not_skipped_in_a_chunk_of_the_next_one
     moved = np.array(story.runs[-1])[before:, story.robot.index[grip]]
     assert moved.min() < 0.3, "0.3 s of another plan were executed since the picture, none of this one"
     assert moved[-1] > 0.9
+
+
+def test_where_a_robot_was_held_is_forgotten_with_the_measurements_that_said_so():
+    """Pushed away while it is stopped, it is held where it is. Later nobody measures it, and somebody puts it elsewhere."""
+    story = Story().run(0.1)
+    i = story.robot.index[ARM]
+    assert story.ask("stop").ok
+    story.run(0.1)
+    story.follows, story.measured = False, story.measured.copy()
+    story.measured[i] += 0.4
+    story.run(2.5)
+    assert "TRACKING" in story.texts() and story.at(ARM) == pytest.approx(story.measured[i], abs=1e-6)
+    story.joints = False
+    story.run(3.0)
+    assert story.last.command is None
+    story.joints = True
+    story.measured[i] -= 0.7
+    story.run(1.0)
+    np.testing.assert_allclose(np.array(story.runs[-1])[:, i], story.measured[i], atol=1e-9)

@@ -163,3 +163,36 @@ def test_all_that_a_plan_needs_beside_its_path_is_made_before_the_first_one_is_a
     for path in (swing(0.3), make_path(100.0, 0.05, rows, kinds, ones, ones)):
         assert submitted(made, path)[0].work.result() is not None
     assert [cached.cache_info().misses for cached in (make_problem, smoother)] == before
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_a_base_drives_as_much_slower_as_the_path_is_run(side):
+    """The lift is asked for 1.4 times its speed: the path is run at 0.7 of its rate, and so a base at 0.2 m/s at 0.14."""
+    lift, base, count = ROBOT.index["lift"], ROBOT.index["base_vx"], 27
+    fastest = ROBOT.channels[lift].limits
+    rows = np.tile(middle(ROBOT), (count, 1))
+    rows[:, lift] += 1.4 * fastest.velocity * 0.05 * (np.arange(count) - 0.5 * count)
+    rows[:, base] = side * 0.2
+    assert fastest.lower < rows[:, lift].min() and rows[:, lift].max() < fastest.upper
+    kinds = tuple(c.kind for c in ROBOT.channels)
+    limits = np.array([c.limits.velocity for c in ROBOT.channels])
+    coming, refusal = submitted(maker(), make_path(100.0, 0.05, rows, kinds, limits, 4.0 * np.ones(WIDTH)))
+    assert refusal == ""
+    plan = coming.work.result()
+    steady = slice(len(plan.states) // 3, len(plan.states) // 2)
+    np.testing.assert_allclose(plan.rates[steady], 0.7, atol=0.04)
+    np.testing.assert_allclose(plan.states[steady, 0, base], side * 0.2 * plan.rates[steady], atol=0.004)
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_a_motion_of_two_millimetres_a_second_is_followed_too(side):
+    """From knot to knot it is less than what counts as noise; where it ends says that it is meant."""
+    lift = ROBOT.index["lift"]
+    rows = np.tile(middle(ROBOT), (41, 1))
+    rows[:, lift] += side * 0.002 * 0.05 * np.arange(41)
+    kinds, ones = tuple(c.kind for c in ROBOT.channels), np.ones(WIDTH)
+    made = maker()
+    plan = submitted(made, make_path(100.0, 0.05, rows, kinds, ones, ones))[0].work.result()
+    count = (made.grid.count - made.grid.tail) * made.grid.parts
+    off = plan.states[:count, 0, lift] - plan.path.at(plan.path_times[:count])[:, lift]
+    assert np.abs(off).max() < 2e-4 and abs(plan.states[count - 1, 0, lift] - rows[0, lift]) > 1e-3

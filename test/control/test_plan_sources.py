@@ -4,7 +4,7 @@ import pytest
 from story import Story
 
 from pi0_ros.control import ExecutorSettings, Mode
-from pi0_ros.control.plan_sources import Sources, order_problem
+from pi0_ros.control.plan_sources import Sources, follows, order_problem
 
 ARM, OTHER_ARM = "left_joint1", "right_joint1"
 
@@ -76,3 +76,12 @@ def test_sequences_that_go_back_and_on_again_are_those_of_two(sequences, expecte
         if not order_problem("policy", sequence, sources.sequences):
             sources.accept("policy", sequence)
     assert found is expected
+
+
+@pytest.mark.parametrize("last", [0, 7, 2**63, 2**64 - 3])
+@pytest.mark.parametrize(
+    ("further", "good"), [(0, False), (1, True), (2**62, True), (2**63 - 1, True), (2**63, False), (2**64 - 1, False)]
+)
+def test_half_of_all_numbers_come_after_one_and_the_others_before_it(last, further, good):
+    """Serial numbers of 64 bits (RFC 1982)."""
+    assert follows((last + further) % 2**64, last) is good

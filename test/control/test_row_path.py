@@ -177,3 +177,11 @@ def test_rows_of_150_ms_tell_motion_from_noise_at_every_rate(rate):
         np.array([8.0]),
     )
     assert jumped.rows_at(np.array([jumped.end + 1.0]))[0, 0] == values[1, 0]
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_a_sharp_turn_between_two_rows_leaves_them_by_a_sixth_of_their_bend_and_no_more(side):
+    """A spline through these rows would leave them by 0.0186; the second differences beside the turn are 0.1."""
+    rows = side * 0.1 * np.array([0.0, 0.3, 1.3, 1.3, 0.3, 0.0])[:, None]
+    curve = side * path(rows, (ARM,)).at(np.linspace(7.4, 7.6, 101))[:, 0]
+    assert curve.max() == pytest.approx(0.13 + 0.1 / 6.0, abs=1e-12) and curve.min() >= 0.13 - 1e-12

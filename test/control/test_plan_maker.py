@@ -73,26 +73,38 @@ def swing(fastest):
     return make_path(100.0, 0.02, rows, kinds, limits, 4.0 * np.ones(WIDTH))
 
 
-def submitted(made, path, scales=lambda times: np.ones(len(times)), late=0):
+def submitted(made, path, scales=lambda times: np.ones(len(times))):
     state = np.zeros((3, WIDTH))
     state[0] = path.rows[0]
     start = made.start(None, 100.0, state)
-    return made.submit("the chunk", Join(path, 100.0, 0.0, np.full(WIDTH, 0.25)), start, scales, late)
+    return made.submit("the chunk", Join(path, 100.0, 0.0, np.full(WIDTH, 0.25)), start, scales)
 
 
 def test_a_path_that_asks_for_little_is_made_and_nothing_is_said_of_it():
     made = maker()
-    coming, refusal = submitted(made, swing(0.3), late=2)
-    assert (refusal, made.slowed, coming.chunk, coming.late, coming.join, coming.behind) == (
-        "",
-        "",
-        "the chunk",
-        2,
-        -1,
-        0.0,
-    )
-    assert coming.ready_at == pytest.approx(100.02) and coming.gap[3] == 0.25 and coming.work.done()
-    assert coming.work.result().request is coming.request
+    coming, refusal = submitted(made, swing(0.3))
+    assert (refusal, made.slowed, coming.chunk, coming.late) == ("", "", "the chunk", 0)
+    assert (coming.start.join, coming.joined.gap[3], coming.joined.begin) == (-1, 0.25, 100.0)
+    assert coming.start.first == pytest.approx(100.02) and coming.work.done()
+    assert coming.work.result().path is coming.joined.path
+
+
+def test_a_plan_that_is_made_once_more_is_the_same_one_and_counts_how_often_and_none_where_it_is_too_fast():
+    made = maker(slow_down=2.0)
+    path, shares = swing(0.3), np.full(made.grid.count, 0.7)
+    state = np.zeros((3, WIDTH))
+    state[0] = path.rows[0]
+    start, joined = made.start(None, 100.0, state), Join(path, 100.0, 0.0, np.zeros(WIDTH))
+    first, _ = made.submit("the chunk", joined, start, lambda times: shares)
+    again = made.renew("the chunk", joined, start, shares, 3)
+    asked = made.renew("the chunk", joined, start, lambda times: np.full(len(times), 0.7))
+    assert (again.late, asked.late, again.chunk, again.joined, again.start) == (3, 0, "the chunk", joined, start)
+    for each in (again, asked):
+        np.testing.assert_array_equal(each.work.result().states, first.work.result().states)
+        np.testing.assert_array_equal(each.shares, shares)
+    made.slowed = "as before"
+    fast = made.renew("the chunk", joined._replace(path=swing(3.0)), start, np.ones(made.grid.count))
+    assert fast.work.result() is None and made.slowed == "as before"
 
 
 def test_a_path_that_is_a_little_too_fast_is_slowed_and_one_far_too_fast_refused_each_with_joint_and_number():
@@ -113,9 +125,8 @@ def test_shares_of_the_speed_are_asked_for_at_the_times_of_the_knots():
     made, asked = maker(), []
     coming, _ = submitted(made, swing(0.3), lambda times: asked.append(times) or np.full(len(times), 0.5))
     np.testing.assert_allclose(asked[0], 100.0 + made.grid.step * np.arange(1, made.grid.count + 1))
-    np.testing.assert_array_equal(coming.request.scales, 0.5)
-    again, _ = submitted(made, swing(0.3), np.full(made.grid.count, 0.7))
-    np.testing.assert_array_equal(again.request.scales, 0.7)
+    np.testing.assert_array_equal(coming.shares, 0.5)
+    np.testing.assert_array_equal(coming.work.result().request.scales, 0.5)
 
 
 @pytest.mark.parametrize("rate", [100.0, 200.0])
@@ -129,7 +140,7 @@ def test_between_the_knots_of_a_plan_the_commands_are_those_of_a_constant_jerk(r
     state[0] = middle(ROBOT)
     path = swing(0.3)
     coming, _ = made.submit(
-        "the chunk", Join(path, 100.0, 0.0, np.zeros(WIDTH)), made.start(None, 100.0, state), np.ones(made.grid.count)
+        "the chunk", Join(path, 100.0, 0.0, np.zeros(WIDTH)), made.start(None, 100.0, state), lambda t: np.ones(len(t))
     )
     plan = coming.work.result()
     arms = [i for i, c in enumerate(ROBOT.channels) if c.kind is Kind.POSITION]
@@ -142,7 +153,7 @@ def test_between_the_knots_of_a_plan_the_commands_are_those_of_a_constant_jerk(r
     pieces = jerk.reshape(-1, parts, len(arms))
     np.testing.assert_allclose(pieces, np.repeat(pieces[:, :1], parts, axis=1), atol=1e-3)
     assert np.ptp(x[:, arms.index(ARM)]) > 0.3 and np.abs(np.diff(pieces[:, 0], axis=0)).max() > 1.0
-    knots = coming.request.times.times
+    knots = plan.request.times.times
     at = knots[:-1, None] + np.diff(knots)[:, None] * np.arange(1, parts + 1) / parts
     np.testing.assert_allclose(plan.path_times, at.ravel(), atol=1e-9)
     np.testing.assert_allclose(np.diff(plan.path_times) / period, plan.rates[1:], atol=1e-6)

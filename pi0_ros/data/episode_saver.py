@@ -11,12 +11,11 @@ from pathlib import Path
 from pi0_ros.data.dataset_files import DatasetFiles, EpisodeContent, table_of
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.journal import Journal, checked_journal, drop_journal
-from pi0_ros.data.statistics import PictureStatistics, Stats
+from pi0_ros.data.statistics import PictureStatistics, Stats, sampled
 from pi0_ros.data.stored import Note
 from pi0_ros.data.video import Part, VideoReader
 
 RETRY = 2.0  # [s] until saving is tried again
-SAMPLED = 100  # pictures of a recovered episode that its statistics are of
 
 
 @dataclass(frozen=True)
@@ -43,11 +42,11 @@ def content_of(journal: Journal, pictures: Mapping[str, Stats]) -> EpisodeConten
 
 
 def sampled_statistics(file: Path, frames: int, fps: int) -> Stats:
-    """Statistics of at most SAMPLED pictures of a video that has `frames` of them."""
+    """Statistics of a video that has `frames` pictures, of as many of them as `sampled` chooses."""
     found = PictureStatistics()
     reader = VideoReader(file)
     try:
-        for number in range(0, frames, max(1, frames // SAMPLED)):
+        for number in sampled(frames):
             found.add(reader.at([number / fps], 0.5 / fps)[0])
     finally:
         reader.close()

@@ -128,7 +128,7 @@ class RecordingProcess:
         self._note: Note = {}
         self._report = Report(disk_free=shutil.disk_usage(settings.folder).free)
         self._encoding, self._due = 0.0, 0.0
-        for folder in sorted(f for f in self._running.glob("*") if f.is_dir()):
+        for folder in left_behind(self._running):
             self._saver.add(folder)
 
     @property
@@ -242,6 +242,11 @@ class RecordingProcess:
     def _tell(self, what: object) -> None:
         with self._sending, contextlib.suppress(OSError):  # nobody listens any more: what is to be saved is saved
             self._connection.send(what)
+
+
+def left_behind(running: Path) -> list[Path]:
+    """Journals that an earlier process could not save, those first that were begun first."""
+    return sorted(f for f in running.glob("*") if f.is_dir())
 
 
 def bytes_in(folder: Path) -> int:

@@ -21,6 +21,7 @@ QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 BINS = 5000
 LARGE_PICTURE = 300  # pixels; larger ones are thinned out to about THINNED for statistics, as lerobot does
 THINNED = 150
+SAMPLED = 100  # pictures of an episode that its statistics are of
 
 
 def vector_stats(values: Values) -> Stats:
@@ -84,6 +85,11 @@ class PictureStatistics:
         found = [_level_statistics(counts) for counts in self.counts]
         stacked = {k: np.array([f[k] for f in found]).reshape(3, 1, 1) for k in found[0]}
         return _ordered(stacked, self.frames)
+
+
+def sampled(count: int) -> range:
+    """Numbers of the pictures, of `count`, that statistics are of: the first and every n-th behind it, at most SAMPLED."""
+    return range(0, count, max(1, -(-count // SAMPLED)))
 
 
 def levels_of(picture: NDArray[np.uint8]) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -110,3 +111,32 @@ def test_a_process_that_is_killed_loses_no_more_than_the_running_chunk(tmp_path)
             found.append(one.log_time)
     assert found == [round((100 + k / 100) * SECOND) for k in range(len(found))]
     assert 1000 - len(found) <= CHUNK / 200
+
+
+def test_what_was_written_last_of_a_latched_topic_begins_the_next_file_too(tmp_path):
+    """The second file begins with the second task, which was written into the first one; the arm's newest does not count."""
+    files = BagFiles(tmp_path / "run", TOPICS, SplitLimits(seconds=2.0))
+    for second, topic, size in ((100, "/task", 4), (100.5, "/task", 11), (101, "/arm", 5), (103, "/eye", 6)):
+        files.write(message(topic, second, size))
+    files.end_file()
+    first, second = (read(tmp_path / f"run/run_{k}.mcap") for k in (0, 1))
+    assert [(t, len(m.data)) for _, t, m in first] == [("/task", 4), ("/task", 11), ("/arm", 5)]
+    assert [(t, len(m.data), m.log_time) for _, t, m in second] == [
+        ("/task", 11, 103 * SECOND),
+        ("/eye", 6, 103 * SECOND),
+    ]
+
+
+def test_of_two_remembered_messages_the_later_one_counts_whichever_is_heard_first(tmp_path):
+    files = BagFiles(tmp_path / "run", TOPICS)
+    for second, size in ((50.0, 7), (52.0, 9), (51.0, 8)):
+        files.remember(message("/task", second, size))
+    files.write(message("/arm", 60.0))
+    files.end_file()
+    assert [(t, len(m.data)) for _, t, m in read(tmp_path / "run/run_0.mcap")] == [("/task", 9), ("/arm", 5)]
+
+
+def test_a_kill_costs_as_many_bytes_as_the_guide_to_recording_says():
+    guide = (Path(__file__).parents[2] / "docs" / "record.md").read_text()
+    (said,) = re.findall(r"the last chunk \((\d+) KB of messages", guide)
+    assert int(said) * 1024 == CHUNK

@@ -10,7 +10,7 @@ import pytest
 
 from pi0_ros.control import BlackBox, Chunk, Event, Record
 from pi0_ros.data.bag import CHUNK, JOINTS, DataError, joint_positions, read_bag, rows_of, stamp_of
-from pi0_ros.data.blackbox_file import Keep, forget, write_black_box
+from pi0_ros.data.blackbox_file import Keep, _slug, forget, write_black_box
 
 NAMES = ("a", "b")
 
@@ -154,3 +154,31 @@ def test_what_no_message_can_hold_is_named_in_the_file(tmp_path):
     with write_black_box(tmp_path, box.snapshot(), "x", NAMES).open("rb") as stream:
         (told,) = [record.metadata for record in make_reader(stream).iter_metadata()]
     assert told["records_left_out"] == "1" and told["first_left_out"].startswith("state 0: ")
+
+
+def test_messages_lie_at_their_ros_times_though_the_steady_clock_is_another(tmp_path):
+    heard = read_bag(write_black_box(tmp_path, records(), "x", NAMES), (CHUNK, JOINTS)).messages
+    assert [h.time for h in heard] == pytest.approx([100.0, 100.2, 100.3])
+
+
+@pytest.mark.parametrize(("level", "number"), [("info", 20), ("warn", 30), ("error", 40), ("unheard of", 20)])
+def test_events_have_the_levels_of_rcl_interfaces_log(tmp_path, level, number):
+    box = BlackBox()
+    box.add(1.0, 100.0, "event", Event(1.0, 100.0, level, "chunk", "text"), 64)
+    (line,) = read_bag(write_black_box(tmp_path, box.snapshot(), "x", NAMES), ("rcl_interfaces/msg/Log",)).messages
+    assert (line.message.level, line.message.name, line.message.msg) == (number, "chunk", "text")
+
+
+@pytest.mark.parametrize(
+    ("reason", "slug"),
+    [
+        ("TRACKING: a is off", "tracking-a-is-off"),
+        ("a" * 61, "a" * 60),
+        ("!" * 400 + "x", "fault"),  # of a long text its first 400 characters are looked at
+        ("!" * 399 + "x", "x"),
+        ("", "fault"),
+        ("..", "fault"),
+    ],
+)
+def test_a_file_is_called_by_its_reason_as_far_as_a_name_can_say_it(reason, slug):
+    assert _slug(reason) == slug

@@ -55,3 +55,27 @@ def test_a_chunk_with_texts_of_any_length_before_its_numbers(names, source):
     )  # fmt: skip
     assert deserialize_message(data, ActionChunk) == expected
     assert len(serialize_message(expected)) == len(data)
+
+
+def test_the_largest_numbers_of_a_chunk_are_kept_and_larger_ones_become_these():
+    def read(epoch, sequence, frozen, values=(1.0, 2.0)):
+        chunk = Chunk(STAMP, 0.1, ("a", "b"), np.array([values]), sequence, epoch, "p", frozen)
+        return deserialize_message(blackbox_file._message(Record(1.0, 1.0, "chunk", chunk), ("a", "b"))[2], ActionChunk)
+
+    for epoch, sequence, frozen in ((4294967295, 18446744073709551615, 4294967294), (2**32, 2**64, 2**32)):
+        found = read(epoch, sequence, frozen)
+        assert (found.epoch, found.sequence) == (4294967295, 18446744073709551615)
+        assert found.frozen_rows == min(frozen, 4294967295)
+    assert [cdr.within(value, 255) for value in (-1, 0, 254, 255, 256)] == [0, 0, 254, 255, 255]
+    largest = float(np.finfo(np.float32).max)
+    assert list(read(1, 1, 0, (1e39, -1e39)).values) == [largest, -largest]
+
+
+def test_a_stamp_is_the_nearest_that_a_message_can_hold():
+    def stamp(seconds):
+        found = deserialize_message(cdr.log_line(seconds, 20, "", ""), Log).stamp
+        return found.sec, found.nanosec
+
+    assert stamp(7.5) == (7, 500_000_000) and stamp(-3.0) == (0, 0) and stamp(float("nan")) == (0, 0)
+    assert stamp(2.0**31 - 1.0) == stamp(2.0**33) == (2147483647, 0)
+    assert stamp(np.nextafter(8.0, 0.0)) == (7, 999_999_999), "and never a whole second of nanoseconds"

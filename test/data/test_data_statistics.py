@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pi0_ros.data.statistics import PictureStatistics, aggregate, levels_of, vector_stats
+from pi0_ros.data.statistics import PictureStatistics, aggregate, levels_of, sampled, vector_stats
 
 QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
 
@@ -86,3 +86,18 @@ def test_statistics_of_a_picture_are_of_each_channel_between_zero_and_one():
     np.testing.assert_allclose(found["std"].ravel(), [0.0, 0.5, 0.2], atol=1e-12)
     np.testing.assert_allclose(found["max"].ravel(), [0.2, 1.0, 0.4])
     assert found["min"].ravel().tolist() == [0.2, 0.0, 0.0] and found["count"].tolist() == [1]
+
+
+def test_statistics_are_of_every_picture_of_a_short_episode_and_of_at_most_a_hundred_of_a_long_one():
+    assert [list(sampled(n)) for n in (0, 1, 100)] == [[], [0], list(range(100))]
+    assert list(sampled(101)) == list(range(0, 101, 2)), "every second one: all of them were more than a hundred"
+    assert list(sampled(199)) == list(range(0, 199, 2)) and list(sampled(1000)) == list(range(0, 1000, 10))
+    assert max(len(sampled(n)) for n in range(1, 1500)) == 100
+
+
+def test_a_quantile_that_one_episode_lacks_is_left_out_and_the_others_are_put_together(episodes):
+    """As in datasets of which a part was recorded before LeRobot had quantiles."""
+    first, second = (vector_stats(rows) for rows in episodes)
+    together = aggregate([{"a": {k: v for k, v in first.items() if k != "q10"}}, {"a": second}])["a"]
+    assert set(together) == {"min", "max", "mean", "std", "count", "q01", "q50", "q90", "q99"}
+    np.testing.assert_array_equal(together["q90"], np.maximum(first["q90"], second["q90"]))

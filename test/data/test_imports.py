@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ pytest.importorskip("av")
 h5py = pytest.importorskip("h5py", reason="needs the extra `import`")
 pytest.importorskip("google_crc32c", reason="needs the extra `import`")
 
+import google_crc32c
 from tfrecords import example, record
 
 from pi0_ros.cli import main
@@ -21,7 +23,7 @@ from pi0_ros.data.errors import DataError
 from pi0_ros.data.imports.aloha import NAMES, aloha_episodes
 from pi0_ros.data.imports.episodes import ImportedEpisode, write_episodes
 from pi0_ros.data.imports.rlds import Keys, rlds_episodes
-from pi0_ros.data.imports.tfrecord import parse_example, read_records
+from pi0_ros.data.imports.tfrecord import _varint, parse_example, read_records
 
 H, W = 32, 48
 
@@ -137,6 +139,15 @@ def test_an_aloha_file_without_an_instruction_asks_for_one(tmp_path):
     aloha_file(tmp_path / "e.hdf5")
     with pytest.raises(DataError, match="give one with --task"):
         frames_of(aloha_episodes([tmp_path], None))
+
+
+def test_an_aloha_file_whose_vectors_and_pictures_differ_in_length_is_refused(tmp_path):
+    aloha_file(tmp_path / "e.hdf5", frames=5)
+    with h5py.File(tmp_path / "e.hdf5", "a") as root:
+        del root["action"]
+        root.create_dataset("action", data=np.zeros((4, 14)))
+    with pytest.raises(DataError, match="differ in length: .*observation.state 5, action 4"):
+        frames_of(aloha_episodes([tmp_path], "x"))
 
 
 # --- TFRecord ---
@@ -299,6 +310,52 @@ def test_a_damaged_record_is_named(tmp_path, damage):
         list(read_records(file))
 
 
+def head(size):
+    """How a record of so many bytes begins: its length, and the masked checksum of that."""
+    whole = record(bytes(8))  # any record, of which the size is exchanged
+    length = struct.pack("<Q", size)
+    crc = google_crc32c.value(length)
+    return length + struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF) + whole[12:]
+
+
+def test_a_record_of_more_than_four_gigabytes_is_none_and_is_not_waited_for(tmp_path):
+    file = tmp_path / "x.tfrecord"
+    file.write_bytes(record(b"first") + record(b"second") + head(4 * 1024**3 + 1))
+    found = read_records(file)
+    assert [next(found), next(found)] == [b"first", b"second"]
+    with pytest.raises(DataError, match="record 2 is damaged, or this is no TFRecord file"):
+        next(found)
+    file.write_bytes(record(b"first") + head(1000))
+    with pytest.raises(DataError, match="record 1 is cut off or damaged; copy the file again"):
+        list(read_records(file))
+
+
+def test_numbers_of_protobuf_have_at_most_64_bits():
+    for value in (0, 127, 128, 300, 2**63, 2**64 - 1):
+        data, rest = b"", value
+        while rest > 127:
+            data, rest = data + bytes([rest & 127 | 128]), rest >> 7
+        data += bytes([rest])
+        assert _varint(memoryview(b"x" + data + b"y"), 1) == (value, 1 + len(data))
+    with pytest.raises(ValueError, match="more than 64 bits"):
+        _varint(memoryview(b"\x80" * 12), 0)
+
+
+def test_one_instruction_counts_for_every_step_of_its_episode(tmp_path):
+    steps = {
+        "steps/observation/state": [float(x) for x in range(6)],
+        "steps/action": [float(x) for x in range(6)],
+        "steps/is_first": [1, 0, 0],
+        "steps/language_instruction": [b" stack the cups "],
+    }
+    file = tmp_path / "x.tfrecord"
+    file.write_bytes(record(example(steps)))
+    (episode,) = rlds_episodes([file], Keys(10), None)
+    frames = list(episode.frames)
+    assert [f["task"] for f in frames] == ["stack the cups"] * 3 and episode.note == {"source": "x.tfrecord, record 0"}
+    assert [f["action"].tolist() for f in frames] == [[0, 1], [2, 3], [4, 5]]
+
+
 # --- rosbag2 ---
 
 
@@ -349,6 +406,48 @@ def test_a_bag_whose_pictures_were_recorded_late_has_them_at_their_stamps(small_
 
 
 # --- what all of them share ---
+
+
+def test_episodes_are_counted_and_what_has_no_frame_is_said(tmp_path):
+    def frames(*values):
+        return [
+            {"observation.state": np.array([v, -v]), "stamp": np.array([v]), "on": True, "task": "a"} for v in values
+        ]
+
+    told = []
+    episodes = [
+        ImportedEpisode(frames(1.0, 2.0), {"observation.state": ["x", "y"]}, {"source": "one"}),
+        ImportedEpisode([], {}, {"source": "two"}),
+        ImportedEpisode(frames(3.0), {}, {"source": "three"}),
+        ImportedEpisode(frames(4.0), {}, {"source": "four"}, left_out="it is blurred"),
+    ]
+    assert write_episodes(episodes, tmp_path / "set", 10, "arm", told.append) == 2
+    assert told == [
+        "one → episode 0 (2 frames)", "two: has no frame, and is left out", "three → episode 1 (1 frame)",
+        "four: is left out: it is blurred", "left out: 1 recording, the last because it is blurred",
+    ]  # fmt: skip
+    read = Dataset(tmp_path / "set")
+    assert read.features["observation.state"]["names"] == ["x", "y"] and read.layout.robot_type == "arm"
+    assert [read.features[k]["dtype"] for k in ("observation.state", "stamp", "on")] == ["float32", "float64", "bool"]
+    assert read.column("stamp").tolist() == [1.0, 2.0, 3.0]
+    with pytest.raises(DataError, match="nothing was imported: no recording has a frame"):
+        write_episodes([ImportedEpisode([])], tmp_path / "none", 10, "arm")
+
+
+def test_of_pictures_with_odd_sides_the_last_row_and_column_are_left_out(tmp_path):
+    picture = np.zeros((33, 49, 3), np.uint8)
+    picture[:, :, 0] = np.arange(49) * 5
+    frame = {"observation.images.eye": picture, "action": np.array([1.0, 2.0]), "task": "a"}
+    write_episodes([ImportedEpisode([frame] * 2)], tmp_path / "set", 10, "arm")
+    read = Dataset(tmp_path / "set")
+    assert read.picture("eye", 1).shape == (32, 48, 3) and read.features["action"]["names"] == ["action_0", "action_1"]
+    assert abs(float(read.picture("eye", 1)[:, 40:44, 0].mean()) - 207.5) < 8
+
+
+def test_names_that_are_not_as_many_as_the_numbers_are_refused(tmp_path):
+    frame = {"action": np.array([1.0, 2.0]), "task": "a"}
+    with pytest.raises(DataError, match="action has 2 numbers, and 3 names: x, y, z"):
+        write_episodes([ImportedEpisode([frame], {"action": ["x", "y", "z"]})], tmp_path / "set", 10, "arm")
 
 
 def test_an_import_that_is_interrupted_leaves_nothing_that_loads(tmp_path):

@@ -71,3 +71,15 @@ def test_the_hubs_cache_is_inside_its_blobs_and_no_other_folder_beside_it_is(tmp
     (tmp_path / "blobs" / "1").write_text("x")
     (tmp_path / "plain" / "abc" / "link").symlink_to(tmp_path / "blobs" / "1")
     assert not is_inside(tmp_path / "plain" / "abc", tmp_path / "plain" / "abc" / "link")
+
+
+def test_a_template_whose_folder_is_a_link_elsewhere_leaves_the_folder_too(tmp_path):
+    folder = tmp_path / "set"
+    (folder / "meta").mkdir(parents=True)
+    (folder / "own").mkdir()
+    (tmp_path / "other").mkdir()
+    (folder / "videos").symlink_to(tmp_path / "other")
+    (folder / "linked").symlink_to(folder / "own")
+    assert of(folder, "linked/{file_index}.mp4") == folder / "linked/13.mp4"
+    with pytest.raises(DataError, match="data_path: 'videos/13.mp4' leaves the dataset's folder"):
+        of(folder, "videos/{file_index}.mp4")

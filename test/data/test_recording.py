@@ -75,6 +75,7 @@ class Recording:
 
     def end(self):
         assert self.client.close(40.0)
+        assert self.client._process.returncode == 0
 
 
 @pytest.fixture

@@ -18,14 +18,13 @@ from pi0_ros.data.episode_log import EpisodeLog
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.features import difference
 from pi0_ros.data.layout import STANDARD, Episode
-from pi0_ros.data.statistics import PictureStatistics, Stats
+from pi0_ros.data.statistics import PictureStatistics, Stats, sampled
 from pi0_ros.data.stills import encoded_picture
 from pi0_ros.data.stored import Note
 from pi0_ros.data.tables import STILL
 from pi0_ros.data.video import Part, VideoWriter, may_be_cut_out
 from pi0_ros.robot.wording import counted
 
-SAMPLED = 100  # pictures of an episode that its statistics are of, as lerobot does
 LIMITS = FileLimits(data=100, video=0)
 """Every episode has video files of its own: those of several datasets may be encoded differently."""
 
@@ -162,8 +161,8 @@ def _part(
 
 
 def _statistics(dataset: Dataset, camera: str, frames: np.ndarray) -> Stats:
-    """Statistics of at most SAMPLED pictures."""
+    """Statistics of the pictures of these frames, of as many as `sampled` chooses."""
     found = PictureStatistics()
-    for i in frames[:: max(1, len(frames) // SAMPLED)]:
-        found.add(dataset.picture(camera, int(i)))
+    for number in sampled(len(frames)):
+        found.add(dataset.picture(camera, int(frames[number])))
     return found.result()

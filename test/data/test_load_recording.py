@@ -1,0 +1,131 @@
+"""A recorded run: which topics are the robot's, which stretch is the run, and on whose clock it is."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from pi0_ros.data.bag import CHUNK, JOINTS, ODOMETRY, STATE, Heard, joint_positions, mcap_files, rows_of
+from pi0_ros.data.errors import DataError
+from pi0_ros.data.recording import _of_robot, _on_stamps, _one_run, _within
+
+FILE = Path("run.mcap")
+
+
+def stamped(seconds):
+    whole = int(seconds)
+    stamp = SimpleNamespace(sec=whole, nanosec=round((seconds - whole) * 1e9))
+    return SimpleNamespace(header=SimpleNamespace(stamp=stamp))
+
+
+def heard(time, topic="joint_states", kind=JOINTS, stamp=None):
+    return Heard(time, topic, kind, stamped(time if stamp is None else stamp))
+
+
+def topics_of(found):
+    return [h.topic for h in found]
+
+
+@pytest.mark.parametrize(
+    ("topic", "name", "namespace"),
+    [
+        ("/joint_states", "joint_states", ""),
+        ("joint_states", "/joint_states", ""),
+        ("/left/arm/joint_states", "joint_states", "left/arm"),
+        ("/left/arm/joint_states", "arm/joint_states", "left"),
+        ("/my_joint_states", "joint_states", None),
+        ("/joint_states/raw", "joint_states", None),
+    ],
+)
+def test_a_topic_is_called_so_within_its_namespace(topic, name, namespace):
+    assert _within(topic, name) == namespace
+
+
+def test_of_a_bag_with_namespaces_the_robots_own_topics_are_taken_under_their_plain_names():
+    messages = [
+        heard(1, "/left/action_chunk", CHUNK),
+        heard(2, "/left/joint_states"),
+        heard(3, "/right/joint_states"),
+        heard(4, "/left/odom", ODOMETRY),
+        heard(5, "/right/executor_state", STATE),
+        heard(6, "/left/executor_state", STATE),
+    ]
+    found, notes = _of_robot(FILE, messages, {"joint_states": JOINTS, "odom": ODOMETRY, "more": JOINTS})
+    assert topics_of(found) == ["/left/action_chunk", "joint_states", "odom", "/left/executor_state"]
+    assert [h.time for h in found] == [1, 2, 4, 6] and notes == ["nothing was recorded on more"]
+
+
+def test_the_only_topic_that_ends_so_is_taken_with_a_remark_and_several_are_refused():
+    messages = [heard(1, "action_chunk", CHUNK), heard(2, "/arm/joint_states")]
+    found, notes = _of_robot(FILE, messages, {"joint_states": JOINTS})
+    assert topics_of(found) == ["action_chunk", "joint_states"] and notes == [
+        "/arm/joint_states is taken for joint_states"
+    ]
+    with pytest.raises(DataError, match="joint_states of the robot may be any of /arm/joint_states, /leg/joint_states"):
+        _of_robot(FILE, [*messages, heard(3, "/leg/joint_states")], {"joint_states": JOINTS})
+    with pytest.raises(DataError, match="chunks for several robots .a/action_chunk, b/action_chunk."):
+        _of_robot(FILE, [heard(1, f"{n}/action_chunk", CHUNK) for n in "ba"], {})
+
+
+@pytest.mark.parametrize(("pause", "parts"), [(3599.0, 1), (3601.0, 2)])
+def test_messages_an_hour_apart_are_of_two_runs_of_which_the_longer_one_counts(pause, parts):
+    times = [10.0, 11.5, *(12.5 + pause + k for k in (0.0, 2.0, 5.25))]
+    found, notes = _one_run(FILE, tuple(heard(t) for t in times))
+    if parts == 1:
+        assert len(found) == 5 and notes == []
+    else:
+        assert [h.time for h in found] == times[2:]
+        assert f"left out: 2 messages more than 1 h from the run of {times[2]:.1f} .. {times[4]:.1f} s" in notes[0]
+
+
+@pytest.mark.parametrize("late", [-1.5, -0.9, 0.9, 1.5])
+def test_arrivals_a_second_beside_the_stamps_are_put_on_the_stamps_clock(late):
+    """The state's header counts for nothing; a joint state without a stamp neither."""
+    messages = (*(heard(100.0 + k + late, stamp=100.0 + k) for k in range(5)), heard(106.0, stamp=0.0))
+    found, notes = _on_stamps(FILE, messages)
+    if abs(late) < 1.0:
+        assert found == messages and notes == []
+    else:
+        assert [h.time for h in found] == pytest.approx([100, 101, 102, 103, 104, 106 - late])
+        assert f"arrival times are {late:.1f} s beside the stamps" in notes[0]
+
+
+def test_without_a_stamp_arrivals_stay_as_they_are():
+    messages = (heard(100.0, stamp=0.0), heard(101.0, "action_chunk", CHUNK, stamp=5.0))
+    assert _on_stamps(FILE, messages) == (messages, [])
+
+
+@pytest.mark.parametrize(("drift", "sound"), [(0.45, True), (0.6, False)])
+def test_clocks_that_drift_apart_are_refused(drift, sound):
+    messages = tuple(heard(50.0 + k + drift * k / 100, stamp=k + 1.0) for k in range(112))  # 5 % to 95 %: 100 of them
+    if sound:
+        assert len(_on_stamps(FILE, messages)[0]) == 112
+    else:
+        with pytest.raises(DataError, match=r"another clock than their stamps' \(49\.\d s apart, drifting by 0\.6 s\)"):
+            _on_stamps(FILE, messages)
+
+
+def test_velocities_count_where_there_is_one_for_each_joint():
+    state = SimpleNamespace(name=["a", "b"], position=[0.5, -1.0], velocity=[0.1, 0.2])
+    assert joint_positions(state) == ({"a": 0.5, "b": -1.0}, {"a": 0.1, "b": 0.2})
+    state.velocity = [0.1]
+    assert joint_positions(state) == ({"a": 0.5, "b": -1.0}, {})
+
+
+def test_numbers_that_do_not_divide_by_the_channels_are_one_row():
+    def rows(values, channels):
+        return rows_of(SimpleNamespace(values=values, channels=channels)).tolist()
+
+    assert rows([1, 2, 3, 4, 5, 6], ["a", "b", "c"]) == [[1, 2, 3], [4, 5, 6]]
+    assert rows([1, 2, 3], ["a", "b"]) == [[1, 2, 3]] and rows([1, 2], []) == [[1, 2]]
+
+
+def test_the_files_of_a_recording_are_those_of_its_folder_in_order(tmp_path):
+    for name in ("b.mcap", "a.mcap.zstd", "c.mcap", "metadata.yaml"):
+        (tmp_path / name).write_text("")
+    assert [f.name for f in mcap_files(tmp_path)] == ["a.mcap.zstd", "b.mcap", "c.mcap"]
+    assert mcap_files(tmp_path / "b.mcap") == [tmp_path / "b.mcap"]
+    (tmp_path / "empty").mkdir()
+    for wrong in (tmp_path / "empty", tmp_path / "metadata.yaml", tmp_path / "none"):
+        with pytest.raises(DataError, match="no such recording; give an .mcap file or a rosbag2 folder"):
+            mcap_files(wrong)

@@ -1,0 +1,51 @@
+"""Records of MCAP files: sound ones of any size, and definitions whose messages have fields."""
+
+import io
+import os
+
+import pytest
+
+pytest.importorskip("mcap")
+
+from mcap.writer import CompressionType, Writer
+
+from pi0_ros.data.mcap_records import check_schema, messages_of
+
+
+@pytest.mark.parametrize("compression", list(CompressionType))
+def test_messages_come_in_order_with_schema_and_channel_however_they_are_compressed(compression):
+    """Half a megabyte of noise, which no compression makes smaller than the records it may hold."""
+    stream, sent = io.BytesIO(), [os.urandom(1000) for _ in range(500)]
+    writer = Writer(stream, compression=compression, chunk_size=100_000)
+    writer.start(profile="ros2", library="")
+    schema = writer.register_schema("std_msgs/msg/String", "ros2msg", b"string data\n")
+    channels = [writer.register_channel(topic, "cdr", schema) for topic in ("/a", "/b")]
+    for k, data in enumerate(sent):
+        writer.add_message(channels[k % 3 == 0], 1000 + k, data, 2000 + k)
+    writer.finish()
+    stream.seek(0)
+    found = list(messages_of(stream))
+    assert [m.data for _, _, m in found] == sent and [m.log_time for _, _, m in found] == list(range(1000, 1500))
+    assert [c.topic for _, c, _ in found] == ["/b" if k % 3 == 0 else "/a" for k in range(500)]
+    assert {s.name for s, _, _ in found} == {"std_msgs/msg/String"}
+
+
+@pytest.mark.parametrize(
+    ("text", "sound"),
+    [
+        ("string data\n", True),
+        ("uint8 A=3\nuint8 x  # a field\n", True),
+        ("uint8 A=3\n", False),  # a constant is no field
+        ("# uint8 x\n", False),
+        ("", False),
+        (f"x/Y y\n{'=' * 80}\nMSG: x/Y\nint8 z\n", True),
+        (f"x/Y y\n{'=' * 80}\nMSG: x/Y\n", False),
+        (f"int8 z\n{'=' * 80}\nMSG: x/Y\n# none\nint8 A = 1\n", False),
+    ],
+)
+def test_a_definition_has_a_field_in_every_message(text, sound):
+    if sound:
+        check_schema(text)
+    else:
+        with pytest.raises(ValueError, match="a message without fields"):
+            check_schema(text)

@@ -1,0 +1,123 @@
+"""Videos: which pictures a cut may begin and end with, how far pictures are from their times, what else a file may hold."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+av = pytest.importorskip("av")
+
+from small_lerobot import picture, write_video
+
+from pi0_ros.data import video
+from pi0_ros.data.episode_saver import sampled_statistics
+from pi0_ros.data.errors import DataError
+from pi0_ros.data.video import Part, StreamEncoder, VideoReader, VideoWriter, concatenate, may_be_cut_out, picture_count
+
+
+@pytest.mark.parametrize(
+    ("places", "keys", "start", "frames", "whole"),
+    [
+        ([0, 1, 2, 3, 4, 5], "k.k.k.", 2, 2, True),
+        ([0, 1, 2, 3, 4, 5], "k.k.k.", 2, 4, True),
+        ([0, 1, 2, 3, 4, 5], "k.k.k.", 1, 2, False),  # does not begin with a key frame
+        ([0, 1, 2, 3, 4, 5], "k.k.k.", 6, 2, False),  # not there
+        ([0, 3, 1, 2, 4, 5], "k.....", 0, 3, False),  # 1 and 2 are encoded by 3, which is shown behind them
+        ([0, 3, 1, 2, 4, 5], "k.....", 0, 4, True),
+        ([0, 1, 4, 3, 2, 5], "k.....", 0, 4, False),  # of what stands before the last one only 4 is behind it
+        ([2, 0, 1, 3], "k..k", 0, 3, False),  # the first packet is of a later picture
+    ],
+)
+def test_what_may_be_cut_out_begins_with_a_key_frame_and_needs_nothing_behind_it(
+    monkeypatch, tmp_path, places, keys, start, frames, whole
+):
+    """places: which picture each packet holds, in the order of decoding."""
+    monkeypatch.setattr(video, "_order", lambda file, rate: (places, [k == "k" for k in keys]))
+    assert may_be_cut_out(tmp_path, start, frames) == whole
+
+
+def test_a_reader_knows_how_far_a_picture_was_from_its_time_at_most(tmp_path):
+    """Pictures at 0, 0.13, 0.2 and 0.31 s instead of every 0.1 s."""
+    file = tmp_path / "v.mp4"
+    write_video(file, [picture(0, k) for k in range(4)], 10, pts=[0, 13, 20, 31], ticks=100)
+    reader = VideoReader(file)
+    try:
+        assert reader.drift == 0.0
+        reader.at([0.2, 0.1], 0.049)
+        assert reader.drift == pytest.approx(0.03, abs=1e-3)
+        reader.at([0.3, 0.0], 0.049)
+        assert reader.drift == pytest.approx(0.03, abs=1e-3)
+        with pytest.raises(
+            DataError, match=r"has no picture within 0\.0290 s of 0\.1000 s, the nearest is at 0\.1300 s"
+        ):
+            reader.at([0.1], 0.029)
+    finally:
+        reader.close()
+
+
+def test_statistics_of_a_recorded_video_need_every_picture_within_half_a_period(tmp_path):
+    for late, sound in ((4, True), (6, False)):
+        file = tmp_path / f"{late}.mp4"
+        write_video(file, [picture(0, k) for k in range(3)], 10, pts=[0, 10 + late, 20], ticks=100)
+        if sound:
+            found = sampled_statistics(file, 3, 10)
+            assert found["count"].tolist() == [3] and found["mean"][1, 0, 0] * 255 == pytest.approx(8.0, abs=2.0)
+        else:
+            with pytest.raises(DataError, match=r"has no picture within 0\.0500 s of 0\.1000 s"):
+                sampled_statistics(file, 3, 10)
+
+
+def write_with_sound(file, pictures, fps):
+    """A film as a phone records it: the sound is its first stream."""
+    with av.open(str(file), "w") as out:
+        sound = out.add_stream("aac", rate=8000)
+        sound.layout = "mono"
+        film = out.add_stream("libx264", rate=fps, options={"g": "2", "crf": "10", "bf": "0"})
+        film.height, film.width, film.pix_fmt = 32, 32, "yuv420p"
+        for k in range(4):
+            silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+            silence.sample_rate, silence.pts, silence.time_base = 8000, 1024 * k, Fraction(1, 8000)
+            out.mux(sound.encode(silence))
+        for k, image in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(image, "rgb24")
+            frame.pts, frame.time_base = k, Fraction(1, fps)
+            out.mux(film.encode(frame))
+        out.mux([*sound.encode(None), *film.encode(None)])
+
+
+def test_of_a_film_with_sound_the_pictures_are_copied(tmp_path):
+    file = tmp_path / "phone.mp4"
+    write_with_sound(file, [picture(1, k) for k in range(5)], 10)
+    assert picture_count(file) == 5
+    concatenate([Part(file, 3, 2), Part(file, 2)], tmp_path / "out.mp4", 10)
+    reader = VideoReader(tmp_path / "out.mp4")
+    means = [p.mean((0, 1)) for p in reader.at([k / 10 for k in range(5)])]
+    reader.close()
+    assert [round((m[0] - 20) / 40) for m in means] == [1] * 5
+    assert [round(m[1] / 8) for m in means] == [2, 3, 4, 0, 1] and reader.drift < 1e-4
+
+
+def test_a_part_that_a_video_has_not_is_refused(tmp_path):
+    write_video(tmp_path / "a.mp4", [picture(0, k) for k in range(4)], 10)
+    with pytest.raises(DataError, match="has 4 pictures, and not the 5 needed"):
+        concatenate([Part(tmp_path / "a.mp4", 3, 2)], tmp_path / "out.mp4", 10)
+
+
+def test_pictures_cost_one_thread_each_way(tmp_path):
+    """The processor of a robot has other things to do, and sliced pictures are larger."""
+    writer = VideoWriter(tmp_path / "v.mp4", 10, (32, 32, 3))
+    assert writer._stream.codec_context.thread_count == 1
+    writer.add(picture(0, 0))
+    writer.close()
+    writer.close()
+    reader = VideoReader(tmp_path / "v.mp4")
+    assert reader._track.codec_context.thread_count == 1
+    reader.close()
+    assert StreamEncoder(10, (32, 32, 3))._context.thread_count == 1
+
+
+@pytest.mark.parametrize("shape", [(33, 32, 3), (32, 33, 3), (32, 32, 1), (32, 32)])
+def test_a_shape_that_is_no_video_is_refused(tmp_path, shape):
+    with pytest.raises(DataError, match="cannot be a video; give even height and width, 3"):
+        VideoWriter(tmp_path / "v.mp4", 10, shape)
+    assert not (tmp_path / "v.mp4").exists()

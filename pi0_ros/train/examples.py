@@ -199,8 +199,7 @@ class ExampleMaker:
         bos = self.says_actions_only and self.pipeline.style.dialect == "lerobot"
         chunk = target[:, : len(self.frames.channels)]
         ids = np.array(answer_ids(self.tokenizer, self.fast, chunk, bos=bos), np.int64)
-        if self.says_actions_only:
-            ids = ids[: max(0, self.pipeline.style.length)] if bos else ids
+        ids = ids[: self.pipeline.style.length] if bos else ids
         learned = np.full(len(ids), valid >= len(target))
         learned[: int(bos)] = False
         return Said(ids, learned)

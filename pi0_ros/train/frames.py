@@ -104,7 +104,7 @@ def moments(frames: Frames) -> NDArray[np.uint64]:
     values = np.concatenate([frames.state, frames.chunk[:, 0], frames.chunk[:, -1]], axis=1).astype(np.float32)
     bits = values.view(np.uint32).astype(np.uint64)
     factors = np.random.default_rng(0).integers(1, 2**63, bits.shape[1], np.uint64)
-    return np.asarray((bits * factors).sum(axis=1, dtype=np.uint64))
+    return np.asarray((bits * factors).sum(axis=1))
 
 
 def save_frames(frames: Frames, folder: Path) -> None:

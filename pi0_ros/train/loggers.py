@@ -13,6 +13,7 @@ from pi0_ros.train.errors import TrainError
 from pi0_ros.train.settings import TrainSettings
 
 WANDB_RUN = "wandb_run.txt"
+FLUSH = 1  # s, after which TensorBoard sees what was written
 
 
 class Logger(Protocol):
@@ -33,15 +34,18 @@ class TensorBoard:
 
         # purge_step: what an earlier part of the run wrote after the step it goes on from is not shown.
         # Its file is named by the second in which it begins: without the step a run that goes on at once would overwrite it.
+        # A thread of the writer's own writes: `flush()` would not wait for what that has not taken up yet.
         self._writer = SummaryWriter(
-            str(folder / "tensorboard"), purge_step=step + 1 if step else None, filename_suffix=f".{step}"
+            str(folder / "tensorboard"),
+            purge_step=step + 1 if step else None,
+            flush_secs=FLUSH,
+            filename_suffix=f".{step}",
         )
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Numbers of a step, by name."""
         for name, value in values.items():
             self._writer.add_scalar(name.replace(" ", "/"), value, step)
-        self._writer.flush()
 
     def close(self) -> None:
         """Nothing more comes."""

@@ -129,8 +129,6 @@ class Reporter:
 def together(parts: Sequence[tuple[int, Mapping[str, float]]]) -> dict[str, float]:
     """Errors of parts of so many rows each as those of all rows: means, of `chunk_` errors the root of the mean square. A part
     without a number for a key does not count in it."""
-    if len(parts) == 1:
-        return dict(parts[0][1])
     found = {}
     for key in dict.fromkeys(key for _, values in parts for key in values):
         power = 2 if key.startswith("chunk_") else 1

@@ -158,8 +158,8 @@ def _settle_statistics(plan: Plan, robot: Embodiment, first: bool) -> None:
         source = "of the run that is continued"
     else:
         # Statistics of a checkpoint are one robot's: those of a mixture's other robots are of their own data.
-        wanted = plan.statistics if first or plan.statistics == "data" else ""
-        table, source = choose(wanted, plan.init if first else "", robot.adapter, frames)
+        wanted, init = (plan.statistics, plan.init) if first else ("data", "")
+        table, source = choose(wanted, init, robot.adapter, frames)
         place.mkdir(parents=True, exist_ok=True)
         write_norm_stats(place, table)
     print(f"statistics{of} {source}", flush=True)

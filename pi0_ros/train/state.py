@@ -41,7 +41,7 @@ def state_tensors(model: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema) 
     tensors: dict[str, Tensor] = {f"weight/{n}": t.detach() for n, t in model.state_dict().items()}
     for parameter in (p for group in optimizer.param_groups for p in group["params"]):
         for kind, value in optimizer.state.get(parameter, {}).items():
-            if kind != "step" and isinstance(value, Tensor):  # moments, and where they are of 8 bits their scales
+            if kind != "step":  # moments, and where they are of 8 bits their scales
                 tensors[f"{kind}/{at[id(parameter)]}"] = value.detach()
     return tensors | {f"ema/{n}": like(t, _averaged(named, n)) for n, t in ema.state_dict().items()}
 

@@ -57,9 +57,7 @@ def token_accuracy(model: Pi0, prefix: Prefix, examples: Examples) -> float:
     return float(right[counts].float().mean()) if bool(counts.any()) else float("nan")
 
 
-def chunk_error(
-    model: Pi0, maker: ExampleMaker, examples: Examples, rows: np.ndarray, seed: int = 0
-) -> dict[str, float]:
+def chunk_error(model: Pi0, maker: ExampleMaker, examples: Examples, rows: np.ndarray, seed: int) -> dict[str, float]:
     """Root mean square error of sampled chunks over all offset (arm) dimensions, first and second half of the rows.
 
     Rows behind an episode's end do not count. Keys chunk_near, chunk_far [rad].

@@ -9,15 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 
-from pi0_ros.model import PROMPT
+from pi0_ros.model import FAST, PROMPT, LoraConfig
 from pi0_ros.policy.adapter_reading import load_adapter
 from pi0_ros.policy.fast import answer_ids, fit_fast
 from pi0_ros.policy.tiny_tokenizer import build
+from pi0_ros.train import adapters
 from pi0_ros.train.embodiments import check_questions, question_slots
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.examples import ExampleMaker
+from pi0_ros.train.hooks import Hooks
 from pi0_ros.train.session import pipeline_for
 from pi0_ros.train.settings import Augment
 from pi0_ros.train.statistics import frame_statistics
@@ -115,3 +117,47 @@ def test_a_question_with_another_camera_than_the_actions_is_refused():
     check_questions(adapter)
     with pytest.raises(TrainError, match="high_level_cameras puts back into base, where `cameras` has base"):
         check_questions(replace(adapter, high_level_cameras={"base": "back"}))
+
+
+def test_what_an_experiment_answers_is_learned_but_for_what_stands_as_padding():
+    """A negative id is seen as 0 and not learned; an id of 0 is one like any other."""
+    frames, adapter = some_frames(), load_adapter("mobile_bimanual")
+    pipeline = pipeline_for(adapter, MODEL, frame_statistics(frames, adapter.delta_mask))
+    hooks = Hooks(answer=lambda row: np.array([0, 7, -1, 9]))
+    made = ExampleMaker(frames, pipeline, build(), SETTINGS, hooks).actions([3])
+    said = made.inputs.roles[0] == FAST
+    assert made.inputs.tokens[0][said].tolist() == [0, 7, 0, 9]
+    assert made.counts[0][said].tolist() == [True, True, False, True] and int(made.counts.sum()) == 3
+
+
+def test_an_answer_in_lerobots_dialect_is_as_long_as_its_prompt_may_be_and_begins_with_a_bos_that_is_not_learned():
+    frames, adapter = some_frames(), load_adapter("mobile_bimanual")
+    frames = replace(frames, valid=np.full(len(frames), frames.chunk.shape[1], np.int32))
+    pipeline = pipeline_for(adapter, MODEL, frame_statistics(frames, adapter.delta_mask))
+    chunks = pipeline.normalised_actions(frames.chunk.astype(np.float64), frames.state.astype(np.float64))[..., :18]
+    fast = fit_fast(chunks, vocab_size=512)
+    for length in (30, 10_000):
+        style = replace(pipeline.style, kind="pi0_fast", dialect="lerobot", length=length)
+        maker = ExampleMaker(frames, replace(pipeline, style=style), build(), SETTINGS, fast=fast)
+        said = maker._spoken_chunk(chunks[4], 16)
+        whole = answer_ids(build(), fast, chunks[4], bos=True)
+        assert said.ids.tolist() == whole[:length] and len(whole) > 30
+        assert said.learned.tolist() == [False] + [True] * (len(said.ids) - 1)
+        assert not maker._spoken_chunk(chunks[4], 15).learned.any(), "a chunk that was not shown to its end"
+
+
+@pytest.mark.parametrize(
+    ("changes", "frozen"),
+    [
+        ({"precision": "bfloat16"}, torch.bfloat16),
+        ({"precision": "float32"}, None),
+        ({"precision": "bfloat16", "shard": True}, None),
+    ],
+)
+def test_what_is_frozen_below_adapters_is_in_bfloat16_where_steps_compute_in_it(monkeypatch, changes, frozen):
+    given = []
+    monkeypatch.setattr(adapters, "add_lora", lambda *what: given.append(what) or "adapted")
+    settings = replace(SETTINGS, lora_trunk=3, lora_expert=5, **changes)
+    assert adapters.with_adapters("network", settings, "generator", True) == "adapted"
+    assert given == [("network", LoraConfig(3, 3.0, 5, 5.0, True), "generator", frozen)]
+    assert adapters.with_adapters("network", SETTINGS, "generator") == "network" and len(given) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ pytest.importorskip("torch")
 
 from pi0_ros.train.draw import Draws
 from pi0_ros.train.frames import Frames, MixedFrames
-from pi0_ros.train.lots import split_episodes
+from pi0_ros.train.lots import Lots, split_episodes
+from pi0_ros.train.mixed import MixedMaker
 
 sys.path.insert(0, str(Path(__file__).parent))
 from test_training import some_frames
@@ -57,3 +59,24 @@ def test_high_level_examples_are_drawn_by_the_mixtures_weights_without_text_too(
     share = 0.75 if given else 4**0.43 / (20**0.43 + 4**0.43)
     assert chances[20:].sum() == pytest.approx(share) and chances.sum() == pytest.approx(1.0)
     assert Draws(frames, np.zeros(24, int), ("alone",)).word_chances(np.arange(24), []) is None
+
+
+def test_without_a_share_nothing_is_held_out_and_a_source_of_one_episode_is_trained_on_whole():
+    frames = some_frames()
+    trained, held = split_episodes(frames, 0.0)
+    assert len(trained) == 24 and len(held) == 0
+    assert [len(part) for part in split_episodes(replace(frames, episode=np.zeros(24, np.int32)), 0.25)] == [24, 0]
+    assert [len(part) for part in split_episodes(frames, 1e-6)] == [18, 6] and len(split_episodes(frames, 0.99)[0]) == 6
+
+
+def test_what_was_drawn_is_counted_by_source_and_text():
+    """6 frames of each of two sources, and three texts of a third: rows 0 to 5, 6 to 11, 12 to 14."""
+    parts = [rows_of(some_frames(seed), np.arange(6)) for seed in (0, 1)]
+    texts = SimpleNamespace(items=("x", "y", "z"))
+    maker = MixedMaker(tuple(SimpleNamespace(frames=part) for part in parts), (texts,))
+    job = SimpleNamespace(settings=SimpleNamespace(validation_share=0.0, still_weight=1.0), maker=maker)
+    lots = Lots(job, Draws(maker.frames, np.repeat([0, 1], 6), ("a", "b"), texts=("web",)))
+    assert lots.word_rows.tolist() == [*range(12), 12, 13, 14]
+    lots.note(np.array([0, 5, 7, 12, 14, 14]))
+    lots.note(np.array([6, 8]))
+    assert lots.drawn_shares() == {"a": 2 / 8, "b": 3 / 8, "web": 3 / 8}

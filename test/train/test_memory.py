@@ -14,12 +14,23 @@ import torch
 
 from pi0_ros.cli import main
 from pi0_ros.model import Ema, FlowTargets, GemmaConfig, Pi0, VisionConfig, preset
+from pi0_ros.train import memory
 from pi0_ros.train.adapters import with_adapters
 from pi0_ros.train.compiling import transformer_layers
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.examples import Examples
-from pi0_ros.train.memory import activation_bytes, check_memory, memory_plan, passing_bytes
+from pi0_ros.train.memory import (
+    MemoryPlan,
+    activation_bytes,
+    check_memory,
+    free_bytes,
+    gemma_bytes,
+    memory_plan,
+    passing_bytes,
+    vision_bytes,
+)
 from pi0_ros.train.objective import Objective
+from pi0_ros.train.precision import Precision
 from pi0_ros.train.settings import TrainSettings
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "model"))
@@ -244,3 +255,67 @@ def test_a_process_holds_at_its_peak_what_the_plan_says():
     assert len(found) == 5
     for name, (used, parts) in found.items():
         assert 0.85 < used / parts < 1.05, (name, used / parts)
+
+
+def test_a_plan_without_text_is_for_the_longest_prompt_and_keeps_the_average_where_the_network_is():
+    config = small_config("pi05", prompt_length=40)
+    plan = memory_plan(config, SETTINGS)
+    assert plan == memory_plan(config, SETTINGS, tokens=40) != memory_plan(config, SETTINGS, tokens=1)
+    assert not plan.on_host and not memory_plan(config, replace(SETTINGS, ema_device="cpu")).on_host
+    assert memory_plan(config, replace(SETTINGS, device="cuda", ema_device="cpu")).on_host
+
+
+def test_a_share_of_two_processes_is_half_of_everything_and_the_layer_that_runs():
+    config = small_config("pi05")
+    model = Pi0(config)
+    count = sum(p.numel() for p in model.parameters())
+    layer = max(sum(p.numel() for p in layer.parameters()) for layer in transformer_layers(model))
+    plan = memory_plan(config, replace(SETTINGS, workers=2, shard=True))
+    half = -(-4 * count // 2) + 4 * layer
+    assert (plan.weights, plan.gradients) == (half, half) and plan.moments == 8 * count // 2
+    assert plan.average == 4 * count // 2
+    alone = memory_plan(config, replace(SETTINGS, workers=2))
+    assert alone.weights == 4 * count, "without sharding each process has all"
+
+
+def test_the_whole_is_a_tenth_more_than_its_parts():
+    parts = MemoryPlan(1, 1, weights=1000, gradients=200, moments=30, average=4000, activations=70, on_host=True)
+    assert parts.device == round(1.1 * 1300) and replace(parts, on_host=False).device == round(1.1 * 5300)
+    assert replace(parts, copies=100, passing=600).device == round(1.1 * 2000)
+
+
+def test_a_layers_bytes_for_a_token_by_hand():
+    """Float32: norms twice 8 bytes of a number, 2 inputs, 3 heads of queries, 2 of keys and values, 4 of the MLP's width."""
+    stack = GemmaConfig(width=10, depth=1, heads=3, kv_heads=1, head_dim=4, mlp=7)
+    rest = 3 * 3 * 4 + 2 * 1 * 4 + 4 * 7
+    assert (
+        gemma_bytes(stack, Precision.FLOAT32)
+        == gemma_bytes(stack, Precision.FLOAT32, True)
+        == 10 * (16 + 2 * 4) + 4 * rest
+    )
+    assert gemma_bytes(stack, Precision.ROUNDED) == 10 * (20 + 2 * 2) + 2 * rest
+    assert (
+        gemma_bytes(stack, Precision.AUTOCAST) == 10 * (16 + 5 * 2) + 2 * rest
+    )  # an input for each of 3 and 2 matrices
+    assert gemma_bytes(stack, Precision.AUTOCAST, True) == 10 * (16 + 10 * 2) + 2 * rest
+    tower = VisionConfig(width=10, depth=1, heads=2, mlp=7, image_size=32, patch=16)
+    assert vision_bytes(tower, Precision.FLOAT32) == 10 * (8 + 8 * 4) + 2 * 7 * 4
+    assert vision_bytes(tower, Precision.ROUNDED) == 10 * (4 + 8 * 2) + 2 * 7 * 2
+    assert vision_bytes(tower, Precision.AUTOCAST) == 10 * (8 + 10 * 2) + 2 * 7 * 2
+
+
+def test_free_memory_is_what_the_kernel_calls_available_in_bytes(monkeypatch, tmp_path):
+    table = tmp_path / "meminfo"
+    table.write_text("MemTotal:  9000 kB\nMemFree: 7 kB\nMemAvailable:    3000 kB\nSwapFree: 5 kB\n")
+    monkeypatch.setattr(memory, "Path", lambda name: table if name == "/proc/meminfo" else Path(name))
+    assert free_bytes("cpu") == 3000 * 1024 and free_bytes("mps") is None
+    plan = memory_plan(small_config("pi05"), SETTINGS)
+    check_memory(replace(plan, weights=0, gradients=0, moments=0, average=0, activations=2700 * 1024, passing=0), "cpu")
+    with pytest.raises(TrainError, match="cpu has 0.0 GB free"):
+        check_memory(
+            replace(plan, weights=0, gradients=0, moments=0, average=0, activations=2800 * 1024, passing=0), "cpu"
+        )
+    table.write_text("MemTotal:  9000 kB\n")
+    assert free_bytes("cpu") is None
+    table.unlink()
+    assert free_bytes("cpu") is None

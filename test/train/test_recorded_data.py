@@ -18,6 +18,7 @@ from pi0_ros.policy.adapter import Block, RecordedKeys
 from pi0_ros.policy.adapter_reading import adapter_from, load_adapter
 from pi0_ros.policy.adapter_writing import adapter_to_dict
 from pi0_ros.robot.yaml_nodes import read_yaml
+from pi0_ros.train import recorded_inputs
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.frame_cache import cache_folder, made_of, refreshed
 from pi0_ros.train.frames import join, load_frames
@@ -264,3 +265,49 @@ def test_a_sign_of_the_policy_yaml_reaches_state_and_chunk(tmp_path):
     np.testing.assert_allclose(other.state[:, 0], -plain.state[:, 0])
     np.testing.assert_allclose(other.chunk[..., 0], -plain.chunk[..., 0])
     np.testing.assert_allclose(other.state[:, 1:], plain.state[:, 1:])
+
+
+def test_periods_that_fit_are_the_first_four(tmp_path):
+    with pytest.raises(TrainError, match=r"a multiple of 1/25 s \(0\.04, 0\.08, 0\.12, 0\.16\), or resample"):
+        frames(write(tmp_path / "d", fps=25), replace(ADAPTER, period=0.1))
+
+
+def test_episodes_whose_tables_are_not_what_meta_says_are_told_when_they_are_left_out(tmp_path):
+    wrong = lambda table: [table[0], table[1] | {"length": 5}, table[2]]
+    place, said = write(tmp_path / "d", meta=wrong), []
+    count = write_dataset_frames(place, tmp_path / "f", ADAPTER, 16, 4, skip_bad=True, say=said.append)
+    assert count == 15 and any(f"{place}: left out: episode 1: " in text for text in said)
+
+
+def test_inputs_are_of_frames_spread_evenly_over_those_with_words_and_numbers(tmp_path, monkeypatch):
+    """Of frames 0, 2, 3, 5, 6, 7 three: the first, the one nearest to the middle, the last."""
+    states = np.arange(16.0).reshape(8, 2)
+    states[4, 1] = np.nan
+    monkeypatch.setattr(recorded_inputs, "dataset_cameras", lambda *_: [("slot", "eye")])
+    monkeypatch.setattr(recorded_inputs, "model_vectors", lambda *_: (states, None))
+
+    class Recorded:
+        folder = tmp_path
+
+        def __len__(self):
+            return 8
+
+        def task_of(self, frame):
+            return "" if frame == 1 else f"task {frame}"
+
+        def picture(self, camera, frame):
+            return f"{camera} {frame}"
+
+    class Line:
+        def inputs(self, pictures, state, task, tokenizer):
+            return pictures, state.tolist(), task, tokenizer
+
+    found = list(recorded_inputs.recorded_inputs(Recorded(), None, Line(), "words", 3))
+    assert found == [({"slot": f"eye {k}"}, [2.0 * k, 2.0 * k + 1], f"task {k}", "words") for k in (0, 3, 7)]
+    every = [task for _, _, task, _ in recorded_inputs.recorded_inputs(Recorded(), None, Line(), "words", 99)]
+    assert every == [f"task {k}" for k in (0, 2, 3, 5, 6, 7)]
+    four = [task for _, _, task, _ in recorded_inputs.recorded_inputs(Recorded(), None, Line(), "words", 4)]
+    assert four == [f"task {k}" for k in (0, 3, 5, 7)], "places 0, 1.67, 3.33 and 5 are 0, 2, 3 and 5"
+    states[:] = np.nan
+    with pytest.raises(TrainError, match="no frame has an instruction and a finite state"):
+        next(recorded_inputs.recorded_inputs(Recorded(), None, Line(), "words", 3))

@@ -6,6 +6,7 @@ import math
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from pi0_ros.policy.adapter_reading import load_adapter
 from pi0_ros.policy.transforms import delta, step_absolute, step_delta
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.from_dataset import frames_of
+from pi0_ros.train.recorded_motion import _by_a_turn, _by_more, _pairs
 
 ADAPTER = load_adapter("mobile_bimanual")
 WRIST = CHANNELS.index("left_joint6")
@@ -124,3 +126,44 @@ def test_a_robot_that_follows_its_actions_less_than_the_policy_says_is_refused_w
     folder = write(tmp_path / "d", lengths=LENGTHS, edit=follower(0.5))
     with pytest.raises(TrainError, match=r"go 0\.50 of the way .* plans would go 2 times as far.* `follows: 0\.50`"):
         frames(folder, saying(ADAPTER, delta=Delta.CURRENT))
+
+
+def test_a_robot_that_hardly_follows_is_told_of_another_way_to_say_its_actions(tmp_path):
+    """From a fiftieth of the way on, `follows` can be said."""
+    for share, said in (
+        (0.03, r"go 0\.03 of the way .* write `follows: 0\.03`"),
+        (0.01, r"do not follow .*`delta: start`"),
+    ):
+        folder = write(tmp_path / str(share), lengths=LENGTHS, edit=follower(share))
+        with pytest.raises(TrainError, match=said):
+            frames(folder, saying(ADAPTER, delta=Delta.CURRENT))
+
+
+@pytest.mark.parametrize(
+    ("step", "turn", "more"),
+    [
+        (0.0, False, False),
+        (3.1, False, False),
+        (3.2, False, True),  # more than half a turn, and no whole one
+        (-3.2, False, True),
+        (2 * math.pi - 0.61, False, True),
+        (2 * math.pi - 0.59, True, False),
+        (-2 * math.pi - 0.59, True, False),
+        (2 * math.pi + 0.61, False, True),
+    ],
+)
+def test_a_jump_is_a_turn_within_a_seam_and_something_else_beyond_half_a_turn(step, turn, more):
+    assert _by_a_turn(np.array([step])).tolist() == [turn]
+    assert _by_more(np.array([0.1, step])) == more
+
+
+def test_a_turn_back_between_two_rows_is_no_way_that_the_robot_went():
+    """Over the seam in either direction; pairs end with their episode, and what is no number is no pair."""
+    state = np.array([[3.0], [-3.1], [3.0], [0.0], [0.2], [math.nan]])
+    action = np.array([[-3.05], [2.9], [3.1], [0.3], [0.1], [0.0]])
+    dataset = SimpleNamespace(episodes=[SimpleNamespace(start=0, stop=3), SimpleNamespace(start=3, stop=6)])
+    gone, commanded = _pairs(dataset, state, action, 1)
+    seam = 2 * math.pi
+    np.testing.assert_allclose(gone, [-6.1 + seam, 6.1 - seam, 0.2])
+    np.testing.assert_allclose(commanded, [-6.05 + seam, 6.0 - seam, 0.3])
+    assert [len(v) for v in _pairs(dataset, state, action, 2)] == [1, 1]

@@ -45,4 +45,20 @@ def test_a_large_network_is_validated_in_parts_of_a_batch_with_noise_of_their_ow
     made.job = type("J", (), {"settings": type("S", (), {"batch": 4}), "recipe": None})
     assert made._errors(network(10), Maker, np.arange(9)) == {"val_loss": 9.0}
     assert made._errors(network(200_000_000), Maker, np.arange(9)) == {"val_loss": 3.0}
+    assert together([(7, {"chunk_far": 2.5, "subtasks": math.nan})])["chunk_far"] == pytest.approx(2.5)
     assert [rows for rows, _ in seen[1:]] == [[0, 1, 2], [3, 4, 5], [6, 7, 8]] and [p for _, p in seen] == [0, 0, 1, 2]
+
+
+def test_subtasks_are_counted_on_the_rows_that_have_one(monkeypatch):
+    class Maker:
+        frames = type("F", (), {"has_subtask": np.arange(9) % 3 == 0})
+
+    asked = []
+    monkeypatch.setattr(reporter, "held_out_loss", lambda *_: 1.0)
+    monkeypatch.setattr(reporter, "measured", lambda *_: {"tokens": 0.5})
+    monkeypatch.setattr(reporter, "subtask_accuracy", lambda model, maker, rows: asked.append(rows.tolist()) or 0.75)
+    made = Reporter.__new__(Reporter)
+    made.job = type("J", (), {"settings": type("S", (), {"batch": 4}), "recipe": None})
+    found = made._errors(torch.nn.Linear(1, 1), Maker, np.arange(2, 8))
+    assert found == {"val_loss": 1.0, "tokens": 0.5, "subtasks": 0.75} and asked == [[3, 6]]
+    assert "subtasks" not in made._errors(torch.nn.Linear(1, 1), Maker, np.array([1, 2]))

@@ -48,14 +48,14 @@ class Known:
 
 def test_a_chunk_that_is_right_has_no_error_and_one_that_is_off_has_what_it_is_off_in_radians(maker):
     examples, frames = maker.actions(ROWS), maker.frames
-    exact = chunk_error(Known(examples.actions), maker, examples, ROWS)
+    exact = chunk_error(Known(examples.actions), maker, examples, ROWS, 3)
     assert exact["chunk_near"] == pytest.approx(0.0, abs=1e-4) and exact["chunk_far"] == pytest.approx(0.0, abs=1e-4)
     # Every row is further off than the one before; a half of the rows ahead is near.
     horizon, width = examples.actions.shape[1:]
     off = torch.zeros(3, horizon, width)
     off[:, :, 1] = 0.01 * torch.arange(horizon)
     off[:, :, 3] = -0.02
-    found = chunk_error(Known(examples.actions + off), maker, examples, ROWS)
+    found = chunk_error(Known(examples.actions + off), maker, examples, ROWS, 3)
     statistics = frame_statistics(frames, maker.pipeline.delta)["actions"]
     radians = (statistics["q99"] - statistics["q01"]) / 2.0  # of one unit, normalised by quantiles
     arms = np.array(maker.pipeline.delta)[: len(radians)]

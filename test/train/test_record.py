@@ -1,0 +1,40 @@
+"""The record of a run as a picture."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+pytest.importorskip("torch")
+
+from pi0_ros.train.record import _at, draw_curves
+
+
+def test_a_point_lies_where_its_step_and_its_power_of_ten_say():
+    """On 960 x 640 with a margin of 60: steps from 10 to 50 across, 0.01 to 10 upwards."""
+    frame = (10, 50, -2, 1)
+    assert _at((10, -2), frame) == (60, 580) and _at((50, 1), frame) == (900, 60)
+    assert _at((20, -1), frame) == pytest.approx((60 + 840 / 4, 580 - 520 / 3))
+
+
+def test_curves_and_their_axes_are_drawn(tmp_path, monkeypatch):
+    """A loss of 0.1 in step 0 and of 10 in step 100; powers of ten at the left, five steps below."""
+    texts = []
+    monkeypatch.setattr(
+        ImageDraw.ImageDraw, "text", lambda self, xy, text, fill: texts.append((text, tuple(np.round(xy, 3))))
+    )
+    lines = [
+        {"step": s, "flow": v, "words": w} for s, v, w in ((0, 0.1, 1.0), (50, None, 0.0), (100, 10.0, float("inf")))
+    ]
+    draw_curves(lines, ("flow", "words"), tmp_path / "c.png")
+    # From 10^-1 to 10^2, since the largest value lies on a power: 520 / 3 a power.
+    powers = [(f"{10.0**k:g}", (8.0, round(580 - 520 / 3 * (k + 1) - 6, 3))) for k in (-1, 0, 1, 2)]
+    steps = [(f"{25 * k}", (60 + 210 * k - 12.0, 590.0)) for k in range(5)]
+    assert texts == [*powers, *steps, ("steps", (480, 616)), ("flow", (760, 60)), ("words", (760, 78))]
+    pixels = np.asarray(Image.open(tmp_path / "c.png"))
+    assert pixels.shape == (640, 960, 3)
+    assert pixels[580, 60].tolist() == [200, 60, 40] and pixels[235, 896].tolist() == [200, 60, 40]
+
+
+def test_a_single_point_is_no_curve(tmp_path):
+    draw_curves([{"step": 3, "flow": 0.5}, {"step": 4, "flow": -1.0}], ("flow",), tmp_path / "c.png")
+    assert not (tmp_path / "c.png").exists()

@@ -1,0 +1,200 @@
+"""What a run says at its end, what it counts, and what its clock leaves."""
+
+import io
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from pi0_ros.policy.boxes import Box
+from pi0_ros.train import checkpoints, loggers, validate
+from pi0_ros.train.errors import TrainError
+from pi0_ros.train.fingerprints import of_value
+from pi0_ros.train.loading import LoadingMeter
+from pi0_ros.train.run_folder import changed_settings, write_settings
+from pi0_ros.train.settings import TrainSettings
+from pi0_ros.train.so_far import Best, SoFar
+from pi0_ros.train.text_source import boxes_of
+from pi0_ros.train.ticker import Ticker
+from pi0_ros.train.trainer import Trainer
+
+
+def trainer(folder=Path("run"), best=None, words=(1,), **changes):
+    made = Trainer.__new__(Trainer)
+    made.settings = TrainSettings(**{"steps": 100, **changes})
+    made.job = SimpleNamespace(folder=folder)
+    made.so_far = SoFar(40, best=best or Best())
+    made.lots = SimpleNamespace(word_rows=list(words))
+    made.started = 0.0
+    return made
+
+
+@pytest.mark.parametrize(
+    ("best", "changes", "asked", "said"),
+    [
+        (Best(0.25, 30), {}, 0, "run/best: best on held-out frames, val_loss 0.25 at step 30\n"),
+        (Best(0.25, 30), {"keep": 0}, 0, ""),
+        (Best(), {}, 0, ""),
+        (Best(0.25, 30, 2), {"keep": 0, "patience": 3}, 0, ""),
+        (
+            Best(0.25, 30, 3), {"keep": 0, "patience": 3}, 0,
+            "ended early at step 40 of 100: 3 validations without a lower val_loss; a higher --patience goes on\n",
+        ),
+        (Best(), {}, 2, "stopped at step 40 of 100; the same command goes on from there\n"),
+    ],
+)  # fmt: skip
+def test_the_end_of_a_run_is_told_with_its_best_checkpoint(capsys, best, changes, asked, said):
+    trainer(best=best, **changes)._tell_end(asked)
+    assert capsys.readouterr().out == said
+
+
+def test_a_step_counts_the_examples_of_all_processes():
+    assert trainer(batch=3, word_batch=2, workers=4)._drawn() == 20
+    assert trainer(batch=3, word_batch=2, workers=4, words=())._drawn() == 12
+
+
+def test_a_run_ends_by_its_steps_unless_it_is_given_minutes(monkeypatch):
+    made = trainer()
+    assert made.settings.minutes == 0.0 and made.progress() == 0.4
+    monkeypatch.setattr("time.monotonic", lambda: 90.0)
+    assert trainer(minutes=2.0).progress() == pytest.approx(0.75) and trainer(minutes=9.0).progress() == 0.4
+
+
+def test_the_time_that_is_left_is_told_for_slow_steps_too():
+    out = io.StringIO()
+    ticker = Ticker(100, out)
+    for now, step in ((0.0, 1), (10.0, 2), (16.0, 5), (22.0, 5)):
+        ticker.tick(now, step, 0.5, 1e-3, step / 100)
+    lines = out.getvalue().splitlines()
+    assert lines[1].endswith("0.1 steps/s, 16 min left") and lines[2].endswith("0.5 steps/s, 3 min left")
+    assert lines[3].endswith("0 steps/s, 0 s left")
+
+
+def test_waiting_is_told_to_a_thousandth_and_times_to_a_tenth_of_a_millisecond():
+    meter = LoadingMeter(10.0)
+    meter.add(0.123456, 7)
+    meter.add(0.2, 4)
+    found = meter.take(11.7)
+    assert found == {"loading": 0.19, "step_s": 0.85, "data_s": 0.1617, "pictures_per_s": 34.0}
+    meter.add(0.123456, 7)
+    assert meter.take(11.7 + 0.6)["loading"] == 0.206
+
+
+def test_values_are_the_same_in_any_order_and_lists_are_not():
+    assert of_value({"a": 1, "b": {"c": 2, "d": 3}}) == of_value({"b": {"d": 3, "c": 2}, "a": 1})
+    assert of_value([1, 2]) != of_value([2, 1]) and len(of_value({})) == 16
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        ([1, 2], [1, 3], ["x[1]: 2 -> 3"]),
+        ([1, 2], [1], ["x: [1, 2] -> [1]"]),
+        ("ab", [1, 2], ['x: "ab" -> [1, 2]']),
+        ([1, 2], "ab", ['x: [1, 2] -> "ab"']),
+        (None, [1], ["x: null -> [1]"]),
+        ({"k": 1}, {"k": 1, "m": 2}, ["x.m: null -> 2"]),
+        ({"k": 1}, [1], ['x: {"k": 1} -> [1]']),
+        ("a" * 70, "b", [f'x: "{"a" * 56}... -> "b"']),
+    ],
+)
+def test_a_setting_that_changed_is_said_as_deep_as_both_are_alike(tmp_path, before, now, said):
+    write_settings(tmp_path, {"x": before, "steps": 1})
+    assert changed_settings(tmp_path, {"x": now, "steps": 2}) == said
+    assert changed_settings(tmp_path, json.loads((tmp_path / "settings.json").read_text())) == []
+
+
+def test_numbers_are_in_tensorboards_file_while_the_run_goes_on(tmp_path):
+    pytest.importorskip("tensorboardX", reason="needs the extra `tensorboard`")
+    board = loggers.TensorBoard(tmp_path, 0)
+    try:
+        board.write(3, {"loss flow": 0.5})
+        (file,) = (tmp_path / "tensorboard").iterdir()
+        end = time.monotonic() + 60.0  # a second later
+        while b"loss/flow" not in file.read_bytes() and time.monotonic() < end:
+            time.sleep(0.02)
+        assert b"loss/flow" in file.read_bytes()
+    finally:
+        board.close()
+
+
+def test_held_out_noise_is_drawn_by_seed_and_part(monkeypatch):
+    class Asked(Exception):
+        pass
+
+    def streams(*numbers):
+        raise Asked(numbers)
+
+    monkeypatch.setattr(validate, "step_streams", streams)
+    with pytest.raises(Asked) as asked:
+        validate.held_out_loss(torch.nn.Linear(1, 1), None, [1], replace(TrainSettings(), seed=5), None, 3)
+    assert asked.value.args[0] == (5, 0, 3)
+
+
+def test_a_subtask_is_right_word_for_word(monkeypatch):
+    said = {0: " reach ", 1: "lift", 2: "reach", 3: "liftoff"}
+
+    class Maker:
+        frames = SimpleNamespace(texts=("reach", "lift"), high_target=np.array([0, 1, 1, 1, 0]))
+        tokenizer = SimpleNamespace(decode=lambda ids: said[ids])
+
+        def words(self, rows):
+            return SimpleNamespace(inputs=None)
+
+    monkeypatch.setattr(validate, "prompt_only", lambda inputs: torch.zeros(1))
+    lengths = []
+    monkeypatch.setattr(
+        validate, "generate_text", lambda model, prompts, longest: lengths.append(longest) or [0, 1, 2, 3]
+    )
+    assert validate.subtask_accuracy(torch.nn.Linear(1, 1), Maker(), [0, 1, 2, 3]) == 0.5
+    from pi0_ros.train.memory import WORDS
+
+    assert lengths == [WORDS] == [16], "what a step learns of a subtask at most is what a validation reads of it"
+
+
+def test_a_checkpoint_is_written_with_one_for_each_further_robot(monkeypatch, tmp_path):
+    done = []
+    monkeypatch.setattr(
+        checkpoints, "export", lambda model, target, *what, **more: done.append((model, target, *what, more))
+    )
+    monkeypatch.setattr(checkpoints, "export_beside", lambda *what: done.append(what))
+    others = (("left", "adapter 1", "table 1"), ("right", "adapter 2", "table 2"))
+    job = SimpleNamespace(
+        folder=tmp_path, adapter="adapter 0", statistics="table 0", tokenizer_file="t", origin="o", fast_folder="f",
+        conventions="c", others=others,
+    )  # fmt: skip
+    checkpoints.write_checkpoint(job, "network", "best", "a note")
+    more = {"origin": "o", "fast_folder": "f", "conventions": "c"}
+    assert done == [
+        ("network", tmp_path / "best", "adapter 0", "table 0", "a note", "t", more),
+        (tmp_path / "best", tmp_path / "best-left", "adapter 1", "table 1"),
+        (tmp_path / "best", tmp_path / "best-right", "adapter 2", "table 2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("box", "good"),
+    [
+        ([0.0, 0.0, 1.0, 1.0, "cup"], True),
+        ([0.1, 0.2, 1.01, 0.9, "cup"], False),
+        ([-0.01, 0.2, 0.5, 0.9, "cup"], False),
+        ([0.1, True, 0.5, 1, "cup"], False),
+        ([0.1, "0.2", 0.5, 0.9, "cup"], False),
+        ([0.5, 0.2, 0.5, 0.9, "cup"], False),
+        ([0.1, 0.9, 0.5, 0.2, "cup"], False),
+        ([0.1, 0.2, 0.5, "cup"], False),
+        ([0.1, 0.2, 0.5, 0.9, 7], False),
+    ],
+)
+def test_a_box_is_four_fractions_in_order_and_a_word(box, good):
+    if good:
+        assert boxes_of([box], "line 3") == (Box(*box[:4], "cup"),)
+    else:
+        with pytest.raises(TrainError, match="line 3: box .* has to be"):
+            boxes_of([[0.1, 0.1, 0.2, 0.2, "fine"], box], "line 3")

@@ -35,7 +35,7 @@ class Binary:
     half of `hysteresis`."""
 
     threshold: float
-    hysteresis: float = 0.0
+    hysteresis: float
 
 
 @dataclass(frozen=True)

@@ -50,3 +50,21 @@ def test_the_largest_sizes_hold_all_cameras_the_longest_prompt_and_an_answer():
     assert input_sizes("word", config)[2]["keys"][3] == 968 + 256
     assert "state" in input_sizes("step", preset("pi0"))[0] and "state" not in input_sizes("step", config)[0]
     assert input_sizes("vision", config)[0] == {"images": (1, 3, 224, 224)}
+
+
+@pytest.mark.parametrize(
+    ("graph", "sizes"),
+    [
+        ("vision", [{"images": (n, 3, 224, 224)} for n in (1, 3, 3)]),
+        ("prefix", [{"pictures": (1, 256 * n, 2048), "ids": (1, w)} for n, w in ((1, 2), (3, 100), (3, 200))]),
+        ("word", [("ids", "position", "keys", "values", 256 * n + w) for n, w in ((1, 2), (3, 100), (3, 200 + 256))]),
+        ("step", [("x", "t", "keys", "values", 256 * n + w) for n, w in ((1, 2), (3, 100), (3, 200))]),
+    ],
+)
+def test_each_graph_has_its_smallest_usual_and_largest_inputs(graph, sizes):
+    """pi05: three pictures of 256 tokens, prompts of 200; an answer of 256 words behind the longest for `word` alone."""
+    found = input_sizes(graph, preset("pi05"))
+    if isinstance(sizes[0], tuple):
+        found = [(*each, each["keys"][3]) for each in found]
+        assert all(each["keys"] == each["values"] for each in input_sizes(graph, preset("pi05")))
+    assert list(found) == sizes

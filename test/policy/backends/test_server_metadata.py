@@ -1,0 +1,141 @@
+"""What a server says of itself, what is quoted of it, and how long it is waited for: both sides of every bound."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("websockets")
+pytest.importorskip("msgpack")
+
+from pi0_ros.policy.backends import connection, handshake
+from pi0_ros.policy.backends.connection import Connection
+from pi0_ros.policy.backends.metadata import _names, _rate, _space, _width, notes
+from pi0_ros.policy.backends.server_errors import LateAnswerError, quote
+from pi0_ros.policy.backends.wire import _numpy_packed
+from pi0_ros.policy.errors import PolicyError
+from pi0_ros.policy.server_settings import ServerSettings
+from pi0_ros.robot.spec import Kind
+
+
+def robot_of(*kinds):
+    names = [f"j{k}" for k in range(len(kinds))]
+    channels = [SimpleNamespace(name=n, kind=kind) for n, kind in zip(names, kinds, strict=True)]
+    return SimpleNamespace(channels=channels, index={n: k for k, n in enumerate(names)}), tuple(names)
+
+
+@pytest.mark.parametrize(
+    ("space", "kinds", "wrong"),
+    [
+        ("joint_velocity", (Kind.VELOCITY, Kind.GRIPPER), False),
+        ("joint_velocity", (Kind.POSITION, Kind.GRIPPER), True),
+        ("joint_position", (Kind.POSITION, Kind.GRIPPER), False),
+        ("JOINT_POSITION", (Kind.VELOCITY, Kind.GRIPPER), True),
+        ("joint_position", (Kind.VELOCITY, Kind.POSITION), False),
+        ("joint_velocity", (Kind.VELOCITY, Kind.POSITION), False),
+    ],
+)
+def test_a_server_that_gives_positions_to_joints_that_take_velocities_is_of_another_robot(space, kinds, wrong):
+    robot, names = robot_of(*kinds)
+    said = _space({"action_space": space}, SimpleNamespace(action_channels=names), robot)
+    assert bool(said) == wrong and (not wrong or said.startswith(f"action_space {space}, the robot's channels are "))
+    assert _space({}, SimpleNamespace(action_channels=names), robot) == ""
+
+
+@pytest.mark.parametrize(("rate", "fits"), [(10.0, True), (10.19, True), (9.81, True), (10.21, False), (9.79, False)])
+def test_a_servers_rate_is_the_adapters_within_two_percent(rate, fits):
+    adapter = SimpleNamespace(period=0.1)
+    key = next(
+        k for k in ("action_rate", "control_frequency", "control_hz", "fps", "hz", "rate") if _rate({k: 3.0}, adapter)
+    )
+    assert (_rate({key: rate}, adapter) == "") == fits and _rate({}, adapter) == _rate({key: True}, adapter) == ""
+
+
+def test_names_in_another_order_are_of_another_robot_and_names_that_nobody_has_say_nothing():
+    adapter = SimpleNamespace(action_channels=("a", "b"))
+    from pi0_ros.policy.backends.metadata import NAMES
+
+    for key in NAMES:
+        assert _names({key: ["b", "a"]}, adapter) == f"{key} b, a, the adapter has a, b"
+        assert (
+            _names({key: ["a", "b"]}, adapter)
+            == _names({key: ["x", "y"]}, adapter)
+            == _names({key: [1]}, adapter)
+            == ""
+        )
+
+
+def test_a_width_counts_the_padding_that_the_adapter_knows_of():
+    from pi0_ros.policy.backends.metadata import WIDTH
+
+    adapter = SimpleNamespace(action_channels=("a", "b", "c"))
+    for width, wanted in ((0, 3), (32, 32)):
+        remote = SimpleNamespace(width=width)
+        assert _width({WIDTH[0]: wanted}, adapter, remote) == "" and _width({}, adapter, remote) == ""
+        assert _width({WIDTH[0]: wanted + 1}, adapter, remote).endswith(f"the adapter has {wanted} numbers per row")
+
+
+def test_a_session_that_the_server_wants_and_the_adapter_has_not_is_a_note():
+    adapter = SimpleNamespace(horizon=16, file="p.yaml")
+    plain, sessions = (SimpleNamespace(session=s, size=(224, 224)) for s in ("", "session_id"))
+    assert notes({"needs_session_id": True}, adapter, plain, 16) == [
+        "the server wants a session: remote: {session: session_id}"
+    ]
+    assert notes({"needs_session_id": True}, adapter, sessions, 16) == notes({}, adapter, plain, 16) == []
+    assert notes({}, adapter, plain, 15) == ["p.yaml says horizon 16 and the server answers 15 rows"]
+
+
+def test_three_hundred_characters_are_quoted_and_longer_lines_are_cut_to_them():
+    assert quote("a" * 300) == "a" * 300 and quote("a" * 301) == "a" * 297 + "..."
+    assert quote(" a\n b\t c ") == "a b c"
+
+
+def test_scalars_and_arrays_of_msgpack_numpy_are_read():
+    row = np.array([[1.5, -2.0, 3.0]], np.float32)
+    assert _numpy_packed({"nd": True, "type": "<f4", "shape": [1, 3], "data": row.tobytes()}).tolist() == row.tolist()
+    one = _numpy_packed({"nd": False, "type": "<f4", "data": row[0, :1].tobytes()})
+    assert one == np.float32(1.5) and np.ndim(one) == 0
+    with pytest.raises(PolicyError, match="structured or pickled"):
+        _numpy_packed({"nd": True, "kind": "O", "type": "<f4", "shape": [1], "data": b""})
+
+
+class Silent:
+    """A socket on which nothing comes for a while; each wait moves the clock on."""
+
+    def __init__(self, clock, until):
+        self.clock, self.until, self.waits, self.closed = clock, until, [], []
+
+    def recv(self, timeout):
+        self.waits.append(timeout)
+        self.clock[0] += timeout
+        if self.clock[0] < self.until:
+            raise TimeoutError
+        return b"answer"
+
+    def close(self, code, reason):
+        self.closed.append((code, reason))
+
+
+@pytest.mark.parametrize(("limit", "answered"), [(8.0, True), (7.0, False)])
+def test_an_answer_is_waited_for_to_its_limit_with_a_word_every_five_seconds(monkeypatch, limit, answered):
+    """It comes after 7.5 s."""
+    clock, told = [100.0], []
+    monkeypatch.setattr(connection.time, "monotonic", lambda: clock[0])
+    socket = Silent(clock, 107.5)
+    made = Connection("ws://x", _socket=socket)
+    if answered:
+        assert made._receive(100.0 + limit, limit, told.append) == b"answer" and not socket.closed
+    else:
+        with pytest.raises(LateAnswerError, match="no answer within 7 s"):
+            made._receive(100.0 + limit, limit, told.append)
+        assert socket.closed == [(1001, "no answer in time")]
+    assert socket.waits == [5.0, limit - 5.0] and told == [5.0]
+    assert Connection("ws://x", _socket=Silent([0.0], 0.0))._receive(200.0, 5.0, None) == b"answer"
+
+
+@pytest.mark.parametrize(("limit", "given"), [(7.5, 7.5), (0.001, 0.01), (-3.0, 0.01)])
+def test_a_handshake_has_the_time_that_is_left_and_at_least_a_moment(monkeypatch, limit, given):
+    asked = []
+    monkeypatch.setattr(handshake, "connect", lambda url, **how: asked.append(how) or "open")
+    assert handshake.handshake("ws://x", ServerSettings(), limit) == "open"
+    assert asked[0]["open_timeout"] == given and asked[0]["ping_interval"] is None

@@ -1,53 +1,65 @@
 """Episodes of the scripted operator with blocks and bins, as rows of a LeRobot dataset, with disturbances and what mends them.
 
 Three things disturb it: the arm is pushed aside, a block is knocked away, a hand lets go of what it carries. The action of a frame is
-what the operator means to do, also while it is being disturbed.
+what the operator means to do, also while it is being disturbed; of a gripper it is where the fingers are to go, 0 closed or 1 open.
+Words, light, the cameras' colours, noise and places, and the calibration of the arms vary from episode to episode.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from pi0_ros.chores.measure import block_pose, holders, within
+from pi0_ros.chores.conditions import Conditions, Eyes, Ranges, draw_conditions
+from pi0_ros.chores.measure import block_pose, drawn_geom, holders, within
 from pi0_ros.chores.operator import ChoreOperator
+from pi0_ros.chores.scenery import BIN_FLOOR, bin_centre
 from pi0_ros.chores.tasks import PickPlace
+from pi0_ros.chores.words import SEEN_PHRASES, put_text
 from pi0_ros.robot import Robot
 from pi0_ros.sim.errors import SimError
 from pi0_ros.sim.robot import SimRobot, state_vector
 from pi0_ros.sim.tasks import robot_before
-from pi0_ros.sim.world import SIDES
+from pi0_ros.sim.world import COLOURS, SIDES, TABLE_TOP
 from pi0_ros.touch.collect import check_cameras
+from pi0_ros.touch.disturbance import Disturbance, DisturbedOperator, push
+from pi0_ros.touch.localise import block_pixels, project
+from pi0_ros.touch.localised import WAY
 
 Row = dict[str, Any]
 ATTEMPTS = 10  # starts of one episode until one of them succeeds
+PATIENCE = 16.0  # s after which a start counts as failed; with disturbances half of them take less than 7
 AFTERWARDS = 0.6  # s that are recorded after the block lies in its bin
+FIRST_UNSEEN = 100_000_000  # layouts from this seed on are those of evaluations
 KNOCK = (0.3, 0.7)  # m/s that a block gets; friction stops it after 1 to 6 cm
 
 
 @dataclass(frozen=True)
 class ChoreSettings:
-    """What is recorded. push_rate: disturbances a second."""
+    """What is recorded. push_rate: disturbances a second. variety: how much conditions vary, 1 as usual, 0 not at all."""
 
     cameras: tuple[str, ...] = ("base", "left_wrist", "right_wrist", "back")
     size: int = 224
     fps: int = 10
     push_rate: float = 0.25
+    variety: float = 1.0
 
 
-@dataclass
-class _Disturbance:
-    """What happens to the robot until a time [s]: fingertip velocity [3] m/s and joint velocity [6] of an arm, or the hand
-    that it opens."""
+@dataclass(frozen=True)
+class Recorded:
+    """One episode: its rows under the names of `ChoreCollector.features`, and `task`; how many starts failed before it, and the
+    conditions under which it was recorded."""
 
-    until: float = -1.0
-    side: str = "left"
-    tip: np.ndarray = field(default_factory=lambda: np.zeros(3))
-    joints: np.ndarray = field(default_factory=lambda: np.zeros(6))
-    lets_go: bool = False
+    rows: tuple[Row, ...]
+    failed_starts: int
+    conditions: Conditions
+
+    def note(self) -> dict[str, object]:
+        """For the dataset's log of episodes."""
+        return {"outcome": "success", "failed_starts": self.failed_starts, "conditions": self.conditions.note()}
 
 
 class ChoreCollector:
@@ -59,93 +71,110 @@ class ChoreCollector:
         self.settings, self.task = settings, PickPlace()
         self.sim: SimRobot = robot_before(self.task, robot)
         self.operator = ChoreOperator(robot, self.sim)
+        self._grips = {side: robot.index[f"{side}_gripper"] for side in SIDES}
 
     @property
     def features(self) -> dict[str, dict[str, Any]]:
         """The features of a LeRobot v3.0 info.json, without those that every dataset has.
 
+        `localisation`: `block_pixels` of all cameras. `goal`: where the fingertips go next, the block or the bin, in all pictures, and
+        the way there from the working hand's fingertips [m], in the base frame. `held`: 1 for a block between the fingers of a hand.
         `perturbed`: 1 if the operator or the block was disturbed since the frame before. `aim`: the colour of the block.
         `progress`: points of the task's rubric.
         """
         names, size = list(self.sim.robot.channel_names), self.settings.size
         picture = {"dtype": "video", "shape": (size, size, 3), "names": ["height", "width", "channels"]}
-        vector = {"dtype": "float32", "shape": (len(names),), "names": names}
-        number = {"dtype": "int64", "shape": (1,), "names": None}
+        spot = ("x", "y", "visible")
+        places = [f"{camera}.{colour}.{n}" for camera in self.settings.cameras for colour in COLOURS for n in spot]
+        goal = [*(f"{camera}.{n}" for camera in self.settings.cameras for n in spot), *WAY]
         return {
             **{f"observation.images.{camera}": dict(picture) for camera in self.settings.cameras},
-            "observation.state": dict(vector),
-            "action": dict(vector),
-            "perturbed": dict(number),
-            "progress": dict(number),
+            "observation.state": _numbers(names),
+            "action": _numbers(names),
+            "localisation": _numbers(places),
+            "goal": _numbers(goal),
+            "held": _numbers(list(COLOURS)),
+            "perturbed": {"dtype": "int64", "shape": (1,), "names": None},
+            "progress": {"dtype": "int64", "shape": (1,), "names": None},
             "aim": {"dtype": "string", "shape": (1,), "names": None},
         }
 
-    def rows(self, seed: int) -> list[Row]:
-        """The frames of one successful episode under the names of `features`, and `task`; the same to the bit for a seed.
+    def episode(self, seed: int) -> Recorded:
+        """One successful episode, the same to the bit for a seed.
 
         A start that fails is thrown away and another one is drawn. Raises SimError when none of ATTEMPTS succeeds.
         """
         for attempt in range(ATTEMPTS):
             rng = np.random.default_rng([seed, 6007, attempt])
-            rows = list(self._attempt(rng))
+            conditions = draw_conditions(
+                rng, self.sim.robot, self.settings.cameras, Ranges().scaled(self.settings.variety)
+            )
+            self.sim.change_world(conditions.world)
+            rows = tuple(self._attempt(rng, conditions))
             if self.task.success(self.sim):
-                return rows
+                return Recorded(rows, attempt, conditions)
         raise SimError(f"seed {seed}: the operator failed {ATTEMPTS} times; choose a smaller --push-rate")
 
-    def _attempt(self, rng: np.random.Generator) -> Iterator[Row]:
-        text = self.task.reset(self.sim, int(rng.integers(2**31)))
+    def _attempt(self, rng: np.random.Generator, conditions: Conditions) -> Iterator[Row]:
+        self.task.reset(self.sim, int(rng.integers(FIRST_UNSEEN)))
+        text = put_text(self.task.colour, self.task.side, str(rng.choice(SEEN_PHRASES)))
         self.operator.sync()
-        period = self.operator.period
-        every = round(1.0 / (self.settings.fps * period))
-        now, disturbed, tick, end = _Disturbance(), False, 0, np.inf
+        # Noise of its own, so that pictures change nothing else.
+        eyes = Eyes(conditions, self.settings.size, np.random.default_rng(rng.integers(2**63)))
+        disturbed = DisturbedOperator(
+            self.operator, self.sim, rng, self.settings.fps, self.settings.push_rate,
+            disturb=lambda _: self._disturb(rng), look=lambda _: self._look(text, eyes),
+        )  # fmt: skip
+        end = PATIENCE
         while self.sim.time < end and not self.task.failed(self.sim):
-            if end == np.inf and self.task.success(self.sim):
+            if end == PATIENCE and self.task.success(self.sim):
                 end = self.sim.time + AFTERWARDS
-            if now.until < self.sim.time and rng.random() < self.settings.push_rate * period:
-                now, disturbed = self._disturb(rng), True
-            disturbing = now.until >= self.sim.time
-            row = self._look(text, disturbed) if tick % every == 0 else None
-            command = self.operator.act(text)
+            row = disturbed.step(text)
             if row is not None:
-                yield {**row, "action": command.astype(np.float32)}
-                disturbed = disturbing
-            self.sim.set_command(self.sim.robot.channel_names, self._disturbed(now, command) if disturbing else command)
-            self.sim.advance(period)
-            disturbed = disturbed or disturbing
-            tick += 1
+                for side, grip in self._grips.items():
+                    row["action"][grip] = self.operator.grip_goal[side]
+                yield {**row, "perturbed": np.array([int(row["perturbed"])], np.int64)}
 
-    def _look(self, text: str, disturbed: bool) -> Row:
+    def _look(self, text: str, eyes: Eyes) -> Row:
+        cameras, size = self.settings.cameras, self.settings.size
         done, _ = self.task.progress(self.sim)
+        held = {colour: holders(self.sim, colour) for colour in COLOURS}
+        drawn = {colour: drawn_geom(self.sim, colour) for colour in COLOURS}
         return {
-            **{f"observation.images.{c}": self.sim.render(c, self.settings.size) for c in self.settings.cameras},
+            **{f"observation.images.{c}": eyes.see(c, self.sim.render(c, size)) for c in cameras},
             "observation.state": state_vector(self.sim.robot, self.sim.measured()).astype(np.float32),
-            "perturbed": np.array([int(disturbed)], np.int64),
+            "localisation": block_pixels(self.sim, cameras, drawn).reshape(-1),
+            "goal": self._goal(carried=self.task.side in held[self.task.colour]),
+            "held": np.array([bool(hands) for hands in held.values()], np.float32),
             "progress": np.array([done], np.int64),
             "aim": self.task.colour,
             "task": text,
         }
 
-    def _disturb(self, rng: np.random.Generator) -> _Disturbance:
+    def _goal(self, carried: bool) -> np.ndarray:
+        """Where the fingertips go next in each picture (x, y, visible), and from where they are [3] m in the base frame."""
+        place = block_pose(self.sim, self.task.colour).place
+        if carried or within(place, self.task.side):
+            place = np.array([*bin_centre(self.task.side), TABLE_TOP + BIN_FLOOR])
+        spots = [project(self.sim, camera, place) for camera in self.settings.cameras]
+        turn = self.sim.data.body("base_link").xmat.reshape(3, 3)
+        way = turn.T @ (place - self.sim.data.body(f"{self.task.side}_tip").xpos)
+        seen = [(*spot, 1.0) if spot is not None else (0.0, 0.0, 0.0) for spot in spots]
+        return np.array([*np.ravel(seen), *way], np.float32)
+
+    def _disturb(self, rng: np.random.Generator) -> Disturbance:
         """Something new: a hand that lets go if it carries the block, else a knock for the block or a push for an arm."""
         colour, side, now = self.task.colour, self.task.side, self.sim.time
         kind = rng.random()
         if kind < 0.4 and side in holders(self.sim, colour):
-            return _Disturbance(now + float(rng.uniform(0.2, 0.4)), side, lets_go=True)
+            return Disturbance(now + float(rng.uniform(0.2, 0.4)), side, opens=True)
         if kind < 0.4 and not within(block_pose(self.sim, colour).place, side):
             angle, speed = rng.uniform(-np.pi, np.pi), rng.uniform(*KNOCK)
             at = int(self.sim.model.joint(f"{colour}_free").dofadr[0])
             self.sim.data.qvel[at : at + 2] = speed * np.cos(angle), speed * np.sin(angle)
-            return _Disturbance()
-        pushed = side if rng.random() < 0.8 else SIDES[rng.integers(2)]
-        tip = rng.uniform((-0.3, -0.3, -0.03), (0.3, 0.3, 0.2))
-        return _Disturbance(now + float(rng.uniform(0.2, 0.5)), pushed, tip, rng.uniform(-0.3, 0.3, 6))
+            return Disturbance()
+        return push(rng, now, side if rng.random() < 0.8 else SIDES[rng.integers(2)])
 
-    def _disturbed(self, now: _Disturbance, command: np.ndarray) -> np.ndarray:
-        """The command after one period of a disturbance; the operator goes on from there."""
-        if now.lets_go:
-            moved = command.copy()
-            moved[self.sim.robot.index[f"{now.side}_gripper"]] = 1.0
-        else:
-            moved = self.operator.displaced(now.side, now.tip, now.joints)
-        self.operator.set_command(moved)
-        return moved
+
+def _numbers(names: list[str]) -> dict[str, Any]:
+    return {"dtype": "float32", "shape": (len(names),), "names": names}

@@ -17,6 +17,7 @@ from pi0_ros.chores.scenery import BIN_FLOOR, BIN_RIM, Shape, bin_centre
 from pi0_ros.sim.world import TABLE_TOP
 from pi0_ros.touch.funnel import bounded, smooth, velocity_to
 
+OPENED = 0.076  # commanded opening above which a hand is open
 WIDEST = 0.052  # of what a hand is closed around: 14 mm are left on either side
 
 
@@ -32,7 +33,8 @@ class Grasp:
 @dataclass(frozen=True)
 class View:
     """What an arm knows: its fingertips [3], the angle along which its hand opens, its last joint, the opening between the
-    fingers as measured and as commanded, the block's middle [3] and turn [3, 3], and whether this hand holds it."""
+    fingers as measured and as commanded, the block's middle [3] and turn [3, 3], whether this hand is measured to hold it, and
+    by how much [m] the fingertips are measured above where they are commanded, beyond the servos' delay: what pushes them up."""
 
     tip: np.ndarray
     angle: float
@@ -42,6 +44,7 @@ class View:
     block: np.ndarray
     turn: np.ndarray
     held: bool
+    pressed: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,13 @@ class GraspSettings:
     slack: float = 0.030  # horizontal speed is zero when the tip is this far below its height
     drop: float = 0.012  # the block's underside above the floor of the bin when it is let go
     firm: float = 0.020  # the command is this much narrower than the block before it is lifted
+    loose: float = 0.008  # by so much more fingers that close already may be off
     turned: float = 0.06  # angle to the block at which the hand may sink
     spin: float = 1.6  # greatest turning of the hand
+    press: float = 0.008  # fingertips pushed up by more than this stand on something: about 35 N, at 4 kN/m
+    between: float = (
+        0.010  # fingertips that hold a block are lower than its top by this, those that stand on it are not
+    )
 
 
 def grasps(shape: Shape, turn: np.ndarray) -> list[Grasp]:
@@ -121,6 +129,9 @@ def decide(view: View, shape: Shape, side: str, settings: GraspSettings) -> Moti
     if within(view.block, side) and not (view.held and underside > TABLE_TOP + BIN_FLOOR + s.drop):
         beside = away < s.far and view.tip[2] < BIN_RIM + s.hover and view.opening < way.width + 0.010
         return Motion((0.0, 0.0, 0.0), 0.0, 1.0, done=not beside)
+    top = view.block[2] + way.half_height
+    if view.pressed > s.press and not (view.held and view.tip[2] + view.pressed < top - s.between):
+        return Motion((0.0, 0.0, bounded(4.0 * (top + s.hover - view.tip[2]), 0.0, s.speed)), 0.0, 1.0)
     if view.held:
         return _carry(view, way, (x, y), s)
     return _fetch(view, way, turn, away, s)
@@ -143,7 +154,9 @@ def _fetch(view: View, way: Grasp, turn: float, away: float, s: GraspSettings) -
     hover = view.block[2] + way.half_height + s.hover
     ready = abs(turn) < s.turned and view.opening > way.width + 0.008
     step = (view.block[0] - view.tip[0], view.block[1] - view.tip[1])
-    there = away < s.near + 0.004 and abs(view.tip[2] - grasp) < 0.006 and abs(turn) < 2 * s.turned
+    closing = view.commanded < min(way.width + 0.030, OPENED)
+    loose = s.loose if closing else 0.0  # fingers that close go on closing where open ones would still be moved
+    there = away < s.near + 0.004 + loose and abs(view.tip[2] - grasp) < 0.004 + loose and abs(turn) < 2 * s.turned
     if there and view.opening > way.width - 0.004:
         return Motion((0.0, 0.0, 0.0), 0.0, 0.0)
     farther = 0.0 if ready else s.far

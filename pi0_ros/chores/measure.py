@@ -42,6 +42,11 @@ def block_shape(sim: SimRobot, colour: str) -> Shape:
     return Shape("box", (float(x), float(y), float(z)), float(mass[0]))
 
 
+def drawn_geom(sim: SimRobot, colour: str) -> str:
+    """Name of the geom that a block is now."""
+    return f"{colour}_{'tube' if sim.model.geom(f'{colour}_tube').contype[0] else 'box'}"
+
+
 def touching(sim: SimRobot, colour: str) -> frozenset[str]:
     """Names of the bodies that a block touches now; "world" is table, bins and floor."""
     body = sim.model.body(f"{colour}_body").id
@@ -85,3 +90,10 @@ def hand_opening(sim: SimRobot, side: str) -> float:
     """Distance between a hand's fingers now, m."""
     q = sim.world.qpos
     return float(sim.data.qpos[q[f"{side}_finger_joint"]] + sim.data.qpos[q[f"{side}_finger2_joint"]])
+
+
+def tip_motion(sim: SimRobot, side: str) -> tuple[np.ndarray, np.ndarray]:
+    """Place [3] and velocity [3] of a hand's fingertips now, world frame, m and m/s."""
+    velocity, body = np.zeros(6), sim.model.body(f"{side}_tip").id
+    mujoco.mj_objectVelocity(sim.model, sim.data, mujoco.mjtObj.mjOBJ_BODY, body, velocity, 0)
+    return sim.data.xpos[body].copy(), velocity[3:]

@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 
 from pi0_ros.chores.grasping import GraspSettings, View, decide, grasps
-from pi0_ros.chores.measure import block_pose, block_shape, hand_opening, holders, within
+from pi0_ros.chores.measure import block_pose, block_shape, hand_opening, holders, tip_motion, within
 from pi0_ros.chores.scenery import BIN_FLOOR
 from pi0_ros.chores.words import parse_put
 from pi0_ros.policy import Observation, Plan, PlanPrefix
 from pi0_ros.robot import Robot
 from pi0_ros.sim.robot import SimRobot
 from pi0_ros.sim.scene import LIFT_HOME
-from pi0_ros.sim.world import SIDES, TABLE_TOP
+from pi0_ros.sim.world import SERVO_DELAY, SIDES, TABLE_TOP
 from pi0_ros.touch.funnel import bounded
 from pi0_ros.touch.operator import Operator
 
@@ -36,6 +36,8 @@ class ChoreOperator(Operator):
         self.grasp = grasp or GraspSettings()
         self._last = {s: robot.index[f"{s}_joint6"] for s in SIDES}
         grippers = {g.channels[0].name: g.gripper for g in robot.groups if g.gripper is not None}
+        self.grip_goal = dict.fromkeys(SIDES, 1.0)
+        """Where the fingers of each hand are to go since the last `act`: 0 closed .. 1 open."""
         self._widest = {s: 2 * abs(grippers[f"{s}_gripper"].open - grippers[f"{s}_gripper"].closed) for s in SIDES}
 
     def act(self, subtask: str) -> np.ndarray:
@@ -47,7 +49,8 @@ class ChoreOperator(Operator):
     def plan(self, subtask: str, rows: int, period: float) -> np.ndarray:
         """The commands of the next `rows` periods [rows, D] without physics; row 0 is what `act` would return now.
 
-        A block that is held moves with the hand; one that is let go over the bin lies in it. The own command is left as it was.
+        A block that is held now moves with the hand; one that is let go over the bin lies in it. Fingers that close stay where they
+        are: only a hold that was measured is lifted. The own command is left as it was.
         """
         goal = parse_put(subtask)
         command, velocity = self.command.copy(), self._velocity.copy()
@@ -67,10 +70,13 @@ class ChoreOperator(Operator):
     def _look(self, colour: str, side: str) -> View:
         """What there is to see of a block and of the arm that works for that bin."""
         pose = block_pose(self.sim, colour)
+        tip = self.arms.tip(side).copy()
+        measured, velocity = tip_motion(self.sim, side)
         return View(
-            tip=self.arms.tip(side).copy(), angle=self.arms.angle(side), wrist=float(self.command[self._last[side]]),
+            tip=tip, angle=self.arms.angle(side), wrist=float(self.command[self._last[side]]),
             opening=hand_opening(self.sim, side), commanded=self._commanded(side),
             block=pose.place, turn=pose.turn, held=side in holders(self.sim, colour),
+            pressed=float(measured[2] + SERVO_DELAY * velocity[2] - tip[2]),
         )  # fmt: skip
 
     def _commanded(self, side: str) -> float:
@@ -78,20 +84,23 @@ class ChoreOperator(Operator):
 
     def _imagined(self, goal: tuple[str, str], before: View) -> View:
         """The view one period later if the arm does what it is told, the hand comes late, and a block that is held moves with
-        it."""
+        it. Fingers around a block stop at it; whether they hold it is for the next measurement to say."""
         colour, side = goal
         tip, step = self.arms.tip(side).copy(), SLOWEST * self.period
         commanded = before.commanded + bounded(self._commanded(side) - before.commanded, -step, step)
         ways = grasps(block_shape(self.sim, colour), before.turn)
         width = min((way.width for way in ways), default=0.0)
-        near = float(np.linalg.norm(tip[:2] - before.block[:2])) < 2 * self.grasp.near
-        held = commanded < width and (before.held or (near and tip[2] < before.block[2] + 0.01))
-        block = before.block + (tip - before.tip if before.held and held else 0.0)
+        height = max((way.half_height for way in ways), default=0.0)
+        around = np.linalg.norm(tip[:2] - before.block[:2]) < 2 * self.grasp.near and tip[2] < before.block[2] + height
+        held = before.held and commanded < width
+        block = before.block + (tip - before.tip if held else 0.0)
         if before.held and not held and within(before.block, side):
-            block = np.array([*block[:2], TABLE_TOP + BIN_FLOOR + ways[0].half_height])
+            block = np.array([*block[:2], TABLE_TOP + BIN_FLOOR + height])
+        clear = tip[2] > before.block[2] + height + self.grasp.hover / 2
         return replace(
             before, tip=tip, angle=self.arms.angle(side), wrist=float(self.command[self._last[side]]),
-            opening=max(commanded, width) if held else commanded, commanded=commanded, block=block, held=held,
+            opening=max(commanded, width) if held or around else commanded, commanded=commanded, block=block, held=held,
+            pressed=0.0 if clear else before.pressed,
         )  # fmt: skip
 
     def _work(self, goal: tuple[str, str] | None, view: View | None) -> np.ndarray:
@@ -109,6 +118,7 @@ class ChoreOperator(Operator):
                 wanted[joints] = self.arms.joint_velocity(side, self.command, motion.tip, motion.spin)
                 opening[side] = motion.grip
         wanted[self._lift] = 1.5 * (LIFT_HOME - self.command[self._lift])
+        self.grip_goal = opening
         grips = {grip: self._gripped(grip, opening[side]) for side, grip in self._grip.items()}
         self._integrate(wanted)
         for grip, value in grips.items():

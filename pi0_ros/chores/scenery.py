@@ -56,8 +56,11 @@ def furnish(spec: mujoco.MjSpec) -> None:
         _block(spec, colour, (AWAY[0], AWAY[1] * number, USUAL.size[2] / 2))
 
 
-def shape_block(model: mujoco.MjModel, colour: str, shape: Shape) -> None:
-    """Give a block of a compiled world another shape, size and mass. Call `settle_masses` after the last one."""
+def shape_block(model: mujoco.MjModel, colour: str, shape: Shape, shade: float = 1.0) -> None:
+    """Give a block of a compiled world another shape, size and mass. Call `settle_masses` after the last one.
+
+    shade: how bright its colour is, 1 as usual.
+    """
     used, other = (f"{colour}_{kind}" for kind in (("box", "tube") if shape.kind == "box" else ("tube", "box")))
     half = np.array(shape.size) / 2
     geom, hidden, body = model.geom(used), model.geom(other), model.body(f"{colour}_body")
@@ -67,6 +70,7 @@ def shape_block(model: mujoco.MjModel, colour: str, shape: Shape) -> None:
     model.geom_aabb[geom.id, 3:] = half
     for one, shown in ((geom, True), (hidden, False)):
         one.contype[:], one.conaffinity[:] = (THINGS, THINGS | 7) if shown else (0, 0)
+        one.rgba[:3] = np.clip(shade * np.array(BLOCK_RGBA[colour][:3]), 0.0, 1.0)
         one.rgba[3] = 1.0 if shown else 0.0
     body.mass[:] = shape.mass
     body.inertia[:] = _inertia(shape)

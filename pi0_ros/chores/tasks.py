@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from enum import Enum
+
 import mujoco
 import numpy as np
 
@@ -9,7 +12,8 @@ from pi0_ros.chores.layout import sample_layout
 from pi0_ros.chores.measure import block_pose, hand_opening, holders, placed_in
 from pi0_ros.chores.operator import ChorePlanner
 from pi0_ros.chores.scenery import BIN_INSIDE, bin_centre, furnish
-from pi0_ros.chores.words import put_text
+from pi0_ros.chores.unseen import Unseen, unseen_kinds
+from pi0_ros.chores.words import PUT, UNSEEN_PHRASES, put_text
 from pi0_ros.closed_loop.harness import Planner
 from pi0_ros.closed_loop.rubric import load_rubric
 from pi0_ros.sim.robot import SimRobot
@@ -18,6 +22,14 @@ from pi0_ros.sim.world import COLOURS, SIDES, TABLE_TOP
 NEAR = 0.06  # m from the fingertips to the block's middle: approached
 OPEN = 0.045  # m between the fingers
 LIFTED = 0.03  # m
+
+
+class Outcome(Enum):
+    """What became of an episode so far."""
+
+    OPEN = "open"
+    SUCCESS = "success"
+    FAILURE = "failure"
 
 
 class PickPlace:
@@ -31,7 +43,13 @@ class PickPlace:
         self.colour, self.side = COLOURS[0], SIDES[0]
         self.instruction = put_text(self.colour, self.side)
         self.rubric = load_rubric(self.name)
+        self.unseen: frozenset[Unseen] = frozenset()
         self._points, self._height = 0, 0.0
+        self._judged: tuple[bytes, Outcome] | None = None
+
+    def choose_unseen(self, kinds: Collection[str]) -> None:
+        """Draw these kinds from what is kept for evaluation, from the next reset on. Raises SimError for an unknown kind."""
+        self.unseen = unseen_kinds(kinds)
 
     def furnish(self, spec: mujoco.MjSpec) -> None:
         """Blocks and bins."""
@@ -42,41 +60,53 @@ class PickPlace:
         return ChorePlanner(sim)
 
     def reset(self, sim: SimRobot, seed: int) -> str:
-        """A random layout, block and bin."""
+        """A random layout, block, bin and, where words are unseen, phrase."""
         rng = np.random.default_rng(seed)
         self.colour = COLOURS[rng.integers(len(COLOURS))]
         self.side = SIDES[rng.integers(len(SIDES))]
-        sample_layout(rng).load(sim)
-        self.instruction = put_text(self.colour, self.side)
-        self._points = 0
+        sample_layout(rng, self.colour, self.unseen).load(sim)
+        phrase = UNSEEN_PHRASES[rng.integers(len(UNSEEN_PHRASES))] if Unseen.WORDS in self.unseen else PUT
+        self.instruction = put_text(self.colour, self.side, phrase)
+        self._points, self._judged = 0, None
         self._height = float(block_pose(sim, self.colour).place[2])
         return self.instruction
 
     def success(self, sim: SimRobot) -> bool:
         """The named block lies in the named bin, let go and at rest, in time."""
-        self._points = max(self._points, self.rubric.points_of(self._step(sim)))
-        return placed_in(sim, self.colour) == self.side and sim.time <= self.time_limit
+        return self._judge(sim) is Outcome.SUCCESS
 
     def failed(self, sim: SimRobot) -> bool:
         """Another block or another bin came first, the block fell off the table, or time is over."""
-        if self.success(sim):
-            return False
-        wrong = any(placed_in(sim, colour) is not None for colour in COLOURS)
+        return self._judge(sim) is Outcome.FAILURE
+
+    def _judge(self, sim: SimRobot) -> Outcome:
+        """What the physics says now. It is read once a state, however often and in which words it is asked."""
+        state = np.concatenate([(sim.time,), sim.data.qpos, sim.data.qvel]).tobytes()
+        if self._judged is None or self._judged[0] != state:
+            placed = {colour: placed_in(sim, colour) for colour in COLOURS}
+            self._points = max(self._points, self.rubric.points_of(self._step(sim, placed[self.colour])))
+            self._judged = state, self._outcome(sim, placed)
+        return self._judged[1]
+
+    def _outcome(self, sim: SimRobot, placed: Mapping[str, str | None]) -> Outcome:
+        if placed[self.colour] == self.side and sim.time <= self.time_limit:
+            return Outcome.SUCCESS
         lost = block_pose(sim, self.colour).place[2] < TABLE_TOP
-        return wrong or lost or sim.time >= self.time_limit
+        wrong = any(side is not None for side in placed.values())
+        return Outcome.FAILURE if wrong or lost or sim.time >= self.time_limit else Outcome.OPEN
 
     def subtask(self, sim: SimRobot) -> str:
         """The instruction itself."""
         return self.instruction
 
     def progress(self, sim: SimRobot) -> tuple[int, int]:
-        """(points of the rubric, all of them): of the farthest step that was seen when success was asked for."""
-        self.success(sim)
+        """(points of the rubric, all of them): of the farthest step that was seen when anything was asked."""
+        self._judge(sim)
         return self._points, self.rubric.total
 
-    def _step(self, sim: SimRobot) -> str | None:
-        """The farthest step of the rubric that holds now."""
-        if placed_in(sim, self.colour) == self.side:
+    def _step(self, sim: SimRobot, placed: str | None) -> str | None:
+        """The farthest step of the rubric that holds now. placed: the bin in which the block lies."""
+        if placed == self.side:
             return "placed"
         place = block_pose(sim, self.colour).place
         if not holders(sim, self.colour):

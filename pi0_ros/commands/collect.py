@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,13 @@ from pi0_ros.commands._numbers import SEEDS, number, whole
 from pi0_ros.robot.wording import counted
 
 if TYPE_CHECKING:
+    from pi0_ros.data.dataset import DatasetWriter
     from pi0_ros.robot import Robot
 
 Features = dict[str, dict[str, Any]]
-Episode = Callable[[int], Iterable[dict[str, Any]]]
-"""A seed to the rows of its episode."""
+Note = dict[str, object]
+Episode = Callable[[int], tuple[Iterable[dict[str, Any]], Note]]
+"""A seed to the rows of its episode, and what the dataset's log says of it."""
 
 TASKS = ("reach", "touch_all", "mixed", "pick_place")
 CAMERAS = "base,left_wrist,right_wrist,back"
@@ -39,31 +42,104 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--fps", type=int, default=10, choices=(5, 10, 25, 50), help="frames a second (default: 10)")
     parser.add_argument("--push-rate", type=number(0, 100), default=0.25, help="disturbances a second (default: 0.25)")
+    parser.add_argument(
+        "--variety",
+        type=number(0, 3),
+        default=1.0,
+        help="pick_place: how much light, cameras and calibration vary between episodes; 0: not at all (default: 1)",
+    )
+    parser.add_argument(
+        "--shard",
+        type=whole(0, 10**6),
+        default=0,
+        help="write datasets of so many episodes below OUT; those that are there are kept (default: 0, one dataset)",
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Record; 0 once the dataset is complete on disk."""
+    """Record; 0 once the dataset is complete on disk, 128 + the signal when one ended it early."""
     from pi0_ros.data.dataset import DatasetWriter
     from pi0_ros.robot import load_robot
     from pi0_ros.robot.disk import naming_full_disk
+    from pi0_ros.robot.replacing import replacing_folder
     from pi0_ros.sim.errors import SimError
+    from pi0_ros.train.interruption import interruptible
 
     if args.episodes < 1 or args.size < 16:
         raise SimError(f"--episodes {args.episodes} --size {args.size}: at least 1 episode and 16 pixels are needed")
     cameras = tuple(name for name in args.cameras.split(",") if name)
     robot = load_robot(args.robot)
     features, episode = _chores(args, robot, cameras) if args.task == "pick_place" else _touches(args, robot, cameras)
-    frames, began = 0, time.monotonic()
-    with naming_full_disk(args.out), DatasetWriter(args.out, args.fps, features, robot_type=robot.name) as writer:
-        for i in range(args.episodes):
-            for row in episode(args.seed + i):
-                writer.add_frame(row)
-                frames += 1
-            writer.save_episode()
-            _progress(i + 1, args.episodes, frames, time.monotonic() - began)
-    print(f"{args.out}: {counted(args.episodes, 'episode')}, {counted(frames, 'frame')}")
+    stop = args.seed + args.episodes
+    shards = [range(args.seed, stop)]
+    if args.shard:
+        shards = [range(at, min(at + args.shard, stop)) for at in range(args.seed, stop, args.shard)]
+    counts = _Counts(args.episodes)
+    with naming_full_disk(args.out), interruptible() as interruption:
+        for seeds in shards:
+            if interruption:
+                break
+            folder = args.out / f"seeds-{seeds.start:09d}" if args.shard else args.out
+            if args.shard and folder.is_dir():
+                counts.add_kept(len(seeds))
+                continue
+            with suppress(_Interrupted), replacing_folder(folder) if args.shard else nullcontext(folder) as place:
+                with DatasetWriter(place, args.fps, features, robot_type=robot.name) as writer:
+                    for seed in seeds:
+                        counts.add(*_recorded(writer, *episode(seed)))
+                        if interruption:
+                            break
+                if args.shard and seed != seeds[-1]:
+                    raise _Interrupted  # the folder is removed, so that a shard that is there is a whole one
+    if interruption:
+        more = "the same command goes on behind the last whole shard" if args.shard else "the dataset is whole"
+        print(f"\n{args.out}: ended early with {counts.summary()}; {more}")
+        return 128 + interruption.number
+    print(f"{args.out}: {counts.summary()}")
     return 0
+
+
+class _Interrupted(Exception):
+    """A shard was not finished."""
+
+
+class _Counts:
+    """What was recorded by this command, and how fast."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.episodes, self.kept, self.frames, self.failed = total, 0, 0, 0, 0
+        self._began = time.monotonic()
+
+    def add_kept(self, episodes: int) -> None:
+        """Episodes that an earlier command recorded."""
+        self.kept += episodes
+
+    def add(self, frames: int, note: Note) -> None:
+        """One episode."""
+        self.episodes += 1
+        self.frames += frames
+        self.failed += int(str(note.get("failed_starts", 0)))
+        _progress(self.kept + self.episodes, self.total, self.frames, time.monotonic() - self._began)
+
+    def summary(self) -> str:
+        """In words."""
+        said = f"{counted(self.episodes, 'episode')}, {counted(self.frames, 'frame')}"
+        if self.kept:
+            said += f"; {counted(self.kept, 'episode')} more were there"
+        if self.failed:
+            said += f"; {self.failed} of {self.episodes + self.failed} starts failed and were drawn anew"
+        return said
+
+
+def _recorded(writer: DatasetWriter, rows: Iterable[dict[str, Any]], note: Note) -> tuple[int, Note]:
+    """Put one episode on disk; its number of frames, and its note."""
+    frames = 0
+    for row in rows:
+        writer.add_frame(row)
+        frames += 1
+    writer.save_episode(note)
+    return frames, note
 
 
 def _touches(args: argparse.Namespace, robot: Robot, cameras: tuple[str, ...]) -> tuple[Features, Episode]:
@@ -72,14 +148,19 @@ def _touches(args: argparse.Namespace, robot: Robot, cameras: tuple[str, ...]) -
 
     settings = CollectSettings(args.task, cameras, args.size, args.fps, push_rate=args.push_rate)
     collector = Collector(robot, settings)
-    return dataset_features(robot, settings), lambda seed: map(dataset_row, collector.episode(seed))
+    return dataset_features(robot, settings), lambda seed: (map(dataset_row, collector.episode(seed)), {})
 
 
 def _chores(args: argparse.Namespace, robot: Robot, cameras: tuple[str, ...]) -> tuple[Features, Episode]:
     from pi0_ros.chores.collect import ChoreCollector, ChoreSettings
 
-    collector = ChoreCollector(robot, ChoreSettings(cameras, args.size, args.fps, args.push_rate))
-    return collector.features, collector.rows
+    collector = ChoreCollector(robot, ChoreSettings(cameras, args.size, args.fps, args.push_rate, args.variety))
+
+    def episode(seed: int) -> tuple[Iterable[dict[str, Any]], Note]:
+        recorded = collector.episode(seed)
+        return recorded.rows, recorded.note()
+
+    return collector.features, episode
 
 
 def _progress(done: int, total: int, frames: int, seconds: float) -> None:

@@ -55,6 +55,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--world", default="", help="YAML file or name under config/worlds: cameras moved, another light"
     )
     parser.add_argument(
+        "--unseen",
+        default="",
+        help="draw these, comma between, from what training data never have; pick_place: words, objects, places",
+    )
+    parser.add_argument(
         "--high-level", type=number(0.01, 3600), help="seconds between subtask questions (default: 1 for touch_all)"
     )
     parser.add_argument("--oracle", action="store_true", help="subtasks come from the scene, not from the network")
@@ -79,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     from pi0_ros.robot.disk import check_writable
     from pi0_ros.robot.replacing import write_whole
     from pi0_ros.sim.errors import SimError
-    from pi0_ros.sim.tasks import make_task
+    from pi0_ros.sim.tasks import choose_unseen, make_task
 
     if args.episodes < 1:
         raise SimError(f"--episodes {args.episodes}: at least one is needed")
@@ -88,6 +93,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         check_writable(args.json)
     task = make_task(args.task)
+    choose_unseen(task, [kind for kind in args.unseen.split(",") if kind])
     harness = _harness(args, task, load_robot(args.robot))
     check_words(
         args.instruction, (task.reset(harness.sim, FIRST_UNSEEN_SEED + args.seed + i) for i in range(args.episodes))
@@ -196,6 +202,7 @@ def _result(args: argparse.Namespace, rows: Sequence[Mapping[str, object]]) -> d
     return {
         "task": args.task,
         "world": args.world,
+        "unseen": args.unseen,
         "episodes": len(rows),
         "successes": good,
         "interval": list(interval),

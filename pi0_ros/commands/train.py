@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pi0_ros.train.embodiments import Drawn
     from pi0_ros.train.from_dataset import FactsOf
     from pi0_ros.train.hooks import MakeHooks
-    from pi0_ros.train.mixture import Source
+    from pi0_ros.train.mixture import Choice, Source
     from pi0_ros.train.network import Network
     from pi0_ros.train.session import Plan
     from pi0_ros.train.settings import TrainSettings
@@ -108,7 +108,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _add_data(data: argparse._ArgumentGroup) -> None:
     data.add_argument(
-        "--dataset", type=Path, action="append", default=[], help="LeRobot dataset; repeat for several of one robot"
+        "--dataset",
+        type=Path,
+        action="append",
+        default=[],
+        help="LeRobot dataset, or a folder of such (as `pi0 collect --shard` writes); repeat for several of one robot",
+    )
+    data.add_argument(
+        "--every", type=whole(1, 1000), default=1, help="take one of so many frames of an episode of --dataset"
     )
     data.add_argument(
         "--mixture",
@@ -213,6 +220,7 @@ def _add_run(run: argparse._ArgumentGroup) -> None:
 
 def run_command(args: argparse.Namespace) -> int:
     """Make frames if asked, then train; 0 once the last checkpoint is written."""
+    from pi0_ros.data.layout import datasets_below
     from pi0_ros.robot.disk import naming_full_disk
     from pi0_ros.robot.resources import checkpoint_folder
     from pi0_ros.train.errors import TrainError
@@ -231,6 +239,7 @@ def run_command(args: argparse.Namespace) -> int:
         raise TrainError(
             "nothing to train on; give --dataset FOLDER, --mixture FILE, --frames FOLDER or --sim-episodes N"
         )
+    args.dataset = [part for folder in args.dataset for part in datasets_below(folder)]
     args.sources = _sources(args)
     args.init = str(checkpoint_folder(args.init)) if args.init else ""
     if args.sim_seed + max(args.sim_episodes, *(s.sim_episodes for s in args.sources), 0) > FIRST_UNSEEN_SEED:
@@ -396,6 +405,7 @@ def _asked(args: argparse.Namespace, model: ModelConfig) -> dict[str, object]:
     """Everything that the run was asked for, and what its data and policy YAML were."""
     from pi0_ros.policy.adapter_reading import load_adapter
     from pi0_ros.train.frame_cache import made_of
+    from pi0_ros.train.mixture import Choice
 
     options = {
         k: v
@@ -404,7 +414,8 @@ def _asked(args: argparse.Namespace, model: ModelConfig) -> dict[str, object]:
     }
     adapter, facts = load_adapter(args.policy), _facts(args)
     size, horizon = model.vision.image_size, model.horizon
-    read = [made_of(d, adapter, size, horizon, args.skip_bad, facts.__name__) for d in args.dataset]
+    plain = _in_words(Choice(every=args.every))
+    read = [made_of(d, adapter, size, horizon, args.skip_bad, facts.__name__, plain) for d in args.dataset]
     for source in args.sources:
         if source.dataset:
             own = load_adapter(source.policy)
@@ -413,8 +424,8 @@ def _asked(args: argparse.Namespace, model: ModelConfig) -> dict[str, object]:
         else:
             read.append(vars(source))
     wanted = options | {"data": read} | _fingerprints(args, adapter)
-    plain: dict[str, object] = json.loads(json.dumps(wanted, default=str))
-    return plain
+    asked: dict[str, object] = json.loads(json.dumps(wanted, default=str))
+    return asked
 
 
 def _fingerprints(args: argparse.Namespace, adapter: Adapter) -> dict[str, object]:
@@ -486,10 +497,11 @@ def _read(
     from pi0_ros.train.mixture import Choice
 
     size, horizon, facts = model.vision.image_size, model.horizon, _facts(args)
-    wanted = made_of(dataset, adapter, size, horizon, args.skip_bad, facts.__name__, _chosen(source) if source else "")
+    choice, boxes = (source.choice, source.boxes) if source else (Choice(every=args.every), "")
+    taken = _chosen(source) if source else _in_words(choice)
+    wanted = made_of(dataset, adapter, size, horizon, args.skip_bad, facts.__name__, taken)
     plain = cache_folder(args.out / "frames", dataset)
     folder = refreshed(plain.with_name(f"{source.name}-{plain.name}") if source else plain, wanted, _say)
-    choice, boxes = (source.choice, source.boxes) if source else (Choice(), "")
     count = write_dataset_frames(dataset, folder, adapter, size, horizon, args.skip_bad, _say, facts, choice, boxes)
     print(f"{dataset}: {counted(count, 'frame')}", flush=True)
     if _touches(args):
@@ -501,10 +513,16 @@ def _read(
 def _chosen(source: Source) -> str:
     """Which frames a source takes and what their boxes are, in words; "" for all of them and no boxes."""
     from pi0_ros.train.fingerprints import of_path
-    from pi0_ros.train.mixture import Choice
 
     boxes = f" boxes in padded pictures {of_path(source.boxes)}" if source.boxes else ""
-    return ("" if source.choice == Choice() else str(source.choice)) + boxes
+    return _in_words(source.choice) + boxes
+
+
+def _in_words(choice: Choice) -> str:
+    """Which frames are taken; "" for all of them."""
+    from pi0_ros.train.mixture import Choice
+
+    return "" if choice == Choice() else str(choice)
 
 
 def _say(text: str) -> None:

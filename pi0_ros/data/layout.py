@@ -98,6 +98,15 @@ class Layout:
         return tuple(_cameras({"features": self.features}, ("image",)).values())
 
 
+def datasets_below(folder: Path) -> list[Path]:
+    """The datasets directly below a folder, by name; the folder itself where it is one, or holds none."""
+    if (folder / INFO).is_file() or not folder.is_dir():
+        return [folder]
+    return sorted(below for below in folder.iterdir() if (below / INFO).is_file() and below.suffix != ".partial") or [
+        folder
+    ]
+
+
 def read_layout(folder: str | Path) -> Layout:
     """Read the meta folder. Raises DataError naming the file that is missing, damaged or of another version."""
     folder = Path(folder)

@@ -9,7 +9,7 @@ import mujoco
 import numpy as np
 
 from pi0_ros.robot import Kind, Robot
-from pi0_ros.sim.changes import WorldChange, apply
+from pi0_ros.sim.changes import Looks, WorldChange, encoder_offsets
 from pi0_ros.sim.errors import SimError
 from pi0_ros.sim.lamps import Lamps, Touch
 from pi0_ros.sim.mobile_base import MobileBase
@@ -46,7 +46,10 @@ class SimRobot:
         self.robot = robot
         self.world = build_world(robot, furnish)
         self.model = self.world.model
-        apply(self.model, change or WorldChange())
+        self._looks = Looks(self.model)
+        self.encoder_offset = np.zeros(len(robot.channels))
+        """By how much the joint of each channel is farther than it is measured [D], rad or m."""
+        self.change_world(change or WorldChange())
         self.data = mujoco.MjData(self.model)
         self._renderer: Renderer | None = None
         self._grippers = {g.channels[0].name: g.gripper for g in robot.groups if g.gripper is not None}
@@ -56,6 +59,14 @@ class SimRobot:
         self._due, self._commanded_at = 0.0, -np.inf
         self.scene = Scene(blocks={})
         self.reset(seed)
+
+    def change_world(self, change: WorldChange) -> None:
+        """Change cameras, light and calibration from what is usual; what an earlier call changed is undone. `load` comes next.
+
+        Raises SimError for a camera or a joint that the robot lacks.
+        """
+        self.encoder_offset = encoder_offsets(self.robot, change)
+        self._looks.apply(change)
 
     def reset(self, seed: int = 0) -> None:
         """Start anew in the random scene of a seed, no lamp lit; things without lamps stand where they were built."""
@@ -139,7 +150,8 @@ class SimRobot:
     def joint_state(self) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
         """Names, positions and velocities of all joints of the robot, in rad, m and per second."""
         names = self.world.measured
-        positions = self.data.qpos[[self.world.qpos[n] for n in names]]
+        off = {joint: self.encoder_offset[self.robot.index[channel]] for channel, joint in self._joint.items()}
+        positions = self.data.qpos[[self.world.qpos[n] for n in names]] - [off.get(n, 0.0) for n in names]
         return names, positions, self.data.qvel[[self.world.dof[n] for n in names]]
 
     def odometry(self) -> tuple[float, float, float, float, float, float]:
@@ -151,7 +163,7 @@ class SimRobot:
         twist = self.odometry()[3:]
         values = dict(zip(self._base.channels, twist, strict=True))
         for name, joint in self._joint.items():
-            value = float(self.data.qpos[self.world.qpos[joint]])
+            value = float(self.data.qpos[self.world.qpos[joint]] - self.encoder_offset[self.robot.index[name]])
             grip = self._grippers.get(name)
             values[name] = value if grip is None else (value - grip.closed) / (grip.open - grip.closed)
         return {name: values[name] for name in self.robot.channel_names}
@@ -177,8 +189,11 @@ class SimRobot:
             self._renderer = None
 
     def _joint_value(self, channel: str, value: float) -> float:
+        """Where the joint of a channel really is that the robot measures or commands there."""
         grip = self._grippers.get(channel)
-        return value if grip is None else grip.closed + value * (grip.open - grip.closed)
+        if grip is not None:
+            return grip.closed + value * (grip.open - grip.closed)
+        return value + float(self.encoder_offset[self.robot.index[channel]])
 
 
 def state_vector(robot: Robot, measured: Mapping[str, float]) -> np.ndarray:

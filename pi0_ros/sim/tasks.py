@@ -5,7 +5,7 @@ A task has a seed, an instruction and a success test that reads the physics (pro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Protocol, runtime_checkable
@@ -47,6 +47,14 @@ class Operated(Protocol):
         """The script, for this simulation."""
 
 
+@runtime_checkable
+class KeepsUnseen(Protocol):
+    """A task that keeps kinds of words, things or places for evaluation, which its training data do not have."""
+
+    def choose_unseen(self, kinds: Collection[str]) -> None:
+        """Draw these kinds from what is kept. Raises SimError for an unknown kind."""
+
+
 def robot_before(task: SimTask, robot: Robot, seed: int = 0, change: WorldChange | None = None) -> SimRobot:
     """The simulated robot before the table of a task. Raises SimError when the world cannot be built."""
     return SimRobot(robot, seed, change, task.furnish if isinstance(task, Furnished) else None)
@@ -68,6 +76,15 @@ def make_task(name: str) -> SimTask:
         raise SimError(f"there is no task {name!r}; there are {', '.join(places)}, or give module:Class")
     task: SimTask = _class(name, place)()
     return task
+
+
+def choose_unseen(task: SimTask, kinds: Collection[str]) -> None:
+    """Let a task draw these kinds from what it keeps for evaluation. Raises SimError where it keeps none."""
+    if not kinds:
+        return
+    if not isinstance(task, KeepsUnseen):
+        raise SimError(f"--unseen {','.join(kinds)}: task {task.name} keeps nothing for evaluation but the seeds")
+    task.choose_unseen(kinds)
 
 
 def _class(name: str, place: str) -> type[SimTask]:

@@ -42,7 +42,7 @@ BLOCK_RGBA = {
 
 BASE_JOINTS = ("base_x", "base_y", "base_yaw")
 _SERVO_TRAVEL = {mujoco.mjtJoint.mjJNT_HINGE: 0.06, mujoco.mjtJoint.mjJNT_SLIDE: 0.02}  # error at full effort, rad or m
-_SERVO_DELAY = 0.06  # kv / kp: the time by which a servo follows, s
+SERVO_DELAY = 0.06  # kv / kp: the time by which a servo follows, s
 _BASE_GAIN = {"base_x": (5000.0, 600.0), "base_y": (5000.0, 600.0), "base_yaw": (400.0, 250.0)}  # kv, greatest force
 
 Furnish = Callable[[mujoco.MjSpec], None]
@@ -177,7 +177,7 @@ def _servos(spec: mujoco.MjSpec, robot: Robot) -> None:
             stiffness = effort / _SERVO_TRAVEL[joint.type]
             joint.armature = 0.05 if joint.type == mujoco.mjtJoint.mjJNT_HINGE else 0.5
             servo = _actuator(spec, joint.name, effort)
-            servo.set_to_position(kp=stiffness, kv=stiffness * _SERVO_DELAY)
+            servo.set_to_position(kp=stiffness, kv=stiffness * SERVO_DELAY)
 
 
 def _actuator(spec: mujoco.MjSpec, joint: str, force: float) -> mujoco.MjsActuator:

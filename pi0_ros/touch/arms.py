@@ -43,7 +43,8 @@ class Arms:
         """Kinematics of the scratch model: commanded joints on the true base."""
         data = self._data
         data.qpos[:] = self._sim.data.qpos
-        data.qpos[self._qpos[1]] = command[self._qpos[0]]
+        channels = self._qpos[0]
+        data.qpos[self._qpos[1]] = command[channels] + self._sim.encoder_offset[channels]
         mujoco.mj_kinematics(self._sim.model, data)
         mujoco.mj_comPos(self._sim.model, data)
 

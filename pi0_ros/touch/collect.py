@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,12 +12,11 @@ from pi0_ros.sim.errors import SimError
 from pi0_ros.sim.robot import SimRobot, state_vector
 from pi0_ros.sim.scene import REGION_X, REGION_Y, Scene, sample_scene
 from pi0_ros.sim.world import BLOCK_TOP, COLOURS, SIDES
+from pi0_ros.touch.disturbance import DisturbedOperator, Frame, push
 from pi0_ros.touch.localise import block_pixels
 from pi0_ros.touch.operator import Operator
 from pi0_ros.touch.tasks import next_subtask, parse_subtask, subtask_text
 from pi0_ros.touch.words import DONE, TOUCH_ALL
-
-Frame = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -37,16 +35,6 @@ class CollectSettings:
     wide_start: float = 0.5  # chance that an arm starts anywhere over the table instead of near home
     push_rate: float = 0.25  # disturbances a second
     plan_rows: int = 0
-
-
-@dataclass
-class _Push:
-    """A disturbance: until when [s], fingertip velocity [3] m/s, joint velocity [6] rad/s, of which arm."""
-
-    until: float = -1.0
-    side: str = "left"
-    tip: np.ndarray = field(default_factory=lambda: np.zeros(3))
-    joints: np.ndarray = field(default_factory=lambda: np.zeros(6))
 
 
 def check_cameras(robot: Robot, cameras: Sequence[str]) -> None:
@@ -80,33 +68,22 @@ def iter_episode(sim: SimRobot, operator: Operator, seed: int, settings: Collect
     images: camera to uint8 [size, size, 3]; state, action: float32 [D] in robot units (action: what the operator means
     to send now, also while it is being pushed); subtask: the words it follows; task, target: the high-level task and
     the oracle's answer to it now; localisation: float32 [camera, 4, 3] of `block_pixels`; perturbed: the operator was
-    pushed between this frame and the one before, so no plan of an earlier frame holds from here on; time: s;
+    disturbed between this frame and the one before, so no plan of an earlier frame holds from here on; time: s;
     plan: float32 [rows, D] if settings.plan_rows is not 0.
     """
     rng = np.random.default_rng([seed, 7919])
     whole = settings.task == "touch_all" or (settings.task == "mixed" and rng.random() < settings.touch_all_share)
     _start(sim, operator, rng, settings, lit_chance=0.0 if whole else 0.25)
     goals = _oracle_goals(sim) if whole else _random_goals(sim, rng, int(rng.integers(1, 4)))
-    push = _Push()
-    ticks_a_frame = round(1.0 / (settings.fps * operator.period))
-    pushed = False
-    tick = 0
+    disturbed = DisturbedOperator(
+        operator, sim, rng, settings.fps, settings.push_rate,
+        disturb=lambda text: push(rng, sim.time, _pushed_side(rng, text)),
+        look=lambda text: _observe(sim, operator, text, settings),
+    )  # fmt: skip
     for subtask in goals:
         for _ in _until_done(sim, subtask, rng):
-            if push.until < sim.time and rng.random() < settings.push_rate * operator.period:
-                push = _new_push(rng, sim.time, subtask)
-            pushing = push.until >= sim.time
-            pushed = pushed or pushing
-            frame = _observe(sim, operator, subtask, settings) if tick % ticks_a_frame == 0 else None
-            command = operator.act(subtask)
-            if frame is not None:
-                yield {**frame, "action": command.astype(np.float32), "perturbed": pushed}
-                pushed = pushing
-            if pushing:
-                command = _shove(operator, push, command)
-            sim.set_command(sim.robot.channel_names, command)
-            sim.advance(operator.period)
-            tick += 1
+            if (frame := disturbed.step(subtask)) is not None:
+                yield frame
 
 
 def _start(
@@ -188,15 +165,6 @@ def _observe(sim: SimRobot, operator: Operator, subtask: str, settings: CollectS
     return frame
 
 
-def _new_push(rng: np.random.Generator, now: float, subtask: str) -> _Push:
+def _pushed_side(rng: np.random.Generator, subtask: str) -> str:
     goal = parse_subtask(subtask)
-    side = goal[1] if goal is not None and rng.random() < 0.8 else SIDES[rng.integers(2)]
-    tip = rng.uniform((-0.3, -0.3, -0.03), (0.3, 0.3, 0.2))
-    return _Push(now + float(rng.uniform(0.2, 0.5)), side, tip, rng.uniform(-0.3, 0.3, 6))
-
-
-def _shove(operator: Operator, push: _Push, command: np.ndarray) -> np.ndarray:
-    """The command after one tick of a push; the operator goes on from there."""
-    moved = operator.displaced(push.side, push.tip, push.joints)
-    operator.set_command(moved)
-    return moved
+    return goal[1] if goal is not None and rng.random() < 0.8 else SIDES[rng.integers(2)]

@@ -22,10 +22,9 @@ from pi0_ros.robot import Robot
 from pi0_ros.sim.robot import SimRobot, state_vector
 from pi0_ros.sim.scene import Scene, sample_scene
 from pi0_ros.sim.world import BLOCK_TOP, COLOURS, SIDES
-from pi0_ros.touch.grounding import NONE, Grounding, place_number
+from pi0_ros.touch.grounding import LIT, NONE, UNLIT, Grounding, place_number, way_numbers
 from pi0_ros.touch.localise import project
 from pi0_ros.touch.operator import Operator
-from pi0_ros.touch.symmetry import LIT, UNLIT
 from pi0_ros.touch.tasks import next_subtask, parse_subtask, subtask_text
 from pi0_ros.touch.words import DONE, TOUCH_ALL
 from pi0_ros.train.frames import Frames, save_frames
@@ -35,7 +34,6 @@ TASK_CAMERA = "base"
 WRISTS = tuple(f"{side}_wrist" for side in SIDES)
 Look = dict[str, NDArray[np.generic] | int]
 """A row of `Frames` by the name of the column, without the episode's number."""
-REACH = 0.8  # m: displacements of -REACH..REACH fill the location tokens
 
 
 @dataclass(frozen=True)
@@ -147,7 +145,7 @@ def grounding(sim: SimRobot, text: str) -> Grounding:
         target, wrist = place(sim, TASK_CAMERA, tops[colour]), place(sim, f"{side}_wrist", tops[colour])
         turn = sim.data.body("base_link").xmat.reshape(3, 3)
         away = turn.T @ (tops[colour] - sim.data.body(f"{side}_tip").xpos)
-        way = [place_number(v / (2 * REACH) + 0.5) for v in away]
+        way = way_numbers(away)
     lamps = [NONE if spot[0] < 0 else LIT if c in sim.lit else UNLIT for c, spot in zip(COLOURS, blocks, strict=True)]
     others = [[place(sim, camera, tops[c]) for c in COLOURS] for camera in WRISTS]
     arrays = (np.array(v, np.int16) for v in (target, wrist, way, blocks, lamps, others))

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pi0_ros.touch.words import words_of
+
 PLACES = 1024  # location tokens (PaliGemma)
+REACH = 0.8  # m: displacements of -REACH..REACH fill the location tokens
+LIT, UNLIT = 1020, 4  # of a lamp, as the grounding keeps it
 STEP = 8  # places are taught in 128 steps
 NONE = -1
 KINDS = 4  # colours of blocks
@@ -19,6 +23,11 @@ def place_number(fraction: float) -> int:
     """A fraction in 0..1 as the location number in the middle of its step; what is outside goes to the nearest step."""
     steps = PLACES // STEP
     return int(np.clip(fraction * steps, 0, steps - 1)) * STEP + STEP // 2
+
+
+def way_numbers(away: Sequence[float] | NDArray[np.floating]) -> list[int]:
+    """A displacement [3] in m as location numbers."""
+    return [place_number(v / (2 * REACH) + 0.5) for v in away]
 
 
 @dataclass(frozen=True)
@@ -84,7 +93,7 @@ def fractions(places: NDArray[np.integer]) -> NDArray[np.float32]:
 
 def goal_of(text: str, objects: Sequence[str], cameras: Sequence[str]) -> tuple[int, int] | None:
     """Object and wrist camera that an instruction names, as indices; None if it names none."""
-    words = text.split()
+    words = words_of(text)
     named = [k for k, name in enumerate(objects) if name in words]
     wrists = [c for c, name in enumerate(cameras) if name.endswith("_wrist") and name.split("_")[0] in words]
     return (named[0], wrists[0]) if named and wrists else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import mujoco
 import numpy as np
@@ -14,8 +14,9 @@ NEAREST = 0.01  # m before the lens
 _DRAWN = np.array([1, 1, 1, 0, 0, 0], np.uint8)  # geom groups that are drawn; 3 is collision shapes
 
 
-def block_pixels(sim: SimRobot, cameras: Sequence[str]) -> np.ndarray:
-    """Centres of the blocks in pictures: float32 [camera, colour of COLOURS, 3].
+def block_pixels(sim: SimRobot, cameras: Sequence[str], geoms: Mapping[str, str] | None = None) -> np.ndarray:
+    """Centres of the blocks in pictures: float32 [camera, colour of COLOURS, 3]. geoms: colour to the geom that is drawn, where it
+    is not that of a block with a lamp.
 
     The three numbers are x (0 left edge .. 1 right edge), y (0 top .. 1 bottom) and 1 for visible. A block that is out
     of the picture or hidden has (0, 0, 0).
@@ -24,8 +25,9 @@ def block_pixels(sim: SimRobot, cameras: Sequence[str]) -> np.ndarray:
     for row, name in enumerate(cameras):
         camera = sim.model.camera(name).id
         for column, colour in enumerate(COLOURS):
-            place = project(sim, name, sim.data.geom(f"{colour}_block").xpos)
-            if place is not None and _seen(sim, camera, colour):
+            geom = geoms[colour] if geoms else f"{colour}_block"
+            place = project(sim, name, sim.data.geom(geom).xpos)
+            if place is not None and _seen(sim, camera, geom):
                 found[row, column] = (*place, 1.0)
     return found
 
@@ -41,8 +43,8 @@ def project(sim: SimRobot, camera: str, point: np.ndarray) -> tuple[float, float
     return (float(x), float(y)) if 0 <= x < 1 and 0 <= y < 1 else None
 
 
-def _seen(sim: SimRobot, camera: int, colour: str) -> bool:
-    eye, block = sim.data.cam_xpos[camera], sim.data.geom(f"{colour}_block")
+def _seen(sim: SimRobot, camera: int, geom: str) -> bool:
+    eye, block = sim.data.cam_xpos[camera], sim.data.geom(geom)
     hit = np.zeros(1, np.int32)
     mujoco.mj_ray(sim.model, sim.data, eye, block.xpos - eye, _DRAWN, 1, -1, hit)
     return bool(int(hit[0]) == block.id)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 from pi0_ros.data.dataset import Dataset
-from pi0_ros.touch.grounding import NONE, Grounding, place_number
-from pi0_ros.touch.words import DONE, TOUCH_ALL
+from pi0_ros.touch.grounding import LIT, NONE, UNLIT, Grounding, place_number, way_numbers
+from pi0_ros.touch.words import DONE, TOUCH_ALL, words_of
+
+WAY = ("forward", "left", "up")
+"""Names of the last three numbers of `goal`: from the fingertips, in the base frame."""
+_SPOT = ("x", "y", "visible")
 
 
 def unknown_things(dataset: Dataset) -> list[str]:
@@ -16,7 +22,7 @@ def unknown_things(dataset: Dataset) -> list[str]:
         return []
     things = list(dict.fromkeys(name.split(".")[1] for name in dataset.features["localisation"]["names"]))
     texts = dict.fromkeys(task for episode in dataset.episodes for task in episode.tasks)
-    unknown = [text for text in texts if text not in (DONE, TOUCH_ALL) and not set(things) & set(text.split())]
+    unknown = [text for text in texts if text not in (DONE, TOUCH_ALL) and not set(things) & set(words_of(text))]
     if not unknown:
         return []
     return [
@@ -28,34 +34,42 @@ def unknown_things(dataset: Dataset) -> list[str]:
 
 
 def localised(dataset: Dataset, row: int) -> NDArray[np.int16]:
-    """`Frames.facts` from a dataset's `localisation`; the way to the target and lamps are not known there.
+    """`Frames.facts` from a dataset's `localisation`.
 
-    The target is what `aim` says, whatever the words call it; without that column the thing that the words name.
+    The target is what `aim` says, whatever the words call it; without that column the thing that the words name. A column `goal`
+    says where the fingertips go next, in pictures and as a way [m]: that is the target then. A column `held` says of each thing
+    whether a hand holds it, in place of lamps. Without these columns the way and the lamps are not known.
     """
     if "localisation" not in dataset.features:
         return np.zeros(0, np.int16)
-    names = [n.split(".") for n in dataset.features["localisation"]["names"]]
-    values = dataset.column("localisation")[row]
-    seen = {(camera, thing, kind): float(v) for (camera, thing, kind), v in zip(names, values, strict=True)}
-    things = list(dict.fromkeys(thing for _, thing, _ in names))
-    text = dataset.task_of(row).split()
+    seen = _named(dataset, "localisation", row)
+    things = list(dict.fromkeys(name.split(".")[1] for name in dataset.features["localisation"]["names"]))
+    cameras = list(dict.fromkeys(name.split(".")[0] for name in dataset.features["localisation"]["names"]))
+    text = words_of(dataset.task_of(row))
     meant = [str(dataset.column("aim")[row])] if "aim" in dataset.features else text
     target = next((t for t in things if t in meant), None)
-    wrist = next((c for c, _, _ in names if c.endswith("_wrist") and c.split("_")[0] in text), None)
-    cameras = list(dict.fromkeys(camera for camera, _, _ in names))
+    wrist = next((c for c in cameras if c.endswith("_wrist") and c.split("_")[0] in text), None)
+    goal = _named(dataset, "goal", row) if "goal" in dataset.features else {}
+    spots = goal if goal else {f"{c}.{n}": seen[f"{c}.{target}.{n}"] for c in cameras for n in _SPOT} if target else {}
+    held = dataset.column("held")[row] if "held" in dataset.features else np.full(len(things), np.nan)
     known = Grounding(
-        target=np.array(_spot(seen, "base", target), np.int16),
-        wrist=np.array(_spot(seen, wrist, target), np.int16),
-        way=np.full(3, NONE, np.int16),
-        blocks=np.array([_spot(seen, "base", thing) for thing in things], np.int16),
-        lamps=np.full(len(things), NONE, np.int16),
-        others=np.array([[_spot(seen, camera, thing) for thing in things] for camera in cameras[1:]], np.int16),
+        target=np.array(_spot(spots, "base"), np.int16),
+        wrist=np.array(_spot(spots, wrist), np.int16),
+        way=np.array(way_numbers([goal[axis] for axis in WAY]) if goal else [NONE] * 3, np.int16),
+        blocks=np.array([_spot(seen, f"base.{thing}") for thing in things], np.int16),
+        lamps=np.where(np.isnan(held), NONE, np.where(held > 0.5, LIT, UNLIT)).astype(np.int16),
+        others=np.array([[_spot(seen, f"{camera}.{thing}") for thing in things] for camera in cameras[1:]], np.int16),
     )
     return known.numbers()
 
 
-def _spot(seen: dict[tuple[str, str, str], float], camera: str | None, thing: str | None) -> list[int]:
-    """Row and column of a thing in a picture in 1024ths, -1 if it is not seen."""
-    if camera is None or thing is None or seen.get((camera, thing, "visible"), 0.0) < 0.5:
-        return [-1, -1]
-    return [place_number(seen[(camera, thing, kind)]) for kind in ("y", "x")]
+def _named(dataset: Dataset, feature: str, row: int) -> dict[str, float]:
+    """The numbers of a row by their names."""
+    return dict(zip(dataset.features[feature]["names"], dataset.column(feature)[row].tolist(), strict=True))
+
+
+def _spot(seen: Mapping[str, float], of: str | None) -> list[int]:
+    """Row and column of something in a picture in 1024ths, -1 if it is not seen. of: what stands before `.x` in its name."""
+    if of is None or seen.get(f"{of}.visible", 0.0) < 0.5:
+        return [NONE, NONE]
+    return [place_number(seen[f"{of}.{kind}"]) for kind in ("y", "x")]

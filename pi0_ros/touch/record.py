@@ -8,7 +8,8 @@ import numpy as np
 
 from pi0_ros.robot import Robot
 from pi0_ros.sim.world import COLOURS
-from pi0_ros.touch.collect import CollectSettings, Frame
+from pi0_ros.touch.collect import CollectSettings
+from pi0_ros.touch.disturbance import Frame
 from pi0_ros.touch.tasks import parse_subtask
 
 

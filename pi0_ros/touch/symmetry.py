@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pi0_ros.policy.boxes import Box, boxes_first, boxes_text, parted
-from pi0_ros.touch.grounding import NONE, PLACES, Grounding, grounding_of, object_at_target
+from pi0_ros.touch.grounding import LIT, NONE, PLACES, UNLIT, Grounding, grounding_of, object_at_target
 from pi0_ros.touch.words import DONE, TOUCH_ALL
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.hooks import Purpose, Row
@@ -28,7 +28,6 @@ COLOURS = {
 }
 Number = TypeVar("Number", bound=np.generic)
 _TURNED = ("joint1", "joint4", "joint6", "base_vy", "base_wz")  # axes in the mirror plane: their angle changes sign
-LIT, UNLIT = 1020, 4  # of a lamp, as the grounding keeps it
 _BASE = np.array(list(COLOURS.values()), np.float32)
 
 

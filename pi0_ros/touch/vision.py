@@ -29,7 +29,7 @@ from torch import Tensor
 
 from pi0_ros.touch.grounding import fractions, goal_of, grounding_of, object_at_target
 from pi0_ros.touch.symmetry import with_lamps
-from pi0_ros.touch.words import thing_asked_for
+from pi0_ros.touch.words import thing_asked_for, words_of
 from pi0_ros.train.hooks import Row
 
 UNKNOWN = -1
@@ -121,7 +121,7 @@ def _word(text: str, objects: Sequence[str], named: int) -> str | None:
     """By which word a text calls object `named`: its own, or another that stands there."""
     if named < 0:
         return None
-    return objects[named] if objects[named] in text.split() else thing_asked_for(text)
+    return objects[named] if objects[named] in words_of(text) else thing_asked_for(text)
 
 
 def reading_loss(predicted: Tensor, alike: Tensor, place: Tensor, known: Tensor, lit: Tensor) -> Tensor:

@@ -75,7 +75,7 @@ def frames_of(
     pictures: list[NDArray[np.uint8]] = []
     shapes: list[tuple[int, int]] = []
     for number in episodes:
-        chosen = _kept(dataset, dataset.episodes[number], horizon * stride, bad)
+        chosen = _kept(dataset, dataset.episodes[number], horizon * stride, bad)[number % choice.every :: choice.every]
         rows += chosen
         positions += [number] * len(chosen)
         for small, shape in _pictures(dataset, cameras, number, size, chosen) if chosen else ():
@@ -242,6 +242,8 @@ def _left_out(dataset: Dataset, adapter: Adapter, choice: Choice) -> Iterator[st
     pushed = int(dataset.column("perturbed").astype(bool).sum()) if "perturbed" in dataset.features else 0
     if pushed:
         yield f"{counted(pushed, 'disturbance')}, into which none runs"
+    if choice.every > 1:
+        yield f"all but one of {choice.every} of the others"
     others = int((~chosen_frames(dataset, choice)).sum())
     if others:
         yield f"{others} that the mixture does not ask for"

@@ -29,7 +29,8 @@ class Choice:
     """Which frames of a dataset are trained on; the default is all.
 
     drivers, outcomes: those whose frames are taken, () for all. shortest, longest: episodes of so many seconds.
-    interventions: how much more often than another a frame is drawn in which a person corrects the policy.
+    interventions: how much more often than another a frame is drawn in which a person corrects the policy. every: one of so many
+    frames of an episode is taken, and neighbours that hardly differ are left out.
     """
 
     drivers: tuple[str, ...] = ()
@@ -37,6 +38,7 @@ class Choice:
     shortest: float = 0.0
     longest: float = math.inf
     interventions: float = 1.0
+    every: int = 1
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def _check_together(sources: list[Source], path: Path) -> None:
 
 
 _KINDS = ("dataset", "frames", "text", "sim_episodes")
-_CHOICES = ("drivers", "outcome", "shortest", "longest", "interventions")
+_CHOICES = ("drivers", "outcome", "shortest", "longest", "interventions", "every")
 _KEYS = tuple(f.name for f in fields(Source) if f.name != "choice") + _CHOICES
 
 
@@ -134,7 +136,10 @@ def _choice(entry: Mapping[str, Any], where: str) -> Choice:
         raise TrainError(f"{where}: longest {longest:g} has to be above shortest {shortest:g}")
     weight = _number(entry, "interventions", where, 0.0, 1e6) if "interventions" in entry else 1.0
     drivers, outcomes = _words(entry, "drivers", where, DRIVERS), _words(entry, "outcome", where, OUTCOMES)
-    return Choice(drivers, outcomes, shortest, longest, weight)
+    every = _number(entry, "every", where, 1, 1000) if "every" in entry else 1
+    if every != int(every):
+        raise TrainError(f"{where}: every {every:g} has to be a whole number")
+    return Choice(drivers, outcomes, shortest, longest, weight, int(every))
 
 
 def _path(text: str, folder: Path) -> Path:

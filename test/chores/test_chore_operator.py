@@ -5,12 +5,15 @@ import pytest
 
 pytest.importorskip("mujoco")
 
-from pi0_ros.chores.collect import ChoreCollector, ChoreSettings
-from pi0_ros.chores.measure import block_pose, holders, placed_in
+from pi0_ros.chores.collect import FIRST_UNSEEN, ChoreCollector, ChoreSettings
+from pi0_ros.chores.conditions import Eyes, Ranges, draw_conditions
+from pi0_ros.chores.grasping import decide
+from pi0_ros.chores.measure import block_pose, block_shape, holders, placed_in
 from pi0_ros.chores.operator import ChoreOperator
 from pi0_ros.chores.tasks import PickPlace
 from pi0_ros.closed_loop.harness import Harness, Trial
 from pi0_ros.closed_loop.latency import Latency
+from pi0_ros.commands.evaluate import FIRST_UNSEEN_SEED
 from pi0_ros.robot import load_robot
 from pi0_ros.sim.errors import SimError
 from pi0_ros.sim.tasks import make_task, robot_before
@@ -91,15 +94,53 @@ def test_a_block_that_was_pushed_is_approached_again(sim, operator):
     assert task.success(sim)
 
 
-def test_a_plan_shows_the_whole_grasp_and_leaves_the_command_as_it_was(sim, operator):
+def test_a_plan_closes_the_fingers_but_lifts_only_a_hold_that_was_measured(sim, operator):
     task = begin(sim, operator, 2)
     grip = sim.robot.index[f"{task.side}_gripper"]
     before = operator.command.copy()
-    plan = operator.plan(task.instruction, 80, 0.1)
-    assert np.array_equal(operator.command, before) and plan.shape == (80, len(before))
-    closed = np.flatnonzero(plan[:, grip] < 0.1)
-    assert len(closed) and (plan[closed[-1] + 1 :, grip] > 0.1).any(), "it closes, and opens again over the bin"
+    plan = operator.plan(task.instruction, 60, 0.1)
+    assert np.array_equal(operator.command, before) and plan.shape == (60, len(before))
+    closed = int(np.flatnonzero(plan[:, grip] < 0.1)[0])
+    assert closed < 50 and (plan[closed:, grip] < 0.1).all(), "it closes, and stays closed"
+    assert np.ptp([height_of(operator, row, task.side) for row in plan[closed:]]) < 0.003, "the arm waits"
     assert np.array_equal(plan[0], operator.act(task.instruction))
+    operator.set_command(before)
+    go_on(sim, operator, task, lambda: task.progress(sim)[0] >= 2)
+    plan = operator.plan(task.instruction, 60, 0.1)
+    lifted = [height_of(operator, row, task.side) for row in plan]
+    assert max(lifted) - lifted[0] > 0.05 and plan[-1, grip] > 0.9, (
+        "a hold that is there is lifted, and let go over the bin"
+    )
+
+
+def height_of(operator, command, side):
+    operator.arms.place(command)
+    return operator.arms.tip(side)[2]
+
+
+def test_a_hand_that_stands_on_a_block_is_seen_to_be_pushed_up_and_a_moving_one_is_not(sim, operator):
+    task = begin(sim, operator, 2)
+    free = []
+    go_on(sim, operator, task, lambda: free.append(seen(operator, task).pressed) or sim.time > 1.0)
+    assert np.abs(free).max() < operator.grasp.press / 2
+    task = begin(sim, operator, 2)
+    top = block_pose(sim, task.colour).place + (0, 0, block_shape(sim, task.colour).size[2] / 2)
+    closed = operator.command.copy()
+    closed[sim.robot.index[f"{task.side}_gripper"]] = 0.0
+    for height in (0.10, 0.02, -0.012):
+        closed = operator.arms.solve(task.side, top + (0, 0, height), closed)
+        sim.set_command(sim.robot.channel_names, closed)
+        sim.advance(0.6)
+    operator.set_command(closed)
+    view = seen(operator, task)
+    assert 0.008 < view.pressed < 0.014
+    motion = decide(view, block_shape(sim, task.colour), task.side, operator.grasp)
+    assert motion.tip[2] > 0.1 and motion.tip[:2] == (0.0, 0.0) and motion.grip == 1.0
+
+
+def seen(operator, task):
+    operator.arms.place(operator.command)
+    return operator._look(task.colour, task.side)
 
 
 def test_through_the_executor_with_latency_it_succeeds(sim):
@@ -108,19 +149,75 @@ def test_through_the_executor_with_latency_it_succeeds(sim):
     assert episode.success and (episode.done, episode.total) == (5, 5)
 
 
-def test_collected_episodes_succeed_hold_corrections_and_are_the_same_to_the_bit():
-    robot = load_robot("mobile_bimanual")
-    settings = ChoreSettings(cameras=("base",), size=32, fps=5, push_rate=0.5)
-    collector = ChoreCollector(robot, settings)
-    rows = collector.rows(1)
+@pytest.fixture(scope="module")
+def collector():
+    return ChoreCollector(load_robot("mobile_bimanual"), ChoreSettings(("base",), size=64, fps=5, push_rate=0.5))
+
+
+@pytest.fixture(scope="module")
+def recorded(collector):
+    return collector.episode(1)
+
+
+def test_collected_episodes_succeed_hold_corrections_and_are_the_same_to_the_bit(collector, recorded):
+    rows = recorded.rows
     assert {*rows[0]} == {*collector.features, "task"} and rows[0]["observation.images.base"].std() > 5
     assert rows[-1]["progress"][0] == 5 and any(row["perturbed"][0] for row in rows)
     assert all(row["aim"] in row["task"] for row in rows)
-    again = ChoreCollector(robot, ChoreSettings(cameras=(), size=32, fps=5, push_rate=0.5)).rows(1)
-    assert len(again) == len(rows)
-    for one, other in zip(rows, again, strict=True):
-        assert np.array_equal(one["action"], other["action"])
-        assert np.array_equal(one["observation.state"], other["observation.state"])
+    again = collector.episode(1)
+    assert again.note() == recorded.note() and len(again.rows) == len(rows)
+    for one, other in zip(rows, again.rows, strict=True):
+        for name in ("action", "observation.state", "observation.images.base"):
+            assert np.array_equal(one[name], other[name])
+
+
+def test_grippers_are_told_where_to_go_and_not_how_fast(collector, recorded):
+    grips = [i for i, name in enumerate(collector.sim.robot.channel_names) if name.endswith("gripper")]
+    told = np.stack([row["action"][grips] for row in recorded.rows])
+    assert set(np.unique(told)) == {0.0, 1.0}
+
+
+def test_frames_say_where_the_fingertips_go_next_and_what_is_held(collector, recorded):
+    names = collector.features["goal"]["names"]
+    goals = [dict(zip(names, row["goal"], strict=True)) for row in recorded.rows]
+    places = collector.features["localisation"]["names"]
+    looking = True
+    for row, goal in zip(recorded.rows, goals, strict=True):
+        seen = dict(zip(places, row["localisation"], strict=True))
+        held = dict(zip(collector.features["held"]["names"], row["held"], strict=True))
+        assert sum(held.values()) <= 1.0
+        if held[row["aim"]]:
+            looking = False
+            assert goal["up"] < 0.02 or goal["forward"] > 0.0, "to the bin"
+        elif looking and seen[f"base.{row['aim']}.visible"]:
+            assert abs(seen[f"base.{row['aim']}.x"] - goal["base.x"]) < 1e-5
+    assert not looking
+    assert goals[0]["up"] < -0.1, "the hand begins above the block"
+
+
+def test_conditions_vary_with_the_seed_and_are_written_down(collector, recorded):
+    note = recorded.note()
+    assert note["outcome"] == "success" and note["failed_starts"] >= 0
+    drawn = [draw_conditions(np.random.default_rng(seed), collector.sim.robot, ("base",)) for seed in (1, 2)]
+    assert drawn[0].note() != drawn[1].note() and set(drawn[0].note()) == {
+        "light",
+        "noise",
+        "gains",
+        "cameras",
+        "joints",
+    }
+    usual = draw_conditions(np.random.default_rng(3), collector.sim.robot, ("base",), Ranges().scaled(0.0))
+    grey = np.full((64, 64, 3), 100, np.uint8)
+    assert usual.world.light == 1.0 and (Eyes(usual, 64, np.random.default_rng(0)).see("base", grey) == 100).all()
+    eyes = Eyes(drawn[0], 64, np.random.default_rng(0))
+    first, second = (eyes.see("base", grey) / 255.0 for _ in range(2))
+    assert abs(first.std(axis=(0, 1)) - drawn[0].noise).max() < 0.2 * drawn[0].noise + 0.002
+    assert np.allclose(first.mean(axis=(0, 1)), np.array(drawn[0].gains["base"]) * 100 / 255, atol=0.003)
+    assert not np.array_equal(first, second)
+
+
+def test_no_layout_of_an_evaluation_is_recorded():
+    assert FIRST_UNSEEN == FIRST_UNSEEN_SEED
 
 
 def test_a_camera_that_the_robot_lacks_is_named():

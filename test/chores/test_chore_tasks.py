@@ -1,19 +1,24 @@
 """Putting blocks into bins: what counts is measured from the physics of blocks that are put somewhere by hand."""
 
+import itertools
+
 import mujoco
 import numpy as np
 import pytest
 
 pytest.importorskip("mujoco")
 
+from pi0_ros.chores import tasks
 from pi0_ros.chores.layout import GAP, HEAVIEST, LIGHTEST, PICK_X, PICK_Y, sample_layout
 from pi0_ros.chores.measure import block_pose, block_shape, holders, placed_in, within
 from pi0_ros.chores.scenery import BIN_INSIDE, BIN_RIM, RUBBER_ON_WOOD, WOOD_ON_WOOD, bin_centre
 from pi0_ros.chores.tasks import PickPlace
-from pi0_ros.chores.words import parse_put, put_text
+from pi0_ros.chores.words import SEEN_PHRASES, UNSEEN_PHRASES, parse_put, put_text
 from pi0_ros.robot import load_robot
+from pi0_ros.sim.errors import SimError
 from pi0_ros.sim.tasks import make_task, robot_before
 from pi0_ros.sim.world import COLOURS, SIDES, TABLE_TOP
+from pi0_ros.touch.grounding import goal_of
 
 SEEDS = range(100_000_000, 100_000_200)
 
@@ -47,10 +52,49 @@ def drop(sim, colour, side, seconds=0.5):
 
 
 def test_words_and_goals_are_the_same_thing():
-    for colour in COLOURS:
-        for side in SIDES:
-            assert parse_put(put_text(colour, side).upper() + ".") == (colour, side)
-    assert parse_put("touch the red block with the left arm") is None
+    for colour, side, phrase in itertools.product(COLOURS, SIDES, (*SEEN_PHRASES, *UNSEEN_PHRASES)):
+        text = put_text(colour, side, phrase)
+        assert parse_put(text.upper() + ".") == (colour, side), text
+        assert goal_of(text, COLOURS, ("base", "left_wrist", "right_wrist")) == (
+            COLOURS.index(colour),
+            1 + SIDES.index(side),
+        )
+    for text in (
+        "touch the red block with the left arm",
+        "put the red block into the bin",
+        "the red and blue left bin",
+    ):
+        assert parse_put(text) is None
+    assert not set(SEEN_PHRASES) & set(UNSEEN_PHRASES)
+
+
+def test_unseen_words_objects_and_places_are_none_of_those_that_are_recorded(sim):
+    task = make_task("pick_place")
+    task.choose_unseen(["words", "objects", "places"])
+    for seed in SEEDS[:12]:
+        text = task.reset(sim, seed)
+        assert parse_put(text) == (task.colour, task.side)
+        assert text not in [put_text(task.colour, task.side, phrase) for phrase in SEEN_PHRASES]
+        assert block_pose(sim, task.colour).place[0] > PICK_X[1]
+        shapes = [block_shape(sim, colour) for colour in COLOURS]
+        assert all(s.size[0] > 0.070 if s.kind == "box" else s.size[2] > 0.048 for s in shapes)
+        others = [block_pose(sim, c).place[0] for c in COLOURS if c != task.colour]
+        assert max(others) <= PICK_X[1]
+    with pytest.raises(SimError, match="nothing unseen is called 'rooms'; there are words, objects, places"):
+        task.choose_unseen(["rooms"])
+    task.choose_unseen([])
+    assert task.reset(sim, SEEDS[0]) == put_text(task.colour, task.side)
+
+
+def test_the_physics_is_read_once_a_state_however_often_it_is_asked(sim, task, monkeypatch):
+    asked = []
+    monkeypatch.setattr(tasks, "placed_in", lambda sim, colour: asked.append(colour))
+    for _ in range(3):
+        assert not task.success(sim) and not task.failed(sim) and task.progress(sim)[1] == 5
+    assert asked == list(COLOURS)
+    sim.advance(0.01)
+    task.success(sim)
+    assert asked == 2 * list(COLOURS)
 
 
 def test_layouts_differ_in_shape_size_colour_and_place_and_leave_room_for_a_hand():

@@ -51,6 +51,25 @@ def test_a_cylinder_is_taken_at_any_angle_and_a_lying_one_across():
     assert abs(math.cos(across.angle - 0.5)) < 1e-9, "it opens across the axis, which points along 0.5 rad"
 
 
+def test_a_hand_that_is_pushed_up_rises_and_one_that_lags_does_not():
+    down = replace(over(), tip=np.array([0.50, -0.12, TABLE_TOP + 0.06]))
+    assert decide(replace(down, pressed=0.004), BRICK, "left", SETTINGS).tip[2] < 0.0
+    motion = decide(replace(down, pressed=0.012), BRICK, "left", SETTINGS)
+    assert motion.tip[2] > 0.05 and motion.tip[:2] == (0.0, 0.0) and motion.grip == 1.0
+    both_on_top = replace(down, pressed=0.012, held=True, commanded=0.02, opening=0.02)
+    assert decide(both_on_top, BRICK, "left", SETTINGS) == motion, "two fingers on its top hold nothing"
+    around = replace(over(), tip=over().tip - (0.0, 0.0, 0.012), pressed=0.012, held=True)
+    assert decide(around, BRICK, "left", SETTINGS).grip == 0.0
+
+
+def test_fingers_that_close_go_on_where_open_ones_would_still_be_moved():
+    off = over().tip + (0.006, 0.0, 0.008)
+    still_open = decide(replace(over(), tip=off), BRICK, "left", SETTINGS)
+    assert still_open.tip[2] < 0.0 and still_open.grip == 1.0
+    closing = decide(replace(over(), tip=off, commanded=0.060, opening=0.064), BRICK, "left", SETTINGS)
+    assert closing.tip == (0.0, 0.0, 0.0) and closing.grip == 0.0
+
+
 def test_of_two_ways_to_turn_the_one_with_the_wrist_nearer_its_middle_is_taken():
     seen = view(angle=0.2, wrist=-1.2)
     way, turn = choose(grasps(BRICK, np.eye(3)), seen)

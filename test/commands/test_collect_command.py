@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import signal
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 pytest.importorskip("mujoco")
 
+from pi0_ros.chores.collect import ChoreCollector, ChoreSettings
 from pi0_ros.chores.words import parse_put
 from pi0_ros.cli import main
 from pi0_ros.data.dataset import Dataset
+from pi0_ros.data.episode_log import EpisodeLog
+from pi0_ros.robot import load_robot
 from pi0_ros.touch.tasks import parse_subtask
 
 ARGS = ("--task", "reach", "--episodes", "2", "--size", "32", "--fps", "5", "--cameras", "base,back", "--seed", "3")
@@ -63,10 +69,40 @@ def test_a_camera_that_the_robot_lacks_is_named(tmp_path, capsys):
     assert not (tmp_path / "x").exists()
 
 
-def test_blocks_and_bins_are_collected_and_read_back(tmp_path):
+SMALL = ("--size", "32", "--fps", "5", "--cameras", "base", "--push-rate", "0", "--task", "pick_place")
+
+
+@pytest.fixture(scope="module")
+def chore():
+    return ChoreCollector(load_robot("mobile_bimanual"), ChoreSettings(("base",), 32, 5, 0.0)).episode(4)
+
+
+def test_blocks_and_bins_are_collected_in_shards_and_the_same_command_goes_on(tmp_path, capsys, monkeypatch, chore):
+    """It is interrupted in the second of three shards, after one of its two episodes."""
     out = tmp_path / "blocks"
-    small = ("--episodes", "1", "--size", "32", "--fps", "5", "--cameras", "base", "--push-rate", "0", "--seed", "4")
-    assert main(["collect", "--out", str(out), "--task", "pick_place", *small]) == 0
-    read = Dataset(out)
-    assert all(parse_put(text) for text in read.tasks) and read.features["progress"]["dtype"] == "int64"
-    assert read.column("progress")[-1] == 5 and set(read.column("perturbed")) == {0}
+    command = ["collect", "--out", str(out), *SMALL, "--episodes", "5", "--seed", "4", "--shard", "2"]
+    made = []
+
+    def episode(self, seed):
+        made.append(seed)
+        if len(made) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return replace(chore, failed_starts=2 if seed == 4 else 0)
+
+    monkeypatch.setattr(ChoreCollector, "episode", episode)
+    assert main(command) == 130
+    assert "ended early" in capsys.readouterr().out and made == [4, 5, 6]
+    assert [folder.name for folder in out.iterdir()] == ["seeds-000000004"]
+    assert main(command) == 0
+    assert made == [4, 5, 6, 6, 7, 8] and "2 episodes more were there" in capsys.readouterr().out
+    read = [Dataset(folder) for folder in sorted(out.iterdir())]
+    assert [len(part.episodes) for part in read] == [2, 2, 1]
+    assert all(parse_put(text) for text in read[0].tasks) and read[0].column("progress")[-1] == 5
+    notes = EpisodeLog(read[0].folder).read()
+    assert [notes[k]["failed_starts"] for k in (0, 1)] == [2, 0] and notes[0]["outcome"] == "success"
+
+
+def test_starts_that_failed_are_counted(tmp_path, capsys, monkeypatch, chore):
+    monkeypatch.setattr(ChoreCollector, "episode", lambda self, seed: replace(chore, failed_starts=seed))
+    assert main(["collect", "--out", str(tmp_path / "b"), *SMALL, "--episodes", "3", "--seed", "1"]) == 0
+    assert "6 of 9 starts failed and were drawn anew" in capsys.readouterr().out

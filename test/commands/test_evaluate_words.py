@@ -35,3 +35,15 @@ def test_no_scene_is_laid_where_no_word_is_changed():
         yield ""
 
     check_words("wait", scenes())
+
+
+def test_what_is_kept_for_evaluation_is_asked_of_the_task_alone():
+    pytest.importorskip("mujoco")
+    from pi0_ros.sim.tasks import choose_unseen, make_task
+
+    task = make_task("pick_place")
+    choose_unseen(task, ["places", "words"])
+    assert sorted(task.unseen) == ["places", "words"]
+    choose_unseen(make_task("reach"), [])
+    with pytest.raises(SimError, match="--unseen words: task reach keeps nothing for evaluation but the seeds"):
+        choose_unseen(make_task("reach"), ["words"])

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 
 from pi0_ros.data.dataset import Dataset, DatasetWriter
 from pi0_ros.data.errors import DataError
+from pi0_ros.data.layout import datasets_below
 from pi0_ros.data.mixture import mixture_weights
 from pi0_ros.data.statistics import PictureStatistics, aggregate, vector_stats
 from pi0_ros.data.video import VideoWriter
@@ -333,3 +334,14 @@ def test_mixture_weights_damp_large_datasets():
     assert np.isclose(weights.sum(), 1) and np.isclose(weights[0] / weights[1], 10**0.43)
     with pytest.raises(DataError):
         mixture_weights([10, 0])
+
+
+def test_a_folder_of_datasets_stands_for_all_that_are_whole(tmp_path):
+    for name in ("seeds-2", "seeds-1", "seeds-3.partial", "empty"):
+        (tmp_path / name / "meta").mkdir(parents=True)
+        if name != "empty":
+            (tmp_path / name / "meta" / "info.json").write_text("{}")
+    assert [part.name for part in datasets_below(tmp_path)] == ["seeds-1", "seeds-2"]
+    assert datasets_below(tmp_path / "seeds-1") == [tmp_path / "seeds-1"]
+    assert datasets_below(tmp_path / "empty") == [tmp_path / "empty"], "reading it says what is missing"
+    assert datasets_below(tmp_path / "nowhere") == [tmp_path / "nowhere"]

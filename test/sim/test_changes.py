@@ -65,10 +65,34 @@ def test_less_light_makes_every_picture_darker_and_moves_nothing(usual, bimanual
     assert all(np.array_equal(a, b) for a, b in zip(axes(usual), axes(dim), strict=True))
 
 
+def test_a_joint_that_is_off_measures_and_follows_commands_as_if_it_were_not(usual, bimanual):
+    off = SimRobot(bimanual, seed=3, change=WorldChange(joints={"left_joint1": 0.05, "right_joint3": -0.02}))
+    assert off.measured() == pytest.approx(usual.measured())
+    assert off.joint_state()[1] == pytest.approx(usual.joint_state()[1])
+    for joint, wanted in (("left_joint1", 0.05), ("right_joint3", -0.02), ("left_joint2", 0.0)):
+        at = off.world.qpos[joint]
+        assert off.data.qpos[at] - usual.data.qpos[at] == pytest.approx(wanted)
+    off.set_command(["left_joint1"], [0.7])
+    off.advance(1.5)
+    assert off.measured()["left_joint1"] == pytest.approx(0.7, abs=2e-3)
+    assert off.data.qpos[off.world.qpos["left_joint1"]] == pytest.approx(0.75, abs=2e-3)
+    assert dict(zip(*off.joint_state()[:2], strict=True))["left_joint1"] == pytest.approx(0.7, abs=2e-3)
+
+
+def test_a_world_is_changed_anew_from_the_usual_one(usual, bimanual):
+    robot = SimRobot(bimanual, seed=3, change=WorldChange({"base": CameraShift(up=0.1)}, 0.5, {"lift": 0.01}))
+    robot.change_world(WorldChange({"left_wrist": CameraShift(forward=0.02)}))
+    robot.reset(3)
+    assert np.array_equal(axes(robot)[0], axes(usual)[0])
+    assert np.linalg.norm(axes(robot, "left_wrist")[0] - axes(usual, "left_wrist")[0]) == pytest.approx(0.02)
+    assert np.array_equal(robot.model.light_diffuse, usual.model.light_diffuse) and not robot.encoder_offset.any()
+
+
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("lihgt: 0.5", "unknown key 'lihgt'; there are cameras, light"),
+        ("lihgt: 0.5", "unknown key 'lihgt'; there are cameras, light, joints"),
+        ("joints: {left_joint1: 0.5}", "joints: left_joint1: 0.5 has to be a number from -0.2 to 0.2"),
         ("light: dark", "light: 'dark' has to be a number from 0 to 3"),
         ("cameras: {base: {yaw: 0.1}}", "cameras: base: unknown key 'yaw'"),
         ("cameras: {base: {tilt: .nan}}", "tilt: nan has to be a number"),
@@ -91,3 +115,6 @@ def test_worlds_have_names_and_an_unknown_one_is_told_which_there_are(bimanual):
         load_world("moon")
     with pytest.raises(SimError, match="moves camera 'top', which this robot lacks; it has base"):
         SimRobot(bimanual, change=WorldChange({"top": CameraShift()}))
+    for name in ("left_joint7", "left_gripper", "base_vx"):
+        with pytest.raises(SimError, match=f"puts joint '{name}' off, which this robot lacks; it has .*left_joint1"):
+            SimRobot(bimanual, change=WorldChange(joints={name: 0.01}))

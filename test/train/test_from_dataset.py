@@ -13,6 +13,7 @@ from pi0_ros.touch.localised import localised
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.frames import join, load_frames, save_frames
 from pi0_ros.train.from_dataset import frames_of
+from pi0_ros.train.mixture import Choice
 
 ADAPTER = load_adapter("mobile_bimanual")
 NAMES = list(ADAPTER.action_channels)
@@ -55,6 +56,12 @@ def test_chunks_hold_the_last_action_at_the_end_and_never_run_over_a_push(tmp_pa
     assert frames.chunk[0, :, 0].tolist() == [0.5, 1.5, 2.5, 3.5]
     assert frames.chunk[-1, :, 0].tolist() == [11.5] * 4
     assert frames.images.shape == (9, 3, 16, 16, 3) and abs(int(frames.images[1, 0].mean()) - 80) <= 3
+
+
+def test_one_of_so_many_frames_is_taken_with_its_whole_chunk(tmp_path):
+    frames = frames_of(write(tmp_path / "d"), ADAPTER, 16, 4, [0], choice=Choice(every=4))
+    assert frames.state[:, 0].tolist() == [0, 7, 11] and len(frames.images) == 3
+    assert frames.chunk[1, :, 0].tolist() == [7.5, 8.5, 9.5, 10.5] and frames.valid.tolist() == [4, 4, 1]
 
 
 def test_places_and_words_come_along(tmp_path):

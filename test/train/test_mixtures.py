@@ -62,13 +62,13 @@ def written(folder: Path, text: str) -> Path:
 def test_a_mixture_is_read_with_paths_beside_it(tmp_path):
     text = (
         "sources:\n"
-        "  - {dataset: home, drivers: [teleop], outcome: success, longest: 40, interventions: 3, weight: 2}\n"
+        "  - {dataset: home, drivers: [teleop], outcome: success, longest: 40, interventions: 3, every: 4, weight: 2}\n"
         "  - {name: lab, dataset: other, policy: ur5e, control_mode: joint, stages: [1], weight: 0.5}\n"
         "  - {text: web/vqa.jsonl, weight: 1}\n"
     )
     home, lab, web = load_mixture(written(tmp_path, text))
     assert (home.name, home.dataset) == ("home", str(tmp_path / "home"))
-    assert home.choice == Choice(("teleop",), ("success",), 0.0, 40.0, 3.0)
+    assert home.choice == Choice(("teleop",), ("success",), 0.0, 40.0, 3.0, 4)
     assert (lab.policy, lab.control_mode, lab.stages) == ("ur5e", "joint", (1,))
     assert (web.name, web.text, web.stages) == ("vqa", str(tmp_path / "web/vqa.jsonl"), (1, 2))
     assert [s.name for s in load_mixture(tmp_path / "mixture.yaml", stage=2)] == ["home", "vqa"]
@@ -85,6 +85,8 @@ def test_a_mixture_is_read_with_paths_beside_it(tmp_path):
         ("[{dataset: a, weight: 0}]", r"source 1 \(a\): weight 0 has to be a number"),
         ("[{dataset: a, drivers: person}]", "drivers 'person' is not one of hold, teleop"),
         ("[{dataset: a, shortest: 5, longest: 2}]", "longest 2 has to be above shortest 5"),
+        ("[{dataset: a, every: 2.5}]", "every 2.5 has to be a whole number"),
+        ("[{dataset: a, every: 0}]", "every 0 has to be a number from 1 to 1000"),
         ("[{dataset: a, stages: [3]}]", "stages 3 is not one of 1, 2"),
         ("[{text: a.jsonl}]", "no source with actions is used"),
         ("[{text: a.jsonl, policy: ur5e}, {dataset: b}]", "policy says nothing of a source by `text`"),

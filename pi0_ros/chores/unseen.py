@@ -1,0 +1,27 @@
+"""What is kept for evaluation: kinds of words, objects and places that no training data of the chores has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from pi0_ros.sim.errors import SimError
+
+
+class Unseen(StrEnum):
+    """words: other phrasings. objects: longer bricks and slimmer, taller cylinders, in darker or paler shades. places: the named
+    block lies in a strip of the table beyond those trained on."""
+
+    WORDS = "words"
+    OBJECTS = "objects"
+    PLACES = "places"
+
+
+def unseen_kinds(names: Iterable[str]) -> frozenset[Unseen]:
+    """The kinds with these names. Raises SimError for an unknown one."""
+    kinds = set()
+    for name in names:
+        if name not in tuple(Unseen):
+            raise SimError(f"nothing unseen is called {name!r}; there are {', '.join(Unseen)}")
+        kinds.add(Unseen(name))
+    return frozenset(kinds)

@@ -231,7 +231,7 @@ def _bounds(given: _Given, joint: Joint, at: YamlNode | None) -> tuple[float, fl
     beyond = joint.bounded and (low < joint.lower - ROUNDING or high > joint.upper + ROUNDING)
     own = f"the URDF's {joint.lower:g} .. {joint.upper:g} {_unit(joint)}"
     guess = _other_unit(joint, low, high)
-    far = max(abs(low), abs(high)) > MOST[_unit(joint)]
+    far = max(-low, high) > MOST[_unit(joint)]
     if guess and not given.override and (beyond or far or not joint.bounded):
         says = f"is outside of {own}" if beyond else f"is more than joint {joint.name} can mean"
         raise at.error(f"{low:g} .. {high:g} {says}: {guess}? Write {_unit(joint)}, or override: true if it is right")
@@ -262,7 +262,7 @@ def _urdf_bounds(given: _Given, joint: Joint) -> tuple[float, float, str]:
         return -ENDLESS, ENDLESS, "continuous"
     if joint.problem or not joint.bounded:
         raise given.at.error(_no_bounds(joint))
-    far, unit = max(abs(joint.lower), abs(joint.upper)), _unit(joint)
+    far, unit = max(-joint.lower, joint.upper), _unit(joint)
     if far > MOST[unit]:
         _distrust(given, joint, f"{joint.lower:g} .. {joint.upper:g} {unit}", "position", "[lower, upper]")
     return joint.lower, joint.upper, given.urdf.file.name
@@ -293,7 +293,7 @@ def _no_bounds(joint: Joint) -> str:
 
 def _other_unit(joint: Joint, low: float, high: float) -> str:
     """The unit in which these bounds were probably written, "" if it may be the right one."""
-    far = max(abs(low), abs(high))
+    far = max(-low, high)
     if joint.type == "prismatic":
         return "millimetres" if far > LONG_WAY else ""
     return "degrees" if far > (FULL_TURN if joint.bounded else 10.0 * FULL_TURN) else ""

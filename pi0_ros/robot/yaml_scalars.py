@@ -50,7 +50,7 @@ def ambiguous_number(text: str) -> str:
     """Why a number is ambiguous, and what to write instead; "" for any other text."""
     if _LEADING_ZERO.fullmatch(text):
         digits = text.lstrip("+-")
-        decimal = str(int(digits)) if len(digits) < 19 else digits.lstrip("0")
+        decimal = digits.lstrip("0") or "0"
         if set(digits) <= set("01234567") and len(digits) < 19 and int(digits, 8) != int(digits):
             return f"{text} looks like octal; write {int(digits, 8)} or {decimal}"
         return f"{text} starts with 0; write {decimal}"
@@ -62,7 +62,7 @@ def ambiguous_number(text: str) -> str:
 def number_hint(text: str) -> str:
     """What to write instead of a text that stands where a number belongs; "" if there is nothing to guess."""
     cleaned = text.replace("_", "").replace("−", "-")  # the second is the typographic minus
-    if "," in cleaned and cleaned.count(",") == 1 and "." not in cleaned:
+    if cleaned.count(",") == 1 and "." not in cleaned:
         cleaned = cleaned.replace(",", ".")
     if cleaned != text and _FLOAT.fullmatch(cleaned):
         return f"write {cleaned}"

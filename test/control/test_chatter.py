@@ -114,3 +114,16 @@ def test_the_middle_of_what_is_asked_for_is_what_half_of_the_goals_are_below(low
     grip = SteadyGrip(PERIOD, 0.2)
     held = [grip.follow(0.2 if k % 5 < low else 0.8) for k in range(200)]
     assert grip.chatters and set(held[50:]) == {0.8 if high > low else 0.2}
+
+
+def test_a_middle_that_moves_a_little_moves_no_gripper_and_the_first_time_it_goes_there():
+    """The middle wanders by a few hundredths, as the swings do not fit the time that is looked at; 0.4 of 1.25 swings are 0.1."""
+    grip = SteadyGrip(PERIOD, 0.5)
+    goals = 0.5 + 0.1 * np.sin(2.0 * np.pi * np.arange(300) / 13.7) + 0.02 * np.sin(np.arange(300))
+    held, began, middles = [], None, []
+    for k, goal in enumerate(goals):
+        held.append(grip.follow(float(goal)))
+        began = k if grip.chatters and began is None else began
+        middles.append(sorted(np.append(0.5, goals)[max(0, k - 18) : k + 2])[10] if k > 20 else None)
+    assert 20 < began < 60 and held[began] == middles[began]
+    assert set(held[began:]) == {held[began]} and np.ptp(middles[began:]) > 0.03

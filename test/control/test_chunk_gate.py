@@ -86,3 +86,13 @@ def test_where_nobody_asked_for_autonomy_chunks_are_ignored_without_a_word():
     verdict = story.send(goal={ARM: 0.3})
     assert not verdict.accepted and verdict.reason == "ignored: the mode is hold"
     assert story.tick().counters.ignored == 1 and noted(story, "second policy") == []
+
+
+def test_with_the_strategy_wait_a_chunk_that_was_observed_while_the_robot_moved_is_refused():
+    story = Story(settings=ExecutorSettings(strategy="wait")).autonomy(goal={ARM: 0.5}, rows=30)
+    story.run(0.4)
+    verdict = story.send(goal={ARM: 0.5}, rows=30)
+    assert verdict.accepted is False and verdict.cause is Cause.DELAY
+    assert verdict.reason.startswith("wait: its observation was taken while the robot was still executing")
+    story.run(0.1)
+    assert story.last.plan_sequence == 1 and story.last.counters.chunks_rejected == 1

@@ -6,9 +6,10 @@ import pytest
 from story import Story, make_robot, middle
 
 from pi0_ros.control import BlackBox, Mode
-from pi0_ros.control.control_period import move
+from pi0_ros.control.control_period import keep_time, move
 from pi0_ros.control.journal import Journal, Now
 from pi0_ros.control.modes import Trigger
+from pi0_ros.control.watchdogs import ClockFault
 from pi0_ros.robot.spec import Kind
 
 
@@ -96,3 +97,58 @@ def test_a_robot_that_starts_beyond_a_limit_is_told_of_and_one_within_all_of_the
     found = [text for text in story.texts().splitlines() if "beyond its limit" in text]
     assert [text.split()[0] for text in found] == ["right_joint3"] * told
     assert story.at("right_joint3") == pytest.approx(start[i])
+
+
+def kept(fault=None, set_back=900.0, missed=0):
+    """What happens at 10.0 steady and 900.0 ROS seconds by clocks that did so: what is fired, noted, forgotten, advanced."""
+    done = []
+    note = lambda name: lambda *given: done.append((name, *given))
+    parts = SimpleNamespace(
+        pace=SimpleNamespace(
+            missed=lambda steady: missed if steady == 10.0 else None,
+            fault=lambda now: fault,
+            set_back=lambda ros: ros == set_back,
+            advance=note("advanced"),
+            restart=note("clocks"),
+        ),
+        modes=SimpleNamespace(fire=lambda now, event: done.append((event.trigger, event.text, event.level))),
+        inputs=SimpleNamespace(measured=SimpleNamespace(forget_stamps=note("stamps"))),
+        plans=SimpleNamespace(forget=note("plans")),
+        gate=SimpleNamespace(plausibility=SimpleNamespace(history=SimpleNamespace(clear=note("past")))),
+        drive=SimpleNamespace(restart_stamps=note("command stamps")),
+        journal=Journal(BlackBox()),
+    )
+    now = Now(10.0, 900.0)
+    keep_time(parts, now)
+    assert done.pop() == ("advanced", now)
+    return done, [(e.level, e.name, e.text) for e in parts.journal.take(now)], parts.journal.counters
+
+
+def test_a_clock_that_stands_ends_autonomy_and_one_that_jumped_voids_all_that_was_placed_on_it():
+    assert kept(set_back=1.0)[:2] == ([], [])
+    stopped, noted, _ = kept((ClockFault.STOPPED, "the clock stands"), set_back=1.0)
+    assert (stopped, noted) == ([(Trigger.CLOCK_JUMP, "the clock stands", "error")], [])
+    jumped, noted, _ = kept((ClockFault.JUMPED, "by 9 s"), set_back=1.0)
+    assert set(jumped) == {
+        ("plans",), ("stamps",), ("past",), ("clocks",), ("command stamps",), (Trigger.CLOCK_JUMP, "the ROS clock jumped", "warn"),
+    }  # fmt: skip
+    assert noted == [("warn", "clock", "the ROS clock jumped: plans and stamps before it are void")]
+
+
+def test_a_clock_that_was_set_back_by_a_little_makes_the_next_measurements_new_and_ends_nothing():
+    assert kept()[:2] == ([("stamps",)], [])
+
+
+def test_so_many_periods_are_counted_as_were_missed():
+    _, noted, counters = kept(missed=7, set_back=1.0)
+    assert counters.overruns == 7 and noted == [("warn", "overrun", "7 control periods missed")]
+
+
+def test_a_clock_that_is_told_to_have_been_set_ends_autonomy_and_its_plan_at_once():
+    story = Story().autonomy(goal={"left_joint2": 0.5}, rows=40)
+    story.run(0.4)
+    epoch = story.last.epoch
+    story.executor.on_clock_jump(story.steady, story.ros)
+    assert story.executor.epoch == epoch + 1 and story.executor.running_plan(story.ros) is None
+    step = story.tick()
+    assert step.mode is Mode.HOLD and step.reason == "the ROS clock jumped" and step.plan_sequence == 0

@@ -229,11 +229,14 @@ def test_a_standing_robot_that_is_further_along_the_rows_begins_there():
     assert begin <= 100.1 + 1e-6
 
 
-def test_a_chunk_observed_between_the_newest_command_and_the_join_begins_as_much_later_as_its_row_0_is_over():
+@pytest.mark.parametrize("sent", [0, 1, 5])
+def test_a_chunk_observed_between_the_newest_command_and_the_join_begins_as_much_later_as_its_row_0_is_over(sent):
     """The newest command was sent at 200.50, the new plan begins with the third one after it, at 200.56; observed at 200.53."""
     old, new = slope(0.1, 0.2, 200.0), slope(0.3, 0.2, 200.53)
-    plan = running(old, [200.5, 200.53, 200.57, 200.6], 0)  # the old plan is run faster than its rows
-    joined = made(executed((200.0, 0.0), (200.5, 0.5))).to_running(new, plan, 3, 200.56, "replace")
+    times = [*(200.5 - 0.02 * np.arange(sent, 0, -1)), 200.5, 200.53, 200.57, 200.6]  # run faster than its rows
+    joined = made(executed((200.0, 0.0), (200.5, 0.5))).to_running(
+        new, running(old, times, sent), sent + 3, 200.56, "replace"
+    )
     assert joined.begin == pytest.approx(200.56)
 
 

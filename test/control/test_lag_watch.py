@@ -169,3 +169,12 @@ def test_every_joint_counts_alike_however_far_it_moves():
     commanded = np.stack([size * shape(0.0) for size in (1.0, 0.1, -0.1)], axis=1)
     measured = np.stack([size * shape(late) for size, late in ((1.0, 0.15), (0.1, 0.18), (-0.1, 0.18))], axis=1)
     assert lag_of(commanded, measured, 1.0 / RATE) == pytest.approx(0.17, abs=0.005)
+
+
+@pytest.mark.parametrize(("late", "known"), [(0.496, True), (0.512, False)])
+def test_at_any_rate_lags_of_half_a_second_are_looked_for(late, known):
+    """125 Hz: half a second is 62.5 samples."""
+    t = np.arange(300) / 125.0
+    hand = lambda behind: (0.3 * np.sin(3.0 * (t - behind)) + 0.1 * np.sin(7.0 * (t - behind)))[:, None]
+    found = lag_of(hand(0.0), hand(late), 1.0 / 125.0)
+    assert found == pytest.approx(late, abs=0.002) if known else found is None

@@ -53,3 +53,15 @@ def test_a_recording_that_says_nothing_is_refused(commanded, measured, words):
 def test_a_robot_too_far_behind_is_said_to_be():
     with pytest.raises(ValueError, match=r"more than 0.6 s behind"):
         measure_latency(TIMES, COMMANDED, *followed(0.75))
+
+
+def test_measurements_count_from_the_longest_delay_after_the_first_command_until_the_last_one():
+    """Before, nobody knows what was commanded when the delay is the longest; five count here, and then three."""
+    commands, values = np.array([0.0, 1.0, 2.0, 4.0]), np.array([0.0, 1.0, 0.0, 1.0])
+    at = np.array([0.5, 0.7, 3.1, 3.4, 3.7, 4.0, 4.1])
+    seen = np.interp(at - 0.2, commands, values)
+    seen[[0, -1]] = [7.0, -7.0]  # those outside do not matter
+    found = measure_latency(commands, values, at, np.clip(seen, 0.0, 1.0) + 0.3)
+    assert found.delay == pytest.approx(0.2, abs=1e-3) and found.error < 1e-6
+    with pytest.raises(ValueError, match="have 3 measurements in common"):
+        measure_latency(commands, values, at[[0, 1, 2, 3, 6]], np.array([0.0, 0.5, 0.3, 0.9, 0.1]))

@@ -132,3 +132,18 @@ def test_a_path_is_joined_at_the_rate_at_which_the_robot_moves_along_it():
     # A velocity channel says nothing: the other one alone counts.
     mixed = PathLimits(bounds.speed, bounds.acceleration, bounds.jerk, np.array([False, True]))
     assert starting_rate(np.array([0.6, 5.0]), np.array([[0, 0], [0.3, -4.0], [0, 0]]), mixed) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize(
+    ("power", "size", "quantity", "excess"),
+    [(1, 1.5, "velocity", 1.5), (2, 2.25, "acceleration", 4.5 / 2.0), (3, 2.25, "jerk", 13.5 / 5.0)],
+)
+def test_a_quantity_that_has_one_sign_all_the_way_counts_as_much(sign, power, size, quantity, excess):
+    """A line, a parabola and a cubic: 1.5 rad/s, 4.5 rad/s^2, 13.5 rad/s^3 throughout."""
+    times = np.arange(0.0, 4.01, 0.05)
+    rows = np.stack([sign * size * times**power, np.zeros(len(times))], axis=1)
+    path = make_path(0.0, 0.05, rows, (Kind.POSITION,) * 2, np.full(2, 999.0), np.full(2, 999.0))
+    own = {"velocity": (1.0, 1e4, 1e6), "acceleration": (1e4, 2.0, 1e6), "jerk": (1e4, 1e4, 5.0)}[quantity]
+    found = measured(path, limits(*own))
+    assert (found.channel, found.quantity) == (0, quantity) and found.excess == pytest.approx(excess, rel=0.06)

@@ -207,3 +207,16 @@ def test_a_motion_of_two_millimetres_a_second_is_followed_too(side):
     count = (made.grid.count - made.grid.tail) * made.grid.parts
     off = plan.states[:count, 0, lift] - plan.path.at(plan.path_times[:count])[:, lift]
     assert np.abs(off).max() < 2e-4 and abs(plan.states[count - 1, 0, lift] - rows[0, lift]) > 1e-3
+
+
+def test_a_plan_says_where_its_rows_want_a_gripper_and_nothing_of_how_it_gets_there():
+    """Also where the gripper moves when the plan begins: that is the limiter's."""
+    grip = ROBOT.index["left_gripper"]
+    path = swing(0.3)
+    path.rows[:, grip] = np.where(np.arange(120) < 30, 0.9, 0.1)
+    made, state = maker(), np.zeros((3, WIDTH))
+    state[0], state[1, grip], state[2, grip] = path.rows[0], 0.7, -3.0
+    start, ones = made.start(None, 100.0, state), lambda times: np.ones(len(times))
+    plan = made.submit("the chunk", Join(path, 100.0, 0.0, np.zeros(WIDTH)), start, ones)[0].work.result()
+    assert not plan.states[:, 1:, grip].any()
+    np.testing.assert_array_equal(plan.states[:, 0, grip], np.where(plan.path_times < 100.6 - 1e-6, 0.9, 0.1))

@@ -409,3 +409,19 @@ def test_a_position_may_be_measured_a_tenth_of_a_rad_outside_and_no_more(small_r
     at = limits.upper + excess if side == "upper" else limits.lower - excess
     measured.update_joints(1.0, T0 + 1.0, T0 + 1.0, {"j1": 0.1, "j2": at}, topic="joint_states")
     assert bool(measured.outside) is told and (not told or "j2 is measured at" in measured.outside)
+
+
+@pytest.mark.parametrize(
+    ("said", "at"),
+    [(6.0, 6.0), (-8.9, -8.9), (8.0, 8.0 - 2 * np.pi), (-11.0, -11.0 + 4 * np.pi), (20.0, 20.0 - 6 * np.pi)],
+)
+def test_a_joint_without_ends_that_is_first_measured_outside_its_limits_is_on_the_turn_nearest_to_their_middle(
+    small_robot, said, at
+):
+    """-9 .. 6.28 of a joint that the URDF lets turn for ever."""
+    arm = ARM.replace("[j1, j2]", "[j1, wrist]").replace(
+        "source: urdf,", "source: urdf, position: {wrist: [-9, 6.28]},"
+    )
+    measured = Measured(small_robot(arm), ExecutorSettings())
+    measured.update_joints(1.0, T0 + 1.0, T0 + 1.0, {"j1": 0.3, "wrist": said}, topic="joint_states")
+    assert measured.values[1] == pytest.approx(at)

@@ -191,3 +191,10 @@ def test_an_arm_beyond_its_limits_is_told_without_a_word_on_grippers(robot):
     assert device.hear(1.1, NAMES, [9.0, *HOME[1:]]).endswith(
         f"far beyond its limit {robot.channels[0].limits.upper:.4g}"
     )
+
+
+def test_who_was_never_heard_is_met_nowhere(robot):
+    for group in ("left_arm", "base"):
+        device = Teleop(robot, ExecutorSettings()).devices[group]
+        np.testing.assert_array_equal(device.aim(5.0), np.zeros((3, len(device.group.channels))))
+        assert device.travel(5.0) == 0.0 and not device.fresh(5.0)

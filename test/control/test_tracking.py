@@ -94,3 +94,14 @@ def test_the_position_that_was_to_move_furthest_is_named(small_robot, side):
     assert still.blocked(away, True, True).startswith("TRACKING: j3 was told to move 0.11 ")
     assert still.blocked(np.array([9.0, 0.0, 0.3]), False, True) == ""
     assert still.blocked(np.array([0.0, 0.0, 0.3 + 0.09 * side]), True, True) == ""
+
+
+def test_who_drives_next_begins_without_an_error():
+    tracking, command = Tracking(ROBOT, SETTINGS), np.zeros((3, len(ROBOT.channels)))
+    off = (command[0] + 0.4).tolist()
+    tracking.lost(10.0, command, off)
+    assert tracking.error == pytest.approx(0.4)
+    tracking.restart()
+    assert tracking.error == 0.0 and tracking.lost(10.35, command, off) == ""
+    tracking.forgive()
+    assert tracking.error == pytest.approx(0.4)

@@ -200,3 +200,22 @@ def test_an_axis_that_slides_moves_along_its_direction_whatever_its_length(tmp_p
     urdf += joint("b", "l1", "l2", '<axis xyz="0 0 1"/>')
     ours = chains(robot_of(tmp_path, urdf))["arm"].points({"a": np.array([0.5]), "b": np.ones(1)})[0]
     np.testing.assert_allclose(ours, (0.1, 0.3, 0.4), atol=1e-12)
+
+
+def test_a_gripper_ends_the_arm_that_carries_it_and_no_other_group_below_it(tmp_path):
+    """A torso of two joints carries an arm of two, and that the gripper."""
+    urdf = (
+        joint("a", "base", "l1")
+        + joint("b", "l1", "l2", '<origin xyz="0 0 1"/>')
+        + joint("c", "l2", "l3")
+        + joint("d", "l3", "l4")
+    )
+    urdf += joint("mount", "l4", "l5", "", "fixed") + joint("finger", "l5", "f", '<origin xyz="0 0.05 0"/>')
+    robot_of(tmp_path, urdf, "c, d", hand=True)
+    file = tmp_path / "r.yaml"
+    torso = YAML[YAML.index("  arm:") :].replace("arm", "torso").replace("CHANNELS", "a, b")
+    file.write_text(file.read_text() + torso)
+    found = chains(load_robot(file))
+    assert [s.joint for s in found["torso"].segments] == ["a", "b"]
+    assert [s.joint for s in found["arm"].segments] == ["a", "b", "c", "d", "mount", "finger"]
+    assert found["torso"].root == found["arm"].root == "base"

@@ -208,3 +208,27 @@ def test_a_guess_of_the_unit_needs_the_value_inside_both_limits_and_ticks_below_
 def test_a_reading_of_which_nothing_more_is_said_is_the_joints_own_value():
     assert Reading("elbow", "elbow_joint").value(0.3) == 0.3
     assert Reading("hand", "finger", offset=0.5, scale=-2.0).value(0.3) == pytest.approx(-0.1)
+
+
+def test_a_base_changes_its_speed_by_its_acceleration_at_most(small_robot):
+    robot = load_robot("mobile_bimanual")
+    found = dict(zip(robot.channel_names, readings_of(robot), strict=True))
+    assert [found[n].speed for n in ("base_vx", "base_wz", "left_joint1")] == [
+        1.0,
+        2.0,
+        robot.channels[0].limits.velocity,
+    ]
+
+
+def test_a_joint_that_velocities_move_is_measured_beside_them_and_moves_as_fast_as_they_may(small_robot):
+    robot = small_robot(
+        """
+        turret: {kind: velocity, channels: [pan], joints: [j1], command: {topic: turret, type: float64_multi_array},
+                 limits: {source: urdf, acceleration: 5.0}}
+        """,
+        state="state:\n  - {topic: joint_states, type: joint_state, max_age: 0.1, measures: [spool]}\n",
+    )
+    pan, j1, spool = readings_of(robot)
+    assert (pan.joint, pan.rate, pan.needed, pan.speed, pan.axis) == ("j1", True, False, 5.0, None)
+    assert (j1.joint, j1.rate, j1.needed, j1.speed) == ("j1", False, True, 2.5)
+    assert (spool.joint, spool.needed, spool.speed) == ("spool", True, 10.0)

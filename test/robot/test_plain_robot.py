@@ -4,7 +4,7 @@ import pytest
 
 from pi0_ros.robot.errors import UserError
 from pi0_ros.robot.pictures import PictureOptions
-from pi0_ros.robot.spec import Camera, CommandTopic, GripperMap, Group, Kind, Takeover
+from pi0_ros.robot.spec import Camera, Channel, CommandTopic, GripperMap, Group, Kind, Limits, Origin, Takeover
 
 PLAIN = """
 arm:
@@ -75,3 +75,31 @@ def test_what_is_made_without_more_is_measured():
     assert GripperMap("finger", 0.0, 0.04).measured
     assert Group("g", Kind.GRIPPER, (), CommandTopic("t", "joint_state", ())).measured
     assert Camera("eye", "eye/image", "image", 0.3).required
+
+
+def test_a_channel_of_which_nothing_more_is_said_moves_no_joint_and_turns_no_further_than_it_may():
+    channel = Channel("j", Kind.POSITION, "g", "rad", Limits(-1.0, 1.0, 1.0, 1.0, 1.0))
+    assert (channel.continuous, channel.axis, channel.joint, channel.reach) == (False, None, "", (-1e6, 1e6))
+    assert channel.origin == Origin("", "", 0.0, "")
+    command = CommandTopic("t", "joint_trajectory", ("j",))
+    assert (command.frame, command.stamped, command.order, command.range, command.followers) == (
+        "",
+        False,
+        (),
+        None,
+        (),
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "moved"),
+    [
+        (PictureOptions(), False),
+        (PictureOptions(encoding="bgr8", bits=12), False),
+        (PictureOptions(rotate=90), True),
+        (PictureOptions(flip="both"), True),
+        (PictureOptions(crop=(0, 0, 4, 4)), True),
+    ],
+)
+def test_a_picture_is_another_one_where_it_is_turned_mirrored_or_cut(options, moved):
+    assert options.moves_pixels is moved

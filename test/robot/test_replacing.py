@@ -152,3 +152,10 @@ def test_two_folders_change_their_names_at_once_so_that_a_whole_one_is_there_at_
     monkeypatch.setattr(Path, "rename", lambda *names: pytest.fail("one name after the other"))
     put_in_place(partial, target)
     assert names(tmp_path) == ["d"] and names(target) == ["new"]
+
+
+def test_the_folders_of_a_file_are_made_with_it(tmp_path):
+    write_whole(tmp_path / "a" / "b" / "c" / "f.json", "new")
+    assert (tmp_path / "a" / "b" / "c" / "f.json").read_text() == "new"
+    write_whole(tmp_path / "a" / "f.json", "beside")
+    assert names(tmp_path / "a") == ["b", "f.json"]

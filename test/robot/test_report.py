@@ -113,3 +113,17 @@ def test_the_units_of_speeds_and_ranges_are_those_of_the_kind_and_unmeasured_cha
     assert "-51.6 .. 108.9" in lines["j1"] and "0.1 .. 0.3 m" in lines["slide"]
     rows = {row.channel: row for row in channel_rows(robot)}
     assert rows["gripper"].measured_on == () and rows["gripper"].max_age is None
+
+
+def test_a_joint_of_two_sources_is_watched_by_the_slower_one_and_odometry_by_its_own(small_robot):
+    state = """state:
+  - {topic: slow, type: joint_state, max_age: 0.7}
+  - {topic: fast, type: joint_state, max_age: 0.1}
+  - {topic: left, type: joint_state, max_age: 0.9, prefix: left_}
+  - {topic: named, type: joint_state, max_age: 0.4, joints: {a: slide}}
+  - {topic: odom, type: odometry, max_age: 0.3}
+"""
+    rows = {row.channel: row for row in channel_rows(small_robot(GROUPS, state=state))}
+    assert (rows["j1"].measured_on, rows["j1"].max_age) == (("slow", "fast", "named"), 0.7)
+    assert (rows["slide"].measured_on, rows["slide"].max_age) == (("named",), 0.4)
+    assert (rows["wz"].measured_on, rows["wz"].max_age) == (("odom",), 0.3)

@@ -366,3 +366,62 @@ def test_a_joint_that_goes_nowhere_is_told_with_its_place(tmp_path):
     assert "joint j1 goes from 0.7 to 0.7 in the URDF" in refusal(tmp_path, J1=stuck)
     endless = '<limit lower="-inf" upper="inf" velocity="1" effort="1"/>'
     assert "joint j1 has no position limits in the URDF" in refusal(tmp_path, J1=endless)
+
+
+LIMIT = '<limit lower="{}" upper="{}" velocity="{}" effort="1"/>'
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "good"),
+    [
+        (-12.9, 2.0, True),
+        (-13.1, 2.0, False),
+        (-1.0, 12.9, True),
+        (-1.0, 13.1, False),
+        (-13.1, -13.05, False),
+        (13.05, 13.1, False),
+    ],
+)
+def test_a_range_of_the_urdf_beyond_two_turns_is_doubted_on_either_side(tmp_path, lower, upper, good):
+    limit = LIMIT.format(lower, upper, 3.0)
+    if good:
+        assert ranges(robot(tmp_path, J1=limit))[0] == (lower, upper)
+    else:
+        assert f"joint j1 has {lower:g} .. {upper:g} rad in r.urdf: degrees?" in refusal(tmp_path, J1=limit)
+
+
+@pytest.mark.parametrize(("speed", "good"), [(40.0, True), (40.1, False)])
+def test_forty_radians_a_second_are_the_most_that_a_joint_is_believed_to_turn(tmp_path, speed, good):
+    limit = LIMIT.format(-1.0, 1.0, speed)
+    if good:
+        assert speeds(robot(tmp_path, J1=limit))[0] == speed
+    else:
+        assert f"joint j1 has {speed:g} rad/s in r.urdf: degrees?" in refusal(tmp_path, J1=limit)
+
+
+@pytest.mark.parametrize(("times", "good"), [(9.9, True), (10.1, False)])
+def test_a_speed_of_ten_times_the_urdfs_is_in_another_unit_and_a_smaller_one_is_only_too_fast(tmp_path, times, good):
+    limits = f"source: urdf, velocity: {{j2: {times}}}, acceleration: 1.0"
+    if good:
+        found = robot(tmp_path, limits)
+        assert speeds(found)[1] == 1.0 and f"{times} rad/s is faster than the URDF's 1" in found.warnings[0]
+    else:
+        assert f"{times} rad/s is 10 times the URDF's 1: degrees? Write rad/s" in refusal(tmp_path, limits)
+
+
+@pytest.mark.parametrize(
+    ("parts", "position", "words"),
+    [
+        ({"J1": '<limit velocity="1"/>'}, "{j1: [-180, 180]}", "-180 .. 180 is more than joint j1 can mean: degrees?"),
+        ({'<limit lower="0" upper="0.4" velocity="0.1" effort="1"/>': '<limit velocity="0.1"/>'}, "{lift: [0, 5]}",
+         "0 .. 5 is more than joint lift can mean: millimetres?"),
+        ({'<limit lower="0" upper="0.4" velocity="0.1" effort="1"/>': '<limit velocity="0.1"/>'}, "{lift: [-5, 0]}",
+         "-5 .. 0 is more than joint lift can mean: millimetres?"),
+    ],
+)  # fmt: skip
+def test_a_range_for_a_joint_that_has_none_is_doubted_by_its_size_alone(tmp_path, parts, position, words):
+    limits = f"source: urdf, position: {position}, acceleration: 1.0"
+    assert words in refusal(tmp_path, limits, **parts)
+    assert robot(tmp_path, limits + ", override: true", **parts).warnings == ()
+    near = robot(tmp_path, limits.replace("180", "60").replace("5", "2.9"), **parts)
+    assert near.warnings == ()

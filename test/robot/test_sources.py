@@ -73,3 +73,9 @@ def test_a_deadman_button_is_counted_from_zero(small_robot, button, good):
         return
     takeover = load_robot(file).takeover
     assert (takeover.deadman_topic, takeover.deadman_button, takeover.leader_motion) == ("joy", button, 0.03)
+
+
+def test_a_topic_is_read_once(small_robot):
+    again = "  - {topic: /joint_states, type: joint_state, max_age: 0.3}\n"
+    with pytest.raises(RobotError, match=r"state\[0\]: topic joint_states is read twice"):
+        small_robot(ARM, state=state("") + again)

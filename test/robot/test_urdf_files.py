@@ -150,3 +150,14 @@ def test_a_file_name_that_the_locale_cannot_spell_in_a_comment_does_not_matter(t
 def test_a_joint_of_which_nothing_more_is_said_has_no_soft_limits():
     joint = Joint("elbow", "revolute", -1.5, 2.0, 3.0, 10.0)
     assert (joint.soft_lower, joint.soft_upper, joint.soft) == (-math.inf, math.inf, False)
+
+
+@pytest.mark.parametrize(("size", "read"), [(16 << 20, True), ((16 << 20) + 1, False)])
+def test_a_file_of_more_than_sixteen_mebibytes_is_no_urdf(tmp_path, size, read):
+    file = tmp_path / "r.urdf"
+    with file.open("wb") as stream:
+        stream.truncate(size)  # nothing but zeros, which are no XML either
+    with pytest.raises(
+        RobotError, match="is not XML" if read else f"has {size} bytes; more than {16 << 20} are not read"
+    ):
+        read_urdf(file)

@@ -116,3 +116,15 @@ def test_an_expansion_that_the_system_ends_was_too_long(tmp_path, monkeypatch, n
 
 def test_unless_said_otherwise_an_expansion_has_ten_seconds_of_computing_and_a_gigabyte():
     assert Bounds() == Bounds(seconds=10.0, patience=30.0, memory=1 << 30, text=16 << 20)
+
+
+def test_where_python_cannot_be_started_that_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(xacro_expand.sys, "executable", str(tmp_path / "no_python"))
+    with pytest.raises(RobotError, match=r"r\.urdf\.xacro: xacro could not be started: .*no_python"):
+        expand_xacro(written(tmp_path, "<a/>"), {}, QUICK)
+
+
+def test_a_mistake_in_an_included_file_is_told_with_that_file(tmp_path):
+    written(tmp_path, '<a v="${nothing}"/>', name="inner.xacro")
+    with pytest.raises(RobotError, match=r"r\.urdf\.xacro: xacro cannot expand it \(in .*inner\.xacro\): .*nothing"):
+        expand_xacro(written(tmp_path, '<b/><xacro:include filename="inner.xacro"/>'), {}, QUICK)

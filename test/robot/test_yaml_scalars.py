@@ -56,3 +56,26 @@ def test_a_number_that_can_be_read_in_two_ways_is_told(text, words):
 )  # fmt: skip
 def test_numbers_as_people_write_them_come_with_a_hint(text, hint):
     assert number_hint(text) == hint
+
+
+@pytest.mark.parametrize(("digits", "kind"), [(18, int), (19, float), (308, float)])
+def test_a_whole_number_of_nineteen_digits_is_a_float(digits, kind):
+    for sign in ("", "-", "+"):
+        text = sign + "7" * (digits - len(sign))
+        found = plain_value(text)
+        assert type(found) is kind and found == pytest.approx(float(text), rel=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("0" + "1" * 17, f"looks like octal; write {int('1' * 17, 8)} or {'1' * 17}"),
+        ("0" + "1" * 18, f"starts with 0; write {'1' * 18}"),
+        ("0" * 25, "starts with 0; write 0"),
+        ("00", "starts with 0; write 0"),
+        ("-00012", "looks like octal; write 10 or 12"),
+        ("+0" + "9" * 30, f"starts with 0; write {'9' * 30}"),
+    ],
+)
+def test_a_number_of_any_length_that_starts_with_0_comes_with_what_to_write(text, words):
+    assert ambiguous_number(text) == f"{text} {words}"

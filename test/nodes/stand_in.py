@@ -324,7 +324,9 @@ class Person(Node):
         assert until(), f"no {what} in {request}: {self.why()}"
 
     def wait_mode(self, mode, timeout=PATIENCE):
-        self.graph.wait(lambda: self.mode == mode, f"mode {mode}, it is {self.mode!r}: {self.why()}", timeout)
+        """Wait for a mode, also in executor_state: the reason there is then the reason for this mode."""
+        there = lambda: self.mode == mode and self.state is not None and self.state.mode == MODE_CODES[mode]
+        self.graph.wait(there, f"mode {mode}, it is {self.mode!r}: {self.why()}", timeout)
 
     def why(self):
         return "" if self.state is None else f"{MODE_NAMES[self.state.mode]}: {self.state.reason}"

@@ -49,7 +49,10 @@ def start(graph, mobile):
 
 def moving(graph, driver, person):
     assert person.ask("autonomy")[0]
-    graph.wait(lambda: np.ptp([v[0] for _, v in driver.commands["left_arm"]]) > 0.03, "the arm to move")
+    graph.wait(
+        lambda: len(driver.commands["left_arm"]) > 30 and np.ptp([v[0] for _, v in driver.commands["left_arm"]]) > 0.03,
+        "the arm to move",
+    )
 
 
 class Button(Node):
@@ -163,13 +166,15 @@ def test_row_36_a_clock_that_jumps_back_ends_autonomy_until_it_is_asked_for_agai
     person = graph.node(Person, robot)
     graph.node(Planner, robot, sway, parameter_overrides=use)
     graph.managed(ExecutorNode, robot=file, use_sim_time=True, **QUIET)
-    graph.wait(lambda: person.state and person.state.header.stamp.sec >= 100, "commands on the simulated clock")
+    graph.wait(lambda: person.state and person.state.header.stamp.sec >= 100, "the simulated clock")
+    graph.wait(lambda: driver.commands["lift"] and person.mode == "hold", "hold")
     moving(graph, driver, person)
     clock.set(5.0)
     person.wait_mode("hold")
     assert "clock" in person.state.reason
     within_limits(driver, "left_arm")
     graph.wait(lambda: person.ask("autonomy")[0], "autonomy when asked for")
+    person.wait_mode("autonomy")
     clock.stopped = True
     person.wait_mode("hold")
     graph.wait(lambda: not driver.steps("left_arm")[-1].any(), "standstill although the clock stands")

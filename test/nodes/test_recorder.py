@@ -87,6 +87,7 @@ def test_an_episode_holds_what_was_seen_commanded_and_by_whom(stage, mobile):
     ok, why = made.ask("stop")
     assert not ok and "nothing" in why
     made.frames()
+    person.insist("autonomy", lambda: person.mode == "autonomy", "the mode")
     before = made.session.episodes.taken
     person.insist("autonomy", lambda: made.session.episodes.taken > before + 4, "frames")
     ok, why = made.ask("success")

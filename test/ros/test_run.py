@@ -148,8 +148,8 @@ def test_a_node_that_is_finalized_ends_its_process():
 
 
 def test_a_goodbye_that_hangs_keeps_no_process_alive():
-    bring_up = "self.active = True; print('working', flush=True); return True"
-    with started(bring_up, FOREVER.format(word="goodbye")) as process:
+    patiently = "run.__globals__['Spinner'].stop = lambda spinner, _, stop=run.__globals__['Spinner'].stop: stop(spinner, 60.0); "
+    with started(patiently + WORKING, FOREVER.format(word="goodbye")) as process:  # a spinner that ends late says none
         wait_for(process, "working")
         process.send_signal(signal.SIGTERM)
         wait_for(process, "goodbye")

@@ -104,3 +104,16 @@ def test_with_one_lane_the_answer_is_there_when_ask_returns():
     requests.ask(request(1.0), 0, lambda: "plan")
     (answered,) = requests.answered()
     assert answered.answer.result() == "plan" and not answered.beside
+
+
+def test_answers_that_came_together_are_told_oldest_observation_first_whoever_was_asked_first(two):
+    requests, server, _ = two
+    for began, lane, name in ((2.0, 0, "later"), (1.0, 1, "earlier")):
+        requests.ask(request(began), lane, server.plan(name))
+    for gate in server.gates.values():
+        gate.set()
+    for waiting in requests._waiting:
+        waiting.answer.result(ENOUGH)
+    found = requests.answered()
+    assert [one.request.began for one in found] == [1.0, 2.0] and [one.overtaken for one in found] == [False, False]
+    assert requests.answered() == [] and requests.oldest() == float("inf")

@@ -7,6 +7,7 @@ import pytest
 
 av = pytest.importorskip("av")
 
+from pi0_ros.ros import video
 from pi0_ros.ros.video import SIDE, VideoWriter, compose
 
 
@@ -66,3 +67,16 @@ def test_the_film_of_a_process_that_is_killed_can_be_read_back(tmp_path):
         filming.wait()
     with av.open(str(file)) as film:
         assert sum(1 for _ in film.decode(video=0)) >= 5
+
+
+def test_names_and_lines_stand_in_the_corner_of_what_they_are_of(monkeypatch):
+    """Lines below the pictures, one below the other, 8 pixels from the left."""
+    texts = []
+    monkeypatch.setattr(video.cv2, "putText", lambda image, text, at, *how: texts.append((text, at, image.shape[:2])))
+    side, line = video.SIDE, video.LINE
+    compose({}, ["a", "b"], ["task: x", "mode: hold"])
+    bar = (2 * ((2 * line + 9) // 2), 2 * side)
+    assert texts == [
+        ("a", (6, 16), (side, side)), ("b", (6, 16), (side, side)),
+        ("task: x", (8, line - 4), bar), ("mode: hold", (8, 2 * line - 4), bar),
+    ]  # fmt: skip

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pi0_ros.data.bag import CHUNK, JOINTS, ODOMETRY, STATE, Heard, joint_positions, mcap_files, rows_of
+from pi0_ros.data.bag import CHUNK, JOINTS, ODOMETRY, STATE, RecordedMessage, joint_positions, mcap_files, rows_of
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.recording import _of_robot, _on_stamps, _one_run, _within
 
@@ -19,7 +19,7 @@ def stamped(seconds):
 
 
 def heard(time, topic="joint_states", kind=JOINTS, stamp=None):
-    return Heard(time, topic, kind, stamped(time if stamp is None else stamp))
+    return RecordedMessage(time, topic, kind, stamped(time if stamp is None else stamp))
 
 
 def topics_of(found):

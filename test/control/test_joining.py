@@ -246,3 +246,13 @@ def test_how_far_a_plan_is_from_the_one_before_is_a_distance(side):
     plan = running(old, [200.4, 200.42], 0)
     joined = made(executed((200.0, 0.0), (200.4, 0.4))).to_running(new, plan, 1, 200.44, "replace")
     assert joined.gap[JOINT] == pytest.approx(0.04) and (joined.gap >= 0.0).all()
+
+
+@pytest.mark.parametrize("sent", [0, 1, 5])
+def test_a_chunk_observed_a_moment_before_the_newest_command_begins_by_what_is_executed_until_the_join(sent):
+    """0.02 s of path until the newest command, at 200.50, and 0.10 s until the third one after it."""
+    old, new = slope(0.1, 0.2, 200.0), slope(0.3, 0.2, 200.48)
+    times = [*(200.5 - 0.02 * np.arange(sent, 0, -1)), 200.5, 200.53, 200.57, 200.6]
+    plan = running(old, times, sent)
+    joined = made(executed((200.0, 0.0), (200.5, 0.5))).to_running(new, plan, sent + 3, 200.56, "replace")
+    assert joined.begin == pytest.approx(200.48 + 0.12)

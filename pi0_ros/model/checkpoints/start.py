@@ -17,8 +17,6 @@ from torch import nn
 from pi0_ros.model.checkpoints.load import Opened, Origin, Progress, empty, fill, naming, open_checkpoint
 from pi0_ros.model.checkpoints.names import to_network
 from pi0_ros.model.config import (
-    GEMMA_2B,
-    GEMMA_300M,
     ConfigError,
     GemmaConfig,
     ModelConfig,
@@ -78,8 +76,6 @@ def start_config(opened: Opened, kind: str = "", changes: Mapping[str, Any] | No
 
 def expert_for(trunk: GemmaConfig) -> GemmaConfig:
     """The published expert for PaliGemma's trunk; for another one half its width and a quarter of its MLP, as there."""
-    if trunk == GEMMA_2B:
-        return GEMMA_300M
     return replace(trunk, width=max(2, trunk.width // 4 * 2), mlp=max(1, trunk.mlp // 4))
 
 

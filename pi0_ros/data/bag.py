@@ -138,7 +138,7 @@ def mcap_files(path: Path) -> list[Path]:
     files = sorted(f for ending in ENDINGS for f in path.glob(f"*{ending}")) if path.is_dir() else []
     if files:
         return files
-    if path.is_dir() and any(path.glob("*.db3*")):
+    if any(path.glob("*.db3*")):
         raise DataError(
             f"{path}: is stored as sqlite3; write it as MCAP: `ros2 bag convert -i {path} -o convert.yaml` with "
             "storage_id: mcap in convert.yaml"

@@ -1,10 +1,14 @@
 """The parameters that people write into files: their defaults and ranges, and which may be changed while a node runs."""
 
+from types import SimpleNamespace
+
 import pytest
 
 pytest.importorskip("rclpy")
 
 from pi0_ros.nodes.parameter_tables import tables
+from pi0_ros.nodes.server_parameters import server_settings
+from pi0_ros.policy.server_settings import ServerSettings
 
 NETWORK = """
 robot: '' required
@@ -31,7 +35,7 @@ server_wait: 0.0 0..86400
 NODES = {
     "policy": NETWORK
     + """
-seed: 0 0..2.14748e+09
+seed: 0 0..2147483647
 prompt: 'subtask' one of subtask task
 prompt_max_age: 5.0 0..3600
 replan_period: 0.4 0.02..60 live
@@ -90,7 +94,7 @@ mode: 'everything' one of everything corrections policy
 before: 2.0 0..30
 on_gap: 'split' one of split end
 min_episode: 1.0 0..60
-min_free: 500 1..1e+07
+min_free: 500 1..10000000
 mcap: False
 begin: False
 autostart: True
@@ -99,7 +103,7 @@ autostart: True
 robot: 'mobile_bimanual' required
 scene: 'touch_all'
 world: ''
-seed: 0 0..2.14748e+09
+seed: 0 0..2147483647
 viewer: False
 camera_rate: 30.0 0.1..100
 watchdog: 0.25 0.02..10
@@ -112,7 +116,7 @@ task: '' required
 
 def told(parameter):
     """A parameter on one line."""
-    between = f" {parameter.low:g}..{parameter.high:g}" if parameter.low is not None else ""
+    between = f" {parameter.low:.12g}..{parameter.high:.12g}" if parameter.low is not None else ""
     choices = f" one of {' '.join(parameter.choices)}" if parameter.choices else ""
     marks = " live" * parameter.live + " required" * parameter.required
     return f"{parameter.name}: {parameter.default!r}{between}{choices}{marks}"
@@ -125,3 +129,18 @@ def test_what_people_write_into_parameter_files_keeps_its_name_default_and_range
 
 def test_every_node_that_is_started_has_its_parameters_here():
     assert set(tables()) == set(NODES)
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "key"),
+    [("mine", "theirs", "mine"), ("", "theirs", "theirs"), ("mine", None, "mine"), ("", None, "")],
+)
+def test_the_key_of_a_server_is_the_parameters_or_else_the_environments(monkeypatch, given, environment, key):
+    monkeypatch.delenv("PI0_API_KEY", raising=False)
+    if environment is not None:
+        monkeypatch.setenv("PI0_API_KEY", environment)
+    values = SimpleNamespace(
+        api_key=given, ca_file="ca.pem", proxy="auto", answer_timeout=0.5, first_answer_timeout=7.0, server_wait=3.0
+    )
+    expected = ServerSettings(key=key, ca_file="ca.pem", proxy="auto", answer=0.5, first_answer=7.0, wait=3.0)
+    assert server_settings(values) == expected

@@ -27,7 +27,7 @@ from pi0_ros.sim.robot import TICK, SimRobot
 from pi0_ros.sim.world import SIDES, TIMESTEP
 
 
-class Pressed:
+class ContactForces:
     """The greatest contact forces [N] and penetration [m] seen: `table` one arm on table and bins, `block` one arm on blocks
     (both fingers together), `arms` one arm on the other."""
 
@@ -65,7 +65,7 @@ def _part(body: str) -> str:
 class WatchedRobot(SimRobot):
     """A simulated robot whose contacts are read in every step, and that takes pictures when a step of the rubric is new."""
 
-    pressed: Pressed | None = None
+    pressed: ContactForces | None = None
     task: PickPlace | None = None
     folder: Path | None = None
     label = ""
@@ -102,7 +102,7 @@ def main(argv: Sequence[str]) -> int:
     args.episodes = 2 if args.quick else args.episodes
     task = PickPlace()
     sim = WatchedRobot(load_robot("mobile_bimanual"), furnish=task.furnish)
-    sim.pressed, sim.task = Pressed(sim), task
+    sim.pressed, sim.task = ContactForces(sim), task
     if args.pictures:
         args.pictures.mkdir(parents=True, exist_ok=True)
     harness = Harness[SimRobot](sim, task.operator, Trial(latency=Latency(args.latency), rtc="none"))

@@ -140,7 +140,7 @@ def take_terminal() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-class Started:
+class StartedProgram:
     """An executor in a terminal of its own."""
 
     def __init__(self) -> None:
@@ -162,7 +162,7 @@ class Started:
             self._terminal = -1
 
 
-def happen(around: Surroundings, started: Started, cause: str, state: str) -> None:
+def happen(around: Surroundings, started: StartedProgram, cause: str, state: str) -> None:
     """Let it come to an end."""
     if cause == "terminal":
         started.hang_up()
@@ -180,7 +180,7 @@ def ending(around: Surroundings, cause: str, state: str) -> dict[str, float]:
     around.state = None
     if state == "configuring":  # one that was killed counts until the network forgets it
         around.wait_often(lambda: "executor" not in around.get_node_names(), "the executor before to be forgotten")
-    started = Started()
+    started = StartedProgram()
     process = started.process
     try:
         if state == "loading":

@@ -55,7 +55,7 @@ def node_program(node: Node, required: bool | None = None) -> Program:
 
 
 @dataclass(frozen=True)
-class Ended:
+class EndedProgram:
     """A program that is no longer running, with its exit code (negative: the signal that ended it)."""
 
     program: Program
@@ -92,7 +92,7 @@ class Supervisor:
         self._env = {**os.environ, **(env or {}), **self._extensions.environment, "PYTHONUNBUFFERED": "1"}
         self._processes: dict[str, subprocess.Popen[str]] = {}
         self._threads: list[GuardedThread] = []
-        self._news: queue.SimpleQueue[Ended | None] = queue.SimpleQueue()
+        self._news: queue.SimpleQueue[EndedProgram | None] = queue.SimpleQueue()
 
     @property
     def running(self) -> tuple[Program, ...]:
@@ -123,7 +123,7 @@ class Supervisor:
         self._processes[program.name] = self._spawn(program, first=False)
         self._watch(program)
 
-    def next_event(self, timeout: float | None = None) -> Ended | None:
+    def next_event(self, timeout: float | None = None) -> EndedProgram | None:
         """Wait for a program to end. None after `interrupt()`, or after `timeout` seconds."""
         try:
             return self._news.get(timeout=timeout)
@@ -183,7 +183,7 @@ class Supervisor:
             self.output.say(program.name, line)
 
     def _report_end(self, program: Program) -> None:
-        self._news.put(Ended(program, self._processes[program.name].wait()))
+        self._news.put(EndedProgram(program, self._processes[program.name].wait()))
 
     def _signal(self, process: subprocess.Popen[str], number: signal.Signals) -> None:
         # Its session is its process group, so what the program started gets the signal too.

@@ -12,7 +12,7 @@ import pytest
 
 from pi0_ros import supervisor
 from pi0_ros.bringup import Node
-from pi0_ros.supervisor import Ended, Program, Supervisor
+from pi0_ros.supervisor import EndedProgram, Program, Supervisor
 
 PATIENCE = 60.0
 WAITS = "import signal; print('ready', flush=True); signal.pause()"
@@ -81,7 +81,7 @@ def test_a_program_that_ends_is_reported_with_its_exit_code_and_not_started_agai
 
 
 def test_a_program_ended_by_a_signal_is_reported_with_the_signal():
-    assert str(Ended(program("node", ""), -signal.SIGSEGV)) == "node ended by SIGSEGV"
+    assert str(EndedProgram(program("node", ""), -signal.SIGSEGV)) == "node ended by SIGSEGV"
 
 
 def test_stopping_asks_with_sigint_first(running):

@@ -13,7 +13,7 @@ from pi0_ros.commands._numbers import number, whole
 from pi0_ros.model.kinds import traits
 
 if TYPE_CHECKING:
-    from pi0_ros.model.checkpoints.load import Loaded, Opened
+    from pi0_ros.model.checkpoints.load import LoadedCheckpoint, OpenedCheckpoint
     from pi0_ros.policy.adapter import Adapter
     from pi0_ros.policy.lerobot_files import RelativeActions
     from pi0_ros.policy.normalize import Statistics
@@ -101,7 +101,7 @@ def with_horizon(sizes: dict[str, object], args: argparse.Namespace) -> dict[str
     return {**sizes, "horizon": horizon} if horizon else sizes
 
 
-def refuse_unknown_horizon(source: Path, opened: Opened) -> None:
+def refuse_unknown_horizon(source: Path, opened: OpenedCheckpoint) -> None:
     """A converted checkpoint records its horizon, so a guess must not become one. Raises CheckpointError."""
     from pi0_ros.model.checkpoints import CheckpointError
 
@@ -118,7 +118,7 @@ def show(done: int, total: int) -> None:
         print(f"\rreading {100 * done // max(total, 1)} %", end="", file=sys.stderr, flush=True)
 
 
-def find_statistics(opened: Opened, given: Path | None, asset: str, layout: str) -> dict[str, Statistics]:
+def find_statistics(opened: OpenedCheckpoint, given: Path | None, asset: str, layout: str) -> dict[str, Statistics]:
     """{"state": ..., "actions": ...} from the given file, LeRobot's processors, or openpi's; {} if there are none.
 
     Of several assets {} is returned where the whole assets/ folder comes along (our layout).
@@ -141,7 +141,7 @@ def find_statistics(opened: Opened, given: Path | None, asset: str, layout: str)
     return dict(read_norm_stats(find_norm_stats(opened.folder, asset or None)))
 
 
-def write_own(loaded: Loaded, target: Path, statistics: dict[str, Statistics], shard_bytes: int) -> None:
+def write_own(loaded: LoadedCheckpoint, target: Path, statistics: dict[str, Statistics], shard_bytes: int) -> None:
     """Our folder: weights, config.json with the origin's habits, norm_stats.json, README.md."""
     from pi0_ros.model.checkpoints import save
     from pi0_ros.policy.normalize import Statistics, write_norm_stats
@@ -160,7 +160,7 @@ def write_own(loaded: Loaded, target: Path, statistics: dict[str, Statistics], s
     )
 
 
-def write_lerobot(loaded: Loaded, target: Path, statistics: dict[str, Statistics], shard_bytes: int) -> None:
+def write_lerobot(loaded: LoadedCheckpoint, target: Path, statistics: dict[str, Statistics], shard_bytes: int) -> None:
     """LeRobot's folder; channel names and offsets come from our own "policy" section if there is one."""
     from pi0_ros.model.checkpoints.lerobot import Vectors, save_lerobot
     from pi0_ros.policy.adapter_reading import adapter_of_checkpoint
@@ -179,7 +179,7 @@ def write_lerobot(loaded: Loaded, target: Path, statistics: dict[str, Statistics
     save_lerobot(loaded.model, target, loaded.conventions, vectors, shard_bytes=shard_bytes)
 
 
-def lost_habits(loaded: Loaded, adapter: Adapter | None) -> list[str]:
+def lost_habits(loaded: LoadedCheckpoint, adapter: Adapter | None) -> list[str]:
     """What LeRobot does otherwise than the checkpoint was trained with, and its files have no word for."""
     lost = []
     if loaded.conventions.resampler != "torch":
@@ -191,7 +191,7 @@ def lost_habits(loaded: Loaded, adapter: Adapter | None) -> list[str]:
     return lost
 
 
-def relative_of(loaded: Loaded) -> RelativeActions:
+def relative_of(loaded: LoadedCheckpoint) -> RelativeActions:
     """LeRobot's word on which actions are offsets: its preprocessor's, else that of config.json."""
     from pi0_ros.policy.lerobot_files import RelativeActions, has_processors, read_processors
 
@@ -202,7 +202,7 @@ def relative_of(loaded: Loaded) -> RelativeActions:
     return relative
 
 
-def relative_mask_of(loaded: Loaded, statistics: dict[str, Statistics]) -> tuple[bool, ...]:
+def relative_mask_of(loaded: LoadedCheckpoint, statistics: dict[str, Statistics]) -> tuple[bool, ...]:
     """Which action dimensions are offsets by the checkpoint's own files; () if none is."""
     if loaded.conventions.relative_mask:
         return tuple(loaded.conventions.relative_mask)
@@ -211,7 +211,7 @@ def relative_mask_of(loaded: Loaded, statistics: dict[str, Statistics]) -> tuple
     return mask if loaded.origin == "lerobot" and any(mask) else ()
 
 
-def carry(loaded: Loaded, args: argparse.Namespace, target: Path) -> dict[str, str]:
+def carry(loaded: LoadedCheckpoint, args: argparse.Namespace, target: Path) -> dict[str, str]:
     """Copies tokenizers and statistics of several robots; what was found of each, for people."""
     from pi0_ros.policy.normalize import asset_names
 

@@ -147,7 +147,7 @@ def _harness(args: argparse.Namespace, task: SimTask, robot: Robot) -> Harness[S
     from pi0_ros.closed_loop.planners import PolicyPlanner
     from pi0_ros.control import ExecutorSettings
     from pi0_ros.sim.changes import load_world
-    from pi0_ros.sim.tasks import Operated, robot_before
+    from pi0_ros.sim.tasks import ScriptedTask, robot_before
     from pi0_ros.touch.planners import OperatorPlanner
 
     high_level = args.high_level if args.high_level is not None else (1.0 if args.task == "touch_all" else 0.0)
@@ -162,7 +162,7 @@ def _harness(args: argparse.Namespace, task: SimTask, robot: Robot) -> Harness[S
     )
     body = robot_before(task, robot, change=load_world(args.world))
     if args.checkpoint == "operator":
-        return Harness(body, task.operator if isinstance(task, Operated) else OperatorPlanner, trial)
+        return Harness(body, task.operator if isinstance(task, ScriptedTask) else OperatorPlanner, trial)
     from pi0_ros.policy import Policy, load_policy
     from pi0_ros.sim.errors import SimError
 

@@ -36,7 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Measure and write the scales; 0 on success."""
     from pi0_ros.data.dataset import Dataset
-    from pi0_ros.model.checkpoints.load import Opened
+    from pi0_ros.model.checkpoints.load import OpenedCheckpoint
     from pi0_ros.model.checkpoints.peft import PeftSource
     from pi0_ros.policy.backends.torch_backend import check_device, tensors
     from pi0_ros.policy.errors import PolicyError
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
     check_device(args.device)
     opened, adapter, pipeline = read_policy(args.checkpoint, load_robot(args.robot), args.adapter)
-    if isinstance(opened, Opened) and isinstance(opened.source, PeftSource):
+    if isinstance(opened, OpenedCheckpoint) and isinstance(opened.source, PeftSource):
         raise PolicyError(f"{args.checkpoint}: has a LoRA's weights alone; merge it first: pi0 convert")
     words, _ = load_words(opened, pipeline)
     with Dataset(args.dataset) as dataset:

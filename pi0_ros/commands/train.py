@@ -17,7 +17,7 @@ from pi0_ros.robot.wording import counted
 if TYPE_CHECKING:
     from pi0_ros.model import ModelConfig
     from pi0_ros.policy.adapter import Adapter
-    from pi0_ros.train.embodiments import Drawn
+    from pi0_ros.train.embodiments import SourceSpec
     from pi0_ros.train.from_dataset import FactsOf
     from pi0_ros.train.hooks import MakeHooks
     from pi0_ros.train.mixture import Choice, Source
@@ -320,14 +320,14 @@ def _adapters(args: argparse.Namespace) -> list[Adapter]:
     return [load_adapter(policy) for policy in policies]
 
 
-def _drawn(args: argparse.Namespace, model: ModelConfig) -> Iterator[Drawn]:
+def _drawn(args: argparse.Namespace, model: ModelConfig) -> Iterator[SourceSpec]:
     """The sources of a mixture with their frames made."""
     from pi0_ros.policy.adapter_reading import load_adapter
-    from pi0_ros.train.embodiments import Drawn
+    from pi0_ros.train.embodiments import SourceSpec
 
     for source in args.sources:
         if source.text:
-            yield Drawn(source.name, text=source.text, weight=source.weight)
+            yield SourceSpec(source.name, text=source.text, weight=source.weight)
             continue
         if source.dataset:
             frames = _read(Path(source.dataset), args, load_adapter(source.policy), model, source)
@@ -335,7 +335,7 @@ def _drawn(args: argparse.Namespace, model: ModelConfig) -> Iterator[Drawn]:
             frames = Path(source.frames)
         else:
             frames = _simulated(args, model.horizon, model.vision.image_size, source.sim_episodes)
-        yield Drawn(source.name, str(frames), source.policy, source.control_mode, weight=source.weight)
+        yield SourceSpec(source.name, str(frames), source.policy, source.control_mode, weight=source.weight)
 
 
 def _print_plan(args: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from pi0_ros.control.modes import Trigger
 from pi0_ros.control.policy_watch import PolicyWatch
-from pi0_ros.control.sensing import Measured
+from pi0_ros.control.sensing import Measurements
 from pi0_ros.control.teleop import Teleop
 from pi0_ros.control.watchdogs import Estop
 
@@ -16,7 +16,7 @@ class Inputs:
     """The newest of everything. `competitors`: who publishes beside the executor (SECOND_PUBLISHER) or beside a person's
     device (TWO_DEVICES), as sentences."""
 
-    measured: Measured
+    measured: Measurements
     teleop: Teleop
     estop: Estop = field(default_factory=Estop)
     policy: PolicyWatch = field(default_factory=PolicyWatch)

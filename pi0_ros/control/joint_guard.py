@@ -12,7 +12,7 @@ from collections import deque
 import numpy as np
 import numpy.typing as npt
 
-from pi0_ros.control.sensing import Measured
+from pi0_ros.control.sensing import Measurements
 from pi0_ros.robot.spec import Robot
 
 Array = npt.NDArray[np.float64]
@@ -41,7 +41,7 @@ class JointGuard:
         self._sent: deque[Array] = deque(maxlen=math.ceil(delay / period) + 2)
         self._joints = [(i, c) for i, c in enumerate(robot.channels) if c.joint]
 
-    def bounded(self, goal: Array, command: Array, measured: Measured) -> Array:
+    def bounded(self, goal: Array, command: Array, measured: Measurements) -> Array:
         """The goal [3, D] with velocities from which each joint can still be stopped inside its reach.
 
         `command` [D] is the newest one. What was commanded lately is not yet measured: a joint is taken to be further on

@@ -15,7 +15,7 @@ from pi0_ros.control.mode_keeper import ModeKeeper
 from pi0_ros.control.pace import Pace
 from pi0_ros.control.plan_making import Planner
 from pi0_ros.control.plans import Plans
-from pi0_ros.control.sensing import Measured
+from pi0_ros.control.sensing import Measurements
 from pi0_ros.control.settings import ExecutorSettings
 from pi0_ros.control.start_up import StartUp
 from pi0_ros.control.teleop import Teleop
@@ -42,7 +42,7 @@ class Parts:
 def assemble(robot: Robot, settings: ExecutorSettings, epoch: int, planner: Planner, blackbox: BlackBox) -> Parts:
     """The parts for one robot, wired together."""
     period = 1.0 / robot.control_rate
-    journal, inputs = Journal(blackbox), Inputs(Measured(robot, settings), Teleop(robot, settings))
+    journal, inputs = Journal(blackbox), Inputs(Measurements(robot, settings), Teleop(robot, settings))
     plans, engage = Plans(robot, settings, period, planner), Engage(settings, period)
     drive = Drive(robot, settings, period, inputs, plans, engage)
     start_up = StartUp(robot, inputs, journal)

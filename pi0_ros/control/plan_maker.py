@@ -13,7 +13,7 @@ from pi0_ros.control.joining import Join
 from pi0_ros.control.motion_plan import MotionPlan, ask, make_grid, plan_limits, planning_bounds, solve, solve_once
 from pi0_ros.control.path_clock import PathDemand
 from pi0_ros.control.plan_making import Pending, Planner
-from pi0_ros.control.running_plan import Accepted, Running
+from pi0_ros.control.running_plan import AcceptedChunk, Running
 from pi0_ros.control.settings import ExecutorSettings
 from pi0_ros.robot.spec import Kind, Robot
 
@@ -36,7 +36,7 @@ class Start(NamedTuple):
 class Coming:
     """A plan on its way: where on its path it begins, and from which state of the robot. `shares` [N] of the velocity limits."""
 
-    chunk: Accepted
+    chunk: AcceptedChunk
     joined: Join
     start: Start
     shares: Array
@@ -78,7 +78,7 @@ class PlanMaker:
         state = running.plan.states[join] if join >= 0 else running.plan.request.state
         return Start(join, state, now + ahead, now + ahead + self._period)
 
-    def submit(self, chunk: Accepted, joined: Join, start: Start, scales: Scales) -> tuple[Coming | None, str]:
+    def submit(self, chunk: AcceptedChunk, joined: Join, start: Start, scales: Scales) -> tuple[Coming | None, str]:
         """Measure the path of a new chunk and have its plan made; None and the refusal if it is too fast for the robot."""
         grid, limits, shares = self.grid, self._limits, scales(self._knots(start))
         path, begin, behind, _ = joined
@@ -93,7 +93,7 @@ class PlanMaker:
         work = self._planner.submit(lambda: solve(request, grid, limits))
         return Coming(chunk, joined, start, shares, work), ""
 
-    def renew(self, chunk: Accepted, joined: Join, start: Start, scales: Scales | Array, late: int = 0) -> Coming:
+    def renew(self, chunk: AcceptedChunk, joined: Join, start: Start, scales: Scales | Array, late: int = 0) -> Coming:
         """Have the plan of a chunk made once more, from further on; there is none if that is too fast for the robot.
 
         Nobody waits for an answer, so the path is measured where plans are made: it takes a millisecond.

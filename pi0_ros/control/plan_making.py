@@ -34,7 +34,7 @@ class Planner(Protocol):
         """How many periods after the next command a plan that is asked for now can begin."""
 
 
-class Made(NamedTuple):
+class FinishedPlan(NamedTuple):
     """A plan that was made at once."""
 
     plan: MotionPlan | None
@@ -53,7 +53,7 @@ class AtOnce:
 
     def submit(self, make: Callable[[], MotionPlan | None]) -> Pending:
         """The plan."""
-        return Made(make())
+        return FinishedPlan(make())
 
     def periods(self) -> int:
         """0: a plan that is made at once begins with the next command."""

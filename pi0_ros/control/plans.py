@@ -16,7 +16,7 @@ from pi0_ros.control.plan_maker import PlanMaker, Scales, Start
 from pi0_ros.control.plan_making import AtOnce, Planner
 from pi0_ros.control.progress import Progress
 from pi0_ros.control.row_path import ROS_ROUNDING, RowPath
-from pi0_ros.control.running_plan import Accepted, Running
+from pi0_ros.control.running_plan import AcceptedChunk, Running
 from pi0_ros.control.settings import ExecutorSettings
 from pi0_ros.control.splice import WAIT_BELOW
 from pi0_ros.control.strategy import Strategies
@@ -78,7 +78,7 @@ class Plans:
         if text := _too_little(joined, path, strategy):
             return Verdict(False, text, Cause.DELAY)
         known = (chunk.sequence, chunk.epoch, chunk.source, chunk.start, chunk.period, chunk.subtask)
-        accepted = Accepted(*known, strategy, tuple((rows != values).any(axis=1).tolist()))
+        accepted = AcceptedChunk(*known, strategy, tuple((rows != values).any(axis=1).tolist()))
         made, refusal = self.maker.submit(accepted, joined, start, scales)
         if made is None:
             return Verdict(False, refusal, Cause.TOO_FAST)

@@ -9,7 +9,7 @@ from pi0_ros.control.row_path import ROS_ROUNDING
 
 
 @dataclass(frozen=True)
-class Accepted:
+class AcceptedChunk:
     """What is remembered of a chunk besides its rows."""
 
     sequence: int
@@ -26,7 +26,7 @@ class Accepted:
 class Running:
     """A plan that is followed. `index`: the command that was sent last, -1 for the state before the first."""
 
-    chunk: Accepted
+    chunk: AcceptedChunk
     plan: MotionPlan
     behind: float
     index: int = -1

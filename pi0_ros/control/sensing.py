@@ -120,7 +120,7 @@ class OtherJoints:
         return ""
 
 
-class Measured:
+class Measurements:
     """Newest measurement per channel, in the order of the action vector, and of the joints beside them."""
 
     def __init__(self, robot: Robot, settings: ExecutorSettings) -> None:

@@ -19,7 +19,7 @@ RETRY = 2.0  # [s] until saving is tried again
 
 
 @dataclass(frozen=True)
-class Saved:
+class EpisodeSaved:
     """An episode is in the dataset."""
 
     episode: int
@@ -58,7 +58,7 @@ def _ignored(_: object) -> None:
 
 
 class EpisodeSaver:
-    """Saves in the order in which episodes ended. `tell` hears `Saved` and `Problem`, in the saver's thread."""
+    """Saves in the order in which episodes ended. `tell` hears `EpisodeSaved` and `Problem`, in the saver's thread."""
 
     def __init__(self, files: DatasetFiles, tell: Callable[[object], None]) -> None:
         self._files, self._tell = files, tell
@@ -140,7 +140,7 @@ class EpisodeSaver:
             pictures = {key: self._look(journal, key) for key in keys}
         episode = self._files.append(content_of(journal, pictures))
         drop_journal(folder)
-        self._tell(Saved(episode, journal.frames, bool(journal.note.get("recovered"))))
+        self._tell(EpisodeSaved(episode, journal.frames, bool(journal.note.get("recovered"))))
 
     def _look(self, journal: Journal, key: str) -> Stats:
         """Statistics of a recovered video, by way of a file that can be searched."""

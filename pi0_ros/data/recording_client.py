@@ -13,11 +13,21 @@ from multiprocessing.connection import Connection
 import numpy as np
 from numpy.typing import NDArray
 
-from pi0_ros.data.episode_saver import Problem, Saved
+from pi0_ros.data.episode_saver import EpisodeSaved, Problem
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.features import checked_frame, video_keys
 from pi0_ros.data.frame_slots import FrameSlots
-from pi0_ros.data.recording_process import Begin, Close, Discard, Ended, Frame, Freed, Label, RecordingSettings, Report
+from pi0_ros.data.recording_process import (
+    Begin,
+    Close,
+    Discard,
+    EpisodeEnded,
+    Frame,
+    Label,
+    RecordingSettings,
+    Report,
+    SlotsFreed,
+)
 from pi0_ros.data.stored import Note, Row
 
 START = 30.0  # [s] until the process has opened its dataset
@@ -43,7 +53,7 @@ class RecordingClient:
         self._connection = Connection(ours.detach())
         self._lock = threading.Lock()
         self.report, self.problem, self.ended = Report(), "", ""
-        self.saved: list[Saved] = []
+        self.saved: list[EpisodeSaved] = []
         self._open()
         self._thread = threading.Thread(target=self._listen, name="recording", daemon=True)
         self._thread.start()
@@ -123,15 +133,15 @@ class RecordingClient:
             except (EOFError, OSError):
                 self._changed()
                 return
-            if isinstance(message, Freed):
+            if isinstance(message, SlotsFreed):
                 with self._lock:
                     for slot in message.slots:
                         self._slots.free(slot)
             elif isinstance(message, Report):
                 self.report = message
-            elif isinstance(message, Saved):
+            elif isinstance(message, EpisodeSaved):
                 self.saved.append(message)
-            elif isinstance(message, Ended):
+            elif isinstance(message, EpisodeEnded):
                 self.ended = message.why
             elif isinstance(message, Problem):
                 self.problem = message.text

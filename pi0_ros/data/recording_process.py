@@ -87,14 +87,14 @@ class Begin:
 
 
 @dataclass(frozen=True)
-class Freed:
+class SlotsFreed:
     """Slots that may be filled again."""
 
     slots: tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Ended:
+class EpisodeEnded:
     """The process ended an episode by itself, and why."""
 
     why: str
@@ -177,7 +177,7 @@ class RecordingProcess:
                 self._stream.add(frame.row, pictures, frame.write)
         finally:
             if frame.slot is not None:
-                self._tell(Freed((frame.slot,)))
+                self._tell(SlotsFreed((frame.slot,)))
 
     def _close(self, note: Note) -> None:
         stream, self._stream = self._stream, None
@@ -205,7 +205,7 @@ class RecordingProcess:
     def _end(self, why: str) -> None:
         """End the episode by oneself."""
         self._close({"why": why})
-        self._tell(Ended(why))
+        self._tell(EpisodeEnded(why))
 
     def _watch(self) -> None:
         """Look at the disk, and report."""

@@ -57,7 +57,7 @@ class VideoWriter:
         self.frames += 1
 
     def close(self) -> None:
-        """Finish the file; again is no harm."""
+        """Finish the file; calling it again changes nothing."""
         if self._stream is not None:
             stream, self._stream = self._stream, None
             if self.frames:

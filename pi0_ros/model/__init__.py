@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pi0_ros.model.checkpointing import gradient_checkpointing
-    from pi0_ros.model.checkpoints.load import Loaded, load
+    from pi0_ros.model.checkpoints.load import LoadedCheckpoint, load
     from pi0_ros.model.checkpoints.save import save
     from pi0_ros.model.config import (
         ConfigError,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "checkpointing": "gradient_checkpointing",
-    "checkpoints.load": "Loaded load",
+    "checkpoints.load": "LoadedCheckpoint load",
     "checkpoints.save": "save",
     "config": "ConfigError GemmaConfig ModelConfig Numerics VisionConfig numerics_for preset",
     "ema": "Ema",
@@ -61,7 +61,7 @@ __all__ = [
     "GemmaConfig",
     "InputError",
     "Inputs",
-    "Loaded",
+    "LoadedCheckpoint",
     "LoraConfig",
     "ModelConfig",
     "Numerics",

@@ -22,7 +22,7 @@ FORMAT, VERSION = "pi0_ros_graphs", 1
 
 @dataclass(frozen=True)
 class Description:
-    """A checkpoint without its weights: fields as in `checkpoints.Loaded`."""
+    """A checkpoint without its weights: fields as in `checkpoints.LoadedCheckpoint`."""
 
     origin: str
     config: ModelConfig
@@ -32,7 +32,7 @@ class Description:
     assumed: tuple[str, ...] = ()
 
 
-class Described(Protocol):
+class DescribedCheckpoint(Protocol):
     """What a description is written from: a checkpoint that is open."""
 
     @property
@@ -45,7 +45,7 @@ class Described(Protocol):
     def assumed(self) -> tuple[str, ...]: ...
 
 
-def write_description(checkpoint: Described, folder: Path) -> Path:
+def write_description(checkpoint: DescribedCheckpoint, folder: Path) -> Path:
     """Write what a checkpoint is into `folder`. Returns the file."""
     values = {
         "format": FORMAT,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pi0_ros.model import Loaded
+from pi0_ros.model import LoadedCheckpoint
 from pi0_ros.model.checkpoints.tensorfile import read_all
 from pi0_ros.model.sampling import sample_actions
 from pi0_ros.parity.report import ParityError, Row, close, equal
@@ -24,7 +24,7 @@ Arrays = Mapping[str, np.ndarray]
 IMAGE, IMAGES = "observation.image", "observation.images."  # LeRobot's name of an only camera, and of several
 
 
-def e2e_rows(folder: Path, loaded: Loaded, tokenizer: str | Path | None) -> Iterator[Row]:
+def e2e_rows(folder: Path, loaded: LoadedCheckpoint, tokenizer: str | Path | None) -> Iterator[Row]:
     """One row for every recorded stage of every observation obsJ."""
     io = {name: tensor.numpy() for name, tensor in read_all(folder / "e2e.safetensors").items()}
     try:
@@ -45,7 +45,7 @@ def e2e_rows(folder: Path, loaded: Loaded, tokenizer: str | Path | None) -> Iter
 
 
 def observation_rows(
-    loaded: Loaded, pipeline: Pipeline, inputs: ModelInputs, values: Arrays, entry: Mapping[str, Any]
+    loaded: LoadedCheckpoint, pipeline: Pipeline, inputs: ModelInputs, values: Arrays, entry: Mapping[str, Any]
 ) -> Iterator[Row]:
     """The stages of one observation in their order."""
     yield from text_rows(pipeline, inputs, values, entry)
@@ -81,7 +81,7 @@ def picture_rows(pipeline: Pipeline, inputs: ModelInputs, values: Arrays) -> Ite
             yield close(name, scaled, values[name])
 
 
-def action_rows(loaded: Loaded, pipeline: Pipeline, inputs: ModelInputs, values: Arrays) -> Iterator[Row]:
+def action_rows(loaded: LoadedCheckpoint, pipeline: Pipeline, inputs: ModelInputs, values: Arrays) -> Iterator[Row]:
     """Sampled actions on the network's scale and in robot units, and a recorded action on the network's scale."""
     state = values["observation.state"]
     if "noise" in values:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pi0_ros.model import Inputs, Loaded, Prefix, load
+from pi0_ros.model import Inputs, LoadedCheckpoint, Prefix, load
 from pi0_ros.model.checkpoints.tensorfile import read_all
 from pi0_ros.model.inference.sampler import FastSampler
 from pi0_ros.model.kinds import traits
@@ -23,7 +23,7 @@ Tensors = Mapping[str, Tensor]
 class Case:
     """A loaded model (float32) with its recorded tensors and their inputs."""
 
-    loaded: Loaded
+    loaded: LoadedCheckpoint
     io: Tensors
     inputs: Inputs
 
@@ -40,7 +40,7 @@ def read_case(folder: Path) -> Case:
     return Case(loaded, io, recorded_inputs(loaded, io, folder))
 
 
-def recorded_inputs(loaded: Loaded, io: Tensors, where: Path) -> Inputs:
+def recorded_inputs(loaded: LoadedCheckpoint, io: Tensors, where: Path) -> Inputs:
     """The network's inputs as recorded under image.<camera>, image_mask.<camera>, tokens, token_mask, state."""
     cameras = loaded.config.cameras
     needed = [f"{kind}.{camera}" for camera in cameras for kind in ("image", "image_mask")] + ["tokens", "token_mask"]

@@ -1,4 +1,4 @@
-"""Recorded cases hold inputs that are broken on purpose; nobody needs to be warned of them."""
+"""Recorded cases hold inputs that are broken on purpose; their warnings are of no use."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pi0_ros.model import Loaded, Prefix
+from pi0_ros.model import LoadedCheckpoint, Prefix
 from pi0_ros.model.checkpoints.shards import read_json
 from pi0_ros.model.checkpoints.tensorfile import read_all
 from pi0_ros.model.euler import guidance_weight, time_grid
@@ -130,7 +130,7 @@ def trained_rows(case: RtcCase, io: Tensors, settings: dict[str, Any]) -> Iterat
     yield from reduced_loss_rows(loss[..., : action_size(case.case.loaded)], postfix, io)
 
 
-def action_size(loaded: Loaded) -> int:
+def action_size(loaded: LoadedCheckpoint) -> int:
     """The real action dimensions: LeRobot averages the loss over these and not over the padding."""
     features = loaded.settings.get("output_features") or {}
     return int(features.get("action", {}).get("shape", [loaded.config.action_dim])[0])

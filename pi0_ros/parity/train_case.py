@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pi0_ros.model import PROMPT, TEXT, Ema, FlowTargets, Inputs, Loaded, LoraConfig, Pi0, add_lora, load
+from pi0_ros.model import PROMPT, TEXT, Ema, FlowTargets, Inputs, LoadedCheckpoint, LoraConfig, Pi0, add_lora, load
 from pi0_ros.model.checkpoints.jax_names import lora_parts, map_tree
 from pi0_ros.model.checkpoints.names import canonical_name, to_network
 from pi0_ros.model.checkpoints.shards import read_json
@@ -39,7 +39,7 @@ ZERO = 1e-12  # a gradient below this everywhere is zero
 class TrainCase:
     """A loaded start with its recorded steps."""
 
-    loaded: Loaded
+    loaded: LoadedCheckpoint
     io: Tensors
     expected: Tensors
     recipe: Recipe

@@ -37,7 +37,7 @@ class Contradiction:
 
 
 @dataclass
-class _Said:
+class _LastValue:
     """What was last said of one joint."""
 
     stamp: float = -math.inf
@@ -51,7 +51,7 @@ class Agreement:
     """Watches the measured joints of one robot. Times are steady seconds, values of any one unit per joint."""
 
     def __init__(self) -> None:
-        self._said: dict[str, _Said] = {}
+        self._said: dict[str, _LastValue] = {}
         self._worst: tuple[float, Contradiction] | None = None
         self._jumped = -math.inf
         self._restless = ""
@@ -75,7 +75,7 @@ class Agreement:
         at = time if stamp is None else stamp
         reports = self._said.get(joint)
         if reports is None:
-            reports = self._said[joint] = _Said()
+            reports = self._said[joint] = _LastValue()
         room = tolerance + ROOM * speed * max(at - reports.stamp, 0.0)
         if abs(value - reports.value) > room:  # never true of the first value
             reports.jumps.append((time, reports.value, value, reports.topic, topic))
@@ -83,7 +83,7 @@ class Agreement:
             self._judge(joint, reports, tolerance, speed, 1 if sure else 2)
         reports.stamp, reports.value, reports.topic = at, value, topic
 
-    def _judge(self, joint: str, reports: _Said, tolerance: float, speed: float, enough: int) -> None:
+    def _judge(self, joint: str, reports: _LastValue, tolerance: float, speed: float, enough: int) -> None:
         newest = reports.jumps[-1][0]
         returns, jumps = 0, [jump for jump in reports.jumps if newest - jump[0] <= WINDOW]
         for (t0, before, there, *_), (t1, _, after, *_) in pairwise(jumps):

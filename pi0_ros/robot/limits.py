@@ -29,7 +29,7 @@ Bounded = tuple[list[Limits], list[Origin]]
 
 
 @dataclass(frozen=True)
-class _Given:
+class _GivenLimits:
     """What a group's `limits` say: values by channel (None: as the URDF), and where they stand."""
 
     at: YamlNode
@@ -113,7 +113,7 @@ def gripper_limits(keys: Section, gripper: GripperMap, joint: Joint | None, urdf
     at = keys.get("limits")
     entries = at.section(*VELOCITY_KEYS, "override") if at else None
     speed_at, override = (entries.get("velocity"), entries.get("override")) if entries else (None, None)
-    given = _Given(at or keys.at, urdf, True, override.truth() if override else False, warnings)
+    given = _GivenLimits(at or keys.at, urdf, True, override.truth() if override else False, warnings)
     stroke = abs(gripper.open - gripper.closed)
     own = _own_speed(joint, stroke)
     if speed_at is not None:
@@ -189,14 +189,14 @@ def _margins(at: YamlNode | None, names: list[str]) -> list[float]:
     return _numbers(at, names, above=-1e-12) if at else [0.0] * len(names)
 
 
-def _given(at: YamlNode, entries: Section, urdf: Urdf, warnings: list[str]) -> _Given:
+def _given(at: YamlNode, entries: Section, urdf: Urdf, warnings: list[str]) -> _GivenLimits:
     source, override = entries.get("source"), entries.get("override")
     if source is not None:
         source.choice("urdf")
-    return _Given(at, urdf, source is not None, override.truth() if override else False, warnings)
+    return _GivenLimits(at, urdf, source is not None, override.truth() if override else False, warnings)
 
 
-def _ranges(given: _Given, entries: Section, joints: list[Joint], names: tuple[str, ...] = ()) -> list[_Range]:
+def _ranges(given: _GivenLimits, entries: Section, joints: list[Joint], names: tuple[str, ...] = ()) -> list[_Range]:
     """Where each joint may be; entries are given by `names` (of channels), or else by the joints' own."""
     keys = list(names) or [joint.name for joint in joints]
     positions = _by_joint(entries.get("position"), [joint.name for joint in joints])
@@ -204,7 +204,7 @@ def _ranges(given: _Given, entries: Section, joints: list[Joint], names: tuple[s
     return [_range(given, j, positions.get(j.name), margin) for j, margin in zip(joints, margins, strict=True)]
 
 
-def _range(given: _Given, joint: Joint, at: YamlNode | None, margin: float) -> _Range:
+def _range(given: _GivenLimits, joint: Joint, at: YamlNode | None, margin: float) -> _Range:
     low, high, origin = _bounds(given, joint, at)
     if low <= -ENDLESS and high >= ENDLESS:
         return _Range(low, high, origin, 0.0)
@@ -222,7 +222,7 @@ def _range(given: _Given, joint: Joint, at: YamlNode | None, margin: float) -> _
     return _Range(*inner, origin, margin)
 
 
-def _bounds(given: _Given, joint: Joint, at: YamlNode | None) -> tuple[float, float, str]:
+def _bounds(given: _GivenLimits, joint: Joint, at: YamlNode | None) -> tuple[float, float, str]:
     """Hard position bounds of a joint, and where they come from; without ends if it turns for ever."""
     file = given.urdf.file.name
     if at is None:
@@ -249,7 +249,7 @@ def _bounds(given: _Given, joint: Joint, at: YamlNode | None) -> tuple[float, fl
     return *narrow, f"{file}, {given.place}"
 
 
-def _urdf_bounds(given: _Given, joint: Joint) -> tuple[float, float, str]:
+def _urdf_bounds(given: _GivenLimits, joint: Joint) -> tuple[float, float, str]:
     if not given.from_urdf:
         raise given.at.error("key position is missing; give it, or source: urdf")
     if joint.type == "continuous":
@@ -304,7 +304,7 @@ def _unit(joint: Joint) -> str:
 
 
 def _speeds(
-    given: _Given, entries: Section, joints: list[Joint], names: tuple[str, ...] = ()
+    given: _GivenLimits, entries: Section, joints: list[Joint], names: tuple[str, ...] = ()
 ) -> list[tuple[float, str]]:
     """The greatest speed of each joint, and where it comes from."""
     channels = list(names) or [joint.name for joint in joints]
@@ -312,7 +312,7 @@ def _speeds(
     return [_speed(given, joint, speeds.get(name)) for joint, name in zip(joints, channels, strict=True)]
 
 
-def _speed(given: _Given, joint: Joint, at: YamlNode | None) -> tuple[float, str]:
+def _speed(given: _GivenLimits, joint: Joint, at: YamlNode | None) -> tuple[float, str]:
     own = joint.velocity if joint.has_speed else math.nan
     if at is not None:
         speed, origin = _narrower_speed(given, at, at.number(0.0), own, f"{_unit(joint)}/s")
@@ -335,7 +335,7 @@ def _speed(given: _Given, joint: Joint, at: YamlNode | None) -> tuple[float, str
     return own, given.urdf.file.name
 
 
-def _distrust(given: _Given, joint: Joint, says: str, key: str, value: str) -> None:
+def _distrust(given: _GivenLimits, joint: Joint, says: str, key: str, value: str) -> None:
     """Refuse what a URDF says of a joint in another unit than rad and m; with `override: true` only warn."""
     guess = "millimetres" if joint.type == "prismatic" else "degrees"
     text = f"joint {joint.name} has {says} in {given.urdf.file.name}: {guess}?"
@@ -344,7 +344,7 @@ def _distrust(given: _Given, joint: Joint, says: str, key: str, value: str) -> N
     given.warn(given.at, f"{text} It counts (override: true)")
 
 
-def _narrower_speed(given: _Given, at: YamlNode, speed: float, own: float, unit: str) -> tuple[float, str]:
+def _narrower_speed(given: _GivenLimits, at: YamlNode, speed: float, own: float, unit: str) -> tuple[float, str]:
     """The YAML's speed or the URDF's `own` (NaN without one), whichever counts."""
     if speed >= UNBOUNDED:
         raise at.error(f"{speed:g} {unit} is no limit")

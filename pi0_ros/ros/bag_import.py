@@ -125,7 +125,7 @@ class _Commands:
 
 
 @dataclass(frozen=True)
-class _Timed:
+class _TimedMessage:
     """A message; when it counts as heard, and its stamp [s], 0 if it has none."""
 
     received: BagMessage
@@ -136,12 +136,12 @@ class _Timed:
 
 def _in_order(
     messages: Iterable[BagMessage], time: Callable[[str, float, Any], tuple[float, float]]
-) -> Iterator[_Timed]:
+) -> Iterator[_TimedMessage]:
     """The messages by the time at which they count as heard, as far as they came within ORDERED seconds.
 
     time: of topic, arrival and message. Where it goes back by more, the clock was set, and what was before comes first.
     """
-    waiting: list[tuple[float, int, _Timed]] = []
+    waiting: list[tuple[float, int, _TimedMessage]] = []
     newest = -math.inf
     for number, received in enumerate(messages):
         message = parsed(received)
@@ -150,7 +150,7 @@ def _in_order(
         newest = at if back else max(newest, at)
         while waiting and (back or waiting[0][0] <= newest - ORDERED):
             yield heapq.heappop(waiting)[2]
-        heapq.heappush(waiting, (at, number, _Timed(received, message, at, stamp)))
+        heapq.heappush(waiting, (at, number, _TimedMessage(received, message, at, stamp)))
     while waiting:
         yield heapq.heappop(waiting)[2]
 
@@ -195,7 +195,7 @@ class _BagMemory:
         self._unstamped = self._unstamped if at < self._unstamped < at + LATE else at
         return self._unstamped, 0.0
 
-    def take(self, timed: _Timed) -> None:
+    def take(self, timed: _TimedMessage) -> None:
         """Put a message into the memories, by its stamp if it has one."""
         received, message, at, stamp = timed.received, timed.message, timed.at, timed.stamp
         self.topics.add(received.topic)

@@ -26,7 +26,7 @@ from pi0_ros.ros.bounded import MAX_BYTES, MIB
 from pi0_ros.ros.departures import RenewedSubscriptions, Subscriber
 from pi0_ros.ros.guarded_thread import GuardedThread
 from pi0_ros.ros.polled_subscriptions import PolledGroup
-from pi0_ros.ros.taking import LOOK_ANYWAY, Reader, Taken
+from pi0_ros.ros.taking import LOOK_ANYWAY, Reader, TakenMessage
 
 TOGETHER = 0.005
 """Seconds in which messages gather before they are taken: fewer looks at topics on which there is nothing."""
@@ -53,7 +53,7 @@ class BagListener:
         self,
         node: Node,
         listed: Mapping[str, BagSubscription],
-        deliver: Callable[[str, BagSubscription, Taken], None],
+        deliver: Callable[[str, BagSubscription, TakenMessage], None],
         log: Callable[[str], None],
         renewed: RenewedSubscriptions,
         recording: Callable[[], bool],
@@ -133,7 +133,7 @@ class BagListener:
                 self._deliver(source.name, source.listened, taken)
 
 
-def _waiting(source: _Source) -> Iterator[Taken]:
+def _waiting(source: _Source) -> Iterator[TakenMessage]:
     """What waits to be taken; nothing of a subscription to pictures that is being made anew."""
     largest = MAX_BYTES.get(source.listened.kind, LARGEST)
     try:

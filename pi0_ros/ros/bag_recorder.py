@@ -24,7 +24,7 @@ from pi0_ros.ros.clock import Clocks
 from pi0_ros.ros.departures import RenewedSubscriptions
 from pi0_ros.ros.guarded_thread import GuardedThread
 from pi0_ros.ros.message_definitions import definition_of
-from pi0_ros.ros.taking import Taken
+from pi0_ros.ros.taking import TakenMessage
 from pi0_ros.ros.topic_check import ros_type_name
 
 PICTURES = 64 << 20
@@ -120,7 +120,7 @@ class BagRecorder:
         self._thread = GuardedThread("bag", self._run, log).start()
         self.threads = (self._thread, self._listener.thread)
 
-    def _take(self, name: str, listened: BagSubscription, taken: Taken) -> None:
+    def _take(self, name: str, listened: BagSubscription, taken: TakenMessage) -> None:
         if not (self._recording or listened.latched) or taken.data is None:
             return
         late = time.time() - taken.received * 1e-9

@@ -17,7 +17,7 @@ KEPT = 512
 
 
 @dataclass(frozen=True)
-class Commanded:
+class PastCommand:
     """The command by channel at a moment, and who drove then."""
 
     driver: str
@@ -29,14 +29,14 @@ class CommandHistory:
 
     def __init__(self) -> None:
         self._stamps: deque[float] = deque(maxlen=KEPT)
-        self._told: deque[Commanded] = deque(maxlen=KEPT)
+        self._told: deque[PastCommand] = deque(maxlen=KEPT)
 
     def add(self, stamp: float, driver: str, channels: Sequence[str], command: Sequence[float]) -> None:
         """The executor's command of ROS time `stamp`. After a clock that was set back everything before is forgotten."""
         if self._stamps and stamp < self._stamps[-1]:
             self.clear()
         self._stamps.append(stamp)
-        self._told.append(Commanded(driver, dict(zip(channels, command, strict=True))))
+        self._told.append(PastCommand(driver, dict(zip(channels, command, strict=True))))
 
     def clear(self) -> None:
         """Forget everything."""
@@ -48,7 +48,7 @@ class CommandHistory:
         """The time of the newest command, minus infinity if there is none."""
         return self._stamps[-1] if self._stamps else -math.inf
 
-    def at(self, moment: float) -> Commanded | None:
+    def at(self, moment: float) -> PastCommand | None:
         """The command at `moment`, linear between the two beside it, by who drove before it; None if none is near."""
         k = bisect_right(self._stamps, moment)
         if k == 0:
@@ -65,4 +65,4 @@ class CommandHistory:
             else value
             for name, value in before.command.items()
         }
-        return Commanded(before.driver, command)
+        return PastCommand(before.driver, command)

@@ -28,7 +28,7 @@ from pi0_ros.robot.message_types import MESSAGE_TYPES
 from pi0_ros.robot.spec import Robot, StateSource
 from pi0_ros.robot.twist_frame import TwistFrame, twist_frame
 from pi0_ros.ros.clock import seconds
-from pi0_ros.ros.live_verdict import Endpoint, Role, Seen
+from pi0_ros.ros.live_verdict import Endpoint, Role, TopicObservation
 from pi0_ros.ros.publishers import full_name
 from pi0_ros.ros.qos import EVENTS, SENSOR
 from pi0_ros.ros.topic_check import ros_type_name
@@ -47,7 +47,7 @@ class NothingThere(RuntimeError):
 class _Watch:
     """One topic while it is watched."""
 
-    seen: Seen
+    seen: TopicObservation
     source: SourceMap | None = None
     arrivals: list[float] = field(default_factory=list)
     offsets: list[float] = field(default_factory=list)
@@ -66,7 +66,9 @@ class _Watch:
         self.agreement.hear(name, self.seen.topic, self.arrivals[-1], self.newest[name], SAME, FAST, False)
 
 
-def watch(robot: Robot, duration: float, namespace: str = "", use_sim_time: bool = False) -> tuple[Seen, ...]:
+def watch(
+    robot: Robot, duration: float, namespace: str = "", use_sim_time: bool = False
+) -> tuple[TopicObservation, ...]:
     """What is seen of each topic of a robot in `duration` seconds.
 
     Raises NothingThere if nobody publishes or reads any of them.
@@ -91,7 +93,9 @@ def watch(robot: Robot, duration: float, namespace: str = "", use_sim_time: bool
         rclpy.shutdown(context=context)
 
 
-def _watched(robot: Robot, node: Node, executor: SingleThreadedExecutor, duration: float) -> tuple[Seen, ...]:
+def _watched(
+    robot: Robot, node: Node, executor: SingleThreadedExecutor, duration: float
+) -> tuple[TopicObservation, ...]:
     watches = [_Watch(seen, source) for seen, source in topics_of(robot)]
     for one in watches:
         if one.seen.role is not Role.PLANS:
@@ -110,24 +114,28 @@ def _watched(robot: Robot, node: Node, executor: SingleThreadedExecutor, duratio
     return found
 
 
-def topics_of(robot: Robot) -> list[tuple[Seen, SourceMap | None]]:
+def topics_of(robot: Robot) -> list[tuple[TopicObservation, SourceMap | None]]:
     """Every topic of a robot, nothing seen yet."""
-    found: list[tuple[Seen, SourceMap | None]] = []
+    found: list[tuple[TopicObservation, SourceMap | None]] = []
     for camera in robot.cameras:
         type_name = MESSAGE_TYPES[camera.type]
-        found.append((Seen(Role.CAMERA, camera.name, camera.topic, type_name, camera.max_age, camera.required), None))
+        found.append(
+            (TopicObservation(Role.CAMERA, camera.name, camera.topic, type_name, camera.max_age, camera.required), None)
+        )
     for number, source in enumerate(robot.state):
-        seen = Seen(Role.STATE, str(number), source.topic, MESSAGE_TYPES[source.type], source.max_age)
+        seen = TopicObservation(Role.STATE, str(number), source.topic, MESSAGE_TYPES[source.type], source.max_age)
         found.append((seen, SourceMap(source)))
     for group in robot.groups:
-        found.append((Seen(Role.COMMAND, group.name, group.command.topic, MESSAGE_TYPES[group.command.type]), None))
+        found.append(
+            (TopicObservation(Role.COMMAND, group.name, group.command.topic, MESSAGE_TYPES[group.command.type]), None)
+        )
         if group.teleop is not None:
             teleop = group.teleop
-            seen = Seen(
+            seen = TopicObservation(
                 Role.TELEOP, group.name, teleop.topic, MESSAGE_TYPES[teleop.type], teleop.max_age, required=False
             )
             found.append((seen, None))
-    found.append((Seen(Role.PLANS, "", "action_chunk", ros_type_name(ActionChunk), required=False), None))
+    found.append((TopicObservation(Role.PLANS, "", "action_chunk", ros_type_name(ActionChunk), required=False), None))
     return found
 
 
@@ -217,7 +225,7 @@ class _Graph:
         self._node = node
         self._topics = [(n, t) for n, t in node.get_topic_names_and_types() if n.lstrip("/") not in known]
 
-    def alike(self, seen: Seen) -> tuple[str, ...]:
+    def alike(self, seen: TopicObservation) -> tuple[str, ...]:
         """Topics of the same type that somebody publishes, or reads if `seen` is for commands."""
         info = self._node.get_subscriptions_info_by_topic if seen.role is Role.COMMAND else None
         ask = info or self._node.get_publishers_info_by_topic
@@ -239,7 +247,7 @@ def _endpoint(info: TopicEndpointInfo) -> Endpoint:
     )
 
 
-def _finished(node: Node, one: _Watch, end: float, graph: _Graph) -> Seen:
+def _finished(node: Node, one: _Watch, end: float, graph: _Graph) -> TopicObservation:
     own = f"{node.get_namespace().rstrip('/')}/{NODE}"
     times, topic = one.arrivals, one.seen.topic
     gaps = [later - earlier for earlier, later in itertools.pairwise(times)]

@@ -48,7 +48,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
-class Seen:
+class TopicObservation:
     """One topic of the robot YAML, as it is on the graph. Times in seconds; NaN if no message came.
 
     `offset`: this computer's ROS time less the stamp, median; `gap`: the longest time between two messages; `age`: since
@@ -117,7 +117,7 @@ def needed_joints(robot: Robot) -> tuple[Joint, ...]:
     return tuple(found)
 
 
-def problems_of(robot: Robot, seen: tuple[Seen, ...], own_node: str = "executor") -> tuple[Finding, ...]:
+def problems_of(robot: Robot, seen: tuple[TopicObservation, ...], own_node: str = "executor") -> tuple[Finding, ...]:
     """Everything wrong, errors first. `own_node`: the node that may publish commands."""
     found = [finding for topic in seen for finding in _topic(topic, own_node)]
     found += _joints(robot, seen)
@@ -125,7 +125,7 @@ def problems_of(robot: Robot, seen: tuple[Seen, ...], own_node: str = "executor"
     return tuple(sorted(found, key=lambda finding: finding.level is not Level.ERROR))
 
 
-def _topic(seen: Seen, own_node: str) -> Iterator[Finding]:
+def _topic(seen: TopicObservation, own_node: str) -> Iterator[Finding]:
     if seen.role is Role.COMMAND:
         yield from _command(seen, own_node)
         return
@@ -152,7 +152,7 @@ def _topic(seen: Seen, own_node: str) -> Iterator[Finding]:
     yield from _twist(seen)
 
 
-def _competing(seen: Seen, publishers: list[Endpoint]) -> Iterator[Finding]:
+def _competing(seen: TopicObservation, publishers: list[Endpoint]) -> Iterator[Finding]:
     """Several publishers if there is room for one; of one name they may be one that was restarted."""
     if len({p.node for p in publishers}) > 1:
         yield Finding(Level.ERROR, seen.topic, f"{_nodes(publishers)} both publish {seen.topic}; stop one of them")
@@ -161,7 +161,7 @@ def _competing(seen: Seen, publishers: list[Endpoint]) -> Iterator[Finding]:
         yield Finding(Level.ERROR if seen.role is Role.CAMERA else Level.WARNING, seen.topic, text)
 
 
-def _twist(seen: Seen) -> Iterator[Finding]:
+def _twist(seen: TopicObservation) -> Iterator[Finding]:
     """An odometry whose velocity is in another frame than it is taken for, by the way that its pose went."""
     right = {TwistFrame.BASE: "base", TwistFrame.WORLD: "world"}.get(seen.twist)
     if seen.twist is TwistFrame.NOTHING:
@@ -174,7 +174,7 @@ def _twist(seen: Seen) -> Iterator[Finding]:
         yield Finding(Level.ERROR, seen.topic, f"{text}: say twist: {right} in the robot YAML")
 
 
-def _timing(seen: Seen, level: Level) -> Iterator[Finding]:
+def _timing(seen: TopicObservation, level: Level) -> Iterator[Finding]:
     if max(seen.gap, seen.age) > seen.max_age:
         worst = max(seen.gap, seen.age)
         yield Finding(
@@ -191,12 +191,12 @@ def _timing(seen: Seen, level: Level) -> Iterator[Finding]:
         yield Finding(Level.WARNING, seen.topic, f"{_clocks(seen)}; synchronise the clocks (chrony, PTP)")
 
 
-def _clocks(seen: Seen) -> str:
+def _clocks(seen: TopicObservation) -> str:
     side = "behind" if seen.offset > 0 else "ahead of"
     return f"{seen.topic}: stamps are {abs(seen.offset):.2f} s {side} this computer"
 
 
-def _command(seen: Seen, own_node: str) -> Iterator[Finding]:
+def _command(seen: TopicObservation, own_node: str) -> Iterator[Finding]:
     others = [p for p in seen.publishers if p.node.rpartition("/")[2] != own_node]
     if others:
         yield Finding(Level.ERROR, seen.topic, f"{_nodes(others)} also commands {seen.topic}; one owner only")
@@ -223,7 +223,7 @@ def _command(seen: Seen, own_node: str) -> Iterator[Finding]:
             )
 
 
-def _joints(robot: Robot, seen: tuple[Seen, ...]) -> Iterator[Finding]:
+def _joints(robot: Robot, seen: tuple[TopicObservation, ...]) -> Iterator[Finding]:
     """Joints that nobody reports, and those that are outside of where they may be."""
     ranges = {joint: ends for topic in seen if topic.role is Role.STATE for joint, ends in topic.ranges.items()}
     states = [t for t in seen if t.role is Role.STATE and t.type.endswith("JointState")]
@@ -255,7 +255,7 @@ def _joints(robot: Robot, seen: tuple[Seen, ...]) -> Iterator[Finding]:
             )
 
 
-def _lags(robot: Robot, seen: tuple[Seen, ...]) -> Iterator[Finding]:
+def _lags(robot: Robot, seen: tuple[TopicObservation, ...]) -> Iterator[Finding]:
     """Groups that follow their commands later than the robot YAML says."""
     for topic in seen:
         if math.isfinite(topic.lag):
@@ -263,11 +263,11 @@ def _lags(robot: Robot, seen: tuple[Seen, ...]) -> Iterator[Finding]:
                 yield Finding(Level.WARNING, topic.topic, sentence)
 
 
-def _wrong_type(seen: Seen, publisher: Endpoint) -> str:
+def _wrong_type(seen: TopicObservation, publisher: Endpoint) -> str:
     return f"{seen.topic} carries {_short(publisher.type)} (from {publisher.node}), and the robot YAML says {_short(seen.type)}"
 
 
-def _alike(seen: Seen) -> str:
+def _alike(seen: TopicObservation) -> str:
     near = get_close_matches(seen.topic, seen.alike, n=3, cutoff=0.3) or list(seen.alike[:3])
     return f"; {_short(seen.type)} is on {', '.join(near)}" if near else ""
 
@@ -280,13 +280,13 @@ def _short(type_name: str) -> str:
     return type_name.replace("/msg/", "/")
 
 
-def table_rows(seen: tuple[Seen, ...]) -> list[tuple[str, ...]]:
+def table_rows(seen: tuple[TopicObservation, ...]) -> list[tuple[str, ...]]:
     """Rows of text for a person: what, topic, who, how often, how old, how far the stamps are off, what is in it."""
     head = ("", "topic", "published by", "read by", "rate", "longest gap", "offset", "contents")
     return [head, *(_cells(topic) for topic in seen)]
 
 
-def _cells(seen: Seen) -> tuple[str, ...]:
+def _cells(seen: TopicObservation) -> tuple[str, ...]:
     def number(value: float, unit: str, digits: int) -> str:
         return f"{value:.{digits}f} {unit}" if math.isfinite(value) else "-"
 

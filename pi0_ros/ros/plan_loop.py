@@ -20,7 +20,7 @@ from pi0_ros.ros.activation import Activation
 from pi0_ros.ros.clock import Clocks, seconds
 from pi0_ros.ros.conversions import MODE_NAMES, chunk_message
 from pi0_ros.ros.observation_source import ObservationSource, SensorSnapshot
-from pi0_ros.ros.plan_requests import Answered, Request
+from pi0_ros.ros.plan_requests import AnsweredRequest, Request
 from pi0_ros.ros.planning_status import PlanningStatus
 from pi0_ros.ros.policy_lanes import PolicyLanes
 from pi0_ros.ros.prompt_inputs import PromptInputs
@@ -153,7 +153,7 @@ class PlanLoop:
         for answered in self.lanes.answered(self.inputs.clocks.steady, self.inputs.logger):
             self._attempt(partial(self._use, answered), answered.request.activation)
 
-    def _use(self, answered: Answered) -> None:
+    def _use(self, answered: AnsweredRequest) -> None:
         """Publish the plan of an answer; its error is raised."""
         request, plan = answered.request, answered.answer.result()
         refuse_not_finite(plan)

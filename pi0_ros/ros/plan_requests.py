@@ -38,7 +38,7 @@ class _Waiting:
 
 
 @dataclass(frozen=True)
-class Answered:
+class AnsweredRequest:
     """A request and its plan, or the error that came in its place.
 
     beside: other requests were waiting meanwhile. overtaken: the plan of a newer observation has come before it.
@@ -92,7 +92,7 @@ class Requests:
         else:
             self._workers.submit(_settle, waiting.answer, answer)
 
-    def answered(self) -> Sequence[Answered]:
+    def answered(self) -> Sequence[AnsweredRequest]:
         """What has been answered since the last look, oldest observation first."""
         with self._changing:
             done = [waiting for waiting in self._waiting if waiting.answer.done()]
@@ -102,7 +102,7 @@ class Requests:
                 overtaken = waiting.request.began < self._newest
                 if waiting.answer.exception() is None:
                     self._newest = max(self._newest, waiting.request.began)
-                found.append(Answered(waiting.request, waiting.answer, waiting.beside, overtaken))
+                found.append(AnsweredRequest(waiting.request, waiting.answer, waiting.beside, overtaken))
         return found
 
     def close(self) -> None:

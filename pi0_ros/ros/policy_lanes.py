@@ -9,7 +9,7 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from pi0_ros.control.in_flight import InFlight
 from pi0_ros.policy.plan import AnyPolicy, Plan
-from pi0_ros.ros.plan_requests import Answered, Request, Requests
+from pi0_ros.ros.plan_requests import AnsweredRequest, Request, Requests
 
 
 class PolicyLanes:
@@ -42,7 +42,7 @@ class PolicyLanes:
             infer = partial(self._infer_in, infer)
         self._requests.ask(request, lane, partial(infer, *given, **named))
 
-    def answered(self, now: Callable[[], float], logger: RcutilsLogger) -> Iterator[Answered]:
+    def answered(self, now: Callable[[], float], logger: RcutilsLogger) -> Iterator[AnsweredRequest]:
         """What has been answered since the last look and is still of use; learns from how long it took."""
         for answered in self._requests.answered():
             took = now() - answered.request.began

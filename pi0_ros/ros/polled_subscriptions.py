@@ -25,7 +25,7 @@ from pi0_ros.ros.any_publisher import Repeats
 from pi0_ros.ros.bounded import MAX_BYTES
 from pi0_ros.ros.matching import kind_of
 from pi0_ros.ros.publishers import full_name
-from pi0_ros.ros.taking import Collector, Reader, Taken
+from pi0_ros.ros.taking import Collector, Reader, TakenMessage
 
 MOST = 64  # messages of one subscription in one period
 DRAINED = 4096  # messages of one subscription that are dropped at once
@@ -51,7 +51,7 @@ class PolledGroup(CallbackGroup):
 
 
 @dataclass
-class _Polled:
+class _PolledSubscription:
     """A subscription with everything at hand that reading it needs: most periods find nothing, and asking is all that is done.
 
     `take` gives the next message. `newest`: older messages about the same are dropped. `publishers`: names of the nodes that send. `repeats`: what
@@ -60,7 +60,7 @@ class _Polled:
 
     subscription: Subscription
     kind: type
-    take: Callable[[], Taken | None]
+    take: Callable[[], TakenMessage | None]
     topic: str
     newest: bool
     most: int = MOST
@@ -78,7 +78,7 @@ class PolledSubscriptions:
 
     def __init__(self, node: Node, refused: Callable[[str, Exception], None]) -> None:
         self._node, self._refused = node, refused
-        self._polled: list[_Polled] = []
+        self._polled: list[_PolledSubscription] = []
         self.collectors: list[Collector] = []
         self._counted = self._first = 0
         self.group = PolledGroup()
@@ -102,7 +102,9 @@ class PolledSubscriptions:
         kind = kind_of(subscription)
         largest = MAX_BYTES[kind]
         take = partial(Reader(subscription).take, largest)
-        self._polled.append(_Polled(subscription, kind, take, subscription.topic_name, newest, largest=largest))
+        self._polled.append(
+            _PolledSubscription(subscription, kind, take, subscription.topic_name, newest, largest=largest)
+        )
         return subscription
 
     def keep_together(
@@ -120,7 +122,9 @@ class PolledSubscriptions:
         collector = Collector(readers, most, largest, f"reader of {topic}", self._node.get_logger().error)
         for reader in readers:
             take = partial(collector.take, reader)
-            self._polled.append(_Polled(reader.subscription, kind, take, topic, False, most, largest, repeats))
+            self._polled.append(
+                _PolledSubscription(reader.subscription, kind, take, topic, False, most, largest, repeats)
+            )
         self.collectors.append(collector)
         return collector
 
@@ -169,7 +173,7 @@ class PolledSubscriptions:
     def drain(self, deliver_last: bool = False) -> None:
         """Forget what has come so far; with `deliver_last` the callbacks get the last message of each publisher."""
         for entry in self._polled:
-            last: dict[bytes, Taken] = {}
+            last: dict[bytes, TakenMessage] = {}
             for _ in range(DRAINED):
                 for collector in self.collectors:
                     collector.collect()
@@ -184,13 +188,13 @@ class PolledSubscriptions:
                     self.age, self.publisher = 0.0, taken.publisher
                     entry.subscription.callback(message)
 
-    def _read(self, entry: _Polled) -> list[tuple[Any, Taken]]:
+    def _read(self, entry: _PolledSubscription) -> list[tuple[Any, TakenMessage]]:
         raw = self._raw(entry)
         # Turning bytes into Python is what costs: done once, however fast the sender is.
         return [(message, taken) for data, taken in raw if (message := self._message(entry, data)) is not None]
 
-    def _raw(self, entry: _Polled) -> list[tuple[bytes, Taken]]:
-        found: list[tuple[bytes, Taken]] = []
+    def _raw(self, entry: _PolledSubscription) -> list[tuple[bytes, TakenMessage]]:
+        found: list[tuple[bytes, TakenMessage]] = []
         for _ in range(entry.most):
             taken = entry.take()
             if taken is None:
@@ -204,7 +208,7 @@ class PolledSubscriptions:
             return found
         return entry.subjects.newest(found) if entry.kind is JointState else found[-1:]
 
-    def _message(self, entry: _Polled, data: bytes) -> Any:
+    def _message(self, entry: _PolledSubscription, data: bytes) -> Any:
         try:
             return deserialize_message(data, entry.kind)
         except Exception as error:  # noqa: BLE001 - bytes that are no message, text that is no UTF-8

@@ -83,7 +83,7 @@ def _libraries() -> tuple[ctypes.CDLL, ctypes.CDLL]:
 
 
 @dataclass(frozen=True)
-class Taken:
+class TakenMessage:
     """A message: its bytes, None if they are too many or could not be taken; how many; sent and received when [ns].
 
     sequence: its number among those of its publisher, from 1; 0 if the network layer does not say. publisher: the
@@ -114,7 +114,7 @@ class Reader:
     def __del__(self) -> None:
         self._rcutils.rcutils_uint8_array_fini(ctypes.byref(self._bytes))
 
-    def take(self, largest: float) -> Taken | None:
+    def take(self, largest: float) -> TakenMessage | None:
         """The next message, without its bytes if they are more than `largest`; None if there is none."""
         handle, into, info = self.subscription.handle, self._bytes, self._info
         with handle:
@@ -123,13 +123,13 @@ class Reader:
             return None
         if code != OK:
             self._rcutils.rcutils_reset_error()
-            return Taken(None, 0)
+            return TakenMessage(None, 0)
         size = into.length
         data = ctypes.string_at(into.buffer, size) if size <= largest else None
         if into.capacity > USUAL and self._rcutils.rcutils_uint8_array_resize(ctypes.byref(into), USUAL):
             self._rcutils.rcutils_reset_error()
         sequence = 0 if info.sequence == UNKNOWN else info.sequence
-        return Taken(data, size, info.sent, info.received, sequence, bytes(info.publisher))
+        return TakenMessage(data, size, info.sent, info.received, sequence, bytes(info.publisher))
 
     def ring(self, bell: int | None) -> None:
         """Have the network layer itself write to this eventfd whenever a message comes; with None no longer.
@@ -154,14 +154,14 @@ class Collector:
     ) -> None:
         """`largest` [bytes]: a larger message is known by its size alone. `log` hears of what goes wrong."""
         self._readers, self._waiting, self._largest = readers, waiting, largest
-        self._queues: dict[Reader, deque[Taken]] = {reader: deque() for reader in readers}
+        self._queues: dict[Reader, deque[TakenMessage]] = {reader: deque() for reader in readers}
         self._taking, self._ending = threading.Lock(), False
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         for reader in readers:
             reader.ring(self._bell)
         self.thread = GuardedThread(name, self._run, log).start()
 
-    def take(self, reader: Reader) -> Taken | None:
+    def take(self, reader: Reader) -> TakenMessage | None:
         """The next message of this subscription that has been collected."""
         queue = self._queues[reader]
         if not queue:

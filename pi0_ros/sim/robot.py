@@ -38,8 +38,8 @@ class SimRobot:
     def __init__(
         self, robot: Robot, seed: int = 0, change: WorldChange | None = None, furnish: Furnish | None = None
     ) -> None:
-        """Build the world of a robot, with the things of `furnish` in place of the blocks with lamps and changed where
-        that is asked for, and reset it.
+        """Build the world of a robot and reset it. `furnish` puts other things in place of the blocks with lamps;
+        `change` moves cameras and light.
 
         Raises SimError when its URDF lacks something.
         """

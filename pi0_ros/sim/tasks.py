@@ -32,7 +32,7 @@ SimTask = Task[SimRobot]
 
 
 @runtime_checkable
-class Furnished(Protocol):
+class FurnishedTask(Protocol):
     """A task that brings the things on its table."""
 
     def furnish(self, spec: mujoco.MjSpec) -> None:
@@ -40,7 +40,7 @@ class Furnished(Protocol):
 
 
 @runtime_checkable
-class Operated(Protocol):
+class ScriptedTask(Protocol):
     """A task that brings a script which solves it."""
 
     def operator(self, sim: SimRobot) -> Planner:
@@ -57,7 +57,7 @@ class KeepsUnseen(Protocol):
 
 def robot_before(task: SimTask, robot: Robot, seed: int = 0, change: WorldChange | None = None) -> SimRobot:
     """The simulated robot before the table of a task. Raises SimError when the world cannot be built."""
-    return SimRobot(robot, seed, change, task.furnish if isinstance(task, Furnished) else None)
+    return SimRobot(robot, seed, change, task.furnish if isinstance(task, FurnishedTask) else None)
 
 
 def task_places() -> dict[str, str]:

@@ -16,7 +16,7 @@ from pi0_ros.touch.grounding import PLACES, STEP, grounding_of
 from pi0_ros.touch.ordinal import order_embeddings
 from pi0_ros.touch.seeing import SeeingLoss
 from pi0_ros.touch.symmetry import COLOURS, Symmetry
-from pi0_ros.train.hooks import AuxiliaryLoss, Counted, Hooks, Row
+from pi0_ros.train.hooks import AuxiliaryLoss, CountedBatch, Hooks, Row
 
 NEIGHBOURS = (0.06, 0.24, 0.40, 0.24, 0.06)  # share of the target on the steps around the true one
 NEAR = 3 * STEP  # a place counts as right within so many 1024ths
@@ -24,7 +24,7 @@ NEAR = 3 * STEP  # a place counts as right within so many 1024ths
 
 @dataclass(frozen=True)
 class TouchSettings:
-    """symmetry: rows mirrored and recoloured. patch_weight: of the losses that teach patches to tell; 0: without."""
+    """symmetry: rows mirrored and recoloured. patch_weight: of the losses that ground words in image patches; 0: none."""
 
     symmetry: bool = False
     patch_weight: float = 1.0
@@ -87,7 +87,7 @@ class Places:
         )
         return (wanted >= self.first) & (wanted < self.first + PLACES) & (begun <= ended)
 
-    def measure(self, model: Pi0, prefix: Prefix, examples: Counted) -> Mapping[str, float]:
+    def measure(self, model: Pi0, prefix: Prefix, examples: CountedBatch) -> Mapping[str, float]:
         """Share of named places that are right within 3/128 of the picture, `placed`."""
         tokens, counts = examples.inputs.tokens, examples.counts
         logits = model.text_logits(prefix, tokens.shape[1])[..., self.first : self.first + PLACES]

@@ -19,7 +19,7 @@ from pi0_ros.touch.vision import (
     pointing_loss,
     reading_loss,
 )
-from pi0_ros.train.hooks import AuxiliaryLoss, Row, Seen
+from pi0_ros.train.hooks import AuxiliaryLoss, Row, StepView
 
 
 class SeeingLoss(AuxiliaryLoss):
@@ -45,7 +45,7 @@ class SeeingLoss(AuxiliaryLoss):
         trunk, expert = model.gemma.layers, getattr(model, "expert", None)
         return (_at(trunk, 1 / 3), _at(trunk, 2 / 3), *([] if expert is None else [_at(expert.layers, 2 / 3)]))
 
-    def forward(self, model: Pi0, seen: Seen, facts: object) -> dict[str, Tensor]:
+    def forward(self, model: Pi0, seen: StepView, facts: object) -> dict[str, Tensor]:
         early, later = seen.layers[:2]
         acts = seen.layers[2] if len(seen.layers) > 2 else ()
         if not isinstance(facts, Objects) or not early or not later:
@@ -74,7 +74,7 @@ class SeeingLoss(AuxiliaryLoss):
         )
 
     def matched(self, model: Pi0, given: LayerInputs, tokens: Tensor, known: Objects) -> Tensor:
-        """How an early layer of the trunk looks from patches at the word of the named object."""
+        """Attention of an early layer of the trunk from patches to the word of the named object."""
         cameras = known.place.shape[1]
         pictures = given[0].shape[1] - tokens.shape[1]
         shares = _shares(_at(model.gemma.layers, 1 / 3), given, slice(0, pictures))
@@ -89,7 +89,7 @@ class SeeingLoss(AuxiliaryLoss):
     def looked(
         self, model: Pi0, given: LayerInputs, acts: LayerInputs | tuple[()], counts: Tensor, known: Objects
     ) -> Tensor:
-        """How a later layer looks from places about to be named, and from actions, at the named object's patches."""
+        """Attention of a later layer from places about to be named, and from actions, to the named object's patches."""
         held = held_patches(known.place, known.named.long(), model.config.vision.tokens)
         loss = held.new_zeros((), dtype=torch.float32)
         if bool(counts.any()):

@@ -5,15 +5,15 @@ have to find both through the sentences of its text head, which takes an order o
 
 * Reading, on the projected picture features: whether a patch holds an object's centre, where in the picture it is,
   whether its lamp is lit, and which object it is. The last is a choice between the embeddings of the objects' words, so
-  that words and patches share a space from the start, as contrastive pre-training leaves them. (As a choice, because
-  asked one word at a time the words first learn what objects have in common, and become one another's doubles.)
+  that words and patches share a space from the start, as contrastive pre-training leaves them. (With a yes or no
+  for each word, the words first learn what objects have in common, and their embeddings become nearly equal.)
 * Matching, on one attention head of an early layer of the trunk: the patch that holds the object which the prompt
-  names looks at the object's word, the patches of other objects do not (supervised attention: Liu et al. 2016, arXiv
+  names attends to the object's word, the patches of other objects do not (supervised attention: Liu et al. 2016, arXiv
   1609.04186). Without it the network stays for thousands of steps on the plateau where any object will do.
-* Looking, on one attention head of a later layer of trunk and expert: what answers with places, and what moves, looks
-  at patches that hold the named object.
+* Looking, on one attention head of a later layer of trunk and expert: places and actions attend to the patches
+  that hold the named object.
 * Pointing, on a middle layer of the trunk: which patch holds the object that the prompt names, and the way to it from
-  the fingertip. What the action expert needs thereby lies in keys and values that it can look up.
+  the fingertip. So the keys and values that the expert attends to have what it needs.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def held_patches(place: Tensor, named: Tensor, count: int) -> Tensor:
 
 
 def looking_loss(shares: Tensor, held: Tensor) -> Tensor:
-    """Queries look at held patches, in rows that have any.
+    """Queries attend to held patches, in rows that have any.
 
     Shapes: shares [B, Q, S], log of each query's shares of attention, held bool [B, P], of the first P of S keys.
     """
@@ -164,7 +164,7 @@ def looking_loss(shares: Tensor, held: Tensor) -> Tensor:
 
 
 def matching_loss(attended: Tensor, place: Tensor, named: Tensor) -> Tensor:
-    """Patches of the named object look at its word, patches of the others do not.
+    """Patches of the named object attend to its word, patches of the others do not.
 
     Shapes: looked [B, P], log of the share of attention on the word, place [B, K, 2] (NaN: unseen), named [B].
     """

@@ -30,7 +30,7 @@ GRACE = 30  # s
 
 
 @dataclass(frozen=True)
-class Made:
+class StepData:
     """What one step trains on. drawn: numbers of all rows."""
 
     drawn: NDArray[np.int64]
@@ -39,13 +39,13 @@ class Made:
     flow: FlowTargets | None
 
 
-class StepExamples(Dataset[Made]):
+class StepExamples(Dataset[StepData]):
     """The examples of every step of one process, by the step's number."""
 
     def __init__(self, job: Job, lots: Lots) -> None:
         self._job, self._lots = job, lots
 
-    def __getitem__(self, step: int) -> Made:
+    def __getitem__(self, step: int) -> StepData:
         job, lots, s = self._job, self._lots, self._job.settings
         rng, generator = step_streams(s.seed, job.rank, step)
         rows = lots.draw_actions(rng, s.batch)
@@ -53,19 +53,19 @@ class StepExamples(Dataset[Made]):
         word_rows = lots.draw_words(rng, s.word_batch) if s.word_batch and len(lots.word_rows) else None
         words = None if word_rows is None else job.maker.words(word_rows, rng)
         flow = flow_targets(acting, s, rng, generator, job.recipe) if step >= s.language_steps else None
-        return Made(rows if word_rows is None else np.concatenate([rows, word_rows]), acting, words, flow)
+        return StepData(rows if word_rows is None else np.concatenate([rows, word_rows]), acting, words, flow)
 
-    def steps(self, first: int) -> Generator[Made, None, None]:
+    def steps(self, first: int) -> Generator[StepData, None, None]:
         """From this step on, made by `--loaders` processes if there are any."""
         s = self._job.settings
         numbers = range(first, max(s.steps, first))
         yield from (self[step] for step in numbers) if not s.loaders else _ahead(self, numbers, s.loaders)
 
 
-def _ahead(steps: StepExamples, numbers: range, processes: int) -> Iterator[Made]:
+def _ahead(steps: StepExamples, numbers: range, processes: int) -> Iterator[StepData]:
     """The examples of these steps in their order. Raises what making them raised."""
     # Forked, so that frames stay where they are; nothing of a GPU is touched there.
-    made: DataLoader[Made | Exception] = DataLoader(
+    made: DataLoader[StepData | Exception] = DataLoader(
         _Travelling(steps),
         batch_size=None,
         sampler=numbers,
@@ -81,13 +81,13 @@ def _ahead(steps: StepExamples, numbers: range, processes: int) -> Iterator[Made
         yield one
 
 
-class _Travelling(Dataset[Made | Exception]):
+class _Travelling(Dataset[StepData | Exception]):
     """The same without what no loss reads: pictures of rows, which are among the inputs. A fault is an answer too."""
 
     def __init__(self, steps: StepExamples) -> None:
         self._steps = steps
 
-    def __getitem__(self, step: int) -> Made | Exception:
+    def __getitem__(self, step: int) -> StepData | Exception:
         try:
             made = self._steps[step]
         except Exception as problem:  # noqa: BLE001 - whatever it is, the run ends with it as if it had happened there

@@ -28,7 +28,7 @@ def augment_for(name: str, recipe: str) -> Augment:
 
 
 @dataclass(frozen=True)
-class SensorSnapshot:
+class CropAndTurn:
     """Draws for pictures [B]: where the crop begins, 0..1 of what is left over; the turn [rad], clockwise as one looks."""
 
     across: Tensor
@@ -36,14 +36,14 @@ class SensorSnapshot:
     angle: Tensor
 
 
-def draw_view(rng: np.random.Generator, count: int) -> SensorSnapshot:
+def draw_view(rng: np.random.Generator, count: int) -> CropAndTurn:
     """One for each picture."""
     numbers = rng.uniform(0.0, 1.0, (3, count)).astype(np.float32)
     across, down, angle = torch.from_numpy(numbers)
-    return SensorSnapshot(across, down, (2.0 * angle - 1.0) * TURN)
+    return CropAndTurn(across, down, (2.0 * angle - 1.0) * TURN)
 
 
-def seen_from(pictures: Tensor, view: SensorSnapshot) -> Tensor:
+def seen_from(pictures: Tensor, view: CropAndTurn) -> Tensor:
     """Pictures [B, 3, S, S] in 0..1 cropped, brought back to their size and turned; black if there is nothing."""
     size = pictures.shape[-1]
     cropped = int(CROP * size) / size

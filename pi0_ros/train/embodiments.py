@@ -20,7 +20,7 @@ from pi0_ros.train.frames import Frames, join, load_frames
 
 
 @dataclass(frozen=True)
-class Drawn:
+class SourceSpec:
     """One source of a mixture as processes receive it, in plain values.
 
     frames: folder of its frames, "" for text. adapter: policy YAML. text: JSONL file, "" for frames. weight: 0 for n^0.43.
@@ -81,7 +81,7 @@ def frames_below(roots: Sequence[str]) -> Frames:
     return join([load_frames(folder) for folder in frame_folders(roots)])
 
 
-def adapter_of(source: Drawn) -> Adapter:
+def adapter_of(source: SourceSpec) -> Adapter:
     """A source's adapter, with its own word for the control mode."""
     adapter = load_adapter(source.adapter)
     if not source.control_mode:
@@ -89,7 +89,7 @@ def adapter_of(source: Drawn) -> Adapter:
     return replace(adapter, prompt={**(adapter.prompt or {}), "control_mode": source.control_mode})
 
 
-def embodiments(sources: Sequence[Drawn]) -> tuple[Embodiment, ...]:
+def embodiments(sources: Sequence[SourceSpec]) -> tuple[Embodiment, ...]:
     """The robots of a mixture, in the order of their first sources. Raises TrainError if two share a name."""
     made: list[Embodiment] = []
     for robot in dict.fromkeys(s.robot for s in sources if not s.text):

@@ -58,21 +58,21 @@ class Examples:
 
 
 @dataclass(frozen=True)
-class Said:
+class AnswerText:
     """One text that follows a prompt: ids, and which of them are learned [n]."""
 
     ids: Ids
     learned: NDArray[np.bool_]
 
-    def __add__(self, other: Said) -> Said:
-        return Said(np.concatenate([self.ids, other.ids]), np.concatenate([self.learned, other.learned]))
+    def __add__(self, other: AnswerText) -> AnswerText:
+        return AnswerText(np.concatenate([self.ids, other.ids]), np.concatenate([self.learned, other.learned]))
 
 
-NOTHING = Said(np.zeros(0, np.int64), np.zeros(0, bool))
+NOTHING = AnswerText(np.zeros(0, np.int64), np.zeros(0, bool))
 
 
 def joined_texts(
-    prompts: Sequence[Sequence[int]], answers: Sequence[Said], role: int
+    prompts: Sequence[Sequence[int]], answers: Sequence[AnswerText], role: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Prompts followed by answers of a role, [B, L] each: ids, which of them there are, their roles, which are learned."""
     length = max(len(p) + len(a.ids) for p, a in zip(prompts, answers, strict=True))
@@ -178,19 +178,19 @@ class ExampleMaker:
             rows = [augmentation(row, purpose, rng) for row in rows]
         return rows
 
-    def _told(self, text: str) -> Said:
+    def _told(self, text: str) -> AnswerText:
         ids = np.array([*self.tokenizer.encode(text), self.tokenizer.eos], np.int64)
-        return Said(ids, np.ones(len(ids), bool))
+        return AnswerText(ids, np.ones(len(ids), bool))
 
-    def _answer(self, row: Row, target: NDArray[np.floating], valid: int) -> Said:
+    def _answer(self, row: Row, target: NDArray[np.floating], valid: int) -> AnswerText:
         """What an action example says behind its prompt."""
         answer = NOTHING
         if self.hooks.answer is not None and not self.says_actions_only:
             ids = self.hooks.answer(row)
-            answer = Said(np.maximum(ids, 0), ids >= 0)
+            answer = AnswerText(np.maximum(ids, 0), ids >= 0)
         return answer if self.fast is None else answer + self._spoken_chunk(target, valid)
 
-    def _spoken_chunk(self, target: NDArray[np.floating], valid: int) -> Said:
+    def _spoken_chunk(self, target: NDArray[np.floating], valid: int) -> AnswerText:
         """The chunk as FAST tokens. One that was not shown to its end is not learned: its tokens speak of all its rows.
 
         LeRobot's second BOS, before the answer, is not learned either: it stands there at run time.
@@ -202,13 +202,13 @@ class ExampleMaker:
         ids = ids[: self.pipeline.style.length] if bos else ids
         learned = np.full(len(ids), valid >= len(target))
         learned[: int(bos)] = False
-        return Said(ids, learned)
+        return AnswerText(ids, learned)
 
     def _joined(
         self,
         rows: Sequence[Row],
         prompts: Sequence[Any],
-        answers: Sequence[Said],
+        answers: Sequence[AnswerText],
         role: int,
         rng: np.random.Generator | None,
         purpose: Purpose = Purpose.ACT,

@@ -23,7 +23,7 @@ TRIED = 200  # chunks that are encoded and decoded again, to measure the tokeniz
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedTokenizer:
     """A tokenizer, what it was fitted on (chunks [rows, width], statistics of `source`), tokens per chunk, and the root
     mean square error of encoding and decoding, on the network's scale."""
 
@@ -36,7 +36,9 @@ class Fitted:
     error: float
 
 
-def fit_on(datasets: Sequence[Path], adapter: Adapter, statistics: str, horizon: int, vocabulary: int) -> Fitted:
+def fit_on(
+    datasets: Sequence[Path], adapter: Adapter, statistics: str, horizon: int, vocabulary: int
+) -> FittedTokenizer:
     """FAST fitted on the chunks of datasets that are shown to their end, evenly chosen, on the scale of a π0-FAST network.
 
     statistics: "data", a checkpoint's folder, or a norm_stats.json. horizon: rows of a chunk, 0 as the policy YAML says.
@@ -54,7 +56,7 @@ def fit_on(datasets: Sequence[Path], adapter: Adapter, statistics: str, horizon:
         )
     fitted = fit_fast(chunks, vocab_size=vocabulary)
     tokens, error = _measured(fitted, chunks)
-    return Fitted(fitted, len(chunks), rows, chunks.shape[2], source, tokens, error)
+    return FittedTokenizer(fitted, len(chunks), rows, chunks.shape[2], source, tokens, error)
 
 
 def _vectors(folder: Path, adapter: Adapter, rows: int) -> Frames:

@@ -16,7 +16,7 @@ from pi0_ros.robot.replacing import replacing_folder
 from pi0_ros.train.errors import TrainError
 
 
-class Stacked:
+class StackedArrays:
     """Arrays on disk behind one another, read row by row: [i, j, ...] gives copies of those rows in that order."""
 
     def __init__(self, parts: Sequence[Values]) -> None:
@@ -55,7 +55,7 @@ class Frames:
     channels: tuple[str, ...]
     period: float
     texts: tuple[str, ...]
-    images: NDArray[np.uint8] | Stacked
+    images: NDArray[np.uint8] | StackedArrays
     state: NDArray[np.float32]
     chunk: NDArray[np.float32]
     task: NDArray[np.int32]
@@ -162,7 +162,9 @@ def join(parts: Sequence[Frames]) -> Frames:
         return table[index]
 
     plain = {n: np.concatenate([getattr(p, n) for p in parts]) for n in ("state", "chunk", "facts", "valid")}
-    images = Stacked([cast(Values, p.images) for p in parts])  # a `Stacked` is read row by row as an array is
+    images = StackedArrays(
+        [cast(Values, p.images) for p in parts]
+    )  # a `StackedArrays` is read row by row as an array is
     indexed = {n: np.concatenate([renumbered(p, n) for p in parts]) for n in ("task", "high_task", "high_target")}
     episode = np.concatenate([p.episode + o for p, o in zip(parts, offsets, strict=True)]).astype(np.int32)
     weights = [np.ones(len(p), np.float32) if p.weight is None else p.weight for p in parts]

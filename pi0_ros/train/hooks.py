@@ -73,7 +73,7 @@ class Answer(Protocol):
 
 
 @dataclass(frozen=True)
-class Seen:
+class StepView:
     """What a step computed, for losses of an experiment.
 
     prefix: of the action examples. layers: positional inputs of the layers that the loss watches, in its order; empty for
@@ -102,14 +102,14 @@ class AuxiliaryLoss(nn.Module, ABC):
         return ()
 
     @abstractmethod
-    def forward(self, model: Pi0, seen: Seen, facts: object) -> dict[str, Tensor]:
+    def forward(self, model: Pi0, seen: StepView, facts: object) -> dict[str, Tensor]:
         """Weighted scalars by name, one for each of `names`."""
 
 
 TokenLoss = Callable[[Tensor, Tensor], Tensor]
 
 
-class Counted(Protocol):
+class CountedBatch(Protocol):
     """Of a batch of examples: what goes in, and which tokens [B, L] have a loss."""
 
     @property
@@ -118,7 +118,7 @@ class Counted(Protocol):
     def counts(self) -> Tensor: ...
 
 
-Measure = Callable[[Pi0, Prefix, Counted], Mapping[str, float]]
+Measure = Callable[[Pi0, Prefix, CountedBatch], Mapping[str, float]]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import nn
 from pi0_ros.model import Pi0, merge_lora
 from pi0_ros.model.ema import Ema
 from pi0_ros.train import optim
-from pi0_ros.train.ahead import Made
+from pi0_ros.train.ahead import StepData
 from pi0_ros.train.compiling import compile_layers
 from pi0_ros.train.job import Job
 from pi0_ros.train.objective import Objective, StepLoss, Weights
@@ -44,7 +44,7 @@ class Learner:
         averaged = job.model if s.ema else nn.Module()  # without averages, what is saved are the weights
         self.ema = Ema(averaged, s.ema, s.ema_device or None)
 
-    def advance(self, made: Made, step: int, rate: float) -> tuple[StepLoss, bool]:
+    def advance(self, made: StepData, step: int, rate: float) -> tuple[StepLoss, bool]:
         """One optimiser step, number `step`, at this learning rate; its loss, and whether the gradient was finite.
 
         If it was not, nothing is learned from it.

@@ -17,7 +17,7 @@ from pi0_ros.policy.resize import pil_bilinear
 from pi0_ros.policy.tokenizer import Tokenizer
 from pi0_ros.train.batching import joined_examples
 from pi0_ros.train.errors import TrainError
-from pi0_ros.train.examples import ExampleMaker, Examples, Index, Said, joined_texts
+from pi0_ros.train.examples import AnswerText, ExampleMaker, Examples, Index, joined_texts
 from pi0_ros.train.frames import MixedFrames
 from pi0_ros.train.prompt_check import check_locations
 from pi0_ros.train.text_source import TextItem, picture, slots_of
@@ -71,11 +71,11 @@ class TextMaker:
         named = slots_of(item, self.pipeline.cameras, self.name)
         return {slot: picture(named[slot]) for slot in self.pipeline.cameras if slot in named}
 
-    def _said(self, item: TextItem, pictures: Mapping[str, NDArray[np.uint8]]) -> Said:
+    def _said(self, item: TextItem, pictures: Mapping[str, NDArray[np.uint8]]) -> AnswerText:
         height, width = next(iter(pictures.values())).shape[:2]
         answer = item.said((height, width), self.pipeline.image_size)
         ids = np.array([*self.tokenizer.encode(answer), self.tokenizer.eos], np.int64)
-        return Said(ids, np.ones(len(ids), bool))
+        return AnswerText(ids, np.ones(len(ids), bool))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pi0_ros.model import Pi0, Prefix
 from pi0_ros.model.gemma import LayerInputs
 from pi0_ros.model.losses import FlowTargets, flow_mean
 from pi0_ros.train.examples import Examples
-from pi0_ros.train.hooks import AuxiliaryLoss, Seen, TokenLoss
+from pi0_ros.train.hooks import AuxiliaryLoss, StepView, TokenLoss
 from pi0_ros.train.recipe import Recipe
 from pi0_ros.train.settings import TrainSettings
 
@@ -91,7 +91,7 @@ class Objective(nn.Module):
                 moved = self.flow(prefix, acting, flow)
         more: dict[str, Tensor] = {}
         if self.auxiliary is not None and facts is not None:
-            known = Seen(prefix, seen.given, acting.inputs.tokens, acting.counts)
+            known = StepView(prefix, seen.given, acting.inputs.tokens, acting.counts)
             more = self.auxiliary(self.model, known, facts)
         return answer, moved, more
 

@@ -59,8 +59,8 @@ def advance(
 ) -> tuple[Tensor, bool]:
     """One step down the gradient of `loss`, clipped to the norm `clip` (0: it is not).
 
-    Weights without a gradient stay as they are, decay included, but those of `idle`, which count as of gradient zero. Returns the norm before clipping, and whether it was
-    finite: the step is left out if not.
+    Weights without a gradient are neither changed nor decayed, except those of `idle`, whose gradient counts as zero.
+    Returns the norm before clipping, and whether it was finite: the step is left out if not.
     """
     loss.backward()
     parameters = [p for p in model.parameters() if p.requires_grad]

@@ -57,7 +57,7 @@ def process_group(device: str) -> Iterator[None]:
 
 @contextmanager
 def first_one_first() -> Iterator[None]:
-    """Process 0 does it, then the others: what it writes, they find. Where it fails, the launcher ends them all."""
+    """Process 0 does it first, so that the others find what it wrote. If it fails, the launcher ends them all."""
     if rank():
         dist.barrier()
         yield

@@ -29,7 +29,7 @@ LARGE = 100_000_000  # parameters from which on so many frames at once would nee
 
 
 class Reporter:
-    """Process 0 tells; the others add up their losses."""
+    """Process 0 reports; the others add up their losses."""
 
     def __init__(self, job: Job, lots: Lots, step: int) -> None:
         self.job, self.lots = job, lots

@@ -16,7 +16,7 @@ from pi0_ros.train.state import save_sharded_state, save_state
 
 
 class Saver:
-    """Writes on behalf of one process. A full disk is said, and tried again at the next time; at the end it is an error."""
+    """Writes on behalf of one process. A full disk is reported and the next save tries again; at the end it is an error."""
 
     def __init__(self, job: Job, learner: Learner, now: Callable[[], SoFar]) -> None:
         """`now()` is what was done until now."""
@@ -53,7 +53,7 @@ class Saver:
             write_adapter(job, adapter)
 
     def _written(self, write: Callable[[], None], last: bool) -> bool:
-        """Whether it could be written; a full disk is said, and at the end it is an error."""
+        """Whether it could be written; a full disk is reported, and at the end it is an error."""
         try:
             write()
         except OSError as problem:

@@ -36,7 +36,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """One way to train. planned, used: bytes on the device, used: the most there were beyond what was used before, 0 if nobody counts. seconds: of the last step."""
 
     way: str
@@ -56,7 +56,7 @@ class Measured:
         )
 
 
-def self_test(where: str, say: Callable[[str], None] = print) -> list[Measured]:
+def self_test(where: str, say: Callable[[str], None] = print) -> list[Measurement]:
     """Run every way. where: "gpu" or "cpu". Raises TrainError if there is no GPU, or a loss is not finite."""
     if where == "gpu" and not torch.cuda.is_available():
         raise TrainError(
@@ -85,7 +85,7 @@ def small() -> ModelConfig:
     return preset("tiny", vision=vision, language=stack, expert=stack, vocab=300, prompt_length=12, horizon=4)
 
 
-def measure(way: str, config: ModelConfig, settings: TrainSettings, compiled: bool = False) -> Measured:
+def measure(way: str, config: ModelConfig, settings: TrainSettings, compiled: bool = False) -> Measurement:
     """`STEPS` steps of one way."""
     plan = memory_plan(config, settings)
     gpu = settings.device == "cuda"
@@ -107,7 +107,7 @@ def measure(way: str, config: ModelConfig, settings: TrainSettings, compiled: bo
             raise TrainError(f"--self-test: {way}: the gradient is not finite (loss {losses[-1]:.4g})")
         seconds = time.monotonic() - began
     used = torch.cuda.max_memory_allocated() if gpu else max(0, status_bytes("VmHWM") - before) if before else 0
-    return Measured(way, settings.batch, tuple(losses), seconds, plan.device, used)
+    return Measurement(way, settings.batch, tuple(losses), seconds, plan.device, used)
 
 
 def reset_peak() -> int:

@@ -31,8 +31,8 @@ from pi0_ros.train.augment import augment_for
 from pi0_ros.train.compiling import check_compile
 from pi0_ros.train.draw import Draws, shares
 from pi0_ros.train.embodiments import (
-    Drawn,
     Embodiment,
+    SourceSpec,
     check_fits,
     check_questions,
     embodiments,
@@ -98,7 +98,7 @@ class Plan:
     origin: str = "pi0_ros"
     conventions: Conventions | None = None
     hooks: MakeHooks = no_hooks
-    mixture: tuple[Drawn, ...] = ()
+    mixture: tuple[SourceSpec, ...] = ()
 
 
 @dataclass(frozen=True)

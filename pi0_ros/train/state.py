@@ -97,7 +97,7 @@ def save_sharded_state(
     dist.barrier()
 
 
-class Saved(Protocol):
+class SavedState(Protocol):
     """A state on disk."""
 
     so_far: SoFar
@@ -118,7 +118,7 @@ class WholeState:
             self.shapes: Mapping[str, tuple[int, ...]] = {k: tuple(saved.get_slice(k).get_shape()) for k in names}
 
     def load(self, wanted: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
-        """See `Saved`."""
+        """See `SavedState`."""
         with safe_open(self._file, "pt") as saved:
             return {
                 name: saved.get_tensor(name) if p is None else spread(saved.get_tensor(name), p)
@@ -138,7 +138,7 @@ class ShardedState:
         }
 
     def load(self, wanted: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
-        """See `Saved`."""
+        """See `SavedState`."""
         tensors = {
             name: torch.empty(self.shapes[name]) if p is None else torch.empty_like(p.detach())
             for name, p in wanted.items()
@@ -149,9 +149,9 @@ class ShardedState:
         return tensors
 
 
-def saved_state(folder: Path) -> Saved | None:
+def saved_state(folder: Path) -> SavedState | None:
     """The state of a run, None without one. Where a run ended between writing one kind and removing the other, the newer."""
-    found: list[Saved] = []
+    found: list[SavedState] = []
     if (folder / FILE).is_file():
         found.append(WholeState(folder / FILE))
     if (folder / FOLDER / FACTS).is_file():
@@ -186,7 +186,7 @@ def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer,
     return saved.so_far
 
 
-def _load_moments(optimizer: torch.optim.Optimizer, named: Mapping[str, nn.Parameter], saved: Saved) -> None:
+def _load_moments(optimizer: torch.optim.Optimizer, named: Mapping[str, nn.Parameter], saved: SavedState) -> None:
     """Raises TrainError if the moments are of another kind than the optimiser's."""
     at = {id(p): n for n, p in named.items()}
     full, step = isinstance(optimizer, torch.optim.AdamW), saved.so_far.step

@@ -16,7 +16,7 @@ from pi0_ros.control.motion_plan import (
     plan_limits,
     planning_bounds,
 )
-from pi0_ros.control.plan_making import AtOnce, Made, MakingTimes
+from pi0_ros.control.plan_making import AtOnce, FinishedPlan, MakingTimes
 from pi0_ros.robot import load_robot
 from pi0_ros.robot.spec import Kind
 
@@ -81,7 +81,7 @@ class NoPlans(AtOnce):
     """Finds none."""
 
     def submit(self, make):
-        return Made(None)
+        return FinishedPlan(None)
 
 
 def test_where_no_plan_is_found_the_robot_stays_and_that_is_said():

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pi0_ros.control.running_plan import Accepted, Running
+from pi0_ros.control.running_plan import AcceptedChunk, Running
 
 TIMES = [50.0, 50.02, 50.05, 50.09, 50.14]  # path seconds of five commands, a late plan that catches up
 
@@ -20,7 +20,7 @@ def running(index, clamped=(False, True, False), limited=(False, False, False, T
         limited=np.array(limited),
         request=SimpleNamespace(times=SimpleNamespace(times=np.array([49.99]))),
     )
-    return Running(Accepted(1, 2, "policy", 50.0, 0.06, "", "replace", clamped), plan, 0.3, index)
+    return Running(AcceptedChunk(1, 2, "policy", 50.0, 0.06, "", "replace", clamped), plan, 0.3, index)
 
 
 @pytest.mark.parametrize(

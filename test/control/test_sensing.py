@@ -5,7 +5,7 @@ import pytest
 from story import START, Story
 
 from pi0_ros.control import Executor, ExecutorSettings
-from pi0_ros.control.sensing import Measured
+from pi0_ros.control.sensing import Measurements
 
 ARM = """
 arm:
@@ -40,7 +40,7 @@ def hear(core, time, positions, topic="joint_states", **other):
 
 
 def test_each_joint_is_judged_by_the_max_age_of_the_source_it_came_from(small_robot):
-    measured = Measured(small_robot(ARM + HAND, state=TWO_SOURCES), ExecutorSettings())
+    measured = Measurements(small_robot(ARM + HAND, state=TWO_SOURCES), ExecutorSettings())
     for k in range(51):
         t = 0.02 * k
         measured.update_joints(t, T0 + t, T0 + t, {"j1": 0.1, "j2": 0.2}, topic="joint_states")
@@ -58,7 +58,7 @@ def test_each_joint_is_judged_by_the_max_age_of_the_source_it_came_from(small_ro
 
 
 def test_names_that_come_instead_of_the_missing_ones_are_said(small_robot):
-    measured = Measured(small_robot(ARM), ExecutorSettings())
+    measured = Measurements(small_robot(ARM), ExecutorSettings())
     measured.update_joints(0.0, T0, T0, {"fr3_j1": 0.1, "fr3_j2": 0.2}, topic="joint_states")
     assert measured.stale(0.01).endswith("joint_states has fr3_j1, fr3_j2 and not j1, j2: see state: joints")
 
@@ -67,7 +67,7 @@ def test_names_that_come_instead_of_the_missing_ones_are_said(small_robot):
 def test_one_return_contradicts_where_two_publishers_are_known_and_may_be_a_glitch_of_one(
     small_robot, publishers, told
 ):
-    measured = Measured(small_robot(ARM), ExecutorSettings())
+    measured = Measurements(small_robot(ARM), ExecutorSettings())
     measured.publishers = {"joint_states": publishers}
     for k, value in enumerate((0.1, 0.9, 0.1)):
         t = 5.0 + 0.01 * k
@@ -77,7 +77,7 @@ def test_one_return_contradicts_where_two_publishers_are_known_and_may_be_a_glit
 
 
 def test_a_contradiction_is_over_two_seconds_after_the_second_publisher_fell_silent(small_robot):
-    measured = Measured(small_robot(ARM), ExecutorSettings())
+    measured = Measurements(small_robot(ARM), ExecutorSettings())
     for k in range(300):
         t = 0.01 * k
         value = 0.9 if k % 2 and k < 40 else 0.1
@@ -109,7 +109,7 @@ WHEEL_ODOMETRY = "state:\n  - {topic: odom, type: odometry, max_age: 0.2}\n"
 def test_two_publishers_of_odometry_contradict_where_one_base_cannot_do_what_both_say(
     small_robot, publishers, others, told
 ):
-    measured = Measured(small_robot(WHEELS, state=WHEEL_ODOMETRY), ExecutorSettings())
+    measured = Measurements(small_robot(WHEELS, state=WHEEL_ODOMETRY), ExecutorSettings())
     measured.publishers = {"odom": publishers}
     for k in range(20):
         t = 5.0 + 0.02 * k
@@ -121,7 +121,7 @@ def test_two_publishers_of_odometry_contradict_where_one_base_cannot_do_what_bot
 
 
 def test_a_base_that_brakes_as_hard_as_it_may_contradicts_nobody(small_robot):
-    measured = Measured(small_robot(WHEELS, state=WHEEL_ODOMETRY), ExecutorSettings())
+    measured = Measurements(small_robot(WHEELS, state=WHEEL_ODOMETRY), ExecutorSettings())
     measured.publishers = {"odom": ("/base", "/ekf")}
     for k in range(200):  # to and fro at 1 m/s^2; both say what is true
         t = 5.0 + 0.01 * k
@@ -131,7 +131,7 @@ def test_a_base_that_brakes_as_hard_as_it_may_contradicts_nobody(small_robot):
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf"), None])
 def test_a_value_that_is_none_changes_nothing_and_makes_nothing_fresh(small_robot, wrong):
-    measured = Measured(small_robot(ARM), ExecutorSettings())
+    measured = Measurements(small_robot(ARM), ExecutorSettings())
     assert measured.update_joints(1.0, T0 + 1.0, T0 + 1.0, {"j1": 0.3, "j2": 0.2}, topic="joint_states") == ""
     said = measured.update_joints(1.2, T0 + 1.2, T0 + 1.2, {"j1": wrong, "j2": 0.4}, topic="joint_states")
     assert said == f"j1 is {wrong}" and list(measured.values) == [0.3, 0.4]
@@ -139,7 +139,7 @@ def test_a_value_that_is_none_changes_nothing_and_makes_nothing_fresh(small_robo
 
 
 def test_messages_that_arrive_in_one_burst_moved_as_fast_as_their_stamps_say(small_robot):
-    measured = Measured(small_robot(ARM), ExecutorSettings())
+    measured = Measurements(small_robot(ARM), ExecutorSettings())
     for k in range(10):  # 2 rad/s, slower than the joint can move
         at = T0 + 3.0 + 0.05 * k
         measured.update_joints(3.5, at, at, {"j1": 0.1 * k - 0.5, "j2": 0.2}, topic="joint_states")
@@ -346,7 +346,7 @@ def test_a_clock_out_of_step_is_named_as_such_in_the_state_and_in_every_answer(s
 
 
 def test_a_topic_that_falls_silent_after_old_stamps_is_said_to_be_silent(small_robot):
-    measured = Measured(small_robot(ARM), ExecutorSettings())
+    measured = Measurements(small_robot(ARM), ExecutorSettings())
     measured.update_joints(0.0, T0, T0, {"j1": 0.1, "j2": 0.2}, topic="joint_states")
     measured.update_joints(1.0, T0 + 1.0, T0 - 1.0, {"j1": 0.1, "j2": 0.2}, topic="joint_states")
     assert "is stamped 2.00 s in the past" in measured.stale(1.5)
@@ -372,7 +372,7 @@ def test_a_gripper_in_another_unit_is_guessed_by_the_ends_of_its_stroke(small_ro
                command: {topic: hand, type: float64_multi_array}}
         """
     )
-    measured = Measured(robot, ExecutorSettings())
+    measured = Measurements(robot, ExecutorSettings())
     measured.update_joints(1.0, 100.0, 100.0, {"j1": 0.1, "j2": said}, {}, "joint_states")
     assert bool(measured.outside) is bool(words)
     if words == "it reports":
@@ -387,7 +387,7 @@ def test_a_gripper_in_another_unit_is_guessed_by_the_ends_of_its_stroke(small_ro
 def test_before_any_command_a_joint_without_ends_is_where_it_went_on_to(small_robot):
     """It turns from 3.10 over pi, and its driver says -3.10."""
     text = ARM.replace("[j1, j2]", "[j1, wrist]")
-    measured = Measured(small_robot(text), ExecutorSettings())
+    measured = Measurements(small_robot(text), ExecutorSettings())
     for k, said in enumerate((3.0, 3.1, -3.1, -3.0, 3.1)):
         t = 1.0 + 0.02 * k
         measured.update_joints(t, T0 + t, T0 + t, {"j1": 0.3, "wrist": said}, topic="joint_states")
@@ -405,7 +405,7 @@ def test_before_any_command_a_joint_without_ends_is_where_it_went_on_to(small_ro
 @pytest.mark.parametrize("side", ["upper", "lower"])
 def test_a_position_may_be_measured_a_tenth_of_a_rad_outside_and_no_more(small_robot, excess, told, side):
     robot = small_robot(ARM)
-    measured, limits = Measured(robot, ExecutorSettings()), robot.channels[1].limits
+    measured, limits = Measurements(robot, ExecutorSettings()), robot.channels[1].limits
     at = limits.upper + excess if side == "upper" else limits.lower - excess
     measured.update_joints(1.0, T0 + 1.0, T0 + 1.0, {"j1": 0.1, "j2": at}, topic="joint_states")
     assert bool(measured.outside) is told and (not told or "j2 is measured at" in measured.outside)

@@ -305,7 +305,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> list[Replayed]:
         made.append(Replayed(*given))
         return made[-1]
 
-    monkeypatch.setattr(sampler_module, "Captured", record)
+    monkeypatch.setattr(sampler_module, "CapturedGraph", record)
     monkeypatch.setattr(sampler_module, "check_mode", lambda mode, device: None)
     monkeypatch.setattr(sampler_module, "records", lambda mode, device: True)
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None, raising=False)

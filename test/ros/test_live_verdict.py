@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 from pi0_ros.robot.twist_frame import TwistFrame
-from pi0_ros.ros.live_verdict import Endpoint, Level, Role, Seen, needed_joints, problems_of
+from pi0_ros.ros.live_verdict import Endpoint, Level, Role, TopicObservation, needed_joints, problems_of
 
 GROUPS = """
 arm:
@@ -33,16 +33,16 @@ def robot(small_robot):
 def seen():
     """A robot that is well: a camera, joint states, and two controllers that listen."""
     return {
-        "camera": Seen(
+        "camera": TopicObservation(
             Role.CAMERA, "front", "front/image_raw", IMAGE, 0.3, publishers=(Endpoint("/cam", IMAGE),), count=30,
             rate=10.0, gap=0.12, age=0.05, offset=0.03, detail="640x480 rgb8",
         ),
-        "state": Seen(
+        "state": TopicObservation(
             Role.STATE, "0", "joint_states", JOINTS, 0.1, publishers=(Endpoint("/driver", JOINTS),), count=300, rate=100.0,
             gap=0.02, age=0.005, offset=0.001, ranges={"j1": (0.1, 0.2), "j2": (0.0, 0.1), "finger": (0.01, 0.01)},
         ),
-        "arm": Seen(Role.COMMAND, "arm", "arm/commands", ARRAY, subscribers=(Endpoint("/controller", ARRAY),)),
-        "hand": Seen(Role.COMMAND, "hand", "hand/commands", ARRAY, subscribers=(Endpoint("/controller", ARRAY),)),
+        "arm": TopicObservation(Role.COMMAND, "arm", "arm/commands", ARRAY, subscribers=(Endpoint("/controller", ARRAY),)),
+        "hand": TopicObservation(Role.COMMAND, "hand", "hand/commands", ARRAY, subscribers=(Endpoint("/controller", ARRAY),)),
     }  # fmt: skip
 
 
@@ -106,7 +106,7 @@ def test_a_group_that_follows_in_time_is_no_finding(robot):
 
 
 def test_a_leader_that_is_not_there_is_no_fault(robot):
-    leader = Seen(Role.TELEOP, "arm", "leader/joint_states", JOINTS, 0.2, required=False)
+    leader = TopicObservation(Role.TELEOP, "arm", "leader/joint_states", JOINTS, 0.2, required=False)
     assert problems_of(robot, (*seen().values(), leader)) == ()
 
 
@@ -122,7 +122,7 @@ def test_a_leader_that_is_not_there_is_no_fault(robot):
     ],
 )  # fmt: skip
 def test_two_senders_where_there_is_room_for_one_are_named(robot, role, topic, nodes, level, words):
-    seen_there = Seen(
+    seen_there = TopicObservation(
         role, "arm", topic, JOINTS, 0.2, required=False, publishers=tuple(Endpoint(n, JOINTS) for n in nodes), count=30,
         rate=50.0, gap=0.03, age=0.01, offset=0.001,
     )  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pi0_ros.train.augment import SensorSnapshot, as_openpi, augment_for, coloured, draw_view, seen_from
+from pi0_ros.train.augment import CropAndTurn, as_openpi, augment_for, coloured, draw_view, seen_from
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.settings import Augment, TrainSettings
 
@@ -20,8 +20,8 @@ def noise(count: int = 1) -> torch.Tensor:
     return torch.rand(count, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(2))
 
 
-def view(across=0.5, down=0.5, angle=0.0) -> SensorSnapshot:
-    return SensorSnapshot(*(torch.tensor([v], dtype=torch.float32) for v in (across, down, angle)))
+def view(across=0.5, down=0.5, angle=0.0) -> CropAndTurn:
+    return CropAndTurn(*(torch.tensor([v], dtype=torch.float32) for v in (across, down, angle)))
 
 
 @pytest.mark.parametrize(("across", "down", "left", "top"), [(0.0, 0.0, 0, 0), (0.5, 0.1, 1, 0), (0.99, 0.99, 2, 2)])

@@ -11,7 +11,7 @@ import torch
 
 from pi0_ros.model import GemmaConfig, LoraConfig, Pi0, VisionConfig, add_lora, initialise
 from pi0_ros.model.lora import LoraLinear
-from pi0_ros.train.ahead import Made
+from pi0_ros.train.ahead import StepData
 from pi0_ros.train.job import Job
 from pi0_ros.train.learner import Learner
 from pi0_ros.train.network import tiny_model
@@ -23,7 +23,7 @@ STACK = GemmaConfig(width=16, depth=2, heads=2, kv_heads=1, head_dim=8, mlp=16)
 VISION = VisionConfig(16, 1, 2, 16, image_size=16, patch=8)
 CONFIG = replace(tiny_model(), vision=VISION, language=STACK, expert=STACK)
 SETTINGS = TrainSettings(steps=3, precision="float32", clip=2.0, weight_decay=0.05, ema=0.9)
-NOTHING = Made(np.zeros(0, np.int64), None, None, None)
+NOTHING = StepData(np.zeros(0, np.int64), None, None, None)
 MATRIX, VECTOR = "action_in_proj.weight", "action_in_proj.bias"
 
 

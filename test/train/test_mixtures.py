@@ -23,7 +23,7 @@ from pi0_ros.train import text_source
 from pi0_ros.train.batching import joined_examples
 from pi0_ros.train.chosen import chosen_frames, frame_weights
 from pi0_ros.train.draw import draw_chances
-from pi0_ros.train.embodiments import Drawn
+from pi0_ros.train.embodiments import SourceSpec
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.examples import Examples
 from pi0_ros.train.frames import save_frames
@@ -306,9 +306,9 @@ def mixed_plan(folder: Path, kind: str, fast: str = "", **settings) -> tuple[Pla
     wide, narrow, start = two_robots(folder, kind)
     network = grown_network(str(start), "", load_adapter(wide), {}, "", [load_adapter(narrow)])
     mixture = (
-        Drawn("big", str(folder / "frames1"), str(wide), "joint"),
-        Drawn("small", str(folder / "frames2"), str(narrow), "end effector"),
-        Drawn("web", text=str(folder / "t.jsonl")),
+        SourceSpec("big", str(folder / "frames1"), str(wide), "joint"),
+        SourceSpec("small", str(folder / "frames2"), str(narrow), "end effector"),
+        SourceSpec("web", text=str(folder / "t.jsonl")),
     )
     plan = Plan(
         (), str(wide), network.model, replace(SETTINGS, word_batch=2, prefix_chance=0.0, **settings), str(folder / "run"),

@@ -285,7 +285,7 @@ def _statistics(dataset: Dataset) -> Iterator[Finding]:
 
 
 @dataclass(frozen=True)
-class _Looked:
+class _PictureFindings:
     """What an episode's pictures of a camera showed: how many were looked at, how many are blank, the frames of the longest
     stretch of one picture while the robot moved, and of the steps of the robot outside it, how many changed the picture."""
 
@@ -299,7 +299,7 @@ class _Looked:
 def _pictures(dataset: Dataset) -> Iterator[Finding]:
     each, spreads = vectors(dataset)
     for camera in dataset.cameras:
-        found: dict[int, _Looked] = {}
+        found: dict[int, _PictureFindings] = {}
         for number, episode in enumerate(dataset.episodes):
             try:
                 found |= {number: seen} if (seen := _look(dataset, camera, number, each, spreads)) else {}
@@ -311,7 +311,9 @@ def _pictures(dataset: Dataset) -> Iterator[Finding]:
             yield from _of_camera(dataset, camera, dataset.episodes[number], seen, sees)
 
 
-def _of_camera(dataset: Dataset, camera: str, episode: Episode, seen: _Looked, sees: bool) -> Iterator[Finding]:
+def _of_camera(
+    dataset: Dataset, camera: str, episode: Episode, seen: _PictureFindings, sees: bool
+) -> Iterator[Finding]:
     """sees: whether this camera's pictures usually change while the robot moves."""
     if seen.blank:
         yield Finding(
@@ -336,7 +338,7 @@ def _look(
     number: int,
     each: list[NDArray[np.float64]],
     spreads: list[NDArray[np.float64]],
-) -> _Looked | None:
+) -> _PictureFindings | None:
     """Look at some pictures of the episode at this position; None if there are none."""
     episode = dataset.episodes[number]
     frames = np.unique(np.linspace(episode.start, episode.stop - 1, min(SAMPLED, episode.length)).astype(int))
@@ -358,7 +360,7 @@ def _look(
             longest = (since, i)
         last = i
     outside = [changed for i, changed in steps if not longest[0] < i <= longest[1]]
-    return _Looked(len(frames), blank, longest, len(outside), sum(outside))
+    return _PictureFindings(len(frames), blank, longest, len(outside), sum(outside))
 
 
 def _moved(

@@ -42,7 +42,7 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedCheckpoint:
     """A checkpoint in memory.
 
     `settings` is the checkpoint's own config.json, `policy` the "policy" section of ours (empty for foreign ones),
@@ -65,7 +65,7 @@ class Loaded:
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedCheckpoint:
     """A checkpoint recognised and measured, with no weight read yet."""
 
     source: Source
@@ -88,7 +88,7 @@ def load(
     lerobot_version: str | None = None,
     base: str | Path | None = None,
     progress: Progress | None = None,
-) -> Loaded:
+) -> LoadedCheckpoint:
     """Loads an openpi (PyTorch or JAX), LeRobot or pi0_ros checkpoint; which one it is, its content says.
 
     path: folder, safetensors file, or index file. dtype: of the parameters, None keeps the stored one (float16 and
@@ -106,7 +106,7 @@ def load(
         fill(model, source, plan, dtype, torch.device(device), progress)
     skipped = source.names.skipped if isinstance(source, ShardSource) else ()
     report = Report(len(plan), source.nbytes, skipped, opened.notes)
-    return Loaded(
+    return LoadedCheckpoint(
         model.eval(),
         opened.origin,
         opened.config,
@@ -118,7 +118,7 @@ def load(
     )
 
 
-def check_weights(opened: Opened) -> int:
+def check_weights(opened: OpenedCheckpoint) -> int:
     """Compare the weights' names, shapes and types with the network's, from the files' headers alone.
 
     Returns the number of tensors. Raises CheckpointError for what `load` would refuse before it reads a weight.
@@ -144,7 +144,7 @@ def open_checkpoint(
     lerobot_version: str | None = None,
     base: str | Path | None = None,
     as_start: bool = False,
-) -> Opened:
+) -> OpenedCheckpoint:
     """Recognises a checkpoint and works out its configuration without reading weights.
 
     as_start: a PaliGemma, which training can begin with but which is no policy, is opened too (`start.start_from`).
@@ -177,7 +177,7 @@ def _open(
     origin: Origin | None,
     lerobot_version: str | None,
     base: str | Path | None,
-) -> Opened:
+) -> OpenedCheckpoint:
     if not path.exists():
         raise CheckpointError(f"{path}: no such file or folder{hub_hint(path)}")
     if origin is not None and origin not in ORIGINS:
@@ -199,14 +199,16 @@ def _open(
     config = infer(source.kind, source.shapes, merged, settings, numerics)
     conventions = conventions_for(origin, config.kind, settings, lerobot_version)
     notes, assumed = _notes(source, origin, lerobot_version), () if records_horizon(merged, settings) else ("horizon",)
-    return Opened(source, origin, config, folder, conventions, settings, notes, assumed)
+    return OpenedCheckpoint(source, origin, config, folder, conventions, settings, notes, assumed)
 
 
-def _open_paligemma(source: TrunkSource, folder: Path, sizes: Mapping[str, Any], settings: Mapping[str, Any]) -> Opened:
+def _open_paligemma(
+    source: TrunkSource, folder: Path, sizes: Mapping[str, Any], settings: Mapping[str, Any]
+) -> OpenedCheckpoint:
     numerics = numerics_for("pi0_ros", source.kind)
     config = infer(source.kind, source.shapes, _merge(source.sizes, sizes), {}, numerics)
     conventions = conventions_for("pi0_ros", config.kind, {})
-    return Opened(source, "paligemma", config, folder, conventions, settings, (), ("horizon",))
+    return OpenedCheckpoint(source, "paligemma", config, folder, conventions, settings, (), ("horizon",))
 
 
 def _folder(path: Path, orbax: Path | None) -> Path:
@@ -264,7 +266,7 @@ def _notes(source: Source, origin: Origin, lerobot_version: str | None) -> tuple
     return tuple(notes)
 
 
-def _open_own(path: Path, folder: Path, settings: Mapping[str, Any]) -> Opened:
+def _open_own(path: Path, folder: Path, settings: Mapping[str, Any]) -> OpenedCheckpoint:
     if settings.get("version") != VERSION:
         raise CheckpointError(f"{folder / 'config.json'}: version {settings.get('version')!r}; this is read: {VERSION}")
     try:
@@ -274,10 +276,10 @@ def _open_own(path: Path, folder: Path, settings: Mapping[str, Any]) -> Opened:
     source = OwnSource(open_weights(path), config.kind)
     with naming(folder / "config.json"):
         conventions = recorded_conventions(settings.get("conventions"), config.kind)
-    return Opened(source, "pi0_ros", config, folder, conventions, settings, ())
+    return OpenedCheckpoint(source, "pi0_ros", config, folder, conventions, settings, ())
 
 
-def _plan(opened: Opened, model: nn.Module) -> dict[str, str]:
+def _plan(opened: OpenedCheckpoint, model: nn.Module) -> dict[str, str]:
     """Source name -> network parameter name. One CheckpointError lists all that is missing, unexpected or misshapen."""
     translate = (lambda name: name) if opened.origin == "pi0_ros" else to_network
     plan = {name: translate(name) for name in opened.source.shapes}

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pi0_ros.model.checkpoints.load import Opened, Origin, Progress, empty, fill, naming, open_checkpoint
+from pi0_ros.model.checkpoints.load import OpenedCheckpoint, Origin, Progress, empty, fill, naming, open_checkpoint
 from pi0_ros.model.checkpoints.names import to_network
 from pi0_ros.model.config import (
     ConfigError,
@@ -42,7 +42,7 @@ class Start:
     left: tuple[str, ...] = ()
 
 
-def start_config(opened: Opened, kind: str = "", changes: Mapping[str, Any] | None = None) -> ModelConfig:
+def start_config(opened: OpenedCheckpoint, kind: str = "", changes: Mapping[str, Any] | None = None) -> ModelConfig:
     """The configuration of a network of `kind` ("" keeps the checkpoint's) that begins with an opened checkpoint.
 
     changes: fields of ModelConfig to set: horizon and prompt_length, in which no weight has a part; where the expert is
@@ -105,7 +105,7 @@ def start_from(
     return Start(model.train(), opened.origin, opened.folder, lost, left)
 
 
-def _divided(opened: Opened, model: nn.Module) -> tuple[dict[str, str], tuple[str, ...], tuple[str, ...]]:
+def _divided(opened: OpenedCheckpoint, model: nn.Module) -> tuple[dict[str, str], tuple[str, ...], tuple[str, ...]]:
     """What is filled (source name -> parameter), which parts are drawn anew, and which of the checkpoint's are left out.
 
     The expert with its projections is taken as a whole or not at all. Raises CheckpointError if the trunk differs.

@@ -46,7 +46,7 @@ class _Product:
         )
 
 
-class _Measured:
+class _MeasuredMlp:
     """A layer's MLP as it is, that notes the largest number going into each product."""
 
     def __init__(self, layer: Layer) -> None:
@@ -63,7 +63,7 @@ class _Measured:
 
 def measure(layers: Sequence[Layer], run: Callable[[], object]) -> Scales:
     """Scales for the layers from what `run` (calls by eager fused operations) sends through them."""
-    measured = [_Measured(layer) for layer in layers]
+    measured = [_MeasuredMlp(layer) for layer in layers]
     try:
         for layer, own in zip(layers, measured, strict=True):
             layer.narrow = own

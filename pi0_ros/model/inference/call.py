@@ -19,7 +19,7 @@ from pi0_ros.model.kernels import Target
 from pi0_ros.model.rtc import Rtc
 
 
-class Given(NamedTuple):
+class CallInputs(NamedTuple):
     """What a call is given.
 
     pictures: [cameras * B, 3, H, W]. tokens: [B, room]. length: how many of these count [1]; present: which cameras are
@@ -32,9 +32,9 @@ class Given(NamedTuple):
     present: Tensor
     state: Tensor
 
-    def on(self, device: torch.device) -> Given:
+    def on(self, device: torch.device) -> CallInputs:
         """The same on a device."""
-        return Given(*(tensor.to(device) for tensor in self))
+        return CallInputs(*(tensor.to(device) for tensor in self))
 
 
 class Guidance(NamedTuple):
@@ -74,7 +74,7 @@ class Standing:
     bias: Tensor | None
 
 
-def given(config: ModelConfig, inputs: Inputs, layout: Layout, room: Layout, hides: bool) -> Given:
+def given(config: ModelConfig, inputs: Inputs, layout: Layout, room: Layout, hides: bool) -> CallInputs:
     """What a call of `layout` in a `room` is given. hides: whether a bias is wanted though nothing is absent or padding."""
     size = config.vision.image_size
     nothing = torch.zeros(layout.batch, 3, size, size)
@@ -86,7 +86,7 @@ def given(config: ModelConfig, inputs: Inputs, layout: Layout, room: Layout, hid
     length = torch.tensor([layout.text] if hides else [], dtype=torch.long)
     present = torch.tensor([camera in layout.cameras for camera in room.cameras] if hides else [], dtype=torch.bool)
     state = torch.zeros(layout.batch, 0) if inputs.state is None else inputs.state.float()
-    return Given(pictures, F.pad(tokens, (0, room.text - layout.text)), length, present, state)
+    return CallInputs(pictures, F.pad(tokens, (0, room.text - layout.text)), length, present, state)
 
 
 def guidance(rtc: Rtc | None, noise: Tensor, grid: Sequence[float]) -> Guidance:
@@ -122,7 +122,7 @@ def first_action(config: ModelConfig, plan: Plan) -> int:
     return plan.prefix + (0 if config.adarms else 1)
 
 
-def standing(config: ModelConfig, dtype: torch.dtype, plan: Plan, own: Given) -> Standing:
+def standing(config: ModelConfig, dtype: torch.dtype, plan: Plan, own: CallInputs) -> Standing:
     """Where everything stands in a call; `dtype` of the bias.
 
     Tokens that count stand side by side, as if the others were not there. Waits for nothing.

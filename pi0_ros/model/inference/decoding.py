@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pi0_ros.model.errors import InputError
-from pi0_ros.model.inference.call import Given, Plan
+from pi0_ros.model.inference.call import CallInputs, Plan
 from pi0_ros.model.inference.network import PackedNetwork, plain_norms
 from pi0_ros.model.inference.torch_path import TorchPath
 from pi0_ros.model.kernels import unpair
@@ -33,7 +33,7 @@ class Decoding:
 
 
 def decode_text(
-    network: PackedNetwork, path: TorchPath, plan: Plan, given: Given, how: Decoding
+    network: PackedNetwork, path: TorchPath, plan: Plan, given: CallInputs, how: Decoding
 ) -> tuple[list[list[int]], list[float]]:
     """Token ids behind the prompt of each row, and their mean log-probability, the one that ends it included."""
     if not plan.prefix:
@@ -62,7 +62,7 @@ def _next(network: PackedNetwork, ids: Tensor, plan: Plan, start: int) -> Tensor
     return network.trunk(network.embed_text(ids[:, None]), plain_norms(network.trunk), table, plan.cache, start)
 
 
-def sample_by_gradients(model: Pi0, plan: Plan, given: Given, noise: Tensor, rtc: Rtc) -> Tensor:
+def sample_by_gradients(model: Pi0, plan: Plan, given: CallInputs, noise: Tensor, rtc: Rtc) -> Tensor:
     """The paper's guidance needs gradients through the expert: the cached prefix is handed to the plain network."""
     like = model.expert.layers[0].self_attn.k_proj.weight
     cache = [(unpair(k[:, :, : plan.prefix]).to(like), v[:, :, : plan.prefix].to(like)) for k, v in plan.cache]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pi0_ros.model.fused.path import Fused, StepStyles
 from pi0_ros.model.fused.shapes import Guide, Place
-from pi0_ros.model.inference.call import Given, Guidance, Plan, Standing, first_action
+from pi0_ros.model.inference.call import CallInputs, Guidance, Plan, Standing, first_action
 from pi0_ros.model.inference.modes import fused_operations
 from pi0_ros.model.inference.network import PackedNetwork
 
@@ -38,14 +38,14 @@ class FusedPath:
         """What a graph for a method of real-time chunking is recorded for: the kernels do all in one."""
         return "identity"
 
-    def fill(self, plan: Plan, given: Given, standing: Standing) -> None:
+    def fill(self, plan: Plan, given: CallInputs, standing: Standing) -> None:
         """Prefix and state into the cache."""
         self.fill_prefix(plan, given, standing)
         if not self._network.config.adarms:
             place = _place(1, plan.prefix, standing.state, len(given.tokens), standing)
             self.kernels.state(given.state, plan.rows[0], place, plan.cache)
 
-    def fill_prefix(self, plan: Plan, given: Given, standing: Standing) -> None:
+    def fill_prefix(self, plan: Plan, given: CallInputs, standing: Standing) -> None:
         """Pictures and text into the cache."""
         if plan.prefix:
             x = self._network.embedded(given.pictures, given.tokens, self.kernels.pictures)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-class Captured:
+class CapturedGraph:
     """`run(*tensors) -> Tensor` recorded for the shapes of `example`.
 
     Tensors of later calls are copied into fixed buffers (from pinned host memory without waiting); the answer is a

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from pi0_ros.model.errors import InputError
 from pi0_ros.model.euler import time_grid
-from pi0_ros.model.inference.call import Given, Guidance, Plan, given, guidance, new_plan, standing
+from pi0_ros.model.inference.call import CallInputs, Guidance, Plan, given, guidance, new_plan, standing
 from pi0_ros.model.inference.decoding import Decoding, decode_text, sample_by_gradients
-from pi0_ros.model.inference.graph import Captured
+from pi0_ros.model.inference.graph import CapturedGraph
 from pi0_ros.model.inference.layouts import Layout, Recent, Rooms, group_rows
 from pi0_ros.model.inference.modes import check_mode, records
 from pi0_ros.model.inference.network import PackedNetwork
@@ -75,7 +75,7 @@ class FastSampler:
             self.path = FusedPath(self.network)
         self.plans: Recent[Plan] = Recent(cache_size)
         self._tables: Recent[Sequence[Any]] = Recent(cache_size)
-        self.graphs: Recent[Captured] | None = Recent(cache_size) if records(mode, self.to.device) else None
+        self.graphs: Recent[CapturedGraph] | None = Recent(cache_size) if records(mode, self.to.device) else None
         self._pool = None if self.graphs is None else torch.cuda.graph_pool_handle()
         self.rooms = Rooms(bucket)
 
@@ -228,16 +228,16 @@ class FastSampler:
         method = None if rtc is None else rtc.method
         if self.graphs is None:
             own = [tensor.to(self.to.device, non_blocking=True) for tensor in tensors]
-            return self._run(plan, method, Given(*own[:5]), own[5], Guidance(*own[6:]))
+            return self._run(plan, method, CallInputs(*own[:5]), own[5], Guidance(*own[6:]))
         recorded = self.path.recorded(method)
 
         def run(*own: Tensor) -> Tensor:
-            return self._run(plan, recorded, Given(*own[:5]), own[5], Guidance(*own[6:]))
+            return self._run(plan, recorded, CallInputs(*own[:5]), own[5], Guidance(*own[6:]))
 
         key = (room, steps, recorded)
-        return self.graphs.get(key, lambda: Captured(run, tensors, self.to.device, self._pool))(*tensors)
+        return self.graphs.get(key, lambda: CapturedGraph(run, tensors, self.to.device, self._pool))(*tensors)
 
-    def _run(self, plan: Plan, method: str | None, own: Given, noise: Tensor, guide: Guidance) -> Tensor:
+    def _run(self, plan: Plan, method: str | None, own: CallInputs, noise: Tensor, guide: Guidance) -> Tensor:
         """A whole call on the device: prefix, state, and all steps. Waits for nothing."""
         place = standing(self.config, self.to.dtype, plan, own)
         self.path.fill(plan, own, place)
@@ -258,7 +258,7 @@ class FastSampler:
 
     # What a call needs.
 
-    def _given(self, inputs: Inputs, layout: Layout, room: Layout) -> Given:
+    def _given(self, inputs: Inputs, layout: Layout, room: Layout) -> CallInputs:
         hides = self.path.hides or (self.rooms.bucket > 1 and room.text > 0)
         return given(self.config, inputs, layout, room, hides)
 

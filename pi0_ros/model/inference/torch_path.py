@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pi0_ros.model.euler import identity
 from pi0_ros.model.gemma import KeyValue
-from pi0_ros.model.inference.call import Given, Guidance, Plan, Standing, first_action
+from pi0_ros.model.inference.call import CallInputs, Guidance, Plan, Standing, first_action
 from pi0_ros.model.inference.network import PackedNetwork, plain_norms
 from pi0_ros.model.packed import Style
 
@@ -40,7 +40,7 @@ class TorchPath:
         """What a graph for a method of real-time chunking is recorded for: without a previous chunk, its strength is zero."""
         return "prefix" if method == "prefix" else "identity"
 
-    def fill(self, plan: Plan, given: Given, standing: Standing) -> None:
+    def fill(self, plan: Plan, given: CallInputs, standing: Standing) -> None:
         """Prefix and state into the cache."""
         network = self._network
         if plan.prefix:

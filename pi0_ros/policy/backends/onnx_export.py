@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pi0_ros.model import Loaded, ModelConfig, Pi0, Prefix
+from pi0_ros.model import LoadedCheckpoint, ModelConfig, Pi0, Prefix
 from pi0_ros.model.description import NAME, write_description
 from pi0_ros.policy.backends.onnx_files import GRAPHS
 from pi0_ros.policy.errors import PolicyError
@@ -85,7 +85,7 @@ class Word(nn.Module):
         return self.model.logits(hidden[:, -1]), torch.stack([k for k, _ in own]), torch.stack([v for _, v in own])
 
 
-def export(loaded: Loaded, folder: str | Path) -> Path:
+def export(loaded: LoadedCheckpoint, folder: str | Path) -> Path:
     """Write the `GRAPHS` of a checkpoint's network into `folder`, in float32, and what the checkpoint is beside them, so
     that they run without torch. Interrupted, it leaves what was there, or too few graphs to load.
 

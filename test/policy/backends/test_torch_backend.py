@@ -69,7 +69,7 @@ def test_everything_is_recorded_while_the_policy_is_loaded_and_nothing_later(che
                 own.copy_(now)
             return self.run(*self.inputs).clone()
 
-    monkeypatch.setattr(sampler, "Captured", Replayed)
+    monkeypatch.setattr(sampler, "CapturedGraph", Replayed)
     monkeypatch.setattr(sampler, "records", lambda mode, device: mode != "eager")
     monkeypatch.setattr(sampler, "check_mode", lambda mode, device: None)
     monkeypatch.setattr(torch_backend, "check_mode", lambda mode, device: None)

@@ -1,4 +1,4 @@
-"""How late the machine itself wakes a real-time process that does nothing: nobody on it keeps time better than that."""
+"""The machine's scheduling latency, the lower bound: how late it wakes a real-time process that does nothing."""
 
 from __future__ import annotations
 

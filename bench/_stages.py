@@ -1,4 +1,4 @@
-"""Work in stages of documented commands: what a stage found is a JSON file, and a bench that is begun again goes on behind it."""
+"""Benches in stages of documented commands: each stage's result is a JSON file, and a bench that is started again continues after the last one."""
 
 from __future__ import annotations
 

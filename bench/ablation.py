@@ -7,7 +7,7 @@ Three runs over the same simulated frames, one seed, equal minutes (or equal ste
 for all. In all of them the text head also says places (the experiment that touching blocks needs); what differs is the chunk as FAST
 tokens, and whether the flow loss reaches the trunk. `--kept` checkpoints of each run are evaluated on 20 scenes, the last on `--episodes`. Results: success with
 its 95 % interval, and the first step whose success is half and nine tenths. From random weights it needs two free cores for three times the minutes, half an hour
-for the frames and an hour for evaluation. Begun again with the same folder it goes on behind the last stage that is done.
+for the frames and an hour for evaluation. Started again with the same folder, it continues after the last finished stage.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 `python -m bench corrections --out FOLDER [--corrections 30] [--episodes 50] [--world moved_camera] [--quick]`
 
 The commands are those of docs/tutorials/corrections.md. Wanted: the shipped policy below 70 % in the changed world, and after it 90 % there and 95 % in the
-usual one. Needs two free cores for about two hours; while it records, nothing else may run. Begun again with the same folder it goes on behind the
-last stage that is done.
+usual one. Needs two free cores for about two hours; while it records, nothing else may run. Started again with the same folder, it continues
+after the last finished stage.
 """
 
 from __future__ import annotations

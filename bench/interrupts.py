@@ -31,7 +31,7 @@ from pi0_ros.commands._own_graph import own_graph
 ROOT = Path(__file__).resolve().parents[1]
 TINY, ROBOT = str(ROOT / "checkpoints" / "pi05_reach_tiny"), "mobile_bimanual"
 LONGEST = 600.0  # [s] for a command
-LINES = 6  # more than that said after Ctrl-C is a lecture
+LINES = 6  # lines after Ctrl-C; more are too many
 OK, INTERRUPTED, BEFORE_OURS = 0, 130, -signal.SIGINT
 Reads = Callable[[Path], object]
 
@@ -236,7 +236,7 @@ class Bench:
             shutil.rmtree(place, ignore_errors=True)
 
     def surround(self, around: str, name: str) -> None:
-        """A command where something is not as usual: it works, or says in a line what it needs."""
+        """Run a command in unusual surroundings: it has to work, or say in one line what it needs."""
         before, changes = SURROUNDINGS[around]
         place, command = self.place("blank ünïcödé π " if around == "path" else around), COMMANDS[name]
         if around == "full_disk":

@@ -129,7 +129,7 @@ class Lives:
         self.notes: list[str] = []
         self._known: dict[tuple[str, str], frozenset[tuple[str, str]]] = {}
         self._quiet_since: dict[str, float] = {}
-        # High level has senses of its own where the policy, through whose it looks, had none when it was configured.
+        # High level has an observation source of its own if the policy, whose source it would use, had none when it was configured.
         topics = [camera.topic for camera in eye.robot.cameras] + [source.topic for source in eye.robot.state]
         self._looked_through = frozenset(("subscription", f"/{topic.lstrip('/')}") for topic in topics)
 

@@ -71,7 +71,7 @@ def _planner(args, robot: Robot):  # type: ignore[no-untyped-def]
 
 
 def _trial(latency: float, strategy: str, checkpoint: str) -> Trial:
-    """Only `rtc` and `auto` tell the policy of the running plan; the scripted operator cannot be told."""
+    """Only `rtc` and `auto` give the policy the running plan; the scripted operator takes none."""
     told = strategy in ("rtc", "auto") and checkpoint != "operator"
     return Trial(
         latency=Latency(latency, JITTER if latency else 0.0),

@@ -3,8 +3,8 @@
 `python -m bench new_words --out FOLDER [--minutes 30] [--quick]`
 
 Episodes of the scripted operator are given the new words (`pi0 data retitle`), the shipped policy is fine-tuned on them beside frames with the old words, and
-evaluated: 20 scenes that ask with new words, 100 with the old ones. Wanted: 16 of 20, and 95 %. Needs two free cores for about an hour. Begun
-again with the same folder it goes on behind the last stage that is done.
+evaluated: 20 scenes that ask with new words, 100 with the old ones. Wanted: 16 of 20, and 95 %. Needs two free cores for about an hour. Started
+again with the same folder, it continues after the last finished stage.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from pi0_ros.model.inference.modes import has_compiler
 from pi0_ros.model.kernels import has_onednn
 
 VALID = 64
-# ours, the peer's: what is compared. The goal in bfloat16 may be read against the peer in either type: both are said.
+# ours, the peer's: what is compared. The goal in bfloat16 may be read against the peer in either type: both are reported.
 RATIOS = (
     ("fast", "lerobot"),
     ("fast_one_camera_absent", "lerobot_one_camera_absent"),

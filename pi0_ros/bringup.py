@@ -147,7 +147,7 @@ def _chosen(values: Mapping[str, str], in_file: Iterable[str]) -> dict[str, str]
         value = values[name] or (SIMULATED[name] if values["sim"] == "true" and name not in in_file else "")
         if not value and name not in in_file:
             raise BringupError(
-                f"{name}:=… is missing; it has a default with sim:=true alone ({name}:={SIMULATED[name]})"
+                f"{name}:=… is missing; it has a default only with sim:=true ({name}:={SIMULATED[name]})"
             )
         if value:
             found[name] = value

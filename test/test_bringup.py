@@ -82,10 +82,10 @@ def test_every_node_gets_the_namespace_and_the_clock_it_was_asked_to_use():
     [
         ({"checkpont": "/data/mine"}, "there is no argument checkpont; did you mean checkpoint?"),
         ({"robt": "aloha"}, "there is no argument robt; did you mean robot?"),
-        ({}, "robot:=… is missing; it has a default with sim:=true alone (robot:=mobile_bimanual)"),
+        ({}, "robot:=… is missing; it has a default only with sim:=true (robot:=mobile_bimanual)"),
         (
             {"robot": "aloha"},
-            "checkpoint:=… is missing; it has a default with sim:=true alone (checkpoint:=pi05_reach_tiny)",
+            "checkpoint:=… is missing; it has a default only with sim:=true (checkpoint:=pi05_reach_tiny)",
         ),
         (
             {**OURS, "namespace": "../x y"},

@@ -101,7 +101,7 @@ def retitle(args: argparse.Namespace, say: Say) -> int:
         if pairs and len(strange) == len(pairs):
             shown = ", ".join(map(repr, there[:3])) + (" ..." if len(there) > 3 else "")
             raise DataError(
-                f"{args.folder}: nothing would be changed{unknown}: whole instructions are, and there are {shown}"
+                f"{args.folder}: nothing would be changed{unknown}: only whole instructions are replaced, and there are {shown}"
             )
         if unknown:
             say(f"{args.folder}{unknown}")

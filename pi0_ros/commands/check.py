@@ -29,10 +29,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--checkpoint", help="folder of ours, openpi's or LeRobot's, a name under checkpoints/, or ws://host:port"
     )
     parser.add_argument("--adapter", help="policy YAML, or a name under config/policies (default: its own)")
-    parser.add_argument("--tokenizer", help="tokenizer file or folder, where the checkpoint has none")
+    parser.add_argument("--tokenizer", help="tokenizer file or folder, if the checkpoint has none")
     parser.add_argument("--asset", default="", help="which of several statistics under assets/ to use")
     parser.add_argument("--statistics", default="", help="a norm_stats.json to use instead of the checkpoint's")
-    parser.add_argument("--fast", help="folder of the FAST tokenizer, where a π0-FAST checkpoint has none")
+    parser.add_argument("--fast", help="folder of the FAST tokenizer, if a π0-FAST checkpoint has none")
     parser.add_argument(
         "--pad-state-to",
         type=whole(0, 4096),

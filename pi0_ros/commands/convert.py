@@ -33,13 +33,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--dtype", choices=DTYPES, help="of the stored weights (default: as they are)")
     parser.add_argument("--sizes", type=Path, help="sizes.json for what shapes cannot tell: head counts, horizon, ...")
     parser.add_argument(
-        "--horizon", type=whole(1, 1000), help="rows of a chunk, where the checkpoint does not record them"
+        "--horizon", type=whole(1, 1000), help="rows of a chunk, if the checkpoint does not record them"
     )
     parser.add_argument("--adapter", help="policy YAML (or a name under config/policies) that says the horizon")
     parser.add_argument("--base", type=Path, help="the checkpoint that a LoRA (PEFT) folder belongs to")
     parser.add_argument("--asset", default="", help="which of several statistics under assets/ to take")
-    parser.add_argument("--statistics", type=Path, help="norm_stats.json, where the checkpoint brings none")
-    parser.add_argument("--tokenizer", type=Path, help="tokenizer file or folder, where the checkpoint brings none")
+    parser.add_argument("--statistics", type=Path, help="norm_stats.json, if the checkpoint has none")
+    parser.add_argument("--tokenizer", type=Path, help="tokenizer file or folder, if the checkpoint has none")
     parser.add_argument("--shard-gb", type=number(0, 1e6), default=0.0, help="cut the weights into files of this size")
     parser.add_argument("--overwrite", action="store_true", help="replace a folder that is not empty")
     parser.set_defaults(run=run)
@@ -121,7 +121,7 @@ def show(done: int, total: int) -> None:
 def find_statistics(opened: OpenedCheckpoint, given: Path | None, asset: str, layout: str) -> dict[str, Statistics]:
     """{"state": ..., "actions": ...} from the given file, LeRobot's processors, or openpi's; {} if there are none.
 
-    Of several assets {} is returned where the whole assets/ folder comes along (our layout).
+    Of several assets {} is returned if the whole assets/ folder comes along (our layout).
     Raises: PolicyError if several are there and none is chosen for a layout that has room for one.
     """
     from pi0_ros.policy.lerobot_files import has_processors, read_processors

@@ -40,7 +40,7 @@ def _out(parser: argparse.ArgumentParser) -> None:
 def _declare_looking(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     _part(parts, "info", "what is in a dataset", "info")
     check = _part(
-        parts, "check", "what may be wrong with it; exit 1 where a training would learn something false", "check"
+        parts, "check", "what may be wrong with it; exit 1 if a training would learn something false", "check"
     )
     check.add_argument("--checkpoint", help="compare its numbers with the statistics of this checkpoint")
     check.add_argument("--robot", help="robot YAML or name (default: what the dataset names)")
@@ -124,7 +124,7 @@ def _declare_import(parts: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("source", type=Path, nargs="+", help="files or folders; each recording is one episode")
     parser.add_argument("--robot", help="robot YAML or name (rosbag): says which topic is what")
     parser.add_argument("--fps", type=int, help="frames a second (default: aloha 50, rlds what its set is known for)")
-    parser.add_argument("--task", help="the instruction, where the recording has none")
+    parser.add_argument("--task", help="the instruction, if the recording has none")
     parser.add_argument("--preset", help="rlds: bridge, droid, or none: the keys state, action and image*")
     parser.add_argument(
         "--map",
@@ -136,7 +136,7 @@ def _declare_import(parts: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--exchange-colours",
         action="store_true",
-        help="aloha: red and blue are exchanged in its JPEG pictures, as where OpenCV was given RGB",
+        help="aloha: red and blue are exchanged in its JPEG pictures, as if OpenCV was given RGB",
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.set_defaults(run=run, work="import")

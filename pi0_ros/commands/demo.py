@@ -38,13 +38,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--seed", type=int, default=0, help="seed of scenes and of the policy's noise")
     parser.add_argument("--report", type=Path, help="JSON file for what was measured")
     parser.add_argument("--video", type=Path, help="MP4 file for what the cameras saw")
-    parser.add_argument("--headless", action="store_true", help="no window, even where there is a display")
+    parser.add_argument("--headless", action="store_true", help="no window, even if there is a display")
     parser.add_argument("--no-takeover", action="store_true", help="nobody takes over in the middle")
     parser.add_argument("--robot", default="mobile_bimanual", help="robot YAML: a file or a name")
     parser.add_argument(
         "--domain",
         type=int,
-        help="join this ROS domain, on this machine alone; refused where anything listens to the robot's command topics."
+        help="join this ROS domain, on this machine alone; refused if anything listens to the robot's command topics."
         " Default: a domain of its own, whatever ROS_DOMAIN_ID says",
     )
     parser.add_argument("--checkpoint", default="pi05_reach_tiny", help="policy: a folder or a name")

@@ -18,9 +18,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default=1e-4,
         help="largest absolute difference allowed in floating-point outputs (default 1e-4, for float32)",
     )
-    parser.add_argument(
-        "--tokenizer", type=Path, help="PaliGemma tokenizer (file or folder) where the case brings none"
-    )
+    parser.add_argument("--tokenizer", type=Path, help="PaliGemma tokenizer (file or folder) if the case has none")
     parser.set_defaults(run=run)
 
 

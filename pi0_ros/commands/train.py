@@ -143,11 +143,11 @@ def _add_network(start: argparse._ArgumentGroup) -> None:
         default="",
         help="checkpoint to start from: any folder that can be loaded, or a name under checkpoints/",
     )
-    start.add_argument("--tokenizer", default="", help="file or folder, where --init has none and is not the project's")
+    start.add_argument("--tokenizer", default="", help="file or folder, if --init has none and is not the project's")
     start.add_argument(
         "--statistics",
         default="",
-        help="checkpoint, data, or a norm_stats.json (default: those of --init where they are of the same channels)",
+        help="checkpoint, data, or a norm_stats.json (default: those of --init if they are of the same channels)",
     )
     start.add_argument(
         "--model",

@@ -17,13 +17,13 @@ class ExecutorSettings:
 
     strategy: str = "auto"
     chunk_max_age: float = 1.0  # observation stamp to receipt
-    state_stale: float = 0.1  # used where the robot YAML names no max_age
+    state_stale: float = 0.1  # used if the robot YAML names no max_age
     state_grace: float = 0.15  # stale for less than this: braked, and the next plan goes on; then hold
     state_lost: float = 1.0  # stale for this long is a fault: stopped, silent once at rest
     state_stamp_tolerance: float = 0.5  # stamps further than this from the receive time are not believed
     state_frozen: float = 0.25  # identical measured values for this long ...
     frozen_motion: float = 0.1  # ... while the command moved by this much
-    teleop_stale: float = 0.2  # used where the robot YAML names no max_age
+    teleop_stale: float = 0.2  # used if the robot YAML names no max_age
     estop_heartbeat: float = 0.5  # a button that was heard and is silent for longer counts as pressed
     tracking_error: float = 0.2  # [rad]
     tracking_error_m: float = 0.05  # [m], for channels that are lengths
@@ -44,7 +44,7 @@ class ExecutorSettings:
     blend_time: float = 0.6  # in which `blend` goes from one plan to the next
     slow_down: float = 3.0  # a chunk that would have to take this many times longer is refused
     chunk_max_ahead: float = 0.5  # a chunk stamped further ahead of the ROS clock is refused
-    wait_max_age: float = 30.0  # observation stamp to receipt, where the robot has not moved since
+    wait_max_age: float = 30.0  # observation stamp to receipt, if the robot has not moved since
     ensemble_decay: float = 0.01  # w_i = exp(-m i), oldest first (ACT, arXiv 2304.13705, section 4)
     ensemble_depth: int = 4  # how many plans are averaged
     second_publisher: str = "stop"  # what another owner of commands, teleop or plans does: stop, or only warn

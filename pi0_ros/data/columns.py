@@ -42,7 +42,9 @@ COLUMNS = (
     Column("subtask_source", "string", "who chose it: network, operator, or nobody (empty)"),
     Column("stamp", "float64", "ROS time of the frame [s]: that of the first one plus frame_index / fps"),
     Column("picture_offset", "float32[cameras]", "when each picture was taken, less the frame's time [s]"),
-    Column("camera_present", "bool[cameras]", "false where a camera that may be missing was: its picture is black"),
+    Column(
+        "camera_present", "bool[cameras]", "false if a camera that may be missing was missing: its picture is black"
+    ),
     Column("timestamp", "float32", "seconds since the episode's first frame"),
     Column("frame_index", "int64", "number of the frame in its episode"),
     Column("episode_index", "int64", "number of the episode"),

@@ -34,7 +34,7 @@ from pi0_ros.ros.run import never_wait_for_output, never_wait_for_readers, run
 from pi0_ros.ros.second_publishers import SecondPublishers
 
 REST_MARGIN = 0.5  # [s] for coming to rest on deactivation, beyond what the limits ask for
-ACKNOWLEDGE = 1.5  # [s] for the last commands to arrive; less where they have, or where nobody reads them reliably
+ACKNOWLEDGE = 1.5  # [s] for the last commands to arrive; less if they have, or if nobody reads them reliably
 ENDING = 2.0  # [s] for what a process does after that
 WRITE_TIMEOUT = 1.0  # [s] for the last black box to be written
 BELOW = 10  # how far below the control thread's real-time priority the other threads of the process are

@@ -46,7 +46,7 @@ class PolicyNode(NetworkNode[PlanLoop]):
         Parameter(
             "replan_period",
             0.4,
-            "seconds between plans in autonomy; earlier where the running plan would end before",
+            "seconds between plans in autonomy; earlier if the running plan would end before",
             low=0.02,
             high=60.0,
             live=True,
@@ -71,7 +71,7 @@ class PolicyNode(NetworkNode[PlanLoop]):
         Parameter(
             "requests_at_once",
             3,
-            "requests to a policy server at once, where an answer takes more than a third of what a plan lasts; 1: one "
+            "requests to a policy server at once, if an answer takes more than a third of what a plan lasts; 1: one "
             "after another",
             low=1,
             high=8,

@@ -1,5 +1,5 @@
 """sim_operator: the person beside a simulated robot, scripted. It lets the policy work, takes over through the teleop topics
-where it goes wrong, drives to the end and gives back, scene after scene.
+if it goes wrong, drives to the end and gives back, scene after scene.
 
 It knows where the blocks were laid, and sees of the robot what anybody sees: joint states, odometry, the executor's state.
 """

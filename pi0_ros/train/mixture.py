@@ -114,7 +114,9 @@ def _source(entry: Any, where: str, folder: Path) -> Source:
     forbidden = [key for key in (*_CHOICES, "policy", "control_mode", "boxes") if kind == "text" and key in entry]
     forbidden += [key for key in (*_CHOICES, "boxes") if kind in ("frames", "sim_episodes") and key in entry]
     if forbidden:
-        raise TrainError(f"{where}: {forbidden[0]} says nothing of a source by `{kind}`; it is for a dataset's frames")
+        raise TrainError(
+            f"{where}: {forbidden[0]} does not apply to a source by `{kind}`; it is for a dataset's frames"
+        )
     policy, boxes = _text(entry, "policy", where), _text(entry, "boxes", where)
     paths = {kind: place} if kind != "sim_episodes" else {kind: int(_number(entry, kind, where, 1, 1e6))}
     return Source(

@@ -40,7 +40,7 @@ def eight_bit() -> type[torch.optim.Optimizer]:
     except ImportError as missing:
         raise TrainError(
             "--moments 8bit needs the package bitsandbytes (pip install 'pi0_ros[moments]'); train with --moments float32 "
-            "where it cannot be installed"
+            "if it cannot be installed"
         ) from missing
     kind: type[torch.optim.Optimizer] = bitsandbytes.optim.AdamW8bit
     return kind

@@ -142,7 +142,7 @@ def test_boxes_are_a_key_of_a_dataset_and_lie_beside_the_mixture(tmp_path):
     file.write_text("sources: [{dataset: d, boxes: marked/b.jsonl}]")
     assert load_mixture(file)[0].boxes == str(tmp_path / "marked/b.jsonl")
     file.write_text("sources: [{frames: d, boxes: b.jsonl}]")
-    with pytest.raises(TrainError, match="boxes says nothing of a source by `frames`"):
+    with pytest.raises(TrainError, match="boxes does not apply to a source by `frames`"):
         load_mixture(file)
 
 

@@ -89,7 +89,7 @@ def test_a_mixture_is_read_with_paths_beside_it(tmp_path):
         ("[{dataset: a, every: 0}]", "every 0 has to be a number from 1 to 1000"),
         ("[{dataset: a, stages: [3]}]", "stages 3 is not one of 1, 2"),
         ("[{text: a.jsonl}]", "no source with actions is used"),
-        ("[{text: a.jsonl, policy: ur5e}, {dataset: b}]", "policy says nothing of a source by `text`"),
+        ("[{text: a.jsonl, policy: ur5e}, {dataset: b}]", "policy does not apply to a source by `text`"),
     ],
 )
 def test_a_mixture_that_cannot_be_meant_is_refused_with_source_and_key(sources, match, tmp_path):

@@ -36,7 +36,7 @@ def actions_of(answer: object, keys: tuple[str, ...], width: int, source: str) -
     if actions.shape[1] != width:
         raise WrongShapeError(
             f"the server answers {actions.shape[1]} numbers per row and {source} wants {width}: another robot or another "
-            f"action space (where only the first {width} count and the rest is padding: remote: {{width: "
+            f"action space (if only the first {width} count and the rest is padding: remote: {{width: "
             f"{actions.shape[1]}}})"
         )
     return actions

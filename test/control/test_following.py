@@ -13,9 +13,9 @@ from pi0_ros.control.following import Following
 from pi0_ros.control.joining import Join
 from pi0_ros.control.motion_plan import Grid
 from pi0_ros.control.plan_maker import Coming, Start
-from pi0_ros.control.plan_making import Made
+from pi0_ros.control.plan_making import FinishedPlan
 from pi0_ros.control.progress import Progress
-from pi0_ros.control.running_plan import Accepted, Running
+from pi0_ros.control.running_plan import AcceptedChunk, Running
 from pi0_ros.control.settings import ExecutorSettings
 
 ROBOT = make_robot()
@@ -207,7 +207,7 @@ def plan_of(count=20, end=1000.9, state=STATE, time=100.0, first=0.0):
 
 
 def chunk_of(sequence=1, observed=99.5):
-    return Accepted(sequence, 1, "policy", observed, 0.1, "", "blend", (False,))
+    return AcceptedChunk(sequence, 1, "policy", observed, 0.1, "", "blend", (False,))
 
 
 class Late:
@@ -240,7 +240,7 @@ def step(of, time=100.06, state=STATE):
 
 @pytest.mark.parametrize(("time", "taken"), [(100.029, False), (100.031, True)])
 def test_a_plan_takes_over_half_a_period_before_its_first_command_is_due_and_not_sooner(time, taken):
-    of = following(coming=on_its_way(Made(plan_of(first=5.0))))
+    of = following(coming=on_its_way(FinishedPlan(plan_of(first=5.0))))
     command, first = step(of, time)
     assert (command is not None, first, of.coming is None) == (taken, taken, taken)
     if taken:
@@ -251,7 +251,7 @@ def test_a_plan_takes_over_half_a_period_before_its_first_command_is_due_and_not
 
 @pytest.mark.parametrize(("index", "taken"), [(2, False), (3, True), (4, True)])
 def test_a_plan_that_begins_on_the_way_of_another_waits_until_that_is_there(index, taken):
-    of = following(index, on_its_way(Made(plan_of(first=5.0)), join=3))
+    of = following(index, on_its_way(FinishedPlan(plan_of(first=5.0)), join=3))
     command, _ = step(of)
     np.testing.assert_allclose(command[0], STATE[0] + (5.0 if taken else 0.01 * (index + 1)))
 
@@ -262,7 +262,7 @@ def test_who_stands_waits_for_its_plan_and_asks_for_no_other():
         assert of.coming.work.done() is False and of._maker.asked == []
 
 
-@pytest.mark.parametrize(("work", "late"), [(Late(), 0), (Late(), 2), (Made(plan_of(state=STATE + 2e-9)), 1)])
+@pytest.mark.parametrize(("work", "late"), [(Late(), 0), (Late(), 2), (FinishedPlan(plan_of(state=STATE + 2e-9)), 1)])
 def test_a_plan_that_is_not_there_in_time_or_begins_elsewhere_is_asked_for_again_from_further_on(work, late):
     """0.03 s of path were executed since its start at 100.04, and 0.06 s more are until command 4, at 100.10."""
     of = following(2, on_its_way(work, late=late), executed=((100.04, 0.0), (100.06, 0.03)))
@@ -280,12 +280,12 @@ def test_a_plan_that_is_not_there_in_time_or_begins_elsewhere_is_asked_for_again
 
 def test_a_gripper_that_is_elsewhere_keeps_no_plan_from_beginning():
     elsewhere = STATE + np.array([0.0, 0.0, 0.5])
-    of = following(2, on_its_way(Made(plan_of(first=5.0))))
+    of = following(2, on_its_way(FinishedPlan(plan_of(first=5.0))))
     np.testing.assert_allclose(step(of, state=elsewhere)[0][0], STATE[0] + 5.0)
 
 
 def test_where_there_is_no_motion_the_one_before_goes_on_and_that_is_said():
-    of = following(2, on_its_way(Made(None)))
+    of = following(2, on_its_way(FinishedPlan(None)))
     np.testing.assert_allclose(step(of)[0][0], STATE[0] + 0.03)
     assert of.unfound == "chunk 2: no motion within the robot's limits follows it" and of.coming is None
     of.forget()
@@ -296,7 +296,7 @@ def test_the_seam_is_what_the_new_plan_changes_of_what_the_old_one_would_have_se
     """Of the worst channel without grippers: 0.2 of position, and of velocity 0.3, which is 0.15 of a limit of 2."""
     new = plan_of()
     new.states[0] = plan_of().states[3] + [[-0.2, 0.1, 9.0], [0.3, -0.5, 9.0], [0.0, 0.0, 0.0]]
-    of = following(2, on_its_way(Made(new)))
+    of = following(2, on_its_way(FinishedPlan(new)))
     step(of)
     seam = (of.seam.position, of.seam.velocity, of.seam.velocity_share, of.seam.gap)
     assert seam == pytest.approx((0.2, 0.5, 0.15, 0.03))
@@ -305,7 +305,7 @@ def test_the_seam_is_what_the_new_plan_changes_of_what_the_old_one_would_have_se
 
 def test_a_plan_made_anew_of_the_same_chunk_is_no_seam_and_no_splice():
     chunk = chunk_of()
-    of = following(2, replace(on_its_way(Made(plan_of(first=5.0))), chunk=chunk), chunk=chunk)
+    of = following(2, replace(on_its_way(FinishedPlan(plan_of(first=5.0))), chunk=chunk), chunk=chunk)
     step(of)
     assert (of.seam.position, of.splice_delay) == (0.0, 0.0) and of.running.chunk is chunk
 
@@ -361,7 +361,7 @@ def test_a_plan_is_made_anew_where_half_of_what_it_looks_ahead_is_over_unless_it
 
 
 def test_no_plan_is_made_anew_where_another_is_on_its_way_or_the_path_is_over():
-    assert asked_anew(100.2, coming=on_its_way(Made(plan_of()), first=200.0)) == []
+    assert asked_anew(100.2, coming=on_its_way(FinishedPlan(plan_of()), first=200.0)) == []
     assert asked_anew(100.2, end=1000.09) == []
 
 

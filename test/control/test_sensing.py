@@ -422,6 +422,6 @@ def test_a_joint_without_ends_that_is_first_measured_outside_its_limits_is_on_th
     arm = ARM.replace("[j1, j2]", "[j1, wrist]").replace(
         "source: urdf,", "source: urdf, position: {wrist: [-9, 6.28]},"
     )
-    measured = Measured(small_robot(arm), ExecutorSettings())
+    measured = Measurements(small_robot(arm), ExecutorSettings())
     measured.update_joints(1.0, T0 + 1.0, T0 + 1.0, {"j1": 0.3, "wrist": said}, topic="joint_states")
     assert measured.values[1] == pytest.approx(at)

@@ -7,7 +7,7 @@ pytest.importorskip("torch")
 
 from pi0_ros.policy.adapter_reading import load_adapter
 from pi0_ros.train.draw import Draws, draw_chances, shares
-from pi0_ros.train.embodiments import Drawn, adapter_of, task_numbers
+from pi0_ros.train.embodiments import SourceSpec, adapter_of, task_numbers
 
 
 def test_small_weights_count_against_one_another_as_large_ones_do():
@@ -48,10 +48,10 @@ def test_texts_are_drawn_behind_the_frames_by_their_sources():
 
 
 def test_a_source_has_no_weight_and_no_control_mode_of_its_own_unless_it_says_so():
-    assert Drawn("home").weight == 0.0, "by n^0.43 of its frames"
+    assert SourceSpec("home").weight == 0.0, "by n^0.43 of its frames"
     plain = load_adapter("mobile_bimanual")
-    assert adapter_of(Drawn("home", adapter="mobile_bimanual")) == plain
-    other = adapter_of(Drawn("home", adapter="mobile_bimanual", control_mode="joint"))
+    assert adapter_of(SourceSpec("home", adapter="mobile_bimanual")) == plain
+    other = adapter_of(SourceSpec("home", adapter="mobile_bimanual", control_mode="joint"))
     assert other.prompt == {**(plain.prompt or {}), "control_mode": "joint"}
 
 

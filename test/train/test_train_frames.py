@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("torch")
 
 from pi0_ros.train.frame_cache import differences
-from pi0_ros.train.frames import MixedFrames, Stacked, join, moments
+from pi0_ros.train.frames import MixedFrames, StackedArrays, join, moments
 
 sys.path.insert(0, str(Path(__file__).parent))
 from test_training import some_frames
@@ -20,7 +20,7 @@ def test_arrays_behind_one_another_are_read_by_row_wherever_it_lies():
     first, second, third = (
         start + np.arange(count * 2).reshape(count, 2) for start, count in ((0, 3), (100, 1), (200, 4))
     )
-    both = Stacked([first, second, third])
+    both = StackedArrays([first, second, third])
     assert len(both) == 8 and both.shape == (8, 2)
     assert both[np.array([7, 0, 3, 2, 4])].tolist() == [[206, 207], [0, 1], [100, 101], [4, 5], [200, 201]]
 

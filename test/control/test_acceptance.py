@@ -334,3 +334,18 @@ def test_whatever_has_been_executed_of_a_plan_when_it_comes_it_is_followed_or_re
             assert story.run(0.1).sound().last.owner == "policy"
     assert followed and "it ended N s ago" in refusals
     assert refusals <= {"it ended N s ago", "wait: N s of N s would be left; the next one is begun at rest"}
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+@pytest.mark.parametrize(("channel", "spans"), [(ARM, 0.1), (LIFT, 0.1), (GRIPPER, 1.0), (BASE, 1.0)])
+def test_a_row_may_be_a_tenth_of_the_range_beyond_a_limit_and_of_what_is_limited_as_it_goes_a_whole_range(
+    side, channel, spans
+):
+    robot = make_robot()
+    reach, i = reach_of(robot, ExecutorSettings(limit_margin=0.1)), robot.index[channel]
+    limits, rows = robot.channels[i].limits, np.tile(middle(robot), (3, 1))
+    end, span = limits.upper if side > 0.0 else limits.lower, limits.upper - limits.lower
+    for share, good in ((0.999, True), (1.001, False)):
+        rows[:, i] = end + side * share * spans * span
+        verdict = accept_rows(rows, 100.0 + np.arange(3), reach, [])
+        assert verdict.accepted is good and (good or verdict.cause is Cause.BEYOND_LIMIT)

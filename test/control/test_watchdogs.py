@@ -202,3 +202,14 @@ def test_the_third_reading_in_a_row_that_is_behind_tells_that_the_clock_was_set_
         told.append(watch.set_back(ros))
         watch = watch.update(0.04 + 0.02 * k, ros)
     assert told == [False, False, False, False, False, True, False]
+
+
+@pytest.mark.parametrize(("further", "runs"), [(0.0049, False), (0.0051, True)])
+def test_a_clock_comes_further_by_more_than_five_milliseconds(further, runs):
+    """Half a second later, in which nothing came: less is what a reading may be late by."""
+    watch = ClockWatch().update(10.0, 100.0).update(10.02, 100.0 + further)
+    assert watch.furthest == (100.0 + further if runs else 100.0) and watch.since == (10.02 if runs else 10.0)
+    found = watch.fault(10.0 + LIMIT + 0.01, 100.0 + further, LIMIT)
+    assert (found and found[0]) is (None if runs else ClockFault.STOPPED)
+    behind = ClockWatch().update(10.0, 100.0).update(10.02, 100.0 - further)
+    assert behind.behind == (1 if runs else 0)

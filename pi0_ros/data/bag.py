@@ -106,7 +106,17 @@ def _unpacker() -> Callable[[bytes], bytes]:
     import zstandard
 
     unpacker = zstandard.ZstdDecompressor()
-    return lambda data: unpacker.decompress(data, max_output_size=MAX_MESSAGE) if data[:4] == ZSTD else data
+
+    def unpack(data: bytes) -> bytes:
+        if data[:4] != ZSTD:
+            return data
+        # A frame that says its own size is decompressed to that, whatever limit is given.
+        size = zstandard.frame_content_size(data)
+        if size > MAX_MESSAGE:
+            raise ValueError(f"a message of {size} bytes; at most {MAX_MESSAGE} are read")
+        return bytes(unpacker.decompress(data, max_output_size=MAX_MESSAGE))
+
+    return unpack
 
 
 @contextmanager

@@ -182,3 +182,16 @@ def test_events_have_the_levels_of_rcl_interfaces_log(tmp_path, level, number):
 )
 def test_a_file_is_called_by_its_reason_as_far_as_a_name_can_say_it(reason, slug):
     assert _slug(reason) == slug
+
+
+def test_pictures_are_compressed_a_megabyte_at_a_time(tmp_path):
+    """The control thread waits for no more than that."""
+    from mcap.reader import make_reader
+
+    box = BlackBox()
+    for k in range(40):
+        at = k / 2
+        box.add(1.0 + at, 100.0 + at, "picture", ("base", 100.0 + at, os.urandom(64_000)), 64_000)
+    with write_black_box(tmp_path, box.snapshot(), "x", NAMES).open("rb") as stream:
+        sizes = [chunk.uncompressed_size for chunk in make_reader(stream).get_summary().chunk_indexes]
+    assert len(sizes) == 3 and max(sizes) < 1024**2 + 65_000

@@ -243,3 +243,21 @@ def test_some_blank_pictures_are_a_warning_with_their_number(tmp_path, monkeypat
 def test_of_a_long_episode_120_pictures_are_looked_at_and_of_a_single_frame_one(tmp_path, monkeypatch):
     folder = shown(tmp_path / "d", monkeypatch, lambda episode, k: 0, (130, 1))
     assert [f.sentence.split(" pictures")[0] for f in of_base(folder, "blank")] == ["base: 120 of 120", "base: 1 of 1"]
+
+
+@pytest.mark.parametrize(("every", "level"), [(3, Level.ERROR), (5, Level.WARNING)])
+def test_a_camera_that_changes_with_a_quarter_of_the_robots_steps_sees_it(tmp_path, monkeypatch, every, level):
+    """In the first episode every third, or fifth, step changes the picture; the second is frozen."""
+    picture = lambda episode, k: edged(10 if episode else 20 + 4 * (k // every))
+    frozen = of_base(shown(tmp_path / "d", monkeypatch, picture, (60, 20)), "frozen")
+    assert [(f.episode, f.level) for f in frozen] == [(1, level)]
+
+
+@pytest.mark.parametrize(("off", "told"), [(0.9e-6, False), (1.5e-6, True)])
+def test_statistics_of_what_never_moves_may_be_a_millionth_off(tmp_path, off, told):
+    folder = numbers(tmp_path / "d", np.stack([moving(20), np.zeros(20)], axis=1))
+    file = folder / "meta/stats.json"
+    stats = json.loads(file.read_text())
+    stats["observation.state"]["max"][1] += off
+    file.write_text(json.dumps(stats))
+    assert bool(found(folder, "statistics")) == told

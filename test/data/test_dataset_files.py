@@ -112,3 +112,12 @@ def test_notes_of_episodes_are_replaced_labelled_and_checked(tmp_path):
     (tmp_path / "meta/pi0_episodes.json").write_text('{"1": 2}')
     with pytest.raises(DataError, match="holds no notes of episodes"):
         log.read()
+
+
+def test_what_a_save_that_broke_off_left_is_taken_away_when_the_dataset_is_opened(tmp_path):
+    DatasetFiles(tmp_path, 10, FEATURES).append(episode(2))
+    whole = {f for f in tmp_path.rglob("*") if f.is_file()}
+    (tmp_path / "meta" / ".info.json.new.123").write_text("half")
+    (tmp_path / "data" / "chunk-000" / ".file-000.parquet.new.9").write_text("half")
+    DatasetFiles(tmp_path, 10, FEATURES)
+    assert {f for f in tmp_path.rglob("*") if f.is_file()} == whole

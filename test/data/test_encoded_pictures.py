@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pi0_ros.data import encoded_pictures
 from pi0_ros.data.encoded_pictures import MAX_PIXELS, PictureError, decode_pixels, decode_rgb, read_header
 
 DRAW = np.random.default_rng(0)
@@ -197,3 +198,13 @@ def test_a_thousand_damaged_pictures_are_read_or_refused():
         read += 1
         assert picture.ndim == 3 and picture.shape[2] == 3 and picture.dtype == np.uint8
     assert read > 10
+
+
+def test_a_picture_that_is_decoded_to_another_size_than_it_says_is_damaged(monkeypatch):
+    data = PNG
+    header = read_header(data)
+    for shape in ((header.width + 1, header.height, 3), None):
+        found = None if shape is None else np.zeros(shape, np.uint8)
+        monkeypatch.setattr(encoded_pictures.cv2, "imdecode", lambda *_, found=found: found)
+        with pytest.raises(PictureError, match="damaged PNG: it cannot be decoded"):
+            decode_pixels(data)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pi0_ros.data.errors import DataError
-from pi0_ros.data.journal import EncodedFrame, JournalWriter, checked_journal, end_journal, read_journal
+from pi0_ros.data.journal import EncodedFrame, JournalWriter, checked_journal, drop_journal, end_journal, read_journal
 from pi0_ros.data.recording_process import bytes_in, left_behind
 
 FEATURES = {
@@ -70,3 +70,10 @@ def test_journals_that_were_left_are_saved_in_the_order_in_which_they_were_begun
         (tmp_path / number).mkdir()
     (tmp_path / "lock").touch()
     assert [f.name for f in left_behind(tmp_path)] == sorted(numbers)
+
+
+def test_a_journal_that_is_gone_already_can_be_dropped(tmp_path):
+    written(tmp_path / "j", 2)
+    for _ in range(2):
+        drop_journal(tmp_path / "j")
+        assert not (tmp_path / "j").exists()

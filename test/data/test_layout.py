@@ -133,6 +133,13 @@ def test_episodes_in_one_video_may_touch_one_another_by_less_than_half_a_frame(t
         assert len(read_layout(folder).episodes) == 2
 
 
+@pytest.mark.parametrize("begin", [float("nan"), float("inf"), -0.001])
+def test_an_episode_begins_somewhere_in_its_video(tmp_path, begin):
+    meta = lambda rows: [rows[0], rows[1] | {k: begin for k in rows[1] if k.endswith("from_timestamp")}]
+    with pytest.raises(DataError, match=rf"episode 1 begins at {begin} s in file-000\.mp4"):
+        read_layout(write(tmp_path / "d", lengths=(3, 2), kind="video", meta=meta))
+
+
 def test_words_that_are_empty_are_no_instruction_of_an_episode(tmp_path):
     folder = write(
         tmp_path / "d",

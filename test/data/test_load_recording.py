@@ -4,7 +4,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import zstandard
 
+from pi0_ros.data import bag
+from pi0_ros.data import recording as module
 from pi0_ros.data.bag import CHUNK, JOINTS, ODOMETRY, STATE, RecordedMessage, joint_positions, mcap_files, rows_of
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.recording import _of_robot, _on_stamps, _one_run, _within
@@ -129,3 +132,23 @@ def test_the_files_of_a_recording_are_those_of_its_folder_in_order(tmp_path):
     for wrong in (tmp_path / "empty", tmp_path / "metadata.yaml", tmp_path / "none"):
         with pytest.raises(DataError, match="no such recording; give an .mcap file or a rosbag2 folder"):
             mcap_files(wrong)
+
+
+def test_a_message_that_was_compressed_alone_is_read_and_one_that_stands_for_gigabytes_is_not():
+    """Whether its frame says how large it is or not; CDR, which begins with a zero, is left as it is."""
+    unpack, data = bag._unpacker(), bytes(range(200)) * 9
+    for says in (True, False):
+        assert unpack(zstandard.ZstdCompressor(write_content_size=says).compress(data)) == data
+    assert unpack(b"\0\1\0\0abc") == b"\0\1\0\0abc"
+    bomb = zstandard.ZstdCompressor().compress(bytes((64 << 20) + 1))
+    assert len(bomb) < 10_000
+    with pytest.raises(ValueError, match="a message of 67108865 bytes; at most 67108864 are read"):
+        unpack(bomb)
+
+
+@pytest.mark.parametrize(("kinds", "lacks"), [((CHUNK,), JOINTS), ((JOINTS,), CHUNK), ((ODOMETRY, STATE), CHUNK)])
+def test_a_recording_needs_chunks_and_joint_states(monkeypatch, kinds, lacks):
+    messages = tuple(heard(float(k), kind=kind) for k, kind in enumerate(kinds))
+    monkeypatch.setattr(module, "read_bag", lambda file, types: bag.Bag(messages))
+    with pytest.raises(DataError, match=f"run.mcap: holds no {lacks}; record action_chunk"):
+        module.load_recording(FILE, SimpleNamespace(state=()))

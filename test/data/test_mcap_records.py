@@ -2,6 +2,8 @@
 
 import io
 import os
+import struct
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,7 +11,7 @@ pytest.importorskip("mcap")
 
 from mcap.writer import CompressionType, Writer
 
-from pi0_ros.data.mcap_records import check_schema, messages_of
+from pi0_ros.data.mcap_records import _chunk_records, _decompressed, check_schema, messages_of
 
 
 @pytest.mark.parametrize("compression", list(CompressionType))
@@ -49,3 +51,30 @@ def test_a_definition_has_a_field_in_every_message(text, sound):
     else:
         with pytest.raises(ValueError, match="a message without fields"):
             check_schema(text)
+
+
+def of_chunk(opcode, length, body):
+    return struct.pack("<BQ", opcode, length) + body
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (of_chunk(5, 40, bytes(39)), "a record of 40 bytes in what is left of a chunk, 39"),
+        (of_chunk(5, 21, bytes(21)), "a record of 21 bytes with the opcode 5"),  # a message has 22 before its data
+        (of_chunk(7, 3, bytes(3)), "a record of 3 bytes with the opcode 7"),
+    ],
+)
+def test_a_chunk_holds_schemas_channels_and_messages_and_nothing_else(data, problem):
+    sound = of_chunk(5, 25, bytes(25))
+    assert [m.data for m in _chunk_records(sound + sound)] == [bytes(3)] * 2
+    with pytest.raises(ValueError, match=problem):
+        list(_chunk_records(sound + data))
+
+
+def test_a_compression_that_is_not_known_is_named():
+    chunk = SimpleNamespace(uncompressed_size=3, compression="", data=b"abc")
+    assert _decompressed(chunk) == b"abc"
+    chunk.compression = "brotli, or whatever comes next"
+    with pytest.raises(ValueError, match="chunks are compressed by 'brotli, or whatever ', which is not read"):
+        _decompressed(chunk)

@@ -6,7 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pi0_ros.data.parquet_footer import _Thrift, column_sizes
+from pi0_ros.data import table_size
+from pi0_ros.data.parquet_footer import ColumnSize, _Thrift, column_sizes
 from pi0_ros.data.table_size import check_table
 
 
@@ -31,6 +32,7 @@ def test_sizes_are_those_that_pyarrow_gives(tmp_path):
     [
         (b"\x11\x12\x00", {1: True, 2: False}),
         (b"\x13\x05\x00", {1: 5}),
+        (b"\x14\x04\x00", {1: 2}),
         (b"\x15\x02\x26\x03\x00", {1: 1, 3: -2}),  # zigzag: 2 is 1, 3 is -2
         (b"\x16\x80\x02\x00", {1: 128}),
         (b"\x05\x28\x0e\x00", {20: 7}),  # a field whose number stands behind its type
@@ -53,6 +55,7 @@ def test_a_structure_is_read_as_the_protocol_has_it(data, fields):
         (b"\x1d\x00", "unknown type 13"),
         (b"\x18\x05abc\x00", "cut off"),
         (b"\x19\x95\x02\x00", "a list longer than itself"),
+        (b"\x19\x35\x02\x04", "a list longer than itself"),
         (b"\x16" + b"\xff" * 11 + b"\x00", "too long"),
         (b"\x1c" * 32 + b"\x00" * 33, "nested too deep"),
     ],
@@ -86,3 +89,25 @@ def test_texts_that_many_rows_share_are_named_where_they_may_be_large(tmp_path):
     file.write_bytes(b"PAR1" + struct.pack("<I", 5) + b"PAR1")  # a footer longer than what stands before it
     with pytest.raises(ValueError, match="was it cut off"):
         column_sizes(file)
+
+
+@pytest.mark.parametrize(
+    ("rows", "values", "size", "good"),
+    [
+        (2**28, 2**28, 2**33, True),
+        (2**28 + 1, 1, 1, False),
+        (1, 2**28 + 1, 1, False),
+        (1, 1, 2**33 + 1, False),
+    ],
+)
+def test_a_quarter_of_a_thousand_million_numbers_in_eight_gigabytes_are_read(
+    tmp_path, monkeypatch, rows, values, size, good
+):
+    """Those of one column in all row groups together."""
+    groups = [ColumnSize("a", 5, values - 1, size - 1), ColumnSize("a", 5, 1, 1), ColumnSize("b", 5, 2**40, 2**40)]
+    monkeypatch.setattr(table_size, "column_sizes", lambda file: (rows, groups))
+    if good:
+        assert check_table(tmp_path, ["a"]) == []
+    else:
+        with pytest.raises(ValueError, match="than is read|at most 268435456 are read"):
+            check_table(tmp_path, ["a"])

@@ -10,8 +10,9 @@ from pi0_ros.data.curation.sheet import COLOURS, INK, PALE, PAPER, contact_sheet
 from pi0_ros.data.dataset import Dataset, DatasetWriter
 
 FPS, HEIGHT, WIDTH = 10, 32, 48
+EYE = "observation.images.eye_of_the_left_wrist"  # names are cut to 17 characters, instructions to 20
 FEATURES = {
-    "observation.images.eye": {"dtype": "video", "shape": (HEIGHT, WIDTH, 3), "names": ["height", "width", "channels"]},
+    EYE: {"dtype": "video", "shape": (HEIGHT, WIDTH, 3), "names": ["height", "width", "channels"]},
     "observation.state": {"dtype": "float32", "shape": (2,), "names": ["lift", "still"]},
     "driver": {"dtype": "string", "shape": (1,), "names": None},
 }
@@ -30,7 +31,7 @@ def dataset(tmp_path_factory):
             for k in range(length):
                 shown = np.full((HEIGHT, WIDTH, 3), grey(k), np.uint8)
                 row = {"observation.state": [0.1 * k, 0.5], "driver": "hold" if k < 5 else "autonomy"}
-                writer.add_frame(row | {"observation.images.eye": shown, "task": "wave" if k < 8 else "nod"})
+                writer.add_frame(row | {EYE: shown, "task": "wave" if k < 8 else "nod to whoever is there"})
             writer.save_episode(note)
     return Dataset(folder)
 
@@ -52,11 +53,11 @@ def test_every_text_stands_where_it_belongs(dataset, tmp_path, monkeypatch):
     _, texts = drawn(dataset, [0], tmp_path / "s.png", monkeypatch)
     assert texts == [
         ((4, 1), "episode 0: 12 frames, 1.2 s at 10 Hz, outcome success, note good", INK),
-        ((4, 15), "“wave · nod”", INK),
-        ((4, 66), "eye", INK),
+        ((4, 15), "“wave · nod to whoever is there”", INK),
+        ((4, 66), "eye_of_the_left_w", INK),
         ((110, 116), "0.0 s", PALE), ((110, 129), "wave", INK),
         ((234, 116), "0.5 s", PALE), ((234, 129), "…", INK),
-        ((358, 116), "1.1 s", PALE), ((358, 129), "nod", INK),
+        ((358, 116), "1.1 s", PALE), ((358, 129), "nod to whoever is th", INK),
         ((17, 162), "hold", INK), ((17, 178), "autonomy", INK),
         ((4, 148), "state", INK),
     ]  # fmt: skip
@@ -82,6 +83,10 @@ def test_pictures_drivers_and_curves_are_where_their_frames_are(dataset, tmp_pat
     shades = {"hold": (230, 230, 230), "autonomy": (198, 219, 239)}
     for k in (1, 4, 5, 10):  # who drove, behind the curves, which leave a margin of 3
         assert (pixels[149, int(at[k]) + 8] == shades["hold" if k < 5 else "autonomy"]).all()
+    for k, shade in enumerate(shades.values()):  # what the shades mean: squares of 9, 16 below one another
+        assert (pixels[148 + 16 * (k + 1) + 4, 8] == shade).all() and (
+            pixels[148 + 16 * (k + 1) + 12, 8] == PAPER
+        ).all()
     assert (pixels[238 - 3, 112] == COLOURS[0]).all() and (pixels[148 + 3, 476] == COLOURS[0]).all()
     assert not (pixels == COLOURS[1]).all(axis=2).any(), "a channel that never moves has no curve"
 

@@ -1,6 +1,7 @@
 """Videos: which pictures a cut may begin and end with, how far pictures are from their times, what else a file may hold."""
 
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ av = pytest.importorskip("av")
 from small_lerobot import picture, write_video
 
 from pi0_ros.data import video
+from pi0_ros.data.encoded_pictures import PictureError
 from pi0_ros.data.episode_saver import sampled_statistics
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.video import Part, StreamEncoder, VideoReader, VideoWriter, concatenate, may_be_cut_out, picture_count
@@ -68,12 +70,14 @@ def test_statistics_of_a_recorded_video_need_every_picture_within_half_a_period(
 
 
 def write_with_sound(file, pictures, fps):
-    """A film as a phone records it: the sound is its first stream."""
+    """A film as a phone records it: the sound is its first stream, and behind the film there is a smaller one."""
     with av.open(str(file), "w") as out:
         sound = out.add_stream("aac", rate=8000)
         sound.layout = "mono"
-        film = out.add_stream("libx264", rate=fps, options={"g": "2", "crf": "10", "bf": "0"})
-        film.height, film.width, film.pix_fmt = 32, 32, "yuv420p"
+        films = [out.add_stream("libx264", rate=fps, options={"g": "2", "crf": "10", "bf": "0"}) for _ in range(2)]
+        for film in films:
+            film.height, film.width, film.pix_fmt = 32, 32, "yuv420p"
+        film, other = films
         for k in range(4):
             silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
             silence.sample_rate, silence.pts, silence.time_base = 8000, 1024 * k, Fraction(1, 8000)
@@ -82,7 +86,10 @@ def write_with_sound(file, pictures, fps):
             frame = av.VideoFrame.from_ndarray(image, "rgb24")
             frame.pts, frame.time_base = k, Fraction(1, fps)
             out.mux(film.encode(frame))
-        out.mux([*sound.encode(None), *film.encode(None)])
+        shown = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 255, np.uint8), "rgb24")
+        shown.pts, shown.time_base = 0, Fraction(1, fps)
+        out.mux(other.encode(shown))
+        out.mux([*sound.encode(None), *film.encode(None), *other.encode(None)])
 
 
 def test_of_a_film_with_sound_the_pictures_are_copied(tmp_path):
@@ -121,3 +128,9 @@ def test_a_shape_that_is_no_video_is_refused(tmp_path, shape):
     with pytest.raises(DataError, match="cannot be a video; give even height and width, 3"):
         VideoWriter(tmp_path / "v.mp4", 10, shape)
     assert not (tmp_path / "v.mp4").exists()
+
+
+def test_a_track_that_does_not_say_what_it_counts_in_is_none():
+    assert video._tick_of(SimpleNamespace(time_base=Fraction(1, 90_000))) == Fraction(1, 90_000)
+    with pytest.raises(PictureError, match="its track has no time base"):
+        video._tick_of(SimpleNamespace(time_base=None))

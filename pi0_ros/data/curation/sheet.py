@@ -30,10 +30,10 @@ DRIVERS = {"autonomy": (198, 219, 239), "teleop": (199, 233, 192), "hold": (230,
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
-def contact_sheet(dataset: Dataset, positions: Sequence[int], file: Path, columns: int = 10) -> None:
+def contact_sheet(dataset: Dataset, positions: Sequence[int], file: Path, columns: int) -> None:
     """Draw these episodes, one below the other, `columns` pictures each, as a PNG."""
     blocks = [_episode(dataset, dataset.episodes[p], columns) for p in positions]
-    sheet = Image.new("RGB", (max(b.width for b in blocks), sum(b.height + 2 * GAP for b in blocks)), PAPER)
+    sheet = Image.new("RGB", (blocks[0].width, sum(b.height + 2 * GAP for b in blocks)), PAPER)
     at = 0
     for block in blocks:
         sheet.paste(block, (0, at))

@@ -40,6 +40,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--json", type=Path, help="write the result here")
     parser.add_argument(
+        "--videos", type=Path, help="folder for a film of each episode that fails: all cameras, 10 pictures a second"
+    )
+    parser.add_argument(
         "--latency", type=number(0, 59), default=0.1, help="observation to chunk, seconds (default: 0.1)"
     )
     parser.add_argument(
@@ -84,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
     from pi0_ros.robot.disk import check_writable
     from pi0_ros.robot.replacing import write_whole
     from pi0_ros.sim.errors import SimError
+    from pi0_ros.sim.film import FilmedRobot
     from pi0_ros.sim.tasks import choose_unseen, make_task
 
     if args.episodes < 1:
@@ -102,6 +106,8 @@ def run(args: argparse.Namespace) -> int:
     for i in range(args.episodes):
         episode = harness.run(task, FIRST_UNSEEN_SEED + args.seed + i)
         rows.append(_row(episode, args.seed + i))
+        if isinstance(harness.sim, FilmedRobot) and not episode.success:
+            harness.sim.write(args.videos / f"{args.task.rpartition(':')[2]}-{args.seed + i}.mp4")
         _progress(rows, args.episodes, began)
     harness.close()
     good, interval, done = _counted(rows)
@@ -147,6 +153,8 @@ def _harness(args: argparse.Namespace, task: SimTask, robot: Robot) -> Harness[S
     from pi0_ros.closed_loop.planners import PolicyPlanner
     from pi0_ros.control import ExecutorSettings
     from pi0_ros.sim.changes import load_world
+    from pi0_ros.sim.film import FilmedRobot
+    from pi0_ros.sim.robot import SimRobot
     from pi0_ros.sim.tasks import ScriptedTask, robot_before
     from pi0_ros.touch.planners import OperatorPlanner
 
@@ -160,7 +168,8 @@ def _harness(args: argparse.Namespace, task: SimTask, robot: Robot) -> Harness[S
         blind=args.blind,
         instruction=args.instruction,
     )
-    body = robot_before(task, robot, change=load_world(args.world))
+    kind = FilmedRobot if args.videos else SimRobot
+    body = robot_before(task, robot, change=load_world(args.world), kind=kind)
     if args.checkpoint == "operator":
         return Harness(body, task.operator if isinstance(task, ScriptedTask) else OperatorPlanner, trial)
     from pi0_ros.policy import Policy, load_policy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import fields, replace
@@ -220,7 +221,6 @@ def _add_run(run: argparse._ArgumentGroup) -> None:
 
 def run_command(args: argparse.Namespace) -> int:
     """Make frames if asked, then train; 0 once the last checkpoint is written."""
-    from pi0_ros.data.layout import datasets_below
     from pi0_ros.robot.disk import naming_full_disk
     from pi0_ros.robot.resources import checkpoint_folder
     from pi0_ros.train.errors import TrainError
@@ -239,7 +239,6 @@ def run_command(args: argparse.Namespace) -> int:
         raise TrainError(
             "nothing to train on; give --dataset FOLDER, --mixture FILE, --frames FOLDER or --sim-episodes N"
         )
-    args.dataset = [part for folder in args.dataset for part in datasets_below(folder)]
     args.sources = _sources(args)
     args.init = str(checkpoint_folder(args.init)) if args.init else ""
     if args.sim_seed + max(args.sim_episodes, *(s.sim_episodes for s in args.sources), 0) > FIRST_UNSEEN_SEED:
@@ -403,6 +402,7 @@ def _is_own_tiny(folder: Path) -> bool:
 
 def _asked(args: argparse.Namespace, model: ModelConfig) -> dict[str, object]:
     """Everything that the run was asked for, and what its data and policy YAML were."""
+    from pi0_ros.data.layout import datasets_below
     from pi0_ros.policy.adapter_reading import load_adapter
     from pi0_ros.train.frame_cache import made_of
     from pi0_ros.train.mixture import Choice
@@ -415,12 +415,14 @@ def _asked(args: argparse.Namespace, model: ModelConfig) -> dict[str, object]:
     adapter, facts = load_adapter(args.policy), _facts(args)
     size, horizon = model.vision.image_size, model.horizon
     plain = _in_words(Choice(every=args.every))
-    read = [made_of(d, adapter, size, horizon, args.skip_bad, facts.__name__, plain) for d in args.dataset]
+    parts = [part for folder in args.dataset for part in datasets_below(folder)]
+    read = [made_of(part, adapter, size, horizon, args.skip_bad, facts.__name__, plain) for part in parts]
     for source in args.sources:
         if source.dataset:
             own = load_adapter(source.policy)
-            made = made_of(Path(source.dataset), own, size, horizon, args.skip_bad, facts.__name__, _chosen(source))
-            read.append({**made, "name": source.name, "weight": source.weight, "control_mode": source.control_mode})
+            for part in datasets_below(Path(source.dataset)):
+                made = made_of(part, own, size, horizon, args.skip_bad, facts.__name__, _chosen(source))
+                read.append({**made, "name": source.name, "weight": source.weight, "control_mode": source.control_mode})
         else:
             read.append(vars(source))
     wanted = options | {"data": read} | _fingerprints(args, adapter)
@@ -489,10 +491,28 @@ def _simulated(args: argparse.Namespace, horizon: int, size: int, episodes: int 
 def _read(
     dataset: Path, args: argparse.Namespace, adapter: Adapter, model: ModelConfig, source: Source | None = None
 ) -> Path:
-    """Frames of a dataset; `source`: what a mixture takes of it."""
+    """Frames of a dataset, or of all in a folder of datasets; `source`: what a mixture takes of it."""
+    from pi0_ros.data.layout import datasets_below
+    from pi0_ros.train.frame_cache import cache_folder
+
+    plain = cache_folder(args.out / "frames", dataset)
+    folder = plain.with_name(f"{source.name}-{plain.name}") if source else plain
+    parts = datasets_below(dataset)
+    if parts == [dataset]:
+        return _read_one(dataset, folder, args, adapter, model, source)
+    made = {_read_one(part, folder / part.name, args, adapter, model, source) for part in parts}
+    for gone in set(folder.iterdir()) - made:
+        shutil.rmtree(gone)
+    return folder
+
+
+def _read_one(
+    dataset: Path, folder: Path, args: argparse.Namespace, adapter: Adapter, model: ModelConfig, source: Source | None
+) -> Path:
+    """Frames of one dataset, in a folder of their own."""
     from pi0_ros.data.dataset import Dataset
     from pi0_ros.touch.localised import unknown_things
-    from pi0_ros.train.frame_cache import cache_folder, made_of, refreshed
+    from pi0_ros.train.frame_cache import made_of, refreshed
     from pi0_ros.train.from_dataset import write_dataset_frames
     from pi0_ros.train.mixture import Choice
 
@@ -500,8 +520,7 @@ def _read(
     choice, boxes = (source.choice, source.boxes) if source else (Choice(every=args.every), "")
     taken = _chosen(source) if source else _in_words(choice)
     wanted = made_of(dataset, adapter, size, horizon, args.skip_bad, facts.__name__, taken)
-    plain = cache_folder(args.out / "frames", dataset)
-    folder = refreshed(plain.with_name(f"{source.name}-{plain.name}") if source else plain, wanted, _say)
+    folder = refreshed(folder, wanted, _say)
     count = write_dataset_frames(dataset, folder, adapter, size, horizon, args.skip_bad, _say, facts, choice, boxes)
     print(f"{dataset}: {counted(count, 'frame')}", flush=True)
     if _touches(args):

@@ -55,9 +55,11 @@ class KeepsUnseen(Protocol):
         """Draw these kinds from what is kept. Raises SimError for an unknown kind."""
 
 
-def robot_before(task: SimTask, robot: Robot, seed: int = 0, change: WorldChange | None = None) -> SimRobot:
-    """The simulated robot before the table of a task. Raises SimError when the world cannot be built."""
-    return SimRobot(robot, seed, change, task.furnish if isinstance(task, FurnishedTask) else None)
+def robot_before(
+    task: SimTask, robot: Robot, seed: int = 0, change: WorldChange | None = None, kind: type[SimRobot] = SimRobot
+) -> SimRobot:
+    """The simulated robot of that kind before the table of a task. Raises SimError when the world cannot be built."""
+    return kind(robot, seed, change, task.furnish if isinstance(task, FurnishedTask) else None)
 
 
 def task_places() -> dict[str, str]:

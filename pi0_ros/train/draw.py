@@ -40,7 +40,8 @@ class Draws:
     def word_chances(self, word_rows: NDArray[np.integer], sizes: Sequence[int]) -> NDArray[np.float64] | None:
         """Chance of each of these frames with a high-level task, and behind them of each text of sources of these sizes;
         None if all are alike, of one source."""
-        if not sizes and len(self.names) < 2:
+        alone = not sizes and len(self.names) < 2
+        if alone or not len(word_rows) + len(sizes):
             return None
         sources = np.concatenate([self.sources[word_rows], np.repeat(len(self.names) + np.arange(len(sizes)), sizes)])
         given = (*self.given, *self.text_weights) if self.given else ()

@@ -43,6 +43,7 @@ def test_texts_are_drawn_behind_the_frames_by_their_sources():
     found = draws.word_chances(np.array([0, 2]), [4])
     np.testing.assert_allclose(found, [0.25, 0.25, *[0.125] * 4])
     assert draws.word_chances(np.array([0]), []) is not None
+    assert draws.word_chances(np.zeros(0, int), []) is None, "several datasets that have no subtasks"
     alone = Draws(None, np.array([0, 0]), ("a",))
     assert alone.word_chances(np.array([0, 1]), []) is None and len(alone.word_chances(np.array([0, 1]), [3])) == 5
 

@@ -190,7 +190,7 @@ def vision_bytes(tower: VisionConfig, how: Precision) -> int:
     """Bytes that a SigLIP layer keeps for each patch."""
     size = number_size(how)
     norms = 2 * (HALF if how is Precision.ROUNDED else FLOAT)
-    given = inputs_of(how, 3) + inputs_of(how, 1)
+    given = inputs_of(how, 3) + 1
     return tower.width * (norms + (given + 6) * size) + 2 * tower.mlp * size
 
 

@@ -319,3 +319,13 @@ def test_free_memory_is_what_the_kernel_calls_available_in_bytes(monkeypatch, tm
     assert free_bytes("cpu") is None
     table.unlink()
     assert free_bytes("cpu") is None
+
+
+@pytest.mark.parametrize(("on_host", "where"), [(True, "on the host"), (False, "on the device")])
+def test_the_table_says_where_the_average_is_kept(on_host, where):
+    plan = MemoryPlan(4_000_000, 1_000_000, 10**9, 2 * 10**9, 3 * 10**9, 4 * 10**9, 5 * 10**9, on_host)
+    head, *rows = plan.lines()
+    assert head == "4.0 million parameters, 1.0 million trained (25.0 %)"
+    assert [row.split()[0] for row in rows[:4]] == ["weights", "gradients", "moments", "average"]
+    assert rows[3] == f"  average            4.00 GB  {where}"
+    assert f"{1.1 * (15 - 4 * on_host):8.2f} GB  all together, and 10 % to spare" in rows[-1]

@@ -38,3 +38,10 @@ def test_curves_and_their_axes_are_drawn(tmp_path, monkeypatch):
 def test_a_single_point_is_no_curve(tmp_path):
     draw_curves([{"step": 3, "flow": 0.5}, {"step": 4, "flow": -1.0}], ("flow",), tmp_path / "c.png")
     assert not (tmp_path / "c.png").exists()
+
+
+def test_a_run_that_goes_on_has_its_first_step_at_the_left(tmp_path, monkeypatch):
+    texts = []
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda self, xy, text, fill: texts.append(text))
+    draw_curves([{"step": s, "flow": 0.5} for s in (20, 120)], ("flow",), tmp_path / "c.png")
+    assert texts == ["0.1", "1", "20", "45", "70", "95", "120", "steps", "flow"]

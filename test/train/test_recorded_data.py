@@ -277,6 +277,7 @@ def test_episodes_whose_tables_are_not_what_meta_says_are_told_when_they_are_lef
     place, said = write(tmp_path / "d", meta=wrong), []
     count = write_dataset_frames(place, tmp_path / "f", ADAPTER, 16, 4, skip_bad=True, say=said.append)
     assert count == 15 and any(f"{place}: left out: episode 1: " in text for text in said)
+    assert f"{place}: 15 frames of 15 read" in said
 
 
 def test_inputs_are_of_frames_spread_evenly_over_those_with_words_and_numbers(tmp_path, monkeypatch):

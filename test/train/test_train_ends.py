@@ -13,14 +13,16 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from pi0_ros.policy.boxes import Box
-from pi0_ros.train import checkpoints, loggers, validate
+from pi0_ros.train import checkpoints, loggers, session, validate
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.fingerprints import of_value
 from pi0_ros.train.loading import LoadingMeter
+from pi0_ros.train.mixture import Choice, _choice
+from pi0_ros.train.objective import Weights
 from pi0_ros.train.run_folder import changed_settings, write_settings
 from pi0_ros.train.settings import TrainSettings
-from pi0_ros.train.so_far import Best, SoFar
-from pi0_ros.train.text_source import boxes_of
+from pi0_ros.train.so_far import Best, SoFar, so_far_of
+from pi0_ros.train.text_source import boxes_of, read_texts
 from pi0_ros.train.ticker import Ticker
 from pi0_ros.train.trainer import Trainer
 
@@ -102,6 +104,7 @@ def test_values_are_the_same_in_any_order_and_lists_are_not():
         ({"k": 1}, {"k": 1, "m": 2}, ["x.m: null -> 2"]),
         ({"k": 1}, [1], ['x: {"k": 1} -> [1]']),
         ("a" * 70, "b", [f'x: "{"a" * 56}... -> "b"']),
+        ("a" * 58, "b" * 59, [f'x: "{"a" * 58}" -> "{"b" * 56}...']),
     ],
 )
 def test_a_setting_that_changed_is_said_as_deep_as_both_are_alike(tmp_path, before, now, said):
@@ -110,7 +113,64 @@ def test_a_setting_that_changed_is_said_as_deep_as_both_are_alike(tmp_path, befo
     assert changed_settings(tmp_path, json.loads((tmp_path / "settings.json").read_text())) == []
 
 
-def test_numbers_are_in_tensorboards_file_while_the_run_goes_on(tmp_path):
+def test_settings_that_are_no_plain_values_are_written_as_their_words(tmp_path):
+    write_settings(tmp_path, {"init": Path("a/b"), "steps": 3})
+    assert json.loads((tmp_path / "settings.json").read_text()) == {"init": "a/b", "steps": 3}
+
+
+def test_a_state_of_an_older_version_has_seen_no_examples_and_no_validation():
+    assert so_far_of({"step": 3, "seconds": 2.5}) == SoFar(3, 2.5, 0, Best())
+    best = {"loss": 0.5, "step": 2, "since": 1}
+    assert so_far_of({"step": 3, "seconds": 2.5, "examples": 9, "best": best}) == SoFar(3, 2.5, 9, Best(0.5, 2, 1))
+
+
+@pytest.mark.parametrize(
+    ("good", "wrong", "match"),
+    [
+        ({"loaders": 256}, {"loaders": 257}, "--loaders has to be between 0 and 256"),
+        ({"steps": 1}, {"steps": 0}, "--steps"),
+        ({"brightness": 1.0}, {"brightness": 1.01}, "--brightness"),
+        ({"ema": 0.9999999}, {"ema": 1.0}, "--ema"),
+        ({"seed": 0, "keep": 0}, {"seed": -1}, "--seed"),
+        ({"lora_export": "peft", "lora_trunk": 1}, {"lora_export": "peft"}, "give --lora-trunk or --lora-expert too"),
+        ({"lora_export": "peft", "lora_expert": 1}, {"lora_export": "folder"}, "choose merged or peft"),
+        ({"patience": 2}, {"patience": 2, "validation_share": 0.0}, "--patience ends a run"),
+        ({"shard": True}, {"shard": True, "compile": True}, "not supported together"),
+        ({"compile": True}, {"shard": True, "moments": "8bit"}, "do not go together"),
+    ],
+)
+def test_settings_are_taken_up_to_their_bounds_and_refused_beyond_by_name(good, wrong, match):
+    TrainSettings(**good)
+    with pytest.raises(TrainError, match=match):
+        TrainSettings(**wrong)
+
+
+def test_losses_have_the_weights_of_the_paper_unless_a_run_says_otherwise():
+    """π0.5 weighs flow tenfold against cross-entropy (arXiv 2504.16054, section IV)."""
+    assert Weights() == Weights(alpha=10.0, answer=1.0, words=1.0, insulate=False, by_row=False)
+
+
+def test_all_frames_of_a_dataset_are_chosen_unless_a_mixture_says_otherwise():
+    assert Choice() == Choice((), (), 0.0, float("inf"), 1.0) == _choice({}, "x")
+    assert _choice({"longest": 0.5, "shortest": 0.25}, "x") == Choice((), (), 0.25, 0.5, 1.0)
+    with pytest.raises(TrainError, match="x: longest 0.5 has to be above shortest 0.5"):
+        _choice({"longest": 0.5, "shortest": 0.5}, "x")
+
+
+def test_lines_of_blanks_are_no_examples_and_pictures_are_a_file_or_a_mapping(tmp_path):
+    (tmp_path / "a.png").touch()
+    file = tmp_path / "t.jsonl"
+    line = {"image": "a.png", "question": " what? ", "answer": " a cup "}
+    file.write_text("\n   \n" + json.dumps(line) + "\n\t\n")
+    (item,) = read_texts(file)
+    assert (item.question, item.answer, item.images) == ("what?", "a cup", (("", tmp_path / "a.png"),))
+    for images in (["a.png"], {}, {"base": 3}, "a.png"):
+        file.write_text(json.dumps({"images": images, "answer": "x"}))
+        with pytest.raises(TrainError, match="line 1: give `image`, a file, or `images`, a mapping"):
+            read_texts(file)
+
+
+def test_numbers_in_tensorboards_file_while_the_run_goes_on(tmp_path):
     pytest.importorskip("tensorboardX", reason="needs the extra `tensorboard`")
     board = loggers.TensorBoard(tmp_path, 0)
     try:
@@ -198,3 +258,20 @@ def test_a_box_is_four_fractions_in_order_and_a_word(box, good):
     else:
         with pytest.raises(TrainError, match="line 3: box .* has to be"):
             boxes_of([[0.1, 0.1, 0.2, 0.2, "fine"], box], "line 3")
+
+
+def test_texts_are_asked_as_the_first_robot_is_with_its_statistics(monkeypatch):
+    made = []
+    monkeypatch.setattr(session, "pipeline_for", lambda *what: made.append(what) or "pipeline")
+    monkeypatch.setattr(session, "read_texts", lambda file: (f"items of {file}",))
+    sources = [SimpleNamespace(text=t, name=n) for t, n in (("", "home"), ("a.jsonl", "web"), ("b.jsonl", "more"))]
+    plan = SimpleNamespace(mixture=sources, folder="run", model="model", conventions="habits")
+    robots = [
+        SimpleNamespace(adapter=n, statistics=lambda folder, first, n=n: (n, folder, first)) for n in ("one", "two")
+    ]
+    found = session.text_makers(plan, robots, "words")
+    assert [(t.items, t.pipeline, t.tokenizer, t.name) for t in found] == [
+        (("items of a.jsonl",), "pipeline", "words", "web"), (("items of b.jsonl",), "pipeline", "words", "more"),
+    ]  # fmt: skip
+    assert made == [("one", "model", ("one", Path("run"), True), "habits")]
+    assert session.text_makers(SimpleNamespace(mixture=sources[:1]), robots, "words") == ()

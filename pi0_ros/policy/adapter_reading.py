@@ -165,8 +165,8 @@ def _check_channels(root: YamlNode, section: Section, adapter: Adapter) -> None:
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise section.need(key).error(f"{', '.join(twice)} is there more than once")
-    taken, there = sum(adapter.remote.state.values()) if adapter.remote else 0, len(adapter.state_channels)
-    if adapter.remote is not None and taken != there:
+    there = len(adapter.state_channels)
+    if adapter.remote is not None and (taken := sum(adapter.remote.state.values())) != there:
         raise section.need("remote").error(f"its state takes {taken} numbers, the adapter has {there}")
     if not adapter.actions:
         raise section.need("actions").error("needs at least one block")

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("torch")
 
 from pi0_ros.policy import boxes
-from pi0_ros.policy.adapter import Delta
+from pi0_ros.policy.adapter import Block, Delta
 from pi0_ros.policy.adapter_reading import load_adapter
 from pi0_ros.policy.adapter_vectors import actions_to_model, state_to_model
 from pi0_ros.policy.bins import BinTokenizer, bins_of
@@ -17,8 +17,9 @@ from pi0_ros.policy.fast import FastTokenizer, _text, fit_fast
 from pi0_ros.policy.fp8_scales import _checked
 from pi0_ros.policy.lerobot_files import RelativeActions
 from pi0_ros.policy.normalize import Normalizer, Statistics
+from pi0_ros.policy.pipeline import relative_mask
 from pi0_ros.policy.rehearsal import empty_scene
-from pi0_ros.policy.resize import camera_bytes
+from pi0_ros.policy.resize import camera_bytes, fitted
 from pi0_ros.policy.statistics import RunningStats
 from pi0_ros.policy.subtask_choice import refusal
 from pi0_ros.robot import load_robot
@@ -227,3 +228,34 @@ def test_an_empty_scene_is_black_and_in_the_middle_of_the_limits():
     lift = robot.channels[robot.index["lift"]].limits
     assert scene.state["lift"] == pytest.approx(lift.lower + (lift.upper - lift.lower) / 2)
     assert lift.lower != -lift.upper and scene.state["base_vx"] == 0.0 and len(scene.state) == len(robot.channels)
+
+
+def test_a_block_of_names_alone_changes_no_number():
+    block = Block(("a", "b"), (1.0, 1.0))
+    assert (block.scale, block.follows, block.delta) == (1.0, 1.0, Delta.ABSOLUTE)
+    assert (block.range, block.convert, block.clip, block.binary, block.wrap) == (None, "", None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "found"),
+    [
+        ((50, 50), (100, 200), (100, 100)),
+        ((100, 50), (40, 80), (40, 20)),
+        ((50, 100), (40, 80), (40, 80)),
+        ((30, 120), (40, 80), (20, 80)),
+    ],
+)
+def test_a_picture_is_as_large_as_fits_with_its_proportions_kept(shape, size, found):
+    assert fitted(shape, size) == found
+
+
+def test_a_box_lies_between_the_bars_of_a_network_whose_pictures_are_no_squares():
+    """A square picture stands in the middle of one twice as wide, a strip in the middle of one as high."""
+    box = boxes.Box(0.25, 0.5, 0.75, 1.0, "cup")
+    assert boxes.in_padded_picture(box, (50, 50), (100, 200)) == boxes.Box(0.375, 0.5, 0.625, 1.0, "cup")
+    assert boxes.in_padded_picture(box, (20, 80), (80, 160)) == boxes.Box(0.25, 0.5, 0.75, 0.75, "cup")
+
+
+@pytest.mark.parametrize(("size", "mask"), [(1, (True,)), (2, (True, False)), (4, (True, False, False, False))])
+def test_a_mask_of_another_length_is_cut_or_goes_on_with_no(size, mask):
+    assert relative_mask((True, False), size) == mask

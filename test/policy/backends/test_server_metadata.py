@@ -11,7 +11,7 @@ pytest.importorskip("msgpack")
 from pi0_ros.policy.backends import connection, handshake
 from pi0_ros.policy.backends.connection import Connection
 from pi0_ros.policy.backends.metadata import _names, _rate, _space, _width, notes
-from pi0_ros.policy.backends.server_errors import LateAnswerError, quote
+from pi0_ros.policy.backends.server_errors import LateAnswerError, ServerError, ServerNotReadyError, error_line, quote
 from pi0_ros.policy.backends.wire import _numpy_packed
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.server_settings import ServerSettings
@@ -139,3 +139,50 @@ def test_a_handshake_has_the_time_that_is_left_and_at_least_a_moment(monkeypatch
     monkeypatch.setattr(handshake, "connect", lambda url, **how: asked.append(how) or "open")
     assert handshake.handshake("ws://x", ServerSettings(), limit) == "open"
     assert asked[0]["open_timeout"] == given and asked[0]["ping_interval"] is None
+
+
+def test_a_reset_is_answered_by_whatever_but_a_traceback(monkeypatch):
+    made, socket = Connection("ws://x"), Silent([0.0], 0.0)
+    made._socket = socket
+    for reply, fails in (
+        ("reset done", False),
+        (b"\x80", False),
+        ("Traceback (most recent call last):\nValueError: no", True),
+    ):
+        monkeypatch.setattr(Connection, "_exchange", lambda self, *_, reply=reply: reply)
+        if fails:
+            with pytest.raises(ServerError, match="ws://x: the server failed: ValueError: no"):
+                made.tell({"reset": True})
+        else:
+            made.tell({"reset": True})
+    assert socket.closed == [(1008, "this message cannot be used")] and made._socket is None
+
+
+def test_a_connection_ends_normally_and_once():
+    socket = Silent([0.0], 0.0)
+    made = Connection("ws://x", _socket=socket)
+    made.close()
+    made.close()
+    assert socket.closed == [(1000, "")]
+
+
+def test_a_server_that_connects_and_says_nothing_is_given_up_after_the_time_that_was_left(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(connection.time, "monotonic", lambda: clock[0])
+    made = Connection("ws://x", _socket=Silent(clock, 1e9))
+    with pytest.raises(ServerNotReadyError, match="ws://x: connected, and no metadata within 0.75 s"):
+        made._read_metadata(100.75)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("Traceback:\n  File x\nKeyError: 'a'\nDuring handling\nValueError: b\n", "ValueError: b"),
+        ("jax.errors.X: first\nnote: second\n", "note: second"),
+        ("first\n\n last \n", "last"),
+        ("only", "only"),
+        (" \n", "no word"),
+    ],
+)
+def test_of_what_a_server_says_the_newest_error_counts_or_else_its_last_line(text, line):
+    assert error_line(text) == line

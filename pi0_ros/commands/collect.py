@@ -91,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
                         if interruption:
                             break
                 if args.shard and seed != seeds[-1]:
+                    counts.removed = seed - seeds.start + 1
                     raise _Interrupted  # the folder is removed, so that a shard that is there is a whole one
     if interruption:
         more = "the same command goes on behind the last whole shard" if args.shard else "the dataset is whole"
@@ -108,7 +109,7 @@ class _Counts:
     """What was recorded by this command, and how fast."""
 
     def __init__(self, total: int) -> None:
-        self.total, self.episodes, self.kept, self.frames, self.failed = total, 0, 0, 0, 0
+        self.total, self.episodes, self.kept, self.frames, self.failed, self.removed = total, 0, 0, 0, 0, 0
         self._began = time.monotonic()
 
     def add_kept(self, episodes: int) -> None:
@@ -127,6 +128,8 @@ class _Counts:
         said = f"{counted(self.episodes, 'episode')}, {counted(self.frames, 'frame')}"
         if self.kept:
             said += f"; {counted(self.kept, 'episode')} more were there"
+        if self.removed:
+            said += f"; {self.removed} of them in a shard that is not whole, which is removed"
         if self.failed:
             said += f"; {self.failed} of {self.episodes + self.failed} starts failed and were drawn anew"
         return said

@@ -91,7 +91,8 @@ def test_blocks_and_bins_are_collected_in_shards_and_the_same_command_goes_on(tm
 
     monkeypatch.setattr(ChoreCollector, "episode", episode)
     assert main(command) == 130
-    assert "ended early" in capsys.readouterr().out and made == [4, 5, 6]
+    assert "ended early with 3 episodes" in (said := capsys.readouterr().out) and made == [4, 5, 6]
+    assert "1 of them in a shard that is not whole, which is removed" in said
     assert [folder.name for folder in out.iterdir()] == ["seeds-000000004"]
     assert main(command) == 0
     assert made == [4, 5, 6, 6, 7, 8] and "2 episodes more were there" in capsys.readouterr().out

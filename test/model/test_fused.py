@@ -30,6 +30,23 @@ SMALL = launch.Launch(
 )
 
 
+@pytest.mark.parametrize(
+    ("capability", "tuning"),
+    [
+        ((8, 0), launch.Tuning(few=launch.Tiles(32, 64, 0, 4, 2))),
+        ((8, 6), launch.SMALLER),
+        ((8, 9), launch.SMALLER),
+        ((9, 0), launch.Tuning(chained=True)),
+        ((10, 0), launch.Tuning(chained=True)),
+        ((10, 3), launch.Tuning(chained=True)),
+        ((12, 0), launch.SMALLER),
+    ],
+)
+def test_a_card_is_tuned_by_its_compute_capability(capability, tuning):
+    assert launch.tuning_for(capability) == tuning
+    assert not launch.SMALLER.chained and launch.Tuning().few == launch.Tiles(64, 64, 0, 8, 2)
+
+
 class Draw:
     """Random tensors from one seed."""
 

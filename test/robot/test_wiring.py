@@ -137,6 +137,17 @@ def test_two_fingers_are_commanded_together_each_as_its_mimic_says(small_robot):
     assert group.command.joints == ("finger", "finger_r")
 
 
+def test_a_finger_may_mimic_the_first_finger_or_the_grippers_joint_and_no_other(small_robot):
+    text = HAND.replace("float64_multi_array", "joint_trajectory, joints: [NAMES]")
+    driver = small_robot(text.replace("NAMES", "first, finger_r")).group("hand")
+    assert fingers(driver.command, [0.03]) == pytest.approx([0.03, 0.07])  # finger_r mimics finger, the gripper's joint
+    slide = {"finger_r": ("slide", 3.0, 0.02)}
+    other = small_robot(text.replace("NAMES", "slide, finger_r"), mimics=slide).group("hand")
+    assert fingers(other.command, [0.03]) == pytest.approx([0.03, 0.11])
+    with pytest.raises(RobotError, match="finger_r mimics slide in the URDF, not finger$"):
+        small_robot(text.replace("NAMES", "finger, finger_r"), mimics=slide)
+
+
 def test_velocities_of_an_arm_know_their_joints_and_where_these_are_kept(small_robot):
     robot = small_robot(DRIVEN)
     assert robot.driven_joints == {"j1_velocity": "j1", "j2_velocity": "j2"}

@@ -26,7 +26,6 @@ Array = npt.NDArray[np.float64]
 SMOOTHING = 0.043  # [s]; noise faster than this is left out, motion slower than this is followed
 REST = (1, 2)  # velocity and acceleration are zero at the end
 EQUAL = 5  # DAQP's mark for an equation
-SLACK = 1e-7  # relative, when the answer is checked
 
 
 class ChannelLimits(NamedTuple):

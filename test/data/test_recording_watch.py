@@ -124,3 +124,24 @@ def test_nobody_listening_is_no_failure(tmp_path):
 
     one._connection.send = gone
     one._tell(Report())
+
+
+def test_a_process_begins_with_what_an_earlier_one_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(recording_process.shutil, "disk_usage", lambda folder: Usage(9999, 5, 321))
+    made, added, told = {}, [], Told()
+    for name in ("FrameSlots", "DatasetFiles", "EpisodeSaver"):
+        saver = SimpleNamespace(add=added.append, expected=2)
+        monkeypatch.setattr(
+            recording_process, name, lambda *given, name=name, saver=saver: made.update({name: given}) or saver
+        )
+    left = [tmp_path / recording_process.RUNNING / name for name in ("02", "01")]
+    for folder in left:
+        folder.mkdir(parents=True)
+    settings = recording_process.RecordingSettings(tmp_path, 30, {}, "arm", 4, 1000)
+    one = RecordingProcess(settings, 17, told)
+    assert made["FrameSlots"] == ({}, 4, 17)
+    assert made["DatasetFiles"] == (tmp_path, 30, {}, "arm", recording_process.LIMITS)
+    assert made["EpisodeSaver"][1] == one._tell
+    assert added == left[::-1]
+    assert (one.expected, one._encoding, one._due, one._report) == (2, 0.0, 0.0, Report(disk_free=321))
+    assert Report() == Report(0, 0, 0, False, False, 0.0, 0.0, 0)

@@ -148,7 +148,7 @@ def test_publishers_are_counted_at_the_first_and_then_every_fiftieth_period():
 def test_the_names_of_publishers_are_those_of_the_last_count():
     one = Set([], [], newest=True)
     first, second = (entry.subscription for entry in one.read._polled)
-    info = [SimpleNamespace(node_namespace=space, node_name=name) for space, name in [("/b", "two"), ("/", "one")]]
+    info = [SimpleNamespace(node_namespace=space, node_name=name) for space, name in [("/", "one"), ("/b", "two")]]
     one.nodes = {"/t0": info}
     assert one.read.publishers(first) == ()
     assert one.read.recount() is True
@@ -168,3 +168,39 @@ def test_no_executor_waits_for_the_group():
     group = polled_subscriptions.PolledGroup()
     assert group.can_execute(None) is False
     assert group.beginning_execution(None) is False
+
+
+@pytest.mark.parametrize(("asked", "largest"), [(99.0, 99.0), (100.0, 100.0), (101.0, 100.0), (None, 100.0)])
+def test_what_is_read_together_is_no_larger_than_its_kind_may_be(monkeypatch, asked, largest):
+    monkeypatch.setattr(polled_subscriptions, "kind_of", lambda subscription: String)
+    monkeypatch.setattr(polled_subscriptions, "MAX_BYTES", {String: 100.0})
+    monkeypatch.setattr(polled_subscriptions, "Reader", lambda subscription: SimpleNamespace(subscription=subscription))
+    made = []
+
+    def collector(*given: object) -> SimpleNamespace:
+        made.append(given)
+        return SimpleNamespace(take=lambda reader: reader.subscription.topic_name)
+
+    monkeypatch.setattr(polled_subscriptions, "Collector", collector)
+    node = SimpleNamespace(get_logger=lambda: SimpleNamespace(error=print))
+    read, pair = PolledSubscriptions(node, print), [SimpleNamespace(topic_name="/arm") for _ in range(2)]
+    read.keep_together(pair, 5, **({} if asked is None else {"largest": asked}))
+    ((readers, most, bytes_, name, error),) = made
+    assert [reader.subscription for reader in readers] == read.subscriptions == pair
+    assert (most, bytes_, name, error) == (5, largest, "reader of /arm", print)
+    assert [(e.most, e.largest, e.newest, e.take()) for e in read._polled] == [(5, largest, False, "/arm")] * 2
+    assert read._polled[0].repeats is read._polled[1].repeats
+    assert len(read.collectors) == 1
+
+
+@pytest.mark.parametrize("newest", [False, True])
+def test_what_is_read_alone_is_no_larger_than_its_kind_may_be(monkeypatch, newest):
+    monkeypatch.setattr(polled_subscriptions, "kind_of", lambda subscription: String)
+    monkeypatch.setattr(polled_subscriptions, "MAX_BYTES", {String: 100.0})
+    take = lambda largest: ("taken", largest)
+    monkeypatch.setattr(polled_subscriptions, "Reader", lambda subscription: SimpleNamespace(take=take))
+    read, one = PolledSubscriptions(None, print), SimpleNamespace(topic_name="/arm")
+    assert read.keep(one, newest) is one
+    (entry,) = read._polled
+    assert (entry.take(), entry.topic, entry.newest) == (("taken", 100.0), "/arm", newest)
+    assert (entry.most, entry.largest, entry.publishers) == (64, 100.0, ())

@@ -259,3 +259,13 @@ def test_a_box_lies_between_the_bars_of_a_network_whose_pictures_are_no_squares(
 @pytest.mark.parametrize(("size", "mask"), [(1, (True,)), (2, (True, False)), (4, (True, False, False, False))])
 def test_a_mask_of_another_length_is_cut_or_goes_on_with_no(size, mask):
     assert relative_mask((True, False), size) == mask
+
+
+def test_one_camera_of_the_robot_is_enough(tmp_path):
+    file = tmp_path / "p.yaml"
+    text = PLAIN.format(more="", state="", actions="")
+    file.write_text(text.replace("{base: front}", "{base: null, left: wrist, right: null}"))
+    assert load_adapter(str(file)).cameras == {"base": None, "left": "wrist", "right": None}
+    file.write_text(text.replace("{base: front}", "{base: null, left: null}"))
+    with pytest.raises(PolicyError, match="needs at least one camera of the robot"):
+        load_adapter(str(file))

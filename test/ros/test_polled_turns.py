@@ -1,5 +1,6 @@
 """What a loop reads in one period, with stand-ins for node and subscriptions."""
 
+import struct
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,7 @@ from rclpy.serialization import serialize_message
 from std_msgs.msg import String
 
 from pi0_ros.ros import polled_subscriptions
-from pi0_ros.ros.polled_subscriptions import PolledSubscriptions, _PolledSubscription
+from pi0_ros.ros.polled_subscriptions import PolledSubscriptions, _PolledSubscription, frame_and_names
 from pi0_ros.ros.taking import TakenMessage
 
 
@@ -204,3 +205,31 @@ def test_what_is_read_alone_is_no_larger_than_its_kind_may_be(monkeypatch, newes
     (entry,) = read._polled
     assert (entry.take(), entry.topic, entry.newest) == (("taken", 100.0), "/arm", newest)
     assert (entry.most, entry.largest, entry.publishers) == (64, 100.0, ())
+
+
+def joints(order: str, count: int, *names: bytes, frame: bytes = b"base\0") -> bytes:
+    """Frame and names of a JointState as CDR has them: numbers of four bytes at places that four divides."""
+    data = b""
+    for part in (frame, *names):
+        data += bytes(-len(data) % 4) + struct.pack(f"{order}I", len(part)) + part
+        if part is frame:
+            data += bytes(-len(data) % 4) + struct.pack(f"{order}I", count)
+    return data
+
+
+@pytest.mark.parametrize(("order", "mark"), [("<", 1), (">", 0)])
+@pytest.mark.parametrize("frame", [b"", b"a\0", b"arm\0", b"arms\0"])
+def test_frame_and_names_of_a_joint_state_are_found_in_both_orders_of_bytes(order, mark, frame):
+    head = bytes([0, mark, 0, 0]) + bytes(8)
+    said = joints(order, 2, b"lift\0", b"grip two\0", frame=frame)
+    assert frame_and_names(head + said + b"numbers") == said
+    assert frame_and_names(head + said) == said
+    assert frame_and_names(head + said[:-1]) == b""  # cut within the last name
+    assert frame_and_names(head + said[:3]) == b""
+    assert frame_and_names(head) == b""
+
+
+@pytest.mark.parametrize(("count", "found"), [(0, False), (1, True), (1024, True), (1025, False)])
+def test_a_joint_state_has_one_to_1024_names(count, found):
+    said = joints("<", count, *[b"j\0"] * count)
+    assert frame_and_names(bytes([0, 1, 0, 0]) + bytes(8) + said) == (said if found else b"")

@@ -269,3 +269,12 @@ def test_one_camera_of_the_robot_is_enough(tmp_path):
     file.write_text(text.replace("{base: front}", "{base: null, left: null}"))
     with pytest.raises(PolicyError, match="needs at least one camera of the robot"):
         load_adapter(str(file))
+
+
+def test_what_is_said_of_the_prompt_is_kept_each_in_its_kind(tmp_path):
+    said = {"kind": "pi05", "dialect": "lerobot", "length": 0, "state": False, "lowercase": True}
+    text = ", ".join(f"{key}: {str(value).lower()}" for key, value in said.items())
+    assert read(tmp_path, f"prompt: {{{text}}}").prompt == said
+    for wrong in ("kind: pi9", "dialect: none", "length: -1", "state: 1", "lowercase: a"):
+        with pytest.raises(PolicyError, match=f"prompt.{wrong.split(':')[0]}"):
+            read(tmp_path, f"prompt: {{{wrong}}}")

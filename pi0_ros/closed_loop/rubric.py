@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pi0_ros.robot.errors import RobotError, UserError
 from pi0_ros.robot.files import read_bytes
-from pi0_ros.robot.resources import config_names, share
+from pi0_ros.robot.resources import config_file, config_names
 from pi0_ros.robot.yaml_nodes import YamlNode, read_yaml
 
 MOST_STEPS, MOST_POINTS, MOST_TRIALS = 100, 1000, 100_000
@@ -62,7 +62,7 @@ class Rubric:
 
 def load_rubric(name: str) -> Rubric:
     """The rubric of a YAML file, or of a name under config/rubrics. Raises RubricError naming file, line and key."""
-    file = Path(name) if Path(name).is_file() else share("config", "rubrics", f"{name}.yaml")
+    file = config_file("rubrics", name)
     if not file.is_file():
         known = ", ".join(config_names("rubrics"))
         raise RubricError(f"there is no rubric {name!r}: give a YAML file, or one of {known or 'config/rubrics'}")

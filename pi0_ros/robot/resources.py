@@ -31,6 +31,11 @@ def config_names(kind: str) -> tuple[str, ...]:
     return tuple(sorted(file.stem for file in share("config", kind).glob("*.yaml")))
 
 
+def config_file(kind: str, name: str) -> Path:
+    """The file of that path, or else the YAML file of that name below config/KIND, which may not be there."""
+    return Path(name) if Path(name).is_file() else share("config", kind, f"{name}.yaml")
+
+
 def checkpoint_folder(checkpoint: str | Path) -> str:
     """The name of one of this package's checkpoints as its folder; any other folder, file or address as it is."""
     named = share("checkpoints", str(checkpoint))

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
 import mujoco
 import numpy as np
 
 from pi0_ros.robot import Robot
-from pi0_ros.robot.resources import config_names, share
+from pi0_ros.robot.resources import config_file, config_names
 from pi0_ros.robot.yaml_nodes import read_plain
 from pi0_ros.sim.errors import SimError
 
@@ -52,7 +51,7 @@ def load_world(name: str) -> WorldChange:
     """
     if not name:
         return WorldChange()
-    file = Path(name) if Path(name).is_file() else share("config", "worlds", f"{name}.yaml")
+    file = config_file("worlds", name)
     if not file.is_file():
         known = ", ".join(config_names("worlds"))
         raise SimError(f"there is no world {name!r}: give a YAML file, or one of {known or 'config/worlds'}")

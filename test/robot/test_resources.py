@@ -7,7 +7,7 @@ import pytest
 
 from pi0_ros.robot import RobotError
 from pi0_ros.robot import resources as module
-from pi0_ros.robot.resources import checkpoint_folder, config_names, resolve, share
+from pi0_ros.robot.resources import checkpoint_folder, config_file, config_names, resolve, share
 
 
 @pytest.fixture
@@ -35,6 +35,18 @@ def test_the_names_that_come_with_the_package_are_those_of_its_yaml_files_in_ord
     for name in ("b.yaml", "a.yaml", "c.txt"):
         (folder / name).touch()
     assert config_names("robots") == ("a", "b")
+
+
+def test_a_configuration_is_a_file_here_of_that_path_or_else_a_name_that_comes_with_the_package(places, monkeypatch):
+    monkeypatch.chdir(places)
+    shipped = places / "checkout/config/worlds/dark.yaml"
+    assert config_file("worlds", "dark") == shipped  # where it should have been
+    (places / "dark").mkdir()
+    shipped.parent.mkdir(parents=True)
+    shipped.touch()
+    assert config_file("worlds", "dark") == shipped
+    (places / "mine.yaml").touch()
+    assert config_file("worlds", "mine.yaml") == Path("mine.yaml")
 
 
 def test_a_checkpoints_name_is_its_folder_unless_there_is_such_a_folder_here(places, monkeypatch):

@@ -1,9 +1,12 @@
 """Small robots for tests of every layer, made of a few lines; and Triton in its interpreter if there is no GPU."""
 
+import importlib.util
 import os
 import shutil
 import signal
+import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -97,3 +100,28 @@ def sim(bimanual):
     robot = SimRobot(bimanual, seed=1)
     yield robot
     robot.close()
+
+
+@pytest.fixture(scope="session")
+def make_checkpoint():
+    """What makes a small checkpoint with random weights for the policy tests."""
+    file = Path(__file__).parent / "policy" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("policy_conftest", file)
+    made = importlib.util.module_from_spec(spec)
+    sys.modules["policy_conftest"] = made
+    spec.loader.exec_module(made)
+    return made.make_checkpoint
+
+
+@pytest.fixture(scope="session")
+def exported(make_checkpoint, tmp_path_factory):
+    """A small π0.5 checkpoint for mobile_bimanual with its graphs, which take ten seconds to write."""
+    pytest.importorskip("onnxscript", reason="exporting needs the packages onnx and onnxscript")
+    pytest.importorskip("onnxruntime", reason="running graphs needs the package onnxruntime")
+    from pi0_ros.model import GemmaConfig, load
+    from pi0_ros.policy.backends.onnx_export import export
+
+    tower = GemmaConfig(width=16, depth=2, heads=2, kv_heads=1, head_dim=8, mlp=16)
+    folder = make_checkpoint(tmp_path_factory.mktemp("exported"), kind="pi05", language=tower, expert=tower)
+    export(load(folder), folder / "onnx")
+    return folder

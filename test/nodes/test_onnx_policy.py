@@ -1,6 +1,7 @@
 """The policy node with its network as ONNX graphs."""
 
-import pytest
+import shutil
+
 from rclpy.parameter import Parameter
 from stand_in import Driver, Person
 
@@ -10,22 +11,17 @@ from pi0_ros.nodes.policy import PolicyNode
 ENOUGH = 60.0
 
 
-@pytest.mark.timeout(600)  # tracing takes seconds alone and minutes on a machine at work
 def test_a_policy_from_graphs_plans_and_is_followed_and_without_graphs_says_what_to_do(
-    graph, mobile, make_checkpoint, tmp_path
+    graph, mobile, exported, tmp_path
 ):
-    pytest.importorskip("onnxscript", reason="exporting needs the packages onnx and onnxscript")
-    pytest.importorskip("onnxruntime", reason="running graphs needs the package onnxruntime")
-    from pi0_ros.model import load
-    from pi0_ros.policy.backends.onnx_export import export
-
     robot, file = mobile
-    folder = make_checkpoint(tmp_path)
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(exported, folder, ignore=shutil.ignore_patterns("onnx"))
     given = {"robot": file, "checkpoint": str(folder), "prompt": "task", "backend": "onnx", "idle_period": 0.2}
     without = PolicyNode(parameter_overrides=[Parameter(name, value=value) for name, value in given.items()])
     assert not without.bring_up() and "write the graphs with `pi0 export" in without.stop_reason
     without.destroy_node()
-    export(load(folder), folder / "onnx")
+    shutil.copytree(exported / "onnx", folder / "onnx")
     graph.node(Driver, robot)
     person = graph.node(Person, robot)
     graph.managed(ExecutorNode, robot=file, realtime_priority=0, black_box="")

@@ -58,15 +58,6 @@ def test_the_word_module_says_what_the_network_does(tmp_path, maker):
     assert found == expected
 
 
-@pytest.fixture(scope="module", params=["pi05"])
-def exported(request, tmp_path_factory, maker):
-    pytest.importorskip("onnxscript", reason="exporting needs the packages onnx and onnxscript")
-    pytest.importorskip("onnxruntime", reason="running graphs needs the package onnxruntime")
-    folder = maker(tmp_path_factory.mktemp(request.param), kind=request.param, language=TOWER, expert=TOWER)
-    export(load(folder), folder / "onnx")
-    return folder
-
-
 def test_graphs_of_two_networks_never_lie_in_one_folder_whenever_an_export_ends(tmp_path, maker, monkeypatch):
     pytest.importorskip("onnxscript", reason="exporting needs the packages onnx and onnxscript")
     loaded = load(maker(tmp_path / "network", kind="pi05", language=TOWER, expert=TOWER))

@@ -4,8 +4,8 @@ set -u
 bin=.venv/bin
 export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST
 export ROS_DOMAIN_ID="${ROS_DOMAIN_ID:-$((100 + $$ % 100))}"
-# Two cores and many processes: more threads than that only get in one another's way.
-export OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}"
+# Tiny networks and many processes: more threads only wait for one another.
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 
 if [ $# -gt 0 ]; then exec $bin/python -m pytest "$@"; fi
 

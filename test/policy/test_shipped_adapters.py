@@ -42,7 +42,7 @@ def test_a_shipped_adapter_says_what_its_checkpoint_was_trained_with(released):
 
 
 def test_the_table_knows_every_shipped_adapter():
-    ours = {"mobile_bimanual", "mobile_manipulator", "aloha_plain", "ur5e"}
+    ours = {"mobile_bimanual", "mobile_bimanual_chores", "mobile_manipulator", "aloha_plain", "ur5e"}
     assert set(adapter_names()) == {row[1] for row in RELEASED} | ours
 
 

@@ -11,6 +11,7 @@ from pi0_ros.data.errors import DataError
 from pi0_ros.data.paths import is_inside
 from pi0_ros.data.tables import AGAIN, read_table
 from pi0_ros.data.video import Picture
+from pi0_ros.robot.files import is_file
 from pi0_ros.robot.quoting import quote
 
 
@@ -53,6 +54,6 @@ def _file_of(folder: Path, path: str) -> Path:
     file = (folder / path).resolve()
     if not is_inside(folder, file):
         raise ValueError(f"{quote(path)} is outside the dataset's folder")
-    if not file.is_file():
+    if not is_file(file):
         raise ValueError(f"{quote(path)} is not there, or no regular file")
     return file

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pi0_ros.data.encoded_pictures import MAX_PIXELS, PictureError, check_size
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.tables import pointer
+from pi0_ros.robot.files import is_file
 
 Picture = NDArray[np.uint8]
 
@@ -229,7 +230,7 @@ class VideoReader:
 
     def __init__(self, file: Path) -> None:
         """Raises DataError if there is no file or no video in it."""
-        if not file.is_file():
+        if not is_file(file):
             raise DataError(f"{file}: this video of the dataset is missing; copy or download the whole folder again")
         self.file = file
         try:

@@ -17,6 +17,7 @@ from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.prompts import DIALECTS
 from pi0_ros.policy.resize import RESAMPLERS
 from pi0_ros.robot.errors import RobotError
+from pi0_ros.robot.files import is_file
 from pi0_ros.robot.resources import config_names, share
 from pi0_ros.robot.yaml_keys import key_names
 from pi0_ros.robot.yaml_nodes import Section, YamlNode, read_yaml
@@ -32,7 +33,7 @@ def load_adapter(name: str | Path) -> Adapter:
     file = Path(name)
     if file.suffix not in (".yaml", ".yml", ".json"):
         file = share("config", "policies") / f"{name}.yaml"
-    if not file.is_file():
+    if not is_file(file):
         raise PolicyError(f"{file}: no such policy YAML; there are {', '.join(adapter_names())}")
     return _located(lambda: adapter_from(read_yaml(file)))
 

@@ -23,6 +23,7 @@ from pi0_ros.policy.normalize import (
 from pi0_ros.policy.pipeline import Pipeline, relative_mask
 from pi0_ros.policy.prompts import PromptStyle
 from pi0_ros.policy.resolution import Claim, Setting, agreed, first
+from pi0_ros.robot.files import is_file
 
 T = TypeVar("T")
 _METHODS = {"zscore": "openpi_zscore", "quantile": "openpi_quantile"}
@@ -297,7 +298,7 @@ def _pair(found: Mapping[str, Statistics], source: str) -> tuple[Statistics, Sta
 def _asset_file(folder: Path, chosen: str, preferred: str) -> Path:
     if chosen:
         return find_norm_stats(folder, chosen)
-    if preferred and (folder / "assets" / preferred / "norm_stats.json").is_file():
+    if preferred and is_file(folder / "assets" / preferred / "norm_stats.json"):
         return folder / "assets" / preferred / "norm_stats.json"
     return find_norm_stats(folder)
 

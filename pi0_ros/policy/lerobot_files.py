@@ -15,7 +15,7 @@ from pi0_ros.model.norm_methods import LEROBOT_METHODS
 from pi0_ros.model.safetensors_header import read_arrays
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.normalize import LEROBOT_EPSILON, Normalizer, Statistics, read_norm_stats
-from pi0_ros.robot.files import read_json
+from pi0_ros.robot.files import is_file, read_json
 from pi0_ros.robot.quoting import escape, quote_value
 
 MAX_PROMPT = 4096  # tokens
@@ -105,7 +105,7 @@ def _listed(folder: Path, key: str, value: object) -> tuple[str, ...] | None:
 
 
 def _steps(file: Path) -> Sequence[Step]:
-    if not file.is_file():
+    if not is_file(file):
         raise PolicyError(f"{file}: missing; LeRobot >= 0.4 writes it beside the weights")
     content = read_json(file, PolicyError)
     steps = content.get("steps") if isinstance(content, dict) else None
@@ -176,7 +176,7 @@ def _statistics(folder: Path, name: object, feature: str) -> Statistics:
 
 def _lost(file: Path, feature: str, tensors: Mapping[str, NDArray[np.floating]]) -> str:
     """Why a file gives no statistics of a feature, and the way out."""
-    if not file.is_file():
+    if not is_file(file):
         return f"the processor files point to {file.name}, which is not there; copy it too"
     pattern = re.compile(rf"^(.+)\.buffer\.{re.escape(feature).replace(chr(92) + '.', '[._]')}\.")
     heads = sorted({match[1] for key in tensors if (match := pattern.match(key))})
@@ -190,7 +190,7 @@ def _lost(file: Path, feature: str, tensors: Mapping[str, NDArray[np.floating]])
 
 def _tensors(file: Path) -> dict[str, NDArray[np.floating]]:
     """Every tensor of a statistics file in float32 or wider, counts too, {} if the file is not there."""
-    if not file.is_file():
+    if not is_file(file):
         return {}
     try:
         found = read_arrays(file)

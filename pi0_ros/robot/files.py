@@ -88,6 +88,14 @@ def is_file(file: Path) -> bool:
         return False
 
 
+def is_folder(place: Path) -> bool:
+    """Whether there is such a folder; names that none can have are no error."""
+    try:
+        return place.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def decode(file: Path, data: bytes, encoding: str) -> str:
     """Bytes as text. Raises RobotError with the file and the line of the first byte that is no text."""
     try:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pi0_ros.data.encoded_pictures import PictureError, decode_rgb
 from pi0_ros.policy.boxes import Box, boxes_first, boxes_text, in_padded_picture
-from pi0_ros.robot.files import parse_json, read_bytes, read_text
+from pi0_ros.robot.files import is_file, parse_json, read_bytes, read_text
 from pi0_ros.train.errors import TrainError
 
 MAX_BYTES, MAX_PICTURE = 1 << 30, 64 << 20  # of the JSONL file, of a picture's file
@@ -72,7 +72,7 @@ def _images(given: dict[str, Any], where: str, folder: Path) -> tuple[tuple[str,
     if not isinstance(named, dict) or not named or not all(isinstance(f, str) for f in named.values()):
         raise TrainError(f"{where}: give `image`, a file, or `images`, a mapping of picture slot to file")
     files = tuple((str(slot), folder / name) for slot, name in named.items())
-    lost = [file for _, file in files if not file.is_file()]
+    lost = [file for _, file in files if not is_file(file)]
     if lost:
         raise TrainError(f"{where}: there is no picture {lost[0]}")
     return files

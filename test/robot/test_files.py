@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 
 from pi0_ros.robot.errors import RobotError, UserError
-from pi0_ros.robot.files import check_regular, decode, encoding_of, is_file, parse_json, read_bytes, read_text, short
+from pi0_ros.robot.files import (
+    check_regular,
+    decode,
+    encoding_of,
+    is_file,
+    is_folder,
+    parse_json,
+    read_bytes,
+    read_text,
+    short,
+)
 
 
 def of(folder, data, name="a.bin"):
@@ -60,6 +70,14 @@ def test_whether_there_is_a_file_is_asked_of_any_name(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     assert is_file(of(tmp_path, b"")) and is_file(tmp_path / "pipe")
     assert not any(is_file(tmp_path / name) for name in (".", "gone", "x" * 300, "a\0b"))
+
+
+def test_whether_there_is_a_folder_is_asked_of_any_name(tmp_path):
+    of(tmp_path, b"")
+    (tmp_path / "inside").mkdir()
+    assert is_folder(tmp_path) and is_folder(tmp_path / "inside")
+    assert not any(is_folder(tmp_path / name) for name in ("gone", "é" * 140, "a\0b"))
+    assert not any(is_folder(entry) for entry in tmp_path.iterdir() if entry.name != "inside")
 
 
 @pytest.mark.parametrize(

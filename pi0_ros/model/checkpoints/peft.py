@@ -22,6 +22,7 @@ from pi0_ros.model.checkpoints.shards import Shards, open_weights, read_json
 from pi0_ros.model.checkpoints.sources import ShardSource, Source, SourceOver
 from pi0_ros.model.checkpoints.tensorfile import TensorFile
 from pi0_ros.model.errors import CheckpointError
+from pi0_ros.robot.files import is_file, is_folder
 from pi0_ros.robot.quoting import quote_value
 
 PLAIN = re.compile(r"(\w|[.|^$-]|\\\.){1,300}")  # of a pattern without its `.*`
@@ -121,7 +122,7 @@ def _base_folder(config: PeftConfig, given: str | Path | None) -> Path:
     """The base checkpoint's folder: the one given, else the path in adapter_config.json."""
     named = Path(given) if given is not None else Path(config.base)
     for place in (named, config.file.parent / named):
-        if (given is not None or config.base) and (place.is_file() or (place.is_dir() and has_weights(place))):
+        if (given is not None or config.base) and (is_file(place) or (is_folder(place) and has_weights(place))):
             return place
     raise CheckpointError(
         f"{config.file.parent}: a LoRA adapter on {config.base or 'a base that it does not name'}, and "

@@ -43,7 +43,7 @@ def _check_shard_name(index: Path, file: Any) -> None:
     """The index may only name files beside it."""
     if (
         not isinstance(file, str)
-        or len(file) > 255
+        or len(file.encode(errors="surrogatepass")) > 255
         or file in {"", ".", ".."}
         or "/" in file
         or "\\" in file
@@ -56,7 +56,7 @@ def _check_shard_name(index: Path, file: Any) -> None:
 
 def _shard(index: Path, file: str) -> Path:
     path = index.parent / file
-    if not path.is_file():
+    if not files.is_file(path):
         raise CheckpointError(f"{index}: the shard {quote(file)} is missing beside it; download it again")
     return path
 

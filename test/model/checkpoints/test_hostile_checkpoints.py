@@ -89,7 +89,7 @@ def test_an_archive_with_a_path_outside_is_not_unpacked(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["../evil.safetensors", "/etc/passwd", "a/b.safetensors", "..", "", "a\\b", 3, None, ["a"]]
+    "name", ["../evil.safetensors", "/etc/passwd", "a/b.safetensors", "..", "", "a\\b", "é" * 140, 3, None, ["a"]]
 )
 def test_an_index_names_only_files_beside_it(folder, name):
     shutil.move(folder / "model.safetensors", folder.parent / "evil.safetensors")

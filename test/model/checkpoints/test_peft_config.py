@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pi0_ros.model.checkpoints import CheckpointError
-from pi0_ros.model.checkpoints.peft import read_peft
+from pi0_ros.model.checkpoints.peft import WEIGHTS, open_source, read_peft
 
 PLAIN = {"peft_type": "LORA", "r": 4, "lora_alpha": 6}
 
@@ -51,3 +51,11 @@ def test_what_plain_pairs_do_not_express_is_refused(tmp_path, key, value):
 def test_the_base_is_named_or_left_open(tmp_path):
     assert read(tmp_path, base_model_name_or_path="folder/base").base == "folder/base"
     assert read(tmp_path, base_model_name_or_path=None).base == read(tmp_path).base == ""
+
+
+@pytest.mark.parametrize("base", ["gone/base", "é" * 140, "a\0b"])
+def test_a_base_that_is_not_there_is_refused_also_by_a_name_that_no_folder_can_have(tmp_path, base):
+    read(tmp_path, base_model_name_or_path=base)
+    (tmp_path / WEIGHTS).write_bytes(b"")
+    with pytest.raises(CheckpointError, match="no checkpoint on this machine"):
+        open_source(tmp_path)

@@ -37,7 +37,7 @@ ODD = (0.0, 1.0, -1.0, math.nan, math.inf, -math.inf, 1e308, 5e-324)
 def rows() -> dict[int, list[str]]:
     """Number of each fault and the tests that hold it, from docs/faults.md."""
     table = re.findall(r"^\| (\d+) \| [^|]+ \| ([^|]*) \|$", (ROOT / "docs" / "faults.md").read_text(), re.MULTILINE)
-    return {int(number): [t.strip() for t in tests.split("<br>") if t.strip()] for number, tests in table}
+    return {int(number): [t.strip(" `") for t in tests.split("<br>") if t.strip()] for number, tests in table}
 
 
 def run_tests(tests: list[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""ros2 launch pi0_ros bimanual.launch.py: cameras in, a policy, 50 Hz commands out. `--show-args` lists the arguments.
+"""ros2 launch pi0_ros bimanual.launch.py: cameras in, a policy, 50 Hz commands out, for any robot. `--show-args` lists the arguments.
 
 What runs is said in pi0_ros/bringup.py; this file renders it.
 """

@@ -30,7 +30,12 @@ ADAPTER: Keys = (
         "the checkpoint's",
     ),
     Key("asset", "text", "which of several statistics under the checkpoint's assets/", "the only one"),
-    Key("normalisation", "`zscore` or `quantile`", "how vectors are normalised", "by the kind of network"),
+    Key(
+        "normalisation",
+        "`zscore` or `quantile`",
+        "how vectors are normalised: by mean and deviation, or by the quantiles q01 and q99",
+        "π0: `zscore`; π0.5 and π0-FAST: `quantile`; LeRobot's: as the checkpoint's files say",
+    ),
     Key("resampler", "`pil`, `torch` or `jax`", "how pictures are resized", "the checkpoint's project's"),
     Key("prompt", "prompt section", "how the text is made", "by the kind of network"),
     Key("remote", "remote section", "a policy server's keys for the robot's cameras and state", "only for servers"),

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -23,10 +24,13 @@ _USED = re.compile(r"\$\(\s*arg\s+(\w+)\s*\)|xacro\.arg\(\s*[\"'](\w+)[\"']")
 
 @dataclass(frozen=True)
 class Bounds:
-    """What an expansion may use: seconds of computing, seconds in all, bytes of memory, characters of text."""
+    """What an expansion may use: seconds of processor time, seconds by the clock, bytes of memory, characters of text.
+
+    A busy computer makes a sound file take long by the clock, and never more processor time. So the clock only ends what waits.
+    """
 
     seconds: float = 10.0
-    patience: float = 30.0
+    patience: float = 300.0
     memory: int = 1 << 30
     text: int = 16 << 20
 
@@ -68,21 +72,29 @@ def _run(file: Path, arguments: Mapping[str, str], bounds: Bounds) -> dict[str, 
     limits = [str(math.ceil(bounds.seconds)), str(bounds.memory), str(bounds.text)]
     # -P: the folder of the child is no place to import from.
     command = [sys.executable, "-P", str(CHILD), str(file), *limits, *words]
-    endless = f"{file}: xacro was not done after {bounds.seconds:g} s and was stopped; a macro or expression never ends"
     try:
         done = subprocess.run(
             command, check=False, capture_output=True, timeout=bounds.patience, stdin=subprocess.DEVNULL
         )
     except subprocess.TimeoutExpired as problem:
-        raise RobotError(endless) from problem
+        raise RobotError(
+            f"{file}: xacro was not done after {bounds.patience:g} s and was stopped; it waits for a file that never comes (a pipe, "
+            "a folder of the network), or this computer is too busy"
+        ) from problem
     except OSError as problem:
         raise RobotError(f"{file}: xacro could not be started: {problem}") from problem
     try:
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer
     except ValueError as problem:
-        if done.returncode in (-24, -9):  # SIGXCPU, SIGKILL
-            raise RobotError(endless) from problem
+        if done.returncode == -signal.SIGXCPU:
+            raise RobotError(
+                f"{file}: xacro was stopped after {bounds.seconds:g} s of processor time; a macro or expression never ends, or is far too large"
+            ) from problem
+        if done.returncode == -signal.SIGKILL:
+            raise RobotError(
+                f"{file}: xacro was killed; this computer ran out of memory, or a macro or expression never ends"
+            ) from problem
         last = short(done.stderr[-2000:].decode(errors="replace").strip().rpartition("\n")[2], 200)
         raise RobotError(f"{file}: xacro ended with code {done.returncode}: {last}") from problem
 

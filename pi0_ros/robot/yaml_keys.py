@@ -55,7 +55,7 @@ PICTURE: Keys = (
     Key(
         "encoding",
         "an encoding name of sensor_msgs/Image",
-        "what the pixels are, whatever the message says; needed for `8UC3` and `8UC4`. For compressed pictures `bgr8` "
+        "what the pixels are, whatever the message says; needed for `8UC3`, `8UC4`, `16UC3` and `16UC4`. For compressed pictures `bgr8` "
         "exchanges red and blue",
         "as the message says",
     ),

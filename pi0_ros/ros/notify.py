@@ -1,7 +1,7 @@
 """A process that is stopping tells its supervisor how long that takes: systemd's own protocol (sd_notify(3)).
 
-A fixed timeout would kill the process while a heavy base is still braking. systemd (with
-`Type=notify`) and `pi0 up` grant what is asked for here. Nothing here imports ROS.
+A fixed timeout would kill the process while a heavy base is still braking. `pi0 up` grants what is
+asked for here. Nobody tells systemd that a node is ready, so a unit must not have `Type=notify`. Nothing here imports ROS.
 """
 
 from __future__ import annotations

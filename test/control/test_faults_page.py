@@ -15,7 +15,7 @@ def test_all_forty_four_faults_have_a_row():
 
 @pytest.mark.parametrize(("number", "tests"), [(n, t) for n, _, t in ROWS], ids=[n for n, _, _ in ROWS])
 def test_every_row_names_tests_that_exist(number, tests):
-    ids = [t.strip() for t in tests.split("<br>")]
+    ids = [t.strip(" `") for t in tests.split("<br>")]
     for name in ids:
         file, _, function = name.partition("::")
         assert (ROOT / file).is_file(), f"row {number}: {file} is missing"

@@ -123,3 +123,49 @@ def test_the_mixture_on_the_page_is_one(tmp_path):
     (tmp_path / "mixture.yaml").write_text(blocks("howto/mixtures.md", "yaml")[0])
     assert [s.name for s in load_mixture(tmp_path / "mixture.yaml", 1)] == ["home", "lab", "questions"]
     assert [s.name for s in load_mixture(tmp_path / "mixture.yaml", 2)] == ["home", "words", "questions"]
+
+
+def test_the_page_of_camera_encodings_has_all_that_are_read_and_all_that_need_a_word():
+    from pi0_ros.data.encoded_pictures import FORMATS
+    from pi0_ros.ros.encodings import LAYOUTS, UNNAMED
+
+    page = (ROOT / "docs" / "interface.md").read_text(encoding="utf-8").partition("### Camera encodings")[2]
+    named = set(re.findall(r"`(\w+)`", page))
+    assert {*LAYOUTS, *UNNAMED} <= named
+    assert {f for f in FORMATS if f not in page} == set()
+    for encoding, colours in UNNAMED.items():
+        row = re.search(rf"`{encoding}` \((.*?)\)", page)[1]
+        assert all(colour in row for colour in colours)
+
+
+def test_the_weights_of_the_soft_mask_on_the_page_are_those_of_the_code():
+    rtc = pytest.importorskip("pi0_ros.model.rtc", reason="needs torch")
+    page = (ROOT / "docs" / "explanation" / "time_and_chunks.md").read_text(encoding="utf-8")
+    said = re.search(r"With d = 3 and e = 8 the weights are ([\d., ]+), …", page)[1]
+    shown = [float(number) for number in said.split(", ")]
+    d, e = 3, 8
+    formula = [1.0 if k < d else (e - k) / (e - d + 1) if k < e else 0.0 for k in range(len(shown))]
+    assert shown == pytest.approx(formula, abs=0.005)
+    assert rtc.prefix_weights(d, e, len(shown), "LINEAR").tolist() == pytest.approx(formula)
+
+
+def test_the_page_about_adapters_says_which_network_is_normalised_how():
+    from pi0_ros.model.conventions import conventions_for
+    from pi0_ros.model.kinds import KINDS, traits
+    from pi0_ros.model.norm_methods import METHODS
+
+    page = (ROOT / "docs" / "howto" / "adapter.md").read_text(encoding="utf-8").partition("## Normalisation")[2]
+    rows = [line for line in page.splitlines() if line.startswith("|")]
+    for kind in KINDS:
+        own = [
+            row
+            for row in rows
+            if "openpi or this project" in row and f"{traits(kind).label}" in row.split("|")[1].replace(",", "").split()
+        ]
+        assert len(own) == 1
+        assert f"`{conventions_for('openpi', kind, {}).state_norm}`" in own[0]
+    silent = next(row for row in rows if "say nothing" in row)
+    for kind in KINDS:
+        method = conventions_for("lerobot", kind, {}).action_norm
+        assert re.search(rf"`{method}` for [^`]*{traits(kind).label}\b", silent)
+    assert set(METHODS) <= set(re.findall(r"`(\w+)`", page))

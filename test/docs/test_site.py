@@ -41,11 +41,32 @@ QUESTIONS = {
     "docker": "install",
     "collision avoidance": "safety",
 }
-# Asks all of them of a built site in one page: prints the ranked pages of each as JSON.
-ASK = """<html data-content_root="./"><body><pre id="out"></pre>%s<script>
-const questions = makeQuestions();
-const pages = %s.map((q) => questions.rank(Search._index, q).reverse().map((found) => found[0]));
-document.getElementById("out").textContent = JSON.stringify(pages);
+# What strangers typed, and the heading that has to come first.
+FIRST = {
+    "how to stop the subtask from flickering": "howto/subtasks#subtask-hysteresis",
+    "how long does one row of an action chunk last": "explanation/time_and_chunks#when-is-a-row-the-chunk-period",
+    "which ROS 2 distributions are supported": "install#supported-ros-2-distributions-and-what-was-tried",
+    "start inference on my robot with ros2 launch": "policies#start-inference-on-the-robot-ros2-launch",
+    "fine-tune on my own rosbag data": "tutorials/fine_tune",
+    "which checkpoints use z-score or quantiles normalisation": "howto/adapter#normalisation-z-score-or-quantiles",
+    "what happens when a camera stops publishing": "howto/new_camera#what-happens-when-a-camera-stops-publishing",
+    "how much gpu memory for inference": "performance#gpu-memory-for-inference",
+    "how do I start a policy server": "howto/policy_server#start-the-policy-server",
+    "e-stop never heard": "safety#if-the-e-stop-stops-publishing-or-was-never-heard",
+}
+# Pages of which a passage is shown: question, page, anchor.
+SHOWN = {
+    "definition": ("taking over", "explanation/concepts", "#term-taking-over"),
+    "section": ("how to stop the subtask from flickering", "howto/subtasks", "#subtask-hysteresis"),
+    "page": ("camera encoding 16UC3", "interface", ""),
+}
+# Asks all of them of a built site in one page, and prints what it answers as JSON.
+ASK = """<html data-content_root="./"><meta charset="utf-8"><body><pre id="out"></pre>%s<script>
+const questions = makeQuestions(), index = Search._index, given = %s, out = {pages: {}, shown: {}};
+given.questions.forEach((q) => (out.pages[q] = questions.rank(index, q).reverse().map((found) => found[0] + found[2])));
+Object.entries(given.shown).forEach(([name, [q, html, anchor]]) =>
+  (out.shown[name] = questions.excerpt(index, q, questions.passage(html, anchor))));
+document.getElementById("out").textContent = JSON.stringify(out);
 </script></body></html>"""
 SCRIPTS = ("doctools", "sphinx_highlight", "search", "searchtools", "language_data")
 
@@ -121,7 +142,9 @@ def test_the_pages_can_be_written_without_ros_and_without_torch(tmp_path):
     assert shutil.which("python") is None or "parameters.md" in {f.name for f in tmp_path.iterdir()}
 
 
-def test_a_question_in_a_newcomers_words_leads_to_its_page_among_the_first_three(site):
+@pytest.fixture(scope="module")
+def answers(site):
+    """What the site's search gives: "pages", the ranked results of each question, and "shown", the passages of `SHOWN`."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("needs chromium, which runs the site's search")
@@ -129,14 +152,45 @@ def test_a_question_in_a_newcomers_words_leads_to_its_page_among_the_first_three
     scripts = [f"_static/{name}.js" for name in ("documentation_options", *SCRIPTS)] + ["searchindex.js"]
     page = folder / "ask.html"
     tags = "".join(f'<script src="{script}"></script>' for script in scripts)
-    page.write_text(ASK % (tags, json.dumps([*QUESTIONS])), encoding="utf-8")
+    shown = {n: (q, (folder / f"{p}.html").read_text(encoding="utf-8"), anchor) for n, (q, p, anchor) in SHOWN.items()}
+    given = json.dumps({"questions": [*QUESTIONS, *FIRST], "shown": shown}).replace("</", "<\\/")
+    page.write_text(ASK % (tags, given), encoding="utf-8")
     words = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", page.as_uri()]
-    shown = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120).stdout
+    printed = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120).stdout
     page.unlink()
-    ranked = json.loads(html.unescape(re.search(r'<pre id="out">(.*?)</pre>', shown, re.DOTALL)[1]))
-    lost = {
-        question: found[:3]
-        for (question, pages), found in zip(QUESTIONS.items(), ranked, strict=True)
-        if not set(pages.split()) & set(found[:3])
-    }
+    return json.loads(html.unescape(re.search(r'<pre id="out">(.*?)</pre>', printed, re.DOTALL)[1]))
+
+
+def test_a_question_in_a_newcomers_words_leads_to_its_page_among_the_first_three(answers):
+    ranked = {question: [found.partition("#")[0] for found in answers["pages"][question]] for question in QUESTIONS}
+    lost = {q: ranked[q][:3] for q, pages in QUESTIONS.items() if not set(pages.split()) & set(ranked[q][:3])}
     assert lost == {}
+
+
+def test_a_question_that_a_heading_answers_leads_to_that_heading_first(answers):
+    ranked = {question: answers["pages"][question][:3] for question in FIRST}
+    lost = {q: ranked[q] for q, place in FIRST.items() if not f"{ranked[q][0]}#".startswith(f"{place}#")}
+    assert lost == {}
+
+
+def test_only_pages_that_are_worth_reading_are_found(answers):
+    counts = [len(found) for found in answers["pages"].values()]
+    assert min(counts) >= 1
+    assert max(counts) <= 15
+    assert len(set(counts)) > 3
+
+
+def test_a_term_of_the_glossary_is_shown_with_its_definition_and_not_with_itself(answers):
+    assert answers["shown"]["definition"].startswith("From AUTONOMY to TELEOP: a person takes the robot")
+
+
+def test_what_is_shown_of_a_section_is_around_the_rarest_word_and_without_its_heading(answers):
+    shown = answers["shown"]["section"]
+    assert "flickers" in shown
+    assert "hysteresis" not in shown.lower()
+
+
+def test_what_is_shown_of_a_page_is_around_the_rarest_word(answers):
+    shown = answers["shown"]["page"]
+    assert "16UC3" in shown
+    assert shown.startswith("… ") and shown.endswith(" …") and len(shown) < 260

@@ -58,7 +58,7 @@ def parameters() -> str:
     """Every parameter of every node."""
     parts = [
         (
-            "Set them in a parameter file (`params_file:=mine.yaml`, see [policies](../policies.md#on-the-robot)). A value that is "
+            "Set them in a parameter file (`params_file:=mine.yaml`, see [policies](../policies.md#start-inference-on-the-robot-ros2-launch)). A value that is "
             "refused is refused with the reason. *live*: may be changed while the node is active, with `ros2 param set`; the "
             "others are read when the node is configured. All nodes have `use_sim_time` too."
         )
@@ -136,7 +136,7 @@ def launch_arguments() -> str:
     ]
     return page(
         "Launch arguments",
-        "For `ros2 launch pi0_ros bimanual.launch.py NAME:=VALUE …` and `pi0 up NAME:=VALUE …` alike. A mistyped argument is refused.",
+        "For `ros2 launch pi0_ros bimanual.launch.py NAME:=VALUE …` and `pi0 up NAME:=VALUE …` alike, and for any robot, also with one arm. A mistyped argument is refused.",
         table(("argument", "default", "allowed", "meaning"), rows),
         "## What runs",
         _processes(),

@@ -21,9 +21,9 @@ from pi0_ros.chores.tasks import PickPlace
 from pi0_ros.closed_loop.harness import Harness, Trial
 from pi0_ros.closed_loop.intervals import wilson
 from pi0_ros.closed_loop.latency import Latency
-from pi0_ros.commands.evaluate import FIRST_UNSEEN_SEED
 from pi0_ros.robot import load_robot
 from pi0_ros.sim.robot import TICK, SimRobot
+from pi0_ros.sim.seeds import FIRST_UNSEEN_SEED
 from pi0_ros.sim.world import SIDES, TIMESTEP
 
 

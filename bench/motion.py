@@ -14,10 +14,10 @@ from pi0_ros.closed_loop.harness import Episode, Harness, Trial
 from pi0_ros.closed_loop.latency import Latency
 from pi0_ros.closed_loop.metrics import motion_of
 from pi0_ros.closed_loop.planners import PolicyPlanner
-from pi0_ros.commands.evaluate import FIRST_UNSEEN_SEED
 from pi0_ros.control import ExecutorSettings
 from pi0_ros.robot import Robot, load_robot
 from pi0_ros.sim.robot import SimRobot
+from pi0_ros.sim.seeds import FIRST_UNSEEN_SEED
 from pi0_ros.sim.tasks import make_task
 from pi0_ros.touch.planners import OperatorPlanner
 

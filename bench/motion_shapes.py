@@ -23,10 +23,10 @@ from story import Story  # type: ignore[import-not-found]
 from test_motion import JOINT, LIFT, Policy, ready  # type: ignore[import-not-found]
 
 from pi0_ros.closed_loop.harness import Harness, Trial
-from pi0_ros.commands.evaluate import FIRST_UNSEEN_SEED
 from pi0_ros.control import ExecutorSettings
 from pi0_ros.robot import load_robot
 from pi0_ros.sim.robot import SimRobot
+from pi0_ros.sim.seeds import FIRST_UNSEEN_SEED
 from pi0_ros.sim.tasks import make_task
 from pi0_ros.touch.planners import OperatorPlanner
 

@@ -1,12 +1,9 @@
 """Small robots for tests of every layer, made of a few lines; and Triton in its interpreter if there is no GPU."""
 
-import importlib.util
 import os
 import shutil
 import signal
-import sys
 import textwrap
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -108,12 +105,9 @@ def sim(bimanual):
 @pytest.fixture(scope="session")
 def make_checkpoint():
     """What makes a small checkpoint with random weights for the policy tests."""
-    file = Path(__file__).parent / "policy" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("policy_conftest", file)
-    made = importlib.util.module_from_spec(spec)
-    sys.modules["policy_conftest"] = made
-    spec.loader.exec_module(made)
-    return made.make_checkpoint
+    from small_checkpoint import make_checkpoint as made
+
+    return made
 
 
 @pytest.fixture(scope="session")

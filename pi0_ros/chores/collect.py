@@ -22,18 +22,19 @@ from pi0_ros.chores.words import SEEN_PHRASES, put_text
 from pi0_ros.robot import Robot
 from pi0_ros.sim.errors import SimError
 from pi0_ros.sim.robot import SimRobot, state_vector
+from pi0_ros.sim.seeds import FIRST_UNSEEN_SEED
 from pi0_ros.sim.tasks import robot_before
 from pi0_ros.sim.world import COLOURS, SIDES, TABLE_TOP
 from pi0_ros.touch.collect import check_cameras
 from pi0_ros.touch.disturbance import Disturbance, DisturbedOperator, push
 from pi0_ros.touch.localise import block_pixels, project
-from pi0_ros.touch.localised import WAY
+from pi0_ros.touch.localised import SPOT, WAY
+from pi0_ros.touch.record import Features, base_features, named_numbers
 
 Row = dict[str, Any]
 ATTEMPTS = 10  # starts of one episode until one of them succeeds
 PATIENCE = 16.0  # s after which a start counts as failed; with disturbances half of them take less than 7
 AFTERWARDS = 0.6  # s that are recorded after the block lies in its bin
-FIRST_UNSEEN = 100_000_000  # layouts from this seed on are those of evaluations
 KNOCK = (0.3, 0.7)  # m/s that a block gets; friction stops it after 1 to 6 cm
 
 
@@ -74,29 +75,20 @@ class ChoreCollector:
         self._grips = {side: robot.index[f"{side}_gripper"] for side in SIDES}
 
     @property
-    def features(self) -> dict[str, dict[str, Any]]:
-        """The features of a LeRobot v3.0 info.json, without those that every dataset has.
+    def features(self) -> Features:
+        """`base_features` with the colour of the block as `aim`, and what only chores have.
 
-        `localisation`: `block_pixels` of all cameras. `goal`: where the fingertips go next, the block or the bin, in all pictures, and
-        the way there from the working hand's fingertips [m], in the base frame. `held`: 1 for a block between the fingers of a hand.
-        `perturbed`: 1 if the operator or the block was disturbed since the frame before. `aim`: the colour of the block.
-        `progress`: points of the task's rubric.
+        `goal`: where the fingertips go next, the block or the bin, in all pictures, and the way there from the working hand's
+        fingertips [m], in the base frame. `held`: 1 for a block between the fingers of a hand. `progress`: points of the
+        task's rubric.
         """
-        names, size = list(self.sim.robot.channel_names), self.settings.size
-        picture = {"dtype": "video", "shape": (size, size, 3), "names": ["height", "width", "channels"]}
-        spot = ("x", "y", "visible")
-        places = [f"{camera}.{colour}.{n}" for camera in self.settings.cameras for colour in COLOURS for n in spot]
-        goal = [*(f"{camera}.{n}" for camera in self.settings.cameras for n in spot), *WAY]
+        cameras = self.settings.cameras
+        goal = [*(f"{camera}.{n}" for camera in cameras for n in SPOT), *WAY]
         return {
-            **{f"observation.images.{camera}": dict(picture) for camera in self.settings.cameras},
-            "observation.state": _numbers(names),
-            "action": _numbers(names),
-            "localisation": _numbers(places),
-            "goal": _numbers(goal),
-            "held": _numbers(list(COLOURS)),
-            "perturbed": {"dtype": "int64", "shape": (1,), "names": None},
+            **base_features(self.sim.robot, cameras, self.settings.size),
+            "goal": named_numbers(goal),
+            "held": named_numbers(COLOURS),
             "progress": {"dtype": "int64", "shape": (1,), "names": None},
-            "aim": {"dtype": "string", "shape": (1,), "names": None},
         }
 
     def episode(self, seed: int) -> Recorded:
@@ -116,7 +108,7 @@ class ChoreCollector:
         raise SimError(f"seed {seed}: the operator failed {ATTEMPTS} times; choose a smaller --push-rate")
 
     def _attempt(self, rng: np.random.Generator, conditions: Conditions) -> Iterator[Row]:
-        self.task.reset(self.sim, int(rng.integers(FIRST_UNSEEN)))
+        self.task.reset(self.sim, int(rng.integers(FIRST_UNSEEN_SEED)))
         text = put_text(self.task.colour, self.task.side, str(rng.choice(SEEN_PHRASES)))
         self.operator.sync()
         # Noise of its own, so that pictures change nothing else.
@@ -174,7 +166,3 @@ class ChoreCollector:
             self.sim.data.qvel[at : at + 2] = speed * np.cos(angle), speed * np.sin(angle)
             return Disturbance()
         return push(rng, now, side if rng.random() < 0.8 else SIDES[rng.integers(2)])
-
-
-def _numbers(names: list[str]) -> dict[str, Any]:
-    return {"dtype": "float32", "shape": (len(names),), "names": names}

@@ -35,7 +35,7 @@ class Conditions:
     """Of one episode. world: light, cameras, calibration. gains: [camera, 3], noise: standard deviation, of pictures."""
 
     world: WorldChange
-    gains: dict[str, tuple[float, float, float]]
+    gains: dict[str, tuple[float, ...]]
     noise: float
 
     def note(self) -> dict[str, object]:
@@ -79,7 +79,7 @@ def draw_conditions(
     joints = dict(zip(arms, _around(rng, r.joint, len(arms)), strict=True))
     gains = {name: tuple(1.0 + v for v in _around(rng, r.gain, 3)) for name in cameras}
     world = WorldChange(shifts, 1.0 + _around(rng, r.light, 1)[0], joints)
-    return Conditions(world, gains, float(rng.uniform(0.0, r.noise)))  # type: ignore[arg-type]
+    return Conditions(world, gains, float(rng.uniform(0.0, r.noise)))
 
 
 def _around(rng: np.random.Generator, end: float, count: int) -> list[float]:

@@ -76,9 +76,7 @@ class GraspSettings:
     turned: float = 0.06  # angle to the block at which the hand may sink
     spin: float = 1.6  # greatest turning of the hand
     press: float = 0.008  # fingertips pushed up by more than this stand on something: about 35 N, at 4 kN/m
-    between: float = (
-        0.010  # fingertips that hold a block are lower than its top by this, those that stand on it are not
-    )
+    between: float = 0.010  # fingertips around a block are lower than its top by this, those that stand on it are not
 
 
 def grasps(shape: Shape, turn: np.ndarray) -> list[Grasp]:

@@ -31,15 +31,12 @@ def block_pose(sim: SimRobot, colour: str) -> Pose:
 
 def block_shape(sim: SimRobot, colour: str) -> Shape:
     """What a block is now."""
-    tube, box, mass = (
-        sim.model.geom(f"{colour}_tube"),
-        sim.model.geom(f"{colour}_box"),
-        sim.model.body(f"{colour}_body").mass,
-    )
-    if tube.contype[0]:
-        return Shape("cylinder", (2 * tube.size[0], 2 * tube.size[0], 2 * tube.size[1]), float(mass[0]))
-    x, y, z = 2 * box.size
-    return Shape("box", (float(x), float(y), float(z)), float(mass[0]))
+    name = drawn_geom(sim, colour)
+    x, y, z = 2 * sim.model.geom(name).size
+    mass = float(sim.model.body(f"{colour}_body").mass[0])
+    if name.endswith("tube"):  # a cylinder's numbers are its radius and half its length
+        return Shape("cylinder", (float(x), float(x), float(y)), mass)
+    return Shape("box", (float(x), float(y), float(z)), mass)
 
 
 def drawn_geom(sim: SimRobot, colour: str) -> str:

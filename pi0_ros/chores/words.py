@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from pi0_ros.sim.world import COLOURS, SIDES
+from pi0_ros.touch.words import words_of
 
 PUT = "put the {colour} block into the {side} bin"
 SEEN_PHRASES = (
@@ -38,7 +37,7 @@ def put_text(colour: str, side: str, phrase: str = PUT) -> str:
 
 def parse_put(text: str) -> tuple[str, str] | None:
     """(colour, side of the bin) of an instruction; None for a text that does not name one of each and a bin."""
-    words = re.findall(r"[a-z]+", text.lower())
+    words = words_of(text)
     colours, sides = ({word for word in words if word in known} for known in (COLOURS, SIDES))
     if len(colours) != 1 or len(sides) != 1 or _BINS.isdisjoint(words):
         return None

@@ -15,7 +15,7 @@ TIMEOUT = 60.0
 
 
 class OwnGraphError(RuntimeError):
-    """There is no graph if nobody could be commanded; the text says who would be."""
+    """No ROS domain was found in which nobody could be commanded by mistake; the text says who would be."""
 
 
 def graph_environment(domain: int) -> dict[str, str]:

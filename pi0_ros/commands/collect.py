@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from pi0_ros.robot.wording import counted
 if TYPE_CHECKING:
     from pi0_ros.data.dataset import DatasetWriter
     from pi0_ros.robot import Robot
+    from pi0_ros.train.interruption import Interruption
 
 Features = dict[str, dict[str, Any]]
 Note = dict[str, object]
@@ -62,7 +63,6 @@ def run(args: argparse.Namespace) -> int:
     from pi0_ros.data.dataset import DatasetWriter
     from pi0_ros.robot import load_robot
     from pi0_ros.robot.disk import naming_full_disk
-    from pi0_ros.robot.replacing import replacing_folder
     from pi0_ros.sim.errors import SimError
     from pi0_ros.train.interruption import interruptible
 
@@ -71,34 +71,51 @@ def run(args: argparse.Namespace) -> int:
     cameras = tuple(name for name in args.cameras.split(",") if name)
     robot = load_robot(args.robot)
     features, episode = _chores(args, robot, cameras) if args.task == "pick_place" else _touches(args, robot, cameras)
-    stop = args.seed + args.episodes
-    shards = [range(args.seed, stop)]
-    if args.shard:
-        shards = [range(at, min(at + args.shard, stop)) for at in range(args.seed, stop, args.shard)]
     counts = _Counts(args.episodes)
     with naming_full_disk(args.out), interruptible() as interruption:
-        for seeds in shards:
-            if interruption:
-                break
-            folder = args.out / f"seeds-{seeds.start:09d}" if args.shard else args.out
-            if args.shard and folder.is_dir():
-                counts.add_kept(len(seeds))
-                continue
-            with suppress(_Interrupted), replacing_folder(folder) if args.shard else nullcontext(folder) as place:
-                with DatasetWriter(place, args.fps, features, robot_type=robot.name) as writer:
-                    for seed in seeds:
-                        counts.add(*_recorded(writer, *episode(seed)))
-                        if interruption:
-                            break
-                if args.shard and seed != seeds[-1]:
-                    counts.removed = seed - seeds.start + 1
-                    raise _Interrupted  # the folder is removed, so that a shard that is there is a whole one
+
+        def write(folder: Path, seeds: range) -> int:
+            """One dataset; how many of its episodes were recorded before a signal came."""
+            with DatasetWriter(folder, args.fps, features, robot_type=robot.name) as writer:
+                for done, seed in enumerate(seeds, 1):
+                    counts.add(*_recorded(writer, *episode(seed)))
+                    if interruption:
+                        return done
+            return len(seeds)
+
+        seeds = range(args.seed, args.seed + args.episodes)
+        if args.shard:
+            _write_shards(args.out, seeds, args.shard, write, counts, interruption)
+        else:
+            write(args.out, seeds)
     if interruption:
         more = "the same command goes on behind the last whole shard" if args.shard else "the dataset is whole"
         print(f"\n{args.out}: ended early with {counts.summary()}; {more}")
         return 128 + interruption.number
     print(f"{args.out}: {counts.summary()}")
     return 0
+
+
+def _write_shards(
+    out: Path, seeds: range, size: int, write: Callable[[Path, range], int], counts: _Counts, interruption: Interruption
+) -> None:
+    """Datasets of `size` episodes below `out`, without those that are there. One that is not finished is removed, so that a
+    shard that is there is a whole one."""
+    from pi0_ros.robot.replacing import replacing_folder
+
+    for first in range(0, len(seeds), size):
+        shard = seeds[first : first + size]
+        folder = out / f"seeds-{shard.start:09d}"
+        if interruption:
+            return
+        if folder.is_dir():
+            counts.add_kept(len(shard))
+            continue
+        with suppress(_Interrupted), replacing_folder(folder) as place:
+            done = write(place, shard)
+            if done < len(shard):
+                counts.removed = done
+                raise _Interrupted
 
 
 class _Interrupted(Exception):

@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING
 
 from pi0_ros.commands._numbers import SEEDS, number, whole
 from pi0_ros.control.settings import STRATEGIES
+from pi0_ros.sim.seeds import FIRST_UNSEEN_SEED
 
 if TYPE_CHECKING:
     from pi0_ros.closed_loop.harness import Episode, Harness
     from pi0_ros.robot import Robot
     from pi0_ros.sim.robot import SimRobot
     from pi0_ros.sim.tasks import SimTask
-
-FIRST_UNSEEN_SEED = 100_000_000
-"""Scenes with a seed from here on are never trained on."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

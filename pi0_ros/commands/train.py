@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pi0_ros.commands._numbers import SEEDS, any_number, number, whole
-from pi0_ros.commands.evaluate import FIRST_UNSEEN_SEED
 from pi0_ros.robot.wording import counted
+from pi0_ros.sim.seeds import FIRST_UNSEEN_SEED
 
 if TYPE_CHECKING:
     from pi0_ros.model import ModelConfig

@@ -10,7 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from pi0_ros.control.joining import Join
-from pi0_ros.control.motion_plan import MotionPlan, ask, make_grid, plan_limits, planning_bounds, solve, solve_once
+from pi0_ros.control.motion_plan import (
+    MotionPlan,
+    PlanRequest,
+    ask,
+    make_grid,
+    plan_limits,
+    planning_bounds,
+    solve,
+    solve_once,
+)
 from pi0_ros.control.path_clock import PathDemand
 from pi0_ros.control.plan_making import Pending, Planner
 from pi0_ros.control.running_plan import AcceptedChunk, Running
@@ -80,9 +89,8 @@ class PlanMaker:
 
     def submit(self, chunk: AcceptedChunk, joined: Join, start: Start, scales: Scales) -> tuple[Coming | None, str]:
         """Measure the path of a new chunk and have its plan made; None and the refusal if it is too fast for the robot."""
-        grid, limits, shares = self.grid, self._limits, scales(self._knots(start))
-        path, begin, behind, _ = joined
-        request, demanded = ask(path, begin, behind, start.state, start.time, 1.0, shares, grid, limits)
+        shares = scales(self._knots(start))
+        request, demanded = self._ask(joined, start, shares)
         factor = request.times.factor
         if factor > self._slow_down:
             return (
@@ -90,7 +98,7 @@ class PlanMaker:
                 f"too fast for the robot: {self._demand(demanded)}; it would have to be slowed {factor:.1f} times",
             )
         self.slowed = f"slowed {factor:.2f} times: {self._demand(demanded)}" if factor > SLOWED else ""
-        work = self._planner.submit(lambda: solve(request, grid, limits))
+        work = self._planner.submit(lambda: solve(request, self.grid, self._limits))
         return Coming(chunk, joined, start, shares, work), ""
 
     def renew(self, chunk: AcceptedChunk, joined: Join, start: Start, scales: Scales | Array, late: int = 0) -> Coming:
@@ -98,15 +106,17 @@ class PlanMaker:
 
         Nobody waits for an answer, so the path is measured where plans are made: it takes a millisecond.
         """
-        grid, limits, slow_down = self.grid, self._limits, self._slow_down
         shares = scales if isinstance(scales, np.ndarray) else scales(self._knots(start))
-        path, begin, behind, _ = joined
 
         def make() -> MotionPlan | None:
-            request, _ = ask(path, begin, behind, start.state, start.time, 1.0, shares, grid, limits)
-            return solve(request, grid, limits) if request.times.factor <= slow_down else None
+            request, _ = self._ask(joined, start, shares)
+            return solve(request, self.grid, self._limits) if request.times.factor <= self._slow_down else None
 
         return Coming(chunk, joined, start, shares, self._planner.submit(make), late)
+
+    def _ask(self, joined: Join, start: Start, shares: Array) -> tuple[PlanRequest, PathDemand]:
+        path, begin, behind, _ = joined
+        return ask(path, begin, behind, start.state, start.time, 1.0, shares, self.grid, self._limits)
 
     def _knots(self, start: Start) -> Array:
         return start.time + self.grid.step * np.arange(1, self.grid.count + 1, dtype=np.float64)

@@ -99,7 +99,7 @@ class Layout:
 
 
 def datasets_below(folder: Path) -> list[Path]:
-    """The datasets directly below a folder, by name; the folder itself where it is one, or holds none."""
+    """The datasets directly below a folder, by name; the folder itself if it is one, or holds none."""
     if (folder / INFO).is_file() or not folder.is_dir():
         return [folder]
     return sorted(below for below in folder.iterdir() if (below / INFO).is_file() and below.suffix != ".partial") or [

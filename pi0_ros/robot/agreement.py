@@ -1,6 +1,6 @@
 """Whether the values of a joint can come from one joint: values that alternate faster than it can move come from two.
 
-A joint_state_publisher beside the real driver says 0 if the driver says 1.2, on one topic; messages do not carry who sent
+A joint_state_publisher beside the real driver says 0 while the driver says 1.2, on one topic; messages do not carry who sent
 them. What can be seen is the measurement jumping away and back. One such return is believed if several publishers are
 known to be there; two are if that is not known, since one may be an encoder's glitch.
 """

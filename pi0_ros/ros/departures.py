@@ -22,18 +22,13 @@ MOST_LEFT = 4
 """Publishers that may have gone before the subscriptions are made anew though something is recorded."""
 
 
-def never() -> bool:
-    """No."""
-    return False
-
-
 @dataclass(frozen=True, eq=False)
 class Subscriber:
     """Something that subscribes to a topic. `recording`: whether it may not miss anything now."""
 
     topic: str
     make: Callable[[], Subscription]
-    recording: Callable[[], bool] = never
+    recording: Callable[[], bool] = lambda: False
 
 
 class Departures:

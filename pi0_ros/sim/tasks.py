@@ -81,7 +81,7 @@ def make_task(name: str) -> SimTask:
 
 
 def choose_unseen(task: SimTask, kinds: Collection[str]) -> None:
-    """Let a task draw these kinds from what it keeps for evaluation. Raises SimError where it keeps none."""
+    """Let a task draw these kinds from what it keeps for evaluation. Raises SimError if it keeps none."""
     if not kinds:
         return
     if not isinstance(task, KeepsUnseen):

@@ -47,7 +47,7 @@ class DisturbedOperator:
         self._now, self._disturbed, self._tick = Disturbance(), False, 0
 
     def step(self, text: str) -> Frame | None:
-        """One period of the operator; a frame where one is due.
+        """One period of the operator; a frame if one is due.
 
         A frame is what `look` returned, `action`: float32 [D], what the operator means to send now, also while it is disturbed, and
         `perturbed`: it was disturbed between the frame before and this one, so no plan of an earlier frame holds from here on.

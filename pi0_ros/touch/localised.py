@@ -13,7 +13,8 @@ from pi0_ros.touch.words import DONE, TOUCH_ALL, words_of
 
 WAY = ("forward", "left", "up")
 """Names of the last three numbers of `goal`: from the fingertips, in the base frame."""
-_SPOT = ("x", "y", "visible")
+SPOT = ("x", "y", "visible")
+"""Names of the numbers of a place in a picture."""
 
 
 def unknown_things(dataset: Dataset) -> list[str]:
@@ -50,7 +51,7 @@ def localised(dataset: Dataset, row: int) -> NDArray[np.int16]:
     target = next((t for t in things if t in meant), None)
     wrist = next((c for c in cameras if c.endswith("_wrist") and c.split("_")[0] in text), None)
     goal = _named(dataset, "goal", row) if "goal" in dataset.features else {}
-    spots = goal if goal else {f"{c}.{n}": seen[f"{c}.{target}.{n}"] for c in cameras for n in _SPOT} if target else {}
+    spots = goal if goal else {f"{c}.{n}": seen[f"{c}.{target}.{n}"] for c in cameras for n in SPOT} if target else {}
     held = dataset.column("held")[row] if "held" in dataset.features else np.full(len(things), np.nan)
     known = Grounding(
         target=np.array(_spot(spots, "base"), np.int16),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,30 +11,41 @@ from pi0_ros.robot import Robot
 from pi0_ros.sim.world import COLOURS
 from pi0_ros.touch.collect import CollectSettings
 from pi0_ros.touch.disturbance import Frame
+from pi0_ros.touch.localised import SPOT
 from pi0_ros.touch.tasks import parse_subtask
 
+Features = dict[str, dict[str, Any]]
 
-def dataset_features(robot: Robot, settings: CollectSettings) -> dict[str, dict[str, Any]]:
-    """The features of a LeRobot v3.0 info.json, without those that every dataset has (timestamp, indices).
+
+def named_numbers(names: Sequence[str]) -> dict[str, Any]:
+    """A feature of float32 numbers with these names."""
+    return {"dtype": "float32", "shape": (len(names),), "names": list(names)}
+
+
+def base_features(robot: Robot, cameras: Sequence[str], size: int) -> Features:
+    """What every recording of an operator has, as features of a LeRobot v3.0 info.json, without those that every dataset
+    has (timestamp, indices). cameras: of the robot; size: width and height of the pictures.
 
     `localisation`: `block_pixels` of all cameras behind one another, named camera.colour.x, .y and .visible.
-    `perturbed`: 1 if the operator was pushed since the frame before. `aim`: the thing that it goes for, also once the words
-    call it otherwise (`pi0 data retitle`); "" for none.
+    `perturbed`: 1 if the operator, or what it works on, was disturbed since the frame before. `aim`: the thing that it goes
+    for, also once the words call it otherwise (`pi0 data retitle`); "" for none.
     """
-    numbers = list(robot.channel_names)
-    places = [f"{c}.{b}.{n}" for c in settings.cameras for b in COLOURS for n in ("x", "y", "visible")]
-    picture = {
-        "dtype": "video",
-        "shape": (settings.size, settings.size, 3),
-        "names": ["height", "width", "channels"],
-    }
+    picture = {"dtype": "video", "shape": (size, size, 3), "names": ["height", "width", "channels"]}
+    places = [f"{camera}.{colour}.{n}" for camera in cameras for colour in COLOURS for n in SPOT]
     return {
-        **{f"observation.images.{camera}": dict(picture) for camera in settings.cameras},
-        "observation.state": {"dtype": "float32", "shape": (len(numbers),), "names": numbers},
-        "action": {"dtype": "float32", "shape": (len(numbers),), "names": numbers},
-        "localisation": {"dtype": "float32", "shape": (len(places),), "names": places},
+        **{f"observation.images.{camera}": dict(picture) for camera in cameras},
+        "observation.state": named_numbers(robot.channel_names),
+        "action": named_numbers(robot.channel_names),
+        "localisation": named_numbers(places),
         "perturbed": {"dtype": "int64", "shape": (1,), "names": None},
         "aim": {"dtype": "string", "shape": (1,), "names": None},
+    }
+
+
+def dataset_features(robot: Robot, settings: CollectSettings) -> Features:
+    """`base_features`, and what the high level is asked and answers."""
+    return {
+        **base_features(robot, settings.cameras, settings.size),
         "high_level_task": {"dtype": "string", "shape": (1,), "names": None},
         "high_level_target": {"dtype": "string", "shape": (1,), "names": None},
     }

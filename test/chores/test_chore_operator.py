@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("mujoco")
 
-from pi0_ros.chores.collect import FIRST_UNSEEN, ChoreCollector, ChoreSettings
+from pi0_ros.chores.collect import ChoreCollector, ChoreSettings
 from pi0_ros.chores.conditions import Eyes, Ranges, draw_conditions
 from pi0_ros.chores.grasping import decide
 from pi0_ros.chores.measure import block_pose, block_shape, holders, placed_in
@@ -13,9 +13,9 @@ from pi0_ros.chores.operator import ChoreOperator
 from pi0_ros.chores.tasks import PickPlace
 from pi0_ros.closed_loop.harness import Harness, Trial
 from pi0_ros.closed_loop.latency import Latency
-from pi0_ros.commands.evaluate import FIRST_UNSEEN_SEED
 from pi0_ros.robot import load_robot
 from pi0_ros.sim.errors import SimError
+from pi0_ros.sim.seeds import FIRST_UNSEEN_SEED
 from pi0_ros.sim.tasks import make_task, robot_before
 
 FIRST = 100_000_000
@@ -216,8 +216,20 @@ def test_conditions_vary_with_the_seed_and_are_written_down(collector, recorded)
     assert not np.array_equal(first, second)
 
 
-def test_no_layout_of_an_evaluation_is_recorded():
-    assert FIRST_UNSEEN == FIRST_UNSEEN_SEED
+def test_no_layout_of_an_evaluation_is_recorded(monkeypatch):
+    """Those of evaluations begin with seed 100,000,000, and all seeds below it are drawn from."""
+    collector, drawn = ChoreCollector(load_robot("mobile_bimanual"), ChoreSettings(("base",), 32)), []
+
+    def reset(_, seed):
+        drawn.append(seed)
+        raise SimError("enough")
+
+    monkeypatch.setattr(collector.task, "reset", reset)
+    for seed in range(200):
+        with pytest.raises(SimError, match="enough"):
+            collector.episode(seed)
+    assert FIRST_UNSEEN_SEED == FIRST
+    assert 0.9 * FIRST < max(drawn) < FIRST and min(drawn) < 0.1 * FIRST
 
 
 def test_a_camera_that_the_robot_lacks_is_named():

@@ -19,7 +19,7 @@ from pi0_ros.control.parts import assemble
 from pi0_ros.control.plan_making import AtOnce, Planner
 from pi0_ros.control.policy_watch import PolicyWatch
 from pi0_ros.control.report import already, reason
-from pi0_ros.control.requests import objection
+from pi0_ros.control.requests import nobody_may_drive, objection
 from pi0_ros.control.settings import ExecutorSettings
 from pi0_ros.control.step import Answer, Step
 from pi0_ros.robot.spec import Robot
@@ -106,7 +106,7 @@ class Executor:
         moved = teleop.leader_moved(steady, group) and teleop.enabled(steady)
         if moved and (devices := parts.inputs.competitors.get(Trigger.TWO_DEVICES)):
             parts.modes.fire(now, ModeEvent(Trigger.TWO_DEVICES, devices))
-        elif moved and not parts.inputs.competitors:
+        elif moved and not nobody_may_drive(parts):
             parts.modes.fire(now, ModeEvent(Trigger.LEADER_MOVED, f"the leader of {group} was moved", "info"))
 
     def on_deadman(self, steady: float, pressed: bool) -> None:

@@ -15,12 +15,20 @@ def objection(parts: Parts, steady: float, trigger: Trigger) -> str:
         return f"{trigger.value} is not possible in {state.mode.value}{way_out}"
     if trigger is Trigger.ASK_RESET:
         return inputs.estop.active(steady, parts.settings.estop_heartbeat) or inputs.measured.outside
-    if trigger in (Trigger.ASK_AUTONOMY, Trigger.ASK_TELEOP) and inputs.competitors:
-        return next(iter(inputs.competitors.values()))
+    if trigger in (Trigger.ASK_AUTONOMY, Trigger.ASK_TELEOP) and (why := nobody_may_drive(parts)):
+        return why
     if trigger is Trigger.ASK_AUTONOMY:
         clock = parts.pace.fault(Now(steady, parts.pace.ros))
         return clock[1] if clock is not None else inputs.measured.stale(steady) or policy_objection(parts)
     return ""
+
+
+def nobody_may_drive(parts: Parts) -> str:
+    """Why neither a person nor a policy may move the robot, "" if one may: somebody else does, or its e-stop is missing."""
+    inputs = parts.inputs
+    if parts.settings.estop_required and not inputs.estop.buttons:
+        return "no e-stop has been heard on estop, and estop_required is set: start the e-stop's node, then ask again"
+    return next(iter(inputs.competitors.values()), "")
 
 
 def policy_objection(parts: Parts) -> str:

@@ -25,6 +25,7 @@ class ExecutorSettings:
     frozen_motion: float = 0.1  # ... while the command moved by this much
     teleop_stale: float = 0.2  # used if the robot YAML names no max_age
     estop_heartbeat: float = 0.5  # a button that was heard and is silent for longer counts as pressed
+    estop_required: bool = False  # nobody drives before a button was heard; without it a robot may have none
     tracking_error: float = 0.2  # [rad]
     tracking_error_m: float = 0.05  # [m], for channels that are lengths
     tracking_time: float = 0.2

@@ -26,6 +26,7 @@ SETTINGS = (
     "chunk_max_ahead",
     "wait_max_age",
     "second_publisher",
+    "estop_required",
 )
 """Those that are settings of the control core."""
 
@@ -68,6 +69,11 @@ TABLE = (
         "what to do while another node publishes on a command topic, two devices on a topic of teleop, or two policies: "
         "stop and refuse to move, or only warn",
         choices=SECOND_PUBLISHER,
+    ),
+    Parameter(
+        "estop_required",
+        _DEFAULT.estop_required,
+        "refuse teleop and autonomy until an e-stop has been heard; false: a robot without one drives",
     ),
     Parameter("tracking_error", _DEFAULT.tracking_error, "largest tracking error [rad]", low=0.01, high=6.3),
     Parameter("tracking_error_m", _DEFAULT.tracking_error_m, "largest tracking error [m]", low=0.001, high=10.0),

@@ -163,7 +163,7 @@ TOPICS = (
         "any",
         "an emergency stop button",
         "executor",
-        "Heartbeat: true is pressed. After the first message, 0.5 s of silence count as pressed (timeout); before it, nothing is stopped.",
+        "Heartbeat: true is pressed. After the first message, 0.5 s of silence count as pressed (timeout); before it, nothing is stopped; with estop_required, nothing is driven.",
     ),
     Topic(
         "/diagnostics",

@@ -369,6 +369,33 @@ def test_24_an_estop_that_falls_silent_counts_as_pressed_once_it_has_been_heard(
     assert not story.ask("reset").ok
 
 
+@pytest.mark.parametrize("way", ["teleop", "autonomy"])
+def test_24_an_estop_that_is_required_and_was_never_heard_lets_nobody_drive(way):
+    story = Story(settings=ExecutorSettings(estop_required=True)).run(0.5)
+    refused = story.ask(way)
+    assert not refused.ok and "no e-stop has been heard on estop" in refused.message and story.tick().mode is Mode.HOLD
+    story.executor.on_estop(story.steady, False)
+    assert story.ask(way).ok and story.tick().mode is Mode(way)
+
+
+@pytest.mark.parametrize("required", [False, True])
+def test_24_a_leader_that_moves_takes_over_without_an_estop_only_if_none_is_required(required):
+    robot = make_robot(takeover=Takeover(leader_motion=0.05))
+    story = Story(robot, settings=ExecutorSettings(estop_required=required)).run(0.5)
+    leader = story.values[:6].copy()
+
+    def moved(story):
+        leader[:] += 0.02
+        story.teleop("left_arm", leader)
+
+    story.run(0.2, each=moved)
+    assert (story.last.mode is Mode.TELEOP) is not required
+    if required:  # once a button is there, it may
+        story.executor.on_estop(story.steady, False)
+        story.run(0.2, each=moved)
+        assert story.last.mode is Mode.TELEOP
+
+
 def test_25_asking_for_hold_decelerates_and_says_once_why():
     story = Story().autonomy(goal={ARM: 0.5}, rows=30)
     story.run(0.8)

@@ -21,7 +21,7 @@ RADIANS = {
 }  # fmt: skip
 SHARES = {
     "limit_margin": 0.1, "reach_speed": 3.0, "engage_scale": 0.2, "slow_down": 3.0, "ensemble_decay": 0.01,
-    "ensemble_depth": 4, "strategy": "auto", "second_publisher": "stop",
+    "ensemble_depth": 4, "strategy": "auto", "second_publisher": "stop", "estop_required": False,
 }  # fmt: skip
 
 

@@ -74,6 +74,7 @@ engage_scale: 0.2 0.01..1
 policy_lost: 2.0 0..60
 state_grace: 0.15 0..1
 second_publisher: 'stop' one of stop warn
+estop_required: False
 tracking_error: 0.2 0.01..6.3
 tracking_error_m: 0.05 0.001..10
 tracking_time: 0.2 0..10

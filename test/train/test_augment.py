@@ -43,6 +43,52 @@ def test_a_turn_is_clockwise_about_the_middle_and_black_where_nothing_was():
     assert found[0, -1] == 0.0 and found[-1, 0] == 0.0 and found[20, 20] == pytest.approx(0.2)
 
 
+def by_hand(picture: np.ndarray, across: int, down: int, angle: float) -> np.ndarray:
+    """A picture [S, S] cropped to 38 pixels that begin at a whole pixel, brought back to size and turned, pixel by pixel."""
+    seen = np.zeros_like(picture)
+    for i in range(SIZE):
+        for j in range(SIZE):
+            x, y = (j + 0.5) / SIZE - 0.5, (i + 0.5) / SIZE - 0.5  # from the middle, a picture is 1 wide
+            x, y = x * math.cos(angle) + y * math.sin(angle), y * math.cos(angle) - x * math.sin(angle)
+            if abs(x) <= 0.5 and abs(y) <= 0.5:
+                column, row = across + 38 * (x + 0.5) - 0.5, down + 38 * (y + 0.5) - 0.5
+                left, top = math.floor(column), math.floor(row)
+                for k, m in ((0, 0), (0, 1), (1, 0), (1, 1)):
+                    share = (1 - abs(row - top - k)) * (1 - abs(column - left - m))
+                    seen[i, j] += share * picture[min(max(top + k, 0), 39), min(max(left + m, 0), 39)]
+    return seen
+
+
+def test_each_picture_is_cropped_and_turned_as_it_was_drawn_for_it_alone():
+    angles = (math.radians(4.0), math.radians(-2.5))
+    seen = seen_from(noise(2), CropAndTurn(torch.tensor([0.1, 0.9]), torch.tensor([0.6, 0.0]), torch.tensor(angles)))
+    for found, picture, across, down, angle in zip(seen, noise(2), (0, 2), (1, 0), angles, strict=True):
+        wanted = by_hand(picture[1].double().numpy(), across, down, angle)
+        np.testing.assert_allclose(found[1].numpy(), wanted, atol=1e-4)
+        assert 5 < int((wanted == 0).sum()) < 400
+
+
+def test_where_a_crop_begins_across_is_drawn_apart_from_where_it_begins_down_and_from_the_turn():
+    drawn = draw_view(np.random.default_rng(4), 4000)
+    together = np.corrcoef([drawn.across.numpy(), drawn.down.numpy(), drawn.angle.numpy()])
+    assert np.abs(together - np.eye(3)).max() < 0.06
+
+
+def test_brightness_contrast_and_saturation_are_drawn_in_openpis_ranges_for_each_picture():
+    """Two pixels of two greys and one colour: what they were times, read back from their mean, their greys and the colour."""
+    plain = torch.tensor([[0.42, 0.52], [0.40, 0.50], [0.38, 0.48]]).reshape(1, 3, 1, 2).expand(3000, -1, -1, -1)
+    found = (as_openpi(plain * 2.0 - 1.0, True, np.random.default_rng(6)).numpy() + 1.0)[:, :, 0] / 2.0  # [B, 3, 2]
+    grey = found.mean(1)
+    brightness = grey.mean(1) / 0.45
+    contrast = (grey[:, 1] - grey[:, 0]) / (0.1 * brightness)
+    saturation = (found[:, 0] - found[:, 2])[:, 0] / (0.04 * brightness * contrast)
+    for factor, width in ((brightness, 0.3), (contrast, 0.4), (saturation, 0.5)):
+        low, high = 1.0 - width, 1.0 + width
+        assert low - 1e-3 <= factor.min() < low + 0.01 and high - 0.01 < factor.max() <= high + 1e-3
+        assert abs(factor.mean() - 1.0) < 0.02
+    assert np.abs(np.corrcoef([brightness, contrast, saturation]) - np.eye(3)).max() < 0.06
+
+
 def test_colour_is_brightness_then_contrast_about_the_mean_then_saturation():
     x = np.array([[[[0.2, 0.4]], [[0.6, 0.8]], [[0.1, 0.3]]]], np.float32)  # [1, 3, 1, 2]
     bright = x * 0.9
@@ -51,6 +97,11 @@ def test_colour_is_brightness_then_contrast_about_the_mean_then_saturation():
     wanted = np.clip(grey + (clear - grey) * 0.6, 0.0, 1.0)
     found = coloured(torch.from_numpy(x), torch.tensor([[0.9, 1.2, 0.6]]))
     assert np.allclose(found.numpy(), wanted, atol=1e-6)
+    both = torch.from_numpy(np.concatenate([x, 0.5 * x[:, ::-1]]))
+    pair = coloured(both, torch.tensor([[0.9, 1.2, 0.6], [1.1, 0.7, 1.4]]))
+    assert torch.equal(pair[:1], found) and torch.equal(pair[1:], coloured(both[1:], torch.tensor([[1.1, 0.7, 1.4]])))
+    dark_and_light = coloured(both[:1], torch.tensor([[2.5, 1.4, 1.5]]))
+    assert float(dark_and_light.min()) == 0.0 and float(dark_and_light.max()) == 1.0
 
 
 def test_a_wrist_camera_keeps_its_geometry_and_every_picture_has_a_draw_of_its_own():

@@ -90,11 +90,60 @@ def test_a_mixture_is_read_with_paths_beside_it(tmp_path):
         ("[{dataset: a, stages: [3]}]", "stages 3 is not one of 1, 2"),
         ("[{text: a.jsonl}]", "no source with actions is used"),
         ("[{text: a.jsonl, policy: ur5e}, {dataset: b}]", "policy does not apply to a source by `text`"),
+        ("[{text: a.jsonl, control_mode: joint}, {dataset: b}]", "control_mode does not apply to a source by `text`"),
+        ("[{text: a.jsonl, every: 2}, {dataset: b}]", "every does not apply to a source by `text`"),
+        ("[{frames: a, longest: 2}]", "longest does not apply to a source by `frames`"),
+        ("[{sim_episodes: 3, boxes: b.jsonl}]", "boxes does not apply to a source by `sim_episodes`"),
+        ("[{sim_episodes: 0}]", "give one of dataset, frames, text, sim_episodes; it has none"),
+        ("[{sim_episodes: 2000000}]", "sim_episodes 2000000 has to be a number from 1 to 1e"),
+        ("[{sim_episodes: true}]", "sim_episodes True has to be a number"),
+        ("[{dataset: a, weight: 2e9}]", r"source 1 \(a\): weight 2000000000.0 has to be a number"),
+        ("[{dataset: a, weight: '2'}]", "weight '2' has to be a number"),
+        ("[{dataset: a, interventions: -0.1}]", "interventions -0.1 has to be a number from 0 to"),
+        ("[{dataset: a, interventions: 2e6}]", "interventions 2000000.0 has to be a number from 0 to"),
+        ("[{dataset: a, shortest: -1}]", "shortest -1 has to be a number from 0"),
+        ("[{dataset: a, shortest: 5, longest: 5}]", "longest 5 has to be above shortest 5"),
+        ("[{dataset: a, every: 1001}]", "every 1001 has to be a number from 1 to 1000"),
+        ("[{dataset: a, stages: true}]", "stages True is not one of 1, 2"),
+        ("[{dataset: a, outcome: [success, won]}]", "outcome 'won' is not one of success, failure, none"),
+        ("[{dataset: a, name: 3}]", "source 1: name 3 has to be text"),
+        ("[{dataset: 3}]", "source 1: dataset 3 has to be text"),
+        ("[a]", "source 1: has to be a mapping of name, dataset"),
+        ("[{dataset: a, choice: b}]", "unknown key 'choice'"),
+        ("[{dataset: a}, {dataset: b, weight: 1}, {dataset: c}]", "source a has no weight"),
     ],
 )
 def test_a_mixture_that_cannot_be_meant_is_refused_with_source_and_key(sources, match, tmp_path):
     with pytest.raises(TrainError, match=match):
         load_mixture(written(tmp_path, f"sources: {sources}\n"))
+
+
+def test_what_a_source_does_not_say_is_the_usual_and_what_it_says_is_taken_to_its_bounds(tmp_path):
+    text = (
+        "sources:\n"
+        "  - {sim_episodes: 1000000, policy: sub/own.yml, boxes: ''}\n"
+        "  - {frames: /abs/made.d, name: mine, policy: own.json, stages: 2}\n"
+        "  - {dataset: ~/home, boxes: b.jsonl, policy: ur5e, every: 1000, interventions: 0, shortest: 0, longest: 1.0e-3,\n"
+        "     drivers: [hold, stopped], outcome: [none, failure]}\n"
+    )
+    sim, made, home = load_mixture(written(tmp_path, text.replace(", boxes: ''", "")))
+    assert (sim.name, sim.sim_episodes, sim.policy) == ("sim_episodes", 1_000_000, str(tmp_path / "sub/own.yml"))
+    assert (sim.dataset, sim.frames, sim.text, sim.boxes, sim.weight, sim.control_mode) == ("", "", "", "", 0.0, "")
+    assert sim.choice == Choice() and sim.stages == (1, 2)
+    assert (made.name, made.frames, made.policy) == ("mine", "/abs/made.d", str(tmp_path / "own.json"))
+    assert made.stages == (2,) and made.sim_episodes == 0
+    assert (home.name, home.dataset, home.policy) == ("home", str(Path("~/home").expanduser()), "ur5e")
+    assert home.boxes == str(tmp_path / "b.jsonl")
+    assert home.choice == Choice(("hold", "stopped"), ("none", "failure"), 0.0, 1e-3, 0.0, 1000)
+    assert [s.name for s in load_mixture(tmp_path / "mixture.yaml", stage=1)] == ["sim_episodes", "home"]
+    for whole in (
+        "source: [{dataset: a}]",
+        "[{dataset: a}]",
+        "sources: {dataset: a}",
+        "{sources: [{dataset: a}], x: 1}",
+    ):
+        with pytest.raises(TrainError, match="has to be one key, `sources:`"):
+            load_mixture(written(tmp_path, whole))
 
 
 def test_a_stage_without_actions_is_refused(tmp_path):
@@ -137,15 +186,28 @@ def recorded(tmp_path) -> Dataset:
         (Choice(outcomes=("success", "none")), [0, 1, 2, 3, *range(10, 18)]),
         (Choice(shortest=2.5, longest=3.5), [4, 5, 6, 7, 8, 9]),
         (Choice(drivers=("autonomy",), outcomes=("failure",)), [4, 5]),
+        (Choice(shortest=3.0), [*range(4, 18)]),
+        (Choice(longest=3.0), [*range(10)]),
+        (Choice(drivers=("teleop", "autonomy"), shortest=3.5), [*range(10, 18)]),
     ],
 )
 def test_frames_are_chosen_by_driver_outcome_and_length(recorded, choice, frames):
     assert np.flatnonzero(chosen_frames(recorded, choice)).tolist() == frames
 
 
+def test_episodes_without_an_outcome_are_found_where_nobody_labelled_any(recorded):
+    (recorded.folder / "meta" / "pi0_episodes.json").unlink()
+    assert chosen_frames(recorded, Choice(outcomes=("none",))).all()
+    EpisodeLog(recorded.folder).label(2, {"note": "the lid was open"})
+    assert chosen_frames(recorded, Choice(outcomes=("none", "failure"))).all()
+    with pytest.raises(TrainError, match="its episodes have no outcome"):
+        chosen_frames(recorded, Choice(outcomes=("failure",)))
+
+
 def test_interventions_are_weighted(recorded):
     weights = frame_weights(recorded, Choice(interventions=5.0))
     assert weights[:4].tolist() == [1.0, 1.0, 5.0, 5.0] and weights.sum() == 3 * 2 + 5 * 12
+    assert frame_weights(recorded, Choice(interventions=0.5)).sum() == 3 * 2 + 0.5 * 12
 
 
 def test_what_a_dataset_does_not_say_cannot_be_chosen_by(recorded, tmp_path):

@@ -2,6 +2,9 @@
 
 import io
 import json
+import math
+import os
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,16 +16,19 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from pi0_ros.policy.boxes import Box
-from pi0_ros.train import checkpoints, loggers, session, validate
+from pi0_ros.train import ahead, checkpoints, loggers, mixed, processes, session, validate
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.fingerprints import of_value
+from pi0_ros.train.interruption import interruptible
 from pi0_ros.train.loading import LoadingMeter
+from pi0_ros.train.mixed import MixedMaker
 from pi0_ros.train.mixture import Choice, _choice
 from pi0_ros.train.objective import Weights
+from pi0_ros.train.prompt_check import check_locations, room_for_actions
 from pi0_ros.train.run_folder import changed_settings, write_settings
 from pi0_ros.train.settings import TrainSettings
 from pi0_ros.train.so_far import Best, SoFar, so_far_of
-from pi0_ros.train.text_source import boxes_of, read_texts
+from pi0_ros.train.text_source import TextItem, boxes_of, read_texts, slots_of
 from pi0_ros.train.ticker import Ticker
 from pi0_ros.train.trainer import Trainer
 
@@ -143,6 +149,39 @@ def test_settings_are_taken_up_to_their_bounds_and_refused_beyond_by_name(good, 
     TrainSettings(**good)
     with pytest.raises(TrainError, match=match):
         TrainSettings(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("names", "least", "most"),
+    [
+        ("steps batch draws workers validate_every", 1, 10**9),
+        ("keep patience", 0, 10**6),
+        ("word_batch warmup language_steps prefix_rows lora_trunk lora_expert seed", 0, 2**31),
+        ("minutes weight_decay clip alpha save_every answer_weight word_weight state_noise picture_noise", 0.0, 1e9),
+        ("peak_rate final_rate", 0.0, 1e9),
+        ("brightness contrast prefix_chance still_weight", 0.0, 1.0),
+        ("ema validation_share", 0.0, 0.9999999),
+    ],
+)
+def test_a_number_of_a_run_is_taken_to_both_ends_of_its_range_and_no_further(names, least, most):
+    """Counts that a run cannot do without begin at 1, others at 0; shares end at 1, and what divides by the rest of it before."""
+    step = 1 if isinstance(least, int) else 1e-7
+    for name in names.split():
+        for value in (least, most):
+            assert getattr(TrainSettings(**{name: value}), name) == value
+        for value in (least - step, most * (1.0 + 1e-7) + step * (least == 1), math.nan):
+            with pytest.raises(TrainError, match=f"--{name.replace('_', '-')} has to be between {least:g} and"):
+                TrainSettings(**{name: value})
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda", "cuda:1", "cuda:12", "mps"])
+def test_devices_are_those_of_pytorch_and_the_average_may_be_on_another(device):
+    assert TrainSettings(device=device).device == device
+    assert TrainSettings(device="cuda", ema_device=device).ema_device == device
+    for name in ("device", "ema_device"):
+        for wrong in (f"{device}x", f"x{device}", "cuda:", "cpu:0"):
+            with pytest.raises(TrainError, match=f"--{name.replace('_', '-')} '{wrong}' is not known"):
+                TrainSettings(**{name: wrong})
 
 
 def test_losses_have_the_weights_of_the_paper_unless_a_run_says_otherwise():
@@ -275,3 +314,177 @@ def test_texts_are_asked_as_the_first_robot_is_with_its_statistics(monkeypatch):
     ]  # fmt: skip
     assert made == [("one", "model", ("one", Path("run"), True), "habits")]
     assert session.text_makers(SimpleNamespace(mixture=sources[:1]), robots, "words") == ()
+
+
+@pytest.mark.parametrize(
+    ("slots", "found"),
+    [
+        ((("", "a"),), {"base": "a"}),
+        ((("wrist", "b"), ("", "a")), {"wrist": "b", "base": "a"}),
+    ],
+)
+def test_a_picture_without_a_slot_is_in_the_networks_first(slots, found):
+    item = TextItem(slots, "what?", "a cup")
+    assert slots_of(item, ("base", "wrist"), "web") == found
+    with pytest.raises(TrainError, match="web: the network has no picture slot 'hand'; it has base, wrist"):
+        slots_of(TextItem((*slots, ("hand", "c")), "", "x"), ("base", "wrist"), "web")
+
+
+def test_a_question_may_be_called_a_prompt_and_question_and_answer_are_text(tmp_path):
+    (tmp_path / "a.png").touch()
+    file = tmp_path / "t.jsonl"
+    lines = (
+        {"image": "a.png", "prompt": "where?", "answer": "there"},
+        {"image": "a.png", "question": "what?", "prompt": "where?", "boxes": [[0.1, 0.2, 0.3, 0.4, " cup "]]},
+        {"images": {"b": "a.png", "a": "a.png"}, "answer": "x"},
+    )
+    file.write_text("\n".join(map(json.dumps, lines)))
+    first, second, third = read_texts(file)
+    assert (first.question, first.answer, first.boxes) == ("where?", "there", ())
+    assert (second.question, second.answer, second.boxes) == ("what?", "", (Box(0.1, 0.2, 0.3, 0.4, "cup"),))
+    assert third.images == (("b", tmp_path / "a.png"), ("a", tmp_path / "a.png")) and third.question == ""
+    for wrong, match in (
+        ({"image": "a.png", "question": 3, "answer": "x"}, "line 2: question and answer have to be text"),
+        ({"image": "a.png", "question": "x", "answer": 3}, "line 2: question and answer have to be text"),
+        ({"image": "a.png", "answer": " ", "question": "x"}, "line 2: has neither answer nor boxes"),
+        ({"image": "a.png", "boxes": {"x": 1}, "answer": "x"}, "line 2: box {'x': 1} has to be"),
+        ([1], "line 2: has to be an object with image"),
+    ):
+        file.write_text(json.dumps(lines[0]) + "\n" + json.dumps(wrong))
+        with pytest.raises(TrainError, match=match):
+            read_texts(file)
+
+
+@pytest.mark.parametrize("label", ["a;b", "a<b", "a>b", "a\nb", "", "  "])
+def test_a_label_of_a_box_is_words_that_cannot_be_taken_for_another_box(label):
+    with pytest.raises(TrainError, match="line 3: the label .* has to be words"):
+        boxes_of([[0.1, 0.2, 0.3, 0.4, label]], "line 3")
+
+
+def test_boxes_of_a_picture_that_is_as_the_networks_stay_where_they_are_and_words_come_behind():
+    item = TextItem((), "", "a cup", (Box(0.25, 0.5, 0.75, 1.0, "cup"),))
+    assert item.said((20, 20), (40, 40)) == "<loc0512><loc0256><loc1023><loc0768> cup ; a cup"
+    assert TextItem((), "", "a cup").said((20, 30), (40, 40)) == "a cup"
+
+
+def test_sources_of_rows_are_found_by_number_each_with_its_own():
+    """5, 3 and 2 rows: 0 to 4, 5 to 7, 8 and 9."""
+    parts = [SimpleNamespace(frames=range(n)) for n in (5, 3)]
+    maker = MixedMaker(tuple(parts), (SimpleNamespace(items="ab"),))
+    assert maker.starts.tolist() == [0, 5, 8, 10]
+    assert maker.source_of(np.array([0, 4, 5, 7, 8, 9])).tolist() == [0, 0, 1, 1, 2, 2]
+    found = [(k, own.tolist()) for k, own in maker.by_source([9, 5, 0, 7, 4, 5])]
+    assert found == [(0, [0, 4]), (1, [0, 2, 0]), (2, [1])]
+
+
+def test_each_source_makes_its_own_rows_and_texts_are_behind_the_frames(monkeypatch):
+    monkeypatch.setattr(mixed, "joined_examples", list)
+
+    def source(name, **kinds):
+        makes = lambda what: lambda own, *rng: (name, what, own.tolist(), *rng)
+        return SimpleNamespace(**{what: makes(what) for what in ("actions", "words")}, **kinds)
+
+    maker = MixedMaker(
+        (source("a", frames=range(5)), source("b", frames=range(3))),
+        (source("web", items="xy"), source("more", items="z")),
+    )
+    assert maker.actions([6, 1, 5], "rng") == [("a", "actions", [1], "rng"), ("b", "actions", [1, 0], "rng")]
+    assert maker.words([10, 9, 2, 8, 7], "rng") == [
+        ("a", "words", [2], "rng"), ("b", "words", [2], "rng"), ("web", "words", [1, 0]), ("more", "words", [0]),
+    ]  # fmt: skip
+
+
+def test_a_signal_asks_once_and_a_second_one_ends_the_process(monkeypatch):
+    done = []
+    monkeypatch.setattr("os.kill", lambda pid, number: done.append((pid, number)))
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with interruptible() as asked:
+        assert not asked and asked.number == 0
+        assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == [asked.ask] * 2
+        asked.ask(signal.SIGTERM)
+        assert asked and asked.number == signal.SIGTERM and not done
+        asked.ask(signal.SIGINT)
+        assert done == [(os.getpid(), signal.SIGINT)] and signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+TORCHRUN = {"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "3", "MASTER_ADDR": "a", "MASTER_PORT": "1"}
+
+
+def test_a_process_that_torchrun_started_has_the_card_of_its_number_and_others_the_one_they_are_given(monkeypatch):
+    for name in TORCHRUN:
+        monkeypatch.delenv(name, raising=False)
+    assert not processes.launched() and processes.own_device("cuda") == "cuda"
+    for name, value in TORCHRUN.items():
+        assert not processes.launched()
+        monkeypatch.setenv(name, value)
+    assert processes.launched() and [processes.own_device(d) for d in ("cuda", "cpu", "cuda:2")] == [
+        *("cuda:3", "cpu", "cuda:2")
+    ]
+    with (
+        pytest.raises(TrainError, match="--device cuda:2: each process needs a GPU of its own"),
+        processes.process_group("cuda:2"),
+    ):
+        pass
+
+
+def test_a_process_alone_decides_sums_and_goes_first_without_asking_others():
+    value = torch.tensor([2.0, 3.0])
+    assert processes.summed(value) is value and (processes.world(), processes.rank()) == (1, 0)
+    assert [processes.decided_by_first(said) for said in (True, False)] == [True, False]
+    module = torch.nn.Linear(1, 1)
+    assert processes.in_parallel(module) is module
+    with processes.first_one_first():
+        pass
+
+
+@pytest.mark.parametrize(("rank", "order"), [(0, ["work", "barrier"]), (1, ["barrier", "work"])])
+def test_the_first_process_works_before_the_others_begin(monkeypatch, rank, order):
+    done = []
+    monkeypatch.setattr(processes, "rank", lambda: rank)
+    monkeypatch.setattr(processes, "world", lambda: 2)
+    monkeypatch.setattr(processes.dist, "barrier", lambda: done.append("barrier"))
+    with processes.first_one_first():
+        done.append("work")
+    assert done == order
+
+
+def test_a_process_that_makes_examples_has_half_a_minute_for_its_step_when_it_is_asked_to_end(monkeypatch):
+    taken, asked = {}, []
+    monkeypatch.setattr(ahead.signal, "signal", lambda number, handler: taken.update({number: handler}))
+    monkeypatch.setattr(ahead.signal, "alarm", asked.append)
+    monkeypatch.setattr(ahead, "end_with_parent", asked.append)
+    ahead._begin(3)
+    assert asked == [signal.SIGKILL]
+    assert taken[signal.SIGINT] is signal.SIG_IGN and taken[signal.SIGALRM] is signal.SIG_DFL
+    taken[signal.SIGTERM](signal.SIGTERM, None)
+    assert asked == [signal.SIGKILL, 30]
+
+
+def test_boxes_need_a_tokenizer_that_has_a_token_for_each_place():
+    words = SimpleNamespace(encode=lambda text: [1, 2, 3])
+    places = SimpleNamespace(encode=lambda text: [1])
+    boxed, plain = "<loc0512><loc0256><loc1023><loc0768> cup ; go", "go"
+    check_locations([plain, boxed], places, "web")
+    check_locations([plain, plain], words, "web")
+    for answers in ([boxed], [plain, boxed], [boxed, plain]):
+        with pytest.raises(TrainError, match="web: boxes are written in location tokens"):
+            check_locations(answers, words, "web")
+
+
+class Vocabulary:
+    """Words, and 1024 location tokens from `first` on."""
+
+    def __init__(self, size, first, single=True):
+        self.vocab_size, self._first, self._single = size, first, single
+
+    def encode(self, text):
+        number = self._first + int(text[4:8])
+        return [number] if self._single else [5, number]
+
+
+def test_action_tokens_have_the_ids_of_places_where_these_are_the_last_and_else_those_of_rare_words():
+    """FAST leaves the last 128 ids out (openpi)."""
+    assert room_for_actions(Vocabulary(5000, 5000 - 1024)) == 1024 - 128
+    assert room_for_actions(Vocabulary(5000, 5000 - 1025)) == 5000
+    assert room_for_actions(Vocabulary(5000, 5000 - 1024, single=False)) == 5000

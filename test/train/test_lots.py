@@ -80,3 +80,67 @@ def test_what_was_drawn_is_counted_by_source_and_text():
     lots.note(np.array([0, 5, 7, 12, 14, 14]))
     lots.note(np.array([6, 8]))
     assert lots.drawn_shares() == {"a": 2 / 8, "b": 3 / 8, "web": 3 / 8}
+
+
+def lots_of(maker, draws=None, share=0.25, still=0.25) -> Lots:
+    settings = SimpleNamespace(validation_share=share, still_weight=still)
+    job = SimpleNamespace(settings=settings, maker=maker, draws=draws)
+    return Lots(job, draws) if draws else Lots.of(job)
+
+
+def test_of_one_source_rows_are_drawn_evenly_and_held_out_ones_never():
+    lots = lots_of(SimpleNamespace(frames=replace(some_frames(), high_target=np.arange(24, dtype=np.int32) % 3 - 1)))
+    drawn = np.bincount(lots.draw_actions(np.random.default_rng(1), 6000), minlength=24)
+    assert drawn[18:].tolist() == [0] * 6 and drawn[:18].min() > 250 and drawn[:18].max() < 420
+    words = np.bincount(lots.draw_words(np.random.default_rng(1), 1200), minlength=24)
+    assert np.flatnonzero(words).tolist() == [k for k in range(18) if k % 3] and words.max() < 150
+    assert lots.drawn_shares() == {} and lots.draw_actions(np.random.default_rng(1), 5).shape == (5,)
+
+
+def test_rows_that_stand_still_are_drawn_by_the_settings_share_and_words_are_not():
+    frames, lively = some_frames(), np.where(np.arange(24) < 6, 0.0, 1.0)
+    draws = Draws(MixedFrames.of([frames]), np.zeros(24, int), ("a",), lively)
+    lots = lots_of(SimpleNamespace(frames=frames), draws, still=0.5)
+    drawn = np.bincount(lots.draw_actions(np.random.default_rng(1), 15000), minlength=24)
+    assert drawn[:6].mean() / drawn[6:18].mean() == pytest.approx(0.5, abs=0.04)
+    words = np.bincount(lots.draw_words(np.random.default_rng(1), 9000), minlength=24)
+    assert words[:6].mean() / words[6:18].mean() == pytest.approx(1.0, abs=0.06)
+
+
+def test_about_so_many_rows_are_validated_on_each_once_and_the_same_ones_every_time():
+    maker = SimpleNamespace(frames=some_frames(count=40))
+    lots = lots_of(maker)
+    ((name, own, rows),) = lots.held_out(4)
+    assert name == "" and own is maker and len(set(rows.tolist())) == 4 and set(rows) <= set(range(30, 40))
+    assert lots.held_out(4)[0][2].tolist() == rows.tolist()
+    assert sorted(lots.held_out(99)[0][2].tolist()) == [*range(30, 40)]
+
+
+def test_of_several_sources_each_has_its_part_of_what_is_validated_on():
+    parts = [SimpleNamespace(frames=some_frames(seed, count)) for seed, count in ((0, 24), (1, 16), (2, 8))]
+    maker = MixedMaker(tuple(parts))
+    draws = Draws(maker.frames, np.repeat([0, 1, 2], [24, 16, 8]), ("a", "b", "c"))
+    lots = lots_of(maker, draws)
+    found = lots.held_out(11)
+    assert [(name, part) for name, part, _ in found] == list(zip("abc", parts, strict=True))
+    assert [len(rows) for _, _, rows in found] == [3, 3, 2]
+    for (_, _, rows), count in zip(found, (24, 16, 8), strict=True):
+        assert len(set(rows.tolist())) == len(rows) and min(rows) >= count * 3 / 4 and max(rows) < count
+    assert [len(rows) for _, _, rows in lots.held_out(2)] == [1, 1, 1]
+    assert [rows.tolist() for _, _, rows in lots.held_out(11)] == [rows.tolist() for _, _, rows in found]
+
+
+def test_sources_of_several_robots_come_with_their_draws():
+    maker = MixedMaker((SimpleNamespace(frames=some_frames()),))
+    with pytest.raises(AssertionError, match="come with their draws"):
+        lots_of(maker)
+
+
+def test_texts_are_drawn_for_words_and_never_for_actions():
+    texts = SimpleNamespace(items=("x", "y"))
+    maker = MixedMaker((SimpleNamespace(frames=some_frames(0, 8)),), (texts,))
+    draws = Draws(maker.frames, np.zeros(8, int), ("a",), given=(1.0,), texts=("web",), text_weights=(3.0,))
+    lots = lots_of(maker, draws, share=0.0)
+    assert set(lots.draw_actions(np.random.default_rng(1), 200)) == set(range(8))
+    words = np.bincount(lots.draw_words(np.random.default_rng(1), 4000), minlength=10)
+    assert words[8:].sum() / 4000 == pytest.approx(0.75, abs=0.03) and words.min() > 50

@@ -20,7 +20,7 @@ from pi0_ros.policy.adapter_reading import load_adapter
 from pi0_ros.policy.transforms import delta, step_absolute, step_delta
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.from_dataset import frames_of
-from pi0_ros.train.recorded_motion import _by_a_turn, _by_more, _pairs
+from pi0_ros.train.recorded_motion import _by_a_turn, _by_more, _pairs, check_motion
 
 ADAPTER = load_adapter("mobile_bimanual")
 WRIST = CHANNELS.index("left_joint6")
@@ -167,3 +167,123 @@ def test_a_turn_back_between_two_rows_is_no_way_that_the_robot_went():
     np.testing.assert_allclose(gone, [-6.1 + seam, 6.1 - seam, 0.2])
     np.testing.assert_allclose(commanded, [-6.05 + seam, 6.0 - seam, 0.3])
     assert [len(v) for v in _pairs(dataset, state, action, 2)] == [1, 1]
+
+
+def dataset_of(*lengths: int) -> SimpleNamespace:
+    starts = np.cumsum([0, *lengths])
+    episodes = [SimpleNamespace(index=k, start=int(starts[k]), stop=int(starts[k + 1])) for k in range(len(lengths))]
+    of = lambda row: next(e for e in episodes if row < e.stop)
+    return SimpleNamespace(folder=Path("mine"), episodes=episodes, episode_of=of)
+
+
+def block(*channels: str, **changes):
+    usual = {
+        "channels": channels,
+        "range": None,
+        "convert": None,
+        "wrap": None,
+        "delta": Delta.ABSOLUTE,
+        "follows": 1.0,
+    }
+    return SimpleNamespace(**{**usual, **changes})
+
+
+def of_blocks(state, actions=()) -> SimpleNamespace:
+    names = lambda blocks: tuple(c for b in blocks for c in b.channels)
+    return SimpleNamespace(
+        state=state, actions=actions, state_channels=names(state), action_channels=names(actions), file="p.yaml"
+    )
+
+
+def test_a_turn_is_told_with_its_first_frame_and_how_often_it_is_found(tmp_path):
+    """The second channel turns between frames 6 and 7, and 7 and 8: of episode 1, that begins with frame 4, frames 2 and 3."""
+    adapter = of_blocks((block("a", "b"),), (block("b"),))
+    state = np.zeros((10, 2))
+    state[:, 1] = [0.0, 0.1, 0.2, 0.3, 3.0, 3.1, 3.1, -3.1, 3.1, 3.0]
+    action = state[:, 1:].copy()
+    with pytest.raises(
+        TrainError,
+        match=r"mine: b jumps by a whole turn in 2 frames, first in episode 1, frame 2: .* block of b in p\.yaml",
+    ):
+        check_motion(dataset_of(4, 6), adapter, state, action, 1)
+    action[5] -= 2 * math.pi  # an action beside its state on another turn, before the first jump
+    with pytest.raises(TrainError, match="in 2 frames, first in episode 1, frame 1:"):
+        check_motion(dataset_of(4, 6), adapter, state, action, 1)
+
+
+@pytest.mark.parametrize("changes", [{"range": (0.0, 1.0)}, {"convert": "pose"}, {"wrap": 0.0}])
+def test_what_is_no_plain_angle_may_jump(changes):
+    state = np.array([[3.1], [-3.1], [3.1]])
+    check_motion(dataset_of(3), of_blocks((block("a", **changes),)), state, np.zeros((3, 0)), 1)
+    with pytest.raises(TrainError, match="a jumps by a whole turn"):
+        check_motion(dataset_of(3), of_blocks((block("a"),)), state, np.zeros((3, 0)), 1)
+
+
+def test_a_jump_from_one_episode_to_the_next_is_none_and_one_that_is_no_turn_makes_it_no_angle():
+    adapter = of_blocks((block("a"),))
+    check_motion(dataset_of(2, 2), adapter, np.array([[3.0], [3.1], [-3.1], [-3.0]]), np.zeros((4, 0)), 1)
+    jumps = np.array([[3.1], [-3.1], [1.2], [1.1]])  # a turn, and 4.3
+    check_motion(dataset_of(4), adapter, jumps, np.zeros((4, 0)), 1)
+    with pytest.raises(TrainError, match="a jumps by a whole turn in 1 frames"):
+        check_motion(dataset_of(2, 2), adapter, jumps, np.zeros((4, 0)), 1)
+
+
+def following(shares, moving=60, still=20, stride=1):
+    """Two blocks against the state of their row, of which each goes its share of the way in `stride` frames, up and down."""
+    rows = np.arange(moving + still + stride)
+    commanded = np.where(rows[:, None] < moving, 0.2 * np.where(rows[:, None] % 2, -1.0, 1.0), 0.0) * [1.0, 0.5]
+    state = np.zeros((len(rows), 2))
+    for k in rows[:-stride]:
+        state[k + stride] = state[k] + np.asarray(shares) * commanded[k]
+    return state, state + commanded
+
+
+def follows(said, shares, **changes):
+    blocks = tuple(block(n, delta=Delta.CURRENT, follows=f) for n, f in zip("ab", said, strict=True))
+    state, action = following(shares, **changes)
+    check_motion(dataset_of(len(state)), of_blocks(blocks, blocks), state, action, changes.get("stride", 1))
+
+
+@pytest.mark.parametrize(
+    ("said", "shares", "match"),
+    [
+        ((1.0, 0.5), (1.0, 0.5), None),
+        ((0.59, 0.5), (0.5, 0.59), None),
+        ((0.41, 0.5), (0.5, 0.41), None),
+        (
+            (0.61, 0.5),
+            (0.5, 0.5),
+            r"mine: a go 0\.50 of the way .* p\.yaml says 0\.61: .* 1\.2 times .* `follows: 0\.50`",
+        ),
+        ((0.39, 0.5), (0.5, 0.5), r"a go 0\.50 of the way .* go 0\.78 times"),
+        ((0.5, 0.9), (0.5, 0.3), r"b go 0\.30 of the way .* says 0\.9: .* go 3 times .* write `follows: 0\.30`"),
+        ((0.5, 0.9), (0.5, 0.0), r"mine: b do not follow their actions \(0\.00 of .*`delta: current` in p\.yaml"),
+    ],
+)
+def test_each_block_follows_its_actions_to_a_tenth_as_the_policy_says(said, shares, match):
+    if match is None:
+        follows(said, shares)
+    else:
+        with pytest.raises(TrainError, match=match):
+            follows(said, shares)
+
+
+def test_how_a_robot_follows_is_told_from_fifty_frames_that_move_a_period_apart():
+    follows((0.9, 0.9), (0.3, 0.3), moving=49)
+    with pytest.raises(TrainError, match=r"a go 0\.30"):
+        follows((0.9, 0.9), (0.3, 0.3), moving=50)
+    follows((0.3, 0.6), (0.3, 0.6), stride=3)
+    with pytest.raises(TrainError, match=r"b go 0\.60"):
+        follows((0.3, 0.9), (0.3, 0.6), stride=3)
+
+
+def test_blocks_that_count_from_elsewhere_are_not_asked_how_they_follow_and_keep_their_columns():
+    """Three numbers that count from the start, and then one against the state of its row that does not follow as it says."""
+    blocks = (block("x", "y", "z", delta=Delta.START), block("a", delta=Delta.CURRENT, follows=0.9))
+    state, action = following((0.3, 0.3))
+    still = np.zeros((len(state), 3))
+    wide = [np.hstack([still, v[:, :1]]) for v in (state, action)]
+    with pytest.raises(TrainError, match=r"a go 0\.30"):
+        check_motion(dataset_of(len(state)), of_blocks((block(*"pqrs"),), blocks), *wide, 1)
+    turned = [np.hstack([v[:, :1], still]) for v in (state, action)]
+    check_motion(dataset_of(len(state)), of_blocks((block(*"pqrs"),), blocks), *turned, 1)

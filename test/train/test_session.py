@@ -199,3 +199,200 @@ def test_a_run_of_one_robot_has_the_frames_of_all_its_folders(monkeypatch):
     assert [(r.name, r.adapter.name, r.sources) for r in found] == [
         ("the arm", "the arm", (("", "frames of ('a', 'b')"),))
     ]
+
+
+class Asked:
+    """Stands where `session` asks others, and notes what it asks, in order."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **answers) -> None:
+        self.calls: list[tuple] = []
+        for name, answer in answers.items():
+            monkeypatch.setattr(session, name, self._answering(name, answer))
+
+    def _answering(self, name, answer):
+        def ask(*given, **more):
+            self.calls.append((name, *given, *more.values()))
+            return answer(*given) if callable(answer) else answer
+
+        return ask
+
+    def of(self, name: str) -> list[tuple]:
+        """What was asked of one of them."""
+        return [call[1:] for call in self.calls if call[0] == name]
+
+
+def robot_of(name: str, *sources: tuple[str, bool]) -> SimpleNamespace:
+    """A robot with sources, of which some say what to do next."""
+    frames = [
+        SimpleNamespace(
+            texts=f"texts of {s}", channels=f"channels of {s}", cameras="c", has_subtask=np.array([False, told])
+        )
+        for s, told in sources
+    ]
+    return SimpleNamespace(
+        name=name,
+        adapter=f"adapter of {name}",
+        statistics=lambda folder, first: f"statistics of {name}, {folder}, {first}",
+        sources=tuple(zip([s for s, _ in sources], frames, strict=True)),
+    )
+
+
+ROBOTS = (robot_of("one", ("", True), ("lab", False)), robot_of("two", ("shop", False)))
+
+
+def prepared(monkeypatch, capsys=None, hooks=None, makers=(), **changes) -> Asked:
+    given = {"model": "model", "fast": "", "init": "", "origin": "pi0_ros", "mixture": (), "frames": ("f",)}
+    settings = session.TrainSettings(**{k: v for k, v in changes.items() if k not in given})
+    made = SimpleNamespace(
+        **{**given, **{k: v for k, v in changes.items() if k in given}}, settings=settings, folder="run",
+        tokenizer="", conventions="habits",
+        hooks=lambda tokenizer: hooks or SimpleNamespace(augmentations=(), answer=None, loss=None),
+    )  # fmt: skip
+    asked = Asked(
+        monkeypatch, _tokenizer="words", load_action_tokenizer=lambda f: f"tokens of {f}", check_action_tokens=None,
+        check_fits=None, pipeline_for=lambda *what: f"pipeline of {what[0]}", check_locations=None,
+        check_questions=None, check_question_lengths=None, check_prompts=None, memory_plan="memory", check_memory=None,
+        check_room=None, check_loggers=None, check_compile=None, base_keys=None, text_makers=makers,
+        parameter_count=1000, draws_of=lambda *_: draws_known(),
+        split_episodes=(np.array([0, 2, 3]), np.array([1])),
+    )  # fmt: skip
+    session.prepare(made, ROBOTS)
+    return asked
+
+
+def draws_known() -> SimpleNamespace:
+    """Four frames of two sources, drawn 1 : 2 : 1 where they are trained on."""
+    return SimpleNamespace(
+        frames="mixed frames",
+        sources=np.array([0, 0, 1, 1]),
+        names=("home", "lab"),
+        chances=lambda trained, still: np.array([0.25, 0.5, 0.25]) if still == 0.25 else None,
+    )
+
+
+def test_every_source_of_every_robot_is_looked_at_before_anything_is_trained(monkeypatch, capsys):
+    checked = []
+    change = SimpleNamespace(check=lambda channels, cameras: checked.append((channels, cameras)))
+    hooks = SimpleNamespace(augmentations=(change,), answer=None, loss=None)
+    asked = prepared(monkeypatch, hooks=hooks, fast="tokens", keep=3, device="cuda", frames=("a", "b"))
+    assert asked.of("check_action_tokens") == [("tokens of tokens", "words", "tokens")]
+    assert asked.of("check_fits") == [("adapter of one", "model"), ("adapter of two", "model")]
+    assert asked.of("pipeline_for") == [
+        ("adapter of one", "model", "statistics of one, run, True", "habits"),
+        ("adapter of two", "model", "statistics of two, run, False", "habits"),
+    ]
+    sources = [(name, frames) for robot in ROBOTS for name, frames in robot.sources]
+    assert asked.of("check_locations") == [
+        (f.texts, "words", name or "one") for name, f in sources
+    ]  # a source without a name is called as its robot
+    assert asked.of("check_questions") == [("adapter of one",)], "of the source that says what to do next"
+    assert asked.of("check_question_lengths") == [(sources[0][1], "pipeline of adapter of one", "words")]
+    assert [call[:2] for call in asked.of("check_prompts")] == [
+        (f, f"pipeline of adapter of {n}") for (_, f), n in zip(sources, ("one", "one", "two"), strict=True)
+    ]
+    assert checked == [(f"channels of {name}", "c") for name, _ in sources]
+    assert asked.of("memory_plan")[0][0] == "model" and asked.of("memory_plan")[0][2] is True
+    assert asked.of("check_memory") == [("memory", "cuda")]
+    assert asked.of("check_room") == [(Path("run"), 26_000)], "20 bytes a weight, and 2 for each checkpoint that stays"
+    assert asked.of("split_episodes")[0][:2] == ("mixed frames", 0.02)
+    assert len(asked.of("check_loggers")) == 1
+    assert not asked.of("check_compile") and not asked.of("base_keys")
+    said = capsys.readouterr().out
+    assert said == "mixture: 25.0% of the action examples from home\nmixture: 75.0% of the action examples from lab\n"
+
+
+def test_what_is_not_asked_for_is_not_looked_at(monkeypatch, capsys):
+    asked = prepared(monkeypatch, word_batch=0, keep=0)
+    for name in ("check_action_tokens", "check_questions", "check_question_lengths", "draws_of"):
+        assert not asked.of(name), name
+    assert asked.of("check_room") == [(Path("run"), 20_000)] and asked.of("memory_plan")[0][2] is False
+    assert not capsys.readouterr().out
+    assert prepared(monkeypatch, mixture=("x",)).of("draws_of")
+
+
+def test_a_warm_up_that_is_shortened_is_said_and_compiling_and_adapters_are_tried(monkeypatch, capsys):
+    asked = prepared(monkeypatch, steps=200, warmup=150, compile=True, device="cuda")
+    assert capsys.readouterr().out == "warm-up of 150 steps is shortened to 20: the run has 200\n"
+    assert asked.of("check_compile") == [("cuda",)]
+    asked = prepared(monkeypatch, lora_trunk=4, lora_export="peft", init="start")
+    assert asked.of("base_keys") == [("start",)]
+
+
+@pytest.mark.parametrize(
+    ("hooks", "changes", "match"),
+    [
+        ({"answer": "a"}, {"augment": "openpi"}, "--augment openpi crops and turns pictures"),
+        ({"answer": "a"}, {"origin": "openpi"}, "--augment openpi crops and turns pictures"),
+        ({"answer": "a"}, {"origin": "openpi", "augment": "light"}, None),
+        ({"loss": "l"}, {"augment": "openpi"}, None),
+        ({"loss": "l"}, {"compile": True}, "--compile: the losses of --experiment touch"),
+        ({"answer": "a"}, {"compile": True}, None),
+        ({"loss": "l"}, {"shard": True}, "--shard: the losses of --experiment touch"),
+        ({"answer": "a"}, {"shard": True}, None),
+    ],
+)
+def test_an_experiment_is_refused_beside_what_it_does_not_go_with(monkeypatch, hooks, changes, match):
+    hooks = SimpleNamespace(**{"augmentations": (), "answer": None, "loss": None, **hooks})
+    if match is None:
+        prepared(monkeypatch, hooks=hooks, **changes)
+    else:
+        with pytest.raises(TrainError, match=match):
+            prepared(monkeypatch, hooks=hooks, **changes)
+
+
+def test_texts_are_looked_at_and_need_a_batch_of_words(monkeypatch):
+    looked = []
+    makers = [SimpleNamespace(name=n, check=lambda n=n: looked.append(n)) for n in ("web", "more")]
+    prepared(monkeypatch, makers=makers, word_batch=1)
+    assert looked == ["web", "more"]
+    with pytest.raises(TrainError, match="web: texts are drawn with --word-batch, which is 0"):
+        prepared(monkeypatch, makers=makers, word_batch=0)
+    prepared(monkeypatch, word_batch=0)
+
+
+def test_a_job_has_what_each_robot_and_text_needs(monkeypatch, tmp_path):
+    mixture = tuple(
+        SourceSpec(name, frames="" if text else "f", text=text, weight=weight)
+        for name, text, weight in (("home", "", 1.0), ("web", "t.jsonl", 2.0), ("more", "u.jsonl", 3.0))
+    )
+    known = session.Draws("frames", np.zeros(2, int), ("home", "lab", "shop"))
+    asked = Asked(
+        monkeypatch, robots_of=ROBOTS, _tokenizer="words", make_model="network", text_makers=(), draws_of=known,
+        load_action_tokenizer="action tokens", pipeline_for=lambda *what: f"pipeline of {what[0]}",
+        find_tokenizer=lambda place: f"found {place}", question_slots=lambda adapter: f"slots of {adapter}",
+        ExampleMaker=lambda *what: what,
+    )  # fmt: skip
+    texts = (SimpleNamespace(name="web"), SimpleNamespace(name="more"))
+    monkeypatch.setattr(session, "text_makers", lambda *_: texts)
+    monkeypatch.setattr(session, "MixedMaker", lambda parts, texts: ("mixed", parts, texts))
+    settings = session.TrainSettings(recipe="lerobot", augment="none")
+    made = session.Plan(
+        (), "", "model", settings, str(tmp_path), "start", "own words", "", "fast folder", "openpi", "habits",
+        lambda tokenizer: f"hooks of {tokenizer}", mixture,
+    )  # fmt: skip
+    job = session.make_job(2, made)
+    parts = tuple(
+        (frames, f"pipeline of adapter of {robot.name}", "words", settings, "hooks of words", "action tokens",
+         session.Augment.NONE, f"slots of adapter of {robot.name}")
+        for robot in ROBOTS
+        for _, frames in robot.sources
+    )  # fmt: skip
+    assert job.maker == ("mixed", parts, texts) and job.model == "network" and job.rank == 2
+    assert asked.of("pipeline_for")[0] == ("adapter of one", "model", f"statistics of one, {tmp_path}, True", "habits")
+    assert asked.of("pipeline_for")[-1] == (
+        "adapter of two",
+        "model",
+        f"statistics of two, {tmp_path}, False",
+        "habits",
+    )
+    assert (job.adapter, job.statistics) == ("adapter of one", f"statistics of one, {tmp_path}, True")
+    assert job.others == (("two", "adapter of two", f"statistics of two, {tmp_path}, False"),)
+    assert job.draws == replace(known, texts=("web", "more"), text_weights=(2.0, 3.0))
+    assert (job.folder, job.tokenizer_file, job.fast_folder) == (tmp_path, "found own words", Path("fast folder"))
+    assert (job.origin, job.base, job.conventions, job.recipe.name) == (
+        *("the checkpoint start", "start", "habits", "lerobot"),
+    )
+    assert job.hooks == "hooks of words" and job.settings is settings
+    alone = session.make_job(0, replace(made, mixture=(), init="", tokenizer="", fast="", origin="openpi"))
+    assert alone.maker[0] is ROBOTS[0].sources[0][1] and alone.maker[5] is None and alone.origin == "random weights"
+    assert alone.tokenizer_file is None is alone.fast_folder and alone.recipe.name == "lerobot"

@@ -5,6 +5,7 @@ It lies in meta/pi0_episodes.json, which other tools do not read, by the number 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -48,8 +49,10 @@ class EpisodeLog:
 
 
 def checked_label(outcome: str | None = None, score: float | None = None, note: str | None = None) -> dict[str, object]:
-    """A label of an episode from what is given. Raises DataError for an outcome that is none."""
+    """A label of an episode from what is given. Raises DataError for an outcome that is none, or a score that is no number."""
     if outcome is not None and outcome not in OUTCOMES:
         raise DataError(f"outcome {outcome!r} is none; choose from {', '.join(o for o in OUTCOMES if o)}")
+    if score is not None and not math.isfinite(score):
+        raise DataError(f"score {score} is no number")
     given = {"outcome": outcome, "score": score, "note": note}
     return {name: value for name, value in given.items() if value is not None}

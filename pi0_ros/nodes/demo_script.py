@@ -26,6 +26,8 @@ SCENE_TIMEOUT = 45.0
 GIVEN_UP = 6.0
 """Seconds after which a network that says that nothing is left to do is believed."""
 SHORTEST_SCENE = 10.0
+FIRST = 8.0
+"""Seconds in which something of a scene is to be done before a person takes over."""
 TAKEOVER = 4.0
 TAKEOVER_SWING = 0.12
 SETTLE = 1.5
@@ -119,9 +121,7 @@ class DemoScript:
             yield from self.let_it_work(takes_over)
             pending = pending and not takes_over
             self.end_scene()
-            if self.left <= 0.0:
-                return
-        yield lambda: False, self.left  # too short for another scene; commands are measured to the end
+        yield from self._wait(self.left)  # too short for another scene; commands are measured to the end
 
     def start_measuring(self) -> None:
         """From now on everything counts."""
@@ -133,12 +133,12 @@ class DemoScript:
         """Wait until the scene is solved, given up or out of time, asking for autonomy again where it ended."""
         stage, until = self._stage, self._clocks.steady() + SCENE_TIMEOUT
         if takes_over:
-            yield lambda: stage.done >= 1 or stage.solved, min(8.0, SCENE_TIMEOUT)
+            yield lambda: stage.done >= 1 or stage.solved, FIRST
             yield from self._take_over()
             until += TAKEOVER
         while self._clocks.steady() < until and not stage.solved and self.left > 0.0:
             ended = lambda: stage.solved or stage.mode == "hold" or self._given_up()
-            yield ended, max(0.1, until - self._clocks.steady())
+            yield ended, until - self._clocks.steady()
             if self._given_up() and not stage.solved:
                 of = stage.scene.get("total", "?")
                 self._log.warning(f"the network says {DONE!r} after {stage.done} of {of}; the scene is given up")
@@ -170,8 +170,7 @@ class DemoScript:
         return answer
 
     def _wait(self, length: float) -> Script:
-        until = self._clocks.steady() + length
-        yield lambda: self._clocks.steady() >= until, length + 1.0
+        yield lambda: False, length
 
     def _start_scene(self) -> Script:
         stage = self._stage
@@ -223,5 +222,5 @@ class DemoScript:
 
         lead()
         yield from self._ask("executor/teleop")
-        yield lead, TAKEOVER + 1.0
+        yield lead, math.inf
         yield from self._engage()

@@ -20,7 +20,7 @@ from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image, JointState, Joy
-from std_msgs.msg import Bool, Float64MultiArray, String
+from std_msgs.msg import Bool, Float32, Float64MultiArray, String
 from trajectory_msgs.msg import JointTrajectory
 
 from pi0_ros.msg import ActionChunk, ExecutorState
@@ -40,6 +40,7 @@ MAX_BYTES: Mapping[type, int] = {
     JointTrajectory: MIB,
     Joy: 16 * KIB,
     Bool: KIB,
+    Float32: KIB,
     String: 16 * KIB,
     ActionChunk: 2 * MIB,  # 4,096 rows of 100 channels
     ExecutorState: 128 * KIB,
@@ -99,10 +100,11 @@ def subscribe_raw(
     group: CallbackGroup | None = None,
     events: SubscriptionEventCallbacks | None = None,
 ) -> Subscription:
-    """Subscribe to serialized messages: `callback(bytes, info)`.
+    """Subscribe to serialized messages, of a type in MAX_BYTES: `callback(bytes, info)`.
 
     rclpy counts the arguments of a callback, and has a type for one alone.
     """
+    assert kind in MAX_BYTES, f"{kind.__name__} has no largest size"
     counted = cast(Callable[[bytes], None], callback)
     return node.create_subscription(kind, topic, counted, qos, callback_group=group, raw=True, event_callbacks=events)
 

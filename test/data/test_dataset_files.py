@@ -1,6 +1,7 @@
 """A dataset that goes on: what is put behind it counts on where it ended."""
 
 import json
+import math
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -109,6 +110,9 @@ def test_notes_of_episodes_are_replaced_labelled_and_checked(tmp_path):
     assert checked_label(outcome="") == {"outcome": ""}, "which takes a label away"
     with pytest.raises(DataError, match="outcome 'fine' is none; choose from success, failure, discarded"):
         checked_label("fine")
+    for score in (math.nan, math.inf, -math.inf):
+        with pytest.raises(DataError, match="score .* is no number"):
+            checked_label(score=score)
     (tmp_path / "meta/pi0_episodes.json").write_text('{"1": 2}')
     with pytest.raises(DataError, match="holds no notes of episodes"):
         log.read()

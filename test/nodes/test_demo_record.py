@@ -8,10 +8,12 @@ from pi0_ros.msg import ExecutorState
 from pi0_ros.nodes.demo_record import DemoRecord, Faults, PlanTimes, Stage, own_timing
 from pi0_ros.robot import load_robot
 
+ROBOT = load_robot("mobile_bimanual")
+
 
 @pytest.fixture
 def record():
-    return DemoRecord(load_robot("mobile_bimanual"), lambda text: None)
+    return DemoRecord(ROBOT, lambda text: None)
 
 
 def test_how_far_a_scene_is_is_what_the_simulation_says():
@@ -49,19 +51,34 @@ def test_the_same_fault_with_other_numbers_is_one():
 
 def test_delays_are_those_of_plans_that_are_followed_each_once():
     plans = PlanTimes()
-    for inference in (0.08, 0.1, 0.3):
-        plans.add_chunk(inference)
-    for sequence, delay in ((0, 9.0), (4, 0.2), (4, 8.0), (6, 0.4)):
+    for milliseconds in range(1, 201):
+        plans.add_chunk(1e-3 * milliseconds)
+    for sequence, delay in ((0, 9.0), (1, 0.2), (1, 8.0), (6, 0.4), (0, 7.0), (6, 6.0)):
         plans.follow(sequence, delay)
     found = plans.report()
-    assert found["chunks"] == 3 and found["inference_ms"]["p50"] == 100.0
+    assert found["chunks"] == 200 and found["inference_ms"] == {"p50": 101.0, "p99": 199.0}
     assert found["observation_to_command_ms"]["p99"] == pytest.approx(398.0, abs=2.1)
     plans.restart()
     assert plans.report()["chunks"] == 0 and plans.report()["inference_ms"]["p50"] == 0.0
+    plans.add_chunk(0.0123456)
+    plans.follow(7, 0.0654321)
+    found = plans.report()  # to a hundredth of a millisecond
+    assert found["inference_ms"] == {"p50": 12.35, "p99": 12.35}
+    assert found["observation_to_command_ms"] == {"p50": 65.43, "p99": 65.43}
 
 
 def test_a_report_counts_from_where_measuring_began(record):
+    record.add_health({}, measuring=True)
+    motion = record.report(Stage(state=ExecutorState(underruns=3)), 3.0)["motion"]
+    assert (motion["jerk_rms"], motion["tracking_error"], motion["underruns"]) == (0.0, 0.0, 3)
+    assert record.report(Stage(), 3.0)["motion"]["underruns"] == 0
+    record.plans.add_chunk(0.5)
+    for at in (1.0, 1.1):
+        record.monitor.see("base", at, [0.0, 0.0, 0.0])
+    assert record.report(Stage(), 3.0)["control"]["missed"] == 4
     record.start(7)
+    before = record.report(Stage(), 3.0)
+    assert before["policy"]["chunks"] == before["control"]["missed"] == 0
     record.add_health({"jerk_rms": "9.0", "tracking_error": "0.5"}, measuring=False)
     record.add_health({"jerk_rms": "3.0", "tracking_error": "0.01", "seam_position_max": "0.2"}, measuring=True)
     record.add_health({"jerk_rms": "2.0", "tracking_error": "0.02", "seam_velocity_max": "0.6", "overruns": "4",

@@ -9,35 +9,49 @@ import pytest
 pytest.importorskip("rclpy")
 pytest.importorskip("mujoco", reason="needs the extra `sim`")
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from nav_msgs.msg import Odometry
 from pi0_ros.msg import ExecutorState
-from rclpy.logging import get_logger
 from sensor_msgs.msg import JointState
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+from wiring import Alone, deliver, read, written
 
-from pi0_ros.nodes.operator_script import LINGER, SETTLE, TRIES, OperatorScript, OperatorView
+from pi0_ros.nodes.operator_script import SERVICES, OperatorScript, OperatorView
+from pi0_ros.robot import load_robot
 
 TICK = 0.05
+TRIES = 40  # to get autonomy
+ROBOT = load_robot("mobile_bimanual")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def node():
+    """The operator's node; every world has its script on it."""
+    alone = Alone("operator", namespace="left")
+    World.node = alone.node
+    yield alone.node
+    alone.close()
 
 
 class World:
     """Graph, clock and the person who looks on: `fate` says of every scene in which second of it what happens."""
 
+    node = None
+
     def __init__(self, fates=(), corrections=9, scenes=9):
-        self.now, self.log, self.fates = 50.0, [], list(fates)
+        self.now, self.log, self.fates, self.said = 50.0, [], list(fates), []
         self.refused, self.silent, self.absent = set(), set(), set()
         self.solved = self.lost = False
         self.objection, self.task, self.began = "", SimpleNamespace(time_limit=20.0), math.inf
         self.mode, self.joints, self.pose = "hold", {"j": 0.5}, (1.0, 2.0, 3.0)
         self.scene, self.seen, self.led = {}, [], []
         self.state = SimpleNamespace(command=[0.25, -0.5], measured=[0.75, 1.5])
-        script = self.script = OperatorScript.__new__(OperatorScript)
-        script._clocks, script._log, script._watcher = self, get_logger("operator"), self
+        script = self.script = OperatorScript(self.node, self, ROBOT, self, corrections, scenes)
         script._heard, script._leaders = self, SimpleNamespace(lead=self.led.append)
         script._task = SimpleNamespace(publish=lambda message: self.log.append(("task", message.data)))
-        names = ("executor/hold", "executor/autonomy", "executor/teleop", "executor/reset", "sim_robot/reset")
-        script._calls = {n: self._service(n) for n in names}
-        script._most, script._began, script._driving = (corrections, scenes), math.inf, False
-        script.counts = {"scenes": 0, "alone": 0, "corrected": 0, "lost": 0}
+        script._calls = {n: self._service(n) for n in script._calls}
+        script._log = SimpleNamespace(**{level: self.said.append for level in ("info", "warning", "error")})
 
     def _service(self, name):
         return SimpleNamespace(service_is_ready=lambda: name not in self.absent, call_async=lambda _: self._call(name))
@@ -98,6 +112,7 @@ ALONE, CORRECTED, LOST = {"solved": 4.0}, {"objection": 3.0, "solved": 9.0}, {"l
 
 def test_scenes_are_counted_by_how_they_ended_until_there_are_enough_corrections():
     world = World([ALONE, LOST, CORRECTED, {}, CORRECTED], corrections=2)
+    assert set(world.script.counts.values()) == {0}
     world.play(world.script.play())
     assert world.script.counts == {"scenes": 5, "alone": 1, "corrected": 2, "lost": 2}
     assert [entry for entry in world.log if entry[0] == "begin"] == [
@@ -120,9 +135,10 @@ def test_a_correction_begins_where_the_arm_was_commanded_and_ends_a_moment_after
         "look anew", ("take", [0.25, -0.5]), "executor/teleop", "executor/hold",
     ]  # fmt: skip
     assert world.taken - world.began == pytest.approx(3.0, abs=2 * TICK)
-    assert world.now - world.taken == pytest.approx(6.0 + LINGER, abs=4 * TICK)
+    assert world.now - world.taken == pytest.approx(6.0 + 0.4, abs=4 * TICK)
     # It looks from the beginning of the scene on, anew from the take-over on, and leads from then on alone.
     elapsed = [at for at, _, _ in world.seen]
+    assert len(elapsed) == pytest.approx((world.now - world.began) / TICK, abs=5)
     assert elapsed[0] == pytest.approx(TICK, abs=TICK) and elapsed[len(elapsed) // 4] < 3.1
     assert {(tuple(j.items()), p) for _, j, p in world.seen} == {((("j", 0.5),), (1.0, 2.0, 3.0))}
     assert len(world.led) == pytest.approx((world.now - world.taken) / TICK, abs=4) and world.led[0] == [0.75, 1.5]
@@ -142,6 +158,7 @@ def test_autonomy_that_is_refused_is_asked_for_again_and_after_a_stop_there_is_a
     world.play(world.script._engage())
     assert world.log.count("executor/autonomy") == TRIES and world.log.count("executor/reset") == resets
     assert world.now - began == pytest.approx(0.3 + 0.5 * TRIES, abs=TICK * (TRIES + 2))
+    assert world.said == [f"autonomy was refused {TRIES} times: no"]
 
 
 def test_a_service_that_does_not_answer_has_five_seconds():
@@ -156,27 +173,81 @@ def test_a_service_that_does_not_answer_has_five_seconds():
 def test_without_the_services_it_ends_before_its_first_scene():
     world = World()
     world.absent = {"executor/teleop"}
+    began = world.now
     world.play(world.script.play())
-    assert world.log == [] and world.script.counts["scenes"] == 0
+    assert world.log == [] and world.script.counts["scenes"] == 0 and world.now - began == pytest.approx(120.0, abs=0.2)
+    (text,) = world.said
+    assert "nobody offers executor/teleop:" in text
+    world = World()
+    world.mode = ""  # all services, and no word of the executor
+    world.play(world.script.play())
+    assert world.log == [] and "nobody offers executor_state:" in world.said[0]
 
 
 def test_before_a_scene_nothing_is_looked_at():
     world = World()
     world.script.every_period()
-    assert world.seen == [] and world.led == [] and SETTLE > 0.0
+    assert world.seen == [] and world.led == []
+
+
+def test_autonomy_that_nobody_answers_about_is_no_autonomy_and_is_said_so_in_the_end():
+    world = World()
+    world.silent = {"executor/autonomy"}
+    world.play(world.script._engage())
+    assert world.log.count("executor/autonomy") == TRIES and world.said[-1].endswith("times: no answer")
+
+
+def test_an_objection_to_what_is_solved_or_lost_already_takes_nobody_over():
+    for fate, how in (({"objection": 3.0, "solved": 3.0}, "alone"), ({"objection": 3.0, "lost": 3.0}, "lost")):
+        world = World([fate])
+        assert world.play(world.script._one_scene()) == how and "executor/teleop" not in world.log
+
+
+def test_a_scene_begins_a_second_after_the_reset_once_the_simulation_says_the_same_words():
+    world, scenes = World([ALONE]), []
+
+    class Heard:
+        scene = property(lambda self: {"instruction": "task 1", "seed": "9"} if world.now > 57.0 else {})
+
+    world.script._heard, began = Heard(), world.now
+    world.begin = lambda *given: scenes.append((given, world.now - began))
+    assert world.play(world.script._next_scene()) == "task 1"
+    assert scenes == [(("reach", 9), pytest.approx(7.0, abs=2 * TICK))]
+    world.script._heard = SimpleNamespace(scene={})  # it never says so
+    began = world.now
+    world.play(world.script._next_scene())
+    assert scenes[1] == (("reach", 0), pytest.approx(1.0 + 10.0, abs=3 * TICK))
+
+
+def health(name, **values):
+    told = [KeyValue(key=key, value=value) for key, value in values.items()]
+    return DiagnosticArray(status=[DiagnosticStatus(name=name, values=told)])
 
 
 def test_what_the_robot_says_is_kept_as_it_is():
-    view = OperatorView.__new__(OperatorView)
-    view._place, view.joints, view.state = "left", {}, ExecutorState()
-    assert view.mode == ""
-    view._on_joints(JointState(name=["a", "b"], position=[0.5, -1.0]))
-    view._on_joints(JointState(name=["b"], position=[2.0]))
+    alone = Alone("view", namespace="left")
+    view, here = OperatorView(alone.node, ROBOT), alone.node
+    assert view.mode == "" and view.pose == (0.0, 0.0, 0.0) and view.joints == view.scene == {}
+    deliver(here, "joint_states", JointState(name=["a", "b"], position=[0.5, -1.0]))
+    deliver(here, "joint_states", JointState(name=["b"], position=[2.0]))
     assert view.joints == {"a": 0.5, "b": 2.0}
     pose = Odometry()
     pose.pose.pose.position.x, pose.pose.pose.position.y = 1.5, -0.25
     pose.pose.pose.orientation.z, pose.pose.pose.orientation.w = math.sin(0.4), math.cos(0.4)
-    view._on_odometry(pose)
+    deliver(here, "odom", pose)
     np.testing.assert_allclose(view.pose, (1.5, -0.25, 0.8))
-    view._on_state(ExecutorState(mode=ExecutorState.TELEOP, channels=["a"]))
+    deliver(here, "executor_state", ExecutorState(mode=ExecutorState.TELEOP, channels=["a"]))
     assert view.mode == "teleop"
+    for place in ("left/sim_robot", "right/sim_robot", "left/executor", "sim_robot"):
+        deliver(here, "/diagnostics", health(place, scene=place))
+        assert view.scene == {"scene": "left/sim_robot"}  # not another robot's, and not another node's
+    alone.close()
+
+
+def test_it_asks_and_tells_those_of_its_own_namespace(node):
+    OperatorScript(node, None, ROBOT, None, 1, 1)
+    assert {(client.srv_name, client.srv_type) for client in node.clients} == {(name, Trigger) for name in SERVICES}
+    assert ("/left/task", String) in written(node)
+    assert {("/left/joint_states", JointState), ("/left/odom", Odometry), ("/diagnostics", DiagnosticArray)} < read(
+        node
+    )

@@ -20,7 +20,7 @@ def boxed_chunk(chunk: Chunk, accepted: bool) -> tuple[Chunk, int]:
     """
     if not accepted:
         names = tuple(name[:HEAD_TEXT] for name in chunk.names[:HEAD_NAMES])
-        rows, width = max(1, HEAD_VALUES // max(1, len(names))), len(names) or HEAD_VALUES
+        rows, width = HEAD_VALUES // max(1, len(names)), len(names) or HEAD_VALUES
         values = chunk.values[:rows, :width] if chunk.values.ndim == 2 else chunk.values.ravel()[:HEAD_VALUES]
         chunk = replace(
             chunk, names=names, values=values, source=chunk.source[:HEAD_TEXT], subtask=chunk.subtask[:HEAD_TEXT]
@@ -41,7 +41,7 @@ class Record(NamedTuple):
     ros: float
     kind: str
     data: object
-    size: int = 0
+    size: int
 
 
 class BlackBox:
@@ -52,7 +52,7 @@ class BlackBox:
         self._ring: deque[Record] = deque()
         self._bytes = 0
 
-    def add(self, steady: float, ros: float, kind: str, data: object, size: int = 0) -> None:
+    def add(self, steady: float, ros: float, kind: str, data: object, size: int) -> None:
         """Keep one record; the oldest make room."""
         self._ring.append(Record(steady, ros, kind, data, size))
         self._bytes += size

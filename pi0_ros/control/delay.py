@@ -34,7 +34,7 @@ class DelayEstimator:
         while steady - self._delays[0][0] > CURRENT:
             self._delays.popleft()
         ordered = sorted(each for _, each in self._delays)
-        self._p95 = quantiles(ordered[:-1] or ordered, 0.95)[0]
+        (self._p95,) = quantiles(ordered[:-1] or ordered, 0.95)
 
     @property
     def p95(self) -> float:

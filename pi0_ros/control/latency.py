@@ -46,12 +46,12 @@ def measure_latency(
     if len(times) < 4:
         raise ValueError(f"the recordings have {len(times)} measurements in common; record longer")
     best = CommandLatency(math.nan, math.inf, way)
-    for delay in np.arange(0.0, longest + STEP / 2.0, STEP):
+    for delay in np.arange(0.0, longest, STEP):
         error = np.interp(times - delay, command_times, commanded) - values
         rms = float(np.sqrt(np.mean((error - np.mean(error)) ** 2)))
         if rms < best.error:
             best = CommandLatency(float(delay), rms, way)
-    if best.delay >= longest - STEP:
+    if best.delay > longest - 1.5 * STEP:
         raise ValueError(f"the robot is more than {longest:g} s behind its commands; measure without other load")
     return best
 

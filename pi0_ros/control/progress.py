@@ -30,7 +30,7 @@ class Progress:
         later, after = math.inf, self.total
         for seen, total in reversed(self._seen):
             if seen <= time:
-                share = (time - seen) / (later - seen) if later < math.inf else 0.0
+                share = (time - seen) / (later - seen)
                 return self.total - total - share * (after - total)
             later, after = seen, total
         return self.total

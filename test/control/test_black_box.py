@@ -47,3 +47,21 @@ def test_texts_push_out_what_is_older_once_the_box_is_full():
         kept, size = boxed_chunk(replace(CHUNK, subtask="x" * 100_000), True)
         box.add(float(k), float(k), "chunk", kept, size)
     assert len(box) < 4 and box.size <= 1_000_000
+
+
+def test_a_chunk_takes_the_room_of_its_numbers_and_four_bytes_for_every_character():
+    assert boxed_chunk(CHUNK, True)[1] == 10 * 3 * 8 + 4 * len("policy" + "touch the block" + "abc")
+
+
+@pytest.mark.parametrize(
+    ("names", "shape", "kept"),
+    [
+        (("a",), (9000, 2), (8192, 1)),  # 8192 numbers in columns that have a name
+        (("a", "b", "c"), (9000, 2), (2730, 2)),
+        ((), (3, 5), (3, 5)),  # without any name its width is what there is
+        ((), (9000, 1), (8192, 1)),
+    ],
+)
+def test_of_a_refused_chunk_the_columns_that_have_a_name_are_kept(names, shape, kept):
+    head, _ = boxed_chunk(replace(CHUNK, names=names, values=np.zeros(shape)), False)
+    assert head.values.shape == kept

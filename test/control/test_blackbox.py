@@ -29,3 +29,10 @@ def test_what_is_larger_than_all_of_it_is_not_kept():
     box = BlackBox(budget=100)
     box.add(1.0, 1.0, "picture", "huge", 101)
     assert kept(box) == [] and box.size == 0
+
+
+def test_how_old_a_record_is_counts_on_the_steady_clock_whatever_the_ros_clock_does():
+    box = BlackBox(seconds=2.0)
+    for steady, ros in ((10.0, 900.0), (11.5, 100.0), (12.5, 99.0)):
+        box.add(steady, ros, "state", steady, 3)
+    assert [(record.steady, record.ros) for record in box.snapshot()] == [(11.5, 100.0), (12.5, 99.0)]

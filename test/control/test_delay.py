@@ -35,3 +35,13 @@ def test_delays_older_than_twenty_seconds_say_nothing_and_no_more_than_thirty_tw
     found.add(121.0, 0.1)
     assert found.p95 == 0.1
     assert estimator(*[0.9] * 40, *[0.1] * 32).p95 == 0.1
+
+
+def test_of_the_newest_thirty_two_delays_the_largest_is_left_out():
+    """0.60, 0.59, ... 0.01: 0.32 is the largest of the newest 32, and 0.30 is 95 % of the 31 below it."""
+    assert estimator(*[0.01 * k for k in range(60, 0, -1)]).p95 == pytest.approx(0.30)
+
+
+def test_a_single_delay_is_what_is_expected_and_without_any_none():
+    assert DelayEstimator().p95 == estimator().p95 == 0.0
+    assert estimator(0.25).p95 == 0.25

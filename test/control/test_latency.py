@@ -42,17 +42,39 @@ def test_the_probe_begins_and_returns_at_rest():
     [
         (COMMANDED * 0.0, COMMANDED, "nothing was commanded to move"),
         (COMMANDED, COMMANDED * 0.0, "is the robot blocked"),
-        (COMMANDED[:3], COMMANDED, "too few"),
+        (COMMANDED[:3], COMMANDED, "3 commands and 300 measurements are too few"),
+        (COMMANDED, COMMANDED[:3], "300 commands and 3 measurements are too few"),
     ],
 )
 def test_a_recording_that_says_nothing_is_refused(commanded, measured, words):
     with pytest.raises(ValueError, match=words):
-        measure_latency(TIMES[: len(commanded)], commanded, TIMES, measured)
+        measure_latency(TIMES[: len(commanded)], commanded, TIMES[: len(measured)], measured)
+
+
+def test_four_commands_and_four_measurements_are_enough():
+    commands, values = np.array([0.0, 1.0, 2.0, 4.0]), np.array([0.0, 1.0, 0.0, 1.0])
+    at = np.array([0.9, 1.3, 2.1, 3.9])
+    assert measure_latency(commands, values, at, np.interp(at - 0.15, commands, values)).delay == pytest.approx(0.15)
+
+
+def test_the_error_is_what_the_measurement_scatters_about_the_command():
+    noise = 0.004 * (-1.0) ** np.arange(len(TIMES))
+    assert measure_latency(TIMES, COMMANDED, TIMES, COMMANDED + noise).error == pytest.approx(0.004, rel=0.01)
 
 
 def test_a_robot_too_far_behind_is_said_to_be():
     with pytest.raises(ValueError, match=r"more than 0.6 s behind"):
         measure_latency(TIMES, COMMANDED, *followed(0.75))
+
+
+@pytest.mark.parametrize(("late", "known"), [(0.3981, True), (0.3998, False)])
+def test_a_delay_up_to_the_longest_that_is_tried_is_found(late, known):
+    measured = np.interp(TIMES - late, TIMES, COMMANDED)
+    if known:
+        assert measure_latency(TIMES, COMMANDED, TIMES, measured, 0.4).delay == pytest.approx(0.398, abs=1e-6)
+    else:
+        with pytest.raises(ValueError, match=r"more than 0.4 s behind"):
+            measure_latency(TIMES, COMMANDED, TIMES, measured, 0.4)
 
 
 def test_measurements_count_from_the_longest_delay_after_the_first_command_until_the_last_one():

@@ -8,7 +8,9 @@ from pi0_ros.control.silence import silence
 
 
 @pytest.mark.parametrize(
-    ("age", "told"), [(0.3, "0.2"), (0.6, "0.5"), (0.5, "0.5"), (1.9, "1"), (9.0, "5"), (10.0, "10"), (400.0, "60")]
+    ("age", "told"),
+    [(0.3, "0.2"), (0.5, "0.5"), (0.9, "0.5"), (1.0, "1"), (1.9, "1"), (2.0, "2"), (4.9, "2"), (5.0, "5"), (9.0, "5")]
+    + [(10.0, "10"), (29.0, "10"), (30.0, "30"), (59.0, "30"), (60.0, "60"), (400.0, "60")],
 )
 def test_the_age_is_told_in_steps(age, told):
     assert silence("joint_states", age, 0.2) == f"nothing new on joint_states for {told} s and more (max_age 0.2 s)"

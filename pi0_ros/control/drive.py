@@ -35,6 +35,7 @@ class Drive:
         # A velocity comes to rest on the way to zero, a position wherever it can.
         self._rest = np.zeros((3, len(robot.channels)))
         self._stops = [g.kind is Kind.VELOCITY for g in robot.groups]
+        self._positions = np.array([c.kind is Kind.POSITION for c in robot.channels])
         self._driven = [p for p, driven in zip(self._limiter.slices, self._stops, strict=True) if driven]
         self._hold_at: Array | None = None
         self._last_stamp = -math.inf
@@ -75,7 +76,7 @@ class Drive:
         """
         if late:  # the next plan that starts near the robot goes on
             self._plans.forget()
-            return "hold", self.brake(guarded=True)
+            return "hold", self.brake()
         if mode is Mode.AUTONOMY and (moved := self._follow_plan(steady, plan_time, ros)) is not None:
             return moved
         if mode is Mode.TELEOP:
@@ -83,7 +84,7 @@ class Drive:
             return "teleop", self._limiter.step(self._guarded(goal), moves, self._teleop_scales(steady))
         if self._hold_at is not None:
             return "hold", self._go_to(self._hold_at)
-        return "hold", self.brake(guarded=True)
+        return "hold", self.brake()
 
     def command(self, ros: float) -> Command:
         """What is sent at ROS time `ros` [s]; its stamp is later than the last one's."""
@@ -108,22 +109,18 @@ class Drive:
         return "policy" if driving is not None else "hold", int(driving is not None and driving.limited)
 
     def _guarded(self, goal: Array) -> Array:
-        """The goal with joints that velocities move braked before their ends."""
+        """The goal with joints that velocities move braked before their ends; to be asked once for every command."""
         return self._guard.bounded(goal, self.commanded[0], self._inputs.measured)
 
-    def brake(self, guarded: bool) -> int | None:
-        """Come to rest, one period further; `guarded`: joints that velocities move are braked before their ends too."""
-        rest = self._guarded(self._rest) if guarded else self._rest
-        return self._limiter.step(rest, self._stops, [1.0] * len(self._stops))
+    def brake(self) -> int | None:
+        """Come to rest, one period further."""
+        return self._limiter.step(self._guarded(self._rest), self._stops, [1.0] * len(self._stops))
 
     def _go_to(self, target: Array) -> int | None:
         """Slowly to the positions in `target` [D]; grippers keep their grip and velocities come to rest."""
-        goal = self._rest.copy()
-        for group, part in zip(self._robot.groups, self._limiter.slices, strict=True):
-            if group.kind is Kind.POSITION:
-                goal[0, part] = target[part]
+        goal = np.stack([np.where(self._positions, target, 0.0), *self._rest[1:]])
         moves = [g.kind is not Kind.GRIPPER for g in self._robot.groups]
-        return self._limiter.step(goal, moves, [self._settings.engage_scale] * len(self._stops))
+        return self._limiter.step(self._guarded(goal), moves, [self._settings.engage_scale] * len(self._stops))
 
     def _teleop_goal(self, steady: float) -> tuple[Array, list[bool]]:
         goal, moves, teleop = self._rest.copy(), list(self._stops), self._inputs.teleop

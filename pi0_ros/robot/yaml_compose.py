@@ -47,7 +47,7 @@ class _Loader(yaml.SafeLoader):
             original = super().compose_node(parent, index)
             node: Any = copy.copy(original)
             node.alias_line = line
-            self._sizes[id(node)] = self._sizes.get(id(original), 1)
+            self._sizes[id(node)] = self._sizes[id(original)]
             return node
         self._depth += 1
         if self._depth > MAX_DEPTH:
@@ -65,9 +65,9 @@ class _Loader(yaml.SafeLoader):
         """Count what a node stands for. Raises ComposeError if that is too much."""
         inside = 0
         if isinstance(node, yaml.SequenceNode):
-            inside = sum(self._sizes.get(id(child), 1) for child in node.value)
+            inside = sum(self._sizes[id(child)] for child in node.value)
         elif isinstance(node, yaml.MappingNode):
-            inside = sum(self._sizes.get(id(key), 1) + self._sizes.get(id(value), 1) for key, value in node.value)
+            inside = sum(self._sizes[id(key)] + self._sizes[id(value)] for key, value in node.value)
         self._sizes[id(node)] = size = 1 + inside
         if size > MAX_NODES:
             raise ComposeError(line, f"stands for more than {MAX_NODES} values, counted with its aliases")
@@ -94,7 +94,7 @@ def _merged(entries: list[tuple[Any, Any]], sizes: dict[int, int]) -> list[tuple
                 if str(name.value) not in seen:
                     seen.add(str(name.value))
                     again = copy.copy(inherited)
-                    again.alias_line, sizes[id(again)] = line, sizes.get(id(inherited), 1)
+                    again.alias_line, sizes[id(again)] = line, sizes[id(inherited)]
                     own.append((name, again))
     return own
 

@@ -51,7 +51,7 @@ def drive(devices=None, enabled=True, measured=None, plan=(None, False), **follo
         following=found, forget=lambda: told.append("forgotten"), grips=SimpleNamespace(steady=lambda states: states)
     )
     inputs = SimpleNamespace(
-        measured=SimpleNamespace(or_commanded=lambda command: command if measured is None else measured),
+        measured=SimpleNamespace(or_commanded=lambda command: np.where(np.isnan(measured), command, measured)),
         teleop=SimpleNamespace(
             enabled=lambda steady: enabled, devices=devices or {g.name: Device(g) for g in ROBOT.groups}
         ),
@@ -88,6 +88,7 @@ def test_a_base_is_sent_its_velocity_twice_and_the_others_their_derivative():
     sent = made.command(900.0)
     others = [i for i, c in enumerate(ROBOT.channels) if c.kind is Kind.POSITION]
     assert sent.names == ROBOT.channel_names
+    np.testing.assert_allclose(sent.values[others], START[others] + 0.01)
     np.testing.assert_array_equal(sent.velocities[DRIVEN], sent.values[DRIVEN])
     np.testing.assert_allclose(sent.velocities[others], 0.02)
     np.testing.assert_array_equal(made.commanded[1, DRIVEN], 0.02)  # what is sent is a copy
@@ -97,7 +98,7 @@ def test_the_robot_goes_slowly_to_where_it_was_measured_inside_its_limits_and_ke
     measured = START.copy()
     measured[ARM] += 0.2
     measured[OTHER] = ROBOT.channels[OTHER].limits.lower - 0.3
-    measured[GRIP], measured[BASE] = 1.0, 0.4
+    measured[GRIP], measured[BASE], measured[LIFT] = 1.0, 0.4, np.nan
     made, _, _ = drive(measured=measured)
     made.hold_measured()
     speeds = []
@@ -106,6 +107,7 @@ def test_the_robot_goes_slowly_to_where_it_was_measured_inside_its_limits_and_ke
         speeds.append(np.abs(made.commanded[1]))
         if made.still:
             break
+    assert list(hold(made, 1)) == [("hold", 0)]  # it is where it should be: no limit is at work
     wanted = START.copy()
     wanted[ARM], wanted[OTHER] = measured[ARM], ROBOT.channels[OTHER].limits.lower
     np.testing.assert_allclose(made.commanded[0], wanted, atol=1e-9)
@@ -140,7 +142,7 @@ def test_a_base_that_is_braked_comes_to_rest_at_no_velocity_and_an_arm_where_it_
     made, _, _ = drive(plan=(state, False))
     made.move(10.0, 900.0, 900.0, Mode.AUTONOMY, False)
     for _ in range(400):
-        made.brake(guarded=True)
+        made.brake()
     assert made.still
     np.testing.assert_array_equal(made.commanded[0, DRIVEN], 0.0)
     arms = [i for i, c in enumerate(ROBOT.channels) if c.kind is Kind.POSITION]
@@ -240,3 +242,19 @@ def test_a_goal_that_is_not_finite_is_refused_and_moves_nothing():
     made, _, _ = drive(devices(left_arm=("left_joint2", math.nan, 1.0)))
     assert made.move(10.0, 900.0, 900.0, Mode.TELEOP, False) == ("teleop", None)
     np.testing.assert_array_equal(made.commanded[0], START)
+
+
+def test_every_command_is_counted_on_where_joints_are_braked_before_their_ends():
+    """What was commanded lately has not been measured yet, whoever drove."""
+    state = np.stack([START + 0.01, 0.02 * np.ones_like(START), 0.0 * START])
+    made, _, _ = drive(plan=(state, False), measured=np.where(DRIVEN, 0.0, START + 0.02))
+    counted, before = [], []
+    made._guard = SimpleNamespace(bounded=lambda goal, command, measured: counted.append(command) or goal)
+    for mode, late in ((Mode.AUTONOMY, False), (Mode.TELEOP, False), (Mode.HOLD, False), (Mode.AUTONOMY, True)):
+        before.append(made.commanded[0])
+        made.move(10.0, 900.0, 900.0, mode, late)
+    made.hold_measured()
+    before.append(made.commanded[0])
+    made.move(10.0, 900.0, 900.0, Mode.HOLD, False)
+    np.testing.assert_array_equal(counted, before)
+    assert np.ptp(counted, axis=0)[ARM] > 0.0

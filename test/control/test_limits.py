@@ -71,7 +71,8 @@ def test_the_reach_of_a_stop_is_at_least_what_an_integrated_stop_takes(v, a, lim
 
 
 @pytest.mark.parametrize(
-    ("v", "a", "limit", "jerk"), [(1.0, 2.0, 1.5, 10.0), (3.0, 9.0, 2.0, 30.0), (0.9, 0.0, 1.5, 10.0)]
+    ("v", "a", "limit", "jerk"),
+    [(1.0, 2.0, 1.5, 10.0), (0.2, 2.0, 1.5, 10.0), (3.0, 9.0, 2.0, 30.0), (0.9, 0.0, 1.5, 10.0)],
 )
 def test_where_the_deceleration_is_reached_the_reach_of_a_stop_is_exact(v, a, limit, jerk):
     """An estimate that is far too long keeps a robot from places that it may go to."""
@@ -83,6 +84,8 @@ def test_a_motion_downwards_reaches_nothing_upwards_unless_it_turns():
         stop_reach(-1.0, 0.0, 1.5, 10.0) == stop_reach(0.0, 0.0, 1.5, 10.0) == stop_reach(-1.0, -2.0, 1.5, 10.0) == 0.0
     )
     assert stop_reach(-0.1, 4.0, 1.5, 10.0) >= 0.999 * integrated_stop(-0.1, 4.0, 1.5, 10.0) > 0.0
+    # The way down does not count: 4^3 / (3 10^2) until the acceleration is over, and the stop from the 0.7 that are reached.
+    assert stop_reach(-0.1, 4.0, 1.5, 10.0) == pytest.approx(64.0 / 300.0 + 0.35 * (0.7 / 1.5 + 1.5 / 10.0))
 
 
 def test_the_longest_stop_is_from_the_faster_side_of_a_velocity():
@@ -93,3 +96,18 @@ def test_the_longest_stop_is_from_the_faster_side_of_a_velocity():
     assert stop_time([slow], PERIOD) == pytest.approx(2.0 * (2.0 / 0.5 + 0.5 / 5.0))
     other = replace(group.channels[0], limits=replace(limits, lower=-0.5, upper=2.0))
     assert stop_time([replace(group, channels=(other,))], PERIOD) == stop_time([slow], PERIOD)
+
+
+def test_the_longest_stop_of_quick_joints_is_twice_that_of_the_slowest_of_all_groups():
+    """0.6 / 6 + 6 / 60 is more than 0.5 / 10 + 10 / 200 and 0.2 / 4 + 4 / 80, and less than half a second."""
+    group = make_robot().group("left_arm")
+
+    def quick(*limits):
+        channels = (
+            replace(c, limits=replace(c.limits, velocity=v, acceleration=a, jerk=j))
+            for c, (v, a, j) in zip(group.channels, limits, strict=False)
+        )
+        return replace(group, channels=tuple(channels))
+
+    groups = [quick((0.5, 10.0, 200.0), (0.6, 6.0, 60.0)), quick((0.2, 4.0, 80.0))]
+    assert stop_time(groups, PERIOD) == stop_time(groups[::-1], PERIOD) == pytest.approx(2.0 * (0.1 + 0.1))

@@ -136,6 +136,15 @@ def test_limits_that_cannot_be_meant_are_refused_with_a_guess(tmp_path, limits, 
 
 
 @pytest.mark.parametrize(
+    ("limits", "missing"), [("velocity: 1.0", "position"), ("position: [[-1, 1], [-1, 1], [0, 0.4]]", "velocity")]
+)
+def test_without_the_urdfs_limits_each_kind_has_to_be_given(tmp_path, limits, missing):
+    assert f"groups.arm.limits: key {missing} is missing; give it, or source: urdf" in refusal(
+        tmp_path, f"{limits}, acceleration: 1.0"
+    )
+
+
+@pytest.mark.parametrize(
     ("parts", "limits", "words"),
     [
         (

@@ -4,7 +4,7 @@ import xml.dom.minidom
 
 import pytest
 
-from pi0_ros.robot.xacro_child import _any_encoding, _chain, _problem
+from pi0_ros.robot.xacro_child import _any_encoding, _chain, _problem, expand
 
 
 class XacroError(Exception):
@@ -74,3 +74,47 @@ def test_a_file_that_is_no_utf_8_is_read_as_it_declares_and_a_text_without_a_fil
     plain = _any_encoding(lambda source, filename: (source, filename))
     assert plain("text", "name") == ("text", "name") and plain("text") == ("text", None)
     assert isinstance(found, xml.dom.minidom.Document)
+
+
+XACRO = '<robot name="r" xmlns:xacro="http://www.ros.org/wiki/xacro">{}</robot>'
+
+
+@pytest.fixture
+def xacro(monkeypatch):
+    """The real one as of a new process."""
+    module = pytest.importorskip("xacro")
+    monkeypatch.setattr(module, "parse", module.parse)
+    monkeypatch.setattr(module, "all_includes", [])
+    return module
+
+
+def test_what_is_wrong_is_told_of_the_innermost_file_that_was_being_read(tmp_path, xacro):
+    for name, body in (
+        ("outer", '<xacro:include filename="middle.xacro"/>'),
+        ("middle", '<xacro:include filename="inner.xacro"/>'),
+        ("inner", '<a v="${nothing}"/>'),
+    ):
+        (tmp_path / f"{name}.xacro").write_text(XACRO.format(body))
+    files = [str(tmp_path / f"{name}.xacro") for name in ("outer", "middle", "inner")]
+    found = expand(files[0], {}, 1000)
+    assert (found["problem"], found["file"], found["files"]) == ("other", files[2], files)
+    assert "nothing" in found["detail"]
+
+
+def test_a_text_may_be_as_long_as_is_allowed_and_no_longer(tmp_path, xacro):
+    file = tmp_path / "r.xacro"
+    file.write_text(XACRO.format('<a v="$(arg size)"/>'))
+    found = expand(str(file), {"size": "7"}, 10_000)
+    assert '<a v="7"/>' in found["text"] and found["files"] == [str(file)]
+    long = len(found["text"])
+    assert "text" in expand(str(file), {"size": "7"}, long)
+    refused = expand(str(file), {"size": "7"}, long - 1)
+    assert refused == {"problem": "size", "detail": str(long), "file": str(file), "files": [str(file)]}
+
+
+def test_of_a_problem_that_is_told_at_length_the_beginning_is_kept(tmp_path, xacro):
+    file = tmp_path / "r.xacro"
+    file.write_text(XACRO.format('<a v="${' + "no" * 900 + '}"/>'))
+    assert expand(str(file), {}, 10_000)["detail"].startswith("name 'nono")
+    file.write_text(XACRO.format("<" + "a" * 900 + "/>" + '<xacro:include filename="' + "b" * 900 + '"/>'))
+    assert len(expand(str(file), {}, 10_000)["detail"]) == 500

@@ -58,7 +58,17 @@ def sample_layout(rng: np.random.Generator, named: str = "", unseen: Collection[
 
 def sample_shape(rng: np.random.Generator) -> Shape:
     """A cube, a brick or a cylinder of wood, light to heavy."""
-    kind = ("cube", "brick", "cylinder")[rng.integers(3)]
+    return _sample_seen(("cube", "brick", "cylinder")[rng.integers(3)], rng)
+
+
+def sample_shape_of(kind: str, rng: np.random.Generator, unseen: bool = False) -> Shape:
+    """A "block", which is a cube or a brick, or a "can". unseen: of the ranges of `sample_unseen_shape`."""
+    if unseen:
+        return _unseen_of(kind, float(rng.uniform(500, 1100)), rng)
+    return _sample_seen("cylinder" if kind == "can" else ("cube", "brick")[rng.integers(2)], rng)
+
+
+def _sample_seen(kind: str, rng: np.random.Generator) -> Shape:
     density = float(rng.uniform(500, 1100))
     if kind == "cube":
         length = float(rng.uniform(0.036, 0.050))
@@ -73,7 +83,11 @@ def sample_shape(rng: np.random.Generator) -> Shape:
 def sample_unseen_shape(rng: np.random.Generator) -> Shape:
     """A longer brick or a slimmer, taller cylinder than any that `sample_shape` draws."""
     density = float(rng.uniform(500, 1100))
-    if rng.random() < 0.5:
+    return _unseen_of("block" if rng.random() < 0.5 else "can", density, rng)
+
+
+def _unseen_of(kind: str, density: float, rng: np.random.Generator) -> Shape:
+    if kind == "block":
         size = (float(rng.uniform(0.072, 0.080)), float(rng.uniform(0.026, 0.030)), float(rng.uniform(0.028, 0.034)))
         return _wooden("box", size, density)
     width, height = float(rng.uniform(0.032, 0.037)), float(rng.uniform(0.049, 0.056))

@@ -45,35 +45,55 @@ def bin_centre(side: str) -> tuple[float, float]:
 
 def furnish(spec: mujoco.MjSpec) -> None:
     """Put blocks and bins on the table of a world that is being built, and rubber on the robot's fingertips."""
+    grip_by_friction(spec)
+    for side in SIDES:
+        add_bin(spec.worldbody, f"{side}_bin", bin_centre(side))
+    for number, colour in enumerate(COLOURS):
+        add_block(spec, colour, (AWAY[0], AWAY[1] * number, USUAL.size[2] / 2))
+
+
+def grip_by_friction(spec: mujoco.MjSpec) -> None:
+    """Contacts with elliptic cones, and rubber on the robot's fingertips."""
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
     spec.option.impratio = 10.0
-    for side in SIDES:
-        _bin(spec, side)
-        for body in spec.bodies:
-            if body.name.startswith(f"{side}_finger"):
-                _rubber(body)
-    for number, colour in enumerate(COLOURS):
-        _block(spec, colour, (AWAY[0], AWAY[1] * number, USUAL.size[2] / 2))
+    for body in spec.bodies:
+        if body.name.startswith(tuple(f"{side}_finger" for side in SIDES)):
+            _rubber(body)
 
 
-def shape_block(model: mujoco.MjModel, colour: str, shape: Shape, shade: float = 1.0) -> None:
+def colour_of(name: str) -> str:
+    """The colour of a block: its name, or what its name begins with, as in "red_can"."""
+    return name.partition("_")[0]
+
+
+def shape_block(model: mujoco.MjModel, name: str, shape: Shape, shade: float = 1.0) -> None:
     """Give a block of a compiled world another shape, size and mass. Call `settle_masses` after the last one.
 
     shade: how bright its colour is, 1 as usual.
     """
-    used, other = (f"{colour}_{kind}" for kind in (("box", "tube") if shape.kind == "box" else ("tube", "box")))
+    used, other = (f"{name}_{kind}" for kind in (("box", "tube") if shape.kind == "box" else ("tube", "box")))
     half = np.array(shape.size) / 2
-    geom, hidden, body = model.geom(used), model.geom(other), model.body(f"{colour}_body")
+    geom, hidden, body = model.geom(used), model.geom(other), model.body(f"{name}_body")
     round_one = shape.kind == "cylinder"
     geom.size[:] = (half[0], half[2], 0.0) if round_one else half
     model.geom_rbound[geom.id] = math.hypot(half[0], half[2]) if round_one else float(np.linalg.norm(half))
     model.geom_aabb[geom.id, 3:] = half
     for one, shown in ((geom, True), (hidden, False)):
         one.contype[:], one.conaffinity[:] = (THINGS, THINGS | 7) if shown else (0, 0)
-        one.rgba[:3] = np.clip(shade * np.array(BLOCK_RGBA[colour][:3]), 0.0, 1.0)
+        one.rgba[:3] = np.clip(shade * np.array(BLOCK_RGBA[colour_of(name)][:3]), 0.0, 1.0)
         one.rgba[3] = 1.0 if shown else 0.0
     body.mass[:] = shape.mass
     body.inertia[:] = _inertia(shape)
+    model.body_gravcomp[body.id] = 0.0
+
+
+def hide_block(model: mujoco.MjModel, name: str) -> None:
+    """Take a block out of a compiled world: nothing touches it, it weighs nothing, and no camera sees it. `shape_block` brings it back."""
+    for kind in ("box", "tube"):
+        geom = model.geom(f"{name}_{kind}")
+        geom.contype[:], geom.conaffinity[:] = 0, 0
+        geom.rgba[3] = 0.0
+    model.body_gravcomp[model.body(f"{name}_body").id] = 1.0
 
 
 def settle_masses(model: mujoco.MjModel) -> None:
@@ -89,23 +109,23 @@ def _inertia(shape: Shape) -> tuple[float, float, float]:
     return tuple(shape.mass * (a * a + b * b) / 12 for a, b in ((y, z), (x, z), (x, y)))  # type: ignore[return-value]
 
 
-def _block(spec: mujoco.MjSpec, colour: str, place: tuple[float, float, float]) -> None:
+def add_block(spec: mujoco.MjSpec, name: str, place: tuple[float, float, float]) -> None:
     """A body with the two geoms that it can be: a box and an upright cylinder. MuJoCo lets a geom that was built to collide stop
     it later, and not the reverse, so both are built so; `shape_block` chooses.
     """
-    body = spec.worldbody.add_body(name=f"{colour}_body", pos=place)
-    body.add_freejoint(name=f"{colour}_free")
+    body = spec.worldbody.add_body(name=f"{name}_body", pos=place)
+    body.add_freejoint(name=f"{name}_free")
     body.mass, body.inertia, body.explicitinertial = USUAL.mass, _inertia(USUAL), True
     body.ipos, body.iquat = (0, 0, 0), (1, 0, 0, 0)
     half = [length / 2 for length in USUAL.size]
     (time_constant, damping), solimp = STIFF
-    for name, kind, size in (
+    for form, kind, size in (
         ("box", mujoco.mjtGeom.mjGEOM_BOX, half),
         ("tube", mujoco.mjtGeom.mjGEOM_CYLINDER, [half[0], half[2], 0]),
     ):
-        shown = name == "box"
+        shown = form == "box"
         body.add_geom(
-            name=f"{colour}_{name}", type=kind, size=size, rgba=[*BLOCK_RGBA[colour][:3], 1.0 if shown else 0.0],
+            name=f"{name}_{form}", type=kind, size=size, rgba=[*BLOCK_RGBA[colour_of(name)][:3], 1.0 if shown else 0.0],
             contype=THINGS, conaffinity=THINGS | 7, condim=6, priority=1,
             friction=WOOD_ON_WOOD, solref=[time_constant, damping], solimp=solimp,
         )  # fmt: skip
@@ -119,27 +139,27 @@ def _rubber(body: mujoco.MjsBody) -> None:
             geom.solref, geom.solimp = STIFF
 
 
-def _bin(spec: mujoco.MjSpec, side: str) -> None:
-    """A floor and four walls that stand fast on the table."""
-    x, y = bin_centre(side)
+def add_bin(table: mujoco.MjsBody, name: str, centre: tuple[float, float]) -> None:
+    """A floor and four walls that stand fast on a table, in whose frame the middle is."""
+    x, y = centre
     long, wide = BIN_INSIDE
     half = BIN_HEIGHT / 2
     parts = {
         "floor": ((x, y, TABLE_TOP + BIN_FLOOR / 2), (long / 2, wide / 2, BIN_FLOOR / 2)),
         **{
-            f"{name}_wall": (
+            f"{end}_wall": (
                 (x + sign * (long + BIN_WALL) / 2, y, TABLE_TOP + half),
                 (BIN_WALL / 2, wide / 2 + BIN_WALL, half),
             )
-            for name, sign in (("far", 1), ("near", -1))
+            for end, sign in (("far", 1), ("near", -1))
         },
         **{
-            f"{name}_wall": ((x, y + sign * (wide + BIN_WALL) / 2, TABLE_TOP + half), (long / 2, BIN_WALL / 2, half))
-            for name, sign in (("left", 1), ("right", -1))
+            f"{end}_wall": ((x, y + sign * (wide + BIN_WALL) / 2, TABLE_TOP + half), (long / 2, BIN_WALL / 2, half))
+            for end, sign in (("left", 1), ("right", -1))
         },
     }
-    for name, (place, size) in parts.items():
-        spec.worldbody.add_geom(
-            name=f"{side}_bin_{name}", type=mujoco.mjtGeom.mjGEOM_BOX, pos=place, size=size, rgba=BIN_RGBA,
+    for part, (place, size) in parts.items():
+        table.add_geom(
+            name=f"{name}_{part}", type=mujoco.mjtGeom.mjGEOM_BOX, pos=place, size=size, rgba=BIN_RGBA,
             contype=THINGS, conaffinity=THINGS | 7,
         )  # fmt: skip

@@ -9,8 +9,9 @@ from pi0_ros.sim.errors import SimError
 
 
 class Unseen(StrEnum):
-    """words: other phrasings. objects: longer bricks and slimmer, taller cylinders, in darker or paler shades. places: the named
-    block lies in a strip of the table beyond those trained on."""
+    """words: other phrasings. objects: longer bricks and slimmer, taller cylinders, in darker or paler shades; in a room, tables of
+    other colours too. places: the named block lies in a strip of the table beyond those trained on; in a room, the tables stand
+    farther apart."""
 
     WORDS = "words"
     OBJECTS = "objects"

@@ -30,7 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--task",
         default="reach",
-        help="reach, touch_all, pick_place, a task of an installed package, or module:Class (default: reach)",
+        help="reach, touch_all, pick_place, drive_to, a task of an installed package, or module:Class (default: reach)",
     )
     parser.add_argument("--episodes", type=whole(1, 10**6), default=100, help="how many (default: 100)")
     parser.add_argument(
@@ -58,7 +58,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--unseen",
         default="",
-        help="draw these, comma between, from what training data never have; pick_place: words, objects, places",
+        help="draw these, comma between, from what training data never have; pick_place, drive_to: words, objects, places",
     )
     parser.add_argument(
         "--high-level", type=number(0.01, 3600), help="seconds between subtask questions (default: 1 for touch_all)"

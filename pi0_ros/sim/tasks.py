@@ -25,6 +25,7 @@ OWN: Mapping[str, str] = {
     "reach": "pi0_ros.touch.tasks:Reach",
     "touch_all": "pi0_ros.touch.tasks:TouchAll",
     "pick_place": "pi0_ros.chores.tasks:PickPlace",
+    "drive_to": "pi0_ros.chores.drive_task:DriveTo",
 }
 NEEDS = ("name", "time_limit", "reset", "success", "failed", "subtask", "progress")
 """What the class of a task has."""

@@ -11,6 +11,7 @@ GOOD = "rubric: two\nordered: true\nsteps:\n  - {name: a, text: one}\n  - {name:
     ("name", "total", "steps"),
     [
         ("pick_place", 5, 5),
+        ("drive_to", 4, 4),
         ("shirt_folding", 1, 1),
         ("bussing_easy", 7, 1),
         ("microwave", 4, 4),
@@ -52,7 +53,7 @@ def test_a_broken_rubric_is_refused_with_file_and_line(tmp_path, old, new, said)
 
 def test_an_unknown_rubric_lists_those_there_are():
     with pytest.raises(
-        RubricError, match=r"no rubric 'juggling': .* box_building, bussing_easy, microwave, pick_place"
+        RubricError, match=r"no rubric 'juggling': .* box_building, bussing_easy, drive_to, microwave, pick_place"
     ):
         load_rubric("juggling")
 

@@ -1,0 +1,154 @@
+"""A room with two tables, and things that lie on them. The names of places before which the robot can stand: "left", "right".
+
+A table's frame is that of the base which stands before it: its origin is on the floor under the base, x points to the table. In it
+tables are where the table of a world without rooms is (`pi0_ros.sim.world`). Metres, radians.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+
+from pi0_ros.chores.plane import PlanarPose
+from pi0_ros.chores.scenery import BIN_X, add_bin, add_block, grip_by_friction
+from pi0_ros.sim.robot import SimRobot
+from pi0_ros.sim.world import BASE_JOINTS, COLOURS, SIDES, TABLE_TOP, TABLE_X, TABLE_Y, THINGS
+
+KINDS = ("block", "can")
+OBJECTS = tuple(f"{colour}_{kind}" for colour in COLOURS for kind in KINDS)
+"""All things that there can be: a box and a cylinder of each colour."""
+TABLE_BIN = (BIN_X, 0.0)
+"""Middle of the bin on each table, in its frame: both arms reach it."""
+LOOKS: Mapping[str, tuple[float, float, float]] = {
+    "wooden": (0.56, 0.39, 0.24),
+    "white": (0.86, 0.86, 0.84),
+    "black": (0.16, 0.16, 0.18),
+    "grey": (0.50, 0.51, 0.53),
+}
+"""What a table can look like: the word for it and its colour."""
+WALLS = 2.9  # of the room, from its middle
+SPECTATOR = "room"
+"""Name of a camera that sees the whole room."""
+_LEG = 0.025
+
+
+@dataclass(frozen=True)
+class Room:
+    """places: a table's name to where the base stands before it. looks: a table's name to what it looks like."""
+
+    places: Mapping[str, PlanarPose]
+    looks: Mapping[str, str]
+
+    def arrange(self, model: mujoco.MjModel) -> None:
+        """Put the furniture of a compiled world there; the next `load` shows it."""
+        for name, place in self.places.items():
+            body = model.body(f"table_{name}")
+            body.pos[:] = (place.x, place.y, 0.0)
+            body.quat[:] = (math.cos(place.yaw / 2), 0.0, 0.0, math.sin(place.yaw / 2))
+            colour = (*LOOKS[self.looks[name]], 1.0)
+            for part in _parts():
+                model.geom(f"table_{name}_{part}").rgba[:] = colour
+
+
+def furnish_room(spec: mujoco.MjSpec) -> None:
+    """Two tables with a bin on each in place of the one table, a floor on which things come to lie, walls, and all things."""
+    grip_by_friction(spec)
+    for name in ("table", "table_foot", "wall", "door"):
+        spec.delete(spec.geom(name))
+    floor = spec.geom("floor")
+    floor.contype, floor.conaffinity, floor.rgba = THINGS, THINGS, [0.66, 0.63, 0.58, 1.0]
+    _decorate(spec)
+    for number, side in enumerate(SIDES):
+        table = spec.worldbody.add_body(name=f"table_{side}", pos=[0.0, 1.0 - 2.0 * number, 0.0])
+        for part, (place, half) in _parts().items():
+            table.add_geom(
+                name=f"table_{side}_{part}", type=mujoco.mjtGeom.mjGEOM_BOX, pos=place, size=half,
+                contype=THINGS, conaffinity=THINGS,
+            )  # fmt: skip
+        add_bin(table, f"bin_{side}", TABLE_BIN)
+    for number, name in enumerate(OBJECTS):
+        add_block(spec, name, (-4.0, 0.5 * number, 0.5))
+
+
+def base_pose(sim: SimRobot) -> PlanarPose:
+    """Where the base stands now."""
+    x, y, yaw = (float(sim.data.qpos[sim.world.qpos[joint]]) for joint in BASE_JOINTS)
+    return PlanarPose(x, y, yaw)
+
+
+def base_twist(sim: SimRobot) -> tuple[float, float]:
+    """Speed [m/s] and turning [rad/s] of the base now, both without a sign."""
+    vx, vy, wz = (float(sim.data.qvel[sim.world.dof[joint]]) for joint in BASE_JOINTS)
+    return math.hypot(vx, vy), abs(wz)
+
+
+def place_of(sim: SimRobot, name: str) -> PlanarPose:
+    """Where the base stands before the table of that name."""
+    body = sim.model.body(f"table_{name}")
+    return PlanarPose(
+        float(body.pos[0]), float(body.pos[1]), 2.0 * math.atan2(float(body.quat[3]), float(body.quat[0]))
+    )
+
+
+def places(sim: SimRobot) -> dict[str, PlanarPose]:
+    """`place_of` of all."""
+    return {name: place_of(sim, name) for name in SIDES}
+
+
+def look_of(sim: SimRobot, name: str) -> str:
+    """The word for what a table looks like."""
+    rgb = sim.model.geom(f"table_{name}_top").rgba[:3]
+    return min(LOOKS, key=lambda look: float(np.abs(rgb - LOOKS[look]).sum()))
+
+
+def floor_between(one: PlanarPose, other: PlanarPose) -> float:
+    """The least distance of two tables' tops [m], of base poses before them; 0 if a corner of one is in the other.
+
+    Between two rectangles that do not meet, the shortest way begins or ends at a corner.
+    """
+    corners = [(x, y, 0.0) for x in TABLE_X for y in TABLE_Y]
+    pairs = [(a.point(corner), b) for a, b in ((one, other), (other, one)) for corner in corners]
+    return min(_to_table(table.local_point(corner)) for corner, table in pairs)
+
+
+def _to_table(point: np.ndarray) -> float:
+    """Distance of a point of a table's frame from its top, seen from above."""
+    spans = zip(point, (TABLE_X, TABLE_Y), strict=False)
+    return math.hypot(*(max(low - v, 0.0, v - high) for v, (low, high) in spans))
+
+
+def _parts() -> dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]]:
+    """Middle and half lengths of a table's top and legs in its frame."""
+    (near, far), (right, left) = TABLE_X, TABLE_Y
+    half = (TABLE_TOP - 0.04) / 2
+    legs = {
+        f"leg{number}": ((x, y, half), (_LEG, _LEG, half))
+        for number, (x, y) in enumerate((x, y) for x in (near + 0.06, far - 0.04) for y in (right + 0.04, left - 0.04))
+    }
+    middle = ((near + far) / 2, (right + left) / 2, TABLE_TOP - 0.02)
+    return {"top": (middle, ((far - near) / 2, (left - right) / 2, 0.02)), **legs}
+
+
+def _decorate(spec: mujoco.MjSpec) -> None:
+    """What only cameras see: walls, a door behind, and a rug in either half of the room, so that left and right look different."""
+    box, tube = mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_CYLINDER
+    high = 1.3
+    shapes = (
+        ("wall_back", box, (-WALLS, 0, high), (0.05, WALLS, high), (0.55, 0.60, 0.68)),
+        ("wall_front", box, (WALLS, 0, high), (0.05, WALLS, high), (0.70, 0.67, 0.60)),
+        ("wall_left", box, (0, WALLS, high), (WALLS, 0.05, high), (0.62, 0.66, 0.60)),
+        ("wall_right", box, (0, -WALLS, high), (WALLS, 0.05, high), (0.66, 0.58, 0.56)),
+        ("door", box, (-WALLS + 0.06, 0.9, 1.0), (0.03, 0.45, 1.0), (0.42, 0.36, 0.33)),
+        ("rug_left", tube, (0.0, 1.25, 0.002), (0.95, 0.002, 0), (0.33, 0.45, 0.44)),
+        ("rug_right", box, (0.0, -1.25, 0.002), (1.15, 0.80, 0.002), (0.50, 0.38, 0.36)),
+    )
+    for name, kind, place, size, colour in shapes:
+        spec.worldbody.add_geom(
+            name=name, type=kind, pos=place, size=size, rgba=[*colour, 1.0], contype=0, conaffinity=0
+        )
+    # From the upper corner over the door, looking at the middle of the room.
+    spec.worldbody.add_camera(name=SPECTATOR, pos=[-2.75, 0.0, 2.5], xyaxes=[0, -1, 0, 0.62, 0, 0.78], fovy=72.0)

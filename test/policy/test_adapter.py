@@ -1,5 +1,5 @@
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pi0_ros.policy import PolicyError, load_adapter
-from pi0_ros.policy.adapter import Adapter, Block, Delta
+from pi0_ros.policy.adapter import Adapter, Binary, Block, Delta, RecordedKeys, Remote
+from pi0_ros.policy.adapter_keys import ADAPTER
 from pi0_ros.policy.adapter_reading import adapter_names, adapter_of_checkpoint
+from pi0_ros.policy.adapter_remote import remote_to_dict
 from pi0_ros.policy.adapter_vectors import actions_from_model, actions_to_model, state_to_model
 from pi0_ros.policy.adapter_writing import adapter_to_dict
 
@@ -139,3 +141,214 @@ actions:
     np.testing.assert_allclose(rows, [[1.5, -0.5, 0.25], [-1.0, 1.0, 0.5]])
     back = actions_to_model(found, [[0.25, -0.5, 9.0, 1.2]], ["grip", "b", "other", "wide"])
     np.testing.assert_allclose(back, [[1.2, 0.25, 0.7]])
+
+
+WHOLE = """policy: whole
+cameras: {base_0_rgb: top, left_wrist_0_rgb: null, right_wrist_0_rgb: hand}
+high_level_cameras: {base_0_rgb: hand}
+missing_cameras: black
+state:
+  - {channels: [a, b], signs: [1, -1]}
+  - {channels: [turn], wrap: [0, 6.2832]}
+  - {channels: [grip], convert: aloha_gripper}
+actions:
+  - {channels: [a], delta: step}
+  - {channels: [b], signs: [-1], delta: start}
+  - {channels: [turn], delta: current, follows: 0.6}
+  - {channels: [c], scale: 3.0, clip: [-1, 2]}
+  - {channels: [grip], range: [0.9, 0.1], threshold: 0.4, hysteresis: 0.2}
+hold: [lift, base]
+period: 0.04
+horizon: {pi05: 12, pi0_fast: 7}
+asset: trossen
+normalisation: zscore
+resampler: jax
+prompt: {kind: pi05, dialect: lerobot, length: 99, state: false, pad_state_to: 32, control_mode: joint, lowercase: true}
+remote:
+  images: {eye: top}
+  state: {first: 3, second: 1}
+  nested: true
+  layout: chw
+  size: [180, 320]
+  missing_cameras: masked
+  width: 32
+  actions: [arm, hand]
+  prompt: words
+  constants: {endpoint: infer, count: 3, share: 0.5, yes: true}
+  session: id
+  reset: {endpoint: reset}
+noise: 0.3
+finished: [done, over]
+subtasks: lift .*
+subtask_log_probability: -0.4
+dataset: {state: [s], action: [x, y], state_names: [n, m], action_names: [o], cameras: {top: picture}}
+"""
+
+
+def test_every_key_of_a_policy_yaml_is_read_and_survives_a_checkpoints_config(tmp_path):
+    said = {key.name for key in ADAPTER}
+    assert {line.split(":")[0] for line in WHOLE.splitlines() if line[0].isalpha()} == said
+    found = load_adapter(written(tmp_path, WHOLE))
+    pi = 2.0 * np.pi
+    expected = Adapter(
+        name="whole",
+        file=tmp_path / "arm.yaml",
+        cameras={"base_0_rgb": "top", "left_wrist_0_rgb": None, "right_wrist_0_rgb": "hand"},
+        high_level_cameras={"base_0_rgb": "hand"},
+        missing="black",
+        state=(
+            Block(("a", "b"), (1.0, -1.0)),
+            Block(("turn",), (1.0,), wrap=0.0),
+            Block(("grip",), (1.0,), convert="aloha_gripper"),
+        ),
+        actions=(
+            Block(("a",), (1.0,), delta=Delta.STEP),
+            Block(("b",), (-1.0,), delta=Delta.START),
+            Block(("turn",), (1.0,), delta=Delta.CURRENT, follows=0.6),
+            Block(("c",), (1.0,), scale=3.0, clip=(-1.0, 2.0)),
+            Block(("grip",), (1.0,), range=(0.9, 0.1), binary=Binary(0.4, 0.2)),
+        ),
+        hold=("lift", "base"),
+        period=0.04,
+        horizons={"pi05": 12, "pi0_fast": 7},
+        asset="trossen",
+        normalisation="zscore",
+        resampler="jax",
+        prompt={"kind": "pi05", "dialect": "lerobot", "length": 99, "state": False, "pad_state_to": 32,
+                "control_mode": "joint", "lowercase": True},
+        remote=Remote(
+            images={"eye": "top"}, state={"first": 3, "second": 1}, nested=True, layout="chw", size=(180, 320),
+            missing="masked", width=32, actions=("arm", "hand"), prompt="words",
+            constants={"endpoint": "infer", "count": 3, "share": 0.5, "yes": True}, session="id",
+            reset={"endpoint": "reset"},
+        ),
+        noise=0.3,
+        finished=("done", "over"),
+        subtasks="lift .*",
+        subtask_log_probability=-0.4,
+        dataset=RecordedKeys(("s",), ("x", "y"), ("n", "m"), ("o",), {"top": "picture"}),
+    )  # fmt: skip
+    assert found == expected
+    plain = adapter_to_dict(found)
+    (tmp_path / "config.json").write_text(json.dumps({"policy": plain}))
+    assert replace(adapter_of_checkpoint(tmp_path / "config.json"), file=found.file) == expected
+    assert set(plain) == said and plain["state"][1]["wrap"] == [0.0, pytest.approx(pi)]
+    assert [found.rows(kind) for kind in ("pi05", "pi0_fast", "pi0")] == [12, 7, 0]
+    assert found.delta_mask == (False, True, False, False, False)
+    assert found.offset_mask == (True, True, True, False, False)
+    assert found.step_shares == (1.0, 0.0, 0.6, 0.0, 0.0)
+
+
+def test_a_plain_adapter_is_written_without_what_it_does_not_say(tmp_path):
+    plain = adapter_to_dict(load_adapter(written(tmp_path, GOOD)))
+    assert plain == {
+        "policy": "arm",
+        "cameras": {"base_0_rgb": "top"},
+        "missing_cameras": "masked",
+        "state": [{"channels": ["a", "b"], "signs": [1.0, -1.0]}, {"channels": ["grip"], "range": [1.0, 0.0]}],
+        "actions": [
+            {"channels": ["a", "b"], "signs": [1.0, -1.0], "delta": True},
+            {"channels": ["grip"], "range": [1.0, 0.0]},
+        ],
+        "period": 0.1,
+    }
+    (tmp_path / "config.json").write_text(json.dumps({"model": {}}))
+    assert adapter_of_checkpoint(tmp_path / "config.json") is None
+
+
+@pytest.mark.parametrize("suffix", [".yaml", ".yml", ".json"])
+def test_a_policy_file_may_end_as_yaml_or_json_files_do(tmp_path, suffix):
+    file = tmp_path / f"arm{suffix}"
+    file.write_text(json.dumps(adapter_to_dict(load_adapter(written(tmp_path, GOOD)))))
+    assert load_adapter(file).name == "arm"
+    with pytest.raises(PolicyError, match="no such policy YAML"):
+        load_adapter(tmp_path / f"nothing{suffix}")
+
+
+def test_cameras_of_its_own_for_the_question_mean_that_the_network_was_trained_to_answer(tmp_path):
+    asked = load_adapter(written(tmp_path, GOOD + "high_level_cameras: {base_0_rgb: hand}\n"))
+    assert asked.subtasks == ".+" and dict(asked.question_cameras) == {"base_0_rgb": "hand"}
+    form = load_adapter(written(tmp_path, GOOD + "high_level_cameras: {base_0_rgb: hand}\nsubtasks: lift\n"))
+    assert form.subtasks == "lift"
+    assert dict(load_adapter(written(tmp_path, GOOD)).question_cameras) == {"base_0_rgb": "top"}
+
+
+REMOTE = "remote: {images: {base: top}, state: {s: 3}%s}\n"
+
+
+@pytest.mark.parametrize(
+    ("absent", "remote", "missing"),
+    [
+        ("", "", "black"),  # openpi's servers for flat keys read every picture
+        ("", ", nested: true", "masked"),
+        ("", ", nested: true, missing_cameras: black", "black"),
+        ("missing_cameras: masked\n", "", "masked"),
+        ("missing_cameras: black\n", ", nested: true", "black"),
+        ("missing_cameras: masked\n", ", missing_cameras: black", "black"),
+    ],
+)
+def test_what_a_server_gets_for_an_absent_picture_is_the_sections_word_then_the_adapters_then_its_keys(
+    tmp_path, absent, remote, missing
+):
+    assert load_adapter(written(tmp_path, GOOD + absent + REMOTE % remote)).remote.missing == missing
+
+
+def test_a_server_section_that_says_little_is_openpis(tmp_path):
+    found = load_adapter(written(tmp_path, GOOD + REMOTE % "")).remote
+    assert (found.nested, found.layout, found.size, found.width) == (False, "hwc", (224, 224), 0)
+    assert (found.actions, found.prompt, found.constants, found.session, found.reset) == (
+        ("actions",),
+        "prompt",
+        {},
+        "",
+        {},
+    )
+    assert remote_to_dict(found) == {"missing_cameras": "black", "images": {"base": "top"}, "state": {"s": 3}}
+
+
+@pytest.mark.parametrize(
+    ("remote", "match"),
+    [
+        (", width: 0", "remote.width"),
+        (", size: [0, 5]", "remote.size"),
+        (", size: [5]", "remote.size"),
+        (", layout: whc", "remote.layout"),
+        (", constants: {a: [1]}", "remote.constants.a"),
+        (", constants: {a: null}", "remote.constants: a must be text, a number"),
+        (", constants: {base: 1}", "base would be sent twice"),
+        (", prompt: s", "s would be sent twice"),
+    ],
+)
+def test_a_server_section_that_cannot_be_sent_is_refused(tmp_path, remote, match):
+    with pytest.raises(PolicyError, match=match):
+        load_adapter(written(tmp_path, GOOD + REMOTE % remote))
+
+
+def test_a_key_of_a_server_takes_at_least_one_number(tmp_path):
+    with pytest.raises(PolicyError, match="remote.state"):
+        load_adapter(written(tmp_path, GOOD + "remote: {images: {base: top}, state: {s: 3, t: 0}}\n"))
+    assert load_adapter(written(tmp_path, GOOD + REMOTE % ", width: 1")).remote.width == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "match"),
+    [
+        ("subtask_log_probability: 0.001", "subtask_log_probability"),
+        ("subtasks: '('", "is no regular expression"),
+        ("horizon: {pi9: 3}", "pi9"),
+        ("resampler: cubic", "resampler"),
+        ("normalisation: minmax", "normalisation"),
+        ("missing_cameras: grey", "missing_cameras"),
+        ("hold: [a]", "a is there more than once"),
+    ],
+)
+def test_a_value_that_is_none_is_refused_with_its_key(tmp_path, line, match):
+    with pytest.raises(PolicyError, match=match):
+        load_adapter(written(tmp_path, GOOD + line + "\n"))
+
+
+def test_certain_answers_alone_may_be_believed(tmp_path):
+    assert load_adapter(written(tmp_path, GOOD + "subtask_log_probability: 0\n")).subtask_log_probability == 0.0
+    bare = GOOD.split("actions:")[0] + "actions: []\n"
+    with pytest.raises(PolicyError, match="actions: needs at least one block"):
+        load_adapter(written(tmp_path, bare))

@@ -10,7 +10,7 @@ pytest.importorskip("torch")
 from pi0_ros.policy import boxes
 from pi0_ros.policy.adapter import Block, Delta
 from pi0_ros.policy.adapter_reading import load_adapter
-from pi0_ros.policy.adapter_vectors import actions_to_model, state_to_model
+from pi0_ros.policy.adapter_vectors import actions_from_model, actions_to_model, state_to_model
 from pi0_ros.policy.bins import BinTokenizer, bins_of
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.fast import FastTokenizer, _text, fit_fast
@@ -278,3 +278,81 @@ def test_what_is_said_of_the_prompt_is_kept_each_in_its_kind(tmp_path):
     for wrong in ("kind: pi9", "dialect: none", "length: -1", "state: 1", "lowercase: a"):
         with pytest.raises(PolicyError, match=f"prompt.{wrong.split(':')[0]}"):
             read(tmp_path, f"prompt: {{{wrong}}}")
+
+
+GRIPPER = "policy: p\ncameras: {{base: front}}\nperiod: 0.1\nstate:\n  - channels: [a]\nactions:\n  - {{channels: [grip], {said}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "good"),
+    [
+        ("threshold: 0.25, hysteresis: 0.49", True),
+        ("threshold: 0.25, hysteresis: 0.51", False),
+        ("threshold: 0.75, hysteresis: 0.49", True),
+        ("threshold: 0.75, hysteresis: 0.51", False),
+        ("threshold: 0.5, hysteresis: 0.0", True),
+        ("threshold: 0.5, hysteresis: -0.1", False),
+        ("threshold: 0.0", False),
+        ("threshold: 1.0", False),
+        ("range: [3, 1], threshold: 2.5", True),
+        ("range: [3, 1], threshold: 0.5", False),
+        ("convert: aloha_gripper, threshold: 0.5", False),
+        ("clip: [0.5, 0.6]", True),
+        ("clip: [0.5, 0.5]", False),
+        ("scale: -0.1", True),
+        ("scale: 2.0, delta: false", False),
+    ],
+)
+def test_a_grippers_threshold_lies_between_its_two_ends_with_all_of_its_hysteresis(tmp_path, said, good):
+    file = tmp_path / "p.yaml"
+    file.write_text(GRIPPER.format(said=said))
+    if good:
+        load_adapter(file)
+    else:
+        with pytest.raises(PolicyError, match=r"p.yaml:7: actions\[0\]"):
+            load_adapter(file)
+
+
+def test_a_gripper_is_the_models_upper_end_above_its_threshold_and_else_the_lower_one(tmp_path):
+    """Of several chunks each begins from the side before; a range that falls turns open and closed around."""
+    file = tmp_path / "p.yaml"
+    rows = np.array([[[0.55], [0.65], [0.45], [0.35]], [[0.41], [0.39], [0.59], [0.61]]])
+    for said, first, ends in (
+        ("threshold: 0.5, hysteresis: 0.2", 1.0, (0.0, 1.0)),
+        ("range: [1, 0], threshold: 0.5, hysteresis: 0.2", 0.0, (1.0, 0.0)),
+        ("range: [-2, 2], threshold: 0.5, hysteresis: 0.2", 1.0, (0.0, 1.0)),
+    ):
+        file.write_text(GRIPPER.format(said=said))
+        found = actions_from_model(load_adapter(file), rows, {"grip": first})[..., 0]
+        low, high = ends
+        assert found.tolist() == [[high, high, high, low], [high, low, low, high]]
+    file.write_text(GRIPPER.format(said="threshold: 0.5, hysteresis: 0.2"))
+    assert actions_from_model(load_adapter(file), [[0.5]]).tolist() == [[1.0]], "open unless somebody knows better"
+    assert actions_from_model(load_adapter(file), [[0.5]], {"grip": 0.2}).tolist() == [[0.0]]
+    with pytest.raises(PolicyError, match="the model gives 0 numbers per row, .*p.yaml wants 1"):
+        actions_from_model(load_adapter(file), np.zeros((3, 0)))
+
+
+def test_a_vector_without_blocks_is_empty(tmp_path):
+    file = tmp_path / "p.yaml"
+    file.write_text("policy: p\ncameras: {base: front}\nperiod: 0.1\nstate: []\nactions:\n  - channels: [a]\n")
+    assert state_to_model(load_adapter(file), {"a": 1.0}).shape == (0,)
+
+
+# --- an angle within its turn ---
+
+
+@pytest.mark.parametrize(
+    ("wrap", "angle", "seen"),
+    [
+        ("true", 3.2, 3.2 - 2 * math.pi),
+        ("true", -3.2, 2 * math.pi - 3.2),
+        ("true", 3.1, 3.1),
+        ("[0, 6.2832]", -0.1, 2 * math.pi - 0.1),
+        ("[0, 6.2832]", 6.2, 6.2),
+        ("[-1, 5.2832]", 5.5, 5.5 - 2 * math.pi),
+        ("false", 9.0, 9.0),
+    ],
+)
+def test_an_angle_is_seen_within_the_turn_that_the_model_knows(tmp_path, wrap, angle, seen):
+    assert state_to_model(read(tmp_path, state=f"wrap: {wrap}"), {"a": angle, "b": 0.0})[0] == pytest.approx(seen)

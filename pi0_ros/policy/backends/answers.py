@@ -88,4 +88,4 @@ def described(value: object) -> str:
         return f"{value.dtype} {list(value.shape)}"
     if isinstance(value, Mapping):
         return ", ".join(f"{name} ({described(child)})" for name, child in value.items()) or "an empty map"
-    return "a map" if isinstance(value, Mapping) else type(value).__name__
+    return type(value).__name__

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 pytest.importorskip("websockets")
-pytest.importorskip("msgpack")
+msgpack = pytest.importorskip("msgpack")
 
 from pi0_ros.policy.backends import connection, handshake
 from pi0_ros.policy.backends.connection import Connection
-from pi0_ros.policy.backends.metadata import _names, _rate, _space, _width, notes
+from pi0_ros.policy.backends.metadata import _names, _rate, _space, _width, misfits, notes
 from pi0_ros.policy.backends.server_errors import LateAnswerError, ServerError, ServerNotReadyError, error_line, quote
-from pi0_ros.policy.backends.wire import _numpy_packed
+from pi0_ros.policy.backends.wire import MAX_BYTES, MAX_ITEMS, _numpy_packed, pack, unpack
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.server_settings import ServerSettings
 from pi0_ros.robot.spec import Kind
@@ -186,3 +186,106 @@ def test_a_server_that_connects_and_says_nothing_is_given_up_after_the_time_that
 )
 def test_of_what_a_server_says_the_newest_error_counts_or_else_its_last_line(text, line):
     assert error_line(text) == line
+
+
+ADAPTER = SimpleNamespace(horizon=0, file="p.yaml", action_channels=("j0", "j1"), period=0.05)
+PLAIN = SimpleNamespace(session="", size=(180, 320), width=0)
+
+
+@pytest.mark.parametrize(
+    ("said", "note"),
+    [
+        ({"action_horizon": 15}, "the server says action_horizon 15 and answers 16 rows"),
+        ({"chunk_size": np.int64(17)}, "the server says chunk_size 17 and answers 16 rows"),
+        ({"action_horizon": 16, "chunk_size": 3}, None),  # the first key that says a number counts
+        ({"action_horizon": "15", "n_action_steps": 16}, None),
+        ({"action_horizon": True, "open_loop_horizon": 12.0}, "the server says open_loop_horizon 12 and answers 16 rows"),
+        ({"action_horizon": float("nan"), "chunk_size": float("inf")}, None),
+        ({"image_resolution": [180, 320]}, None),
+        ({"image_size": (320, 180)}, "the server wants pictures of 320x180: remote: {size: [320, 180]}"),
+        ({"image_resolution": [[224, 224]]}, "the server wants pictures of 224x224: remote: {size: [224, 224]}"),
+        ({"image_resolution": [180.5, 320.5]}, None),
+        ({"image_resolution": [3, 224, 224]}, None),
+        ({"image_size": 224}, None),
+        ({"needs_session_id": 1}, None),
+    ],
+)  # fmt: skip
+def test_what_a_server_says_otherwise_is_one_note(said, note):
+    assert notes(said, ADAPTER, PLAIN, 16) == ([note] if note else [])
+
+
+def test_rows_are_those_that_the_adapter_says_if_it_says_any():
+    for horizon, rows, told in ((16, 16, 0), (16, 17, 1), (0, 17, 0)):
+        adapter = SimpleNamespace(horizon=horizon, file="p.yaml")
+        assert len(notes({}, adapter, PLAIN, rows)) == told
+
+
+@pytest.mark.parametrize("word", ["cartesian", "EEF", "end_effector", "ee_pose_delta", "joint_delta", "relative_joint"])
+def test_a_server_that_plans_anything_but_joints_is_of_another_robot(word):
+    robot, names = robot_of(Kind.POSITION, Kind.GRIPPER)
+    said = _space({"action_space": word}, SimpleNamespace(action_channels=(*names, "not there")), robot)
+    assert said == f"action_space {word}, the robot's channels are position of joints"
+    robot, names = robot_of(Kind.VELOCITY, Kind.POSITION)
+    said = _space({"action_space": word}, SimpleNamespace(action_channels=names), robot)
+    assert said.endswith("position and velocity of joints")
+    assert _space({"action_space": 3}, SimpleNamespace(action_channels=names), robot) == ""
+
+
+def test_every_side_of_a_misfit_is_a_sentence_of_its_own():
+    robot, names = robot_of(Kind.POSITION, Kind.POSITION)
+    assert names == ADAPTER.action_channels and misfits({}, ADAPTER, PLAIN, robot) == []
+    agreed = {"action_dim": 2, "fps": 20, "action_space": "joint_position", "action_names": list(names)}
+    assert misfits(agreed, ADAPTER, PLAIN, robot) == []
+    other = {"action_size": 3, "control_hz": 10, "action_space": "eef", "action_keys": ("j1", "j0")}
+    assert misfits(other, ADAPTER, PLAIN, robot) == [
+        "action_size 3, the adapter has 2 numbers per row",
+        "control_hz 10, the adapter has a period of 0.05 s, which is 20 a second",
+        "action_space eef, the robot's channels are position of joints",
+        "action_keys j1, j0, the adapter has j0, j1",
+    ]
+
+
+# --- the wire ---
+
+
+def test_a_message_of_four_megabytes_is_read_and_no_longer_one():
+    assert MAX_BYTES == 4 * 1024 * 1024
+    with pytest.raises(PolicyError, match="is not openpi's msgpack"):
+        unpack(b"\x80" * MAX_BYTES)  # many messages, and so none
+    with pytest.raises(PolicyError, match=f"{MAX_BYTES + 1} bytes is refused; {MAX_BYTES} are the most"):
+        unpack(b"\x80" * (MAX_BYTES + 1))
+    assert len(unpack(msgpack.packb([0] * MAX_ITEMS))) == MAX_ITEMS == 65536
+    assert len(unpack(msgpack.packb(dict.fromkeys(range(MAX_ITEMS))))) == MAX_ITEMS
+    for more in ([0] * (MAX_ITEMS + 1), dict.fromkeys(range(MAX_ITEMS + 1))):
+        with pytest.raises(PolicyError, match="is not openpi's msgpack"):
+            unpack(msgpack.packb(more))
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"__ndarray__": True, "data": "abcd", "dtype": "<f4", "shape": [1]},
+        {"__ndarray__": True, "data": b"abcd", "dtype": 4, "shape": [1]},
+        {"__ndarray__": True, "data": b"abcd", "dtype": "<f4", "shape": 1},
+        {"__ndarray__": True, "data": b"abcd", "dtype": "<f4", "shape": [1.0]},
+        {"__ndarray__": True, "data": b"abcd", "dtype": "<f4", "shape": [2]},
+        {"__ndarray__": True, "data": b"abcd", "dtype": "<c8", "shape": [1]},
+        {"__ndarray__": True, "data": b"abcd", "dtype": "bfloat16", "shape": [2]},
+        {"__npgeneric__": True, "data": 1, "dtype": "O"},
+        {"nd": True, "type": "<f4", "kind": b"V", "shape": [1], "data": b"abcd"},
+    ],
+)
+def test_arrays_that_are_none_are_errors_of_the_policy(forged):
+    with pytest.raises(PolicyError):
+        unpack(msgpack.packb(forged))
+
+
+def test_a_map_is_an_array_only_with_all_of_its_marks():
+    for plain in ({"nd": True, "type": "<f4"}, {"data": b"x", "shape": [1]}):
+        assert unpack(msgpack.packb(plain)) == plain
+    scalar = unpack(msgpack.packb({b"__npgeneric__": True, b"data": 1.5, b"dtype": "<f4"}))
+    assert scalar == 1.5 and scalar.dtype == np.float32 and scalar.ndim == 0
+    assert unpack(msgpack.packb({b"\xff": 1, 3: b"\xff"})) == {"�": 1, 3: b"\xff"}
+    for refused in (object(), {1, 2}):
+        with pytest.raises(PolicyError, match="cannot be sent"):
+            pack({"x": refused})

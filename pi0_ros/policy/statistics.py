@@ -83,10 +83,9 @@ def running(batches: list[ArrayLike]) -> RunningStats:
 
 def _rows(batch: ArrayLike) -> Array:
     array = np.asarray(batch)
-    rows = array.reshape(-1, array.shape[-1]) if array.ndim else array.reshape(0, 0)
-    if not rows.size or not np.all(np.isfinite(rows)):
+    if not array.ndim or not array.size or not np.all(np.isfinite(array)):
         raise PolicyError("statistics need vectors, all of them finite")
-    return rows
+    return array.reshape(-1, array.shape[-1])
 
 
 def _edges(low: Array, high: Array, margin: float) -> Array:

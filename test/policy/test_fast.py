@@ -1,10 +1,12 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from pi0_ros.policy import PolicyError, fast, tiny_tokenizer
-from pi0_ros.policy.prompts import default_style
+from pi0_ros.policy.bins import BinTokenizer
+from pi0_ros.policy.prompts import default_style, encode_prompt
 
 SHAPES = ["10x7", "50x14"]
 
@@ -126,3 +128,114 @@ def test_an_answer_ends_with_its_bar_or_with_the_end_of_text_whichever_is_first(
     for tail in ([bar], [tokens.eos], [tokens.eos, *said], [bar, *said], [bar, tokens.eos], []):
         assert fast.extract_ids(tokens, [tokens.bos, *head, *said, *tail]) == ids
     assert fast.extract_ids(tokens, said) is None
+
+
+CONFIG = {"scale": 10, "min_token": -5, "vocab_size": 300}
+
+
+@pytest.mark.parametrize(
+    ("changes", "good"),
+    [
+        ({"scale": 999999.0}, True),
+        ({"scale": 1e6}, False),
+        ({"scale": 0.001}, True),
+        ({"scale": 0}, False),
+        ({"scale": -1}, False),
+        ({"min_token": -(10**7)}, True),
+        ({"min_token": -(10**7) - 1}, False),
+        ({"min_token": 10**7 + 1}, False),
+        ({"vocab_size": 10**7}, True),
+        ({"vocab_size": 10**7 + 1}, False),
+        ({"vocab_size": None}, False),
+        ({"scale": "nan"}, False),
+    ],
+)
+def test_the_numbers_of_an_action_tokenizer_have_bounds(golden, tmp_path, changes, good):
+    (tmp_path / "tokenizer.json").write_text((golden.folder("fast") / "tokenizer.json").read_text())
+    (tmp_path / "processor_config.json").write_text(json.dumps(CONFIG | changes))
+    if good:
+        found, wanted = fast.load_fast(tmp_path, "refuse"), CONFIG | changes
+        assert (found.scale, found.min_token, found.vocab_size, found.failure) == (*wanted.values(), "refuse")
+    else:
+        with pytest.raises(PolicyError, match=r"processor_config.json: no FAST configuration"):
+            fast.load_fast(tmp_path)
+
+
+def test_a_folder_says_itself_which_action_tokenizer_it_is(golden, tmp_path):
+    BinTokenizer(12).save(tmp_path)
+    assert fast.load_action_tokenizer(tmp_path, "refuse") == BinTokenizer(12, "refuse")
+    assert fast.load_action_tokenizer(tmp_path).failure == "zeros"
+    found = fast.load_action_tokenizer(golden.folder("fast"), "truncate")
+    assert isinstance(found, fast.FastTokenizer) and found.failure == "truncate"
+    with pytest.raises(PolicyError, match="processor_config.json: missing; a FAST tokenizer is the folder of"):
+        fast.load_action_tokenizer(tmp_path / "nothing")
+
+
+def test_a_fit_takes_its_scale_and_one_id_for_each_value_there_is():
+    """A row of its own has its own cosine coefficients: times 20 from 0 to 40, which are 41 values."""
+    chunks = [np.array([[0.05 * k]]) for k in range(41)]
+    with pytest.raises(PolicyError, match="coefficients span 41 values, more than 40 ids"):
+        fast.fit_fast(chunks, scale=20.0, vocab_size=40)
+    fitted = fast.fit_fast(chunks, scale=20.0, vocab_size=41)
+    assert (fitted.scale, fitted.min_token, fitted.vocab_size) == (20.0, 0, 41)
+    assert [fitted.decode(fitted.encode(c), 1, 1)[0, 0] for c in chunks] == pytest.approx([c[0, 0] for c in chunks])
+    with pytest.raises(PolicyError, match="at least one chunk"):
+        fast.fit_fast([])
+
+
+def test_what_a_fit_wrote_is_openpis_configuration(tmp_path):
+    fast.fit_fast([np.array([[-0.3, 0.4]])], scale=10.0, vocab_size=99).save(tmp_path / "deep" / "folder")
+    written = json.loads((tmp_path / "deep" / "folder" / "processor_config.json").read_text())
+    assert written == {
+        "action_dim": None, "min_token": -3, "processor_class": "UniversalActionProcessor", "scale": 10.0,
+        "time_horizon": None, "vocab_size": 99,
+    }  # fmt: skip
+
+
+class Letters:
+    """An action tokenizer that says 7, 8 for anything."""
+
+    vocab_size, failure = 50, "zeros"
+
+    def encode(self, chunk):
+        return [7, 8]
+
+    def decode(self, ids, horizon, size):
+        return np.full((horizon, size), float(sum(ids)))
+
+
+def test_an_answer_is_its_opening_the_ids_counted_down_a_bar_and_the_end():
+    words = tiny_tokenizer.build()
+    head, bar = words.encode("Action: "), words.encode("|")
+    last = words.vocab_size - 1
+    assert fast.answer_ids(words, Letters(), [[0.0]]) == [*head, last - 128 - 7, last - 128 - 8, *bar, words.eos]
+    assert fast.answer_ids(words, Letters(), [[0.0]], 3, True) == [
+        words.bos, *head, last - 3 - 7, last - 3 - 8, *bar, words.eos,
+    ]  # fmt: skip
+    assert fast.to_vocabulary([0, 5]).tolist() == [257151 - 128, 257151 - 128 - 5]
+
+
+def test_the_loss_of_a_training_sequence_is_on_the_answer_and_what_is_too_long_is_cut():
+    words, style = tiny_tokenizer.build(), default_style("pi0_fast")
+    prompt = encode_prompt(words, style, "go", [0.0, 0.5])
+    answer = fast.answer_ids(words, Letters(), [[0.0]])
+    whole, loss = fast.training_prompt(words, Letters(), style, "go", [0.0, 0.5], [[0.0]])
+    assert list(whole.ids) == [*prompt.ids, *answer] and whole.text == prompt.text and not whole.truncated
+    assert loss.tolist() == [False] * len(prompt.ids) + [True] * len(answer)
+    short = replace(style, length=len(prompt.ids) + 2)
+    cut, loss = fast.training_prompt(words, Letters(), short, "go", [0.0, 0.5], [[0.0]])
+    assert cut.truncated and list(cut.ids) == [*prompt.ids, *answer[:2]] and loss.sum() == 2
+
+
+@pytest.mark.parametrize(("failure", "found"), [("zeros", 0.0), ("truncate", 15.0), ("refuse", None)])
+def test_an_answer_without_its_opening_follows_the_tokenizers_failure(failure, found):
+    words, codes = tiny_tokenizer.build(), Letters()
+    codes.failure = failure
+    bare = fast.to_vocabulary([7, 8], words.vocab_size, 5).tolist()
+    if found is None:
+        with pytest.raises(PolicyError, match="no 'Action: ' in it"):
+            fast.extract_actions(words, codes, bare, 3, 2, 5)
+    else:
+        assert fast.extract_actions(words, codes, bare, 3, 2, 5).tolist() == [[found] * 2] * 3
+    whole = [*words.encode("Action: "), *bare]
+    assert fast.extract_actions(words, codes, whole, 3, 2, 5).tolist() == [[15.0] * 2] * 3

@@ -169,3 +169,66 @@ def test_ids_are_filled_up_with_zeros_that_are_masked_unless_another_filling_is_
     assert prompts.padded([7, 8], 2)[1].tolist() == [True, True]
     with pytest.raises(PolicyError, match="3 tokens do not fit into 2"):
         prompts.padded([7, 8, 9], 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "dialect", "length", "state"),
+    [
+        ("pi0", "openpi", 48, False),
+        ("pi0", "lerobot", 48, False),
+        ("pi05", "openpi", 200, True),
+        ("pi05", "lerobot", 200, True),
+        ("pi0_fast", "openpi", 250, True),
+        ("pi0_fast", "lerobot", 200, True),
+    ],
+)
+def test_the_released_prompts_have_their_lengths_and_states(kind, dialect, length, state):
+    style = default_style(kind, dialect)
+    assert (style.kind, style.dialect, style.length, style.state) == (kind, dialect, length, state)
+    assert (style.pad_state_to, style.control_mode, style.lowercase) == (0, "", False)
+
+
+def test_a_prompt_that_just_fits_is_whole(caplog):
+    whole = prompts.truncated("text", [5, 6, 7], 3)
+    assert whole.ids == (5, 6, 7) and not whole.truncated and whole.text == "text" and not caplog.text
+    cut = prompts.truncated("text", [5, 6, 7], 2)
+    assert cut.ids == (5, 6) and cut.truncated and "prompt of 3 tokens is cut to 2" in caplog.text
+
+
+def test_ids_are_filled_up_behind_and_too_many_are_refused():
+    ids, there = prompts.padded([5, 6], 4, 9)
+    assert ids.tolist() == [5, 6, 9, 9] and there.tolist() == [True, True, False, False] and ids.dtype == np.int64
+    assert prompts.padded([5], 2)[0].tolist() == [5, 0]
+    ids, there = prompts.padded([5, 6], 2)
+    assert ids.tolist() == [5, 6] and there.all()
+    with pytest.raises(PolicyError, match="3 tokens do not fit into 2"):
+        prompts.padded([5, 6, 7], 2)
+
+
+def test_lerobots_pi0_gets_one_newline_at_the_end_and_keeps_its_words_and_tokens():
+    style = default_style("pi0", "lerobot")
+    assert prompt_text(style, "Go_home ") == "Go_home \n" and prompt_text(style, "go\n") == "go\n"
+    assert encode_prompt(TINY, style, "go").ids == (TINY.bos, *TINY.encode("go\n"))
+    openpi = encode_prompt(TINY, PromptStyle("pi0", control_mode="joint"), "go")
+    assert openpi.text == "go <control mode> joint <control mode>\n"
+    assert openpi.ids == (TINY.bos, *TINY.encode(openpi.text[:-1]), *TINY.encode("\n"))
+
+
+def test_the_question_for_a_subtask_begins_with_bos_and_is_cut_to_its_length():
+    asked = prompts.encode_subtask_prompt(TINY, "Tidy up!", 99)
+    assert asked.text == "Task: tidy up. Subtask: " and asked.ids == (TINY.bos, *TINY.encode(asked.text))
+    assert prompts.encode_subtask_prompt(TINY, "Tidy up!", 3).ids == asked.ids[:3]
+
+
+@pytest.mark.parametrize("dialect", ["gemma", ""])
+def test_an_unknown_dialect_is_refused_with_the_known_ones(dialect):
+    with pytest.raises(PolicyError, match="dialects openpi, lerobot"):
+        PromptStyle("pi0", dialect)
+
+
+def test_a_state_for_a_prompt_is_one_vector():
+    with pytest.raises(PolicyError, match=r"not an array of shape \(1, 2\)"):
+        prompts.state_text([[0.0, 1.0]])
+    assert prompts.state_text([0.5, -0.5, 0.0], 2) == "192 64 128" and prompts.state_text([], 2) == "128 128"
+    assert prompts.state_text([-1.0, -1.01, 1.0, 0.99, 1.5]) == "0 -1 255 254 255"
+    assert state_bins([[0.0, 1.0 / 128], [-1.0 / 128, 0.999]]).tolist() == [[128, 129], [127, 255]]

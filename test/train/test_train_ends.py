@@ -16,9 +16,11 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from pi0_ros.policy.boxes import Box
-from pi0_ros.train import ahead, checkpoints, loggers, mixed, processes, session, validate
+from pi0_ros.train import ahead, checkpoints, loggers, mixed, processes, session, sharding, validate, workers
+from pi0_ros.train.compiling import transformer_layers
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.fingerprints import of_value
+from pi0_ros.train.health import Health
 from pi0_ros.train.interruption import interruptible
 from pi0_ros.train.loading import LoadingMeter
 from pi0_ros.train.mixed import MixedMaker
@@ -488,3 +490,242 @@ def test_action_tokens_have_the_ids_of_places_where_these_are_the_last_and_else_
     assert room_for_actions(Vocabulary(5000, 5000 - 1024)) == 1024 - 128
     assert room_for_actions(Vocabulary(5000, 5000 - 1025)) == 5000
     assert room_for_actions(Vocabulary(5000, 5000 - 1024, single=False)) == 5000
+
+
+class Saves:
+    """Notes what is saved, and whether that is possible."""
+
+    def __init__(self, possible=True):
+        self.calls, self.possible = [], possible
+
+    def save(self, last):
+        self.calls.append("last" if last else "state")
+
+    def save_best(self, model):
+        self.calls.append(model)
+        return self.possible
+
+
+def comparing(loss, best=None, step=40, possible=True, rank=0, held=(1,), **changes):
+    made = trainer(best=best, **changes)
+    made.so_far = replace(made.so_far, step=step)
+    made.job.rank, made.lots.held = rank, held
+    made.reporter, made.saver = SimpleNamespace(val_loss=loss), Saves(possible)
+    made._compare(lambda: "averaged")
+    return made.so_far.best, made.saver.calls
+
+
+def test_a_validation_that_is_better_is_kept_if_it_could_be_written_and_one_that_is_not_is_counted():
+    assert comparing(0.5) == (Best(0.5, 40), ["averaged"])
+    assert comparing(0.5, Best(0.4, 30, 1)) == (Best(0.4, 30, 2), [])
+    assert comparing(0.5, Best(0.6, 30, 1)) == (Best(0.5, 40), ["averaged"])
+    assert comparing(0.5, Best(0.6, 30, 1), possible=False) == (Best(0.6, 30, 1), ["averaged"])
+    assert comparing(0.5, Best(0.6, 30, 1), keep=0) == (Best(0.5, 40), [])
+    assert (
+        comparing(0.5, Best(0.6, 30, 1), rank=1) == comparing(0.5, Best(0.6, 30, 1), held=()) == (Best(0.6, 30, 1), [])
+    )
+
+
+@pytest.mark.parametrize(
+    ("best", "changes", "asked", "goes_on"),
+    [
+        (Best(), {}, None, True),
+        (Best(), {}, 2, False),
+        (Best(0.5, 3, 9), {}, None, True),
+        (Best(0.5, 3, 9), {"patience": 9}, None, False),
+        (Best(0.5, 3, 9), {"patience": 10}, None, True),
+        (Best(), {"steps": 41}, None, True),
+        (Best(), {"steps": 40}, None, False),
+    ],
+)
+def test_a_run_goes_on_until_its_last_step_unless_it_is_asked_to_end_or_has_no_patience(best, changes, asked, goes_on):
+    assert trainer(best=best, **changes)._goes_on(asked) is goes_on
+
+
+def test_the_first_process_decides_for_all_of_a_sharded_run_and_each_for_itself_else(monkeypatch):
+    monkeypatch.setattr("pi0_ros.train.trainer.decided_by_first", lambda value: f"first: {value}")
+    made = trainer()
+    made.learner = SimpleNamespace(sharded=True)
+    assert made._together(True) == "first: True"
+    made.learner = SimpleNamespace(sharded=False)
+    assert made._together(True) is True and made._together(False) is False
+
+
+def test_the_time_of_a_run_is_that_of_its_earlier_parts_and_of_this_one(monkeypatch):
+    made = trainer()
+    made.so_far, made.started = SoFar(7, 100.0, 30, Best(0.5, 3)), 20.0
+    monkeypatch.setattr("time.monotonic", lambda: 26.5)
+    assert made.now() == SoFar(7, 106.5, 30, Best(0.5, 3))
+
+
+def test_a_run_that_diverged_ends_with_its_step_and_what_to_do():
+    made = trainer()
+    made.health = Health(best=0.5)
+    made._check(99.0)
+    with pytest.raises(
+        TrainError, match="run: the run has diverged at step 40: the loss is 101, and was 0.5; the last"
+    ):
+        made._check(101.0)
+
+
+@pytest.mark.parametrize(("loss", "ends"), [(199.9, False), (200.1, True), (math.nan, True), (math.inf, True)])
+def test_a_loss_a_hundred_times_the_best_or_no_number_ends_a_run(loss, ends):
+    health = Health().after_report(3.0).after_report(2.0).after_report(4.0).after_report(-math.inf)
+    assert health.best == 2.0 and bool(health.complaint(loss)) is ends
+
+
+def test_twenty_steps_in_a_row_that_are_not_finite_end_a_run_and_one_that_is_begins_anew():
+    health = Health()
+    for _ in range(19):
+        health = health.after_step(False)
+    assert not health.complaint() and (health.skipped, health.in_a_row) == (19, 19)
+    health = health.after_step(True)
+    assert (health.skipped, health.in_a_row) == (19, 0)
+    for _ in range(20):
+        health = health.after_step(False)
+    assert "not finite in 20 steps in a row" in health.complaint() and health.skipped == 39
+
+
+def training(steps, monkeypatch, **changes):
+    """A run of which steps, reports and saves are noted; the clock goes on by 40 s at each look."""
+    told: list = []
+    made = trainer(steps=steps, words=(), **{"batch": 3, **changes})
+    made.so_far, made.health = SoFar(0, 0.0, 10), Health()
+    ticks = iter(range(0, 100_000, 40))
+    monkeypatch.setattr("time.monotonic", lambda: float(next(ticks)))
+    made.learner, made.saver = SimpleNamespace(sharded=False), Saves()
+    made.saver.calls = told
+    made.reporter = SimpleNamespace(note=lambda loss, step, progress: told.append((loss, step)))
+    made._one_step = lambda: (f"loss {made.step}", made.step != 1)
+    made._report = lambda: told.append("report")
+    made.progress = lambda: made.step / steps
+    made._train(None)
+    return made, told
+
+
+def test_steps_are_counted_noted_validated_and_saved_in_their_turn(monkeypatch):
+    made, told = training(5, monkeypatch, validate_every=2, save_every=1.9)
+    # A look a step: 120 s are over after the third, and after three more from there.
+    assert told == [
+        ("loss 0", 1),
+        ("loss 1", 2),
+        "report",
+        ("loss 2", 3),
+        "state",
+        ("loss 3", 4),
+        "report",
+        ("loss 4", 5),
+    ]
+    assert made.so_far.step == 5 and made.so_far.examples == 10 + 5 * 3
+    assert (made.health.skipped, made.health.in_a_row) == (1, 0)
+
+
+def test_a_report_is_checked_and_compared_with_the_averages_that_are_shown():
+    made, done = trainer(), []
+    made.job.rank = 0
+    made.health = Health(skipped=4)
+    model = SimpleNamespace(to=lambda device: f"on {device}")
+    made.learner = SimpleNamespace(
+        sharded=False, averaged=lambda: "averaged", with_averages=lambda: "shown", device="card"
+    )
+    made.now, made.progress = (lambda: "now"), (lambda: 0.5)
+    made._compare = lambda averaged: done.append(averaged())
+    made.reporter = SimpleNamespace(report=lambda *what: done.append(what) or 0.25)
+    made._report()
+    assert done == [("now", 0.5, 4, "shown"), "averaged"] and made.health.best == 0.25
+    done.clear()
+    made.learner.sharded, made.learner.averaged = True, lambda: model
+    shown = lambda *what: done.append((*what[:3], what[3].__enter__()))
+    made.reporter = SimpleNamespace(report=shown)
+    made._report()
+    assert done == [("now", 0.5, 4, "on card")], "without a step since nothing is compared"
+    made.reporter = SimpleNamespace(report=lambda *what: 9e9)
+    with pytest.raises(TrainError, match="diverged"):
+        made._report()
+
+
+def test_a_run_closes_its_examples_reports_and_saves_and_the_first_process_tells_how_it_ended():
+    for rank, told in ((0, ["trained", "closed", "report", "last", "reporter closed", "told"]), (1, None)):
+        made, done = trainer(), []
+        made.job.rank = rank
+        made.examples = SimpleNamespace(close=lambda d=done: d.append("closed"))
+        made._train = lambda asked, d=done: d.append("trained")
+        made._report = lambda d=done: d.append("report")
+        made._tell_end = lambda asked, d=done: d.append("told")
+        made.saver, made.reporter = Saves(), SimpleNamespace(close=lambda d=done: d.append("reporter closed"))
+        made.saver.calls = done
+        made.run()
+        assert done == (told or ["trained", "closed", "report", "last", "reporter closed"])
+
+
+class Worked:
+    def __init__(self, monkeypatch, rank, launched=False):
+        self.calls = []
+        monkeypatch.setattr(workers, "launched", lambda: launched)
+        monkeypatch.setattr(workers, "rank", lambda: rank)
+
+    def __call__(self, *what):
+        self.calls.append(what)
+        if what[1] is not None:
+            what[1].ask(signal.SIGTERM)
+
+
+def test_one_process_works_here_and_says_which_signal_ended_it(monkeypatch):
+    work = Worked(monkeypatch, 0)
+    assert workers.run_workers(1, work, "plan") == signal.SIGTERM
+    ((number, asked, plan),) = work.calls
+    assert (number, plan) == (0, "plan") and asked.number == signal.SIGTERM
+    assert workers.run_workers(1, lambda *_: None) == 0
+
+
+def test_a_process_that_torchrun_started_does_its_own_part_and_the_first_alone_is_asked_to_end(monkeypatch):
+    ignored = []
+    first, second = Worked(monkeypatch, 0, True), None
+    assert workers.run_workers(4, first, "plan") == signal.SIGTERM and first.calls[0][::2] == (0, "plan")
+    second = Worked(monkeypatch, 3, True)
+    monkeypatch.setattr(workers.signal, "signal", lambda number, handler: ignored.append((number, handler)))
+    assert workers.run_workers(4, second, "plan") == 0 and second.calls == [(3, None, "plan")]
+    assert ignored == [(signal.SIGINT, signal.SIG_IGN), (signal.SIGTERM, signal.SIG_IGN)]
+
+
+def drawn_from(acting, words):
+    part = lambda counts, images: SimpleNamespace(
+        counts=torch.tensor(counts), inputs=SimpleNamespace(images=images)
+    )  # counts: tokens with a loss
+    return (None if acting is None else part(*acting)), (None if words is None else part(*words))
+
+
+@pytest.mark.parametrize(
+    ("acting", "words", "parts"),
+    [
+        (([[True, False]], [None, 1]), None, [1, 0, 1]),
+        (([[False, False]], [None, None]), ([[False, True]], [None]), [0, 1, 0]),
+        (([[False, False]], [None, None]), ([[False, False]], [3, 4]), [0, 0, 1]),
+        (None, ([[True, True]], [None]), [0, 1, 0]),
+    ],
+)
+def test_what_a_step_uses_is_compared_over_all_processes(monkeypatch, acting, words, parts):
+    """Two processes: where the sum over them is one, one of them does not use it."""
+    seen = []
+    for others, differs in (([0, 0, 0], bool(sum(parts))), (parts, False), ([1, 1, 1], sum(parts) < 3)):
+        monkeypatch.setattr(sharding, "world", lambda: 2)
+        monkeypatch.setattr(
+            sharding, "summed", lambda own, o=others: seen.append(own.tolist()) or own + torch.tensor(o)
+        )
+        assert sharding._differs(*drawn_from(acting, words)) is differs
+    assert seen == [parts] * 3
+
+
+def test_layers_of_all_stacks_are_grouped_each_once_and_without_an_expert_there_are_fewer():
+    stack = lambda *names: SimpleNamespace(
+        get_submodule=lambda name: SimpleNamespace(children=lambda: [f"{n}.{name}" for n in names])
+    )
+    model = SimpleNamespace(
+        siglip=SimpleNamespace(encoder=stack("v0")),
+        gemma=stack("t0", "t1"),
+        expert=stack("e0"),
+        config=SimpleNamespace(expert=1),
+    )
+    assert transformer_layers(model) == ["v0.layers", "t0.layers", "t1.layers", "e0.layers"]
+    model.config.expert = None
+    assert transformer_layers(model) == ["v0.layers", "t0.layers", "t1.layers"]

@@ -1,5 +1,7 @@
 """Normalisation statistics against numpy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ pytest.importorskip("torch")
 
 from pi0_ros.train.frames import Frames
 from pi0_ros.train.session import moving
-from pi0_ros.train.statistics import frame_statistics, statistics_of
+from pi0_ros.train.statistics import frame_statistics, shown_rows, statistics_of
 
 
 def test_what_moves_has_its_own_moments_and_quantiles():
@@ -66,3 +68,47 @@ def test_how_lively_a_chunk_is_is_told_by_the_rows_that_were_shown():
     assert moving(chunk, (True,), np.array([4, 2, 1])).tolist() == pytest.approx(
         [1.0, 0.4, 0.0]
     )  # of half of 2.5, the liveliest tenth
+
+
+def ramp(count: int, horizon: int = 3) -> Frames:
+    """Frames whose state is their number and whose chunk goes on from there by 1, 2, 3; a tenth of that in the wheel."""
+    two = frames_of_two()
+    state = np.arange(float(count))[:, None] * np.array([1.0, 0.1])
+    chunk = state[:, None] + np.arange(1.0, horizon + 1)[None, :, None] * np.array([1.0, 0.1])
+    none = np.zeros(count, np.int32)
+    return replace(two, state=state, chunk=chunk, task=none, episode=none, valid=none + horizon)
+
+
+def test_statistics_are_of_evenly_spaced_frames_from_the_first_to_the_last():
+    found = frame_statistics(ramp(101), (False, False), limit=5)
+    rows = np.array([0.0, 25.0, 50.0, 75.0, 100.0])
+    np.testing.assert_allclose(found["state"]["mean"], [rows.mean(), rows.mean() / 10])
+    np.testing.assert_allclose(found["state"]["std"], [rows.std(), rows.std() / 10])
+    every = frame_statistics(ramp(101), (False, False))["state"]
+    np.testing.assert_allclose(every["std"][0], np.arange(101).std())
+    assert frame_statistics(ramp(101), (False, False), limit=101)["state"]["q99"][0] == pytest.approx(99.0)
+
+
+def test_actions_are_as_they_are_or_counted_from_the_state_at_the_chunks_start():
+    plain = frame_statistics(ramp(11), (False, False))["actions"]
+    assert plain["mean"].tolist() == pytest.approx([5.0 + 2.0, 0.5 + 0.2])
+    found = frame_statistics(ramp(11), (True, False))["actions"]
+    assert found["mean"].tolist() == pytest.approx([2.0, 0.7]) and found["std"][0] == pytest.approx(np.std([1, 2, 3]))
+
+
+def test_steps_are_counted_from_where_the_robot_will_be_by_the_share_that_it_follows():
+    """Ends at 1, 2 and 3 from a state of 0 that goes half of the way: it is at 0, 0.5 and 1.25, and steps are 1, 1.5, 1.75."""
+    found = frame_statistics(ramp(9), (False, False), (0.5, 0.0))["actions"]
+    assert found["mean"][0] == pytest.approx((1.0 + 1.5 + 1.75) / 3) and found["mean"][1] == pytest.approx(0.4 + 0.2)
+
+
+@pytest.mark.parametrize("span", [0.2, 0.02])
+def test_a_channel_that_hardly_moves_is_a_tenth_wide_unless_another_width_is_asked_for(span):
+    rows = np.full((40, 1), 3.0)
+    plain, other = statistics_of(rows), statistics_of(rows, span)
+    assert plain["q99"][0] - plain["q01"][0] == pytest.approx(0.1) and plain["std"][0] == pytest.approx(0.025)
+    assert other["q99"][0] - other["q01"][0] == pytest.approx(span) and other["std"][0] == pytest.approx(span / 4)
+
+
+def test_which_rows_were_shown_is_told_by_their_number():
+    assert shown_rows(np.array([2, 0, 3]), 3).tolist() == [[True, True, False], [False] * 3, [True] * 3]

@@ -1,5 +1,6 @@
 """Which values lie far outside of statistics, and which statistics fit a robot."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,9 +8,10 @@ import pytest
 
 pytest.importorskip("torch")
 
+from pi0_ros.policy.adapter_reading import load_adapter
 from pi0_ros.policy.normalize import Statistics
 from pi0_ros.train.errors import TrainError
-from pi0_ros.train.start_statistics import _outside, _usual, _wide_enough
+from pi0_ros.train.start_statistics import _numbers, _outside, _usual, _wide_enough, remarks
 
 CHANNELS = ("lift", "roll")
 
@@ -54,3 +56,57 @@ def test_statistics_need_a_number_for_every_channel_or_none_where_nothing_was_no
     assert _wide_enough(nothing, adapter, "x", none=True) is nothing and _wide_enough({}, adapter, "x", none=True) == {}
     with pytest.raises(TrainError, match="of 2 dimensions for state"):
         _wide_enough({"state": table(2), "actions": table(1)}, adapter, "x", none=True)
+
+
+def looked(offsets=(True, False), shares=(0.0, 0.0), shown=4, **changes):
+    """Forty frames of two channels: a state far from its statistics, or actions of which two of four rows are."""
+    state, chunk = np.zeros((40, 2)), np.zeros((40, 4, 2))
+    state[:, 0], state[:, 1] = np.linspace(0.2, 0.8, 40), np.linspace(0.3, 0.9, 40)
+    chunk[:] = state[:, None]
+    for name, value in changes.items():
+        {"state": state, "chunk": chunk}[name][value[0]] = value[1]
+    frames = SimpleNamespace(state=state, chunk=chunk, valid=np.full(40, shown))
+    adapter = SimpleNamespace(
+        delta_mask=offsets, step_shares=shares, state_channels=CHANNELS, action_channels=("up", "turn")
+    )
+    sized = type("Frames", (SimpleNamespace,), {"__len__": lambda self: 40})(**vars(frames))
+    return remarks(sized, adapter, {"state": table(2), "actions": table(2)})
+
+
+def test_states_and_shown_rows_of_actions_are_looked_at_as_they_are_learned():
+    """The first action counts from the state, the second does not."""
+    assert looked() == []
+    (line,) = looked(state=((slice(0, 8), 1), 5.0), chunk=((slice(0, 8), slice(None), 1), 0.5))
+    assert line.startswith("state of roll: 20% of the values lie far outside of the statistics (0 .. 1; data 0.423 .. 5)")
+    (line,) = looked(chunk=((slice(0, 8), slice(2, 4), 0), -5.0))
+    assert line.startswith("actions of up: 10% of the values")
+    (line,) = looked(chunk=((slice(0, 4), slice(None), 1), 3.0))
+    assert line.startswith("actions of turn: 10% of the values")
+    assert looked(chunk=((slice(0, 8), slice(2, 4), 0), -5.0), shown=2) == [], (
+        "rows behind an episode's end are not learned"
+    )
+    assert looked(chunk=((slice(0, 8), slice(2, 4), 0), -5.0), shares=(0.5, 0.0)) == [], "steps are of another size"
+    far = {"state": ((slice(None), 0), np.linspace(5.0, 6.0, 40)), "chunk": ((slice(None), slice(None), 0), 5.5)}
+    assert [line[:12] for line in looked(offsets=(False, False), **far)] == ["state of lif", "actions of u"]
+    assert [line[:12] for line in looked(**far)] == ["state of lif"]
+
+
+def test_channels_that_stand_still_are_named_together():
+    still = {"state": ((slice(None), slice(None)), 0.5), "chunk": ((slice(None), slice(None), slice(None)), 0.5)}
+    assert looked(**still) == ["never move in these data: lift, roll"]
+    assert looked(state=((slice(None), 1), 0.5 + 1e-7 * np.arange(40) / 40)) == ["never move in these data: roll"]
+    assert looked(state=((slice(None), 1), 0.5 + 2e-6 * np.arange(40) / 39)) == []
+
+
+def test_what_is_behind_the_network_changes_no_numbers_and_what_is_before_it_does():
+    adapter = load_adapter("mobile_bimanual")
+    first, *others = adapter.actions
+    numbers = _numbers(adapter)
+    assert [len(part) for part in numbers] == [18, 18]
+    assert [n[0] for n in numbers[0]] == list(adapter.state_channels)
+    assert [n[0] for n in numbers[1]] == list(adapter.action_channels)
+    same = replace(adapter, actions=(replace(first, clip=(-1.0, 1.0)), *others))
+    turned = replace(adapter, actions=(replace(first, signs=tuple(-s for s in first.signs)), *others))
+    assert _numbers(same) == numbers != _numbers(turned)
+    state = replace(adapter, state=(replace(adapter.state[0], scale=2.0), *adapter.state[1:]))
+    assert _numbers(state) != numbers

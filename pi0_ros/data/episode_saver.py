@@ -57,14 +57,23 @@ def _ignored(_: object) -> None:
     """A job's result."""
 
 
+@dataclass(frozen=True)
+class _Job:
+    """Something to be done in the saver's thread. saves: how many of the episodes that are waited for it is."""
+
+    do: Callable[[], None]
+    saves: int = 0
+
+
 class EpisodeSaver:
     """Saves in the order in which episodes ended. `tell` hears `EpisodeSaved` and `Problem`, in the saver's thread."""
 
     def __init__(self, files: DatasetFiles, tell: Callable[[object], None]) -> None:
         self._files, self._tell = files, tell
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._ending = threading.Event()
-        self._next = files.episodes
+        self._counting = threading.Lock()
+        self._next, self._waiting = files.episodes, 0
         self._thread = threading.Thread(target=self._run, name="saver", daemon=True)
         self._thread.start()
 
@@ -78,17 +87,18 @@ class EpisodeSaver:
 
         `written` waits until the journal is on the disk, and says whether every frame is that `pictures` are of.
         """
-        episode, self._next = self._next, self._next + 1
-        self._jobs.put(lambda: self._save(folder, pictures if written() else None))
+        with self._counting:
+            episode, self._next, self._waiting = self._next, self._next + 1, self._waiting + 1
+        self._jobs.put(_Job(lambda: self._save(folder, pictures if written() else None), saves=1))
         return episode
 
     def wait_for(self, done: Callable[[], object]) -> None:
         """Do not end before this: it is what is waited for."""
-        self._jobs.put(lambda: _ignored(done()))
+        self._jobs.put(_Job(lambda: _ignored(done())))
 
     def label(self, episode: int, label: Note) -> None:
         """Add to the note of an episode, once it is saved."""
-        self._jobs.put(lambda: self._files.log.label(episode, label))
+        self._jobs.put(_Job(lambda: self._files.log.label(episode, label)))
 
     @property
     def expected(self) -> int:
@@ -109,20 +119,22 @@ class EpisodeSaver:
                     self._try(job)
                     return
 
-    def _try(self, job: Callable[[], None]) -> bool:
+    def _try(self, job: _Job) -> bool:
         """Whether the job is done or cannot be done ever."""
+        problem = ""
         try:
-            job()
+            job.do()
         except OSError as error:
             self._tell(
                 Problem(f"an episode is not in the dataset yet: {error.strerror or error}; it is kept and tried again")
             )
             return False
         except Exception as error:  # noqa: BLE001 - one odd episode must not keep the next ones from being saved
-            self._next = self._files.episodes + self._jobs.qsize()
-            self._tell(Problem(f"an episode could not be saved, its files are kept: {error}"))
-            return True
-        self._tell(Problem(""))
+            problem = f"an episode could not be saved, its files are kept: {error}"
+        with self._counting:  # what was saved before, or cannot be saved, is not one more
+            self._waiting -= job.saves
+            self._next = self._files.episodes + self._waiting
+        self._tell(Problem(problem))
         return True
 
     def _save(self, folder: Path, pictures: Mapping[str, Stats] | None) -> None:

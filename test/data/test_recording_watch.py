@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("av")
 
 from pi0_ros.data import recording_process
-from pi0_ros.data.recording_process import Close, EpisodeEnded, RecordingProcess, Report
+from pi0_ros.data.recording_process import Close, Discard, EpisodeEnded, Frame, RecordingProcess, Report, SlotsFreed
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -145,3 +145,113 @@ def test_a_process_begins_with_what_an_earlier_one_left(tmp_path, monkeypatch):
     assert added == left[::-1]
     assert (one.expected, one._encoding, one._due, one._report) == (2, 0.0, 0.0, Report(disk_free=321))
     assert Report() == Report(0, 0, 0, False, False, 0.0, 0.0, 0)
+
+
+class Stream:
+    """An episode that runs: notes its frames. `journal`: of so many frames, None before the first."""
+
+    def __init__(self, *made, frames=None):
+        self.made, self.added, self.seconds, self.problem = made, [], 0.25, None
+        self.statistics = {"eye": SimpleNamespace(result=lambda: "levels")}
+        self.journal = None if frames is None else SimpleNamespace(frames=frames, folder="its folder", wait="its end")
+        self.ended = []
+        if self.journal is not None:
+            self.journal.end, self.journal.drop = self.ended.append, lambda: self.ended.append("dropped")
+
+    def add(self, row, pictures, write):
+        if self.problem is not None:
+            raise self.problem
+        self.added.append((row, pictures, write))
+
+
+def taking(folder: Path, monkeypatch, **report) -> RecordingProcess:
+    """One that takes frames, of which slot n holds "pictures n"."""
+    one = process(folder)
+    one._settings = SimpleNamespace(folder=folder, features="features", fps=15, lead=4, min_free=0)
+    one._slots = SimpleNamespace(views=lambda slot: f"pictures {slot}")
+    one._report, one._note = Report(**report), {"task": "fold"}
+    monkeypatch.setattr(recording_process, "EpisodeStream", Stream)
+    monkeypatch.setattr(recording_process.time, "time_ns", lambda: 17)
+    return one
+
+
+def test_the_first_frame_begins_an_episode_and_every_slot_is_free_again(tmp_path, monkeypatch):
+    one = taking(tmp_path, monkeypatch)
+    one._do(Frame("row 0", 3))
+    one._do(Frame("row 1", None, False))
+    stream = one._stream
+    assert stream.made == (tmp_path / "running" / "00000000000000000017", "features", 15, {"task": "fold"}, 4)
+    assert stream.added == [("row 0", "pictures 3", True), ("row 1", None, False)]
+    assert one._connection.sent == [SlotsFreed((3,))] and one._stream is stream
+    stream.problem = OSError(28, "full")
+    with pytest.raises(OSError, match="full"):
+        one._do(Frame("row 2", 1))
+    assert one._connection.sent[-1] == SlotsFreed((1,)), "also of a frame that could not be written"
+
+
+def test_on_a_full_disk_frames_are_dropped_and_their_slots_are_free_again(tmp_path, monkeypatch):
+    one = taking(tmp_path, monkeypatch, disk_full=True)
+    one._do(Frame("row 0", 2))
+    assert one._stream.added == [] and one._connection.sent == [SlotsFreed((2,))]
+
+
+@pytest.mark.parametrize(
+    ("frames", "saved", "waited"),
+    [(5, [("its folder", {"eye": "levels"}, "its end")], []), (0, [], ["its end"]), (None, [], [])],
+)
+def test_an_episode_that_ends_is_saved_if_it_has_frames_and_waited_for_if_not(tmp_path, frames, saved, waited):
+    one = process(tmp_path, Stream(frames=frames))
+    del one._close
+    added, held = [], []
+    one._saver = SimpleNamespace(add=lambda *what: added.append(what), wait_for=held.append)
+    stream = one._stream
+    one._do(Close({"why": "operator"}))
+    assert one._stream is None and one._encoding == 2.75
+    assert (added, held) == (saved, waited) and stream.ended == ([] if frames is None else [{"why": "operator"}])
+    one._do(Close({"why": "again"}))
+    assert one._encoding == 2.75 and added == saved
+
+
+@pytest.mark.parametrize("frames", [5, None])
+def test_an_episode_that_is_discarded_is_dropped_and_its_end_waited_for(tmp_path, frames):
+    one = process(tmp_path, Stream(frames=frames))
+    held = []
+    one._saver = SimpleNamespace(wait_for=held.append)
+    stream = one._stream
+    one._do(Discard())
+    one._do(Discard())
+    assert one._stream is None and one._encoding == 2.75
+    assert stream.ended == (["dropped"] if frames else []) and held == (["its end"] if frames else [])
+
+
+def test_requests_are_done_until_the_recorder_is_gone_and_a_full_disk_ends_the_episode_alone(tmp_path, monkeypatch):
+    """Nothing, then a frame that the disk has no room for, then a word of its end; the last is that nobody is there."""
+    one, done, looked = process(tmp_path), [], []
+    answers = iter([None, "frame", "end", EOFError()])
+
+    class Connection(Told):
+        def poll(self, seconds):
+            assert seconds == 0.5
+            self.next = next(answers)
+            return self.next is not None
+
+        def recv(self):
+            if isinstance(self.next, Exception):
+                raise self.next
+            return self.next
+
+    def do(request):
+        if request == "frame":
+            raise OSError(28, "No space left on device")
+        done.append(request)
+
+    clock = iter([0.0, 9.0])
+    one._connection, one._do, one._watch = Connection(), do, lambda: looked.append(len(done))
+    one._due = 5.0
+    one._sync = lambda: None
+    monkeypatch.setattr(recording_process.time, "monotonic", lambda: next(clock))
+    one._saver = SimpleNamespace(finish=lambda: done.append("finished"))
+    one.run()
+    assert done == [None, "end", "finished"] and looked == [2], "behind the time at which a look is due"
+    assert one.ended == [{"why": "No space left on device"}, {"why": "the recorder ended"}]
+    assert one._connection.sent == [EpisodeEnded("No space left on device")]

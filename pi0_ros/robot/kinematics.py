@@ -157,9 +157,10 @@ class Tree:
         while above := self.above.get(found[-1].parent, ()):
             if len(above) > 1:
                 raise RobotError(f"{self.file}: link {found[-1].parent} is the child of {' and '.join(above)}")
-            if above[0] in {segment.joint for segment in found}:
-                raise RobotError(f"{self.file}: joint {joint} hangs on itself, by {above[0]}")
-            found.append(self.segment(above[0]))
+            (next_up,) = above
+            if next_up in {segment.joint for segment in found}:
+                raise RobotError(f"{self.file}: joint {joint} hangs on itself, by {next_up}")
+            found.append(self.segment(next_up))
         return tuple(reversed(found))
 
 

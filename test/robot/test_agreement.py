@@ -134,3 +134,20 @@ def test_each_joint_is_judged_by_its_own_speed_and_tolerance():
         for time, value in ((0.0, 1.2), (0.01, 0.0), (0.02, 1.2)):
             agreement.hear("j1", "joint_states", time, value, tolerance, speed, True)
         assert (agreement.contradiction(0.02) is not None) is told
+
+
+def test_a_jump_back_to_where_the_last_one_ended_is_no_return():
+    """It jumped by 0.3 rad, moved on by 0.3 at 2.5 rad/s, and jumps back to 0.3."""
+    moved = [(1000.02 + 0.02 * k, 0.3 + 0.05 * k) for k in range(7)]
+    agreement = hear(Agreement(), (1000.0, 0.0), (1000.01, 0.3), *moved, (1000.15, 0.3), sure=True)
+    assert agreement.restless(1000.15) == "j1" and agreement.contradiction(1000.15) is None
+
+
+def test_a_return_after_more_than_two_seconds_is_none_however_long_the_robot_has_run():
+    """Of a slow joint, which cannot have moved there by itself."""
+    for back, told in ((1.9, True), (2.1, False)):
+        agreement = Agreement()
+        for time, value in ((1000.0, 1.2), (1000.1, 0.0), (1000.1 + back, 1.2)):
+            agreement.hear("j1", "joint_states", time, value, TOLERANCE, 0.1, True)
+        assert agreement.restless(1000.1 + back) == "j1"
+        assert (agreement.contradiction(1000.1 + back) is not None) is told

@@ -15,9 +15,11 @@ from pi0_ros.robot.files import (
     is_folder,
     parse_json,
     read_bytes,
+    read_json,
     read_text,
     short,
 )
+from pi0_ros.robot.yaml_nodes import read_plain
 
 
 def of(folder, data, name="a.bin"):
@@ -114,3 +116,29 @@ def test_a_text_for_a_message_is_one_line_of_at_most_so_many_characters():
     assert short("  two\n\twords ") == "two words" and short(12.5) == "12.5"
     assert short("x" * 80) == "x" * 80 and short("x" * 81) == "x" * 79 + "…"
     assert short("abcdef", 6) == "abcdef" and short("abcdefg", 6) == "abcde…"
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/mem").exists(), reason="only Linux has files that are there and cannot be read"
+)
+def test_a_file_that_is_there_and_cannot_be_read_is_told_with_the_reason():
+    with pytest.raises(RobotError, match="/proc/self/mem: cannot be read: Input/output error"):
+        read_bytes(Path("/proc/self/mem"), 10)
+
+
+def test_of_a_json_file_at_most_sixteen_mebibytes_are_read(tmp_path):
+    file = of(tmp_path, b"[1]", "a.json")
+    assert read_json(file) == [1]
+    os.truncate(file, 16 * 1024 * 1024 + 1)
+    with pytest.raises(RobotError, match=r"a\.json: has 16777217 bytes; more than 16777216 are not read"):
+        read_json(file)
+
+
+def test_a_yaml_file_that_is_wrong_is_an_error_of_the_kind_that_was_asked_for(tmp_path):
+    class Damaged(UserError):
+        pass
+
+    assert read_plain(of(tmp_path, b"a: [1, {b: x}]", "a.yaml"), Damaged) == {"a": [1, {"b": "x"}]}
+    for text in (b"a: [1", b"a: 1\na: 2"):
+        with pytest.raises(Damaged, match=r"a\.yaml:"):
+            read_plain(of(tmp_path, text, "a.yaml"), Damaged)

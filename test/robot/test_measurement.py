@@ -232,3 +232,10 @@ def test_a_joint_that_velocities_move_is_measured_beside_them_and_moves_as_fast_
     assert (pan.joint, pan.rate, pan.needed, pan.speed, pan.axis) == ("j1", True, False, 5.0, None)
     assert (j1.joint, j1.rate, j1.needed, j1.speed) == ("j1", False, True, 2.5)
     assert (spool.joint, spool.needed, spool.speed) == ("spool", True, 10.0)
+
+
+def test_a_joint_of_which_nothing_else_is_said_is_read_as_it_is_and_believed_whatever_it_reads():
+    reading = Reading("head", "head_joint")
+    assert reading.measured and reading.needed and not (reading.continuous or reading.rate or reading.commanded)
+    assert (reading.lower, reading.upper, reading.value(-7.25)) == (-math.inf, math.inf, -7.25)
+    assert not Reading("head").measured

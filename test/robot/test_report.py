@@ -1,6 +1,7 @@
 """The table of a robot: what a user compares with the vendor's page."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -41,7 +42,7 @@ def test_every_channel_has_its_limits_units_origins_sources_and_watchdog(robot):
     j1, wrist, slide, vx = rows["j1"], rows["wrist"], rows["slide"], rows["vx"]
     assert (j1.lower, j1.upper, j1.unit) == (-0.9, 1.9, "rad")
     assert (j1.position_from, j1.margin, j1.velocity_from) == ("small.urdf, small.yaml:13", 0.1, "small.urdf")
-    assert (wrist.lower, wrist.upper, wrist.position_from) == (None, None, "continuous")
+    assert (wrist.lower, wrist.upper, wrist.position_from, wrist.margin) == (None, None, "continuous", 0.0)
     assert (slide.unit, slide.velocity, slide.acceleration, slide.jerk) == ("m", 0.3, 5.0, 50.0)
     assert (j1.measured_on, j1.max_age, vx.measured_on, vx.max_age) == (("joint_states",), 0.1, ("odom",), 0.3)
     assert (rows["gripper"].joint, rows["gripper"].velocity) == ("finger", 5.0)
@@ -80,6 +81,9 @@ def test_a_velocity_that_moves_a_joint_shows_where_the_joint_is_kept(small_robot
         ("slide", 0.1, pytest.approx(0.3)),
     ]
     assert [(r.unit, r.velocity) for r in rows] == [("rad/s", 2.5), ("rad/s", 2.5), ("m/s", 0.3)]
+    assert [(r.position_from, r.velocity_from) for r in rows] == [
+        ("small.urdf, small.yaml:14", "small.urdf"), ("continuous", "small.urdf"), ("small.urdf", "small.urdf"),
+    ]  # fmt: skip
 
 
 def test_a_source_with_a_prefix_measures_the_joints_that_have_it():
@@ -127,3 +131,14 @@ def test_a_joint_of_two_sources_is_watched_by_the_slower_one_and_odometry_by_its
     assert (rows["j1"].measured_on, rows["j1"].max_age) == (("slow", "fast", "named"), 0.7)
     assert (rows["slide"].measured_on, rows["slide"].max_age) == (("named",), 0.4)
     assert (rows["wz"].measured_on, rows["wz"].max_age) == (("odom",), 0.3)
+
+
+def test_cameras_and_prefixes_are_listed_where_there_are_some(robot):
+    lines = report_lines(robot)
+    assert "cameras" in lines and "cameras  none" not in lines
+    assert "cameras  none" in report_lines(replace(robot, cameras=()))
+    sources = [line.split() for line in report_lines(load_robot("aloha")) if " prefix " in line]
+    assert [(words[0], words[-2:]) for words in sources] == [
+        ("follower_left/joint_states", ["prefix", "left_"]), ("follower_right/joint_states", ["prefix", "right_"]),
+    ]  # fmt: skip
+    assert not any(" prefix " in line for line in lines)

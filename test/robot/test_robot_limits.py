@@ -107,6 +107,12 @@ def test_what_somebody_rounded_is_no_warning_and_still_no_wider(tmp_path):
     found = robot(tmp_path, "source: urdf, position: {j1: [-2.5008, 2.0]}, velocity: {j1: 3.002}, acceleration: 1.0")
     assert (found.channels[0].limits.lower, found.warnings) == (-2.5, ())
     assert found.channels[0].limits.velocity == 3.0
+    for wider in ("position: {j1: [-2.5015, 2.0]}", "position: {j1: [-2.5, 2.0015]}", "velocity: {j1: 3.0045}"):
+        found = robot(tmp_path, f"source: urdf, {wider}, acceleration: 1.0")
+        assert len(found.warnings) == 1 and (found.channels[0].limits.lower, found.channels[0].limits.upper) == (
+            -2.5,
+            2.0,
+        )
 
 
 @pytest.mark.parametrize(
@@ -434,3 +440,21 @@ def test_a_range_for_a_joint_that_has_none_is_doubted_by_its_size_alone(tmp_path
     assert robot(tmp_path, limits + ", override: true", **parts).warnings == ()
     near = robot(tmp_path, limits.replace("180", "60").replace("5", "2.9"), **parts)
     assert near.warnings == ()
+
+
+@pytest.mark.parametrize("end", ["closed", "opened"])
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_a_grippers_ends_may_be_beyond_its_joints_by_a_fiftieth_of_the_range(tmp_path, end, side):
+    """From 0.05 to 0.10 m: a fiftieth of 0.05 m is 0.001 m."""
+    finger = {"FINGER": '<limit lower="0.05" upper="0.1" velocity="0.2" effort="1"/>'}
+    ends = (
+        {"closed": "0.05", "opened": "0.1"}
+        if side * (1.0 if end == "opened" else -1.0) > 0.0
+        else {"closed": "0.1", "opened": "0.05"}
+    )
+    beyond = 0.1 if side > 0.0 else 0.05
+    assert robot(tmp_path, **(ends | {end: f"{beyond + side * 0.0009:g}"}), **finger) is not None
+    key = {"closed": "closed", "opened": "open"}[end]
+    assert f"joint.{key}: {beyond + side * 0.0011:g} is beyond the URDF's 0.05 .. 0.1 of joint finger" in refusal(
+        tmp_path, **(ends | {end: f"{beyond + side * 0.0011:g}"}), **finger
+    )

@@ -209,3 +209,20 @@ def test_a_group_is_led_by_messages_of_its_own_kind(small_robot):
 def test_a_gripper_goes_from_closed_at_nought_to_open_at_one(small_robot):
     (channel,) = small_robot(HAND).channels
     assert (channel.limits.lower, channel.limits.upper) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("groups", "words"),
+    [
+        (
+            HAND.replace("[gripper]", "[left, right]"),
+            "a gripper group has one channel; make one group for each gripper",
+        ),
+        (HAND + "  continuous: [gripper]\n", "only a group of kind position has continuous joints"),
+        (BASE + "  continuous: [base_wz]\n", "only a group of kind position has continuous joints"),
+        (DRIVEN + "  continuous: [j1_velocity]\n", "only a group of kind position has continuous joints"),
+    ],
+)
+def test_what_another_kind_of_group_has_is_refused(small_robot, groups, words):
+    with pytest.raises(RobotError, match=words):
+        small_robot(groups)

@@ -30,7 +30,7 @@ class InFlight:
     def allowed(self, lasts: float) -> int:
         """How many requests may be without an answer, for plans that last `lasts` [s]."""
         newest = self._beside or self._alone
-        if self.most == 1 or len(self._alone) < ENOUGH:
+        if len(self._alone) < ENOUGH:
             return 1
         return self.most if median(newest) > SHARE * lasts else 1
 

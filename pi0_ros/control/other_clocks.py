@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 OTHER_CLOCK = 1e5
 """Seconds from which on a stamp is not late but of another clock: simulated time, a device's uptime, a zero year."""
 LEAP_SECONDS = 37.0
@@ -32,13 +34,15 @@ class ClocksBehind:
 
     def note(self, topic: str, steady: float, seconds: float) -> None:
         """A message of `topic` that arrived now was stamped `seconds` ago."""
-        last = self._found.get(topic, (0.0, -1.0))[1]
+        _, last = self._found.get(topic, (steady, math.inf))
         self._found[topic] = (steady, seconds if abs(seconds - last) > STEP else last)
 
     def sentence(self, topic: str, steady: float, recent: float) -> str:
         """What is wrong with a topic's stamps, "" if no such message arrived within `recent` seconds. It does not change
         with every message."""
-        at, seconds = self._found.get(topic, (-1e9, 0.0))
+        if topic not in self._found:
+            return ""
+        at, seconds = self._found[topic]
         if steady - at > recent:
             return ""
         return (

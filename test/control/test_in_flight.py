@@ -59,3 +59,25 @@ def test_a_server_that_became_quick_is_asked_one_at_a_time_again():
 )
 def test_requests_that_are_closer_together_than_answers_shorten_the_stand(latency, interval, stands):
     assert standing_time(latency, 0.96, interval) == pytest.approx(stands)
+
+
+def test_who_asks_for_one_at_a_time_is_never_told_that_one_less_is_allowed():
+    in_flight = InFlight(1)
+    told(in_flight, 0.6, 0.6, 0.6)
+    assert not any(told(in_flight, 1.8, 1.8, 1.8, 1.8, beside=True)) and in_flight.most == 1
+
+
+def test_before_three_answers_came_alone_nothing_is_said_of_those_beside_others():
+    in_flight = InFlight(3)
+    told(in_flight, 0.1, 0.1)
+    assert not any(told(in_flight, 1.8, 1.8, 1.8, 1.8, beside=True))
+    assert told(in_flight, 0.6) == [True] and in_flight.most == 2
+
+
+def test_the_newest_five_answers_of_each_kind_count():
+    in_flight = InFlight(3)
+    told(in_flight, *[0.1] * 9, *[0.6] * 3)  # the middle one of the newest five
+    assert in_flight.allowed(0.96) == 3
+    in_flight = InFlight(3)
+    told(in_flight, *[1.2] * 5)
+    assert told(in_flight, *[0.1] * 9, *[1.8] * 3, beside=True) == [False] * 11 + [True]

@@ -72,3 +72,26 @@ def test_a_value_is_told_as_it_was_reported():
     made, i = OutsideWatch(ROBOT, 0.1), ROBOT.index["left_joint2"]
     made.note(i, READINGS[i], READINGS[i].upper + 0.5, 300.25)
     assert made.sentence().startswith("left_joint2 is measured at 300.250")
+
+
+@pytest.mark.parametrize(("reported", "guess"), [(35.0, "millimetres?"), (0.5, ""), (2.0, "degrees?")])
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_gripper_far_outside_is_told_with_its_ends_in_order_and_the_unit_that_it_may_be_in(reported, guess, turned):
+    """Closed at 0.01 and open at 0.05, or the other way round; 2 degrees are 0.0349 rad."""
+    ends = (0.05, 0.01) if turned else (0.01, 0.05)
+    groups = tuple(
+        replace(g, gripper=replace(g.gripper, closed=ends[0], open=ends[1])) if g.gripper else g for g in ROBOT.groups
+    )
+    made, i = OutsideWatch(replace(ROBOT, groups=groups), 0.1), ROBOT.index["left_gripper"]
+    made.note(i, READINGS[i], READINGS[i].upper + 1.0, reported)
+    said = made.sentence()
+    assert said.startswith(f"gripper joint left_finger_joint is {reported:.4g}, far outside of 0.01 .. 0.05")
+    assert (f"; it reports {reported:.4g}: {guess}" in said) if guess else said.endswith("0.05")
+
+
+def test_which_of_two_is_worse_is_a_matter_of_how_far_beyond_its_end_it_is_and_not_of_its_range():
+    wide = max((READINGS[ROBOT.index[n]].upper - READINGS[ROBOT.index[n]].lower, n) for n in ("lift", "left_joint1"))[1]
+    narrow = "lift" if wide == "left_joint1" else "left_joint1"
+    for side in (1.0, -1.0):
+        assert watch((wide, side * 0.2), (narrow, side * 0.3)).sentence().startswith(narrow)
+        assert watch((narrow, side * 0.3), (wide, side * 0.2)).sentence().startswith(narrow)

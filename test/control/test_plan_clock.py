@@ -65,3 +65,10 @@ def test_it_falls_back_by_less_than_a_period_where_the_clock_hesitates():
     readings = np.cumsum(rng.choice([0.0, 0.01, 0.02, 0.03, 0.3], 3000))
     times = followed(readings)
     assert np.all(np.isfinite(times)) and np.min(np.diff(times)) > -PERIOD
+
+
+@pytest.mark.parametrize(("ahead", "rate"), [(-0.8, 0.98), (0.8, 1.0), (-7.0, 0.98), (7.0, 1.0)])
+def test_only_a_clock_that_falls_behind_is_taken_to_be_slow(ahead, rate):
+    """So many periods off at once: it is followed to where it is."""
+    jumped = PlanClock(1000.0, 1.0).advance(1000.0 + PERIOD * (1.0 + ahead), PERIOD)
+    assert jumped == (pytest.approx(1000.0 + PERIOD * (1.0 + ahead)), pytest.approx(rate))

@@ -89,3 +89,14 @@ def test_each_row_is_judged_at_its_own_time():
     for step, good in ((0.12, True), (0.16, False)):
         values[:, ARM] = HOME[ARM] + step * np.arange(4) * np.array([1.0, 1.0, 0.5, 1.0 / 3.0])
         assert judged.judge(Chunk(50.0, 0.1, ROBOT.channel_names, values, 1, 0), None).accepted is good
+
+
+@pytest.mark.parametrize(("offset", "good"), [(0.65, True), (0.75, False)])
+def test_of_a_running_plan_that_moves_the_moment_of_the_observation_counts(offset, good):
+    """It is half a radian away when the chunk was observed, and far on before and after; 0.2 rad may lie between."""
+    moving = plan(0.0, 49.0, 21)
+    rows = moving.plan.path.rows.copy()
+    rows[:, ARM] = HOME[ARM] + 0.5 + 2.0 * (49.0 + 0.1 * np.arange(21) - 50.0)
+    kinds, ones = tuple(c.kind for c in ROBOT.channels), np.ones(len(HOME))
+    running = SimpleNamespace(plan=SimpleNamespace(path=make_path(49.0, 0.1, rows, kinds, ones, ones)))
+    assert judge(offset, running=running).accepted is good

@@ -1,9 +1,19 @@
 """What rows ask for between, before and after them, against formulas and scipy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from pi0_ros.control.row_path import SLOWING, STOP, Joint, make_path
+from pi0_ros.control.row_path import (
+    SLOWING,
+    STOP,
+    Joint,
+    _natural_inverse,
+    _overshoot,
+    _second_derivatives,
+    make_path,
+)
 from pi0_ros.robot.spec import Kind
 
 ARM, BASE, GRIP = Kind.POSITION, Kind.VELOCITY, Kind.GRIPPER
@@ -120,8 +130,6 @@ def test_more_rows_than_a_matrix_is_made_for_still_pass_through_all_of_them():
 
 
 def test_a_joint_counts_until_it_ends_and_grippers_only_before_the_rows_begin():
-    from dataclasses import replace
-
     made = path([[0.0, 0.1, 1.0], [0.2, 0.1, 0.0], [0.4, 0.1, 1.0]])
     joined = replace(made, joint=Joint(6.9, 0.1, np.array([[1.0, 1.0, 0.5], [1.2, 1.0, 0.5], [1.4, 1.0, 0.5]])))
     assert joined.joint.end == pytest.approx(7.1)
@@ -185,3 +193,72 @@ def test_a_sharp_turn_between_two_rows_leaves_them_by_a_sixth_of_their_bend_and_
     rows = side * 0.1 * np.array([0.0, 0.3, 1.3, 1.3, 0.3, 0.0])[:, None]
     curve = side * path(rows, (ARM,)).at(np.linspace(7.4, 7.6, 101))[:, 0]
     assert curve.max() == pytest.approx(0.13 + 0.1 / 6.0, abs=1e-12) and curve.min() >= 0.13 - 1e-12
+
+
+@pytest.mark.parametrize("rows", [2, 3, 4, 9, 512])
+def test_the_second_derivatives_are_those_of_a_natural_spline(rows):
+    """c[k-1] + 4 c[k] + c[k+1] = 6 (v[k-1] - 2 v[k] + v[k+1]), and none at either end."""
+    values = np.random.default_rng(rows).normal(0.0, 0.1, (rows, 3))
+    system, right = np.eye(rows), np.zeros((rows, 3))
+    for k in range(1, rows - 1):
+        system[k, k - 1 : k + 2] = 1.0, 4.0, 1.0
+        right[k] = 6.0 * (values[k - 1] - 2.0 * values[k] + values[k + 1])
+    np.testing.assert_allclose(_second_derivatives(values), np.linalg.solve(system, right), atol=1e-12)
+
+
+def test_of_more_rows_than_512_the_second_differences_stand_for_them():
+    values = np.random.default_rng(3).normal(0.0, 0.1, (513, 2))
+    found = _second_derivatives(values)
+    np.testing.assert_allclose(found[1:-1], values[2:] - 2.0 * values[1:-1] + values[:-2], atol=1e-12)
+    assert not found[[0, -1]].any()
+
+
+def test_a_matrix_that_many_paths_share_cannot_be_written_into():
+    with pytest.raises(ValueError, match="read-only"):
+        _natural_inverse(5)[0, 0] = 1.0
+
+
+def turn_of(v, i):
+    """How far the curve between rows `i` and `i` + 1 may go below and above them, row by row as the words say."""
+    step = np.diff(v).tolist()
+    if i == 0 or i == len(step) - 1 or step[i - 1] * step[i + 1] >= 0.0:
+        return 0.0, 0.0
+    if (i >= 2 and step[i - 2] * step[i - 1] <= 0.0) or (i + 2 < len(step) and step[i + 1] * step[i + 2] <= 0.0):
+        return 0.0, 0.0
+    before, after = step[i] - step[i - 1], step[i + 1] - step[i]
+    size = min(abs(before), abs(after)) / 6.0 if before * after > 0.0 else 0.0
+    size = min(size, abs(step[i - 1]) / 3.0, abs(step[i + 1]) / 3.0)
+    return (0.0, size) if step[i - 1] > 0.0 else (size, 0.0)
+
+
+@pytest.mark.parametrize("rows", [4, 5, 6, 11])
+def test_a_curve_leaves_its_rows_only_where_both_sides_say_that_it_turns_and_as_far_as_both_say(rows):
+    """1/6 of the smaller second difference beside it, and 1/3 of the smaller step; 300 rough and smooth motions."""
+    rng = np.random.default_rng(rows)
+    rough = 0.1 * rng.normal(0.0, 1.0, (rows, 300))
+    values = np.where(
+        np.arange(300) % 2 == 0, rough, np.cumsum(np.cumsum(rough, axis=0) - 0.1 * rng.normal(size=300), axis=0)
+    )
+    values[:, :20] = np.round(values[:, :20], 1)  # with rows at rest
+    below, above = _overshoot(values)
+    wanted = np.array([[turn_of(values[:, d].tolist(), i) for d in range(300)] for i in range(rows - 1)])
+    np.testing.assert_allclose(below, wanted[..., 0], atol=1e-12)
+    np.testing.assert_allclose(above, wanted[..., 1], atol=1e-12)
+    assert (below > 0.0).sum() > 5 and (above > 0.0).sum() > 5
+
+
+def test_what_is_left_of_an_earlier_path_is_linear_between_its_values_and_keeps_its_ends():
+    values = np.array([[1.0, -2.0], [1.5, -2.1], [1.1, -1.0], [0.2, -1.7]])
+    times = np.array([6.5, 6.9, 6.95, 7.02, 7.12, 7.19, 7.2, 7.7])
+    found = Joint(6.9, 0.1, values).at(times)
+    wanted = [np.interp(times, 6.9 + 0.1 * np.arange(4), values[:, k]) for k in range(2)]
+    np.testing.assert_allclose(found, np.stack(wanted, axis=1), atol=1e-9)
+
+
+def test_of_times_on_both_sides_of_the_joints_end_each_has_its_own_and_a_gripper_its_row_from_the_start_on():
+    made = path([[0.0, 0.1, 1.0], [0.2, 0.1, 0.0], [0.4, 0.1, 1.0]])
+    joined = replace(made, joint=Joint(6.9, 0.1, np.array([[1.0, 1.0, 0.5], [1.2, 1.0, 0.5], [1.4, 1.0, 0.5]])))
+    found = joined.at(np.array([6.95, 7.3, 7.0, 6.9999, 7.0 - 4e-7]))
+    np.testing.assert_allclose(found[[0, 2, 3]], [[1.1, 1.0, 0.5], [1.2, 1.0, 1.0], [1.1998, 1.0, 0.5]], atol=1e-9)
+    np.testing.assert_allclose(found[1], made.at(np.array([7.3]))[0])
+    assert found[4, 2] == 1.0  # within what ROS times are rounded by

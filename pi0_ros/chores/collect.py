@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -91,8 +92,9 @@ class ChoreCollector:
             "progress": {"dtype": "int64", "shape": (1,), "names": None},
         }
 
-    def episode(self, seed: int) -> Recorded:
-        """One successful episode, the same to the bit for a seed.
+    def episode(self, seed: int, seen: tuple[int, int] = (0, 1)) -> Recorded:
+        """One successful episode, the same to the bit for a seed. seen: the first row with pictures, and how many rows it is to
+        the next; each picture is as if there were all.
 
         A start that fails is thrown away and another one is drawn. Raises SimError when none of ATTEMPTS succeeds.
         """
@@ -102,20 +104,22 @@ class ChoreCollector:
                 rng, self.sim.robot, self.settings.cameras, Ranges().scaled(self.settings.variety)
             )
             self.sim.change_world(conditions.world)
-            rows = tuple(self._attempt(rng, conditions))
+            rows = tuple(self._attempt(rng, conditions, seen))
             if self.task.success(self.sim):
                 return Recorded(rows, attempt, conditions)
         raise SimError(f"seed {seed}: the operator failed {ATTEMPTS} times; choose a smaller --push-rate")
 
-    def _attempt(self, rng: np.random.Generator, conditions: Conditions) -> Iterator[Row]:
+    def _attempt(self, rng: np.random.Generator, conditions: Conditions, seen: tuple[int, int]) -> Iterator[Row]:
         self.task.reset(self.sim, int(rng.integers(FIRST_UNSEEN_SEED)))
         text = put_text(self.task.colour, self.task.side, str(rng.choice(SEEN_PHRASES)))
         self.operator.sync()
         # Noise of its own, so that pictures change nothing else.
         eyes = Eyes(conditions, self.settings.size, np.random.default_rng(rng.integers(2**63)))
+        looks, (first, step) = count(), seen
         disturbed = DisturbedOperator(
             self.operator, self.sim, rng, self.settings.fps, self.settings.push_rate,
-            disturb=lambda _: self._disturb(rng), look=lambda _: self._look(text, eyes),
+            disturb=lambda _: self._disturb(rng),
+            look=lambda _: self._pictures(eyes, (next(looks) - first) % step == 0) | self._look(text),
         )  # fmt: skip
         end = PATIENCE
         while self.sim.time < end and not self.task.failed(self.sim):
@@ -127,13 +131,20 @@ class ChoreCollector:
                     row["action"][grip] = self.operator.grip_goal[side]
                 yield {**row, "perturbed": np.array([int(row["perturbed"])], np.int64)}
 
-    def _look(self, text: str, eyes: Eyes) -> Row:
+    def _pictures(self, eyes: Eyes, seen: bool) -> Row:
         cameras, size = self.settings.cameras, self.settings.size
+        if seen:
+            return {f"observation.images.{c}": eyes.see(c, self.sim.render(c, size)) for c in cameras}
+        for _ in cameras:
+            eyes.blink()
+        return {}
+
+    def _look(self, text: str) -> Row:
+        cameras = self.settings.cameras
         done, _ = self.task.progress(self.sim)
         held = {colour: holders(self.sim, colour) for colour in COLOURS}
         drawn = {colour: drawn_geom(self.sim, colour) for colour in COLOURS}
         return {
-            **{f"observation.images.{c}": eyes.see(c, self.sim.render(c, size)) for c in cameras},
             "observation.state": state_vector(self.sim.robot, self.sim.measured()).astype(np.float32),
             "localisation": block_pixels(self.sim, cameras, drawn).reshape(-1),
             "goal": self._goal(carried=self.task.side in held[self.task.colour]),

@@ -63,10 +63,18 @@ class Eyes:
 
     def see(self, camera: str, picture: np.ndarray) -> np.ndarray:
         """A picture with the gains and the noise of that camera, uint8 [S, S, 3]."""
-        row, column = self._rng.integers(self._size, size=2)
+        row, column = self._window()
         noise = self._noise[row : row + self._size, column : column + self._size]
         pixels = picture * np.array(self._gains[camera], np.float32) + noise
         return np.asarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
+
+    def blink(self) -> None:
+        """Leave out one picture: the next ones are as if it had been seen."""
+        self._window()
+
+    def _window(self) -> tuple[int, int]:
+        row, column = self._rng.integers(self._size, size=2)
+        return int(row), int(column)
 
 
 def draw_conditions(

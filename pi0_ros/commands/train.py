@@ -135,6 +135,12 @@ def _add_data(data: argparse._ArgumentGroup) -> None:
     data.add_argument(
         "--sim-episodes", type=whole(0, 10**6), default=0, help="episodes of the scripted operator to make first"
     )
+    data.add_argument(
+        "--sim-task",
+        choices=("touch", "pick_place"),
+        default="touch",
+        help="what the scripted operator does in them (default: touch); of pick_place one of --every frames is made",
+    )
     data.add_argument("--sim-seed", type=whole(0, SEEDS), default=1_000_000, help="of the first of them")
 
 
@@ -333,7 +339,7 @@ def _drawn(args: argparse.Namespace, model: ModelConfig) -> Iterator[SourceSpec]
         elif source.frames:
             frames = Path(source.frames)
         else:
-            frames = _simulated(args, model.horizon, model.vision.image_size, source.sim_episodes)
+            frames = _simulated(args, model, source.policy, source.sim_episodes)
         yield SourceSpec(source.name, str(frames), source.policy, source.control_mode, weight=source.weight)
 
 
@@ -471,20 +477,29 @@ def _frames(args: argparse.Namespace, model: ModelConfig) -> Iterator[Path]:
 
     yield from args.frames
     if args.sim_episodes:
-        yield _simulated(args, model.horizon, model.vision.image_size)
+        yield _simulated(args, model, args.policy, args.sim_episodes)
     for dataset in args.dataset:
         yield _read(dataset, args, load_adapter(args.policy), model)
 
 
-def _simulated(args: argparse.Namespace, horizon: int, size: int, episodes: int = 0) -> Path:
+def _simulated(args: argparse.Namespace, model: ModelConfig, policy: str, count: int) -> Path:
+    """Frames of so many episodes of the scripted operator, made now unless they are on disk."""
     from pi0_ros.robot import load_robot
+
+    robot, size = load_robot(args.robot), model.vision.image_size
+    if args.sim_task == "pick_place":
+        from pi0_ros.chores.frames import ChoreFrameSettings, write_chore_frames
+        from pi0_ros.policy.adapter_reading import load_adapter
+
+        settings = ChoreFrameSettings(load_adapter(policy), model.horizon, size, every=args.every)
+        made: Path = args.out / "frames" / "pick_place"
+        write_chore_frames(robot, settings, made, args.sim_seed, count, args.workers)
+        return made
     from pi0_ros.touch.frames import SimFrameSettings, write_frames
 
     folder: Path = args.out / "frames" / "sim"
-    settings = SimFrameSettings(horizon=horizon, size=size)
-    robot = load_robot(args.robot)
-    count = episodes or args.sim_episodes
-    write_frames(robot, folder, args.sim_seed, count, settings=settings, workers=args.workers)
+    touches = SimFrameSettings(horizon=model.horizon, size=size)
+    write_frames(robot, folder, args.sim_seed, count, settings=touches, workers=args.workers)
     return folder
 
 

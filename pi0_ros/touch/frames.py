@@ -9,9 +9,8 @@ into.
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,8 @@ from pi0_ros.touch.localise import project
 from pi0_ros.touch.operator import Operator
 from pi0_ros.touch.tasks import next_subtask, parse_subtask, subtask_text
 from pi0_ros.touch.words import DONE, TOUCH_ALL
-from pi0_ros.train.frames import Frames, save_frames
+from pi0_ros.train.frames import Frames
+from pi0_ros.train.made_frames import write_made_frames
 
 CAMERAS = ("base", "left_wrist", "right_wrist")
 TASK_CAMERA = "base"
@@ -177,35 +177,7 @@ def make_frames(robot: Robot, seeds: range, settings: SimFrameSettings | None = 
 
 
 def write_frames(
-    robot: Robot,
-    folder: Path,
-    first: int,
-    episodes: int,
-    each: int = 25,
-    settings: SimFrameSettings | None = None,
-    workers: int = 1,
+    robot: Robot, folder: Path, first: int, episodes: int, settings: SimFrameSettings | None = None, workers: int = 1
 ) -> None:
-    """Write shards of `each` episodes until seeds first .. first + episodes - 1 are on disk; those there are kept.
-
-    The frames of a seed do not depend on how many processes make them.
-    """
-    stop = first + episodes
-    shards = [(robot, folder, range(at, min(at + each, stop)), settings) for at in range(first, stop, each)]
-    if workers == 1:
-        done = map(_write_shard, shards)
-        _report(done, episodes, each)
-        return
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        _report(pool.imap_unordered(_write_shard, shards), episodes, each)
-
-
-def _report(done: Iterable[None], episodes: int, each: int) -> None:
-    for number, _ in enumerate(done, 1):
-        print(f"frames: {min(number * each, episodes)}/{episodes} episodes", flush=True)
-
-
-def _write_shard(work: tuple[Robot, Path, range, SimFrameSettings | None]) -> None:
-    robot, folder, seeds, settings = work
-    shard = folder / f"seeds-{seeds.start:07d}"
-    if not shard.is_dir():
-        save_frames(make_frames(robot, seeds, settings), shard)
+    """Write shards until seeds first .. first + episodes - 1 are on disk; those there are kept."""
+    write_made_frames(partial(make_frames, robot, settings=settings), folder, first, episodes, workers=workers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from pi0_ros.touch.words import DONE, TOUCH_ALL, words_of
 
 WAY = ("forward", "left", "up")
 """Names of the last three numbers of `goal`: from the fingertips, in the base frame."""
+PLACES = ("localisation", "aim", "goal", "held")
+"""Columns of a recording that say where things are."""
 SPOT = ("x", "y", "visible")
 """Names of the numbers of a place in a picture."""
 
@@ -35,24 +38,31 @@ def unknown_things(dataset: Dataset) -> list[str]:
 
 
 def localised(dataset: Dataset, row: int) -> NDArray[np.int16]:
-    """`Frames.facts` from a dataset's `localisation`.
+    """`Frames.facts` from a row of a dataset: its `place_numbers`."""
+    there = [name for name in PLACES if name in dataset.features]
+    values = {name: dataset.column(name)[row] for name in there}
+    return place_numbers(dataset.features, values, dataset.task_of(row))
+
+
+def place_numbers(features: Mapping[str, Any], row: Mapping[str, Any], text: str) -> NDArray[np.int16]:
+    """`Frames.facts` from the columns `PLACES` of a row, those of them that `features` has. text: the instruction.
 
     The target is what `aim` says, whatever the words call it; without that column the thing that the words name. A column `goal`
     says where the fingertips go next, in pictures and as a way [m]: that is the target then. A column `held` says of each thing
     whether a hand holds it, in place of lamps. Without these columns the way and the lamps are not known.
     """
-    if "localisation" not in dataset.features:
+    if "localisation" not in features:
         return np.zeros(0, np.int16)
-    seen = _named(dataset, "localisation", row)
-    things = list(dict.fromkeys(name.split(".")[1] for name in dataset.features["localisation"]["names"]))
-    cameras = list(dict.fromkeys(name.split(".")[0] for name in dataset.features["localisation"]["names"]))
-    text = words_of(dataset.task_of(row))
-    meant = [str(dataset.column("aim")[row])] if "aim" in dataset.features else text
+    seen = _named(features, row, "localisation")
+    things = list(dict.fromkeys(name.split(".")[1] for name in seen))
+    cameras = list(dict.fromkeys(name.split(".")[0] for name in seen))
+    words = words_of(text)
+    meant = [str(row["aim"])] if "aim" in features else words
     target = next((t for t in things if t in meant), None)
-    wrist = next((c for c in cameras if c.endswith("_wrist") and c.split("_")[0] in text), None)
-    goal = _named(dataset, "goal", row) if "goal" in dataset.features else {}
+    wrist = next((c for c in cameras if c.endswith("_wrist") and c.split("_")[0] in words), None)
+    goal = _named(features, row, "goal") if "goal" in features else {}
     spots = goal if goal else {f"{c}.{n}": seen[f"{c}.{target}.{n}"] for c in cameras for n in SPOT} if target else {}
-    held = dataset.column("held")[row] if "held" in dataset.features else np.full(len(things), np.nan)
+    held = np.asarray(row["held"]) if "held" in features else np.full(len(things), np.nan)
     known = Grounding(
         target=np.array(_spot(spots, "base"), np.int16),
         wrist=np.array(_spot(spots, wrist), np.int16),
@@ -64,9 +74,9 @@ def localised(dataset: Dataset, row: int) -> NDArray[np.int16]:
     return known.numbers()
 
 
-def _named(dataset: Dataset, feature: str, row: int) -> dict[str, float]:
+def _named(features: Mapping[str, Any], row: Mapping[str, Any], feature: str) -> dict[str, float]:
     """The numbers of a row by their names."""
-    return dict(zip(dataset.features[feature]["names"], dataset.column(feature)[row].tolist(), strict=True))
+    return dict(zip(features[feature]["names"], np.asarray(row[feature]).tolist(), strict=True))
 
 
 def _spot(seen: Mapping[str, float], of: str | None) -> list[int]:

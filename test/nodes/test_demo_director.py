@@ -9,11 +9,18 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from pi0_ros.msg import ActionChunk, ExecutorState
 from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image
 from std_msgs.msg import String
+from wiring import deliver, read
 
+from pi0_ros.nodes import demo_director as module
+from pi0_ros.nodes import demo_film
 from pi0_ros.nodes.demo_director import DemoDirector
-from pi0_ros.ros.clock import duration_message, time_parts
+from pi0_ros.ros.clock import duration_message, time_message, time_parts
 from pi0_ros.ros.commands import GroupCommand, shared_message
+from pi0_ros.ros.images import image_message
+from pi0_ros.ros.parameters import ParameterError
+from pi0_ros.ros.video import CLOSING, compose
 
 PAGE = Path(__file__).parents[2] / "docs" / "interface.md"
 PERIOD = 0.02
@@ -158,3 +165,131 @@ def test_a_network_that_says_done_too_early_ends_the_scene_and_not_the_demo(demo
     assert report["tasks"] == {"attempted": 4, "succeeded": 3}
     demo_director._on_subtask(String(data="touch the yellow block with the left arm"))
     assert demo_director.stage.finished_since == float("inf")
+
+
+def test_it_reads_what_every_node_can_read_and_no_other_robots(demo_director, monkeypatch):
+    told = demo_director
+    assert deliver(told, "mode", String(data="teleop")) == 1
+    for mode in ("hold", "teleop", "teleop", "autonomy", "teleop"):
+        deliver(told, "mode", String(data=mode))
+    assert told.record.takeovers == 2 and told.stage.mode == "teleop"  # who drove at first had not taken over
+    monkeypatch.setattr(told.clocks, "steady", lambda: 50.0)
+    deliver(told, "subtask", String(data="done"))
+    assert told.stage.finished_since == 50.0 and told.record.subtasks == ["done"]
+    deliver(told, "action_chunk", ActionChunk(inference_time=duration_message(0.25)))
+    deliver(told, "executor_state", ExecutorState(plan_sequence=4, splice_delay=0.5, underruns=6))
+    policy = told.record.plans.report()
+    assert policy["chunks"] == 1 and policy["inference_ms"]["p50"] == 250.0 and told.stage.state.underruns == 6
+    assert policy["observation_to_command_ms"]["p50"] == 500.0
+    for name in ("sim_robot", "right/sim_robot", "executor"):
+        deliver(told, "/diagnostics", status(name, done=name))
+    assert told.stage.scene == {"done": "sim_robot"}
+    deliver(told, "/diagnostics", status("policy", DiagnosticStatus.ERROR, "blind"))
+    assert not told.record.faults.texts  # it is not measured yet
+    told.stage.began = 40.0
+    deliver(told, "/diagnostics", status("policy", DiagnosticStatus.WARN, "slow"))
+    deliver(told, "/diagnostics", status("policy", DiagnosticStatus.ERROR, "blind"))
+    assert told.record.faults.texts == ["policy: blind"] and told.report()["duration_s"] == 10.0
+    topics = {name for name, _ in read(told)}
+    assert {f"/{group.command.topic}" for group in told.robot.groups} < topics
+
+
+def test_a_command_counts_from_when_it_was_received_by_its_number(demo_director, monkeypatch):
+    seen = []
+    monkeypatch.setattr(demo_director.record.monitor, "see", lambda *given: seen.append(given) or "too fast")
+    monkeypatch.setattr(demo_director.clocks, "ros", lambda: 100.0)
+    demo_director._polled.age, demo_director._polled.sequence = 0.25, 7
+    group = demo_director.robot.group("lift")
+    deliver(demo_director, group.command.topic, shared_message(
+        (group,), (GroupCommand(time_parts(9.0), [0.125], [0.0], PERIOD),)
+    ))  # fmt: skip
+    ((name, at, values, sequence),) = seen
+    assert (name, at, list(values), sequence) == ("lift", 99.75, [0.125], 7)
+    assert demo_director.record.faults.texts == ["a command of lift broke a limit: too fast"]
+    wrong = shared_message((group,), (GroupCommand(time_parts(9.0), [0.1, 0.2], [0.0] * 2, PERIOD),))
+    demo_director._on_command(group, wrong)
+    assert group.command.topic in demo_director.record.faults.texts[1] and len(seen) == 1
+
+
+def test_its_script_goes_on_when_its_condition_holds_its_time_is_over_or_the_demo_is(demo_director, monkeypatch):
+    now, steps, ended = [50.0], [], []
+    monkeypatch.setattr(demo_director.clocks, "steady", lambda: now[0])
+    monkeypatch.setattr(demo_director._signals, "end", ended.append)
+    polled = []
+    monkeypatch.setattr(demo_director._polled, "take", polled.append)
+    holds = [False]
+
+    def script():
+        for k in range(4):
+            steps.append((k, now[0]))
+            yield (lambda: holds[0]), 3.0
+
+    demo_director._waits = (script(), lambda: True, 0.0)
+    for at, condition, expected in (
+        (50.0, False, 1), (52.9, False, 1), (53.1, False, 2), (53.2, True, 3), (53.3, False, 3),
+    ):  # fmt: skip
+        now[0], holds[0] = at, condition
+        demo_director._tick()
+        assert len(steps) == expected
+    demo_director.stage.began, demo_director.script._duration = 0.0, 53.4
+    demo_director._tick()
+    assert len(steps) == 3
+    demo_director.script._duration = 53.0
+    demo_director._tick()
+    assert len(steps) == 4 and not ended
+    demo_director._tick()
+    assert ended == ["done"] and demo_director._finished
+    holds[0] = True
+    demo_director._tick()
+    assert ended == ["done"] and polled == [60.0] * 9
+
+
+def test_a_robot_that_is_not_there_is_a_wrong_parameter(graph):
+    with pytest.raises(ParameterError, match="parameter robot: nobody"):
+        DemoDirector(Asked(), parameter_overrides=[Parameter("robot", value="nobody")])
+
+
+class Video:
+    """A film that is not written."""
+
+    made: list = []
+
+    def __init__(self, file, rate):
+        self.file, self.rate, self.frames, self.failure, self.closed = file, rate, [], "", 0
+        Video.made.append(self)
+
+    def add(self, frame):
+        self.frames.append(frame)
+
+    def close(self):
+        self.closed += 1
+
+
+def test_a_film_shows_what_the_cameras_saw_with_the_words_below(graph, monkeypatch, tmp_path):
+    monkeypatch.setattr(demo_film, "VideoWriter", Video)
+    granted = []
+    monkeypatch.setattr(module, "extend_timeout", granted.append)
+    file = str(tmp_path / "demo.mp4")
+    node = DemoDirector(Asked(), parameter_overrides=[Parameter("video", value=file)])
+    (video,) = Video.made
+    assert (str(video.file), video.rate) == (file, 10)
+    assert sorted(t.timer_period_ns for t in node.timers) == [20_000_000, 100_000_000]
+    node._film.add_frame()
+    assert not video.frames and node._lines() == ("task: -", "subtask: -    mode: -")
+    node.stage.task, node.stage.mode = "touch it", "teleop"
+    node.record.subtasks += ["first", "then"]
+    lines = node._lines()
+    assert lines == ("task: touch it", "subtask: then    mode: teleop")
+    cameras, picture = node.robot.cameras, np.random.default_rng(3).integers(0, 255, (24, 32, 3), np.uint8)
+    deliver(node, cameras[1].topic, image_message(picture, time_message(5.0)))
+    deliver(node, cameras[0].topic, Image(height=2, width=2, encoding="rgb8", step=6, data=[1]))  # cut short
+    node._film.add_frame()
+    right = compose({cameras[1].name: picture}, [c.name for c in cameras], lines)
+    assert np.array_equal(video.frames[0], right)
+    assert len(node.record.faults.texts) == 1 and f"camera {cameras[0].name}:" in node.record.faults.texts[0]
+    video.failure = "the disk is full"
+    for _ in range(2):
+        node.shut_down("over")
+    assert video.closed == 1 and granted == [2.0 * CLOSING]
+    assert node.record.faults.texts[1:] == ["the disk is full"]
+    node.destroy_node()

@@ -30,7 +30,8 @@ def with_start(inputs: Inputs, start: Sequence[int]) -> Inputs:
     """The prompt with start tokens put behind its padding (LeRobot's pi0-FAST puts BOS there)."""
     extra = inputs.tokens.new_tensor(list(start)).expand(inputs.batch, -1)
     tokens = torch.cat([inputs.tokens, extra], dim=1)
-    return replace(inputs, tokens=tokens, token_mask=torch.cat([inputs.token_mask.bool(), extra >= 0], dim=1))
+    mask = torch.cat([inputs.token_mask.bool(), torch.ones_like(extra, dtype=torch.bool)], dim=1)
+    return replace(inputs, tokens=tokens, token_mask=mask)
 
 
 @torch.no_grad()
@@ -92,7 +93,8 @@ def answers(
         return [[] for _ in range(batch)], [0.0] * batch
     rows = [until(row, stop) for row in torch.stack(list(ids), dim=1).tolist()]
     likelihoods = torch.stack(list(scores), dim=1).tolist()
-    return rows, [sum(s[: len(r) + 1]) / len(s[: len(r) + 1]) for r, s in zip(rows, likelihoods, strict=True)]
+    said = [s[: len(r) + 1] for r, s in zip(rows, likelihoods, strict=True)]
+    return rows, [sum(s) / len(s) for s in said]
 
 
 def decode_step(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -79,3 +80,51 @@ def test_a_layer_with_an_adapter_gives_what_a_plain_one_gives_in_its_type():
     with torch.autocast("cpu", torch.bfloat16):
         half = layer(x)
     assert half.dtype == torch.bfloat16 and torch.allclose(half.float(), whole, atol=0.05)
+
+
+@pytest.mark.parametrize("which", ["plain", "out", "into"])
+def test_an_adapter_a_head_is_the_sum_that_openpi_makes(which):
+    """As openpi's einsums: heads that come out have a pair each; into heads the first sums over them, and so does the second."""
+    heads = {} if which == "plain" else {which: 3}
+    layer = LoraLinear(torch.nn.Linear(12, 6, bias=False), 2, 0.5, torch.Generator().manual_seed(0), **heads)
+    shapes = {"plain": ((12, 2), (2, 6)), "out": ((3, 12, 2), (3, 2, 2)), "into": ((3, 4, 2), (3, 2, 6))}[which]
+    assert (tuple(layer.lora_a.shape), tuple(layer.lora_b.shape)) == shapes
+    a, b = (value.detach().double().numpy() for value in (layer.lora_a, layer.lora_b))
+    assert 0.005 < a.std() < 0.015 and 0.005 < b.std() < 0.02 and a.std() != b.std()
+    x = torch.randn(2, 5, 12, generator=torch.Generator().manual_seed(2))
+    given = x.double().numpy()
+    if which == "plain":
+        low = given @ a @ b
+    elif which == "out":
+        low = np.concatenate([given @ a[h] @ b[h] for h in range(3)], axis=-1)
+    else:
+        first = sum(given[..., 4 * h : 4 * h + 4] @ a[h] for h in range(3))
+        low = sum(first @ b[h] for h in range(3))
+    right = given @ layer.weight.detach().double().numpy().T + 0.5 * low
+    np.testing.assert_allclose(layer(x).detach().numpy(), right, atol=1e-5)
+    np.testing.assert_allclose(layer.merged()(x).detach().numpy(), right, atol=1e-5)
+    assert np.abs(low).max() > 1e-4
+
+
+def test_pairs_a_head_are_for_attention_alone_and_only_attention_is_scaled():
+    config = small_config("pi05", heads=4, kv_heads=2)
+    own = LoraConfig(gemma_rank=2, gemma_alpha=6.0, expert_rank=5, expert_alpha=5.5, per_head=True)
+    model = add_lora(random_model(config, torch.Generator().manual_seed(1)), own, torch.Generator().manual_seed(2))
+    for stack, rank, scale in ((model.gemma, 2, 3.0), (model.expert, 5, 1.1)):
+        for layer in stack.layers:
+            attention, mlp = layer.self_attn, layer.mlp
+            for part, (out, into) in {"q_proj": (4, 0), "k_proj": (2, 0), "v_proj": (2, 0), "o_proj": (0, 4)}.items():
+                adapter = getattr(attention, part)
+                assert (adapter.out, adapter.into, adapter.scale) == (out, into, pytest.approx(scale))
+                assert (
+                    adapter.lora_a.shape[-1] == rank
+                    and adapter.lora_a.requires_grad
+                    and not adapter.weight.requires_grad
+                )
+            for part in (mlp.gate_proj, mlp.up_proj, mlp.down_proj):
+                assert (part.out, part.into, part.scale) == (0, 0, 1.0) and part.lora_a.shape[-1] == rank
+    assert model.gemma.layers[0].mlp.up_proj.weight.dtype == torch.float32
+
+
+def test_openpis_ranks_are_the_usual_ones():
+    assert LoraConfig() == LoraConfig(16, 16.0, 32, 32.0, False)

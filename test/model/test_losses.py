@@ -26,6 +26,9 @@ def test_rows_of_no_weight_do_not_count_and_one_weight_is_for_all_draws():
     each = torch.stack([WEIGHT, WEIGHT.flip(1)], dim=1)
     assert flow_mean(DRAWS, each).item() == pytest.approx(rows[each.numpy() > 0].mean())
     assert flow_mean(LOSS, torch.zeros(3, 4, dtype=torch.float64)).item() == 0.0
+    alone = torch.zeros(3, 4, dtype=torch.float64)
+    alone[1, 2] = 1.0
+    assert flow_mean(LOSS, alone).item() == pytest.approx(LOSS.numpy()[1, 2].mean())
 
 
 def test_each_robot_of_a_batch_has_its_own_dimensions():

@@ -252,11 +252,8 @@ def test_a_robot_that_is_not_there_is_a_wrong_parameter(graph):
 class Video:
     """A film that is not written."""
 
-    made: list = []
-
     def __init__(self, file, rate):
         self.file, self.rate, self.frames, self.failure, self.closed = file, rate, [], "", 0
-        Video.made.append(self)
 
     def add(self, frame):
         self.frames.append(frame)
@@ -266,12 +263,12 @@ class Video:
 
 
 def test_a_film_shows_what_the_cameras_saw_with_the_words_below(graph, monkeypatch, tmp_path):
-    monkeypatch.setattr(demo_film, "VideoWriter", Video)
-    granted = []
+    granted, videos = [], []
+    monkeypatch.setattr(demo_film, "VideoWriter", lambda *given: videos.append(Video(*given)) or videos[-1])
     monkeypatch.setattr(module, "extend_timeout", granted.append)
     file = str(tmp_path / "demo.mp4")
     node = DemoDirector(Asked(), parameter_overrides=[Parameter("video", value=file)])
-    (video,) = Video.made
+    (video,) = videos
     assert (str(video.file), video.rate) == (file, 10)
     assert sorted(t.timer_period_ns for t in node.timers) == [20_000_000, 100_000_000]
     node._film.add_frame()

@@ -95,7 +95,7 @@ def load(
     float64 become float32). sizes: as in a sizes.json beside the weights, if shapes cannot tell (head counts,
     horizon, prompt length). origin: overrides the detected project. lerobot_version: "0.4.x" brings back its state
     padding in prompts. base: the checkpoint that a LoRA (PEFT) folder was trained on, where the path in its
-    adapter_config.json is none on this machine. progress: called with (bytes done, bytes in all).
+    adapter_config.json is none on this machine. progress: called with (numbers done, numbers in all).
 
     Memory: the model itself plus 64 MiB. Raises CheckpointError, always before any half-filled model could be seen.
     """

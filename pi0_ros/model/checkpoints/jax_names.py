@@ -149,14 +149,15 @@ def _llm(leaf: str, layers: int) -> dict[str, Part]:
 
 
 def parts_of(leaf: str, shape: tuple[int, ...]) -> dict[str, Part]:
-    """The canonical tensors that one leaf holds; empty if the leaf is unknown."""
+    """The canonical tensors that one leaf holds; empty if the leaf is unknown, or has no layers though it should."""
+    layers = shape[0] if shape else 0
     if leaf in SINGLE:
         name, turn = SINGLE[leaf]
         return {name: Part(leaf, (), turn)}
     if leaf in VISION_LAYER:
         name, turn = VISION_LAYER[leaf]
-        return {f"{VISION}encoder.layers.{i}.{name}": Part(leaf, (i,), turn) for i in range(shape[0])}
-    return _heads(leaf) or _llm(leaf, shape[0] if shape else 0)
+        return {f"{VISION}encoder.layers.{i}.{name}": Part(leaf, (i,), turn) for i in range(layers)}
+    return _heads(leaf) or _llm(leaf, layers)
 
 
 def map_tree(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Part]:

@@ -100,7 +100,7 @@ def cameras_of(sizes: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[str
     features = features if isinstance(features, Mapping) else {}
     visual = [k for k, v in features.items() if isinstance(v, Mapping) and v.get("type") == "VISUAL"]
     empty = config.get("empty_cameras", 0)
-    for i in range(empty if isinstance(empty, int) and 0 <= empty <= 64 else 0):
+    for i in range(empty if isinstance(empty, int) and empty <= 64 else 0):
         name = f"observation.images.empty_camera_{i}"
         visual += [] if name in visual else [name]
     return tuple(name.removeprefix("observation.images.") for name in visual) or CAMERAS

@@ -139,7 +139,7 @@ class Reading:
     continuous: bool = False
     needed: bool = True
     commanded: bool = False
-    lower: float = math.inf
+    lower: float = -math.inf
     upper: float = math.inf
     speed: float = FAST
 

@@ -23,8 +23,8 @@ def mask_of(*runs: int) -> tuple[bool, ...]:
 def delta(actions: ArrayLike, state: ArrayLike, mask: Sequence[bool]) -> Array:
     """Absolute actions [..., H, D] to offsets from the state [..., S] at chunk start, if `mask` is True.
 
-    The mask may be shorter than D; what it does not cover stays absolute. Raises PolicyError if the state is shorter
-    than the mask.
+    The mask may be shorter than D; what it does not cover stays absolute, and needs no state. Raises PolicyError if the state
+    lacks what it marks.
     """
     return _shifted(actions, state, mask, -1)
 
@@ -77,12 +77,13 @@ def binarise(values: ArrayLike, threshold: float, hysteresis: float, high: bool)
 
 
 def _shifted(actions: ArrayLike, state: ArrayLike, mask: Sequence[bool] | NDArray[np.bool_], sign: int) -> Array:
-    values, origin, size = np.array(actions), np.asarray(state), len(mask)
+    values, origin, marked = np.array(actions), np.asarray(state), np.flatnonzero(mask)
+    size = int(marked[-1]) + 1 if marked.size else 0
     if origin.shape[-1] < size or values.shape[-1] < size:
         raise PolicyError(
             f"the delta mask covers {size} dimensions, the state has {origin.shape[-1]}, the actions {values.shape[-1]}"
         )
-    offset = np.where(np.asarray(mask, bool), origin[..., :size], 0)[..., None, :]
+    offset = np.where(np.asarray(mask, bool)[:size], origin[..., :size], 0)[..., None, :]
     values[..., :size] += (sign * offset).astype(values.dtype, copy=False)
     return values
 

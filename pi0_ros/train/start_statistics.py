@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pi0_ros.data.stored import Numbers
+from pi0_ros.policy import transforms
 from pi0_ros.policy.adapter import Adapter, Block
 from pi0_ros.policy.adapter_reading import adapter_of_checkpoint
 from pi0_ros.policy.errors import PolicyError
@@ -94,8 +95,7 @@ def remarks(frames: Frames, adapter: Adapter, table: Table) -> list[str]:
     """What deserves a look before training: channels far outside of the statistics, and channels that never move."""
     step = max(1, len(frames) // 20_000)
     state, chunk = np.asarray(frames.state[::step]), np.asarray(frames.chunk[::step], np.float64)
-    offsets = np.array(adapter.delta_mask)
-    moves = chunk - np.where(offsets, 1.0, 0.0) * state[:, None, : chunk.shape[-1]] if offsets.any() else chunk
+    moves = transforms.delta(chunk, state, adapter.delta_mask)
     found = _outside("state", state, table["state"], adapter.state_channels)
     if not any(adapter.step_shares):
         shown = shown_rows(frames.valid[::step], chunk.shape[1])

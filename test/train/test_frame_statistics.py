@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+from pi0_ros.policy.errors import PolicyError
 from pi0_ros.train.frames import Frames
 from pi0_ros.train.session import moving
 from pi0_ros.train.statistics import frame_statistics, shown_rows, statistics_of
@@ -112,3 +113,14 @@ def test_a_channel_that_hardly_moves_is_a_tenth_wide_unless_another_width_is_ask
 
 def test_which_rows_were_shown_is_told_by_their_number():
     assert shown_rows(np.array([2, 0, 3]), 3).tolist() == [[True, True, False], [False] * 3, [True] * 3]
+
+
+def test_a_robot_may_have_more_actions_than_states_if_those_are_no_offsets():
+    """A gripper that is commanded and not measured."""
+    frames = replace(ramp(9), state=ramp(9).state[:, :1])
+    found = frame_statistics(frames, (True, False))["actions"]
+    assert found["mean"].tolist() == pytest.approx([2.0, 0.4 + 0.2])
+    stepped = frame_statistics(frames, (False, False), (0.5, 0.0))["actions"]
+    assert stepped["mean"].tolist() == pytest.approx([(1.0 + 1.5 + 1.75) / 3, 0.4 + 0.2])
+    with pytest.raises(PolicyError, match="the state has 1, the actions 2"):
+        frame_statistics(frames, (True, True))

@@ -20,7 +20,7 @@ from pi0_ros.policy.adapter_reading import load_adapter
 from pi0_ros.policy.transforms import delta, step_absolute, step_delta
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.from_dataset import frames_of
-from pi0_ros.train.recorded_motion import _by_a_turn, _by_more, _pairs, check_motion
+from pi0_ros.train.recorded_motion import _by_a_turn, _by_more, _pairs, check_motion, planned_rows
 
 ADAPTER = load_adapter("mobile_bimanual")
 WRIST = CHANNELS.index("left_joint6")
@@ -287,3 +287,28 @@ def test_blocks_that_count_from_elsewhere_are_not_asked_how_they_follow_and_keep
         check_motion(dataset_of(len(state)), of_blocks((block(*"pqrs"),), blocks), *wide, 1)
     turned = [np.hstack([v[:, :1], still]) for v in (state, action)]
     check_motion(dataset_of(len(state)), of_blocks((block(*"pqrs"),), blocks), *turned, 1)
+
+
+@pytest.mark.parametrize("width", [2, 3, 5])
+def test_what_counts_from_the_state_of_its_row_is_summed_up_whatever_else_the_state_holds(width):
+    """An angle that goes over the seam and follows at once, a way that is followed by half, and a number that is as it is.
+
+    Offsets of the angle are 0.1, 0.05 and 0.12 from 3 rad on, of the way 0.4, 0.3 and 0.1 from 0 on.
+    """
+    over = 2 * math.pi
+    blocks = (
+        block("a", delta=Delta.CURRENT, follows=1.0),
+        block("b", delta=Delta.CURRENT, follows=0.5),
+        block("c", delta=Delta.START),
+    )
+    names = "abcde"[:width]
+    adapter = of_blocks(tuple(block(n, wrap=-math.pi if n == "a" else None) for n in names), blocks)
+    states = np.full((1, 3, width), 40.0)
+    states[0, :, 0], states[0, :, 1] = [3.0, 3.2 - over, 3.3 - over], [0.0, 0.2, 0.5]
+    rows = np.stack([[3.1, 3.25 - over, 3.42 - over], [0.4, 0.5, 0.6], [7.0, 8.0, 9.0]], axis=-1)[None]
+    found = planned_rows(adapter, rows, states)
+    np.testing.assert_allclose(found[0, :, 0], [3.1, 3.15, 3.27], atol=1e-9)
+    np.testing.assert_allclose(found[0, :, 1], [0.4, 0.5, 0.45], atol=1e-9)
+    np.testing.assert_allclose(found[0, :, 2], [7.0, 8.0, 9.0], atol=1e-9)
+    plain = of_blocks(adapter.state, tuple(block(n, delta=Delta.START) for n in "abc"))
+    np.testing.assert_allclose(planned_rows(plain, rows, states)[0, :, 0], [3.1, 3.25, 3.42], atol=1e-9)

@@ -1,6 +1,7 @@
 """Which values lie far outside of statistics, and which statistics fit a robot."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,8 +11,9 @@ pytest.importorskip("torch")
 
 from pi0_ros.policy.adapter_reading import load_adapter
 from pi0_ros.policy.normalize import Statistics
+from pi0_ros.train import start_statistics
 from pi0_ros.train.errors import TrainError
-from pi0_ros.train.start_statistics import _numbers, _outside, _usual, _wide_enough, remarks
+from pi0_ros.train.start_statistics import _numbers, _outside, _usual, _wide_enough, choose, remarks
 
 CHANNELS = ("lift", "roll")
 
@@ -58,7 +60,7 @@ def test_statistics_need_a_number_for_every_channel_or_none_where_nothing_was_no
         _wide_enough({"state": table(2), "actions": table(1)}, adapter, "x", none=True)
 
 
-def looked(offsets=(True, False), shares=(0.0, 0.0), shown=4, **changes):
+def looked(offsets=(True, False), shares=(0.0, 0.0), shown=4, states=2, **changes):
     """Forty frames of two channels: a state far from its statistics, or actions of which two of four rows are."""
     state, chunk = np.zeros((40, 2)), np.zeros((40, 4, 2))
     state[:, 0], state[:, 1] = np.linspace(0.2, 0.8, 40), np.linspace(0.3, 0.9, 40)
@@ -69,6 +71,8 @@ def looked(offsets=(True, False), shares=(0.0, 0.0), shown=4, **changes):
     adapter = SimpleNamespace(
         delta_mask=offsets, step_shares=shares, state_channels=CHANNELS, action_channels=("up", "turn")
     )
+    frames.state = state[:, :states]
+    adapter.state_channels = CHANNELS[:states]
     sized = type("Frames", (SimpleNamespace,), {"__len__": lambda self: 40})(**vars(frames))
     return remarks(sized, adapter, {"state": table(2), "actions": table(2)})
 
@@ -77,7 +81,9 @@ def test_states_and_shown_rows_of_actions_are_looked_at_as_they_are_learned():
     """The first action counts from the state, the second does not."""
     assert looked() == []
     (line,) = looked(state=((slice(0, 8), 1), 5.0), chunk=((slice(0, 8), slice(None), 1), 0.5))
-    assert line.startswith("state of roll: 20% of the values lie far outside of the statistics (0 .. 1; data 0.423 .. 5)")
+    assert line.startswith(
+        "state of roll: 20% of the values lie far outside of the statistics (0 .. 1; data 0.423 .. 5)"
+    )
     (line,) = looked(chunk=((slice(0, 8), slice(2, 4), 0), -5.0))
     assert line.startswith("actions of up: 10% of the values")
     (line,) = looked(chunk=((slice(0, 4), slice(None), 1), 3.0))
@@ -89,6 +95,11 @@ def test_states_and_shown_rows_of_actions_are_looked_at_as_they_are_learned():
     far = {"state": ((slice(None), 0), np.linspace(5.0, 6.0, 40)), "chunk": ((slice(None), slice(None), 0), 5.5)}
     assert [line[:12] for line in looked(offsets=(False, False), **far)] == ["state of lif", "actions of u"]
     assert [line[:12] for line in looked(**far)] == ["state of lif"]
+
+
+def test_an_action_that_is_not_measured_is_looked_at_as_it_is():
+    (line,) = looked(states=1, chunk=((slice(0, 4), slice(None), 1), 3.0))
+    assert line.startswith("actions of turn: 10% of the values")
 
 
 def test_channels_that_stand_still_are_named_together():
@@ -110,3 +121,35 @@ def test_what_is_behind_the_network_changes_no_numbers_and_what_is_before_it_doe
     assert _numbers(same) == numbers != _numbers(turned)
     state = replace(adapter, state=(replace(adapter.state[0], scale=2.0), *adapter.state[1:]))
     assert _numbers(state) != numbers
+
+
+def test_a_paligemma_is_a_start_that_has_no_statistics(monkeypatch):
+    asked = []
+    opened = SimpleNamespace(origin="paligemma")
+    monkeypatch.setattr(
+        "pi0_ros.model.checkpoints.open_checkpoint", lambda folder, as_start: asked.append((folder, as_start)) or opened
+    )
+    with pytest.raises(TrainError, match="--statistics checkpoint: a PaliGemma has none"):
+        choose("checkpoint", "start", None, None)
+    assert asked == [(Path("start"), True)]
+
+
+@pytest.mark.parametrize(("origin", "own"), [("pi0_ros", True), ("openpi", False)])
+def test_statistics_of_a_start_are_those_of_the_pipeline_that_runs_it(monkeypatch, origin, own):
+    adapter = load_adapter("mobile_bimanual")
+    opened = SimpleNamespace(origin=origin, folder=Path("start"))
+    pipeline = SimpleNamespace(**{n: SimpleNamespace(statistics=table(18)) for n in ("state_norm", "action_norm")})
+    asked = []
+    monkeypatch.setattr("pi0_ros.model.checkpoints.open_checkpoint", lambda folder, as_start: opened)
+    monkeypatch.setattr("pi0_ros.policy.checkpoint.build_pipeline", lambda *what: asked.append(what) or pipeline)
+    turned = replace(adapter, state=adapter.state[::-1])
+    monkeypatch.setattr(start_statistics, "adapter_of_checkpoint", lambda file: asked.append(file) or turned)
+    if own:
+        with pytest.raises(TrainError, match="are of other channels, signs or offsets"):
+            choose("checkpoint", "start", adapter, None)
+        assert asked == [Path("start/config.json")]
+        assert choose("", "start", turned, None)[1] == "of the checkpoint start"
+    else:
+        found, source = choose("", "start", adapter, None)
+        assert asked == [(opened, adapter)] and source == "of the checkpoint start"
+        assert found == {"state": pipeline.state_norm.statistics, "actions": pipeline.action_norm.statistics}

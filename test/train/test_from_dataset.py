@@ -105,7 +105,7 @@ def test_a_camera_that_gave_no_picture_is_marked_also_on_disk_and_beside_frames_
 class Recorded:
     """A dataset of a few columns. Frames have their number in each of their columns, unless it is given."""
 
-    folder = Path("mine")
+    folder, left_out = Path("mine"), ()
 
     def __init__(self, lengths=(4, 3), fps=10.0, holes=(), tasks=None, size=(32, 32), **columns):
         starts = np.cumsum([0, *lengths])
@@ -328,3 +328,15 @@ def test_a_chunk_of_every_second_frame_reaches_twice_as_far(monkeypatch):
     ]  # frame 9, five frames behind 4, was not chosen
     np.testing.assert_allclose(found.chunk[3, :, 0], [0.13, 0.15, 0.17], atol=1e-6)
     assert found.valid.tolist() == [3, 3, 3, 3, 1]
+
+
+@pytest.mark.parametrize(
+    ("choice", "why"),
+    [(Choice(), "a whole chunk$"), (Choice(every=2), "a whole chunk, and is of the drivers, outcomes and lengths")],
+)
+def test_a_dataset_of_which_nothing_is_left_is_refused_with_what_was_asked_of_it(tmp_path, monkeypatch, choice, why):
+    monkeypatch.setattr(from_dataset, "Dataset", lambda folder, skip_bad: Recorded(tasks=[""] * 7))
+    monkeypatch.setattr(from_dataset, "frames_of", lambda *_: from_dataset.empty_frames([], ADAPTER, 16, 4, 18))
+    monkeypatch.setattr(from_dataset, "dataset_cameras", lambda *_: [])
+    with pytest.raises(TrainError, match=f"mine: no frame can be used: none has an instruction and {why}"):
+        from_dataset.write_dataset_frames(Path("mine"), tmp_path, ADAPTER, 16, 4, choice=choice)

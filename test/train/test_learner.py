@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import torch
 
 from pi0_ros.model import GemmaConfig, LoraConfig, Pi0, VisionConfig, add_lora, initialise
 from pi0_ros.model.lora import LoraLinear
+from pi0_ros.train import learner as module
 from pi0_ros.train.ahead import StepData
+from pi0_ros.train.hooks import AuxiliaryLoss, Hooks
 from pi0_ros.train.job import Job
 from pi0_ros.train.learner import Learner
 from pi0_ros.train.network import tiny_model
@@ -168,3 +171,59 @@ def test_without_averages_the_weights_themselves_are_saved_and_shown(tmp_path):
         assert shown is learner.objective.model and np.array_equal(weights(learner)[MATRIX], now[MATRIX])
     for n, p in learner.averaged().named_parameters():
         np.testing.assert_array_equal(p.detach().double().numpy(), now[n], err_msg=n)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_nothing_is_compiled_for_a_validation_of_a_run_that_compiles(tmp_path, monkeypatch, compiled):
+    stances = []
+
+    @contextmanager
+    def stance(name):
+        stances.append(name)
+        yield
+        stances.append("over")
+
+    monkeypatch.setattr(torch.compiler, "set_stance", stance)
+    monkeypatch.setattr(module, "compile_layers", lambda model: stances.append("compiled"))
+    learner = learner_of(tmp_path, compile=compiled)
+    with learner.with_averages():
+        stances.append("shown")
+    assert stances == (["compiled", "force_eager", "shown", "over"] if compiled else ["shown"])
+
+
+@pytest.mark.parametrize(("world", "shard", "sharded"), [(1, True, False), (2, True, True), (2, False, False)])
+def test_weights_are_sharded_over_several_processes_if_it_is_asked_for(tmp_path, monkeypatch, world, shard, sharded):
+    monkeypatch.setattr(module, "world", lambda: world)
+    monkeypatch.setattr(module, "ShardedObjective", lambda objective, device: ("shards", objective, device))
+    monkeypatch.setattr(module, "in_parallel", lambda objective: ("parallel", objective))
+    learner = learner_of(tmp_path, shard=shard)
+    assert learner.sharded is sharded and learner._parallel[0] == ("shards" if sharded else "parallel")
+    assert learner._parallel[1] is learner.objective
+    if sharded:
+        assert learner._parallel[2] == torch.device("cpu")
+
+
+def test_an_experiments_loss_is_made_for_the_network_by_the_runs_seed(tmp_path):
+    class Own(AuxiliaryLoss):
+        names = ("own",)
+
+        def __init__(self, model):
+            super().__init__()
+            self.model_of, self.weight = [model], torch.nn.Parameter(torch.randn(3))
+
+        def facts(self, rows):
+            return None
+
+        def forward(self, model, seen, facts):
+            return {}
+
+    def made(seed):
+        model = initialise(Pi0(CONFIG), torch.Generator().manual_seed(3))
+        settings = replace(SETTINGS, seed=seed)
+        job = Job(model, None, None, {}, tmp_path, settings, recipe=OURS, hooks=Hooks(loss=Own, token_loss=min))
+        return Learner(job).objective
+
+    one, other, another = made(4), made(4), made(5)
+    assert one.auxiliary.model_of == [one.model] and one.token_loss is min
+    assert torch.equal(one.auxiliary.weight, other.auxiliary.weight)
+    assert not torch.equal(one.auxiliary.weight, another.auxiliary.weight)

@@ -329,3 +329,47 @@ def test_the_table_says_where_the_average_is_kept(on_host, where):
     assert [row.split()[0] for row in rows[:4]] == ["weights", "gradients", "moments", "average"]
     assert rows[3] == f"  average            4.00 GB  {where}"
     assert f"{1.1 * (15 - 4 * on_host):8.2f} GB  all together, and 10 % to spare" in rows[-1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "size"),
+    [
+        ({"precision": "float32"}, 0),
+        ({"precision": "bfloat16"}, 2 * 1000),  # rounded: all float32 weights
+        ({"precision": "bfloat16", "gradient_checkpointing": True}, 2 * 300),  # autocast: the trained ones
+        ({"precision": "bfloat16", "device": "cuda"}, 0),
+    ],
+)
+def test_copies_in_bfloat16_are_of_all_weights_or_of_the_trained_ones_and_on_a_processor_alone(changes, size):
+    assert memory.copied_bytes(1000, 300, replace(SETTINGS, **changes)) == size
+
+
+def test_tokens_that_are_learned_are_those_of_a_prompt_if_actions_are_text_and_of_a_subtask():
+    settings = replace(SETTINGS, batch=3, word_batch=2)
+    acting, saying = (small_config(kind, prompt_length=40) for kind in ("pi05", "pi0_fast"))
+    assert memory.learned_tokens(acting, settings, False) == 2 * 16
+    assert (
+        memory.learned_tokens(acting, settings, True)
+        == memory.learned_tokens(saying, settings, False)
+        == 3 * 40 + 2 * 16
+    )
+
+
+def test_autocast_has_the_largest_layer_and_the_vocabulary_in_bfloat16_for_a_moment():
+    config = small_config("pi05")
+    usual = replace(SETTINGS, precision="bfloat16")
+    for changes, copied in (({"precision": "float32"}, 0), ({}, 0), ({"gradient_checkpointing": True}, 2)):
+        settings = replace(usual, **changes)
+        plain = passing_bytes(config, settings, 12, 0)
+        assert passing_bytes(config, settings, 12, 500) - plain == copied * 500
+
+
+def test_a_device_without_a_name_of_its_memory_is_never_too_small(monkeypatch):
+    plan = memory_plan(small_config("pi05"), SETTINGS)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: None)
+    check_memory(plan, "mps")
+    monkeypatch.setattr(memory, "free_bytes", lambda device: plan.device)
+    check_memory(plan, "cpu")
+    monkeypatch.setattr(memory, "free_bytes", lambda device: plan.device - 1)
+    with pytest.raises(TrainError, match="cpu has"):
+        check_memory(plan, "cpu")

@@ -138,3 +138,25 @@ def test_a_kernel_that_does_not_count_anew_leaves_the_memory_untold(monkeypatch)
     assert module.reset_peak() == 0
     settings = TrainSettings(batch=2, draws=1, word_batch=0, ema=0.0, precision="float32")
     assert module.measure("LoRA", module.small(), settings).used == 0
+
+
+@pytest.mark.parametrize(("before", "most", "used"), [(1000, 5000, 4000), (1000, 900, 0), (0, 5000, 0)])
+def test_what_a_way_uses_is_its_peak_beyond_what_the_process_held_before(monkeypatch, before, most, used):
+    plan, clock = SimpleNamespace(device=77), iter([10.0, 12.0, 20.0, 21.5])
+    objective = SimpleNamespace(model="network")
+    total = lambda k: SimpleNamespace(total=torch.tensor(float(k)))
+    averaged, asked = [], []
+    monkeypatch.setattr(module, "memory_plan", lambda *_: plan)
+    monkeypatch.setattr(module, "reset_peak", lambda: before)
+    monkeypatch.setattr(module, "status_bytes", lambda key: asked.append(key) or most)
+    monkeypatch.setattr(module, "_network", lambda *_: (objective, SimpleNamespace(update=averaged.append)))
+    monkeypatch.setattr(module, "_batches", lambda *_: iter([("rows 1", "flow 1"), ("rows 2", "flow 2")]))
+    monkeypatch.setattr(
+        module, "in_precision", lambda how, run, batch, device: total(batch[0][-1]) if run is objective else None
+    )
+    monkeypatch.setattr(module.optim, "make_optimizer", lambda *_: "optimizer")
+    monkeypatch.setattr(module.optim, "advance", lambda *_: (0.0, True))
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    found = module.measure("LoRA", "config", TrainSettings(batch=3))
+    assert found == Measurement("LoRA", 3, (1.0, 2.0), 1.5, 77, used), "the seconds are those of the last step"
+    assert averaged == ["network"] * 2 and asked == (["VmHWM"] if before else [])

@@ -16,10 +16,21 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from pi0_ros.policy.boxes import Box
-from pi0_ros.train import ahead, checkpoints, loggers, mixed, processes, session, sharding, validate, workers
+from pi0_ros.train import (
+    ahead,
+    checkpoints,
+    loggers,
+    mixed,
+    processes,
+    session,
+    sharding,
+    text_source,
+    validate,
+    workers,
+)
 from pi0_ros.train.compiling import transformer_layers
 from pi0_ros.train.errors import TrainError
-from pi0_ros.train.fingerprints import of_value
+from pi0_ros.train.fingerprints import of_value, versions
 from pi0_ros.train.health import Health
 from pi0_ros.train.interruption import interruptible
 from pi0_ros.train.loading import LoadingMeter
@@ -27,10 +38,11 @@ from pi0_ros.train.mixed import MixedMaker
 from pi0_ros.train.mixture import Choice, _choice
 from pi0_ros.train.objective import Weights
 from pi0_ros.train.prompt_check import check_locations, room_for_actions
+from pi0_ros.train.recipe import RECIPES, USUAL
 from pi0_ros.train.run_folder import changed_settings, write_settings
 from pi0_ros.train.settings import TrainSettings
 from pi0_ros.train.so_far import Best, SoFar, so_far_of
-from pi0_ros.train.text_source import TextItem, boxes_of, read_texts, slots_of
+from pi0_ros.train.text_source import MAX_BYTES, MAX_PICTURE, TextItem, boxes_of, read_texts, slots_of
 from pi0_ros.train.ticker import Ticker
 from pi0_ros.train.trainer import Trainer
 
@@ -729,3 +741,49 @@ def test_layers_of_all_stacks_are_grouped_each_once_and_without_an_expert_there_
     assert transformer_layers(model) == ["v0.layers", "t0.layers", "t1.layers", "e0.layers"]
     model.config.expert = None
     assert transformer_layers(model) == ["v0.layers", "t0.layers", "t1.layers"]
+
+
+def test_a_run_that_was_begun_without_options_goes_on_by_the_numbers_it_was_begun_with():
+    """As its settings.json has them: another default would make it another run, which `check_continues` refuses."""
+    begun = {
+        "steps": 6000, "minutes": 0.0, "batch": 12, "word_batch": 4, "draws": 4, "workers": 1, "loaders": 0,
+        "seed": 0, "peak_rate": 0.001, "final_rate": 3e-05, "warmup": 150, "weight_decay": 0.01, "clip": 1.0, "ema": 0.998,
+        "alpha": 10.0, "language_steps": 0, "prefix_chance": 0.25, "prefix_rows": 6, "lora_trunk": 0, "lora_expert": 0, "state_noise": 0.01,
+        "brightness": 0.08, "contrast": 0.08, "picture_noise": 0.02, "answer_weight": 1.0, "word_weight": 4.0, "still_weight": 0.25, "validate_every": 250,
+        "validation_share": 0.02, "save_every": 3.0, "keep": 1, "patience": 0,
+    }  # fmt: skip
+    settings = TrainSettings().to_dict()
+    assert {name: settings.pop(name) for name in begun} == begun
+    assert {n for n, value in settings.items() if value} == {"device", "moments", "precision", "lora_export"}
+    assert (settings["device"], settings["precision"], settings["moments"]) == ("cpu", "bfloat16", "float32")
+    assert settings["lora_export"] == "merged"
+
+
+def test_a_start_of_another_project_is_trained_on_with_the_numbers_of_that_project():
+    """openpi 9b67f32, training/optimizer.py (CosineDecaySchedule, AdamW) and config.py (ema_decay); lerobot 0.6.1,
+    policies/pi0/configuration_pi0.py."""
+    both = {"peak_rate": 2.5e-5, "final_rate": 2.5e-6, "warmup": 1000, "clip": 1.0}
+    assert USUAL["openpi"] == {**both, "weight_decay": 1e-10, "ema": 0.99}
+    assert USUAL["lerobot"] == {**both, "weight_decay": 0.01, "ema": 0.0} and USUAL["pi0_ros"] == {}
+    habits = lambda name: (RECIPES[name].decay_all, RECIPES[name].real_dims, RECIPES[name].by_row)
+    assert habits("openpi") == (True, False, True), "its losses count padded dimensions, and rows alike"
+    assert habits("lerobot") == (True, True, False) and habits("pi0_ros") == (False, True, False)
+
+
+def test_a_package_that_is_not_installed_has_no_version_and_others_have_theirs():
+    found = versions(("torch", "no_such_package"))
+    assert found["torch"] == torch.__version__.partition("+")[0] or found["torch"] == torch.__version__
+    assert found["no_such_package"] == "" and found["python"].count(".") == 2
+    assert set(versions()) == {"python", "pi0_ros", "torch", "numpy", "safetensors"}
+
+
+def test_files_of_texts_are_read_up_to_a_gigabyte_and_pictures_up_to_64_megabytes(tmp_path, monkeypatch):
+    assert (MAX_BYTES, MAX_PICTURE) == (1024**3, 64 * 1024**2)
+    asked = []
+    monkeypatch.setattr(text_source, "read_bytes", lambda file, most, error: asked.append(most) or b"")
+    with pytest.raises(TrainError, match="is no picture that can be read"):
+        text_source.picture(tmp_path / "a.png")
+    monkeypatch.setattr(text_source, "read_text", lambda file, most, error: asked.append(most) or "")
+    with pytest.raises(TrainError, match="holds no example"):
+        read_texts(tmp_path / "t.jsonl")
+    assert asked == [MAX_PICTURE, MAX_BYTES]

@@ -77,7 +77,7 @@ class Following:
         coming, running = self.coming, self.running
         if coming is None or time < coming.start.first - 0.5 * self._period:
             return
-        if coming.start.join >= 0 and running is not None and running.index < coming.start.join:
+        if running is not None and running.index < coming.start.join:
             return
         if not coming.work.done():
             if running is not None and not running.ended:  # who stands waits: the plan begins where it stands

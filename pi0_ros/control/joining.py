@@ -61,14 +61,9 @@ class Joining:
         self._newest, self._shift = None, 0.0
         if strategy != "ensemble":
             return self._path(chunk, rows, moving)
-        earlier = tuple(self._history)
-        self._newest = own = self._path(chunk, rows, moving)
-        if not earlier:
-            return own
-        times = row_times(chunk.start, chunk.period, len(rows))
-        return self._path(
-            chunk, ensemble_rows(rows, times, earlier, self._settings.ensemble_decay, self._channels.smooth), moving
-        )
+        self._newest = self._path(chunk, rows, moving)
+        times, decay = row_times(chunk.start, chunk.period, len(rows)), self._settings.ensemble_decay
+        return self._path(chunk, ensemble_rows(rows, times, self._history, decay, self._channels.smooth), moving)
 
     def remember(self) -> None:
         """The newest chunk was accepted: it is one of the ensemble, and the earlier ones keep their place on its time."""

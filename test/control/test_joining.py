@@ -1,5 +1,6 @@
 """Where a new path begins, and what is remembered for it."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -256,3 +257,111 @@ def test_a_chunk_observed_a_moment_before_the_newest_command_begins_by_what_is_e
     plan = running(old, times, sent)
     joined = made(executed((200.0, 0.0), (200.5, 0.5))).to_running(new, plan, sent + 3, 200.56, "replace")
     assert joined.begin == pytest.approx(200.48 + 0.12)
+
+
+def curve(motion, start, rows, joint=JOINT):
+    """A path whose joint is where `motion` says at the time of each row, 0.1 s apart."""
+    values = rows_at(0.0, rows)
+    values[:, joint] = [motion(start + 0.1 * k) for k in range(rows)]
+    return made().path("replace", chunk(values, start), values)
+
+
+def judged(path, old, shift, before):
+    """Whether the rows play back, after a policy of which that was known `before`."""
+    joining = made()
+    joining._playing = before
+    return joining._plays_back(path, old, shift)
+
+
+@pytest.mark.parametrize(("shift", "ends"), [(0.2, 202.7), (-0.2, 202.9)])
+@pytest.mark.parametrize("looks", [True, False])
+def test_what_a_policy_does_is_told_from_the_rows_that_both_paths_have(shift, ends, looks):
+    """It stands at first, where both ways look alike; when the old rows are over, the new ones go elsewhere."""
+    motion = lambda t: 0.5 * max(t - 202.2, 0.0)
+    old = curve(motion, 200.0, 30)  # until 202.9
+    new = curve(lambda t: motion(t + shift * looks) if t < ends + 1e-6 else 2.0, 200.5, 36)
+    assert judged(new, old, shift, before=looks) is not looks
+    short = curve(lambda t: motion(t + shift * looks), 200.5, 14)  # until 201.8: it stands throughout
+    assert judged(short, old, shift, before=looks) is looks
+
+
+@pytest.mark.parametrize(("shift", "told"), [(0.009, False), (-0.009, False), (0.013, True), (-0.013, True)])
+def test_a_robot_less_than_half_a_period_off_tells_nothing(shift, told):
+    motion = lambda t: 0.1 * (t - 200.0) ** 2
+    old, new = curve(motion, 200.0, 30), curve(lambda t: motion(t + shift), 200.5, 12)
+    assert judged(new, old, shift, before=True) is not told
+
+
+def test_each_joint_counts_by_its_share_of_its_velocity_limit():
+    """A lift that is 0.02 m off is more than a joint that is 0.04 rad off: its limit is so much lower."""
+    lift = ROBOT.index["lift"]
+    slow, fast = (ROBOT.channels[i].limits.velocity for i in (lift, JOINT))
+    assert 0.02 / slow > 2.0 * 0.04 / fast
+    old, new = rows_at(0.0, 30), rows_at(0.0, 20)
+    for values, start, late in ((old, 200.0, 0.2), (new, 200.5, 0.0)):
+        seconds = start - 200.0 + 0.1 * np.arange(len(values))
+        values[:, lift] = 0.1 + 0.1 * (seconds + 0.2 - late)  # as the robot was seen, 0.2 s on
+        values[:, JOINT] = 0.2 * seconds  # as it was to be
+    paths = (made().path("replace", chunk(values, start), values) for values, start in ((new, 200.5), (old, 200.0)))
+    assert judged(*paths, 0.2, before=True) is False
+
+
+def test_a_plan_may_be_joined_to_the_first_command_of_another():
+    old, new = slope(0.1, 0.2, 200.0), slope(0.1, 0.2, 200.0)
+    plan = running(old, [200.3, 200.42], -1, path_time=200.25)
+    joined = made(executed((200.0, 0.0), (200.3, 0.25))).to_running(new, plan, 0, 200.32, "replace")
+    assert joined.begin == pytest.approx(200.25 + 0.05) and joined.gap.max() == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_plan_that_begins_with_the_newest_command_skips_what_is_executed_since_the_observation():
+    """It was observed 0.01 s before the newest command, which comes at 200.50 and is the join."""
+    old, new = slope(0.1, 0.2, 200.0), slope(0.3, 0.2, 200.49)
+    progress = executed((200.0, 0.0), (200.48, 0.48), (200.5, 0.008))
+    joined = made(progress).to_running(new, running(old, [200.46, 200.488], 1), 1, 200.5, "replace")
+    assert joined.begin == pytest.approx(200.49 + 0.004)
+
+
+def ensemble(depth=4):
+    return made(strategy="ensemble", ensemble_decay=0.0, ensemble_depth=depth)
+
+
+def asked(joining, value, remember=True, strategy="ensemble"):
+    """Rows at `value` [rad]; what the joint is asked for in the first of them."""
+    found = joining.path(strategy, chunk(rows_at(value)), rows_at(value)).rows[0, JOINT]
+    if remember:
+        joining.remember()
+    return pytest.approx(found)
+
+
+def test_as_many_chunks_as_are_kept_have_an_opinion_besides_the_newest():
+    joining = ensemble(depth=2)
+    assert [asked(joining, value) for value in (0.1, 0.5, 0.3, 0.9)] == [0.1, 0.3, 0.3, (0.5 + 0.3 + 0.9) / 3.0]
+
+
+def test_chunks_that_are_not_joined_to_anything_keep_their_times():
+    """From rest, row k of each is for the same moment: the last ones too."""
+    joining, rising = ensemble(), rows_at(0.0)
+    rising[:, JOINT] = 0.1 * np.arange(10)
+    for _ in range(3):
+        found = joining.path("ensemble", chunk(rising), rising)
+        joining.remember()
+    np.testing.assert_allclose(found.rows[:, JOINT], rising[:, JOINT], atol=1e-12)
+
+
+def test_a_chunk_of_which_nobody_said_that_it_was_accepted_has_no_opinion_nor_has_one_of_before():
+    joining = ensemble()
+    asked(joining, 0.1, remember=False)
+    assert asked(joining, 0.3, remember=False) == 0.3
+    joining.forget()
+    joining.remember()
+    assert asked(joining, 0.5) == 0.5
+    assert asked(joining, 0.9, strategy="replace") == 0.9
+
+
+def test_a_robot_without_position_channels_has_no_gap_to_close():
+    base = replace(ROBOT, groups=(ROBOT.group("base"),))
+    joining = Joining(plan_channels(base), ExecutorSettings(), 0.02, 0.02, Progress())
+    values = np.full((5, 3), 0.2)
+    path = joining.path("replace", Chunk(100.0, 0.1, base.channel_names, values, 1, 1, "policy"), values)
+    joined = joining.from_rest(path, 100.0, 100.3, np.zeros(3))
+    assert joined.path is path and joined.gap.tolist() == [0.0, 0.0, 0.0]

@@ -10,6 +10,7 @@ from pi0_ros.control.limits import Bounds
 from pi0_ros.control.motion_plan import (
     LONGEST_STOP,
     Grid,
+    _channel_limits,
     _fastest,
     _stopping,
     make_grid,
@@ -316,3 +317,62 @@ def test_a_motion_may_be_a_tenth_faster_than_its_rows_and_is_slow_outside_its_ra
     np.testing.assert_allclose(_fastest(target, outside, 0.1, columns, limits), np.minimum(0.03, most))
     outside[0] = x[0]
     np.testing.assert_allclose(_fastest(target, outside, 0.1, columns, limits), [0.33, 0.03, min(0.03, most[2])])
+
+
+ROBOT = load_robot("mobile_bimanual")
+ROBOT_LIMITS = limits_of(ROBOT, 0.03)
+STEP, KNOTS = 0.04, 12
+SHARES = np.linspace(0.3, 1.0, KNOTS)
+
+
+def allowed(channel, of, target, state, fastest):
+    """What a channel may do at each knot (up, down, lowest, highest), in scalars, from the words of `_channel_limits`."""
+    x, v, a = state
+    lower, upper, most, turn, jerk = of
+    driven, found = channel.kind is Kind.VELOCITY, []
+    turned = a * a / (2.0 * jerk * 0.995)  # what the velocity goes on by until the acceleration is over
+    moving = abs(v) + turned
+    low = max(min(lower + 1e-7, x), min(target.min(), x) - 1e-4)
+    high = min(max(upper - 1e-7, x), max(target.max(), x) + 1e-4)
+    rises = target[-1] - x > 1e-4 or (np.diff(target) > 1e-4).any()
+    falls = x - target[-1] > 1e-4 or (np.diff(target) < -1e-4).any()
+    for k, share in enumerate(SHARES):
+        slowing = lambda speed, k=k: speed * (1.0 + 1e-7) - max(k - 5, 0) * 0.5 * turn * 0.995 * STEP
+        speed = min(max(min(fastest, share * most) * 0.995, slowing(moving)), max(most * 0.995, moving))
+        up = speed if rises else min(speed, max(slowing(v + turned), 0.002 * most))
+        down = speed if falls else min(speed, max(slowing(-v + turned), 0.002 * most))
+        if driven:  # its value is a velocity, of which a share is allowed, and zero always
+            end = max(share * upper, x), min(-share * upper, x)
+            found.append((most * 0.995, most * 0.995, max(min(low, 0.0), end[1]), min(max(high, 0.0), end[0])))
+        else:
+            found.append((up, down, low, high))
+    return np.array(found)
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+@pytest.mark.parametrize(
+    "way", [lambda s: s, lambda s: 0.0 * s, lambda s: np.sin(np.pi * s), lambda s: 0.5 * s * s - 0.01 * (s > 0.9)]
+)
+@pytest.mark.parametrize(
+    ("off", "speed", "turn"), [(0.0, 0.0, 0.0), (0.02, 0.4, 0.0), (-0.03, 0.3, -0.6), (0.0, -0.9, 0.5), (9.0, 0.1, 0.0)]
+)
+def test_a_channel_may_move_as_its_rows_do_and_slow_down_gently_where_it_is_too_fast(side, way, off, speed, turn):
+    """`off` [rad, m] from the first row, 9 for outside its limits; speed and acceleration in shares of their limits."""
+    robot, limits = ROBOT, ROBOT_LIMITS
+    columns = np.array([robot.index[n] for n in ("left_joint2", "lift", "base_vx")])
+    names = ("lower", "upper", "velocity", "acceleration", "jerk")
+    of = np.array([np.array(getattr(limits.bounds, name))[columns] for name in names])
+    s = np.linspace(0.0, 1.0, KNOTS)[:, None]
+    home = 0.5 * (of[0] + of[1])
+    target = home + side * way(s) * np.array([0.4, 0.05, 0.3])
+    start = np.array([home + side * off, side * speed * of[2], side * turn * of[3]])
+    if off == 9.0:
+        start[0] = np.where(side > 0.0, of[1] + 0.05, of[0] - 0.05)
+    found = _channel_limits(columns, target, start, SHARES, STEP, limits)
+    fastest = _fastest(target, start[0], STEP, columns, limits)
+    for i, column in enumerate(columns):
+        wanted = allowed(robot.channels[column], of[:, i], target[:, i], start[:, i], fastest[i])
+        for told, part in zip((found.velocity, found.backward, found.low, found.high), wanted.T, strict=True):
+            np.testing.assert_allclose(np.broadcast_to(told, (KNOTS, 3))[:, i], part, atol=1e-12)
+    np.testing.assert_allclose(found.acceleration, 0.995 * of[3])
+    np.testing.assert_allclose(found.jerk, 0.995 * of[4])

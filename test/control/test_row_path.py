@@ -262,3 +262,47 @@ def test_of_times_on_both_sides_of_the_joints_end_each_has_its_own_and_a_gripper
     np.testing.assert_allclose(found[[0, 2, 3]], [[1.1, 1.0, 0.5], [1.2, 1.0, 1.0], [1.1998, 1.0, 0.5]], atol=1e-9)
     np.testing.assert_allclose(found[1], made.at(np.array([7.3]))[0])
     assert found[4, 2] == 1.0  # within what ROS times are rounded by
+
+
+def ending(rows, period, velocity, brake, moving):
+    """How one joint passes its last row (speed, deceleration, seconds before that begins), in scalars."""
+    count = len(rows)
+    back = min(count - 1, max(1, round(0.06 / period)))
+    far = min(max(2 * back, int(np.ceil(0.15 / period - 1e-9))), count - 1)
+    last = (rows[-1] - rows[-1 - back]) / (back * period)
+    before = (rows[-1 - back] - rows[-1 - far]) / ((far - back) * period) if far > back else 0.0
+    slope = np.sign(last) * min(abs(last), abs(before)) if last * before > 0.0 else 0.0
+    speed = np.clip(slope, -velocity, velocity) if abs(slope) > 0.05 * velocity else 0.0
+    sure = speed != 0.0 and far * period >= 0.15 - 1e-9
+    if moving is not None and (count - 1) * period < 0.15:
+        agreed = np.sign(last) * min(abs(last), abs(moving)) if last * moving > 0.0 else 0.0
+        if abs(agreed) > 0.005 * velocity:
+            speed, sure = np.clip(agreed, -velocity, velocity), True
+    slowing = min(brake, abs(speed) / 0.075) if sure else brake
+    return speed, slowing, max(0.075 - 0.5 * abs(speed) / slowing, 0.0) if sure else 0.0
+
+
+@pytest.mark.parametrize("moves", [False, True])
+@pytest.mark.parametrize("period", [0.02, 0.0375, 0.05, 0.1, 0.2])
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 8, 9, 12])
+def test_how_a_motion_goes_on_behind_its_last_row_follows_from_the_rows_before_it(count, period, moves):
+    """Joints at 0.02 to 2 times their velocity limit, steady, jumping and turning; a base among them has no coast."""
+    rng = np.random.default_rng(count)
+    width = 60
+    velocity, brake = rng.uniform(0.3, 2.0, width), rng.uniform(1.0, 9.0, width)
+    speed = velocity * rng.choice([-1.0, 1.0], width) * np.geomspace(0.003, 2.0, width)
+    steps = speed * period * rng.choice([1.0, 1.0, 0.6, -0.4], (count - 1, width))
+    rows = np.concatenate([np.zeros((1, width)), np.cumsum(steps, axis=0)])
+    moving = speed * rng.choice([1.5, 0.7, 0.004, -1.0], width) if moves else None
+    kinds = tuple(BASE if d == 7 else ARM for d in range(width))
+    made = make_path(3.0, period, rows, kinds, velocity, brake, moving)
+    wanted = [
+        ending(rows[:, d], period, velocity[d], brake[d], None if moving is None else moving[d]) for d in range(width)
+    ]
+    wanted[7] = (0.0, brake[7], 0.0)
+    np.testing.assert_allclose(np.stack([made.coast, made.brake, made.carry], axis=1), wanted, atol=1e-12)
+
+
+def test_two_rows_are_two_and_a_single_one_stands_for_itself():
+    np.testing.assert_array_equal(path([[0.5, 0.3, 1.0], [0.7, 0.1, 0.0]]).rows, [[0.5, 0.3, 1.0], [0.7, 0.1, 0.0]])
+    np.testing.assert_array_equal(path([[0.5, 0.3, 1.0]]).rows, [[0.5, 0.3, 1.0]] * 2)

@@ -60,7 +60,9 @@ def test_a_chunk_with_texts_of_any_length_before_its_numbers(names, source):
 def test_the_largest_numbers_of_a_chunk_are_kept_and_larger_ones_become_these():
     def read(epoch, sequence, frozen, values=(1.0, 2.0)):
         chunk = Chunk(STAMP, 0.1, ("a", "b"), np.array([values]), sequence, epoch, "p", frozen)
-        return deserialize_message(blackbox_file._message(Record(1.0, 1.0, "chunk", chunk, 48), ("a", "b"))[2], ActionChunk)
+        return deserialize_message(
+            blackbox_file._message(Record(1.0, 1.0, "chunk", chunk, 48), ("a", "b"))[2], ActionChunk
+        )
 
     for epoch, sequence, frozen in ((4294967295, 18446744073709551615, 4294967294), (2**32, 2**64, 2**32)):
         found = read(epoch, sequence, frozen)

@@ -8,7 +8,7 @@ import pytest
 from story import Story, make_robot, middle
 
 from pi0_ros.control import ExecutorSettings
-from pi0_ros.control.acceptance import History, accept_rows, reach_of
+from pi0_ros.control.acceptance import History, Reach, accept_rows, reach_of
 from pi0_ros.control.chunk import Cause
 from pi0_ros.robot.spec import Kind
 
@@ -349,3 +349,58 @@ def test_a_row_may_be_a_tenth_of_the_range_beyond_a_limit_and_of_what_is_limited
         rows[:, i] = end + side * share * spans * span
         verdict = accept_rows(rows, 100.0 + np.arange(3), reach, [])
         assert verdict.accepted is good and (good or verdict.cause is Cause.BEYOND_LIMIT)
+
+
+def first_too_far(rows, times, reach, references):
+    """The first row that is out of reach, its channel, and whether it is so from where the robot was; each row against
+    every one before it and against the robot."""
+    since = min((time for time, _ in references), default=times[0])
+    for r in range(len(rows)):
+        for c in np.flatnonzero(reach.position):
+            gap, speed, value = reach.gap[c], reach.speed[c], rows[r, c]
+            ends = [values[c] for _, values in references]
+            from_robot = gap + speed * (times[r] - min(since, times[0]))
+            far = bool(ends) and (value > max(ends) + from_robot or value < min(ends) - from_robot)
+            jumps = any(abs(value - rows[k, c]) > gap + speed * (times[r] - times[k]) for k in range(r))
+            if far or jumps:
+                return r, reach.names[c], far
+    return None
+
+
+def test_each_row_is_judged_by_every_row_before_it_and_by_where_the_robot_was():
+    """150 plans of three channels, one of which is not judged, with up to three places where the robot was."""
+    rng, found = np.random.default_rng(4), {None: 0, True: 0, False: 0}
+    wide = np.full(3, 99.0)
+    reach = Reach(
+        ("a", "b", "grip"), -wide, wide, -wide, wide, np.array([0.2, 0.3, 0.01]), np.array([1.0, 2.5, 0.1]),
+        np.array([True, True, False]),
+    )  # fmt: skip
+    for k in range(150):
+        times = 50.0 + 0.1 * np.arange(7)
+        rows = np.cumsum(rng.normal(0.0, 0.12, (7, 3)) * rng.choice([0.3, 1.0, 2.0]), axis=0)
+        places = [(50.0 - rng.choice([-0.2, 0.0, 0.15]), rng.normal(0.0, 0.25, 3)) for _ in range(k % 4)]
+        wanted, verdict = first_too_far(rows, times, reach, places), accept_rows(rows, times, reach, places)
+        found[wanted and wanted[2]] += 1
+        assert verdict.accepted is (wanted is None)
+        if wanted is not None:
+            row, name, far = wanted
+            assert verdict.cause is (Cause.FAR_START if far else Cause.TOO_FAST)
+            assert (
+                verdict.reason.startswith(f"{name} {'is' if far else 'jumps to'} ")
+                and f" in row {row}, " in verdict.reason
+            )
+            assert far or f"faster than {reach.speed['ab'.index(name)]:.3g} per s" in verdict.reason
+    assert min(found.values()) > 10, found
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(2.0, "out of reach of a robot at 0.7"), (-2.0, "out of reach of a robot at -0.4")]
+)
+def test_a_robot_out_of_reach_is_told_where_it_could_have_been_by_then(value, said):
+    """It was at -0.3 and at 0.6, 0.1 s before the first row, and moves at 1 rad/s."""
+    one, wide = np.ones(1), np.full(1, 9.0)
+    reach = Reach(("a",), -wide, wide, -wide, wide, 0.2 * one, one, np.array([True]))
+    verdict = accept_rows(
+        value * np.ones((3, 1)), np.array([50.0, 50.1, 50.2]), reach, [(49.9, -0.3 * one), (49.95, 0.6 * one)]
+    )
+    assert verdict.reason.endswith(said) and " in row 0, " in verdict.reason

@@ -208,3 +208,19 @@ def test_how_far_autonomy_may_start_is_judged_from_where_the_robot_is_and_not_fr
     verdict = story.send(story.chunk(start=story.ros, period=0.05, values=values, rows=20))
     assert verdict.accepted is starts, verdict.reason
     assert starts or "left_joint2 would start 0.22 from the robot" in verdict.reason
+
+
+@pytest.mark.parametrize(("begin", "shift", "window", "span"), [(100.5, 0.2, 0.25, 0.25), (100.5, -0.15, 0.25, 0.25), (100.5, 0.2, 9.0, 0.3), (100.5, -0.15, 9.0, 0.65), (100.4, 0.1, 0.2, 0.2)])  # fmt: skip
+def test_the_old_path_fades_by_its_own_time_within_the_window_or_by_its_end(begin, shift, window, span):
+    """The old one ends at 101.0 of its time; the new one begins at 100.45. At every sample, in the lead-in too."""
+    old, new, step = line(100.0, 0.7), line(100.45, -0.4, rows=16, offset=1.5), 0.025
+    joined = blended(new, old, begin, shift, window, step)
+    first = max(begin, 100.45)
+    assert 0.0 <= joined.joint.end - (first + span) < step + 1e-9
+    at = np.arange(joined.joint.start, joined.joint.end + 1e-6, step)
+    assert at[0] == pytest.approx(begin - 8 * step)
+    s = np.clip((at - first) / span, 0.0, 1.0)[:, None]
+    share = 1.0 - (6.0 * s**5 - 15.0 * s**4 + 10.0 * s**3)
+    wanted = new.rows_at(at) * (1.0 - share) + old.at(at + shift) * share
+    np.testing.assert_allclose(joined.joint.values, wanted, atol=1e-9)
+    assert (joined.start, joined.end) == (new.start, new.end)

@@ -452,4 +452,7 @@ def _names(checkpoint: Checkpoint) -> tuple[str, ...] | None:
 def _feature_size(checkpoint: Checkpoint, section: str, key: str) -> int:
     features = checkpoint.settings.get(section)
     shape = features.get(key, {}).get("shape") if isinstance(features, Mapping) else None
-    return int(shape[0]) if isinstance(shape, list) and len(shape) == 1 and isinstance(shape[0], int) else 0
+    match shape:
+        case [int() as size]:
+            return size
+    return 0

@@ -47,7 +47,7 @@ def weights_mark(folder: Path) -> str:
         size = file.stat().st_size
         mark.update(f"{file.relative_to(folder).as_posix()}\0{size}\0".encode())
         with file.open("rb") as stream:
-            for start in range(0, max(size, 1), STRIDE):
+            for start in range(0, size, STRIDE):
                 stream.seek(start)
                 mark.update(stream.read(BLOCK))
             stream.seek(max(0, size - BLOCK))

@@ -149,7 +149,8 @@ def _openpi_forward(n: Normalizer, x: Array) -> Array:
 
 def _openpi_inverse(n: Normalizer, x: Array) -> Array:
     low, high = (n.statistics[name] for name in _NEEDS[n.method])
-    size, extra = low.shape[-1], x.shape[-1] - low.shape[-1]
+    size = len(low)
+    extra = x.shape[-1] - size
     if extra < 0:
         raise PolicyError(f"a vector of {x.shape[-1]} numbers cannot be un-normalised with statistics of {size}")
     if n.method == "openpi_zscore":

@@ -91,7 +91,7 @@ def _neighbours(before: int, after: int) -> tuple[NDArray[np.intp], NDArray[np.i
     # The scale is rounded to float32, and the place once more, after multiplying and subtracting, as torch does it.
     place = ((np.arange(after) + 0.5) * float(np.float32(before / after)) - 0.5).astype(np.float32)
     place = np.maximum(place, np.float32(0))
-    first = np.minimum(place.astype(np.intp), before - 1)
+    first = place.astype(np.intp)  # below `before`: the last place is half a pixel before its end
     return first, np.minimum(first + 1, before - 1), (place - first).astype(np.float32)
 
 

@@ -14,12 +14,11 @@ class Decision:
 
     def __init__(self, agree: int) -> None:
         self._agree = agree
-        self.subtask = ""
-        self._candidate, self._count = "", 0
+        self.subtask, self._candidate, self._count = "", "", 0
 
     def restart(self) -> None:
         """A new task: whatever is decoded next stands at once."""
-        self.subtask, self._candidate, self._count = "", "", 0
+        self.subtask = ""
 
     def decoded(self, text: str) -> bool:
         """Take a decoded text in; True if it now stands."""

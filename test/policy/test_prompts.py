@@ -106,7 +106,7 @@ def test_a_state_that_is_not_finite_makes_no_prompt(bad):
 
 
 def test_a_prompt_that_needs_a_state_asks_for_it():
-    with pytest.raises(PolicyError, match="state"):
+    with pytest.raises(PolicyError, match="a pi05 prompt needs the robot's state, and none was given"):
         prompt_text(default_style("pi05"), "go")
 
 

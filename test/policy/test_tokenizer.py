@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pi0_ros.policy import PolicyError, tiny_tokenizer
-from pi0_ros.policy.tokenizer import load_tokenizer
+from pi0_ros.policy import PolicyError, tiny_tokenizer, tokenizer
+from pi0_ros.policy.tokenizer import JsonTokenizer, load_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = tiny_tokenizer.build()
@@ -107,3 +107,121 @@ def test_a_panic_of_the_tokenizers_library_is_an_error_of_the_policy(tmp_path):
         tokenizer.encode("touch the red block with the left arm " + "a" * 300)
     assert len(str(refused.value)) < 700
     assert tokenizer.encode("lift")
+
+
+def test_the_shipped_checkpoints_tokenizer_is_the_one_that_is_written_here():
+    assert (ROOT / "checkpoints" / "pi05_reach_tiny" / "tokenizer.json").read_text(
+        encoding="utf-8"
+    ) == tiny_tokenizer.to_json()
+
+
+def changed(**changes):
+    """The small tokenizer with other fields in its file."""
+    return json.dumps(json.loads(tiny_tokenizer.to_json()) | changes)
+
+
+@pytest.mark.parametrize(
+    ("lacks", "instead", "message"),
+    [
+        ("<pad>", "", r"^words.json: no <pad> token \(usually id 0\)"),
+        ("<eos>", "", r"^words.json: no <eos> token \(usually id 1\)"),
+        ("<bos>", "", r"^words.json: no <bos> token \(usually id 2\)"),
+        ("<eos>", "</s>", ""),
+        ("<bos>", "<s>", ""),
+    ],
+)
+def test_a_tokenizer_needs_its_special_tokens_by_either_spelling(lacks, instead, message):
+    text = tiny_tokenizer.to_json().replace(f'"{lacks}"', f'"{instead or "other"}"')
+    if message:
+        with pytest.raises(PolicyError, match=message):
+            JsonTokenizer(text, "words.json")
+    else:
+        found = JsonTokenizer(text, "words.json")
+        assert (found.pad, found.eos, found.bos) == (0, 1, 2)
+
+
+SPECIAL = {
+    "content": "<image>",
+    "special": True,
+    "single_word": False,
+    "lstrip": False,
+    "rstrip": False,
+    "normalized": False,
+}
+
+
+def test_special_tokens_are_no_part_of_a_text_that_is_decoded_but_for_those_that_say_something():
+    size = TINY.vocab_size
+    words = JsonTokenizer(changed(added_tokens=[SPECIAL | {"id": size}]))
+    assert words.vocab_size == size + 1 and words.decode([words.bos, size, words.eos]) == "<image>"
+    words.restrict(size)
+    assert words.vocab_size == size
+    with pytest.raises(PolicyError, match="'<image>', a special token that the network has no row for"):
+        words.encode("touch <image>")
+    plain = JsonTokenizer(changed(added_tokens=[SPECIAL | {"id": size, "special": False}]))
+    with pytest.raises(PolicyError, match=f"the tokenizer has {size + 1} ids, the network {size};"):
+        plain.restrict(size)
+    plain.restrict(size + 1)
+    assert plain.encode("<image>") == [size]
+    with pytest.raises(PolicyError, match=f"has {size} ids, the network {size - 1};"):
+        tiny_tokenizer.build().restrict(size - 1)
+
+
+def test_a_gemma_tokenizer_gets_paligemmas_locations_and_segments_behind_its_words(tmp_path, monkeypatch):
+    vocab = [[p, s] for p, s in json.loads(tiny_tokenizer.to_json())["model"]["vocab"] if not p.startswith("<loc")]
+    model = {"type": "Unigram", "unk_id": 3, "vocab": vocab, "byte_fallback": True}
+    (tmp_path / "tokenizer.json").write_text(changed(model=model, normalizer={"type": "Lowercase"}), encoding="utf-8")
+    assert load_tokenizer(tmp_path).vocab_size == len(vocab)
+    monkeypatch.setattr(tokenizer, "GEMMA_VOCAB", len(vocab))
+    words = load_tokenizer(tmp_path)
+    assert words.vocab_size == len(vocab) + 1024 + 128
+    found = words.encode("<loc0000><loc1023><seg000><seg127>")
+    assert found == [len(vocab) + k for k in (0, 1023, 1024, 1151)]
+    assert words.decode(found) == "<loc0000><loc1023><seg000><seg127>", "they are no marks that decoding leaves out"
+    assert len(words.encode("<LOC0000>")) > 1, "they are looked for before a text is put in lower case"
+
+
+def test_a_sentencepiece_model_has_its_own_ids_or_gemmas_where_it_has_none(tmp_path, monkeypatch):
+    import sentencepiece
+
+    class Model:
+        """A model with padding but no marks for begin and end, or the other way round."""
+
+        def __init__(self, model_proto):
+            self.known = json.loads(model_proto)
+
+        def vocab_size(self):
+            return 25
+
+        def pad_id(self):
+            return self.known[0]
+
+        def bos_id(self):
+            return self.known[1]
+
+        def eos_id(self):
+            return self.known[2]
+
+    monkeypatch.setattr(sentencepiece, "SentencePieceProcessor", Model)
+    for known, found in (([-1, -1, -1], (0, 2, 1)), ([0, 0, 0], (0, 0, 0)), ([5, 6, 7], (5, 6, 7))):
+        words = tokenizer.SentencePieceTokenizer(json.dumps(known).encode())
+        assert (words.pad, words.bos, words.eos) == found
+    words.restrict(25)
+    with pytest.raises(PolicyError, match="the tokenizer has 25 ids, the network 24"):
+        words.restrict(24)
+
+
+def test_a_tokenizer_is_looked_for_in_the_folder_and_then_in_the_one_below_it(tmp_path):
+    (tmp_path / "tokenizer").mkdir()
+    for place in ("tokenizer/spiece.model", "tokenizer/tokenizer.json", "paligemma_tokenizer.model", "tokenizer.json"):
+        (tmp_path / place).write_text("x")
+        assert tokenizer.find_tokenizer(tmp_path) == tmp_path / place
+    assert tokenizer.find_tokenizer(tmp_path / "tokenizer" / "spiece.model").name == "spiece.model"
+
+
+def test_what_a_library_raises_is_an_error_of_the_policy_but_not_what_ends_the_program():
+    for ends in (KeyboardInterrupt, SystemExit):
+        with pytest.raises(ends):
+            tokenizer.guarded("words.json", "be read", lambda ends=ends: (_ for _ in ()).throw(ends()))
+    with pytest.raises(PolicyError, match=r"^words.json: cannot be read \(no\); is it PaliGemma's"):
+        tokenizer.guarded("words.json", "be read", lambda: (_ for _ in ()).throw(BaseException("no")))

@@ -59,10 +59,9 @@ class Step(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, keys: Tensor, values: Tensor, state: Tensor | None = None) -> Tensor:
         seen = torch.ones_like(keys[0, :, 0, :, 0], dtype=torch.bool)
-        positions = seen.long().cumsum(dim=1) - 1
         cache = list(zip(keys.unbind(0), values.unbind(0), strict=True))
-        hidden = keys.new_zeros(())  # the expert reads only the cache and what is seen
-        return self.model.velocity(x, t, Prefix(cache, hidden, hidden, seen, seen, positions), state)
+        unread = keys.new_zeros(())  # the expert reads only the cache and what is seen
+        return self.model.velocity(x, t, Prefix(cache, unread, unread, seen, seen, unread), state)
 
 
 class Word(nn.Module):

@@ -1,5 +1,6 @@
 """What a server says of itself, what is quoted of it, and how long it is waited for: both sides of every bound."""
 
+import socket
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 
 pytest.importorskip("websockets")
 msgpack = pytest.importorskip("msgpack")
+
+from websockets.exceptions import InvalidStatus, ProxyError
 
 from pi0_ros.policy.backends import connection, handshake
 from pi0_ros.policy.backends.connection import Connection
@@ -289,3 +292,218 @@ def test_a_map_is_an_array_only_with_all_of_its_marks():
     for refused in (object(), {1, 2}):
         with pytest.raises(PolicyError, match="cannot be sent"):
             pack({"x": refused})
+
+
+# --- a connection ---
+
+
+class Talking:
+    """A socket with scripted messages: bytes or text to receive, an error to raise; nothing left: silence."""
+
+    def __init__(self, *messages):
+        self.messages, self.sent, self.closed = list(messages), [], []
+
+    def recv(self, timeout):
+        if not self.messages:
+            raise TimeoutError
+        message = self.messages.pop(0)
+        if isinstance(message, BaseException):
+            raise message
+        return message
+
+    def send(self, message):
+        if self.messages and self.messages[0] == "broken":
+            raise OSError("gone")
+        self.sent.append(unpack(message))
+
+    def close(self, code, reason):
+        self.closed.append(code)
+
+
+@pytest.fixture
+def connecting(monkeypatch):
+    """A connection to scripted sockets, and the seconds that each of their handshakes was given."""
+
+    def make(*sockets, clock=(100.0,), **how):
+        given, waiting = [], list(sockets)
+
+        class Open:
+            def __enter__(self):
+                return waiting.pop(0)
+
+            def __exit__(self, *_):
+                return False
+
+        monkeypatch.setattr(connection, "handshake", lambda url, settings, limit: given.append(limit) or Open())
+        monkeypatch.setattr(connection.time, "monotonic", lambda: clock[0])
+        return Connection("ws://x", **how), given
+
+    return make
+
+
+@pytest.mark.parametrize(("connect", "limit", "given"), [(5.0, 2.0, 2.0), (3.0, 9.0, 3.0)])
+def test_a_connection_for_a_request_has_the_shorter_of_its_own_time_and_the_requests(connecting, connect, limit, given):
+    socket = Talking(pack({"model": "a"}), pack([1]))
+    made, limits = connecting(socket, settings=ServerSettings(connect=connect))
+    assert made._exchange(pack({"x": 1}), 100.0, limit, None) == pack([1])
+    assert limits == pytest.approx([given]) and made.metadata == {"model": "a"} and socket.sent == [{"x": 1}]
+    late, limits = connecting(Talking(pack({}), pack([1])))
+    late._exchange(pack({}), 90.0, 1.0, None)
+    assert limits == pytest.approx([0.01]), "at least a moment"
+
+
+def test_a_connection_alone_has_its_own_time_unless_another_is_given(connecting):
+    made, limits = connecting(Talking(pack({})), Talking(pack({})), settings=ServerSettings(connect=4.0))
+    made.connect()
+    made.connect()
+    made.close()
+    made.connect(1.5)
+    assert limits == pytest.approx([4.0, 1.5])
+
+
+def test_a_server_that_is_not_accepted_is_left_and_the_reason_is_raised(connecting):
+    socket, seen = Talking(pack({"model": "a"})), []
+
+    def accept(metadata):
+        seen.append(metadata)
+        raise PolicyError("another robot")
+
+    made, _ = connecting(socket, accept=accept)
+    with pytest.raises(PolicyError, match="^another robot$"):
+        made.connect()
+    assert seen == [{"model": "a"}] and socket.closed == [1000] and made._socket is None
+
+
+def test_a_request_is_sent_once_more_within_its_time_and_not_after_it(connecting):
+    clock = [100.0]
+    first, second = Talking(pack({}), OSError("gone")), Talking(pack({}), pack([2]))
+    made, _ = connecting(first, second, clock=clock)
+    assert made.ask({"x": 1}, 3.0) == [2] and first.sent == second.sent == [{"x": 1}]
+
+    class Slow(Talking):
+        def send(self, message):
+            clock[0] += 3.0
+            super().send(message)
+
+    made, _ = connecting(Slow(pack({}), OSError("gone")), Talking(pack({}), pack([2])), clock=clock)
+    with pytest.raises(ServerNotReadyError, match=r"ws://x: the connection broke \(gone\)"):
+        made.ask({"x": 1}, 3.0)
+
+
+def test_what_cannot_be_read_names_the_server_once(connecting):
+    for message, words in (
+        ("Traceback:\nValueError: no", "ws://x: the server failed: ValueError: no"),
+        (' {"a": 1}', 'ws://x: sends JSON, and not openpi\'s msgpack: {"a": 1}'),
+        ("[1]", "ws://x: sends JSON, and not openpi's msgpack: [1]"),
+        (b"\xc1", "ws://x: a message of 1 bytes is not openpi's msgpack"),
+    ):
+        socket = Talking(pack({}), message)
+        made, _ = connecting(socket)
+        with pytest.raises(ServerError) as refused:
+            made.ask({})
+        assert str(refused.value).startswith(words) and socket.closed == [1008] and made._socket is None
+        assert refused.value.details == (message if isinstance(message, str) else "")
+
+
+@pytest.mark.parametrize("first", [b"old", "old text"])
+def test_a_message_that_nobody_asked_for_ends_the_connection_and_from_then_on_each_request_has_its_own(
+    connecting, first
+):
+    told = []
+    sockets = [Talking(), Talking(pack({}), pack([2])), Talking(pack({}), pack([3]))]
+    made, _ = connecting(*sockets[1:], warn=told.append)
+    made._socket = sockets[0]
+    sockets[0].messages.append(first)
+    assert made.ask({}) == [2] and sockets[0].closed == [1008] and sockets[0].sent == []
+    assert len(told) == 1 and "more than one message for a request" in told[0]
+    assert made.ask({}) == [3] and sockets[1].closed == [1000] and len(told) == 1
+
+
+def test_a_connection_that_has_broken_meanwhile_is_made_again_before_anything_is_sent(connecting):
+    gone, fresh = Talking(OSError("gone")), Talking(pack({}), pack([2]))
+    made, _ = connecting(fresh)
+    made._socket = gone
+    assert made.ask({}) == [2] and gone.closed == [1000] and gone.sent == []
+
+
+def test_metadata_that_are_no_map_and_a_server_that_is_not_ready_are_told_apart(connecting):
+    socket = Talking(pack([1]))
+    made, _ = connecting(socket)
+    with pytest.raises(ServerError, match="its first message is a list, not a map of metadata") as refused:
+        made.connect()
+    assert type(refused.value) is ServerError and socket.closed == [1008]
+    socket = Talking("loading the weights")
+    made, _ = connecting(socket)
+    with pytest.raises(ServerNotReadyError, match="^ws://x: the server is not ready: loading the weights$") as waiting:
+        made.connect()
+    assert waiting.value.details == "loading the weights" and socket.closed == [1000]
+
+
+# --- the handshake ---
+
+
+def failing(monkeypatch, error, **settings):
+    def connect(url, **how):
+        raise error
+
+    monkeypatch.setattr(handshake, "connect", connect)
+    with pytest.raises(ServerError) as refused:
+        handshake.handshake("ws://far:1", ServerSettings(**settings), 1.0)
+    return type(refused.value), str(refused.value)
+
+
+def test_an_unknown_computer_a_silent_one_and_an_address_that_is_none_are_told_apart(monkeypatch):
+    kind, said = failing(monkeypatch, socket.gaierror(-2, "Name or service not known"))
+    assert (kind, said) == (ServerNotReadyError, "ws://far:1: no computer is known as far (Name or service not known)")
+    kind, said = failing(monkeypatch, TimeoutError())
+    assert (kind, said) == (ServerNotReadyError, "ws://far:1: no openpi server answers (in time); is it running?")
+    kind, said = failing(monkeypatch, OSError("refused"), proxy="http://p:1")
+    assert said == "ws://far:1: no openpi server answers (refused, proxy http://p:1); is it running?"
+    kind, said = failing(monkeypatch, ValueError("odd"))
+    assert (kind, said) == (ServerError, "ws://far:1: odd")
+    for error, kind in ((ProxyError("p"), ServerNotReadyError), (ImportError("p"), ServerError)):
+        found, said = failing(monkeypatch, error, proxy="auto")
+        assert found is kind and said.startswith(
+            "ws://far:1: not through the proxy of 'auto' (p); set the parameter proxy"
+        )
+
+
+def test_a_handshake_takes_key_proxy_and_certificate_from_the_settings(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(handshake, "connect", lambda url, **how: asked.append(how))
+    for proxy, key in (("none", ""), ("auto", "k"), ("http://p:1", "")):
+        handshake.handshake("ws://far:1", ServerSettings(proxy=proxy, key=key, ca_file="nothing"), 1.0)
+    assert [a["proxy"] for a in asked] == [None, True, "http://p:1"]
+    assert [a["additional_headers"] for a in asked] == [None, {"Authorization": "Api-Key k"}, None]
+    for how in asked:
+        assert how["ssl"] is None and how["compression"] is None and how["ping_interval"] is None
+        assert (how["max_size"], how["max_queue"], how["close_timeout"]) == (MAX_BYTES, 4, 0.05)
+    handshake.handshake("wss://far:1", ServerSettings(), 1.0)
+    assert asked[-1]["ssl"] is None, "the computer's own authorities"
+    with pytest.raises(ServerError, match="ca_file .*none.pem: no certificate can be read"):
+        handshake.handshake("wss://far:1", ServerSettings(ca_file=str(tmp_path / "none.pem")), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "words"),
+    [
+        (299, ServerError, "the server refuses the connection"),
+        (300, ServerError, "the server is at ws://there"),
+        (399, ServerError, "the server is at ws://there"),
+        (400, ServerError, "the server refuses the connection"),
+        (429, ServerNotReadyError, "the server is not ready"),
+        (499, ServerError, "the server refuses the connection"),
+        (500, ServerNotReadyError, "the server is not ready"),
+        (404, ServerError, "no policy at this path; "),
+    ],
+)
+def test_each_refusal_by_http_is_worth_another_try_or_not(monkeypatch, status, kind, words):
+    response = SimpleNamespace(status_code=status, body=b"x" * 201, headers={"Location": "ws://there"})
+    found, said = failing(monkeypatch, InvalidStatus(response))
+    assert found is kind and said.startswith(f"ws://far:1: HTTP {status} ({'x' * 200}): {words}")
+
+
+def test_a_server_has_five_seconds_to_connect_one_to_answer_and_five_minutes_for_its_first_answer():
+    usual = ServerSettings()
+    assert (usual.connect, usual.answer, usual.first_answer, usual.wait) == (5.0, 1.0, 300.0, 0.0)
+    assert (usual.key, usual.ca_file, usual.proxy) == ("", "", "none")

@@ -53,12 +53,12 @@ def state_to_model(adapter: Adapter, state: Mapping[str, float]) -> Float64:
 
 def blocks_forward(blocks: Sequence[Block], values: Array, state: bool) -> Array:
     """Channels [..., D] in the blocks' order and robot units to the model's vector [..., D]."""
-    parts, start = [], 0
+    parts, start = [values[..., :0]], 0
     for block in blocks:
         stop = start + len(block.channels)
         parts.append(_forward(block, values[..., start:stop], state=state))
         start = stop
-    return np.concatenate(parts, axis=-1) if parts else np.zeros((*values.shape[:-1], 0))
+    return np.concatenate(parts, axis=-1)
 
 
 def actions_to_model(adapter: Adapter, values: ArrayLike, names: Sequence[str]) -> Float64:

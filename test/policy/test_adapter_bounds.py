@@ -333,6 +333,13 @@ def test_a_gripper_is_the_models_upper_end_above_its_threshold_and_else_the_lowe
         actions_from_model(load_adapter(file), np.zeros((3, 0)))
 
 
+def test_a_closed_gripper_is_nothing_and_not_less_than_nothing(tmp_path):
+    file = tmp_path / "p.yaml"
+    file.write_text(GRIPPER.format(said="signs: [-1]"))
+    found = actions_from_model(load_adapter(file), [[0.0], [0.5]])
+    assert found.tolist() == [[0.0], [-0.5]] and not np.signbit(found[0, 0])
+
+
 def test_a_vector_without_blocks_is_empty(tmp_path):
     file = tmp_path / "p.yaml"
     file.write_text("policy: p\ncameras: {base: front}\nperiod: 0.1\nstate: []\nactions:\n  - channels: [a]\n")

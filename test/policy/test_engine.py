@@ -15,7 +15,10 @@ from pi0_ros.policy import (
     tiny_tokenizer,
 )
 from pi0_ros.policy.backend import Words
+from pi0_ros.policy.bins import BinTokenizer
 from pi0_ros.policy.contract import contract_of
+from pi0_ros.policy.fast import to_vocabulary
+from pi0_ros.policy.prompts import PromptStyle
 from pi0_ros.policy.reading import read_policy
 from pi0_ros.policy.transforms import absolute
 from pi0_ros.robot import load_robot
@@ -316,3 +319,61 @@ def test_frozen_rows_are_those_that_will_have_run_and_are_there(checkpoint, robo
     plan = found.infer(obs, seed=0)
     assert plan.names == found.contract.channels and plan.period == found.contract.period == 0.1
     assert plan.values.shape == (found.contract.horizon, 18)
+
+
+def test_a_policy_is_not_made_for_a_robot_that_it_does_not_fit(checkpoint, robot):
+    _, adapter, pipeline = read_policy(checkpoint, robot)
+    less = dataclasses.replace(adapter, actions=adapter.actions[:-1])
+    with pytest.raises(MisfitError, match=r"(?s)^robot mobile_bimanual and policy mobile_bimanual do not fit:\n.*lift"):
+        Policy(robot, less, pipeline, tiny_tokenizer.build(), Scripted())
+
+
+@pytest.mark.parametrize(("codes", "longest"), [(BinTokenizer(256, "refuse"), 16 * 18 + 16), (None, 256)])
+def test_an_answer_in_action_tokens_may_be_as_long_as_its_tokenizer_needs(checkpoint, robot, codes, longest):
+    """One token a number, and 16 around them; 256 with FAST. It ends at its bar or at the end of the text."""
+
+    class Fast:
+        vocab_size, failure = 300, "refuse"
+
+        def decode(self, ids, horizon, size):
+            return np.zeros((horizon, size))
+
+    words = tiny_tokenizer.build()
+    _, adapter, pipeline = read_policy(checkpoint, robot)
+    backend = Scripted(text=[*words.encode("Action: "), *to_vocabulary([128] * 16 * 18, words.vocab_size).tolist()])
+    spoken = Policy(robot, adapter, pipeline, words, backend, codes or Fast())
+    assert spoken.infer(observation(robot)).values.shape == (16, 18)
+    assert backend.given[0][1:] == (longest, (words.eos, words.encode("|")[-1]))
+
+
+def test_action_tokens_need_their_tokenizer(checkpoint, robot):
+    _, adapter, pipeline = read_policy(checkpoint, robot)
+    style = dataclasses.replace(pipeline.style, kind="pi0_fast")
+    with pytest.raises(PolicyError, match="needs the FAST tokenizer's folder"):
+        Policy(robot, adapter, dataclasses.replace(pipeline, style=style), tiny_tokenizer.build(), Scripted())
+
+
+def test_a_prefix_may_be_as_long_as_the_chunk_and_its_delay_not_negative(checkpoint, robot):
+    found, obs = scripted(checkpoint, robot, Scripted()), observation(robot)
+    rows = np.tile([obs.state[n] for n in robot.channel_names], (16, 1))
+    assert found.infer(obs, seed=0, prefix=PlanPrefix(rows, robot.channel_names, 16, 4)).frozen_rows == 16
+    for delay in (-1, 17):
+        with pytest.raises(PolicyError, match=f"a delay of {delay} rows does not fit a chunk of 16"):
+            found.infer(obs, seed=0, prefix=PlanPrefix(rows, robot.channel_names, delay, 4))
+
+
+def test_held_positions_are_those_commanded_and_else_those_measured(checkpoint, robot):
+    _, adapter, pipeline = read_policy(checkpoint, robot)
+    held = dataclasses.replace(adapter, actions=adapter.actions[:-1], hold=("lift",))
+    found = Policy(robot, held, pipeline, tiny_tokenizer.build(), Scripted())
+    obs = observation(robot)
+    commanded = dataclasses.replace(obs, command={"lift": 0.123})
+    for seen, value in ((obs, obs.state["lift"]), (commanded, 0.123)):
+        plan = found.infer(seen, seed=0)
+        assert set(plan.values[:, plan.names.index("lift")]) == {value}
+    assert found.lanes(3) == [found]
+    with pytest.raises(PolicyError, match="without a text head"):
+        plain = Policy(
+            robot, adapter, dataclasses.replace(pipeline, style=PromptStyle("pi0")), found._tokenizer, Scripted()
+        )
+        plain.answer(obs, "tidy up")

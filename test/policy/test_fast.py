@@ -192,6 +192,25 @@ def test_what_a_fit_wrote_is_openpis_configuration(tmp_path):
     }  # fmt: skip
 
 
+def test_a_configuration_that_is_no_json_is_named(golden, tmp_path):
+    (tmp_path / "tokenizer.json").write_text((golden.folder("fast") / "tokenizer.json").read_text())
+    (tmp_path / "processor_config.json").write_text("{")
+    with pytest.raises(PolicyError, match="processor_config.json: not valid JSON"):
+        fast.load_fast(tmp_path)
+
+
+def test_an_answers_bar_is_the_last_piece_that_its_tokenizer_makes_of_one():
+    """SentencePiece may put a space in front."""
+
+    class Pieces:
+        vocab_size, eos, bos = 1000, 1, 2
+
+        def encode(self, text):
+            return {"|": [50, 51], "Action: ": [7]}[text]
+
+    assert fast.extract_ids(Pieces(), [7, 999 - 3, 50, 999 - 4, 51, 999 - 5], 0) == [3, 949, 4]
+
+
 class Letters:
     """An action tokenizer that says 7, 8 for anything."""
 

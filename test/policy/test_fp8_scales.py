@@ -91,6 +91,31 @@ def test_a_file_that_is_none_is_one_sentence(folder, change, why):
     assert FILE in str(refused.value)
 
 
+def test_scales_that_cannot_be_written_are_an_error_of_the_policy(tmp_path):
+    with pytest.raises(PolicyError, match=r"gone/fp8_scales.json: cannot be written: No such file or directory"):
+        save_scales(tmp_path / "gone", Fp8Scales(PAIRS, "mark", "shown", 12))
+
+
+def test_an_empty_weight_file_counts_by_its_name(tmp_path):
+    (tmp_path / "a.safetensors").write_bytes(b"")
+    first = weights_mark(tmp_path)
+    (tmp_path / "a.safetensors").rename(tmp_path / "b.safetensors")
+    assert weights_mark(tmp_path) != first
+    (tmp_path / "b.safetensors").write_bytes(b"\0")
+    assert len({first, weights_mark(tmp_path)}) == 2
+
+
+@pytest.mark.parametrize("place", ["onnx", "assets", "fast_tokenizer", "optimizer"])
+def test_what_lies_in_other_folders_is_no_weight_but_a_file_of_that_name_is(folder, place):
+    mark = weights_mark(folder)
+    (folder / place / "deep").mkdir(parents=True)
+    (folder / place / "deep" / "more.safetensors").write_bytes(b"more")
+    assert weights_mark(folder) == mark
+    (folder / "params").mkdir()
+    (folder / "params" / place).write_bytes(b"more")
+    assert weights_mark(folder) != mark
+
+
 def test_a_folder_without_weights_has_no_mark(tmp_path):
     with pytest.raises(PolicyError, match="no weight file"):
         weights_mark(tmp_path)

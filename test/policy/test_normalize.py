@@ -107,8 +107,11 @@ def test_statistics_that_are_not_finite_are_refused():
 
 
 def test_quantiles_that_were_never_computed_are_asked_for():
-    with pytest.raises(PolicyError, match="no q01 and no q99, which the normalisation openpi_quantile needs"):
+    with pytest.raises(PolicyError, match="no q01 and no q99, which the normalisation openpi_quantile needs.*zscore"):
         Normalizer("openpi_quantile", Statistics({"mean": np.zeros(2), "std": np.ones(2)}))
+    with pytest.raises(PolicyError, match="there is no std, which") as refused:
+        Normalizer("openpi_zscore", Statistics({"mean": np.zeros(2), "q01": np.zeros(2)}))
+    assert "zscore` in the policy YAML" not in str(refused.value)
 
 
 def test_too_many_dimensions_for_the_statistics_are_refused():

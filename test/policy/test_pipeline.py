@@ -107,6 +107,27 @@ def test_actions_of_fast_are_not_padded_and_wider_statistics_are_cut_to_them():
     np.testing.assert_allclose(found, ROWS, atol=1e-6)
 
 
+def test_chunks_of_fast_come_back_in_a_batch_too():
+    wide = spread([0.1, 0.2, 0.3, 9.0, 8.0], [2.0, 3.0, 4.0, 9.0, 8.0])
+    pipeline = replace(PIPELINE, style=PromptStyle("pi0_fast", state=True), action_norm=wide)
+    batch = np.stack([ROWS, ROWS[::-1], 2 * ROWS, 3 * ROWS])
+    np.testing.assert_allclose(pipeline.actions(by_hand(batch), STATE), batch, atol=1e-5)
+
+
+def test_actions_beyond_the_robots_own_are_cut_off_and_without_a_size_all_are_its_own():
+    openpi = Normalizer(
+        "openpi_zscore", Statistics({"mean": np.array([0.1, 0.2, 0.3]), "std": np.array([2.0, 3.0, 4.0])})
+    )
+    wide = np.pad(by_hand(ROWS), ((0, 0), (0, 2)), constant_values=5.0)
+    for norm in (openpi, PIPELINE.action_norm):
+        np.testing.assert_allclose(replace(PIPELINE, action_norm=norm).actions(wide, STATE), ROWS, atol=1e-4)
+    whole = replace(PIPELINE, action_norm=openpi, action_size=0).actions(wide, STATE)
+    assert whole.shape == (3, 5)
+    np.testing.assert_allclose(whole[:, 3:], 5.0, atol=1e-4)
+    lerobot = replace(PIPELINE, action_size=0).actions(wide, STATE)
+    np.testing.assert_allclose(lerobot, ROWS, atol=1e-4)  # whose statistics cover the real dimensions alone
+
+
 def test_a_mask_is_cut_or_goes_on_with_no():
     assert relative_mask((True, False), 4) == (True, False, False, False)
     assert relative_mask((True, False, True), 2) == (True, False) and relative_mask((), 1) == (False,)

@@ -17,7 +17,7 @@ from pi0_ros.policy.checkpoint import Overrides, build_pipeline
 from pi0_ros.policy.errors import PolicyError
 from pi0_ros.policy.lerobot_files import has_processors
 from pi0_ros.policy.normalize import Statistics, write_norm_stats
-from pi0_ros.policy.reading import find_adapter, load_fast_for, load_words, policy_lines, sizes_for
+from pi0_ros.policy.reading import _graphs_of, find_adapter, load_fast_for, load_words, policy_lines, sizes_for
 from pi0_ros.robot import load_robot
 
 ARM = """policy: arm
@@ -315,6 +315,17 @@ def test_how_many_actions_there_are_is_what_the_features_say_or_the_statistics(
         assert build_pipeline(checkpoint, arm(), given).action_size == size
 
 
+def test_how_long_a_state_is_is_what_the_features_say_or_the_statistics(tmp_path, arm):
+    for features, numbers, told in ((None, 4, 4), ([4], 3, 4), ([3], 4, None)):
+        checkpoint = lerobot(tmp_path, {"input_features": {"observation.state": {"shape": features}}})
+        given = Overrides(statistics={"state": statistics(numbers), "actions": statistics()})
+        if told is None:
+            assert build_pipeline(checkpoint, arm(), given).state_norm.statistics.size == 4
+        else:
+            with pytest.raises(PolicyError, match=f"the checkpoint has {told} state, .*arm.yaml has 3"):
+                build_pipeline(checkpoint, arm(), given)
+
+
 def test_a_checkpoint_of_lerobots_in_our_layout_keeps_its_offsets_and_its_exact_size(tmp_path, arm):
     ours = {"dialect": "lerobot", "state_norm": "lerobot_mean_std", "action_norm": "lerobot_quantiles"}
     masked = opened(tmp_path, "pi0_ros", habits=ours | {"relative_mask": (True, True, False)})
@@ -390,6 +401,15 @@ def test_an_adapter_given_comes_before_the_checkpoints_own_and_that_before_the_r
         PolicyError, match=r"nothing says how .* to robot stranger; write config/policies/stranger.yaml"
     ):
         find_adapter(ours, replace(robot, name="stranger"))
+
+
+@pytest.mark.parametrize("given", ["checkpoint", "checkpoint/params", "checkpoint/model.safetensors"])
+def test_graphs_lie_beside_the_weights_whatever_of_a_checkpoint_is_named(tmp_path, given):
+    (tmp_path / "checkpoint" / "params").mkdir(parents=True)
+    (tmp_path / "checkpoint" / "onnx").mkdir()
+    assert _graphs_of(tmp_path / given) is None
+    (tmp_path / "checkpoint" / "onnx" / "network.json").write_text("{}")
+    assert _graphs_of(tmp_path / given) == tmp_path / "checkpoint" / "onnx"
 
 
 # --- words ---

@@ -59,6 +59,20 @@ def test_the_aloha_yaml_does_the_same_arithmetic_by_name(golden):
     np.testing.assert_allclose(found, io["aloha.adapt_true.out.actions"], atol=1e-12)
 
 
+def test_a_gripper_beyond_what_its_crank_reaches_is_at_a_quarter_turn():
+    """Beyond -1 .. 1 an angle has no sine: half a turn apart, on the scale from 0.5476 to 1.6296 rad."""
+    found = transforms.aloha_gripper_to_model([-0.2, 1.2])
+    np.testing.assert_allclose(found, [(a - 0.5476) / (1.6296 - 0.5476) for a in (-np.pi / 2, np.pi / 2)])
+
+
+def test_aloha_arithmetic_of_commands_is_a_line_and_back():
+    """0.5476 more, then -0.6213 is closed and 1.4910 open."""
+    np.testing.assert_allclose(
+        transforms.aloha_gripper_from_model([-1.1689, 0.9434, -0.1]), [0, 1, (0.4476 + 0.6213) / 2.1123], atol=1e-12
+    )
+    np.testing.assert_allclose(transforms.aloha_gripper_action_to_model([0.0, 1.0]), [-1.1689, 0.9434])
+
+
 @pytest.mark.parametrize("name", ["droid", "libero"])
 def test_droid_and_libero_vectors_pass_in_openpis_order(golden, name):
     io, adapter = golden("transforms"), load_adapter(name)

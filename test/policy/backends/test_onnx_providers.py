@@ -35,10 +35,14 @@ def test_cuda_falls_back_to_the_cpu_and_runs_where_it_is_told(tmp_path):
 def test_tensorrt_computes_in_16_bits_and_keeps_its_engines_beside_the_graphs(tmp_path):
     (first, options), (second, _), third = providers("tensorrt", 2, "prefix", preset("pi05"), tmp_path)
     assert (first, second, third) == EVERYTHING
-    assert options["trt_fp16_enable"] and options["trt_engine_cache_enable"] and options["device_id"] == 2
-    assert options["trt_engine_cache_path"] == str(tmp_path / "engines")
+    engines = str(tmp_path / "engines")
+    assert {k: v for k, v in options.items() if "profile" not in k} == {
+        "device_id": 2, "trt_fp16_enable": True, "trt_engine_cache_enable": True, "trt_timing_cache_enable": True,
+        "trt_engine_cache_path": engines, "trt_timing_cache_path": engines, "trt_engine_cache_prefix": "prefix",
+    }  # fmt: skip
     # pi05: 256 tokens a picture of 2048 numbers, three cameras, prompts of up to 200 tokens.
     assert options["trt_profile_min_shapes"] == "pictures:1x256x2048,ids:1x2"
+    assert options["trt_profile_opt_shapes"] == "pictures:1x768x2048,ids:1x100"
     assert options["trt_profile_max_shapes"] == "pictures:1x768x2048,ids:1x200"
 
 

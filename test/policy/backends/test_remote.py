@@ -600,3 +600,13 @@ def test_another_policy_behind_the_same_address_is_told_and_the_same_one_again_i
     found = [text for text in said if "is served now" in text]
     assert server.connections == 2 and len(found) == len(told) and all(t in f for t, f in zip(told, found, strict=True))
     policy.connection.close()
+
+
+def test_a_server_that_breaks_off_its_first_answer_is_asked_again_until_it_plans(serving, robot, monkeypatch):
+    monkeypatch.setattr("pi0_ros.policy.backends.remote.POLL", 0.0)
+    server, said = serving("close", "close", echo(4)), []
+    policy = open_policy(server.url, robot, "aloha_plain")
+    policy.rehearse(observation(robot), said.append)
+    assert policy.contract.horizon == 3 and len(said) == 1 and "the connection broke" in said[0]
+    assert len(server.seen) == 3
+    policy.close()

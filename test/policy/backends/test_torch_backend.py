@@ -112,3 +112,54 @@ def test_on_cuda_kernels_are_taken_where_they_fit(changes, dtype, best, monkeypa
     assert torch_backend.best_mode(model, torch.device("cpu")) == "eager"
     monkeypatch.setattr(torch_backend, "has_triton", lambda: False)
     assert torch_backend.best_mode(model, torch.device("cuda")) == "graph"
+
+
+@pytest.mark.parametrize(
+    ("device", "capability", "mode", "fits", "triton", "narrow"),
+    [
+        ("cuda", (8, 9), "kernels", False, False, True),
+        ("cuda", (9, 0), None, True, True, True),
+        ("cuda", (8, 6), "kernels", True, True, False),
+        ("cuda", (9, 0), "graph", True, True, False),
+        ("cuda", (9, 0), None, False, True, False),
+        ("cuda", (9, 0), None, True, False, False),
+        ("cpu", (9, 0), "kernels", True, True, False),
+    ],
+)
+def test_products_are_in_8_bits_by_kernels_on_a_card_that_has_them(
+    monkeypatch, device, capability, mode, fits, triton, narrow
+):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    monkeypatch.setattr(torch_backend, "suits_kernels", lambda *_: fits)
+    monkeypatch.setattr(torch_backend, "has_triton", lambda: triton)
+    assert torch_backend.narrows(preset("tiny"), torch.bfloat16, mode, torch.device(device)) is narrow
+
+
+@pytest.mark.parametrize(
+    ("mode", "bucket"), [("eager", 1), ("compile_graph", 64), ("graph", 16), ("kernels", 16), (None, 1)]
+)
+def test_prompts_of_sixteen_lengths_share_a_graph_and_all_of_them_what_is_compiled(monkeypatch, mode, bucket):
+    """tiny: 64 tokens are the longest prompt."""
+    made, narrowed, prepared = [], [], []
+
+    class Sampler:
+        def __init__(self, model, **how):
+            made.append(how)
+
+        def narrow(self, scales):
+            narrowed.append(scales)
+
+        def prepare(self, *what):
+            prepared.append(what[:3])
+
+    monkeypatch.setattr(torch_backend, "FastSampler", Sampler)
+    with torch.device("meta"):
+        model = Pi0(preset("tiny"))
+    monkeypatch.setattr(model, "to", lambda device: model)
+    backend = torch_backend.TorchBackend(model, steps=7, mode=mode, release=True, scales=[(1.0, 2.0)])
+    assert made == [{"mode": mode or "eager", "bucket": bucket, "release": True}] and narrowed == [[(1.0, 2.0)]]
+    backend.prepare([0, 2], lambda *_: None)
+    assert prepared == [(7, [0, 2], (None, "identity", "prefix"))]
+    torch_backend.TorchBackend(model, fast=False, scales=[(1.0, 2.0)]).prepare([0], lambda *_: None)
+    torch_backend.TorchBackend(model)
+    assert len(made) == 2 and made[1]["release"] is False and len(narrowed) == len(prepared) == 1

@@ -52,3 +52,21 @@ def test_a_clock_that_was_set_back_leaves_nothing_of_before(history):
     assert history.at(10.1) is None and history.at(3.1).command == {"a": 0.7, "b": 0.8} and history.reached == 3.0
     history.clear()
     assert history.reached == -math.inf and history.at(3.0) is None
+
+
+def test_two_commands_of_one_moment_are_in_their_order_and_the_newer_one_counts(history):
+    history.add(10.4, "hold", ("a", "b"), (0.9, 0.9))
+    assert (history.at(10.4).driver, history.at(10.4).command) == ("hold", {"a": 0.9, "b": 0.9})
+    assert history.at(10.2).command == pytest.approx({"a": 0.3, "b": -0.4})
+
+
+def test_the_oldest_of_more_than_512_commands_are_forgotten():
+    made = CommandHistory()
+    for k in range(514):
+        made.add(k * 0.5, "teleop", ("a",), (float(k),))
+    assert made.at(1.0).command == {"a": 2.0} and made.at(0.75) is None and made.at(0.85).command == {"a": 2.0}
+
+
+def test_a_channel_that_the_next_command_lacks_stays_as_it_was(history):
+    history.add(10.6, "hold", ("b",), (0.1,))
+    assert history.at(10.5).command == pytest.approx({"a": 0.5, "b": -0.1})

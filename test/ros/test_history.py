@@ -70,3 +70,48 @@ def test_a_track_without_samples_was_never_received_and_has_no_newest():
     track.add(5.0, 100.0, 0.3)
     track.add(9.0, 99.0, 0.7)  # older: not received
     assert (track.received, track.reached, track.newest) == (5.0, 100.0, 0.3)
+
+
+def test_one_sample_before_the_span_stays_and_a_gap_of_half_a_second_is_bridged():
+    track = Track(span=1.0)
+    for at in (0.0, 0.4, 1.4, 1.9):
+        track.add(at, at, 10.0 * at)
+    assert track.at(0.5, 0.2) == pytest.approx(5.0) and track.at(1.3, 0.2) == pytest.approx(13.0)
+    assert track.at(0.9, 0.2) is None and track.at(0.2, 0.0) is None and track.at(0.2, 0.3) == 4.0
+    assert track.at(1.65, 0.0) == pytest.approx(16.5), "half a second without a sample is no outage"
+    kept = Track(span=1.0)
+    for at in (0.0, 5.0):
+        kept.add(at, at, at)
+    assert kept.at(0.0, 0.0) == 0.0, "two samples stay, however old"
+
+
+def test_a_continuous_angle_goes_on_over_the_seam_and_another_one_jumps():
+    for continuous, second in ((True, 2.0 * math.pi - 3.1), (False, -3.1)):
+        track = Track(continuous=continuous)
+        track.add(0.0, 0.0, 3.1)
+        track.add(0.1, 0.1, -3.1)
+        assert track.newest == pytest.approx(second) and track.at(0.05, 0.0) == pytest.approx((3.1 + second) / 2)
+
+
+def test_the_period_of_pictures_is_the_median_and_an_outage_counts_little():
+    history = PictureHistory(span=100.0)
+    assert history.period == 0.0
+    history.add(picture(0.0))
+    assert history.period == 0.0
+    for at in (0.1, 0.3, 9.0):
+        history.add(picture(at))
+    assert history.period == pytest.approx(0.2)
+    history.add(picture(9.05))
+    assert history.period == pytest.approx(0.1), "of an even number the shorter one"
+    assert history.nearest(0.19).stamp == 0.1 and history.nearest(0.21).stamp == 0.3 and history.newest.stamp == 9.05
+
+
+def test_cleared_pictures_take_no_room():
+    history = PictureHistory(span=100.0)
+    history.add(picture(0.0), MAX_PICTURE_BYTES)
+    history.clear()
+    for at in (1.0, 2.0):
+        history.add(picture(at), MAX_PICTURE_BYTES // 2)
+    assert history.nearest(0.0).stamp == 1.0, "exactly as much as there may be"
+    history.add(picture(3.0), 1)
+    assert history.nearest(0.0).stamp == 2.0

@@ -95,8 +95,8 @@ class GroupLimiter:
         `together`: all channels keep to a straight line; else each is as fast as it can be."""
         self.bounds, self._dt, self._recovery, self.steps, self.driven = bounds, period, recovery, steps, driven
         self._together = together
-        self.motion = Motion(bounds.lower, bounds.lower, bounds.lower)
         count = len(bounds.lower)
+        self.reset(bounds.lower)
         self._goal, self._stop, self._line = (
             RuckigProblem(count, period),
             RuckigProblem(count, period),

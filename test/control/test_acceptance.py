@@ -8,7 +8,7 @@ import pytest
 from story import Story, make_robot, middle
 
 from pi0_ros.control import ExecutorSettings
-from pi0_ros.control.acceptance import History, Reach, accept_rows, reach_of
+from pi0_ros.control.acceptance import History, Reach, accept_rows, beyond_limits, reach_of
 from pi0_ros.control.chunk import Cause
 from pi0_ros.robot.spec import Kind
 
@@ -404,3 +404,26 @@ def test_a_robot_out_of_reach_is_told_where_it_could_have_been_by_then(value, sa
         value * np.ones((3, 1)), np.array([50.0, 50.1, 50.2]), reach, [(49.9, -0.3 * one), (49.95, 0.6 * one)]
     )
     assert verdict.reason.endswith(said) and " in row 0, " in verdict.reason
+
+
+def test_of_several_values_far_beyond_their_limits_the_first_in_time_is_named_and_of_one_row_the_first_channel():
+    wide, three = np.full(3, 9.0), np.ones(3)
+    reach = Reach(("a", "b", "c"), -three, three, -2.0 * three, 2.0 * three, wide, wide, np.array([True] * 3))
+    rows = np.zeros((6, 3))
+    rows[2, [1, 2]], rows[4, 0] = [-2.5, 7.0], 8.0
+    verdict = accept_rows(rows, 50.0 + 0.1 * np.arange(6), reach, [])
+    assert verdict.cause is Cause.BEYOND_LIMIT
+    assert verdict.reason.startswith("b is -2.5 in row 2, far beyond its limit -1;")
+
+
+def test_what_starts_beyond_its_limits_is_named_with_them_and_nothing_else_is():
+    robot = make_robot()
+    limits = [c.limits for c in robot.channels]
+    lower, upper = np.array([m.lower for m in limits]), np.array([m.upper for m in limits])
+    values, arm, lift, grip = middle(robot), robot.index[ARM], robot.index[LIFT], robot.index[GRIPPER]
+    assert beyond_limits(robot, values, lower, upper) == ""
+    values[arm], values[lift], values[grip] = lower[arm] - 0.25, upper[lift] + 0.125, 1.5
+    assert beyond_limits(robot, values, lower, upper) == (
+        f"{ARM} is at {values[arm]:.4g}, beyond its limit {lower[arm]:.4g}; "
+        f"{LIFT} is at {values[lift]:.4g}, beyond its limit {upper[lift]:.4g}: it is held there, and moves inward only"
+    )

@@ -231,3 +231,20 @@ def test_what_follows_from_the_worst_is_not_asked_beside_it():
     now = good(Mode.AUTONOMY, quiet="nothing new", dry=True, waiting=True)
     asked = [event.trigger for k in range(300) for event in failsafe.update(10.0 + k * PERIOD, now)]
     assert Trigger.POLICY_LOST not in asked and {Trigger.STATE_STALE, Trigger.FAULT} == set(asked)
+
+
+@pytest.mark.parametrize(
+    ("following", "quiet", "told"), [(True, "", True), (False, "", False), (True, "j is late", False)]
+)
+def test_only_of_a_robot_that_is_commanded_and_measured_is_it_said_that_it_is_off_its_command(following, quiet, told):
+    failsafe = watcher()
+    now = good(following=following, quiet=quiet, measured=(COMMAND[0] + 0.5).tolist())
+    assert (when(failsafe, Trigger.TRACKING, 1.2, now) is not None) is told
+
+
+@pytest.mark.parametrize("following", [True, False])
+def test_only_a_robot_that_is_commanded_is_slowed_where_measurements_are_late(following):
+    failsafe = watcher()
+    assert not failsafe.late
+    failsafe.update(10.0, good(following=following, quiet="j is late"))
+    assert failsafe.late is following

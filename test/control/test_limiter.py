@@ -282,3 +282,15 @@ def test_where_there_is_no_way_to_a_goal_the_group_comes_to_rest(monkeypatch):
         twin.brake()
         assert of.motion == twin.motion
     assert of.motion.still
+
+
+def test_before_it_is_told_where_it_starts_nothing_moves():
+    assert GroupLimiter(BOUNDS, PERIOD).motion.still and Limiter(ROBOT, 0.02, 0.0175).still
+
+
+@pytest.mark.parametrize("column", [0, 2])
+def test_a_goal_that_passes_by_where_the_group_stands_is_followed_if_only_one_channel_of_it_moves(column):
+    of, goal = limiter(), still(0.1, -0.2, 0.3)
+    goal[1, column] = 0.3
+    of.step(goal)
+    assert not of.motion.still and of.motion.v[column] > 0.0

@@ -21,6 +21,7 @@ import numpy as np
 from pi0_ros.chores.drive_task import DriveTo
 from pi0_ros.chores.room import SPECTATOR
 from pi0_ros.chores.tasks import PickPlace
+from pi0_ros.chores.tidy_task import Tidy
 from pi0_ros.closed_loop.harness import Harness, Trial
 from pi0_ros.closed_loop.intervals import wilson
 from pi0_ros.closed_loop.latency import Latency
@@ -30,6 +31,8 @@ from pi0_ros.sim.robot import TICK, SimRobot
 from pi0_ros.sim.seeds import FIRST_UNSEEN_SEED
 from pi0_ros.sim.tasks import SimTask, choose_unseen
 from pi0_ros.sim.world import SIDES, TIMESTEP
+
+TASKS: dict[str, type[PickPlace | DriveTo | Tidy]] = {"pick_place": PickPlace, "drive_to": DriveTo, "tidy": Tidy}
 
 
 class ContactForces:
@@ -93,7 +96,7 @@ class WatchedRobot(SimRobot):
     def _picture(self, name: str) -> None:
         from PIL import Image
 
-        room = (SPECTATOR,) if isinstance(self.task, DriveTo) else ()
+        room = (SPECTATOR,) if isinstance(self.task, DriveTo | Tidy) else ()
         views = [self.render(camera, 384) for camera in (*room, "base", *(f"{s}_wrist" for s in SIDES))]
         Image.fromarray(np.concatenate(views, axis=1)).save(self.folder / f"{name}.png")
 
@@ -101,7 +104,7 @@ class WatchedRobot(SimRobot):
 def main(argv: Sequence[str]) -> int:
     """0 if every episode ran."""
     parser = argparse.ArgumentParser(prog="python -m bench chores", description=__doc__.partition("\n\n")[0])
-    parser.add_argument("--task", default="pick_place", choices=("pick_place", "drive_to"))
+    parser.add_argument("--task", default="pick_place", choices=tuple(TASKS))
     parser.add_argument("--episodes", type=int, default=50)
     parser.add_argument("--unseen", default="", help="comma between: words, objects, places")
     parser.add_argument("--latency", type=float, default=0.1, help="observation to chunk, s")
@@ -110,19 +113,20 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--quick", action="store_true", help="two episodes")
     args = parser.parse_args(argv)
     args.episodes = 2 if args.quick else args.episodes
-    task = DriveTo() if args.task == "drive_to" else PickPlace()
+    task = TASKS[args.task]()
     choose_unseen(task, [kind for kind in args.unseen.split(",") if kind])
     sim = WatchedRobot(load_robot("mobile_bimanual"), furnish=task.furnish)
     sim.pressed, sim.task = ContactForces(sim), task
     if args.pictures:
         args.pictures.mkdir(parents=True, exist_ok=True)
-    harness = Harness[SimRobot](sim, task.operator, Trial(latency=Latency(args.latency), rtc="none"))
-    good, seconds, points, broken, began = 0, [], 0, 0, time.monotonic()
+    asked = 1.0 if args.task == "tidy" else 0.0  # seconds between the high level's answers
+    harness = Harness[SimRobot](sim, task.operator, Trial(latency=Latency(args.latency), rtc="none", high_level=asked))
+    good, seconds, points, total, broken, began = 0, [], 0, 0, 0, time.monotonic()
     for number in range(args.episodes):
         sim.label, sim.seen = f"{number:02d}", 0
         sim.folder = args.pictures if number < 3 else None
         episode = harness.run(task, FIRST_UNSEEN_SEED + args.first + number)
-        good, points = good + episode.success, points + episode.done
+        good, points, total = good + episode.success, points + episode.done, total + episode.total
         seconds.append(episode.seconds)
         broken += len(violations(sim.robot, episode.commands, 1.0 / sim.robot.control_rate))
         if not episode.success:
@@ -132,7 +136,7 @@ def main(argv: Sequence[str]) -> int:
     took = time.monotonic() - began
     low, high = wilson(good, args.episodes)
     _say("success", good / args.episodes, "1", episodes=args.episodes, interval=[round(low, 3), round(high, 3)])
-    _say("progress", points / (args.episodes * task.rubric.total), "1")
+    _say("progress", points / total, "1")
     _say("seconds_p50", float(np.median(seconds)), "s", p95=round(float(np.quantile(seconds, 0.95)), 2))
     _say("limits_broken", broken, "1")
     _say("body_on_table", sim.pressed.body, "N")

@@ -56,7 +56,7 @@ ARGUMENTS = (
     Argument("device", "", "where the network runs: cpu, cuda, cuda:1; empty: as params_file says, else cpu"),
     Argument("params_file", "", "ROS parameter file (YAML) for any node, by its name or for all under /**"),
     Argument("sim", "false", "simulate the robot; otherwise its drivers must be running", BOOLEANS),
-    Argument("scene", "touch_all", "what stands before the simulated robot: reach, touch_all, pick_place, drive_to, a task of an installed package, or module:Class"),
+    Argument("scene", "touch_all", "what stands before the simulated robot: reach, touch_all, pick_place, drive_to, tidy, a task of an installed package, or module:Class"),
     Argument("world", "", "how the simulated world differs from the usual one: a YAML file, or a name under config/worlds"),
     Argument("task", "", "what to do, in words; empty: wait for one on the topic task"),
     Argument("policy", "local", "local: plan on this computer; none: somebody else publishes action_chunk", ("local", "none")),

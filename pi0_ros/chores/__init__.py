@@ -2,5 +2,6 @@
 
 The things on the table (`scenery`) and how they lie (`layout`), what the physics says of them (`measure`), the task
 (`tasks`), a scripted operator (`grasping`, `operator`) and its recordings (`collect`). Nothing is welded to a gripper:
-what is held is held by friction. The room (`room`, `room_layout`), driving in it (`driving`, `room_operator`, `drive_task`).
+what is held is held by friction. The room (`room`, `room_layout`), driving in it (`driving`, `drive_task`), putting
+things away (`tidying`, `tidy_task`), the operator (`room_operator`) and its recordings (`room_collect`).
 """

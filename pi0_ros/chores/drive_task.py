@@ -11,25 +11,17 @@ import numpy as np
 from pi0_ros.chores.plane import PlanarPose
 from pi0_ros.chores.room import base_pose, base_twist, furnish_room, place_of, places
 from pi0_ros.chores.room_layout import RoomLayout, sample_room_layout
+from pi0_ros.chores.room_measure import stands_before
 from pi0_ros.chores.room_operator import RoomPlanner
-from pi0_ros.chores.room_words import DRIVE, OTHER, UNSEEN_DRIVES, drive_text
+from pi0_ros.chores.room_words import DRIVE, OTHER, SEEN_DRIVES, UNSEEN_DRIVES, drive_text
 from pi0_ros.chores.unseen import Unseen, unseen_kinds
 from pi0_ros.closed_loop.harness import Planner
 from pi0_ros.closed_loop.rubric import load_rubric
 from pi0_ros.sim.robot import SimRobot
 from pi0_ros.sim.world import SIDES, TABLE_TOP
 
-CLOSE, TURNED = 0.06, 0.10  # m and rad off its place within which a base stands before a table
-STILL, STILL_TURNING = 0.02, 0.03  # m/s, rad/s
 NEAR, FACING = 0.60, 0.35  # m and rad: on the way
 AWAY, AWAY_TURNED = 0.15, 0.35  # m and rad from the start: it has set off
-
-
-def stands_before(base: PlanarPose, twist: tuple[float, float], place: PlanarPose) -> bool:
-    """Whether a base is at rest where it stands before a table. twist: speed [m/s] and turning [rad/s], without signs."""
-    off = place.local(base)
-    still = twist[0] < STILL and twist[1] < STILL_TURNING
-    return still and math.hypot(off.x, off.y) < CLOSE and abs(off.yaw) < TURNED
 
 
 class DriveTo:
@@ -41,6 +33,7 @@ class DriveTo:
     def __init__(self) -> None:
         """Raises RubricError when the rubric of the task cannot be read."""
         self.side, self.instruction = SIDES[0], drive_text(SIDES[0])
+        self._word = SIDES[0]
         self.rubric = load_rubric(self.name)
         self.unseen: frozenset[Unseen] = frozenset()
         self._points, self._start, self._set_off, self._arrived = 0, PlanarPose(0, 0, 0), False, ""
@@ -68,12 +61,18 @@ class DriveTo:
         self.side = SIDES[1 - SIDES.index(layout.before)] if layout.before else SIDES[rng.integers(2)]
         layout.load(sim)
         phrases = UNSEEN_DRIVES if Unseen.WORDS in self.unseen else (DRIVE,)
-        self.instruction = drive_text(self._word(rng, layout), phrases[rng.integers(len(phrases))])
+        self._word = self._drawn_word(rng, layout)
+        self.instruction = drive_text(self._word, phrases[rng.integers(len(phrases))])
         self._start, self._set_off, self._arrived = base_pose(sim), False, ""
         self._points, self._judged = 0, b""
         return self.instruction
 
-    def _word(self, rng: np.random.Generator, layout: RoomLayout) -> str:
+    def say(self, number: int) -> str:
+        """Another way to say the same to whoever records: phrase `number`, counted round, of those that training data have."""
+        self.instruction = drive_text(self._word, SEEN_DRIVES[number % len(SEEN_DRIVES)])
+        return self.instruction
+
+    def _drawn_word(self, rng: np.random.Generator, layout: RoomLayout) -> str:
         words = (self.side, layout.room.looks[self.side], *((OTHER,) if layout.before else ()))
         return str(words[rng.integers(len(words))])
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pi0_ros.chores.measure import UPRIGHT, within
-from pi0_ros.chores.scenery import BIN_FLOOR, BIN_RIM, Shape, bin_centre
+from pi0_ros.chores.measure import UPRIGHT, inside
+from pi0_ros.chores.scenery import BIN_FLOOR, BIN_RIM, BINS, Bin, Shape
 from pi0_ros.sim.world import TABLE_TOP
 from pi0_ros.touch.funnel import bounded, smooth, velocity_to
 
@@ -115,29 +115,64 @@ def choose(ways: list[Grasp], view: View) -> tuple[Grasp, float] | None:
 
 def decide(view: View, shape: Shape, side: str, settings: GraspSettings) -> Motion:
     """What to do next to bring a block into the bin of that side."""
-    s = settings
-    x, y = bin_centre(side)
-    ways = grasps(shape, view.turn)
-    away = math.hypot(view.block[0] - view.tip[0], view.block[1] - view.tip[1])
-    picked = choose(ways, view)
+    there = view.held or inside(view.block, BINS[side])
+    return put(view, shape, BINS[side], BINS[side].centre, settings) if there else take(view, shape, settings)
+
+
+def take(view: View, shape: Shape, settings: GraspSettings) -> Motion:
+    """What to do next to hold a block. Done once it is held firmly: the hand is closed then."""
+    picked = choose(grasps(shape, view.turn), view)
     if picked is None:
-        return Motion((0.0, 0.0, 0.0), 0.0, 1.0, done=True)
+        return _OPEN_AND_DONE
     way, turn = picked
-    underside = view.block[2] - way.half_height
-    if within(view.block, side) and not (view.held and underside > TABLE_TOP + BIN_FLOOR + s.drop):
-        beside = away < s.far and view.tip[2] < BIN_RIM + s.hover and view.opening < way.width + 0.010
-        return Motion((0.0, 0.0, 0.0), 0.0, 1.0, done=not beside)
-    top = view.block[2] + way.half_height
-    if view.pressed > s.press and not (view.held and view.tip[2] + view.pressed < top - s.between):
-        return Motion((0.0, 0.0, bounded(4.0 * (top + s.hover - view.tip[2]), 0.0, s.speed)), 0.0, 1.0)
+    if _pressed(view, way, settings):
+        return _rise(view, way, settings)
     if view.held:
-        return _carry(view, way, (x, y), s)
-    return _fetch(view, way, turn, away, s)
+        return Motion((0.0, 0.0, 0.0), 0.0, 0.0, done=_firm(view, way, settings))
+    return _fetch(view, way, turn, _away(view), settings)
+
+
+def put(view: View, shape: Shape, container: Bin, to: tuple[float, float], settings: GraspSettings) -> Motion:
+    """What to do next to let a block that is held go in a bin, at `to` (x, y). Done once the hand is open and free."""
+    s = settings
+    picked = choose(grasps(shape, view.turn), view)
+    if picked is None:
+        return _OPEN_AND_DONE
+    way, _ = picked
+    underside = view.block[2] - way.half_height
+    if inside(view.block, container) and not (view.held and underside > TABLE_TOP + BIN_FLOOR + s.drop):
+        beside = _away(view) < s.far and view.tip[2] < BIN_RIM + s.hover and view.opening < way.width + 0.010
+        return Motion((0.0, 0.0, 0.0), 0.0, 1.0, done=not beside)
+    if _pressed(view, way, settings):
+        return _rise(view, way, settings)
+    return _carry(view, way, to, s) if view.held else _OPEN_AND_DONE
+
+
+_OPEN_AND_DONE = Motion((0.0, 0.0, 0.0), 0.0, 1.0, done=True)
+
+
+def _away(view: View) -> float:
+    return math.hypot(view.block[0] - view.tip[0], view.block[1] - view.tip[1])
+
+
+def _pressed(view: View, way: Grasp, s: GraspSettings) -> bool:
+    """Whether the fingertips stand on something."""
+    top = view.block[2] + way.half_height
+    return view.pressed > s.press and not (view.held and view.tip[2] + view.pressed < top - s.between)
+
+
+def _rise(view: View, way: Grasp, s: GraspSettings) -> Motion:
+    climb = view.block[2] + way.half_height + s.hover - view.tip[2]
+    return Motion((0.0, 0.0, bounded(4.0 * climb, 0.0, s.speed)), 0.0, 1.0)
+
+
+def _firm(view: View, way: Grasp, s: GraspSettings) -> bool:
+    return view.commanded <= max(way.width - s.firm, 0.004)
 
 
 def _carry(view: View, way: Grasp, to: tuple[float, float], s: GraspSettings) -> Motion:
     """Hold firmly, rise, go over the bin and sink into it; the hand turns back on the way."""
-    if view.commanded > max(way.width - s.firm, 0.004):
+    if not _firm(view, way, s):
         return Motion((0.0, 0.0, 0.0), 0.0, 0.0)
     step = (to[0] - view.block[0], to[1] - view.block[1])
     underside = view.block[2] - way.half_height

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
-from pi0_ros.chores.scenery import BIN_FLOOR, BIN_INSIDE, BIN_RIM, Shape, bin_centre
+from pi0_ros.chores.scenery import BIN_FLOOR, BIN_RIM, BINS, Bin, Shape
 from pi0_ros.sim.robot import SimRobot
 from pi0_ros.sim.world import SIDES, TABLE_TOP
 
@@ -55,15 +55,27 @@ def touching(sim: SimRobot, colour: str) -> frozenset[str]:
 
 def holders(sim: SimRobot, colour: str) -> frozenset[str]:
     """The sides whose hand has the block between its fingers: both of them touch it."""
-    met = touching(sim, colour)
+    return holding(touching(sim, colour))
+
+
+def holding(met: frozenset[str]) -> frozenset[str]:
+    """The sides whose hand has a thing between its fingers that touches these bodies."""
     return frozenset(side for side in SIDES if {f"{side}_finger1", f"{side}_finger2"} <= met)
 
 
 def within(place: np.ndarray, side: str) -> bool:
     """Whether a point [3] (world) is inside a bin: between its walls, above its floor and below its rim."""
-    x, y = bin_centre(side)
-    inside = abs(place[0] - x) <= BIN_INSIDE[0] / 2 and abs(place[1] - y) <= BIN_INSIDE[1] / 2
-    return bool(inside and TABLE_TOP + BIN_FLOOR <= place[2] <= BIN_RIM)
+    return inside(place, BINS[side])
+
+
+def over(place: np.ndarray, container: Bin) -> bool:
+    """Whether a point [3], in the frame of the bin's table, is over the bin's floor or in the bin."""
+    return bool((np.abs(place[:2] - container.centre) <= np.array(container.size) / 2).all())
+
+
+def inside(place: np.ndarray, container: Bin) -> bool:
+    """`over`, and above the floor of the bin and below its rim."""
+    return over(place, container) and bool(TABLE_TOP + BIN_FLOOR <= place[2] <= BIN_RIM)
 
 
 def placed_in(sim: SimRobot, colour: str) -> str | None:
@@ -71,9 +83,13 @@ def placed_in(sim: SimRobot, colour: str) -> str | None:
     side = next((s for s in SIDES if within(sim.data.body(f"{colour}_body").xpos, s)), None)
     if side is None:
         return None
-    met = touching(sim, colour)
+    return side if settled(sim, colour, touching(sim, colour)) else None
+
+
+def settled(sim: SimRobot, colour: str, met: frozenset[str]) -> bool:
+    """Whether a block that touches these bodies lies at rest on something, no hand or arm on it."""
     free = not any(name.startswith(tuple(f"{s}_" for s in SIDES)) for name in met)
-    return side if free and met and _at_rest(sim, colour) else None
+    return free and bool(met) and _at_rest(sim, colour)
 
 
 def _at_rest(sim: SimRobot, colour: str) -> bool:

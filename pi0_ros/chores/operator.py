@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from pi0_ros.chores.grasping import GraspSettings, View, decide, grasps
-from pi0_ros.chores.measure import block_pose, block_shape, hand_opening, holders, tip_motion, within
-from pi0_ros.chores.scenery import BIN_FLOOR
+from pi0_ros.chores.measure import block_pose, block_shape, hand_opening, holders, inside, tip_motion
+from pi0_ros.chores.plane import WORLD, PlanarPose
+from pi0_ros.chores.scenery import BIN_FLOOR, BINS, Bin
 from pi0_ros.chores.words import parse_put
 from pi0_ros.policy import Observation, Plan, PlanPrefix
 from pi0_ros.robot import Robot
@@ -62,31 +63,32 @@ class ChoreOperator(Operator):
                 self._work(goal, view)
                 self.arms.place(self.command)
                 if goal and view:
-                    view = self._imagined(goal, view)
+                    view = self._imagined(*goal, view, BINS[goal[1]])
             planned.append(self.command.copy())
         self.command, self._velocity = command, velocity
         return np.stack(planned)
 
-    def _look(self, colour: str, side: str) -> View:
-        """What there is to see of a block and of the arm that works for that bin."""
+    def _look(self, colour: str, side: str, frame: PlanarPose = WORLD) -> View:
+        """What there is to see of a block and of the arm of that side, in a frame."""
         pose = block_pose(self.sim, colour)
         tip = self.arms.tip(side).copy()
         measured, velocity = tip_motion(self.sim, side)
         return View(
-            tip=tip, angle=self.arms.angle(side), wrist=float(self.command[self._last[side]]),
+            tip=frame.local_point(tip), angle=self.arms.angle(side) - frame.yaw,
+            wrist=float(self.command[self._last[side]]),
             opening=hand_opening(self.sim, side), commanded=self._commanded(side),
-            block=pose.place, turn=pose.turn, held=side in holders(self.sim, colour),
+            block=frame.local_point(pose.place), turn=np.stack([frame.local_vector(axis) for axis in pose.turn.T], 1),
+            held=side in holders(self.sim, colour),
             pressed=float(measured[2] + SERVO_DELAY * velocity[2] - tip[2]),
         )  # fmt: skip
 
     def _commanded(self, side: str) -> float:
         return float(self.command[self._grip[side]]) * self._widest[side]
 
-    def _imagined(self, goal: tuple[str, str], before: View) -> View:
+    def _imagined(self, colour: str, side: str, before: View, container: Bin, frame: PlanarPose = WORLD) -> View:
         """The view one period later if the arm does what it is told, the hand comes late, and a block that is held moves with
         it. Fingers around a block stop at it; whether they hold it is for the next measurement to say."""
-        colour, side = goal
-        tip, step = self.arms.tip(side).copy(), SLOWEST * self.period
+        tip, step = frame.local_point(self.arms.tip(side)), SLOWEST * self.period
         commanded = before.commanded + bounded(self._commanded(side) - before.commanded, -step, step)
         ways = grasps(block_shape(self.sim, colour), before.turn)
         width = min((way.width for way in ways), default=0.0)
@@ -94,11 +96,11 @@ class ChoreOperator(Operator):
         around = np.linalg.norm(tip[:2] - before.block[:2]) < 2 * self.grasp.near and tip[2] < before.block[2] + height
         held = before.held and commanded < width
         block = before.block + (tip - before.tip if held else 0.0)
-        if before.held and not held and within(before.block, side):
+        if before.held and not held and inside(before.block, container):
             block = np.array([*block[:2], TABLE_TOP + BIN_FLOOR + height])
         clear = tip[2] > before.block[2] + height + self.grasp.hover / 2
         return replace(
-            before, tip=tip, angle=self.arms.angle(side), wrist=float(self.command[self._last[side]]),
+            before, tip=tip, angle=self.arms.angle(side) - frame.yaw, wrist=float(self.command[self._last[side]]),
             opening=max(commanded, width) if held or around else commanded, commanded=commanded, block=block, held=held,
             pressed=0.0 if clear else before.pressed,
         )  # fmt: skip

@@ -44,3 +44,7 @@ class PlanarPose:
         vx, vy, wz = (seconds * v for v in velocity)
         x, y, _ = PlanarPose(0.0, 0.0, self.yaw + wz / 2).vector((vx, vy, 0.0))
         return PlanarPose(self.x + float(x), self.y + float(y), self.yaw + wz)
+
+
+WORLD = PlanarPose(0.0, 0.0, 0.0)
+"""The frame of the world."""

@@ -14,15 +14,17 @@ import mujoco
 import numpy as np
 
 from pi0_ros.chores.plane import PlanarPose
-from pi0_ros.chores.scenery import BIN_X, add_bin, add_block, grip_by_friction
+from pi0_ros.chores.scenery import BIN_X, Bin, add_bin, add_block, grip_by_friction
 from pi0_ros.sim.robot import SimRobot
 from pi0_ros.sim.world import BASE_JOINTS, COLOURS, SIDES, TABLE_TOP, TABLE_X, TABLE_Y, THINGS
 
 KINDS = ("block", "can")
 OBJECTS = tuple(f"{colour}_{kind}" for colour in COLOURS for kind in KINDS)
 """All things that there can be: a box and a cylinder of each colour."""
-TABLE_BIN = (BIN_X, 0.0)
-"""Middle of the bin on each table, in its frame: both arms reach it."""
+TABLE_BIN = Bin((BIN_X, 0.0), (0.20, 0.38))
+"""On each table, in its frame: both arms reach all of it."""
+SPOTS = tuple((BIN_X + x, y) for x in (-0.045, 0.045) for y in (0.0, 0.125, -0.125))
+"""Where things are let go in it."""
 LOOKS: Mapping[str, tuple[float, float, float]] = {
     "wooden": (0.56, 0.39, 0.24),
     "white": (0.86, 0.86, 0.84),

@@ -38,16 +38,27 @@ class Shape:
 USUAL = Shape("box", (0.04, 0.04, 0.04), 0.05)
 
 
+@dataclass(frozen=True)
+class Bin:
+    """Middle (x, y) of a bin that stands on a table, and its lengths along x and y inside, in the frame of the table."""
+
+    centre: tuple[float, float]
+    size: tuple[float, float] = BIN_INSIDE
+
+
 def bin_centre(side: str) -> tuple[float, float]:
     """(x, y) of the middle of a bin."""
     return BIN_X, BIN_Y if side == SIDES[0] else -BIN_Y
+
+
+BINS = {side: Bin(bin_centre(side)) for side in SIDES}
 
 
 def furnish(spec: mujoco.MjSpec) -> None:
     """Put blocks and bins on the table of a world that is being built, and rubber on the robot's fingertips."""
     grip_by_friction(spec)
     for side in SIDES:
-        add_bin(spec.worldbody, f"{side}_bin", bin_centre(side))
+        add_bin(spec.worldbody, f"{side}_bin", BINS[side])
     for number, colour in enumerate(COLOURS):
         add_block(spec, colour, (AWAY[0], AWAY[1] * number, USUAL.size[2] / 2))
 
@@ -139,10 +150,9 @@ def _rubber(body: mujoco.MjsBody) -> None:
             geom.solref, geom.solimp = STIFF
 
 
-def add_bin(table: mujoco.MjsBody, name: str, centre: tuple[float, float]) -> None:
-    """A floor and four walls that stand fast on a table, in whose frame the middle is."""
-    x, y = centre
-    long, wide = BIN_INSIDE
+def add_bin(table: mujoco.MjsBody, name: str, container: Bin) -> None:
+    """A floor and four walls that stand fast on a table."""
+    (x, y), (long, wide) = container.centre, container.size
     half = BIN_HEIGHT / 2
     parts = {
         "floor": ((x, y, TABLE_TOP + BIN_FLOOR / 2), (long / 2, wide / 2, BIN_FLOOR / 2)),

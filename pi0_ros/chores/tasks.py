@@ -9,9 +9,9 @@ import mujoco
 import numpy as np
 
 from pi0_ros.chores.layout import sample_layout
-from pi0_ros.chores.measure import block_pose, hand_opening, holders, placed_in
+from pi0_ros.chores.measure import block_pose, hand_opening, holders, over, placed_in
 from pi0_ros.chores.operator import ChorePlanner
-from pi0_ros.chores.scenery import BIN_INSIDE, bin_centre, furnish
+from pi0_ros.chores.scenery import BINS, furnish
 from pi0_ros.chores.unseen import Unseen, unseen_kinds
 from pi0_ros.chores.words import PUT, UNSEEN_PHRASES, put_text
 from pi0_ros.closed_loop.harness import Planner
@@ -114,5 +114,4 @@ class PickPlace:
             return "approach" if any(np.linalg.norm(tip - place) <= NEAR for tip in tips) else None
         if place[2] < self._height + LIFTED:
             return "grasped"
-        away = np.abs(place[:2] - bin_centre(self.side))
-        return "above_bin" if (away <= np.array(BIN_INSIDE) / 2).all() else "lifted"
+        return "above_bin" if over(place, BINS[self.side]) else "lifted"

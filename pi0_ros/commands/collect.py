@@ -23,7 +23,7 @@ Note = dict[str, object]
 Episode = Callable[[int], tuple[Iterable[dict[str, Any]], Note]]
 """A seed to the rows of its episode, and what the dataset's log says of it."""
 
-TASKS = ("reach", "touch_all", "mixed", "pick_place")
+TASKS = ("reach", "touch_all", "mixed", "pick_place", "drive_to", "tidy")
 CAMERAS = "base,left_wrist,right_wrist,back"
 
 
@@ -47,7 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--variety",
         type=number(0, 3),
         default=1.0,
-        help="pick_place: how much light, cameras and calibration vary between episodes; 0: not at all (default: 1)",
+        help="chores: how much light, cameras and calibration vary between episodes; 0: not at all (default: 1)",
     )
     parser.add_argument(
         "--shard",
@@ -70,7 +70,8 @@ def run(args: argparse.Namespace) -> int:
         raise SimError(f"--episodes {args.episodes} --size {args.size}: at least 1 episode and 16 pixels are needed")
     cameras = tuple(name for name in args.cameras.split(",") if name)
     robot = load_robot(args.robot)
-    features, episode = _chores(args, robot, cameras) if args.task == "pick_place" else _touches(args, robot, cameras)
+    chores = args.task in ("pick_place", "drive_to", "tidy")
+    features, episode = _chores(args, robot, cameras) if chores else _touches(args, robot, cameras)
     counts = _Counts(args.episodes)
     with naming_full_disk(args.out), interruptible() as interruption:
 
@@ -173,8 +174,14 @@ def _touches(args: argparse.Namespace, robot: Robot, cameras: tuple[str, ...]) -
 
 def _chores(args: argparse.Namespace, robot: Robot, cameras: tuple[str, ...]) -> tuple[Features, Episode]:
     from pi0_ros.chores.collect import ChoreCollector, ChoreSettings
+    from pi0_ros.chores.drive_task import DriveTo
+    from pi0_ros.chores.room_collect import RoomCollector
+    from pi0_ros.chores.tidy_task import Tidy
 
-    collector = ChoreCollector(robot, ChoreSettings(cameras, args.size, args.fps, args.push_rate, args.variety))
+    settings = ChoreSettings(cameras, args.size, args.fps, args.push_rate, args.variety)
+    rooms: dict[str, type[DriveTo | Tidy]] = {"drive_to": DriveTo, "tidy": Tidy}
+    in_room = rooms.get(args.task)
+    collector = RoomCollector(robot, in_room(), settings) if in_room else ChoreCollector(robot, settings)
 
     def episode(seed: int) -> tuple[Iterable[dict[str, Any]], Note]:
         recorded = collector.episode(seed)

@@ -30,7 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--task",
         default="reach",
-        help="reach, touch_all, pick_place, drive_to, a task of an installed package, or module:Class (default: reach)",
+        help="reach, touch_all, pick_place, drive_to, tidy, a task of an installed package, or module:Class (default: reach)",
     )
     parser.add_argument("--episodes", type=whole(1, 10**6), default=100, help="how many (default: 100)")
     parser.add_argument(
@@ -58,10 +58,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--unseen",
         default="",
-        help="draw these, comma between, from what training data never have; pick_place, drive_to: words, objects, places",
+        help="draw these, comma between, from what training data never have; chores: words, objects, places",
     )
     parser.add_argument(
-        "--high-level", type=number(0.01, 3600), help="seconds between subtask questions (default: 1 for touch_all)"
+        "--high-level", type=number(0.01, 3600), help="seconds between subtask questions (default: 1 for touch_all and tidy)"
     )
     parser.add_argument("--oracle", action="store_true", help="subtasks come from the scene, not from the network")
     parser.add_argument("--blind", action="store_true", help="black out every camera")
@@ -156,7 +156,7 @@ def _harness(args: argparse.Namespace, task: SimTask, robot: Robot) -> Harness[S
     from pi0_ros.sim.tasks import ScriptedTask, robot_before
     from pi0_ros.touch.planners import OperatorPlanner
 
-    high_level = args.high_level if args.high_level is not None else (1.0 if args.task == "touch_all" else 0.0)
+    high_level = args.high_level if args.high_level is not None else (1.0 if args.task in ("touch_all", "tidy") else 0.0)
     trial = Trial(
         latency=Latency(args.latency, args.jitter, args.drop),
         executor=ExecutorSettings(strategy=args.strategy),

@@ -43,7 +43,7 @@ class SimRobotNode(Node):
         Parameter(
             "scene",
             "touch_all",
-            "what stands before the robot: reach, touch_all, pick_place, drive_to, a task of an installed package, or module:Class",
+            "what stands before the robot: reach, touch_all, pick_place, drive_to, tidy, a task of an installed package, or module:Class",
         ),
         Parameter("world", "", "how it differs from the usual one: a YAML file, or a name under config/worlds"),
         Parameter("seed", 0, "seed of the first scene; every reset takes the next", low=0, high=2**31 - 1),

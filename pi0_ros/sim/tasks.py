@@ -26,6 +26,7 @@ OWN: Mapping[str, str] = {
     "touch_all": "pi0_ros.touch.tasks:TouchAll",
     "pick_place": "pi0_ros.chores.tasks:PickPlace",
     "drive_to": "pi0_ros.chores.drive_task:DriveTo",
+    "tidy": "pi0_ros.chores.tidy_task:Tidy",
 }
 NEEDS = ("name", "time_limit", "reset", "success", "failed", "subtask", "progress")
 """What the class of a task has."""

@@ -16,14 +16,15 @@ Frame = dict[str, Any]
 
 @dataclass(frozen=True)
 class Disturbance:
-    """What happens to one arm until a time [s]: a push (fingertip velocity [3] m/s and joint velocity [6] rad/s), or a hand that
-    opens."""
+    """What happens until a time [s]: a push of an arm (fingertip velocity [3] m/s and joint velocity [6] rad/s), a hand that opens, or
+    a push of the base (`twist` [3]: vx, vy [m/s], wz [rad/s])."""
 
     until: float = -1.0
     side: str = "left"
     tip: np.ndarray = field(default_factory=lambda: np.zeros(3))
     joints: np.ndarray = field(default_factory=lambda: np.zeros(6))
     opens: bool = False
+    twist: np.ndarray | None = None
 
 
 def push(rng: np.random.Generator, now: float, side: str) -> Disturbance:
@@ -69,7 +70,10 @@ class DisturbedOperator:
     def _after(self, command: np.ndarray) -> np.ndarray:
         """The command [D] after one period of the disturbance; the operator goes on from there."""
         now = self._now
-        if now.opens:
+        if now.twist is not None:
+            moved = command.copy()
+            moved[[self.sim.robot.index[name] for name in ("base_vx", "base_vy", "base_wz")]] = now.twist
+        elif now.opens:
             moved = command.copy()
             moved[self.sim.robot.index[f"{now.side}_gripper"]] = 1.0
         else:

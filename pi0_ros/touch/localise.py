@@ -15,17 +15,17 @@ _DRAWN = np.array([1, 1, 1, 0, 0, 0], np.uint8)  # geom groups that are drawn; 3
 
 
 def block_pixels(sim: SimRobot, cameras: Sequence[str], geoms: Mapping[str, str] | None = None) -> np.ndarray:
-    """Centres of the blocks in pictures: float32 [camera, colour of COLOURS, 3]. geoms: colour to the geom that is drawn, where it
-    is not that of a block with a lamp.
+    """Centres of the blocks in pictures: float32 [camera, colour of COLOURS, 3]. geoms: thing to the geom that is drawn, in the order
+    of the result, where the things are not the blocks with lamps.
 
     The three numbers are x (0 left edge .. 1 right edge), y (0 top .. 1 bottom) and 1 for visible. A block that is out
     of the picture or hidden has (0, 0, 0).
     """
-    found = np.zeros((len(cameras), len(COLOURS), 3), np.float32)
+    drawn = geoms or {colour: f"{colour}_block" for colour in COLOURS}
+    found = np.zeros((len(cameras), len(drawn), 3), np.float32)
     for row, name in enumerate(cameras):
         camera = sim.model.camera(name).id
-        for column, colour in enumerate(COLOURS):
-            geom = geoms[colour] if geoms else f"{colour}_block"
+        for column, geom in enumerate(drawn.values()):
             place = project(sim, name, sim.data.geom(geom).xpos)
             if place is not None and _seen(sim, camera, geom):
                 found[row, column] = (*place, 1.0)

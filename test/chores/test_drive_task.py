@@ -6,10 +6,11 @@ import pytest
 
 pytest.importorskip("mujoco")
 
-from pi0_ros.chores.drive_task import CLOSE, STILL, STILL_TURNING, TURNED, DriveTo, stands_before
+from pi0_ros.chores.drive_task import DriveTo
 from pi0_ros.chores.measure import block_pose, touching
 from pi0_ros.chores.plane import PlanarPose
 from pi0_ros.chores.room import LOOKS, OBJECTS, base_pose, look_of, place_of
+from pi0_ros.chores.room_measure import CLOSE, STILL, STILL_TURNING, TURNED, stands_before
 from pi0_ros.chores.room_operator import RoomOperator
 from pi0_ros.chores.room_words import SEEN_DRIVES, drive_text, parse_drive
 from pi0_ros.robot import load_robot

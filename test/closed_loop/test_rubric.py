@@ -12,6 +12,7 @@ GOOD = "rubric: two\nordered: true\nsteps:\n  - {name: a, text: one}\n  - {name:
     [
         ("pick_place", 5, 5),
         ("drive_to", 4, 4),
+        ("tidy", 4, 4),
         ("shirt_folding", 1, 1),
         ("bussing_easy", 7, 1),
         ("microwave", 4, 4),

@@ -44,7 +44,7 @@ def test_the_tasks_of_this_package_have_their_names():
 def test_an_unknown_task_lists_those_there_are(elsewhere):
     elsewhere("wait = somebodys_tasks:Wait")
     with pytest.raises(
-        SimError, match=r"no task 'juggle'; there are wait, reach, touch_all, pick_place, drive_to, or give module:Class"
+        SimError, match=r"no task 'juggle'; there are wait, reach, touch_all, pick_place, drive_to, tidy, or give module:Class"
     ):
         make_task("juggle")
 

@@ -64,8 +64,7 @@ def time_embedding(t: Tensor, width: int, min_period: float, max_period: float, 
     count = width // 2
     fraction = torch.linspace(0.0, 1.0, count, dtype=dtype, device=t.device)
     if dtype == torch.float32 and count > 1:
-        step = torch.tensor(1 / (count - 1), dtype=dtype, device=t.device)
-        fraction[:-1] = torch.arange(count - 1, dtype=dtype, device=t.device) * step
+        fraction[:-1] = torch.arange(count - 1, dtype=dtype, device=t.device) * (1 / (count - 1))
     period = min_period * ((max_period / min_period) ** fraction.double()).to(dtype)
     angle = (1.0 / period * 2 * math.pi) * t.to(dtype)[..., None]
     return torch.cat([angle.sin(), angle.cos()], dim=-1).float()

@@ -7,6 +7,8 @@ import pytest
 import torch
 from model_cases import random_inputs, random_model, small_config
 
+from pi0_ros.model import FastSampler, text
+from pi0_ros.model.inference import decoding
 from pi0_ros.model.inputs import TEXT
 from pi0_ros.model.text import answers, choose, generate_scored, log_probability, until, with_start
 
@@ -48,6 +50,31 @@ def test_each_row_ends_before_its_own_stop_and_its_score_counts_the_stop():
     assert rows == [[7, 8], [], [5, 6, 7], [5, 6, 7, 8]] and means == [-3.0, -3.0, -3.0, -3.0]
     assert answers([], [], (1,), 3) == ([[], [], []], [0.0] * 3)
     assert until([4, 1, 2, 1], (2, 1)) == [4] and until([4, 5], ()) == [4, 5]
+
+
+@torch.no_grad()
+def test_no_more_tokens_are_decoded_than_some_row_wants(monkeypatch):
+    generator = torch.Generator().manual_seed(21)
+    config = small_config("pi05")
+    model, inputs = random_model(config, generator), random_inputs(config, 1, generator)
+    (free,), _ = generate_scored(
+        model, inputs, 8, 3.0, torch.rand(1, 8, generator=torch.Generator().manual_seed(5)), stop=()
+    )
+    stop = next(token for token in free[2:] if token not in free[:2])
+    steps, noise = [], torch.rand(1, 8, generator=torch.Generator().manual_seed(5))
+    step, follow = text.decode_step, decoding._next
+    monkeypatch.setattr(text, "decode_step", lambda *given: steps.append("plain") or step(*given))
+    monkeypatch.setattr(decoding, "_next", lambda *given: steps.append("fast") or follow(*given))
+    for generate in (
+        lambda **how: generate_scored(model, inputs, 8, 3.0, noise, **how),
+        lambda **how: FastSampler(model).generate_scored(inputs, 8, 3.0, noise, **how),
+    ):
+        steps.clear()
+        (ids,), _ = generate(stop=(stop,))
+        assert ids == free[: free.index(stop)] and len(steps) == free.index(stop)
+        steps.clear()
+        (ids,), _ = generate(stop=())
+        assert ids == free and len(steps) == 7
 
 
 def test_start_tokens_stand_behind_the_padding_and_count_whatever_their_number():

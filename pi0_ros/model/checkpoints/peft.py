@@ -175,7 +175,7 @@ def _changes(
         else:
             replaced[_target(base, key.removeprefix(PREFIX).replace(".modules_to_save.default", ""), config)] = key
     pairs = {}
-    for module in sorted({module for module, _ in factors}):
+    for module in dict.fromkeys(module for module, _ in factors):
         plain = module.removeprefix(PREFIX)
         a, b = factors.get((module, "A")), factors.get((module, "B"))
         if a is None or b is None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from pi0_ros.model.checkpoints.names import EMBEDDING, LM_HEAD, Names, canonical
+from pi0_ros.model.checkpoints.names import EMBEDDING, LM_HEAD, canonical
 from pi0_ros.model.checkpoints.shards import Shards
 from pi0_ros.model.kinds import Kind, traits
 
@@ -79,7 +79,6 @@ class OwnSource:
 
     def __init__(self, shards: Shards, kind: Kind) -> None:
         self.shards, self.kind = shards, kind
-        self.names = Names({name: name for name in shards.infos}, (), wrapped=False, legacy=False)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

@@ -68,7 +68,7 @@ def sample_by_gradients(model: Pi0, plan: Plan, given: CallInputs, noise: Tensor
     cache = [(unpair(k[:, :, : plan.prefix]).to(like), v[:, :, : plan.prefix].to(like)) for k, v in plan.cache]
     seen = torch.ones(len(noise), plan.prefix, dtype=torch.bool, device=like.device)
     nothing = torch.empty(0, device=like.device)
-    prefix = Prefix(cache, nothing, nothing, seen, seen, seen.long().cumsum(dim=1) - 1)
+    prefix = Prefix(cache, nothing, nothing, seen, seen, nothing)
     own = given.state.to(like.device) if given.state.shape[1] else None
 
     def velocity(x: Tensor, t: Tensor) -> Tensor:

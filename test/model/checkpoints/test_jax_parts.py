@@ -1,12 +1,13 @@
 """Which slice of which leaf of a JAX tree is which weight, and how it is turned, number by number."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from pi0_ros.model.checkpoints import jax_names
+from pi0_ros.model.checkpoints import jax_names, orbax
 from pi0_ros.model.checkpoints.jax_names import lora_leaves, lora_parts, map_tree, merge_lora, parts_of
 from pi0_ros.model.checkpoints.orbax import OrbaxSource, _to_torch, _tree, find_orbax
 from pi0_ros.model.errors import CheckpointError
@@ -164,6 +165,17 @@ def test_head_counts_are_those_of_the_shapes_that_tell_them():
     assert shaped().head_sizes() == {} == shaped(**{attention + "q_einsum__w": (18, 8, 2048)}).head_sizes()
     assert shaped(**{query: (27, 1152), attention + "qkv_einsum__w": (18, 3, 4, 64)}).head_sizes() == {}
     assert shaped(**{query: (27, 1152, 5)}).head_sizes() == {"vision": {"heads": 5}}
+
+
+def test_an_array_that_announces_more_than_any_leaf_has_is_not_read(monkeypatch):
+    pytest.importorskip("tensorstore")
+    folder = Path(__file__).parents[2] / "fixtures" / "golden" / "orbax_pi0" / "params"
+    largest = max(part.size * 4 for part in OrbaxSource(folder)._open.values())
+    monkeypatch.setattr(orbax, "MAX_LEAF", largest)
+    assert OrbaxSource(folder).nbytes > largest
+    monkeypatch.setattr(orbax, "MAX_LEAF", largest - 1)
+    with pytest.raises(CheckpointError, match="announces the shape"):
+        OrbaxSource(folder)
 
 
 def test_numbers_are_floats_of_any_width():

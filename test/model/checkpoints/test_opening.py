@@ -1,6 +1,7 @@
 """What an opened checkpoint's files say of it, the sources one by one; and what is written, byte by byte. No network."""
 
 import json
+import mmap
 from types import SimpleNamespace
 
 import numpy as np
@@ -266,6 +267,21 @@ def test_what_is_written_is_what_another_reader_reads(tmp_path, monkeypatch):
 def test_weights_are_cut_into_files_of_at_most_so_many_bytes(limit, groups):
     tensors = {"a": torch.zeros(1), "b": torch.zeros(4, dtype=torch.bfloat16), "c": torch.zeros(5)}
     assert split(tensors, limit) == groups
+
+
+def test_a_group_that_follows_another_is_filled_to_the_limit_too():
+    tensors = {name: torch.zeros(size) for name, size in (("a", 2), ("b", 1), ("c", 1), ("d", 1))}
+    assert split(tensors, 8) == [["a"], ["b", "c"], ["d"]]
+
+
+def test_only_whole_pages_that_have_been_copied_are_given_back(tmp_path):
+    save_file({"a": np.float32([9.0])}, tmp_path / "a.safetensors")
+    file, page, calls = TensorFile(tmp_path / "a.safetensors"), mmap.PAGESIZE, []
+    file._map = SimpleNamespace(madvise=lambda *given: calls.append(given))
+    file._release(page + 7, 4 * page + 5)
+    file._release(5, page - 1)
+    file._release(3 * page, 4 * page)
+    assert calls == [(mmap.MADV_DONTNEED, page, 3 * page), (mmap.MADV_DONTNEED, 3 * page, page)]
 
 
 def test_shards_are_numbered_and_their_index_says_where_each_weight_is(tmp_path):

@@ -45,7 +45,7 @@ def test_an_adapter_over_its_base_is_the_merged_network(case, per_head, tmp_path
 
 def test_the_config_says_rank_scale_and_what_was_trained_whole(tmp_path):
     base = GOLDEN / "lerobot_pi05"
-    folder = peft_adapter(trained(base, LoraConfig(2, 6.0, 3, 3.0)), base).save(tmp_path / "a")
+    folder = peft_adapter(trained(base, LoraConfig(2, 6.0, 3, 3.0)), base).save(tmp_path / "runs" / "a")
     config = json.loads((folder / "adapter_config.json").read_text())
     attention = next(n for n in config["target_modules"] if "language_model" in n and n.endswith("q_proj"))
     mlp = next(n for n in config["target_modules"] if "language_model" in n and n.endswith("up_proj"))

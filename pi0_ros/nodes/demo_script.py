@@ -57,7 +57,6 @@ class DemoHands:
     """What a person does in a demo: calls services, says the task, moves a leader arm."""
 
     def __init__(self, node: Node, robot: Robot) -> None:
-        self._node = node
         self._task = node.create_publisher(String, "task", LATCHED)
         leading = ((g, g.teleop) for g in robot.groups if g.teleop is not None and g.kind is Kind.POSITION)
         self._leader = next((Leader(node, *found) for found in leading), None)
@@ -116,8 +115,8 @@ class DemoScript:
         pending = self._takeover
         while not stage.running or self.left > SHORTEST_SCENE:
             yield from self._start_scene()
-            middle = stage.elapsed(self._clocks.steady()) + SCENE_TIMEOUT >= 0.5 * self._duration
-            takes_over = pending and (not self._duration or middle)
+            middle = stage.elapsed(self._clocks.steady()) + SCENE_TIMEOUT >= 0.5 * self._duration  # without end at once
+            takes_over = pending and middle
             yield from self.let_it_work(takes_over)
             pending = pending and not takes_over
             self.end_scene()

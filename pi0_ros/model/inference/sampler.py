@@ -173,7 +173,7 @@ class FastSampler:
         lengths = sorted({min(length, longest) for length in range(bucket, longest + bucket, bucket)})
         which = tuple(range(len(self.config.cameras))) if cameras is None else tuple(cameras)
         self.rooms.prepared = [Layout(1, which, length) for length in lengths]
-        ways = sorted({self.path.recorded(method) for method in methods})
+        ways = tuple(dict.fromkeys(self.path.recorded(method) for method in methods))
         self.graphs.size = self.plans.size = max(self.graphs.size, len(lengths) * len(ways))
         size, horizon, actions = self.config.vision.image_size, self.config.horizon, self.config.action_dim
         noise, state = torch.zeros(1, horizon, actions), torch.zeros(1, self.config.state_dim)

@@ -47,7 +47,7 @@ class Device:
         ordered = tuple(found[i] for i in range(len(found)))
         if not all(math.isfinite(v) for v in ordered):
             return f"teleop for {self.group.name} is not finite"
-        if command is not None and self._endless:
+        if command is not None:
             turned = {i: nearest_turn(ordered[i], float(command[i])) for i in self._endless}
             ordered = tuple(turned.get(i, v) for i, v in enumerate(ordered))
         if objection := self.lead.objection(ordered):

@@ -198,3 +198,39 @@ def test_who_was_never_heard_is_met_nowhere(robot):
         device = Teleop(robot, ExecutorSettings()).devices[group]
         np.testing.assert_array_equal(device.aim(5.0), np.zeros((3, len(device.group.channels))))
         assert device.travel(5.0) == 0.0 and not device.fresh(5.0)
+
+
+ENDLESS = """
+hand:
+  kind: gripper
+  channels: [grip]
+  joint: {name: finger, closed: 0.0, open: 0.04}
+  command: {topic: hand, type: joint_state}
+arm:
+  kind: position
+  channels: [j1, wrist]
+  command: {topic: arm, type: joint_state}
+  limits: {source: urdf, acceleration: 5.0}
+"""
+
+
+@pytest.mark.parametrize(("turn", "taken"), [(None, 7.0), (0.5, 7.0 - 2.0 * math.pi), (12.7, 7.0 + 2.0 * math.pi)])
+def test_a_joint_without_ends_is_asked_for_on_the_turn_of_its_command(small_robot, turn, taken):
+    teleop = Teleop(small_robot(ENDLESS), ExecutorSettings())
+    command = None if turn is None else np.array([1.0, 99.0, turn])
+    assert teleop.hear(1.0, "arm", ("wrist", "j1"), (7.0, 1.5), command) == ""
+    np.testing.assert_allclose(teleop.devices["arm"].goal[0], [1.5, taken])
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_how_far_a_hand_has_come_counts_and_not_its_way(robot, side):
+    there = [0.0, 0.09, 0.04]
+    teleop = heard(robot, *[(1.0 + 0.02 * k, HOME + side * far * np.eye(6)[3]) for k, far in enumerate(there)])
+    assert teleop.devices["left_arm"].travel(1.05) == pytest.approx(0.04)
+
+
+def test_a_device_of_which_the_robot_says_nothing_is_believed_for_as_long_as_the_settings_say(robot):
+    groups = tuple(replace(g, teleop=None) if g.name == "right_arm" else g for g in robot.groups)
+    devices = Teleop(replace(robot, groups=groups), ExecutorSettings(teleop_stale=0.375)).devices
+    assert devices["right_arm"].max_age == 0.375
+    assert devices["left_arm"].max_age == robot.group("left_arm").teleop.max_age != 0.375

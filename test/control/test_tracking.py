@@ -105,3 +105,31 @@ def test_who_drives_next_begins_without_an_error():
     assert tracking.error == 0.0 and tracking.lost(10.35, command, off) == ""
     tracking.forgive()
     assert tracking.error == pytest.approx(0.4)
+
+
+def test_a_robot_without_positions_is_never_off_its_commands():
+    base = replace(ROBOT, groups=(ROBOT.group("base"),))
+    tracking, standing = Tracking(base, SETTINGS), Standstill(base, SETTINGS, 0.02)
+    assert tracking.lost(10.0, np.ones((3, 3)), [0.0] * 3) == tracking.lost(19.0, np.ones((3, 3)), [0.0] * 3) == ""
+    assert tracking.error == 0.0
+    standing.begin(np.zeros(3))
+    assert [standing.blocked(np.ones(3), True, True) for _ in range(9)] == [""] * 9
+
+
+def test_who_is_forgiven_is_off_for_as_long_again_before_it_is_told_again():
+    tracking, command = Tracking(ROBOT, SETTINGS), np.zeros((3, len(ROBOT.channels)))
+    assert tracking.error == 0.0
+    far = (command[0] + 0.4).tolist()
+    told = lambda at: tracking.lost(at, command, far) != ""
+    assert [told(at) for at in (10.0, 10.29, 10.31, 10.33)] == [False, False, True, True]
+    tracking.forgive()
+    assert [told(at) for at in (10.35, 10.64, 10.66)] == [False, False, True]
+
+
+def test_a_way_counts_from_the_last_command_after_which_something_was_measured_to_move():
+    standing, at = Standstill(ROBOT, replace(SETTINGS, frozen_motion=0.1), 0.02), np.zeros(len(ROBOT.channels))
+    way = lambda far: at + far * np.eye(len(at))[ROBOT.index["left_joint2"]]
+    standing.begin(at)
+    assert standing.blocked(way(0.3), False, True) == "" and standing.blocked(way(0.35), True, True) == ""
+    assert standing.blocked(way(0.41), True, False) == ""  # it never followed: nobody knows what it measures
+    assert standing.blocked(way(0.41), True, True).startswith("TRACKING: left_joint2 was told to move 0.11 ")

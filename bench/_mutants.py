@@ -244,6 +244,10 @@ def _dropped_guard(node: ast.AST) -> Iterator[ast.AST]:
         yield ast.Pass()
 
 
+SYMMETRIC = {"min", "max", "minimum", "maximum", "isclose", "allclose", "array_equal", "hypot", "convolve"}
+"""Functions whose first two arguments may stand in either order, as those of np.clip(x, low, high): the larger one counts."""
+
+
 def _exchanged_arguments(node: ast.AST) -> Iterator[ast.AST]:
     if (
         isinstance(node, ast.Call)
@@ -251,8 +255,8 @@ def _exchanged_arguments(node: ast.AST) -> Iterator[ast.AST]:
         and not any(isinstance(a, ast.Starred) for a in node.args[:2])
     ):
         a, b = node.args[:2]
-        symmetric = {"min", "max", "minimum", "maximum", "isclose", "allclose", "array_equal", "hypot"}
-        if ast.dump(a) != ast.dump(b) and not _is_text(a) and not _is_text(b) and _name(node.func) not in symmetric:
+        either = _name(node.func) in SYMMETRIC or (_name(node.func) == "clip" and len(node.args) == 3)
+        if ast.dump(a) != ast.dump(b) and not _is_text(a) and not _is_text(b) and not either:
             yield _with(node, args=[b, a, *node.args[2:]])
 
 

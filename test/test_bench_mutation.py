@@ -72,6 +72,22 @@ def test_a_comparison_of_floats_has_no_slip_that_only_equality_shows(module):
     assert not any("x >= low" in line for *_, line in after(module))
 
 
+@pytest.mark.parametrize(
+    ("call", "exchanged"),
+    [
+        ("np.clip(x, low, high)", 0),
+        ("x.clip(low, high)", 1),
+        ("np.clip(x, high)", 1),
+        ("np.convolve(x, y)", 0),
+        ("f(x, y)", 1),
+    ],
+)
+def test_arguments_are_exchanged_only_if_their_order_matters(tmp_path, call, exchanged):
+    (tmp_path / "m.py").write_text(f"def f():\n    return {call}\n")
+    found = slips.mutants(tmp_path, tmp_path / "m.py")
+    assert sum(m.kind == "arguments exchanged" for m in found) == exchanged
+
+
 def test_every_slip_is_python_and_differs_from_what_was_there(module):
     source = module.read_bytes()
     for slip in slips.mutants(module.parent, module):

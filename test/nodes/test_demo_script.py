@@ -220,6 +220,14 @@ def test_a_network_that_says_for_a_while_that_it_is_done_is_believed():
     world.play(world.script.let_it_work(False))
     assert not world.log  # what is solved is not given up
 
+    def both(world):
+        if world.now > 80.0:
+            world.stage.finished_since, world.stage.scene = 0.0, {"done": "5", "total": "5", "success": "True"}
+
+    world = World(happens=both)
+    world.stage.state, world.stage.mode, world.stage.began = world._state, "autonomy", 0.0
+    assert world.play(world.script.let_it_work(False)) == pytest.approx(30.0, abs=2 * TICK) and not world.log
+
 
 def test_until_the_last_moment_autonomy_that_ended_is_a_fault_and_a_scene_counts_as_a_whole():
     world = World(duration=60.0)

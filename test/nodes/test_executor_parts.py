@@ -12,7 +12,7 @@ from pi0_ros.control.limits import stop_time
 from pi0_ros.nodes import executor as module
 from pi0_ros.nodes.executor import ExecutorNode
 from pi0_ros.robot import load_robot
-from pi0_ros.ros.diagnostics import WARN
+from pi0_ros.ros.diagnostics import WARN, Health
 from pi0_ros.ros.lifecycle import FAILURE, SUCCESS
 
 ROBOT = load_robot("aloha")
@@ -79,8 +79,9 @@ def test_one_executor_of_a_robot_is_configured_at_a_time_and_nothing_is_left_of_
         assert all(number > before[kind] for kind, number in entities(first).items() if kind != "services")
         assert second.trigger_configure() == FAILURE and "robot aloha has an executor" in second.stop_reason
         assert entities(second) == before
+        lock = first._robot_lock
         assert first.trigger_cleanup() == SUCCESS
-        assert entities(first) == before
+        assert entities(first) == before and lock._socket is None
     assert second.trigger_configure() == SUCCESS
 
 
@@ -93,12 +94,17 @@ def test_the_other_threads_stay_below_the_control_thread_where_the_system_lets_i
     assert (node.health().level, node.health().message) == (WARN, "starting")
     # To rest, half a second more than the limits ask for; then what arrives late, the black box, the process.
     ending = stop_time(ROBOT.groups, 1.0 / ROBOT.control_rate) + 0.5 + 1.5 + 1.0 + 2.0
+    told = []
+    monkeypatch.setattr(module, "health_of", lambda *given: told.append(given) or Health(WARN, "told"))
     for priority, refused, raised in ((40, [], [30]), (41, ["priority 41 was refused"], []), (0, [], [])):
         node.values.realtime_priority, calls.refused = priority, refused
         assert node.trigger_activate() == SUCCESS
         assert calls.list[0] == ("pause_collector",) and ("start", priority, 3) in calls.list
         assert [given for name, *given in calls.list if name == "raise_thread_priorities"] == [[p] for p in raised]
         assert {"control", "report"} <= set(node._threads)
+        node.values.second_publisher = "warn" if refused else "stop"
+        assert node.health().message == "told"
+        assert told[-1][:3] == (node.parts, node.control, node._reporter) and told[-1][4] is not bool(refused)
         assert node.trigger_deactivate() == SUCCESS
         names = [name for name, *_ in calls.list]
         assert names.count("restore_thread_priorities") == (priority > 0) and names[-1] == "resume_collector"

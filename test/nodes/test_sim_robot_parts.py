@@ -76,6 +76,20 @@ def test_it_begins_with_the_scene_of_its_seed_and_groups_stop_after_the_watchdog
     assert instruction == Reach().reset(sim, 4) and np.array_equal(sim.data.qpos, places)
     assert Reach().reset(sim, 5) and not np.array_equal(sim.data.qpos, places)
     assert inputs._watchdog == 0.5 and made._own_clock is True and made._loop.times.overruns == 0
+    assert (made._loop.period, made._render_loop.period) == (STEP, 0.05)
+    values = made._health().values
+    assert [values[name] for name in ("scene", "seed", "instruction", "done", "total", "success", "skipped_steps")] == [
+        "reach", 4, instruction, 0, 1, False, 0,
+    ]  # fmt: skip
+    assert "joint_states_hz" in values and values["groups without commands"] == ""
+    made._advance(0.0, 0.0)
+    assert (made._steps, made._sim.time, made._error, made._viewer) == (1, pytest.approx(STEP), "", None)
+    assert made._now() == pytest.approx(1.0 + STEP)
+    made._failed("ValueError: once\n")
+    assert made._health().message == "the simulation failed: ValueError: once"
+    made._error = ""
+    asked = {service.srv_name for service in made.services}
+    assert any(name.endswith("sim_robot/reset") or name == "~/reset" for name in asked)
 
 
 def test_each_step_is_ten_milliseconds_and_odometry_comes_with_every_second_one(node):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,6 +52,10 @@ class ContactForces:
         for _ in range(round(TICK / TIMESTEP)):
             mujoco.mj_step(self.sim.model, self.copy)
             self._read()
+
+    def summary(self) -> str:
+        """The greatest forces so far, in words."""
+        return f"arm on table {self.table:.1f} N, body on table {self.body:.1f} N, hand on block {self.block:.1f} N"
 
     def _read(self) -> None:
         contacts, found, force = self.copy.contact, dict[tuple[str, str], float](), np.zeros(6)
@@ -129,10 +134,11 @@ def main(argv: Sequence[str]) -> int:
         good, points, total = good + episode.success, points + episode.done, total + episode.total
         seconds.append(episode.seconds)
         broken += len(violations(sim.robot, episode.commands, 1.0 / sim.robot.control_rate))
-        if not episode.success:
-            print(
-                f"seed {args.first + number}: {episode.instruction}: {episode.done} of {episode.total} points after {episode.seconds:.1f} s"
-            )
+        outcome = f"{episode.done} of {episode.total} points after {episode.seconds:.1f} s"
+        print(
+            f"seed {args.first + number}: {episode.instruction}: {outcome}, {sim.pressed.summary()}",
+            file=sys.stderr, flush=True,
+        )  # fmt: skip
     took = time.monotonic() - began
     low, high = wilson(good, args.episodes)
     _say("success", good / args.episodes, "1", episodes=args.episodes, interval=[round(low, 3), round(high, 3)])

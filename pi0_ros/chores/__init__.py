@@ -1,4 +1,5 @@
-"""Chores: blocks of several shapes that are grasped by contact and put into bins, and a room with two tables.
+"""Chores: blocks of several shapes that are grasped by contact and put into bins, and a room with two tables and a
+shelf.
 
 The things on the table (`scenery`) and how they lie (`layout`), what the physics says of them (`measure`), the task
 (`tasks`), a scripted operator (`grasping`, `operator`) and its recordings (`collect`). Nothing is welded to a gripper:

@@ -9,7 +9,7 @@ import mujoco
 import numpy as np
 
 from pi0_ros.chores.plane import PlanarPose
-from pi0_ros.chores.room import base_pose, base_twist, furnish_room, place_of, places
+from pi0_ros.chores.room import SHELF_TOP, base_pose, base_twist, furnish_room, place_of, places
 from pi0_ros.chores.room_layout import RoomLayout, sample_room_layout
 from pi0_ros.chores.room_measure import stands_before
 from pi0_ros.chores.room_operator import RoomPlanner
@@ -18,7 +18,7 @@ from pi0_ros.chores.unseen import Unseen, unseen_kinds
 from pi0_ros.closed_loop.harness import Planner
 from pi0_ros.closed_loop.rubric import load_rubric
 from pi0_ros.sim.robot import SimRobot
-from pi0_ros.sim.world import SIDES, TABLE_TOP
+from pi0_ros.sim.world import SIDES
 
 NEAR, FACING = 0.60, 0.35  # m and rad: on the way
 AWAY, AWAY_TURNED = 0.15, 0.35  # m and rad from the start: it has set off
@@ -120,4 +120,4 @@ class DriveTo:
 
     def _fallen(self, sim: SimRobot) -> bool:
         heights = [sim.data.body(f"{name}_body").xpos[2] for name in sim.scene.objects]
-        return any(height < TABLE_TOP for height in heights)
+        return any(height < SHELF_TOP for height in heights)

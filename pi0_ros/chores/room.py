@@ -1,4 +1,5 @@
-"""A room with two tables, and things that lie on them. The names of places before which the robot can stand: "left", "right".
+"""A room with two tables and a shelf, and things that lie on them. The names of places before which the robot can stand are those of
+the furniture: "left", "right", "shelf".
 
 A table's frame is that of the base which stands before it: its origin is on the floor under the base, x points to the table. In it
 tables are where the table of a world without rooms is (`pi0_ros.sim.world`). Metres, radians.
@@ -32,6 +33,15 @@ LOOKS: Mapping[str, tuple[float, float, float]] = {
     "grey": (0.50, 0.51, 0.53),
 }
 """What a table can look like: the word for it and its colour."""
+SHELF = "shelf"
+FURNITURE = (*SIDES, SHELF)
+SHELF_TOP = 0.27
+"""Height of the shelf's board, m. With the lift at home no hand that points down gets below 0.33 m; with the lift down it does."""
+SURFACES: Mapping[str, tuple[tuple[float, float], tuple[float, float], float]] = {
+    **{side: (TABLE_X, TABLE_Y, TABLE_TOP) for side in SIDES},
+    SHELF: ((0.40, 0.80), (-0.50, 0.50), SHELF_TOP),
+}
+"""On what things lie: from where to where it reaches along x and y, and its height, in the frame of the piece of furniture."""
 WALLS = 2.9  # of the room, from its middle
 SPECTATOR = "room"
 """Name of a camera that sees the whole room."""
@@ -40,7 +50,7 @@ _LEG = 0.025
 
 @dataclass(frozen=True)
 class Room:
-    """places: a table's name to where the base stands before it. looks: a table's name to what it looks like."""
+    """places: a piece of furniture to where the base stands before it. looks: a table's name to what it looks like."""
 
     places: Mapping[str, PlanarPose]
     looks: Mapping[str, str]
@@ -51,27 +61,28 @@ class Room:
             body = model.body(f"table_{name}")
             body.pos[:] = (place.x, place.y, 0.0)
             body.quat[:] = (math.cos(place.yaw / 2), 0.0, 0.0, math.sin(place.yaw / 2))
-            colour = (*LOOKS[self.looks[name]], 1.0)
-            for part in _parts():
-                model.geom(f"table_{name}_{part}").rgba[:] = colour
+            if name in self.looks:
+                for part in _parts(name):
+                    model.geom(f"table_{name}_{part}").rgba[:3] = LOOKS[self.looks[name]]
 
 
 def furnish_room(spec: mujoco.MjSpec) -> None:
-    """Two tables with a bin on each in place of the one table, a floor on which things come to lie, walls, and all things."""
+    """Two tables with a bin on each and a shelf in place of the one table, a floor on which things come to lie, walls, and all things."""
     grip_by_friction(spec)
     for name in ("table", "table_foot", "wall", "door"):
         spec.delete(spec.geom(name))
     floor = spec.geom("floor")
     floor.contype, floor.conaffinity, floor.rgba = THINGS, THINGS, [0.66, 0.63, 0.58, 1.0]
     _decorate(spec)
-    for number, side in enumerate(SIDES):
-        table = spec.worldbody.add_body(name=f"table_{side}", pos=[0.0, 1.0 - 2.0 * number, 0.0])
-        for part, (place, half) in _parts().items():
+    for number, name in enumerate(FURNITURE):
+        table = spec.worldbody.add_body(name=f"table_{name}", pos=[0.0, 1.0 - 2.0 * number, 0.0])
+        for part, (place, half) in _parts(name).items():
             table.add_geom(
-                name=f"table_{side}_{part}", type=mujoco.mjtGeom.mjGEOM_BOX, pos=place, size=half,
-                contype=THINGS, conaffinity=THINGS,
+                name=f"table_{name}_{part}", type=mujoco.mjtGeom.mjGEOM_BOX, pos=place, size=half,
+                contype=THINGS, conaffinity=THINGS, rgba=[0.45, 0.52, 0.60, 1.0],
             )  # fmt: skip
-        add_bin(table, f"bin_{side}", TABLE_BIN)
+        if name in SIDES:
+            add_bin(table, f"bin_{name}", TABLE_BIN)
     for number, name in enumerate(OBJECTS):
         add_block(spec, name, (-4.0, 0.5 * number, 0.5))
 
@@ -89,7 +100,7 @@ def base_twist(sim: SimRobot) -> tuple[float, float]:
 
 
 def place_of(sim: SimRobot, name: str) -> PlanarPose:
-    """Where the base stands before the table of that name."""
+    """Where the base stands before that piece of furniture."""
     body = sim.model.body(f"table_{name}")
     return PlanarPose(
         float(body.pos[0]), float(body.pos[1]), 2.0 * math.atan2(float(body.quat[3]), float(body.quat[0]))
@@ -98,7 +109,7 @@ def place_of(sim: SimRobot, name: str) -> PlanarPose:
 
 def places(sim: SimRobot) -> dict[str, PlanarPose]:
     """`place_of` of all."""
-    return {name: place_of(sim, name) for name in SIDES}
+    return {name: place_of(sim, name) for name in FURNITURE}
 
 
 def look_of(sim: SimRobot, name: str) -> str:
@@ -107,32 +118,41 @@ def look_of(sim: SimRobot, name: str) -> str:
     return min(LOOKS, key=lambda look: float(np.abs(rgb - LOOKS[look]).sum()))
 
 
-def floor_between(one: PlanarPose, other: PlanarPose) -> float:
-    """The least distance of two tables' tops [m], of base poses before them; 0 if a corner of one is in the other.
+def floor_between(one: PlanarPose, other: PlanarPose, of: tuple[str, str] = SIDES) -> float:
+    """The least distance of two pieces of furniture [m], seen from above, of base poses before them; 0 if a corner of one is in the other.
 
     Between two rectangles that do not meet, the shortest way begins or ends at a corner.
     """
-    corners = [(x, y, 0.0) for x in TABLE_X for y in TABLE_Y]
-    pairs = [(a.point(corner), b) for a, b in ((one, other), (other, one)) for corner in corners]
-    return min(_to_table(table.local_point(corner)) for corner, table in pairs)
+    pairs = ((one, of[0], other, of[1]), (other, of[1], one, of[0]))
+    return min(
+        _to_surface(there.local_point(here.point((x, y, 0.0))), at)
+        for here, name, there, at in pairs
+        for x in SURFACES[name][0]
+        for y in SURFACES[name][1]
+    )
 
 
-def _to_table(point: np.ndarray) -> float:
-    """Distance of a point of a table's frame from its top, seen from above."""
-    spans = zip(point, (TABLE_X, TABLE_Y), strict=False)
+def _to_surface(point: np.ndarray, name: str) -> float:
+    """Distance of a point from a piece of furniture, in whose frame it is, seen from above."""
+    spans = zip(point[:2], SURFACES[name][:2], strict=True)
     return math.hypot(*(max(low - v, 0.0, v - high) for v, (low, high) in spans))
 
 
-def _parts() -> dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]]:
-    """Middle and half lengths of a table's top and legs in its frame."""
-    (near, far), (right, left) = TABLE_X, TABLE_Y
-    half = (TABLE_TOP - 0.04) / 2
-    legs = {
+def _parts(name: str) -> dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]]:
+    """Middle and half lengths of the boxes of a piece of furniture in its frame."""
+    (near, far), (right, left), top = SURFACES[name]
+    middle = ((near + far) / 2, (right + left) / 2, top - 0.02)
+    board = {"top": (middle, ((far - near) / 2, (left - right) / 2, 0.02))}
+    half = (top - 0.04) / 2
+    if name == SHELF:
+        sides = {
+            f"side{n}": ((middle[0], y, half), ((far - near) / 2, 0.01, half)) for n, y in enumerate((right, left))
+        }
+        return {**board, **sides, "back": ((far + 0.01, 0.0, 0.25), (0.01, (left - right) / 2, 0.25))}
+    return board | {
         f"leg{number}": ((x, y, half), (_LEG, _LEG, half))
         for number, (x, y) in enumerate((x, y) for x in (near + 0.06, far - 0.04) for y in (right + 0.04, left - 0.04))
     }
-    middle = ((near + far) / 2, (right + left) / 2, TABLE_TOP - 0.02)
-    return {"top": (middle, ((far - near) / 2, (left - right) / 2, 0.02)), **legs}
 
 
 def _decorate(spec: mujoco.MjSpec) -> None:

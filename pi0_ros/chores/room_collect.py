@@ -16,7 +16,7 @@ from pi0_ros.chores.collect import AFTERWARDS, ATTEMPTS, KNOCK, ChoreSettings, R
 from pi0_ros.chores.conditions import Eyes, Ranges, draw_conditions
 from pi0_ros.chores.drive_task import DriveTo
 from pi0_ros.chores.measure import block_pose, drawn_geom, holders
-from pi0_ros.chores.room import OBJECTS, base_pose, place_of
+from pi0_ros.chores.room import OBJECTS, SURFACES, base_pose, place_of
 from pi0_ros.chores.room_measure import standing
 from pi0_ros.chores.room_operator import Errand, RoomOperator
 from pi0_ros.chores.scenery import BIN_FLOOR
@@ -26,7 +26,7 @@ from pi0_ros.sim.errors import SimError
 from pi0_ros.sim.robot import SimRobot, state_vector
 from pi0_ros.sim.seeds import FIRST_UNSEEN_SEED
 from pi0_ros.sim.tasks import robot_before
-from pi0_ros.sim.world import SIDES, TABLE_TOP, TABLE_X
+from pi0_ros.sim.world import SIDES, TABLE_TOP
 from pi0_ros.touch.collect import check_cameras
 from pi0_ros.touch.disturbance import Disturbance, DisturbedOperator, push
 from pi0_ros.touch.localise import block_pixels, project
@@ -144,7 +144,8 @@ class RoomCollector:
             way = place - self.sim.data.body(f"{errand.side}_tip").xpos
         elif table is not None:
             goal = place_of(self.sim, table)
-            place = goal.point((sum(TABLE_X) / 2, 0.0, TABLE_TOP))
+            along, _, top = SURFACES[table]
+            place = goal.point((sum(along) / 2, 0.0, top))
             way = np.array([goal.x - base.x, goal.y - base.y, 0.0])
         else:
             return np.zeros(3 * len(self.settings.cameras) + 3, np.float32)

@@ -1,4 +1,4 @@
-"""What differs from one start in a room to the next: where the tables stand and how they look, what lies on them, where the robot is."""
+"""What differs from one start in a room to the next: where the furniture stands, what lies on it, where the robot is."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 
 from pi0_ros.chores.layout import GAP, PICK_X, PICK_Y, SHADES, UNSEEN_SHADES, sample_shape_of
 from pi0_ros.chores.plane import PlanarPose
-from pi0_ros.chores.room import KINDS, OBJECTS, Room, floor_between
+from pi0_ros.chores.room import FURNITURE, KINDS, OBJECTS, SHELF, SURFACES, Room, floor_between
 from pi0_ros.chores.scenery import Shape, hide_block, settle_masses, shape_block
 from pi0_ros.chores.unseen import Unseen
 from pi0_ros.sim.robot import SimRobot
 from pi0_ros.sim.scene import Scene, sample_scene
-from pi0_ros.sim.world import COLOURS, SIDES, TABLE_TOP, TABLE_X
+from pi0_ros.sim.world import COLOURS, SIDES, TABLE_X
 
 NEAREST, FARTHEST, UNSEEN_FARTHEST = (
     1.5,
@@ -28,14 +28,19 @@ ASIDE, ASKEW = (
 )  # rad: how far off 90 degrees to the left and right tables stand, and how they are turned there
 SEEN_LOOKS, UNSEEN_LOOKS = ("wooden", "white"), ("black", "grey")
 MIDDLE = 0.25  # m around the middle of the floor: where a robot that stands before no table starts
-MOST_ON_A_TABLE = 3
+MOST_ON_A_TABLE, MOST_ON_THE_SHELF = 3, 2
+SHELF_AWAY = (
+    1.50,
+    1.90,
+)  # m from the middle of the room to that of the shelf, straight ahead for whoever comes in by the door
+APART = 0.15  # m between the shelf and a table at least
 
 
 @dataclass(frozen=True)
 class RoomLayout:
     """A start: the room, the scene with places of things (world frame) and base, their shapes, and how bright they are (1: as usual).
 
-    before: name of the table before which the robot starts, "" for none. on: thing to the table on which it lies.
+    before: name of the table before which the robot starts, "" for none. on: thing to the piece of furniture on which it lies.
     """
 
     room: Room
@@ -58,7 +63,8 @@ class RoomLayout:
 
 
 def sample_room_layout(rng: np.random.Generator, unseen: Collection[Unseen] = frozenset()) -> RoomLayout:
-    """A random room: tables to the left and right, one to MOST_ON_A_TABLE things on each, the robot before one of them or between.
+    """A random room: tables to the left and right, one to MOST_ON_A_TABLE things on each and up to MOST_ON_THE_SHELF on the shelf, the
+    robot before a table or between.
 
     unseen: what is drawn from the ranges kept for evaluation: tables of other colours and things of other shapes (OBJECTS), tables
     farther apart (PLACES).
@@ -69,10 +75,10 @@ def sample_room_layout(rng: np.random.Generator, unseen: Collection[Unseen] = fr
     new = Unseen.OBJECTS in unseen
     shapes = {name: sample_shape_of(name.partition("_")[2], rng, new) for name in on}
     objects = {}
-    for side in SIDES:
-        names = [name for name in on if on[name] == side]
+    for piece in FURNITURE:
+        names = [name for name in on if on[name] == piece]
         for name, spot in zip(names, _spots(rng, len(names)), strict=True):
-            x, y, z = room.places[side].point((*spot, TABLE_TOP + shapes[name].size[2] / 2))
+            x, y, z = room.places[piece].point((*spot, SURFACES[piece][2] + shapes[name].size[2] / 2))
             objects[name] = (float(x), float(y), float(z), float(rng.uniform(-math.pi, math.pi)))
     shades = {n: float(rng.uniform(*(UNSEEN_SHADES[rng.integers(2)] if new else SHADES))) for n in on}
     before = SIDES[rng.integers(2)] if rng.random() < 0.6 else ""
@@ -85,11 +91,17 @@ def _sample_room(rng: np.random.Generator, unseen: Collection[Unseen]) -> Room:
     least, most = (FARTHEST, UNSEEN_FARTHEST) if Unseen.PLACES in unseen else (NEAREST, FARTHEST)
     drawn = dict(zip(SIDES, rng.permutation(looks).tolist(), strict=True))
     while True:
-        placed = {
-            side: _sample_place(rng, math.pi / 2 if side == SIDES[0] else -math.pi / 2, least, most) for side in SIDES
-        }
-        if least <= floor_between(*placed.values()) <= most:
+        placed = {side: _sample_place(rng, (math.pi / 2, -math.pi / 2)[n], least, most) for n, side in enumerate(SIDES)}
+        placed[SHELF] = _sample_shelf(rng)
+        apart = min(floor_between(placed[side], placed[SHELF], (side, SHELF)) for side in SIDES)
+        if least <= floor_between(placed[SIDES[0]], placed[SIDES[1]]) <= most and apart >= APART:
             return Room(placed, drawn)
+
+
+def _sample_shelf(rng: np.random.Generator) -> PlanarPose:
+    away, yaw = float(rng.uniform(*SHELF_AWAY)), float(rng.uniform(-ASKEW / 2, ASKEW / 2))
+    middle = sum(SURFACES[SHELF][0]) / 2
+    return PlanarPose(away - middle * math.cos(yaw), -middle * math.sin(yaw), yaw)
 
 
 def _sample_place(rng: np.random.Generator, direction: float, least: float, most: float) -> PlanarPose:
@@ -111,16 +123,18 @@ def _standing(off: tuple[float, float, float], place: PlanarPose) -> tuple[float
 
 def _between(rng: np.random.Generator, room: Room) -> tuple[float, float, float]:
     """A base in the middle of the floor, turned in any way."""
-    middle = [sum(getattr(p, axis) for p in room.places.values()) / len(room.places) for axis in ("x", "y")]
+    middle = [sum(getattr(room.places[side], axis) for side in SIDES) / len(SIDES) for axis in ("x", "y")]
     x, y = (float(v + rng.uniform(-MIDDLE, MIDDLE)) for v in middle)
     return x, y, float(rng.uniform(-math.pi, math.pi))
 
 
 def _share_out(rng: np.random.Generator) -> dict[str, str]:
-    """Things to the tables on which they lie."""
+    """Things to the furniture on which they lie."""
     names = [f"{COLOURS[i // 2]}_{KINDS[i % 2]}" for i in rng.permutation(len(OBJECTS))]
-    left, right = (int(n) for n in rng.integers(1, MOST_ON_A_TABLE + 1, len(SIDES)))
-    return {name: SIDES[0] if number < left else SIDES[1] for number, name in enumerate(names[: left + right])}
+    most = (MOST_ON_A_TABLE, MOST_ON_A_TABLE, MOST_ON_THE_SHELF)
+    counts = [int(rng.integers(piece != SHELF, n + 1)) for piece, n in zip(FURNITURE, most, strict=True)]
+    pieces = [piece for piece, count in zip(FURNITURE, counts, strict=True) for _ in range(count)]
+    return dict(zip(names, pieces, strict=False))
 
 
 def _spots(rng: np.random.Generator, count: int) -> list[tuple[float, float]]:
@@ -128,5 +142,5 @@ def _spots(rng: np.random.Generator, count: int) -> list[tuple[float, float]]:
     while True:
         points = rng.uniform((PICK_X[0], PICK_Y[0]), (PICK_X[1], PICK_Y[1]), (count, 2))
         gaps = np.linalg.norm(points[:, None] - points[None], axis=-1) + np.eye(count)
-        if gaps.min() >= GAP:
+        if not count or gaps.min() >= GAP:
             return [(float(x), float(y)) for x, y in points]

@@ -6,11 +6,11 @@ import math
 
 from pi0_ros.chores.measure import block_pose, block_shape, holding, over, settled, touching
 from pi0_ros.chores.plane import PlanarPose
-from pi0_ros.chores.room import TABLE_BIN, base_pose, base_twist, places
+from pi0_ros.chores.room import SURFACES, TABLE_BIN, base_pose, base_twist, places
 from pi0_ros.chores.scenery import BIN_RIM
 from pi0_ros.chores.tidying import Whereabouts
 from pi0_ros.sim.robot import SimRobot
-from pi0_ros.sim.world import TABLE_TOP, TABLE_X, TABLE_Y
+from pi0_ros.sim.world import SIDES
 
 CLOSE, TURNED = 0.06, 0.10  # m and rad off its place within which a base stands before a table
 STILL, STILL_TURNING = 0.02, 0.03  # m/s, rad/s
@@ -25,7 +25,7 @@ def stands_before(base: PlanarPose, twist: tuple[float, float], place: PlanarPos
 
 
 def standing(sim: SimRobot) -> str:
-    """Side of the table before which the base stands at rest now, "" for none."""
+    """The piece of furniture before which the base stands at rest now, "" for none."""
     base, twist = base_pose(sim), base_twist(sim)
     return next((side for side, place in places(sim).items() if stands_before(base, twist, place)), "")
 
@@ -44,11 +44,11 @@ def whereabouts(sim: SimRobot) -> dict[str, Whereabouts]:
 def _where(sim: SimRobot, name: str, tables: dict[str, PlanarPose]) -> Whereabouts:
     place, met = block_pose(sim, name).place, touching(sim, name)
     half, hands, rests = min(block_shape(sim, name).size) / 2, holding(met), settled(sim, name, met)
-    for side, table in tables.items():
-        at = table.local_point(place)
-        if TABLE_X[0] <= at[0] <= TABLE_X[1] and TABLE_Y[0] <= at[1] <= TABLE_Y[1] and at[2] > TABLE_TOP:
-            taken = bool(hands) and (at[2] - half > TABLE_TOP + RAISED or over(at, TABLE_BIN))
-            held = min(hands) if taken else ""
+    for piece, table in tables.items():
+        at, ((near, far), (right, left), top) = table.local_point(place), SURFACES[piece]
+        if near <= at[0] <= far and right <= at[1] <= left and at[2] > top:
+            above = piece in SIDES and over(at, TABLE_BIN)
+            held = min(hands) if hands and (at[2] - half > top + RAISED or above) else ""
             deep = at[2] - half < BIN_RIM or not rests  # on another thing in the bin it may look out
-            return Whereabouts(side, float(at[1]), held, over(at, TABLE_BIN) and deep and not held, rests)
+            return Whereabouts(piece, float(at[1]), held, above and deep and not held, rests)
     return Whereabouts("", held=min(hands) if hands else "", settled=rests)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +13,7 @@ from pi0_ros.chores.grasping import Motion, View, put, take
 from pi0_ros.chores.measure import block_shape, hand_opening, holders, inside, over
 from pi0_ros.chores.operator import ChoreOperator
 from pi0_ros.chores.plane import PlanarPose
-from pi0_ros.chores.room import SPOTS, TABLE_BIN, base_pose, look_of, places
+from pi0_ros.chores.room import SHELF, SPOTS, TABLE_BIN, base_pose, look_of, place_of, places
 from pi0_ros.chores.room_measure import standing, things_in, whereabouts
 from pi0_ros.chores.room_words import DONE, PUT_DOWN, parse_drive, parse_take, parse_wish
 from pi0_ros.chores.scenery import BIN_RIM
@@ -23,18 +25,22 @@ from pi0_ros.sim.scene import LIFT_HOME
 from pi0_ros.sim.world import SIDES
 
 GRIPPED = 0.004  # m by which fingers stay open farther than they are commanded if there is something between them
+LIFT_DOWN = 0.01  # m: the lift while a thing is taken from the shelf
+LIFT_NEAR = 0.03  # m off there: the arm may begin
 BESIDE = 0.06  # m from the fingertips to a thing that was let go in a bin
 CLEAR = BIN_RIM + 0.08  # height of the fingertips below which the base waits for them, m
 
 
 @dataclass(frozen=True)
 class Errand:
-    """What one arm does to one thing before the table with that frame: take it or, with `spot`, let it go there in the bin."""
+    """What one arm does to one thing before the table with that frame: take it or, with `spot`, let it go there in the bin. low: from the
+    shelf, for which the lift goes down."""
 
     name: str
     side: str
     frame: PlanarPose
     spot: tuple[float, float] | None = None
+    low: bool = False
 
 
 class RoomOperator(ChoreOperator):
@@ -83,11 +89,10 @@ class RoomOperator(ChoreOperator):
 
     def errand(self, subtask: str) -> Errand | None:
         """What a text asks of an arm; None if it asks nothing that an arm could do now."""
-        tables, base = places(self.sim), base_pose(self.sim)
-        frame = min(tables.values(), key=lambda place: abs(place.local(base).x) + abs(place.local(base).y))
+        piece, frame = nearest(places(self.sim), base_pose(self.sim))
         taken = parse_take(subtask)
         if taken is not None:
-            return Errand(*taken, frame) if taken[0] in things_in(self.sim) else None
+            return Errand(*taken, frame, low=piece == SHELF) if taken[0] in things_in(self.sim) else None
         if subtask != PUT_DOWN:
             return None
         for name in things_in(self.sim):
@@ -112,11 +117,14 @@ class RoomOperator(ChoreOperator):
 
     def _move(self, table: str | None, base: PlanarPose, errand: Errand | None, view: View | None) -> np.ndarray:
         twist = slewed(self._twist(), self._driven(table, base), self.period, self.drive)
-        wanted = np.zeros(len(self.command))
+        wanted, lift = np.zeros(len(self.command)), LIFT_HOME
         for side in SIDES:
             joints, motion = self.arms.joints[side], None
             if errand is not None and view is not None and errand.side == side:
                 motion = self._decided(errand, view)
+                if errand.low and not motion.done:
+                    lift, down = LIFT_DOWN, self.command[self._lift] < LIFT_DOWN + LIFT_NEAR
+                    motion = motion if down else None
             if motion is None or motion.done:
                 tip = self._retreating(side, self.arms.tip(side))
                 wanted[joints] = self.arms.joint_velocity(side, self.command, tip)
@@ -125,7 +133,7 @@ class RoomOperator(ChoreOperator):
                 over_table = errand.frame.vector(motion.tip) if errand else np.zeros(3)
                 wanted[joints] = self.arms.joint_velocity(side, self.command, over_table, motion.spin)
                 self.grip_goal[side] = motion.grip
-        wanted[self._lift] = 1.5 * (LIFT_HOME - self.command[self._lift])
+        wanted[self._lift] = 1.5 * (lift - self.command[self._lift])
         grips = {grip: self._gripped(grip, self.grip_goal[side]) for side, grip in self._grip.items()}
         self._integrate(wanted)
         for grip, value in grips.items():
@@ -147,18 +155,19 @@ class RoomOperator(ChoreOperator):
         return drive_velocity(base, tables[table], [at for side, at in tables.items() if side != table], self.drive)
 
     def destination(self, subtask: str) -> str | None:
-        """Side of the table to which a text sends the base, if it sends it to one."""
-        tables = places(self.sim)
-        return parse_drive(subtask, {side: look_of(self.sim, side) for side in tables}, self._began_before(tables))
-
-    def _began_before(self, tables: dict[str, PlanarPose]) -> str:
-        """Side of the table before which the base began this episode, the nearest one."""
-        start = PlanarPose(*self.sim.scene.base)
-        return min(tables, key=lambda side: abs(tables[side].local(start).x) + abs(tables[side].local(start).y))
+        """The piece of furniture to which a text sends the base, if it sends it to one."""
+        tables = {side: place_of(self.sim, side) for side in SIDES}
+        began, _ = nearest(tables, PlanarPose(*self.sim.scene.base))
+        return parse_drive(subtask, {side: look_of(self.sim, side) for side in SIDES}, began)
 
     def _grips(self, side: str) -> bool:
         commanded = self._commanded(side)
         return hand_opening(self.sim, side) > commanded + GRIPPED and commanded < self._widest[side] / 2
+
+
+def nearest(to: Mapping[str, PlanarPose], base: PlanarPose) -> tuple[str, PlanarPose]:
+    """The place that is nearest to where the base stands, and its name."""
+    return min(to.items(), key=lambda place: math.dist((place[1].x, place[1].y), (base.x, base.y)))
 
 
 class RoomPlanner:

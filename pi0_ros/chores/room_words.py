@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pi0_ros.chores.room import KINDS
+from pi0_ros.chores.room import KINDS, SHELF
 from pi0_ros.sim.world import COLOURS, SIDES
 from pi0_ros.touch.words import words_of
 
-DRIVE = "drive to the {table} table"
+DRIVE, DRIVE_TO_SHELF = "drive to the {table} table", "drive to the shelf"
 SEEN_DRIVES = (
     DRIVE,
     "go to the {table} table",
@@ -34,21 +34,23 @@ _TABLES = frozenset({"table", "desk"})
 
 
 def drive_text(table: str, phrase: str = DRIVE) -> str:
-    """The instruction to drive to the table of that name."""
-    return phrase.format(table=table)
+    """The instruction to drive to the table of that name, or to the shelf in the usual words."""
+    return DRIVE_TO_SHELF if table == SHELF else phrase.format(table=table)
 
 
 def parse_drive(text: str, looks: dict[str, str], before: str = "") -> str | None:
-    """The side of the table to which an instruction sends the base; None for a text that does not send it to one table.
+    """The side of the table to which an instruction sends the base, or SHELF; None for a text that does not send it to one place.
 
     looks: side to the word for what that table looks like. before: side of the table before which the base stood when it was said.
     """
     words = set(words_of(text))
-    if _VERBS.isdisjoint(words) or _TABLES.isdisjoint(words):
+    if _VERBS.isdisjoint(words) or (_TABLES.isdisjoint(words) and SHELF not in words):
         return None
     named = {side for side in SIDES if side in words or looks[side] in words}
     if OTHER in words and before:
         named.add(SIDES[1 - SIDES.index(before)])
+    if SHELF in words:
+        named.add(SHELF)
     return named.pop() if len(named) == 1 else None
 
 

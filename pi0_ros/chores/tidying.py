@@ -15,7 +15,8 @@ from pi0_ros.sim.world import SIDES
 
 @dataclass(frozen=True)
 class Whereabouts:
-    """Of a thing. table: side of the table on or over which it is, "" for none. left: m to the left of the table's middle line.
+    """Of a thing. table: piece of furniture on or over which it is, a side or the shelf, "" for none. left: m to the left of its middle
+    line.
 
     held: side of the hand that has it off the table or over the bin, "" for none. binned: it is in the table's bin or falls into it.
     settled: it lies at rest and no hand is on it.
@@ -46,14 +47,16 @@ def free_spot(spots: Sequence[tuple[float, float]], taken: Iterable[tuple[float,
 
 
 def next_subtask(things: Mapping[str, Whereabouts], standing: str, wish: Wish) -> str:
-    """The words of the next subtask. standing: side of the table before which the base stands at rest, "" for none.
+    """The words of the next subtask. standing: the piece of furniture before which the base stands at rest, "" for none.
 
-    What is held is put into the bin of the wish's table or, without one, of the nearest. Else the next thing is taken, those of
+    What is held is put into the bin of the wish's table or, without one, of that before which the robot stands, else of that on the side
+    of the hand. Else the next thing is taken, those of
     the table before which the robot stands first. A thing on the floor is out of reach, and left there. DONE if nothing is left.
     """
     held = [name for name, there in things.items() if there.held]
     if held:
-        goal = wish.table or standing or things[held[0]].table or SIDES[0]
+        there = things[held[0]]
+        goal = wish.table or next((side for side in (standing, there.table) if side in SIDES), there.held)
         return PUT_DOWN if standing == goal else drive_text(goal)
     if any(there.binned and not there.settled and there.table == standing for there in things.values()):
         return PUT_DOWN

@@ -9,13 +9,13 @@ pytest.importorskip("mujoco")
 from pi0_ros.chores.drive_task import DriveTo
 from pi0_ros.chores.measure import block_pose, touching
 from pi0_ros.chores.plane import PlanarPose
-from pi0_ros.chores.room import LOOKS, OBJECTS, base_pose, look_of, place_of
+from pi0_ros.chores.room import LOOKS, OBJECTS, SHELF_TOP, base_pose, look_of, place_of
 from pi0_ros.chores.room_measure import CLOSE, STILL, STILL_TURNING, TURNED, stands_before
 from pi0_ros.chores.room_operator import RoomOperator
 from pi0_ros.chores.room_words import SEEN_DRIVES, drive_text, parse_drive
 from pi0_ros.robot import load_robot
 from pi0_ros.sim.tasks import make_task, robot_before
-from pi0_ros.sim.world import BASE_JOINTS, TABLE_TOP
+from pi0_ros.sim.world import BASE_JOINTS
 
 FIRST = 100_000_000
 
@@ -103,7 +103,7 @@ def test_time_and_things_that_fall_end_it(sim, task):
     assert not task.failed(sim)
     name = next(iter(sim.scene.objects))
     at = sim.world.object_qpos[name]
-    sim.data.qpos[at + 2] = TABLE_TOP - 0.01
+    sim.data.qpos[at + 2] = SHELF_TOP - 0.01
     mujoco.mj_forward(sim.model, sim.data)
     assert task.failed(sim)
 

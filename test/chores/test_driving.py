@@ -9,7 +9,7 @@ pytest.importorskip("mujoco")
 
 from pi0_ros.chores.driving import DriveSettings, drive_velocity, slewed
 from pi0_ros.chores.plane import PlanarPose
-from pi0_ros.chores.room import floor_between
+from pi0_ros.chores.room import SHELF, floor_between
 from pi0_ros.chores.room_layout import FARTHEST, NEAREST, UNSEEN_FARTHEST, sample_room_layout
 from pi0_ros.chores.room_words import SEEN_DRIVES, UNSEEN_DRIVES, drive_text, parse_drive
 from pi0_ros.chores.unseen import Unseen
@@ -142,6 +142,7 @@ def test_every_phrase_means_its_table_by_each_of_its_words():
             assert parse_drive(drive_text("other", phrase), looks, before) == side
         assert parse_drive(drive_text("other", phrase), looks) is None, "there is no other one without a first"
     assert not set(SEEN_DRIVES) & set(UNSEEN_DRIVES)
+    assert parse_drive(drive_text(SHELF), looks, "left") == SHELF
 
 
 @pytest.mark.parametrize(
@@ -150,6 +151,7 @@ def test_every_phrase_means_its_table_by_each_of_its_words():
         "bring everything to the left table",
         "drive to the table",
         "drive to the left bin",
+        "drive to the shelf or the left table",
         "go to the left, wooden table",
         "",
     ],
@@ -164,6 +166,9 @@ def test_the_floor_between_two_tables_is_the_least_distance_of_their_tops():
     assert floor_between(PlanarPose(-1.0, 0.3, math.pi), place) == pytest.approx(1.72)
     assert floor_between(place, PlanarPose(0.0, 1.74, 0.0)) == pytest.approx(0.5)
     assert floor_between(place, PlanarPose(0.3, 0.4, 0.2)) == 0.0
+    shelf = PlanarPose(0.0, 2.0, math.pi / 2)  # it covers x -0.50 .. 0.50, y 2.40 .. 2.80
+    assert floor_between(place, shelf, ("left", SHELF)) == pytest.approx(2.4 - 0.62)
+    assert floor_between(shelf, place, (SHELF, "left")) == pytest.approx(2.4 - 0.62)
     assert floor_between(place, PlanarPose(-1.0, 3.0, math.pi)) == pytest.approx(math.hypot(1.72, 1.76))
 
 
@@ -173,19 +178,23 @@ def test_rooms_differ_and_those_kept_for_evaluation_are_none_of_those_that_are_r
         sample_room_layout(np.random.default_rng(seed), frozenset({Unseen.PLACES, Unseen.OBJECTS}))
         for seed in range(20)
     ]
-    gaps, kept_gaps = ([floor_between(*layout.room.places.values()) for layout in some] for some in (seen, kept))
+    gaps, kept_gaps = (
+        [floor_between(*(layout.room.places[side] for side in SIDES)) for layout in some] for some in (seen, kept)
+    )
     assert NEAREST == 1.5 and NEAREST <= min(gaps) < 1.7 and 2.4 < max(gaps) <= FARTHEST
     assert min(kept_gaps) >= FARTHEST and max(kept_gaps) <= UNSEEN_FARTHEST == 3.0
     looks = [{look for layout in some for look in layout.room.looks.values()} for some in (seen, kept)]
     assert looks == [{"wooden", "white"}, {"black", "grey"}]
     assert {layout.before for layout in seen} == {"", "left", "right"}
     assert len({len(layout.on) for layout in seen}) > 3
-    assert {len(layout.on) for layout in seen} <= {2, 3, 4, 5, 6}
-    assert all(set(layout.on.values()) == set(SIDES) and set(layout.on) == set(layout.shapes) for layout in seen)
+    assert {len(layout.on) for layout in seen} <= {2, 3, 4, 5, 6, 7, 8}
+    assert {sum(piece == SHELF for piece in layout.on.values()) for layout in seen} == {0, 1, 2}
+    assert all({*layout.on.values()} >= set(SIDES) and set(layout.on) == set(layout.shapes) for layout in seen)
 
 
 def test_left_and_right_are_so_for_whoever_comes_in_by_the_door():
     for seed in range(20):
         room = sample_room_layout(np.random.default_rng(seed)).room
         assert room.places["left"].y > 0.3 and room.places["right"].y < -0.3
+        assert room.places[SHELF].x > 0.6 and abs(room.places[SHELF].yaw) < 0.11
         assert set(room.looks) == set(SIDES) and len(set(room.looks.values())) == 2

@@ -7,15 +7,16 @@ import pytest
 pytest.importorskip("mujoco")
 
 from pi0_ros.chores.measure import block_shape, holders
-from pi0_ros.chores.room import SPOTS, place_of
+from pi0_ros.chores.room import SHELF_TOP, SPOTS, place_of
 from pi0_ros.chores.room_layout import sample_room_layout
 from pi0_ros.chores.room_measure import RAISED, things_in, whereabouts
-from pi0_ros.chores.room_operator import RoomOperator, RoomPlanner
+from pi0_ros.chores.room_operator import LIFT_DOWN, RoomOperator, RoomPlanner
 from pi0_ros.chores.room_words import Wish, parse_wish, wish_text
 from pi0_ros.chores.scenery import BIN_FLOOR
 from pi0_ros.chores.tidy_task import Tidy
 from pi0_ros.policy import Observation
 from pi0_ros.robot import load_robot
+from pi0_ros.sim.scene import HOME
 from pi0_ros.sim.tasks import make_task, robot_before
 from pi0_ros.sim.world import BASE_JOINTS, TABLE_TOP
 
@@ -144,6 +145,37 @@ def test_the_script_takes_a_thing_by_friction_and_puts_it_into_the_bin_of_a_tabl
     assert plan[0, grip] < 0.7 and plan[-1, grip] > 0.9, "the plan lets go over the bin"
     driving = operator.plan("drive to the right table", 20, 0.1)
     assert driving[-1, grip] < 0.7, "a hand that holds something goes on holding it"
+
+
+def test_the_lift_goes_down_before_the_shelf_and_up_with_what_is_held(sim):
+    _, one, _ = begin(sim, Wish(), base="shelf")
+    put(sim, one, "shelf", (0.55, 0.2), SHELF_TOP - TABLE_TOP)
+    there = whereabouts(sim)[one]
+    assert (there.table, there.held, there.binned) == ("shelf", "", False) and there.left == pytest.approx(0.2)
+    operator = RoomOperator(sim.robot, sim)
+    operator.sync()
+    lift, text = sim.robot.index["lift"], f"pick up the {one.replace('_', ' ')} with the left arm"
+    start, reach = operator.command[lift], []
+    plan = operator.plan(text, 60, 0.1)
+    for row in plan:
+        operator.arms.place(row)
+        reach.append(operator.arms.tip("left").copy())
+    low = np.array(reach)[:, 2] < 0.6
+    assert plan[-1, lift] < 0.03 and start > 0.1 and (plan[low, lift] < 0.05).all(), "the arm waits for the lift"
+    place = sim.data.body(f"{one}_body").xpos
+    assert np.linalg.norm(reach[-1][:2] - place[:2]) < 0.015 and reach[-1][2] < SHELF_TOP + 0.03
+    assert plan[-1, sim.robot.index["left_gripper"]] < 0.7, "it closes there"
+    assert operator.plan("put it into the bin", 30, 0.1)[-1, lift] > 0.1
+
+
+def test_no_hand_gets_down_to_the_shelf_while_the_lift_is_at_home(sim):
+    begin(sim, Wish(), base="shelf")
+    arms, place = RoomOperator(sim.robot, sim).arms, place_of(sim, "shelf")
+    command = np.array([HOME.get(name, 0.0) for name in sim.robot.channel_names])
+    tip = place.point((0.55, 0.1, SHELF_TOP + 0.03))
+    assert arms.solve("left", tip, command, rounds=100) is None
+    command[sim.robot.index["lift"]] = LIFT_DOWN
+    assert arms.solve("left", tip, command, rounds=100) is not None
 
 
 def test_the_script_is_its_own_high_level(sim):

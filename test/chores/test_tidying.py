@@ -99,6 +99,16 @@ def test_what_slipped_is_taken_again_and_a_base_that_was_pushed_away_drives_agai
     assert next_subtask({"red_can": HELD}, "right", Wish(table="left")) == "drive to the left table"
 
 
+def test_what_lies_on_the_shelf_goes_into_a_bin_too():
+    things = {"red_can": Whereabouts("shelf", left=-0.1), "blue_can": LEFT_BIN}
+    right, left = ["drive to the right table", PUT_DOWN, DONE], ["drive to the left table", PUT_DOWN, DONE]
+    first = ["drive to the shelf", "pick up the red can with the right arm"]
+    assert steps(things, "left", ALL) == [*first, *right], "the table on the side of the hand"
+    assert steps(things, "left", Wish(table="left")) == [*first, *left]
+    assert steps({"red_can": Whereabouts("shelf", left=0.1)}, "shelf", ALL)[1:] == left
+    assert next_subtask({"red_can": Whereabouts("", held="right", settled=False)}, "", ALL) == right[0]
+
+
 def test_a_hand_that_still_lets_go_is_waited_for():
     going = {"red_can": Whereabouts("left", binned=True, settled=False), "blue_can": RIGHT}
     assert next_subtask(going, "left", ALL) == PUT_DOWN

@@ -269,7 +269,11 @@ def test_a_fresh_model_is_repeatable_and_starts_with_neutral_modulation() -> Non
     one, two = (initialise(Pi0(config), seeded(3)) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True))
     assert not one.expert.layers[0].input_layernorm.dense.weight.any()
-    assert one.action_out_proj.weight.any()
+    assert (
+        one.action_out_proj.weight.any()
+        and not one.gemma.norm.weight.any()
+        and not one.gemma.layers[1].input_layernorm.weight.any()
+    )
 
 
 def test_inputs_that_do_not_fit_are_named() -> None:

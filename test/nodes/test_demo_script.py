@@ -60,6 +60,7 @@ class World:
 
     def call(self, name):
         self.called.append(name)
+        self.led_before = len(self.led)
         self.times.append(self.now)
         well = name not in self.refused
         if well and name == "sim_robot/reset":
@@ -151,6 +152,7 @@ def test_a_person_takes_over_once_something_is_done_or_after_a_while():
         script, began = world.script.let_it_work(True), world.now
         with pytest.raises(AssertionError):
             world.play(script, after + 1.0)
+        assert world.led_before == 1  # the leader is where the arm is before anybody drives
         assert world.called[1] == "executor/teleop" and world.times[1] - began == pytest.approx(after, abs=2 * TICK)
 
 

@@ -88,9 +88,11 @@ def test_one_executor_of_a_robot_is_configured_at_a_time_and_nothing_is_left_of_
 def test_the_other_threads_stay_below_the_control_thread_where_the_system_lets_it_be_real_time(
     make, calls, monkeypatch
 ):
-    node, said = make(cpu=3), []
+    node, said, jumps, waits = make(cpu=3), [], [], []
+    monkeypatch.setattr(node.clocks, "on_jump", jumps.append)
     monkeypatch.setattr(node.get_logger(), "warning", said.append)
-    assert node.trigger_configure() == SUCCESS
+    assert node.trigger_configure() == SUCCESS and jumps == [node._on_clock_jump]
+    monkeypatch.setattr(node.parts.commands, "wait_for_acknowledgement", waits.append)
     assert (node.health().level, node.health().message) == (WARN, "starting")
     # To rest, half a second more than the limits ask for; then what arrives late, the black box, the process.
     ending = stop_time(ROBOT.groups, 1.0 / ROBOT.control_rate) + 0.5 + 1.5 + 1.0 + 2.0
@@ -111,7 +113,7 @@ def test_the_other_threads_stay_below_the_control_thread_where_the_system_lets_i
         assert [given for name, *given in calls.list if name == "extend_timeout"] == [[pytest.approx(ending)]]
         assert node.control is None and not node._reporter.thread.alive
         calls.list.clear()
-    assert [text for text in said if "priority" in text] == ["priority 41 was refused"]
+    assert [text for text in said if "priority" in text] == ["priority 41 was refused"] and waits == [1.5] * 3
 
 
 def test_what_happens_beside_the_control_thread_is_told_to_its_core(make, calls, monkeypatch):

@@ -197,6 +197,12 @@ def test_autonomy_that_nobody_answers_about_is_no_autonomy_and_is_said_so_in_the
     assert world.log.count("executor/autonomy") == TRIES and world.said[-1].endswith("times: no answer")
 
 
+def test_a_person_who_does_not_get_there_gives_back_after_twelve_seconds():
+    world = World([{"objection": 3.0}])
+    assert world.play(world.script._one_scene()) == "lost"
+    assert world.now - world.taken == pytest.approx(12.0 + 0.4, abs=4 * TICK) and world.log[-1] == "executor/hold"
+
+
 def test_an_objection_to_what_is_solved_or_lost_already_takes_nobody_over():
     for fate, how in (({"objection": 3.0, "solved": 3.0}, "alone"), ({"objection": 3.0, "lost": 3.0}, "lost")):
         world = World([fate])

@@ -169,8 +169,9 @@ def test_its_health_says_the_scene_the_rates_and_what_is_too_slow(node, monkeypa
     monkeypatch.setattr(node, "_render_rate", SimpleNamespace(hz=lambda steady: rates["pictures"]))
     node._loop.times.overruns = 3
     monkeypatch.setattr(node, "_skipped", 3)
+    monkeypatch.setattr(node._loop.times, "timing", lambda: SimpleNamespace(late_p99=0.002))
     health = node._health()
-    assert (health.level, health.message) == (OK, "keeps real time")
+    assert (health.level, health.message) == (OK, "keeps real time") and health.values["physics_late_ms_p99"] == 2.0
     assert {name: health.values[name] for name in ("scene", "seed", "instruction", "done", "total", "success")} == {
         "scene": "reach", "seed": node._seed, "instruction": node._instruction, "done": 2, "total": 5, "success": True,
     }  # fmt: skip

@@ -141,6 +141,17 @@ def loaded_functions(copy: Path) -> dict[str, dict[tuple[str, int], list[Functio
 # ---------------------------------------------------------------- forks
 
 
+def judged(code: int, by: str, log: Path) -> tuple[str, str]:
+    """The result for pytest's exit code, and the test that failed. A conftest that cannot be imported any more is noticed too:
+    no test is red then, as none is run."""
+    if code == 0:
+        return "survived", ""
+    if code in (4, 5) and not by:
+        broken = "while loading conftest" in log.read_text(errors="replace")
+        return ("killed", "(a conftest cannot be imported)") if broken else ("no test", "")
+    return "killed", by
+
+
 def forked(body: Callable[[], tuple[int, str]], limit: float, log: Path) -> tuple[str, str]:
     """Run `body` in a fork, which returns pytest's exit code and the test that failed; the result and that test."""
     answer, child_end = multiprocessing.Pipe(duplex=False)
@@ -163,7 +174,7 @@ def forked(body: Callable[[], tuple[int, str]], limit: float, log: Path) -> tupl
         # In slices, so that a pause of all these processes does not count.
         if any(answer.poll(1.0) for _ in range(int(limit))):
             code, by = answer.recv()
-            result = ("survived", "") if code == 0 else ("no test", "") if code in (4, 5) and not by else ("killed", by)
+            result = judged(code, by, log)
     except EOFError:
         result = ("killed", "(the process died)")
     with suppress(ProcessLookupError):

@@ -8,6 +8,7 @@ import pytest
 
 slips = importlib.import_module("bench._mutants")
 bench = importlib.import_module("bench.mutation")
+worker = importlib.import_module("bench._mutation_worker")
 
 SOURCE = '''"""A module."""
 
@@ -157,3 +158,24 @@ def test_the_tests_that_run_a_function_are_chosen_and_those_that_run_little_else
 
 def test_every_equivalent_slip_has_a_reason():
     assert all(len(why) > 10 for why in bench.equivalent().values())
+
+
+@pytest.mark.parametrize(
+    ("code", "by", "said", "result"),
+    [
+        (0, "", "3 passed", ("survived", "")),
+        (1, "test_a.py::test_x", "1 failed", ("killed", "test_a.py::test_x")),
+        (2, "test_a.py (import)", "", ("killed", "test_a.py (import)")),
+        (
+            4,
+            "",
+            "ImportError while loading conftest '/c/test/conftest.py'.",
+            ("killed", "(a conftest cannot be imported)"),
+        ),
+        (4, "", "ERROR: not found: /c/test_a.py::test_x", ("no test", "")),
+        (5, "", "no tests ran", ("no test", "")),
+    ],
+)
+def test_a_slip_is_noticed_by_a_test_that_fails_or_by_tests_that_cannot_be_loaded(tmp_path, code, by, said, result):
+    (tmp_path / "log").write_text(said)
+    assert worker.judged(code, by, tmp_path / "log") == result

@@ -244,7 +244,7 @@ def _dropped_guard(node: ast.AST) -> Iterator[ast.AST]:
         yield ast.Pass()
 
 
-SYMMETRIC = {"min", "max", "minimum", "maximum", "isclose", "allclose", "array_equal", "hypot", "convolve"}
+SYMMETRIC = {"min", "max", "minimum", "maximum", "isclose", "allclose", "array_equal", "hypot", "convolve", "suppress"}
 """Functions whose first two arguments may stand in either order, as those of np.clip(x, low, high): the larger one counts."""
 
 

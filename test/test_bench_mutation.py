@@ -80,6 +80,7 @@ def test_a_comparison_of_floats_has_no_slip_that_only_equality_shows(module):
         ("x.clip(low, high)", 1),
         ("np.clip(x, high)", 1),
         ("np.convolve(x, y)", 0),
+        ("contextlib.suppress(ValueError, OSError)", 0),
         ("f(x, y)", 1),
     ],
 )

@@ -59,8 +59,6 @@ def _inside(edges: Values, counts: Values, below: Values, wanted: float) -> floa
     k = int(np.searchsorted(below, wanted))
     if k == 0:
         return float(edges[0])
-    if k >= len(below):
-        return float(edges[-1])
     return float(edges[k] + (wanted - below[k - 1]) / counts[k] * (edges[k + 1] - edges[k]))
 
 
@@ -94,7 +92,7 @@ def sampled(count: int) -> range:
 
 def levels_of(picture: NDArray[np.uint8]) -> NDArray[np.int64]:
     """How many pixels of each channel of a picture [H, W, 3] have each level [3, 256], large pictures thinned out."""
-    longest = max(picture.shape[:2])
+    longest = max(picture.shape)
     step = longest // THINNED if longest >= LARGE_PICTURE else 1
     thin = picture[::step, ::step]
     return np.stack([np.bincount(thin[..., channel].reshape(-1), minlength=256) for channel in range(3)])

@@ -76,14 +76,14 @@ class StreamEncoder:
         """shape: height, width, 3; height and width even."""
         self._context = cast(VideoCodecContext, av.CodecContext.create(ENCODER, "w"))
         self._context.width, self._context.height, self._context.pix_fmt = int(shape[1]), int(shape[0]), PIXELS
-        self._context.time_base, self._context.framerate = Fraction(1, fps), Fraction(fps)
+        self._context.framerate = Fraction(fps)
         self._context.options, self._context.thread_count = OPTIONS, 1
-        self._fps, self._frames = fps, 0
+        self._frames = 0
 
     def add(self, picture: Picture) -> bytes:
         """The bytes of the next picture, uint8 [H, W, 3] RGB."""
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), "rgb24")
-        frame.pts, frame.time_base = self._frames, Fraction(1, self._fps)
+        frame.pts = self._frames
         self._frames += 1
         return b"".join(bytes(packet) for packet in self._context.encode(frame))
 

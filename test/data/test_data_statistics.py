@@ -101,3 +101,20 @@ def test_a_quantile_that_one_episode_lacks_is_left_out_and_the_others_are_put_to
     together = aggregate([{"a": {k: v for k, v in first.items() if k != "q10"}}, {"a": second}])["a"]
     assert set(together) == {"min", "max", "mean", "std", "count", "q01", "q50", "q90", "q99"}
     np.testing.assert_array_equal(together["q90"], np.maximum(first["q90"], second["q90"]))
+
+
+def test_quantiles_of_two_numbers_are_in_the_bins_that_lerobot_would_make():
+    """Its 5000 bins lie between a ten-billionth below the smaller and as much above the larger one; two numbers fill the
+    first and the last bin, so that everything up to half of them is the first edge."""
+    found = {name: value.item() for name, value in vector_stats(np.array([[0.0], [1.0]])).items()}
+    width = (1.0 + 2e-10) / 5000
+    for name, wanted in (("q01", -1e-10), ("q50", -1e-10), ("q90", 1.0 - 0.2 * width), ("q99", 1.0 - 0.02 * width)):
+        assert found[name] == pytest.approx(wanted, abs=3e-11 if wanted < 0.5 else 2e-10), name
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("value", [0.0, -7.5, 1e6, 3e-12])
+def test_all_quantiles_of_one_number_are_that_number(kind, value):
+    found = vector_stats(np.full((9, 1), value, kind))
+    for name in QUANTILES:
+        assert found[name].item() == pytest.approx(value, rel=1e-7, abs=2e-10), name

@@ -273,3 +273,38 @@ def test_a_journal_is_an_episode_with_the_name_of_its_folder_in_its_note(tmp_pat
         [1.0, 2.0],
         [[1.0], [2.0]],
     )
+
+
+def test_a_saver_that_waits_for_room_on_the_disk_ends_at_once_when_it_is_to(saver, tmp_path, monkeypatch):
+    """It would try again in an hour."""
+    monkeypatch.setattr(episode_saver, "RETRY", 3600.0)
+    one, files, told, _ = saver()
+    files.problems = [OSError(28, "full")] * 9
+    one.add(folder(tmp_path, "5"), {})
+    assert one.finish(20.0) is True
+    assert len(files.problems) == 7 and [type(t) for t in told] == [Problem, Problem]
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_recovered_video_is_looked_at_in_a_file_of_its_own_that_goes_again(tmp_path, monkeypatch, broken):
+    made = []
+
+    def concatenated(parts, target, fps):
+        made.append(([(p.file.name, p.frames, p.start) for p in parts], target.parent, fps))
+        target.write_bytes(b"film")
+
+    def looked_at(file, frames, fps):
+        assert file.read_bytes() == b"film" and (frames, fps) == (7, 15)
+        if broken:
+            raise DataError("cannot be decoded")
+        return {"mean": 3}
+
+    monkeypatch.setattr("pi0_ros.data.video.concatenate", concatenated)
+    monkeypatch.setattr(episode_saver, "sampled_statistics", looked_at)
+    journal = SimpleNamespace(folder=tmp_path, frames=7, fps=15, video=lambda key: tmp_path / f"{key}.h264")
+    if broken:
+        with pytest.raises(DataError):
+            EpisodeSaver._look(None, journal, "eye")
+    else:
+        assert EpisodeSaver._look(None, journal, "eye") == {"mean": 3}
+    assert made == [([("eye.h264", 7, 0)], tmp_path, 15)] and list(tmp_path.iterdir()) == []

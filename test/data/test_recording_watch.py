@@ -255,3 +255,16 @@ def test_requests_are_done_until_the_recorder_is_gone_and_a_full_disk_ends_the_e
     assert done == [None, "end", "finished"] and looked == [2], "behind the time at which a look is due"
     assert one.ended == [{"why": "No space left on device"}, {"why": "the recorder ended"}]
     assert one._connection.sent == [EpisodeEnded("No space left on device")]
+
+
+def test_the_memory_of_a_process_is_what_is_resident(monkeypatch):
+    """As /proc/self/status says it, in kB."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    resident = 1024 * int(status["VmRSS"].split()[0])
+    assert recording_process._memory() == pytest.approx(resident, rel=0.2)
+
+    def unknown(self):
+        raise OSError
+
+    monkeypatch.setattr(Path, "read_text", unknown)
+    assert recording_process._memory() == 0

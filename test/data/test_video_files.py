@@ -10,11 +10,20 @@ av = pytest.importorskip("av")
 
 from small_lerobot import picture, write_video
 
-from pi0_ros.data import video
+from pi0_ros.data import episode_saver, video
 from pi0_ros.data.encoded_pictures import PictureError
 from pi0_ros.data.episode_saver import sampled_statistics
 from pi0_ros.data.errors import DataError
-from pi0_ros.data.video import Part, StreamEncoder, VideoReader, VideoWriter, concatenate, may_be_cut_out, picture_count
+from pi0_ros.data.video import (
+    Part,
+    StreamEncoder,
+    VideoReader,
+    VideoWriter,
+    concatenate,
+    describe,
+    may_be_cut_out,
+    picture_count,
+)
 
 
 @pytest.mark.parametrize(
@@ -134,3 +143,102 @@ def test_a_track_that_does_not_say_what_it_counts_in_is_none():
     assert video._tick_of(SimpleNamespace(time_base=Fraction(1, 90_000))) == Fraction(1, 90_000)
     with pytest.raises(PictureError, match="its track has no time base"):
         video._tick_of(SimpleNamespace(time_base=None))
+
+
+def test_what_info_json_says_of_a_video_is_what_its_file_is(tmp_path):
+    writer, noise = VideoWriter(tmp_path / "v.mp4", 15, (32, 48, 3)), np.random.default_rng(1)
+    still = noise.integers(0, 256, (32, 48, 3), np.uint8)  # a picture that changed would get a key frame of its own
+    for _ in range(5):
+        writer.add(still)
+    writer.close()
+    said = describe((32, 48, 3), 15)
+    with av.open(str(tmp_path / "v.mp4")) as opened:
+        track = opened.streams.video[0]
+        assert (said["video.height"], said["video.width"], said["video.fps"]) == (track.height, track.width, 15)
+        assert track.average_rate == 15 and said["has_audio"] is bool(opened.streams.audio) is False
+        assert (said["video.codec"], said["video.pix_fmt"]) == (track.codec.name, track.pix_fmt)
+        keys = [k for k, packet in enumerate(p for p in opened.demux(track) if p.size) if packet.is_keyframe]
+    assert keys == list(range(0, 5, said["video.g"]))
+    frame = VideoReader(tmp_path / "v.mp4").at([0.0])[0]
+    assert said["video.channels"] == frame.shape[2] and said["is_depth_map"] is False
+
+
+def test_a_stream_says_its_rate_its_size_and_its_key_frames(tmp_path):
+    """A journal's video is raw H.264: nothing but the stream itself says how it is to be shown."""
+    encoder = StreamEncoder(15, (32, 48, 3))
+    noise = np.random.default_rng(1).integers(0, 60, (32, 48, 3), np.uint8)
+    parts = [encoder.add(noise + np.uint8(30 * k)) for k in range(5)]
+    assert all(parts)
+    (tmp_path / "v.h264").write_bytes(b"".join(parts))
+    with av.open(str(tmp_path / "v.h264")) as opened:
+        context = opened.streams.video[0].codec_context
+        assert (context.framerate, context.height, context.width, context.pix_fmt) == (15, 32, 48, "yuv420p")
+    assert picture_count(tmp_path / "v.h264") == 5
+    (tmp_path / "cut.h264").write_bytes(b"".join(parts[2:]))
+    concatenate([Part(tmp_path / "cut.h264", 3)], tmp_path / "out.mp4", 15)
+    reader = VideoReader(tmp_path / "out.mp4")
+    shades = [round((p.mean() - 29.5) / 30) for p in reader.at([k / 15 for k in range(3)])]
+    reader.close()
+    assert shades == [2, 3, 4] and reader.drift < 1e-4, "it can be cut before a key frame"
+
+
+def test_a_reader_goes_on_where_it_is_and_seeks_what_lies_before_or_far_ahead(tmp_path, monkeypatch):
+    """Up to half a second ahead is decoded; what is further away, or behind, is sought."""
+    write_video(tmp_path / "v.mp4", [picture(0, k) for k in range(30)], 10)
+    sought = []
+    seek = VideoReader._seek
+    monkeypatch.setattr(
+        VideoReader, "_seek", lambda self, second: sought.append(round(second, 3)) or seek(self, second)
+    )
+    reader = VideoReader(tmp_path / "v.mp4")
+
+    def shown(*seconds):
+        return [round(p.mean((0, 1))[1] / 8) for p in reader.at(seconds, 0.01)]
+
+    assert shown(0.3, 0.1, 0.3) == [3, 1, 3] and sought == [0.09]
+    assert shown(0.3, 0.4) == [3, 4] and shown(0.8) == [8] and sought == [0.09], "the same again, and 0.4 s on"
+    assert shown(1.4) == [14] and sought == [0.09, 1.39]
+    assert shown(1.3) == [13] and sought == [0.09, 1.39, 1.29]
+    reader.close()
+
+
+def test_a_file_that_ends_before_the_wanted_picture_or_is_none_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"v\.mp4: this video of the dataset is missing"):
+        VideoReader(tmp_path / "v.mp4")
+    (tmp_path / "v.mp4").write_bytes(b"no video at all" * 9)
+    for read in (VideoReader, picture_count):
+        with pytest.raises(DataError, match=r"v\.mp4: cannot be decoded"):
+            read(tmp_path / "v.mp4")
+    (tmp_path / "v.mp4").write_bytes(b"version https://git-lfs.github.com/spec/v1")
+    with pytest.raises(DataError, match="is a git-lfs pointer"):
+        VideoReader(tmp_path / "v.mp4")
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_statistics_of_a_video_are_of_the_pictures_that_are_sampled_and_its_file_is_let_go(monkeypatch, broken):
+    """Of 201 pictures every third; the reader is closed whether they could be read or not."""
+    asked, closed = [], []
+
+    class Reader:
+        def __init__(self, file):
+            assert file == "v.mp4"
+
+        def at(self, seconds, tolerance):
+            if broken:
+                raise DataError("v.mp4: cannot be decoded")
+            asked.extend(seconds)
+            assert tolerance == pytest.approx(0.02)
+            return [np.full((2, 2, 3), len(asked), np.uint8)]
+
+        def close(self):
+            closed.append(True)
+
+    monkeypatch.setattr(episode_saver, "VideoReader", Reader)
+    if broken:
+        with pytest.raises(DataError):
+            sampled_statistics("v.mp4", 201, 25)
+    else:
+        found = sampled_statistics("v.mp4", 201, 25)
+        assert asked == pytest.approx([3 * k / 25 for k in range(67)])
+        assert found["count"].tolist() == [67] and found["mean"].ravel() * 255 == pytest.approx([34.0] * 3)
+    assert closed == [True]

@@ -278,3 +278,41 @@ def test_an_episode_without_frames_is_refused_and_an_empty_dataset_says_so(tmp_p
         writer.drop_episode()
     with pytest.raises(DataError, match="no episode yet"):
         Dataset(tmp_path / "set")
+
+
+@pytest.mark.parametrize("fps", [0, -3, 12.5, 0.5])
+def test_a_rate_is_a_whole_number_of_frames_a_second(tmp_path, fps):
+    with pytest.raises(DataError, match=f"{fps} frames a second; give a whole number of at least 1"):
+        DatasetWriter(tmp_path / "set", fps, NUMBERS)
+    assert not (tmp_path / "set").exists()
+
+
+def test_a_dataset_is_begun_in_a_folder_that_is_new_or_empty(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/notes.txt").touch()
+    for name in ("new", "empty"):
+        DatasetWriter(tmp_path / name, 1, NUMBERS)
+        assert (tmp_path / name / "meta/info.json").is_file()
+    for name in ("file", "full"):
+        with pytest.raises(DataError, match=f"{name}: is there already; give a new folder"):
+            DatasetWriter(tmp_path / name, 1, NUMBERS)
+
+
+@pytest.mark.parametrize("how", ["drop_episode", "close"])
+def test_what_is_dropped_is_in_no_later_episode_and_its_video_is_let_go(tmp_path, how):
+    features = {"count": NUMBERS["count"], "observation.images.eye": PICTURE}
+    eye = np.full((SIDE, SIDE, 3), 90, np.uint8)
+    writer = DatasetWriter(tmp_path / "set", 10, features)
+    for k in (7, 8):
+        writer.add_frame({"count": k, "observation.images.eye": eye, "task": "go"})
+    (encoder,) = writer._encoders.values()
+    getattr(writer, how)()
+    assert encoder._stream is None and not list((tmp_path / "set").glob(".*")), "it is finished, and gone"
+    writer.add_frame({"count": 9, "observation.images.eye": eye, "task": "go"})
+    assert writer.save_episode({"outcome": "success"}) == 0
+    read = Dataset(tmp_path / "set")
+    assert read.column("count").tolist() == [9] and read.stats["observation.images.eye"]["count"].tolist() == [1]
+    assert json.loads((tmp_path / "set/meta/pi0_episodes.json").read_text()) == {"0": {"outcome": "success"}}
+    read.close()

@@ -13,9 +13,10 @@ from pi0_ros.chores.room import LOOKS, OBJECTS, SHELF_TOP, base_pose, look_of, p
 from pi0_ros.chores.room_measure import CLOSE, STILL, STILL_TURNING, TURNED, stands_before
 from pi0_ros.chores.room_operator import RoomOperator
 from pi0_ros.chores.room_words import SEEN_DRIVES, drive_text, parse_drive
+from pi0_ros.chores.scenery import BIN_RIM
 from pi0_ros.robot import load_robot
 from pi0_ros.sim.tasks import make_task, robot_before
-from pi0_ros.sim.world import BASE_JOINTS
+from pi0_ros.sim.world import BASE_JOINTS, TABLE_TOP
 
 FIRST = 100_000_000
 
@@ -155,6 +156,23 @@ def test_the_script_comes_to_rest_before_the_table_and_keeps_what_it_holds(sim, 
     planned = plan[:, sim.robot.index["base_vx"]]
     assert planned.max() > 0.1 and abs(planned[-1]) < 0.05, "the plan slows down there too"
     assert not np.any(operator.plan("good morning", 12, 0.1)[-1, -4:-1]), "what names no table brings it to rest"
+
+
+def test_the_base_waits_for_a_hand_that_is_low_over_a_table(sim, task):
+    operator = RoomOperator(sim.robot, sim)
+    stand(sim, "left")
+    operator.sync()
+    tip = place_of(sim, "left").point((0.55, 0.2, TABLE_TOP + 0.04))
+    operator.set_command(operator.arms.solve("left", tip, operator.command))
+    plan = operator.plan(task.instruction, 12, 0.1)
+    heights = []
+    for row in plan:
+        operator.arms.place(row)
+        heights.append(operator.arms.tip("left")[2])
+    wheels = np.abs(plan[:, [sim.robot.index[name] for name in ("base_vx", "base_vy", "base_wz")]]).max(axis=1)
+    low = np.array(heights) < BIN_RIM + 0.05
+    assert low[0] and not wheels[low].any()
+    assert not low[-1] and wheels[-1] > 0.1, "it goes once the hand is over the bins"
 
 
 def test_a_base_goes_on_from_the_velocity_that_it_is_commanded(sim, task):

@@ -10,7 +10,10 @@ import pytest
 
 pytest.importorskip("mujoco")
 
-from pi0_ros.chores.collect import ChoreCollector, ChoreSettings
+from pi0_ros.chores.collect import ChoreCollector, ChoreSettings, Recorded
+from pi0_ros.chores.conditions import draw_conditions
+from pi0_ros.chores.room_collect import RoomCollector
+from pi0_ros.chores.room_words import parse_wish
 from pi0_ros.chores.words import parse_put
 from pi0_ros.cli import main
 from pi0_ros.data.dataset import Dataset
@@ -101,6 +104,29 @@ def test_blocks_and_bins_are_collected_in_shards_and_the_same_command_goes_on(tm
     assert all(parse_put(text) for text in read[0].tasks) and read[0].column("progress")[-1] == 5
     notes = EpisodeLog(read[0].folder).read()
     assert [notes[k]["failed_starts"] for k in (0, 1)] == [2, 0] and notes[0]["outcome"] == "success"
+
+
+@pytest.mark.parametrize(("task", "parse"), [("drive_to", str), ("tidy", parse_wish)])
+def test_what_both_levels_learn_in_a_room_reads_back(tmp_path, monkeypatch, task, parse):
+    """One frame of each of two starts."""
+
+    def episode(self, seed):
+        text = self.task.reset(self.sim, seed)
+        row = self._look((self.task.subtask(self.sim), text, "done"), Bare())
+        row |= {"action": row["observation.state"], "perturbed": np.array([0], np.int64)}
+        return Recorded((row, row), 0, draw_conditions(np.random.default_rng(seed), self.sim.robot, ("base",)))
+
+    class Bare:
+        def see(self, camera, picture):
+            return picture
+
+    monkeypatch.setattr(RoomCollector, "episode", episode)
+    out = tmp_path / "room"
+    assert main(["collect", "--out", str(out), *SMALL[:-1], task, "--episodes", "2", "--seed", "1"]) == 0
+    read = Dataset(out)
+    assert len(read.episodes) == 2 and set(read.column("high_level_target")) == {"done"}
+    assert all(parse(text) for text in read.column("high_level_task"))
+    assert all(text.startswith(("drive to the ", "pick up the ")) for text in read.tasks)
 
 
 def test_starts_that_failed_are_counted(tmp_path, capsys, monkeypatch, chore):

@@ -64,7 +64,7 @@ class GroupAudit:
         if (outside := _outside(self._bounds, rows)) > 0.0:
             return f"position {outside:.3g} beyond its limit"
         for order, (name, limit, slack) in enumerate(self._orders, start=1):
-            if len(rows) > order and bool((np.abs(np.diff(rows[-order - 1 :], order, axis=0)) > limit + slack).any()):
+            if bool((np.abs(np.diff(rows[-order - 1 :], order, axis=0)) > limit + slack).any()):
                 return f"{name} above its limit"
         return ""
 
@@ -76,7 +76,7 @@ def _broken(bounds: Bounds, values: Array, period: float, third: bool) -> list[s
     change = values
     for name, limit, slack in _orders(bounds, period, third):
         change = np.diff(change, axis=0)
-        if len(change) and bool((np.abs(change) > limit + slack).any()):
+        if bool((np.abs(change) > limit + slack).any()):
             found.append(f"{name} {float((np.abs(change) / limit).max()):.3g} times its limit")
     return found
 

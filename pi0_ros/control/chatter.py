@@ -39,7 +39,7 @@ class Reversals:
             if self._way:
                 self._swings.append((self._reached, abs(self._extreme - self._turn)))
                 self._turn = self._extreme
-            self._extreme, self._reached, self._way = value, time, 1.0 if further > 0.0 else -1.0
+            self._extreme, self._reached, self._way = value, time, further
         while self._swings and self._swings[0][0] < time - MEMORY:
             self._swings.popleft()
 

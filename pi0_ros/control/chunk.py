@@ -119,9 +119,9 @@ class Ages:
     """How old and how early an observation may be [s]: `oldest` while the robot moves, `waiting` if it has not moved
     since; `ahead` of the ROS clock."""
 
-    oldest: float = 1.0
-    waiting: float = 30.0
-    ahead: float = 0.5
+    oldest: float
+    waiting: float
+    ahead: float
 
 
 def check_time(chunk: Chunk, ros: float, ages: Ages, executed: float) -> str:

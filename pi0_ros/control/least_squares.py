@@ -137,7 +137,6 @@ class Solver:
         self._sense[-len(REST) :] = EQUAL
         self._model.settings = {**self._model.settings, "primal_tol": 1e-10}
         self._given = (np.zeros(count), np.full(self._size, 1.0), np.full(self._size, -1.0))
-        self._given[2][-len(REST) :] = 1.0
         hessian, table = problem.hessian.copy(), problem.table.copy()
         linear, upper, lower = self._given
         self._model.setup(hessian, linear, table, upper, lower, self._sense)

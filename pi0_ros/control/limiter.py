@@ -295,7 +295,6 @@ class Limiter:
         """Start from `values` [D] at rest."""
         for group, part in zip(self.groups, self.slices, strict=True):
             group.reset(values[part].tolist())
-        self._on_plan = False
         self.state = self._gathered()
 
     def step(self, goal: Array, moves: Sequence[bool], scales: Sequence[float]) -> int | None:

@@ -183,7 +183,7 @@ def solve(request: PlanRequest, grid: Grid, limits: PlanLimits) -> MotionPlan | 
     at, rates = request.times.times[1:], request.times.rates
     targets = request.path.at(at)
     driven, grips = limits.path.driven, np.array([k is Kind.GRIPPER for k in limits.kinds])
-    targets[:, driven] *= np.clip(rates, 0.0, 1.0)[:, None]
+    targets[:, driven] *= np.minimum(rates, 1.0)[:, None]
     ended = request.path.end <= float(at[grid.count - grid.tail - 1])
     weighted = grid.count if ended else grid.count - grid.tail
     y = np.zeros((grid.count, len(limits.kinds)))

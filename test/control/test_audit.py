@@ -66,7 +66,7 @@ def judged(values, group=ARM):
 @pytest.mark.parametrize(("order", "key"), [(1, "velocity"), (2, "acceleration"), (3, "jerk")])
 def test_each_promise_is_kept_up_to_its_limit(side, order, key):
     """After `order` commands at rest, only the difference of that order is near its limit."""
-    for share, told in ((1.0, ""), (1.00001, f"{key} above its limit")):
+    for share, told in ((1.0, ""), (1.0000005, ""), (1.0000015, f"{key} above its limit")):
         step = side * share * LIMITS[key][1] * PERIOD**order
         assert judged([HOME] * order + [HOME + step * ONE]) == [""] * order + [told]
 
@@ -89,7 +89,8 @@ def test_what_is_beyond_a_position_limit_is_told_with_how_far_and_from_outside_i
 
 @pytest.mark.parametrize("side", [1.0, -1.0])
 @pytest.mark.parametrize(
-    ("periods", "share", "good"), [(3, 0.999, True), (3, 1.001, False), (2, 1.001, False), (1, 0.5, False)]
+    ("periods", "share", "good"),
+    [(3, 1.0, True), (3, 1.001, False), (2, 1.0, True), (2, 1.001, False), (1, 0.5, False)],
 )
 def test_across_a_gap_only_the_way_counts_and_what_was_before_it_is_forgotten(side, periods, share, good):
     audit, step = GroupAudit(ARM, PERIOD), LIMITS["velocity"] * PERIOD
@@ -102,6 +103,30 @@ def test_across_a_gap_only_the_way_counts_and_what_was_before_it_is_forgotten(si
         assert audit.judge(there) == "" and audit.judge(there) == ""  # at rest at once: its speed before is not known
     elif periods > 1:
         assert said == "velocity above its limit"
+
+
+def test_across_a_gap_the_way_is_that_from_the_newest_command():
+    audit, step = GroupAudit(ARM, PERIOD), LIMITS["velocity"] * PERIOD
+    for k in (0.0, 0.01, 0.04, 0.1):
+        audit.judge(HOME + k * step)
+    assert audit.judge(HOME + 2.0999 * step, 2) == ""
+    for k in (2.1, 2.0, 2.1):
+        audit.judge(HOME + k * step)
+    assert audit.judge(HOME + 0.0999 * step, 2) == "velocity above its limit"
+
+
+def test_what_was_told_once_is_not_told_again():
+    assert judged([HOME, HOME + 0.5 * ONE, HOME + 0.5 * ONE])[1:] == [
+        "velocity above its limit",
+        "acceleration above its limit",
+    ]
+
+
+def test_who_was_outside_four_commands_ago_has_come_back():
+    edge = np.where(ONE > 0.0, LIMITS["upper"], HOME)
+    out = edge + 1e-3 * ONE
+    assert not judged([out, edge, edge, out])[-1].startswith("position")
+    assert judged([out, edge, edge, edge, out])[-1] == "position 0.001 beyond its limit"
 
 
 def test_a_first_command_after_a_gap_is_judged_by_its_place_alone():

@@ -52,6 +52,8 @@ def test_a_flat_field_becomes_rows_and_one_that_does_not_divide_one_row():
     np.testing.assert_array_equal(unflatten([1, 2, 3, 4, 5, 6], 3), [[1, 2, 3], [4, 5, 6]])
     assert unflatten([1, 2, 3, 4], 3).shape == (1, 4) and unflatten([1, 2], 0).shape == (1, 2)
     assert unflatten([], 3).shape == (0, 3)
+    assert unflatten([1, 2], 2).dtype == np.float64
+    assert np.isnan(unflatten([None, 2.0], 2)[0, 0])  # what is no number is none
 
 
 def test_a_chunk_ends_with_its_last_row_and_a_single_row_lasts_a_period():
@@ -60,10 +62,20 @@ def test_a_chunk_ends_with_its_last_row_and_a_single_row_lasts_a_period():
     assert chunk(values=np.zeros(3)).rows == 0
 
 
+def test_values_are_doubles_that_nobody_can_change_and_whole_numbers_among_them():
+    given = np.arange(6, dtype=np.int64).reshape(2, 3)
+    said = chunk(values=given)
+    given[0, 0] = 9
+    assert said.values.dtype == np.float64 and said.values[0, 0] == 0.0
+    with pytest.raises(ValueError, match="read-only"):
+        said.values[0, 0] = 1.0
+    assert (said.frozen_rows, said.source, said.subtask) == (0, "", "")
+
+
 def test_a_table_has_rows_of_every_channel_once(robot):
     names = robot.channel_names
     whole = good(robot)
-    assert check_shape(whole, robot) == ""
+    assert check_shape(whole, robot) == check_shape(replace(whole, values=whole.values[:1]), robot) == ""
     for values in (np.zeros((0, len(names))), np.zeros((4, len(names) - 1)), np.zeros(len(names)), np.zeros((2, 2, 2))):
         assert "do not fit" in check_shape(replace(whole, values=values), robot)
     assert check_shape(replace(whole, values=np.zeros((MAX_ROWS, len(names)))), robot) == ""

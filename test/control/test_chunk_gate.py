@@ -20,6 +20,8 @@ def test_a_policy_that_is_too_late_for_a_moving_robot_is_told_to_be_too_slow(del
     story.run(1.4)
     assert story.send(goal={ARM: 0.8}, rows=21, delay=delay).accepted is not said
     story.tick()
+    story.send(goal={ARM: 0.8}, rows=21, delay=delay)
+    story.tick()  # and it is told once
     text = "strategy wait: a chunk of 2.00 s arrives after 1.25 s; the robot stands while the policy thinks"
     assert noted(story, "wait") == [("warn", text)] * said
 
@@ -96,3 +98,13 @@ def test_with_the_strategy_wait_a_chunk_that_was_observed_while_the_robot_moved_
     assert verdict.reason.startswith("wait: its observation was taken while the robot was still executing")
     story.run(0.1)
     assert story.last.plan_sequence == 1 and story.last.counters.chunks_rejected == 1
+
+
+def test_a_second_policy_is_told_of_every_ten_seconds():
+    story = Story().autonomy(goal={ARM: 0.3}, rows=30)
+    for later in (0.0, 9.9, 10.1):
+        chunk = story.chunk(source="another")
+        story.executor.on_chunk(story.steady + later, story.ros, chunk)
+    told = [e for e in story.tick().events if e.name == "second policy"]
+    assert [e.steady for e in told] == [story.steady - story.period, story.steady - story.period + 10.1]
+    assert {e.text for e in told} == {"two policies publish plans: 'policy' is driving, 'another' is ignored"}

@@ -150,5 +150,7 @@ def test_a_clock_that_is_told_to_have_been_set_ends_autonomy_and_its_plan_at_onc
     epoch = story.last.epoch
     story.executor.on_clock_jump(story.steady, story.ros)
     assert story.executor.epoch == epoch + 1 and story.executor.running_plan(story.ros) is None
+    at = story.steady, story.ros
     step = story.tick()
+    assert [(e.steady, e.ros) for e in step.events if e.name == "clock"] == [at]
     assert step.mode is Mode.HOLD and step.reason == "the ROS clock jumped" and step.plan_sequence == 0

@@ -98,3 +98,91 @@ def test_what_is_not_finite_has_no_answer_and_spoils_none_after_it(where):
         bad_bound = bound._replace(high=np.full((COUNT, 1), np.nan))
     assert within_limits(problem, bad_target, bad_start, bad_bound, STEP) is None
     assert within_limits(problem, wanted, start, bound, STEP) == pytest.approx(right, abs=1e-12)
+
+
+# --- what the problem is, in scalars --------------------------------------------------------------------------------
+
+
+def simulated(y, start, step):
+    """Value, velocity and acceleration at each knot of one channel, a piece of constant jerk after the other."""
+    (x, v, a), found = start, []
+    for jerk in (one / step**3 for one in y):
+        x += v * step + a * step**2 / 2.0 + jerk * step**3 / 6.0
+        v += a * step + jerk * step**2 / 2.0
+        a += jerk * step
+        found.append((x, v, a))
+    return np.array(found).T
+
+
+def test_the_states_at_the_knots_are_those_of_constant_jerks_between_them():
+    rng = np.random.default_rng(5)
+    y, start = rng.normal(0.0, 1e-3, (7, 2)), rng.normal(0.0, 0.5, (3, 2))
+    found = states_of(make_problem(7, 0.04, 5), y, start)
+    for i in (0, 1):
+        np.testing.assert_allclose(found[:, :, i], simulated(y[:, i], start[:, i], 0.04), atol=1e-12)
+
+
+@pytest.mark.parametrize(("weighted", "smoothing"), [(9, {}), (6, {}), (6, {"smoothing": 0.11})])
+def test_no_motion_that_ends_at_rest_is_nearer_to_its_targets_for_so_much_jerk(weighted, smoothing):
+    """sum of squares of what is off at the first `weighted` knots, and (T / step)^6 of each y^2; T is 43 ms."""
+    count, step, rng = 9, 0.05, np.random.default_rng(6)
+    wanted, start = rng.normal(0.0, 0.1, (count, 2)), rng.normal(0.0, 0.5, (3, 2))
+    found = without_limits(make_problem(count, step, weighted, **smoothing), wanted, start)
+    price = (smoothing.get("smoothing", 0.043) / step) ** 6
+    ends = np.stack([simulated(one, (0.0, 0.0, 0.0), step)[1:, -1] for one in np.eye(count)], axis=1)
+    ways = np.linalg.svd(ends)[2][2:]  # motions that end as they began
+    for i in (0, 1):
+
+        def cost(y, i=i):
+            off = simulated(y, start[:, i], step)[0] - wanted[:, i]
+            return float(np.sum(off[:weighted] ** 2) + price * np.sum(y**2))
+
+        assert np.abs(simulated(found[:, i], start[:, i], step)[1:, -1]).max() < 1e-9
+        slopes = [cost(found[:, i] + way) - cost(found[:, i] - way) for way in ways]
+        assert len(ways) == count - 2 and np.abs(slopes).max() < 1e-8
+        assert cost(found[:, i] + ways[0]) - cost(found[:, i]) > 1e-3
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+@pytest.mark.parametrize("key", ["speed", "acceleration", "jerk", "place"])
+def test_each_limit_is_reached_on_either_side_by_a_motion_that_begins_with_a_speed_and_a_turn(side, key):
+    """The bound of a speed or place is another one at every knot, and never that of the other side."""
+    problem, k = make_problem(COUNT, STEP, COUNT), np.arange(COUNT)
+    start = side * np.array([[0.05], [0.12], [-0.8]])
+    wanted = side * (0.05 + 0.2 * np.sin(np.pi * k / COUNT) ** 2)[:, None]
+    bound, reached = limits(*WIDE), None
+    if key == "speed":
+        near, far = (0.3 + 0.004 * k)[:, None], (0.9 - 0.01 * k)[:, None]
+        bound = bound._replace(**dict(zip(("velocity", "backward"), (near, far)[:: int(side)], strict=True)))
+        reached = lambda x, v, a, u: (side * v - near[:, 0]).max()
+    elif key == "place":
+        near, far = (0.2 - 0.001 * k)[:, None], (0.7 + 0.01 * k)[:, None]
+        high, low = (near, -far) if side > 0.0 else (far, -near)
+        bound = bound._replace(high=high, low=low)
+        reached = lambda x, v, a, u: (side * x - near[:, 0]).max()
+    elif key == "acceleration":
+        bound = bound._replace(acceleration=np.array([2.3]))
+        reached = lambda x, v, a, u: np.abs(a).max() - 2.3
+    else:
+        bound = bound._replace(jerk=np.array([21.0]))
+        reached = lambda x, v, a, u: np.abs(u).max() - 21.0
+    found = within_limits(problem, wanted, start, bound, STEP)
+    states = simulated(found[:, 0], start[:, 0], STEP)
+    assert reached(*states, found[:, 0] / STEP**3) == pytest.approx(0.0, abs=1e-6)
+    assert np.abs(states[1:, -1]).max() < 1e-6
+
+
+@pytest.mark.parametrize("slack", [0.0, 1e-3])
+@pytest.mark.parametrize("side", [1.0, -1.0])
+@pytest.mark.parametrize(("key", "order"), [("place", 0), ("speed", 1), ("turn", 2), ("jerk", 3)])
+def test_a_channel_is_inside_up_to_its_own_bound_at_each_knot(slack, side, key, order):
+    """Bounds of three channels at four knots, all different; a share more may be allowed, of places a tenth of it in metres."""
+    knot, i, step = 2, 1, 0.1
+    rows = lambda least: least + 0.1 * np.arange(4.0)[:, None] + np.arange(3.0)
+    bounds = ChannelLimits(rows(1.0), rows(1.5), np.array([4.0, 5.0, 6.0]), np.array([50.0, 60.0, 70.0]), -rows(2.0), rows(2.7))  # fmt: skip
+    most = {"place": (3.9, 3.2), "speed": (2.2, 2.7), "turn": (5.0, 5.0), "jerk": (60.0, 60.0)}[key][side < 0.0]
+    edge = most + 0.1 * slack if key == "place" else most * (1.0 + slack)
+    for off, kept in ((-1e-6, True), (1e-6, False)):
+        all_of = np.zeros((4, 4, 3))
+        all_of[order, knot, i] = side * (edge + off) * (step**3 if key == "jerk" else 1.0)
+        assert keeps(all_of[:3], all_of[3], bounds, step, slack).tolist() == [True, kept, True]

@@ -5,19 +5,27 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pi0_ros.control import Chunk, Executor
+from pi0_ros.control import Chunk, Executor, motion_plan
+from pi0_ros.control.least_squares import ChannelLimits, make_problem, within_limits
 from pi0_ros.control.limits import Bounds
 from pi0_ros.control.motion_plan import (
     LONGEST_STOP,
     Grid,
+    PlanRequest,
     _channel_limits,
     _fastest,
+    _nearest,
     _stopping,
+    ask,
     make_grid,
     plan_limits,
     planning_bounds,
+    solve,
+    solve_once,
 )
+from pi0_ros.control.path_clock import PathTimes, smoother
 from pi0_ros.control.plan_making import AtOnce, FinishedPlan, MakingTimes
+from pi0_ros.control.row_path import make_path
 from pi0_ros.robot import load_robot
 from pi0_ros.robot.spec import Kind
 
@@ -354,7 +362,8 @@ def allowed(channel, of, target, state, fastest):
     "way", [lambda s: s, lambda s: 0.0 * s, lambda s: np.sin(np.pi * s), lambda s: 0.5 * s * s - 0.01 * (s > 0.9)]
 )
 @pytest.mark.parametrize(
-    ("off", "speed", "turn"), [(0.0, 0.0, 0.0), (0.02, 0.4, 0.0), (-0.03, 0.3, -0.6), (0.0, -0.9, 0.5), (9.0, 0.1, 0.0)]
+    ("off", "speed", "turn"),
+    [(0.0, 0.0, 0.0), (0.02, 0.4, 0.0), (-0.03, 0.3, -0.6), (0.0, -0.9, 0.5), (0.0, 0.997, 0.0), (9.0, 0.1, 0.0)],
 )
 def test_a_channel_may_move_as_its_rows_do_and_slow_down_gently_where_it_is_too_fast(side, way, off, speed, turn):
     """`off` [rad, m] from the first row, 9 for outside its limits; speed and acceleration in shares of their limits."""
@@ -376,3 +385,194 @@ def test_a_channel_may_move_as_its_rows_do_and_slow_down_gently_where_it_is_too_
             np.testing.assert_allclose(np.broadcast_to(told, (KNOTS, 3))[:, i], part, atol=1e-12)
     np.testing.assert_allclose(found.acceleration, 0.995 * of[3])
     np.testing.assert_allclose(found.jerk, 0.995 * of[4])
+
+
+# --- solving --------------------------------------------------------------------------------------------------------
+
+GRID = Grid(40, 0.06, 3, 14)  # three control periods of 0.02 s to a knot
+JOINT, OTHER, BASE, GRIP = (ROBOT.index[n] for n in ("left_joint2", "right_joint4", "base_vx", "left_gripper"))
+HOME = np.array([0.0 if c.kind is Kind.VELOCITY else 0.5 * (c.limits.lower + c.limits.upper) for c in ROBOT.channels])
+
+
+def wave(rows, period=0.1):
+    """A path from ROS second 5 on: two joints and the base go gently somewhere else, the left gripper closes step by step."""
+    k, s = np.arange(rows), np.linspace(0.0, 1.0, rows)
+    values = np.tile(HOME, (rows, 1))
+    for column, way in ((JOINT, 0.08), (OTHER, -0.05), (BASE, 0.06)):
+        values[:, column] += way * s**3 * (10.0 - 15.0 * s + 6.0 * s**2)
+    values[:, GRIP] = 1.0 - k / rows
+    speeds = np.array([c.limits.velocity for c in ROBOT.channels])
+    return make_path(5.0, period, values, ROBOT_LIMITS.kinds, speeds, np.full(len(HOME), 3.0))
+
+
+def request_for(path, rates, state=None):
+    times = PathTimes(5.0 + np.cumsum([0.0, *(GRID.step * rates)]), rates, 0, "velocity", 0.0, 1.0)
+    state = np.stack([HOME, 0.0 * HOME, 0.0 * HOME]) if state is None else state
+    return PlanRequest(path, state, 7.0, times, np.ones(GRID.count))
+
+
+def at_each_period(y, start):
+    """States [P, 3] of one channel from the jerks y / step^3 of its pieces."""
+    (x, v, a), t, found = start, GRID.step / GRID.parts, []
+    for jerk in np.repeat(y / GRID.step**3, GRID.parts):
+        x, v, a = x + v * t + a * t**2 / 2.0 + jerk * t**3 / 6.0, v + a * t + jerk * t**2 / 2.0, a + jerk * t
+        found.append((x, v, a))
+    return np.array(found)
+
+
+@pytest.mark.parametrize(("rows", "weighted"), [(60, 26), (15, 26), (14, 40)])
+def test_a_plan_is_the_best_motion_of_each_channel_within_its_limits_at_every_control_period(rows, weighted):
+    """The path is over by the knot from which on a stop may be needed (26, 1.56 s), or what lies after that has no targets.
+    The base is as much slower as the path is, and never faster than its rows."""
+    rates = np.linspace(0.7, 1.3, GRID.count)
+    end_of_look = 5.0 + GRID.step * rates[:26].sum()
+    assert bool(wave(rows).end <= end_of_look) is (weighted == 40)
+    state = np.stack([HOME, 0.0 * HOME, 0.0 * HOME])
+    state[:, [JOINT, BASE]] += np.array([[0.001, 0.03], [0.08, -0.02], [0.1, 0.2]])
+    request = request_for(wave(rows), rates, state)
+    plan = solve(request, GRID, ROBOT_LIMITS)
+    wanted = wave(rows).at(request.times.times[1:])
+    wanted[:, BASE] *= np.minimum(rates, 1.0)
+    problem = make_problem(GRID.count, GRID.step, weighted)
+    for i in (JOINT, OTHER, BASE, ROBOT.index["lift"]):
+        only, own, start = np.array([i]), wanted[:, i : i + 1], state[:, i : i + 1]
+        bounds = _channel_limits(only, own[:weighted], start, request.scales, GRID.step, ROBOT_LIMITS)
+        best = within_limits(problem, own, start, bounds, GRID.step)[:, 0]
+        np.testing.assert_allclose(plan.states[:-1, :, i], at_each_period(best, state[:, i])[:-1], atol=2e-6)
+    assert plan.states.shape == (120, 3, len(HOME)) and plan.path is request.path and plan.request is request
+    assert (plan.states[-1, 1:] == 0.0).all() and (plan.states[:, 1:, ROBOT.index["lift"]] == 0.0).all()
+    knots = np.arange(1, 121) / 3.0
+    np.testing.assert_allclose(plan.path_times, np.interp(knots, np.arange(41), request.times.times))
+    np.testing.assert_array_equal(plan.states[:, 0, GRIP], wave(rows).at(plan.path_times)[:, GRIP])
+    assert (plan.states[:, 1:, GRIP] == 0.0).all()
+    np.testing.assert_array_equal(plan.rates, np.repeat(rates, 3))
+    slow = np.repeat(rates < 0.98, 3)
+    assert plan.limited[slow].all() and not plan.limited[~slow].all()
+
+
+def test_what_a_limit_keeps_off_its_rows_by_five_millimetres_is_told_and_other_channels_do_not_feel_it():
+    """One joint shall be 0.5 rad further on at once. What lies in the time of a stop has no targets to be off."""
+    path = wave(60)
+    rows = path.rows.copy()
+    rows[8:, JOINT] += 0.5
+    jump, request = replace(path, rows=rows), request_for(path, np.ones(GRID.count))
+    request = replace(request, path=jump)
+    plan, smooth = solve(request, GRID, ROBOT_LIMITS), solve(request_for(path, np.ones(GRID.count)), GRID, ROBOT_LIMITS)
+    others = np.arange(len(HOME)) != JOINT
+    np.testing.assert_array_equal(plan.states[:, :, others], smooth.states[:, :, others])
+    own = ROBOT.channels[JOINT].limits
+    x, v, a = plan.states[:, :, JOINT].T
+    assert np.abs(v).max() <= own.velocity and np.abs(a).max() <= own.acceleration
+    assert np.abs(np.diff(a)).max() <= own.jerk * 0.02 and np.abs(a).max() > 0.99 * own.acceleration
+    off = np.abs(x[2::3] - jump.at(request.times.times[1:])[:, JOINT]) > 5e-3
+    assert 2 < off[:26].sum() < 20 and off[26:].any()
+    np.testing.assert_array_equal(plan.limited, np.repeat(off & (np.arange(40) < 26), 3))
+    assert not smooth.limited.any()
+
+
+def test_from_where_no_stop_is_possible_there_is_no_plan():
+    state = np.stack([HOME, 0.0 * HOME, 0.0 * HOME])
+    state[:2, OTHER] = ROBOT.channels[OTHER].limits.upper - 1e-3, ROBOT.channels[OTHER].limits.velocity
+    assert solve(request_for(wave(60), np.ones(GRID.count), state), GRID, ROBOT_LIMITS) is None
+
+
+def column(values):
+    return np.broadcast_to(np.asarray(values, float).reshape(-1, 1), (GRID.count, 1)).copy()
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+@pytest.mark.parametrize("far", [1.0, -1.0])
+def test_where_bounds_leave_no_room_for_a_stop_they_are_as_wide_as_it_needs_and_else_those_of_the_robot(side, far):
+    """At 0.4 rad/s towards the end of what is allowed, 5 rad/s^2 and 50 rad/s^3: a stop needs v / 2 (v / A + A / J) more."""
+    problem, end = make_problem(GRID.count, GRID.step, GRID.count), ROBOT.channels[JOINT].limits
+    x = HOME[JOINT]
+    wanted = x + far * 0.6 * np.sin(np.linspace(0.0, 3.0, GRID.count))[:, None]
+    turn, jerk = np.array([5.0]), np.array([50.0])
+    at, other = column(0.001), column(np.linspace(0.2, 0.1, GRID.count))
+    up, down = (at, other)[:: int(side)]
+    bounds = ChannelLimits(column(0.6), column(0.45), turn, jerk, x - down, x + up)
+    nearest = lambda bounds, v: _nearest(
+        problem, wanted, np.array([[x], [v], [0.0]]), bounds, GRID.step, JOINT, ROBOT_LIMITS
+    )
+    best = lambda bounds, v: within_limits(problem, wanted, np.array([[x], [v], [0.0]]), bounds, GRID.step)
+    # At rest there is room.
+    np.testing.assert_array_equal(nearest(bounds, 0.0), best(bounds, 0.0))
+    # On its way it needs some; it may then go either way as fast as one of them.
+    needs = 0.5 * 0.4 * (0.4 / 5.0 + 5.0 / 50.0)
+    up, down = (np.maximum(at, needs), other)[:: int(side)]
+    wider = bounds._replace(velocity=column(0.6), backward=column(0.6), low=x - down, high=x + up)
+    assert best(bounds, side * 0.4) is None
+    np.testing.assert_allclose(nearest(bounds, side * 0.4), best(wider, side * 0.4), atol=1e-9)
+    # Faster than both, or with a bound in its way: all that the robot can do, inside its range by a ten-millionth.
+    for fast, v in ((1.0, 0.9), (2.0, 0.9), (1.0, 0.4)):
+        slow = bounds._replace(velocity=column([fast] + [0.0] * 39), backward=column(0.1))
+        most = ROBOT_LIMITS.bounds.velocity[JOINT] * 0.995 * fast
+        slow = slow._replace(velocity=column([most if fast > 1.0 else 0.3] + [0.05] * 39))
+        whole = bounds._replace(
+            velocity=column(most), backward=column(most), low=column(end.lower + 1e-7), high=column(end.upper - 1e-7)
+        )
+        found = nearest(slow, side * v)
+        assert best(whole, side * v) is not None
+        np.testing.assert_allclose(found, best(whole, side * v), atol=1e-9)
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_from_outside_its_range_a_channel_may_come_back_but_go_no_further(side):
+    problem, end = make_problem(GRID.count, GRID.step, GRID.count), ROBOT.channels[JOINT].limits
+    x = (end.upper if side > 0.0 else end.lower) + side * 0.05
+    start, wanted = np.array([[x], [-side * 0.4], [0.0]]), column(x + side * 0.2)
+    wall = column(x - side * 0.001)
+    bounds = ChannelLimits(
+        column(0.1), column(0.1), np.array([5.0]), np.array([50.0]), *((wall, column(x)) if side > 0.0 else (column(x), wall))
+    )  # fmt: skip
+    found = _nearest(problem, wanted, start, bounds, GRID.step, JOINT, ROBOT_LIMITS)
+    most = ROBOT_LIMITS.bounds.velocity[JOINT] * 0.995
+    low, high = (end.lower + 1e-7, x) if side > 0.0 else (x, end.upper - 1e-7)
+    whole = ChannelLimits(column(most), column(most), np.array([5.0]), np.array([50.0]), column(low), column(high))
+    np.testing.assert_allclose(found, within_limits(problem, wanted, start, whole, GRID.step), atol=1e-9)
+
+
+def test_an_answer_of_the_solver_that_keeps_no_limit_is_none(monkeypatch):
+    problem = make_problem(GRID.count, GRID.step, GRID.count)
+    bounds = ChannelLimits(column(0.6), column(0.45), np.array([5.0]), np.array([50.0]), column(-9.0), column(9.0))
+    start, wanted = np.zeros((3, 1)), column(0.1)
+    good = within_limits(problem, wanted, start, bounds, GRID.step)
+    for times, kept in ((1.0, True), (50.0, False)):
+        monkeypatch.setattr(motion_plan, "within_limits", lambda *_, times=times: times * good)
+        assert (_nearest(problem, wanted, start, bounds, GRID.step, JOINT, ROBOT_LIMITS) is not None) is kept
+
+
+def test_a_plan_is_asked_for_from_the_rate_at_which_the_robot_already_moves_along_its_path():
+    """The path moves one joint by 0.3 rad/s, the robot by half of that, and the ROS clock runs at 0.9."""
+    rows = np.tile(HOME, (60, 1))
+    rows[:, JOINT] += 0.03 * np.arange(60)
+    rows[:, JOINT] -= 0.8
+    speeds = np.array([c.limits.velocity for c in ROBOT.channels])
+    path = make_path(5.0, 0.1, rows, ROBOT_LIMITS.kinds, speeds, np.full(len(HOME), 3.0))
+    state = np.zeros((3, len(HOME)))
+    state[1, JOINT] = 0.15
+    shares = np.linspace(0.5, 1.0, GRID.count)
+    request, demanded = ask(path, 5.5, 0.0, state, 7.0, 0.9, shares, GRID, ROBOT_LIMITS)
+    assert request.path is path and request.state is state and request.time == 7.0 and request.scales is shares
+    assert request.times.times[0] == 5.5 and len(request.times.rates) == GRID.count
+    # Its rate may rise by 0.6 of 5 rad/s^2 over 0.3 rad/s.
+    climb = 0.6 * ROBOT.channels[JOINT].limits.acceleration / 0.3 * GRID.step
+    assert request.times.rates[0] == pytest.approx(min(0.5 + climb, 0.9), abs=0.01)
+    assert demanded.start == 5.5 and demanded.step == GRID.step
+    np.testing.assert_allclose(demanded.velocity[10:30, JOINT], 0.3, atol=1e-3)
+    assert len(demanded.velocity) == 53  # 40 knots at 1.3 times the speed, and where the last one ends
+    for behind, rate in ((0.06, 0.9 * 1.2), (-0.06, 0.9 * 0.8)):  # made up for in about 0.3 s
+        moving = state.copy()
+        moving[1, JOINT] = 0.3
+        late = ask(path, 5.5, behind, moving, 7.0, 0.9, shares, GRID, ROBOT_LIMITS)[0]
+        assert late.times.rates[0] == pytest.approx(rate)
+
+
+def test_once_it_was_got_ready_no_plan_has_to_make_a_matrix():
+    grid = Grid(36, 0.0421, 2, 13)
+    solve_once(grid)
+    made = make_problem.cache_info().misses, smoother.cache_info().misses
+    for rows in (60, 3):
+        request, _ = ask(wave(rows), 5.0, 0.0, np.stack([HOME, 0.0 * HOME, 0.0 * HOME]), 7.0, 1.0, np.ones(36), grid, ROBOT_LIMITS)  # fmt: skip
+        assert solve(request, grid, ROBOT_LIMITS) is not None
+    assert (make_problem.cache_info().misses, smoother.cache_info().misses) == made

@@ -38,11 +38,11 @@ class FrameSelection:
 
     def __init__(self, mode: RecordMode) -> None:
         self._mode = mode
-        self._policy_drove = self._correcting = self._open = False
+        self._policy_drove = self._open = False
 
     def restart(self) -> None:
         """Recording begins anew: nobody has driven yet."""
-        self._policy_drove = self._correcting = self._open = False
+        self._policy_drove = self._open = False
 
     def choose(self, driver: str) -> Choice:
         """What becomes of a frame in which `driver` (hold, teleop, autonomy or stopped) drives."""
@@ -54,11 +54,8 @@ class FrameSelection:
         if self._mode is RecordMode.POLICY:
             wanted, otherwise = driver == AUTONOMY, Keep.SKIP
         else:
-            wanted, otherwise = driver == TELEOP and (intervention or self._correcting), Keep.LEAD
-            self._correcting = wanted
-            if driver == TELEOP and not wanted:
-                intervention = False
+            wanted, otherwise = intervention, Keep.LEAD
         ends, self._open = self._open and not wanted, wanted
         if ends and self._mode is RecordMode.CORRECTIONS:
-            self._policy_drove = False  # the next correction needs a policy that drove again
+            self._policy_drove = driver == AUTONOMY  # the next correction needs a policy that drove again
         return Choice(Keep.WRITE if wanted else otherwise, ends, intervention)

@@ -79,7 +79,7 @@ def _of_robot(
             taken[found] = topic
         notes += [note] if note else []
     state = [t for t in topics[STATE] if _within(t, "executor_state") == namespace]
-    taken |= {t: t for t in state[:1]}
+    taken |= {t: t for t in state}
     renamed = tuple(replace(h, topic=taken[h.topic]) for h in messages if h.topic in taken)
     return renamed, notes
 

@@ -4,13 +4,15 @@ import json
 import math
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pi0_ros.data.dataset_files import DatasetFiles, EpisodeContent, Place, table_of
+from pi0_ros.data.dataset_files import DatasetFiles, EpisodeContent, FileLimits, Place, table_of
 from pi0_ros.data.episode_log import EpisodeLog, checked_label
 from pi0_ros.data.errors import DataError
 from pi0_ros.data.features import checked_features, with_standard
+from pi0_ros.data.video import Part, VideoWriter
 
 FEATURES = with_standard(checked_features({"pose": {"dtype": "float32", "shape": (2,), "names": ["x", "y"]}}))
 
@@ -113,9 +115,10 @@ def test_notes_of_episodes_are_replaced_labelled_and_checked(tmp_path):
     for score in (math.nan, math.inf, -math.inf):
         with pytest.raises(DataError, match="score .* is no number"):
             checked_label(score=score)
-    (tmp_path / "meta/pi0_episodes.json").write_text('{"1": 2}')
-    with pytest.raises(DataError, match="holds no notes of episodes"):
-        log.read()
+    for wrong in ('{"1": 2}', '{"1": {}, "2": 3}', "[]"):
+        (tmp_path / "meta/pi0_episodes.json").write_text(wrong)
+        with pytest.raises(DataError, match="holds no notes of episodes"):
+            log.read()
 
 
 def test_what_a_save_that_broke_off_left_is_taken_away_when_the_dataset_is_opened(tmp_path):
@@ -125,3 +128,101 @@ def test_what_a_save_that_broke_off_left_is_taken_away_when_the_dataset_is_opene
     (tmp_path / "data" / "chunk-000" / ".file-000.parquet.new.9").write_text("half")
     DatasetFiles(tmp_path, 10, FEATURES)
     assert {f for f in tmp_path.rglob("*") if f.is_file()} == whole
+
+
+def test_a_dataset_that_was_begun_and_has_nothing_yet_goes_on_from_0(tmp_path):
+    DatasetFiles(tmp_path, 10, FEATURES)
+    again = DatasetFiles(tmp_path, 10, FEATURES)
+    assert (again.episodes, again.frames) == (0, 0)
+    again.append(episode(2))
+    assert rows(tmp_path, "index") == [0, 1] and rows(tmp_path, "task_index") == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ({"pose": {"dtype": "float32", "shape": (3,), "names": ["x", "y", "z"]}}, r"shape of pose is \[?\(?3,?\]?\)?, and \[2\] in"),
+        ({"pose": {"dtype": "float64", "shape": (2,), "names": ["x", "y"]}}, "dtype of pose is float64, and float32 in"),
+        ({"lift": {"dtype": "float32", "shape": (1,), "names": None}}, "lift is only in the new frames"),
+        ({}, "pose is only in the dataset"),
+    ],
+)  # fmt: skip
+def test_what_differs_from_a_dataset_is_said_with_which_is_which(tmp_path, own, said):
+    DatasetFiles(tmp_path, 10, FEATURES)
+    with pytest.raises(DataError, match=rf"holds a dataset of another kind \({said}.*give a new folder"):
+        DatasetFiles(tmp_path, 10, with_standard(checked_features(own)))
+
+
+def info_with(folder, **changes):
+    file = folder / "meta/info.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def test_a_dataset_of_an_older_version_does_not_go_on(tmp_path):
+    DatasetFiles(tmp_path, 10, FEATURES)
+    info_with(tmp_path, codebase_version="v2.1")
+    with pytest.raises(DataError, match=r"info\.json: version 'v2\.1' cannot go on; give a new folder"):
+        DatasetFiles(tmp_path, 10, FEATURES)
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_episodes_that_info_json_does_not_count_are_taken_away(tmp_path, each):
+    """As a save leaves them that broke off before its last step. each: every episode has files of its own."""
+    limits = FileLimits(data=0) if each else FileLimits()
+    files = DatasetFiles(tmp_path, 10, FEATURES, limits=limits)
+    for count, start, note in ((3, 0, {"by": "me"}), (2, 3, {"by": "you"}), (4, 5, {"by": "her"})):
+        files.append(episode(count, start, note=note))
+    info_with(tmp_path, total_episodes=1, total_frames=3)
+    again = DatasetFiles(tmp_path, 10, FEATURES, limits=limits)
+    assert rows(tmp_path, "index") == [0, 1, 2] and [r["episode_index"] for r in meta(tmp_path)] == [0]
+    assert again.log.read() == {0: {"by": "me"}}
+    assert again.append(episode(2, 7)) == 1
+    assert rows(tmp_path, "index") == [0, 1, 2, 3, 4] and [pose[0] for pose in rows(tmp_path, "pose")] == [
+        0,
+        1,
+        2,
+        7,
+        8,
+    ]
+    assert json.loads((tmp_path / "meta/info.json").read_text())["total_frames"] == 5
+
+
+def test_an_episode_that_info_json_counts_and_no_table_has_is_named(tmp_path):
+    files = DatasetFiles(tmp_path, 10, FEATURES, limits=FileLimits(episodes=1))
+    for start in (0, 2, 4):
+        files.append(episode(2, start))
+    (tmp_path / "meta/episodes/chunk-000/file-001.parquet").unlink()
+    with pytest.raises(DataError, match=r"counts 3 episodes, and number 1 is not among them.*pi0 data keep"):
+        DatasetFiles(tmp_path, 10, FEATURES)
+
+
+def test_instructions_are_known_again_also_from_pandas_index(tmp_path):
+    """LeRobot has named the column "task" or left it as the index without a name."""
+    files = DatasetFiles(tmp_path, 10, FEATURES)
+    files.append(episode(2, tasks=("wave", "nod")))
+    table = pq.read_table(tmp_path / "meta/tasks.parquet")
+    pq.write_table(
+        pa.table({"task_index": table["task_index"], "__index_level_0__": table["task"]}),
+        tmp_path / "meta/tasks.parquet",
+    )
+    DatasetFiles(tmp_path, 10, FEATURES).append(episode(3, tasks=("nod", "bow", "wave")))
+    assert rows(tmp_path, "task_index") == [0, 1, 1, 2, 0]
+
+
+def test_videos_of_no_episode_are_taken_away_and_the_others_stay(tmp_path):
+    features = with_standard(checked_features({"eye": {"dtype": "video", "shape": (16, 16, 3), "names": None}}))
+    writer = VideoWriter(tmp_path / "v.mp4", 10, (16, 16, 3))
+    for _ in range(2):
+        writer.add(np.full((16, 16, 3), 90, np.uint8))
+    writer.close()
+    files = DatasetFiles(tmp_path / "set", 10, features)
+    shown = {"eye": {"count": np.array([2]), **{k: np.full((3, 1, 1), 0.5) for k in ("min", "max", "mean", "std")}}}
+    files.append(EpisodeContent(table_of({}, features), ["go", "go"], {"eye": Part(tmp_path / "v.mp4", 2)}, shown))
+    films = tmp_path / "set/videos/eye/chunk-000"
+    (films / "file-007.mp4").write_bytes(b"orphan")
+    DatasetFiles(tmp_path / "set", 10, features)
+    assert [f.name for f in films.iterdir()] == ["file-000.mp4"]
+    (row,) = meta(tmp_path / "set")
+    assert (row["videos/eye/from_timestamp"], row["videos/eye/to_timestamp"]) == (0.0, 0.2)
+    stats = json.loads((tmp_path / "set/meta/stats.json").read_text())
+    assert stats["eye"]["count"] == [2] and stats["timestamp"]["max"] == [pytest.approx(0.1)]

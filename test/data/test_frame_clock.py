@@ -9,7 +9,7 @@ from pi0_ros.data.frame_clock import FrameClock
 
 def test_before_the_first_frame_there_is_no_moment():
     clock = FrameClock(30.0)
-    assert not clock.begun and math.isnan(clock.moment)
+    assert not clock.begun and math.isnan(clock.moment) and clock.frames == 0
 
 
 @pytest.mark.parametrize("fps", [12.5, 30.0])

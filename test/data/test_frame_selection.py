@@ -32,6 +32,13 @@ def test_a_correction_begins_after_the_policy_ends_with_the_person_and_the_next_
     assert [c.intervention for c in found] == [False, False, True, True, False, False, False, False, True]
 
 
+def test_a_stop_ends_a_correction_and_so_does_the_policy_after_a_frame_of_which_the_next_one_may_begin():
+    found = told(RecordMode.CORRECTIONS, [AUTONOMY, TELEOP, "stopped", AUTONOMY, TELEOP, AUTONOMY, TELEOP, TELEOP])
+    assert [c.keep for c in found] == [LEAD, WRITE, LEAD, LEAD, WRITE, LEAD, WRITE, WRITE]
+    assert [c.ends for c in found] == [False, False, True, False, False, True, False, False]
+    assert [c.intervention for c in found] == [c.keep is WRITE for c in found]
+
+
 @pytest.mark.parametrize("mode", list(RecordMode))
 def test_a_recording_that_begins_anew_knows_nothing_of_who_drove_before(mode):
     drivers = [HOLD, TELEOP, AUTONOMY, TELEOP, HOLD]

@@ -30,7 +30,7 @@ def dataset(tmp_path_factory):
         for length, note in ((12, {"outcome": "success", "note": "good"}), (4, {})):
             for k in range(length):
                 shown = np.full((HEIGHT, WIDTH, 3), grey(k), np.uint8)
-                row = {"observation.state": [0.1 * k, 0.5], "driver": "hold" if k < 5 else "autonomy"}
+                row = {"observation.state": [0.1 * k - 3.0, 0.5], "driver": "hold" if k < 5 else "autonomy"}
                 writer.add_frame(row | {EYE: shown, "task": "wave" if k < 8 else "nod to whoever is there"})
             writer.save_episode(note)
     return Dataset(folder)

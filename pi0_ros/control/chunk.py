@@ -185,7 +185,5 @@ def on_nearest_turn(chunk: Chunk, robot: Robot, command: Array) -> Chunk:
     """
     continuous = {c.name for c in robot.channels if c.continuous}
     columns = np.array([name in continuous for name in chunk.names])
-    if not columns.any():
-        return chunk
     reference = np.array([command[robot.index[name]] for name in chunk.names])
     return replace(chunk, values=unwrap_rows(chunk.values, reference, columns))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -19,7 +20,7 @@ class Engage:
     def __init__(self, settings: ExecutorSettings, period: float) -> None:
         """`period` [s] between commands."""
         self._settings, self._period = settings, period
-        self._since = 0.0
+        self._since = -math.inf
 
     def change_owner(self, steady: float) -> None:
         """Somebody else drives from now on."""

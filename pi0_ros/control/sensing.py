@@ -179,7 +179,7 @@ class Measurements:
                 continue
             for i, reading in known:
                 value = (velocities or {}).get(joint, math.nan) if reading.rate else reported
-                if reading.rate and not math.isfinite(value):
+                if reading.rate and math.isnan(value):  # not reported
                     continue
                 if not isinstance(value, int | float) or not math.isfinite(value):
                     problem = f"{joint} is {value}"

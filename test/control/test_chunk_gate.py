@@ -1,5 +1,6 @@
 """What becomes of a chunk that comes in: what is counted, noted and said of it, and what it tells of the policy."""
 
+import numpy as np
 import pytest
 from story import Story, make_robot
 
@@ -108,3 +109,16 @@ def test_a_second_policy_is_told_of_every_ten_seconds():
     told = [e for e in story.tick().events if e.name == "second policy"]
     assert [e.steady for e in told] == [story.steady - story.period, story.steady - story.period + 10.1]
     assert {e.text for e in told} == {"two policies publish plans: 'policy' is driving, 'another' is ignored"}
+
+
+@pytest.mark.parametrize(("late", "taken"), [(0.55, True), (0.05, False)])
+def test_a_standing_robot_takes_up_a_plan_where_it_comes_by_until_now(late, taken):
+    """Its rows come from 0.4 rad away to where the robot stands within half a second; it may begin 0.2 rad away."""
+    story = Story().run(0.1)
+    assert story.ask("autonomy").ok
+    story.tick()
+    rows = np.tile(story.values, (16, 1))
+    rows[:, story.robot.index[ARM]] += 0.4 * np.clip(1.0 - np.arange(16) / 5.0, 0.0, 1.0)
+    verdict = story.send(values=rows, delay=late)
+    assert verdict.accepted is taken
+    assert taken or (verdict.cause is Cause.FAR_START and ARM in verdict.reason)

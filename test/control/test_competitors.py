@@ -120,3 +120,14 @@ def test_who_asks_to_hold_a_robot_that_is_not_measured_yet_is_told_what_is_missi
     story.run(0.2)
     answer = story.ask("hold")
     assert answer.ok and answer.message.startswith("already in hold; waiting: no fresh measurement of ")
+
+
+def test_who_asks_to_take_over_beside_two_devices_ends_autonomy_before_a_plan_has_come():
+    story = Story().run(0.1)
+    tell(story, BOTH)
+    assert story.ask("autonomy").ok is story.ask("teleop").ok is False
+    tell(story, "")
+    assert story.ask("autonomy").ok and story.tick().mode is Mode.AUTONOMY
+    tell(story, BOTH)
+    assert not story.ask("teleop").ok
+    assert (story.tick().mode, story.last.reason) == (Mode.HOLD, BOTH)

@@ -23,6 +23,10 @@ def test_the_share_is_small_for_a_while_and_then_rises_evenly_to_all(begin):
     assert [engage.scale(60.0 + t) for t in (0.1, 0.65)] == pytest.approx([0.2, 0.6])
 
 
+def test_before_anybody_drives_nothing_is_slow():
+    assert Engage(SETTINGS, 0.02).scale(0.0) == 1.0
+
+
 def test_ahead_the_slow_time_is_kept_a_little_longer():
     engage = Engage(SETTINGS, 0.02)
     engage.change_owner(50.0)

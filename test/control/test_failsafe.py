@@ -111,6 +111,10 @@ def test_a_device_is_lost_that_was_there_and_one_that_never_spoke_is_waited_for(
     assert failsafe.update(20.06, good(Mode.TELEOP, epoch=6, teleop=False)) == []
 
 
+def test_a_device_that_never_spoke_is_not_lost_in_the_first_epoch_either():
+    assert watcher().update(10.0, good(Mode.TELEOP, epoch=0, teleop=False)) == []
+
+
 @pytest.mark.parametrize("mode", [Mode.HOLD, Mode.AUTONOMY, Mode.STOPPED])
 def test_devices_are_watched_where_a_person_drives_and_plans_where_the_policy_does(mode):
     failsafe = watcher()

@@ -168,7 +168,7 @@ def test_each_limit_is_reached_on_either_side_by_a_motion_that_begins_with_a_spe
         reached = lambda x, v, a, u: np.abs(u).max() - 21.0
     found = within_limits(problem, wanted, start, bound, STEP)
     states = simulated(found[:, 0], start[:, 0], STEP)
-    assert reached(*states, found[:, 0] / STEP**3) == pytest.approx(0.0, abs=1e-6)
+    assert reached(*states, found[:, 0] / STEP**3) == pytest.approx(0.0, abs=1e-8)
     assert np.abs(states[1:, -1]).max() < 1e-6
 
 
@@ -185,4 +185,37 @@ def test_a_channel_is_inside_up_to_its_own_bound_at_each_knot(slack, side, key, 
     for off, kept in ((-1e-6, True), (1e-6, False)):
         all_of = np.zeros((4, 4, 3))
         all_of[order, knot, i] = side * (edge + off) * (step**3 if key == "jerk" else 1.0)
-        assert keeps(all_of[:3], all_of[3], bounds, step, slack).tolist() == [True, kept, True]
+        assert keeps(all_of[:3], all_of[3], bounds, step, *([slack] if slack else [])).tolist() == [True, kept, True]
+
+
+@pytest.mark.parametrize(("beyond", "kept"), [(5e-10, True), (1.5e-9, False)])
+def test_a_speed_that_may_be_none_backwards_may_be_one_of_rounding(beyond, kept):
+    bound, states = limits(0.5, 0.0, 9.0, 9.0), np.zeros((3, COUNT, 1))
+    states[1, 7] = -beyond
+    assert keeps(states, np.zeros((COUNT, 1)), bound, STEP).tolist() == [kept]
+
+
+def test_problems_that_take_turns_are_each_solved_as_they_are():
+    """Of one size, so that the one could be taken for the other."""
+    rng, start = np.random.default_rng(8), np.array([[0.1], [0.3], [-2.0]])
+    problems = [(make_problem(COUNT, step, WEIGHTED), step) for step in (0.02, 0.05, 0.02, 0.03, 0.05)]
+    for problem, step in problems:
+        wanted = target(rng)
+        found = within_limits(problem, wanted, start, limits(*WIDE), step)
+        assert found == pytest.approx(without_limits(problem, wanted, start), abs=1e-9)
+
+
+@pytest.mark.parametrize("much", [1e-4, 1e-6, 1e-7])
+def test_a_limit_that_is_hardly_passed_is_kept_as_well(much):
+    """A plan may be off its limits by a millionth of them; what the solver leaves has to be less."""
+    problem, start = make_problem(COUNT, STEP, COUNT), np.zeros((3, 1))
+    wanted = 0.2 * np.sin(np.pi * np.arange(COUNT) / COUNT)[:, None] ** 2
+    free = states_of(problem, without_limits(problem, wanted, start), start)
+    for row, key in ((0, "high"), (1, "velocity"), (2, "acceleration")):
+        size = np.abs if key == "acceleration" else np.asarray  # only a turn has one bound for both ways
+        most = size(free[row]).max()
+        bound = limits(*WIDE)
+        bound = bound._replace(**{key: np.full(getattr(bound, key).shape, most * (1.0 - much))})
+        found = within_limits(problem, wanted, start, bound, STEP)
+        reached = size(simulated(found[:, 0], (0.0, 0.0, 0.0), STEP)[row])
+        assert reached.max() / most == pytest.approx(1.0 - much, abs=2e-9)

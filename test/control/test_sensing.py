@@ -425,3 +425,35 @@ def test_a_joint_without_ends_that_is_first_measured_outside_its_limits_is_on_th
     measured = Measurements(small_robot(arm), ExecutorSettings())
     measured.update_joints(1.0, T0 + 1.0, T0 + 1.0, {"j1": 0.3, "wrist": said}, topic="joint_states")
     assert measured.values[1] == pytest.approx(at)
+
+
+def test_measurements_are_frozen_once_none_has_changed_for_the_time_set_however_many_come(small_robot):
+    measured = Measurements(small_robot(ARM), ExecutorSettings(state_frozen=0.25))
+    for k, j2 in enumerate((0.2, 0.2, 0.21, 0.21, 0.21, 0.21, 0.21)):
+        t = 5.0 + 0.1 * k
+        assert measured.update_joints(t, T0 + t, T0 + t, {"j1": 0.1, "j2": j2}, topic="joint_states") == ""
+        assert measured.frozen(t) is (k == 5 or k == 6)
+    assert not measured.frozen(5.44)
+    measured.update_joints(5.65, T0 + 5.65, T0 + 5.65, {"j1": 0.11, "j2": 0.21}, topic="joint_states")
+    assert not measured.frozen(5.89) and measured.frozen(5.91)
+
+
+TURRET = """
+turret:
+  kind: velocity
+  channels: [pan, tilt]
+  joints: [j1, j2]
+  command: {topic: turret, type: float64_multi_array}
+  limits: {source: urdf, acceleration: 5.0}
+"""
+
+
+@pytest.mark.parametrize(("rate", "said"), [(0.4, ""), (np.nan, ""), (np.inf, "j2 is inf"), (-np.inf, "j2 is -inf")])
+def test_a_rate_that_is_not_reported_is_no_fault_and_one_that_is_infinite_is(small_robot, rate, said):
+    measured = Measurements(small_robot(TURRET), ExecutorSettings())
+    measured.update_joints(5.0, T0, T0, {"j1": 0.1, "j2": 0.2}, {"j1": 0.3, "j2": -0.2}, topic="joint_states")
+    answer = measured.update_joints(
+        5.1, T0 + 0.1, T0 + 0.1, {"j1": 0.1, "j2": 0.2}, {"j1": 0.35, "j2": rate}, topic="joint_states"
+    )
+    assert answer == said
+    np.testing.assert_array_equal(measured.values, [0.35, rate if rate == 0.4 else -0.2])

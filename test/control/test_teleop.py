@@ -83,6 +83,7 @@ def test_a_joystick_is_followed_as_it_says(robot):
     teleop = heard(robot, (1.0, (0.1, 0.0, -0.2)), (1.05, (0.2, 0.05, -0.1)), group="base", names=names)
     np.testing.assert_array_equal(teleop.devices["base"].aim(1.06), [[0.2, 0.05, -0.1], np.zeros(3), np.zeros(3)])
     assert teleop.devices["base"].travel(1.06) == 0.0
+    assert teleop.devices["base"].lead.scale(1.06) == 1.0
 
 
 def test_a_deadman_button_counts_while_it_is_held_and_heard(robot):

@@ -108,6 +108,7 @@ class _Finder:
                 inside = f"{function}.{node.name}".lstrip(".")
                 if not isinstance(node, ast.ClassDef):
                     inside += "()"  # what is defined inside belongs to it
+            _mark_unknown_size(node)
             yield from self._slips(node, inside)
             yield from self._children(node, inside)
 
@@ -197,8 +198,16 @@ def _arithmetic(node: ast.AST) -> Iterator[ast.AST]:
         yield _with(node, op=ARITHMETIC[type(node.op)]())
 
 
+def _mark_unknown_size(node: ast.AST) -> None:
+    """The 1 of a -1 in `reshape` is no slip's: NumPy takes every negative number for the unknown size."""
+    if isinstance(node, ast.Call) and _name(node.func) == "reshape":
+        for size in node.args:
+            if isinstance(size, ast.UnaryOp) and isinstance(size.op, ast.USub):
+                size.operand.unknown_size = True  # type: ignore[attr-defined]
+
+
 def _constant(node: ast.AST) -> Iterator[ast.AST]:
-    if not isinstance(node, ast.Constant):
+    if not isinstance(node, ast.Constant) or hasattr(node, "unknown_size"):
         return
     if isinstance(node.value, bool):
         yield ast.Constant(not node.value)

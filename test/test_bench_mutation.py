@@ -90,6 +90,12 @@ def test_arguments_are_exchanged_only_if_their_order_matters(tmp_path, call, exc
     assert sum(m.kind == "arguments exchanged" for m in found) == exchanged
 
 
+def test_another_negative_size_of_a_reshape_is_no_slip(tmp_path):
+    (tmp_path / "m.py").write_text("def f():\n    return x.reshape(2, -1)[-1]\n")
+    found = [m.new for m in slips.mutants(tmp_path, tmp_path / "m.py") if m.kind in ("constant", "sign or not")]
+    assert sorted(found) == ["1", "1", "2", "3"], "both signs, the last place but one, and the size that is given"
+
+
 def test_every_slip_is_python_and_differs_from_what_was_there(module):
     source = module.read_bytes()
     for slip in slips.mutants(module.parent, module):

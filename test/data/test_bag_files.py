@@ -140,3 +140,40 @@ def test_a_kill_costs_as_many_bytes_as_the_guide_to_recording_says():
     guide = (Path(__file__).parents[2] / "docs" / "record.md").read_text()
     (said,) = re.findall(r"the last chunk \((\d+) KB of messages", guide)
     assert int(said) * 1024 == CHUNK
+
+
+def test_what_is_flushed_can_be_read_by_others_and_is_counted(tmp_path):
+    """Of the running file and, once there is a second one, of both."""
+    files = BagFiles(tmp_path / "run", TOPICS)
+    files.flush()
+    assert files.bytes == 0
+    file = tmp_path / "run/run_0.mcap"
+    for k in range(3):
+        files.write(BagMessage("/eye", (100 + k) * SECOND, 0, os.urandom(2 * CHUNK)))
+        files.flush()
+        assert files.bytes == file.stat().st_size > 2 * CHUNK * (k + 1)
+    files.end_file()
+    whole = file.stat().st_size
+    assert files.bytes == whole
+    files.write(BagMessage("/eye", 200 * SECOND, 0, os.urandom(2 * CHUNK)))
+    files.flush()
+    assert files.bytes == whole + (tmp_path / "run/run_1.mcap").stat().st_size
+
+
+def test_metadata_counts_messages_and_times_of_each_file_and_of_all(tmp_path):
+    files = BagFiles(tmp_path / "run", TOPICS, SplitLimits(seconds=5.0))
+    for topic, second in (("/arm", 101.0), ("/eye", 100.0), ("/arm", 104.5), ("/arm", 106.0), ("/arm", 107.5)):
+        files.write(message(topic, second))
+    files.end_file()
+    files.end_file()
+    (info,) = json.loads((tmp_path / "run/metadata.yaml").read_text()).values()
+    assert info["message_count"] == 5 and info["relative_file_paths"] == ["run_0.mcap", "run_1.mcap"]
+    assert info["duration"] == {"nanoseconds": 7.5 * SECOND}
+    assert info["starting_time"] == {"nanoseconds_since_epoch": 100 * SECOND}
+    counts = {t["topic_metadata"]["name"]: t["message_count"] for t in info["topics_with_message_count"]}
+    assert counts == {"/arm": 4, "/eye": 1}
+    each = [
+        (f["path"], f["starting_time"]["nanoseconds_since_epoch"] / SECOND, f["duration"]["nanoseconds"] / SECOND, f["message_count"])
+        for f in info["files"]
+    ]  # fmt: skip
+    assert each == [("run_0.mcap", 100.0, 4.5, 3), ("run_1.mcap", 106.0, 1.5, 2)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import small_lerobot
 
 pytest.importorskip("av")
 
+from pi0_ros.data.curation import checks
 from pi0_ros.data.curation.checks import Level, check, idle_ends
 from pi0_ros.data.curation.pieces import Piece, write_pieces
 from pi0_ros.data.dataset import Dataset, DatasetWriter
@@ -261,3 +263,119 @@ def test_statistics_of_what_never_moves_may_be_a_millionth_off(tmp_path, off, to
     stats["observation.state"]["max"][1] += off
     file.write_text(json.dumps(stats))
     assert bool(found(folder, "statistics")) == told
+
+
+class Few:
+    """Two episodes of three and four frames at 10 Hz, number 5 and 8, with what is given of their numbers and words."""
+
+    fps, left_out, stats = 10, (), {}
+    episodes = (Episode(5, 0, 3, ("go",), None, {}), Episode(8, 3, 7, ("go",), None, {}))
+
+    def __init__(self, words=("go",) * 7, **columns):
+        self.words, self.columns = words, {k: np.asarray(v) for k, v in columns.items()}
+        self.broken = np.zeros(7, bool)
+        self.cameras = ()
+        self.features = {
+            k: {"dtype": str(v.dtype), "shape": v.shape[1:] or (1,), "names": ["x", "y"][: v.ndim * 2 - 2] or None}
+            for k, v in self.columns.items()
+        }
+
+    def __len__(self):
+        return 7
+
+    def column(self, key):
+        return self.columns[key]
+
+    def task_of(self, frame):
+        return self.words[frame]
+
+    def episode_of(self, frame):
+        return self.episodes[int(frame >= 3)]
+
+
+def of_kind(dataset, kind):
+    return [(f.level, f.episode, f.sentence) for f in check(dataset) if f.kind == kind]
+
+
+def test_what_is_no_number_is_named_with_its_first_frame_and_how_often_it_is():
+    pose = np.arange(14.0).reshape(7, 2)
+    pose[[4, 6], 1], pose[2, 0] = (np.nan, np.inf), -np.inf
+    assert of_kind(Few(pose=pose), "nan") == [
+        (Level.ERROR, 5, "pose x is no number in frame 2 (1 frame in all)"),
+        (Level.ERROR, 8, "pose y is no number in frame 1 (2 frames in all)"),
+    ]
+    assert of_kind(Few(pose=np.arange(14.0).reshape(7, 2)), "nan") == []
+
+
+def test_frames_without_words_are_counted_in_their_episode():
+    assert of_kind(Few(("go", "go", "go", " ", "go", "", "")), "words") == [
+        (Level.WARNING, 8, "3 of 4 frames have no instruction (pi0 data retitle)")
+    ]
+    assert of_kind(Few(), "words") == []
+
+
+def test_holes_in_time_are_counted_from_the_beginning_of_their_episode():
+    dataset = Few()
+    dataset.broken[[1, 4, 5]] = True
+    assert [(e, s.partition(";")[0]) for _, e, s in of_kind(dataset, "gap")] == [
+        (5, "1 hole in time, the first behind frame 1"),
+        (8, "2 holes in time, the first behind frame 1"),
+    ]
+
+
+def test_jumps_in_two_episodes_are_said_of_the_first_one():
+    many = np.concatenate([np.zeros(20), np.full(40, 9.0), np.zeros(20)])
+
+    class Long(Few):
+        episodes = (Episode(5, 0, 40, ("go",), None, {}), Episode(8, 40, 80, ("go",), None, {}))
+
+        def __len__(self):
+            return 80
+
+        def episode_of(self, frame):
+            return self.episodes[int(frame >= 40)]
+
+    long = Long(("go",) * 80, action=np.stack([many, many * 0], axis=1))
+    long.broken = np.zeros(80, bool)
+    assert of_kind(long, "jump") == [
+        (Level.WARNING, 5, "action x jumps by 9 (90 % of its steps are below 0), in frame 19 (2 times in all)")
+    ]
+
+
+def test_findings_come_by_level_and_then_by_episode():
+    pose = np.zeros((7, 2))
+    pose[5, 0] = np.nan
+    dataset = Few(("",) * 7, pose=pose)
+    dataset.left_out = ("episode 9: the tables have 0 rows of it",)
+    dataset.broken[1] = True
+    assert [(f.kind, f.episode) for f in check(dataset) if f.kind in ("rows", "nan", "gap", "words")] == [
+        ("rows", None), ("gap", 5), ("nan", 8), ("words", 5), ("words", 8),
+    ]  # fmt: skip
+
+
+def test_numbers_of_episodes_that_are_not_counted_from_0_are_said_once_with_the_way_out():
+    (numbering,) = of_kind(Few(), "numbering")
+    assert numbering[:2] == (Level.ERROR, None) and "number 5 stands where 0 should" in numbering[2]
+    dataset = Few()
+    dataset.left_out = ("episode 3: too short",)
+    assert of_kind(dataset, "numbering") == [], "numbers that were left out leave gaps"
+
+
+def test_a_film_with_other_than_its_episodes_rows_is_named(monkeypatch, tmp_path):
+    pictures = {"a.mp4": 3, "b.mp4": 9, "c.mp4": 6, "d.mp4": 7}
+    monkeypatch.setattr(checks, "picture_count", lambda file: pictures[file.name])
+    dataset = Few()
+    dataset.folder = tmp_path
+
+    def film(one, two):
+        places = [{"eye": (tmp_path / name, 0.0)} for name in (one, two)]
+        dataset.episodes = tuple(replace(e, videos=v) for e, v in zip(Few.episodes, places, strict=True))
+        return of_kind(dataset, "video")
+
+    assert film("d.mp4", "d.mp4") == []
+    assert film("c.mp4", "c.mp4") == [
+        (Level.ERROR, None, "eye: c.mp4 has 6 pictures, and its 2 episodes 7 rows: pictures may be of other rows")
+    ]
+    assert film("a.mp4", "b.mp4") == [
+        (Level.WARNING, 8, "eye: b.mp4 has 9 pictures, and its 1 episode 4 rows: pictures may be of other rows")
+    ]

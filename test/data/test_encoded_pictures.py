@@ -140,6 +140,13 @@ def test_transparency_and_palettes_become_plain_rgb():
     np.testing.assert_allclose(decode_rgb(file.getvalue()).astype(int), two, atol=1)
 
 
+def test_a_picture_of_a_format_that_is_not_read_is_none(tmp_path):
+    """Pillow would open a GIF."""
+    Image.new("RGB", (4, 6), (9, 99, 200)).save(tmp_path / "a.gif")
+    with pytest.raises(PictureError, match=r"bytes are no picture \(JPEG, PNG, TIFF, WEBP, BMP are read\)"):
+        read_header((tmp_path / "a.gif").read_bytes())
+
+
 @pytest.mark.parametrize("data", [b"", b"no picture", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", bytes(100), PNG[:20]])
 def test_bytes_that_are_no_picture_are_refused(data):
     with pytest.raises(PictureError):

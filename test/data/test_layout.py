@@ -7,7 +7,7 @@ from small_lerobot import write
 
 from pi0_ros.data.dataset import Dataset
 from pi0_ros.data.errors import DataError
-from pi0_ros.data.layout import Episode, behind, checked_info, read_layout
+from pi0_ros.data.layout import Episode, behind, checked_info, datasets_below, read_layout
 
 
 def changed(folder, change):
@@ -154,3 +154,56 @@ def test_a_folder_without_meta_or_of_another_version_is_refused(folder, tmp_path
         Dataset(tmp_path / "none")
     with pytest.raises(DataError, match=r"version 'v1.6' is not read; convert the dataset to v3\.0"):
         read_layout(changed(folder, lambda info: info | {"codebase_version": "v1.6"}))
+
+
+@pytest.mark.parametrize("version", ["v2.1", "v3.0"])
+def test_a_dataset_whose_tables_have_no_episode_says_so(tmp_path, version):
+    """An info.json need not say how many there are in version 2."""
+    folder = write(tmp_path / "d", version, lengths=(3,), meta=lambda rows: [] if version == "v2.1" else rows)
+    changed(folder, lambda info: {k: v for k, v in info.items() if k != "total_episodes"})
+    said = "has no episode yet; record one first" if version == "v2.1" else "lacks or garbles 'total_episodes'"
+    with pytest.raises(DataError, match=said):
+        read_layout(folder)
+
+
+def test_datasets_below_a_folder_are_told_by_their_info_and_half_ones_are_none(tmp_path):
+    for name in ("b", "a", "c.partial", "d"):
+        (tmp_path / name / "meta").mkdir(parents=True)
+        if name != "d":
+            (tmp_path / name / "meta/info.json").touch()
+    (tmp_path / "file").touch()
+    assert datasets_below(tmp_path) == [tmp_path / "a", tmp_path / "b"]
+    for itself in ("a", "d", "file", "none"):
+        assert datasets_below(tmp_path / itself) == [tmp_path / itself]
+
+
+def test_episodes_of_version_2_lie_in_files_of_their_own_a_thousand_a_folder(tmp_path):
+    folder = write(tmp_path / "d", "v2.1", lengths=(3, 2), numbers=[7, 2], kind="video")
+    changed(folder, lambda info: info | {"chunks_size": 4} | {k: info[k] for k in ("data_path", "video_path")})
+    first, second = read_layout(folder).episodes
+    assert (first.index, first.start, first.stop, second.index, second.start, second.stop) == (2, 0, 2, 7, 2, 5)
+    assert first.data.relative_to(folder).as_posix() == "data/chunk-000/episode_000002.parquet"
+    assert second.data.relative_to(folder).as_posix() == "data/chunk-001/episode_000007.parquet"
+    file, begin = second.videos["base"]
+    assert file.relative_to(folder).as_posix().startswith("videos/chunk-001/observation.images.base/episode_000007")
+    assert begin == 0.0
+    changed(folder, lambda info: {k: v for k, v in info.items() if k != "chunks_size"})
+    assert read_layout(folder).episodes[1].data.parent.name == "chunk-000", "a thousand, if nothing is said"
+
+
+def test_statistics_of_each_episode_are_put_together_and_left_out_if_they_do_not_fit(tmp_path, caplog):
+    folder = write(tmp_path / "d", "v2.1", lengths=(3, 2))
+    each = [
+        {"mean": [m], "std": [s], "min": [m - 1], "max": [m + 1], "count": [n]}
+        for m, s, n in ((1.0, 0.5, 3), (6.0, 1.0, 1))
+    ]
+    file = folder / "meta/episodes_stats.jsonl"
+    file.write_text(
+        "".join(json.dumps({"episode_index": k, "stats": {"action": s}}) + "\n" for k, s in enumerate(each))
+    )
+    found = read_layout(folder).stats["action"]
+    assert found["mean"].tolist() == [2.25] and found["count"].tolist() == [4]
+    assert (found["min"].tolist(), found["max"].tolist()) == ([0.0], [7.0])
+    assert found["std"][0] ** 2 == pytest.approx(0.75 * (0.25 + 1.25**2) + 0.25 * (1.0 + 3.75**2))
+    file.write_text(file.read_text().replace("[6.0]", "[6.0, 7.0]"))
+    assert read_layout(folder).stats == {} and "the statistics are left out" in caplog.text

@@ -1,8 +1,10 @@
 """A recorded run: which topics are the robot's, which stretch is the run, and on whose clock it is."""
 
+from array import array
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import zstandard
 
@@ -121,6 +123,8 @@ def test_numbers_that_do_not_divide_by_the_channels_are_one_row():
 
     assert rows([1, 2, 3, 4, 5, 6], ["a", "b", "c"]) == [[1, 2, 3], [4, 5, 6]]
     assert rows([1, 2, 3], ["a", "b"]) == [[1, 2, 3]] and rows([1, 2], []) == [[1, 2]]
+    single = SimpleNamespace(values=array("f", [0.1, 1.0]), channels=["a", "b"])
+    assert rows_of(single).dtype == np.float64 and rows_of(single)[0, 0] == np.float32(0.1)
 
 
 def test_the_files_of_a_recording_are_those_of_its_folder_in_order(tmp_path):
@@ -152,3 +156,65 @@ def test_a_recording_needs_chunks_and_joint_states(monkeypatch, kinds, lacks):
     monkeypatch.setattr(module, "read_bag", lambda file, types: bag.Bag(messages))
     with pytest.raises(DataError, match=f"run.mcap: holds no {lacks}; record action_chunk"):
         module.load_recording(FILE, SimpleNamespace(state=()))
+
+
+def test_a_compressed_file_is_read_from_a_copy_that_goes_again_and_a_damaged_one_is_named(tmp_path):
+    plain, packed = tmp_path / "a.mcap", tmp_path / "b.mcap.zstd"
+    plain.write_bytes(b"records")
+    data = bytes(range(256)) * 999
+    packed.write_bytes(zstandard.ZstdCompressor().compress(data))
+    with bag._plain(plain) as found:
+        assert found == plain
+    with bag._plain(packed) as found:
+        assert found.name == "b.mcap" and found.read_bytes() == data
+    assert plain.exists() and packed.exists() and not found.exists()
+    packed.write_bytes(b"no zstd at all")
+    with pytest.raises(DataError, match=r"b\.mcap\.zstd: cannot be decompressed"), bag._plain(packed):
+        pass
+
+
+@pytest.mark.parametrize(("more", "sound"), [(0, True), (1, False)])
+def test_a_compressed_file_may_be_a_hundred_times_smaller_and_a_gigabyte(tmp_path, monkeypatch, more, sound):
+    """The bound is looked at before each piece of 128 kB."""
+    packed = tmp_path / "b.mcap.zstd"
+    packed.write_bytes(zstandard.ZstdCompressor().compress(bytes(400_000)))
+    most = 100 * packed.stat().st_size
+    monkeypatch.setattr(bag, "ROOM", 131_072 * 3 - most - more)
+    if sound:
+        with bag._plain(packed) as found:
+            assert found.stat().st_size == 400_000
+    else:
+        with pytest.raises(DataError, match=f"unpacks to more than {131_072 * 3 - 1} bytes"), bag._plain(packed):
+            pass
+
+
+def test_what_fields_are_read_later_is_asked_for_when_a_message_is_read():
+    """A file says itself which fields its messages have."""
+    header = stamped(2.5).header
+    chunk = {
+        "header": header, "source": "p", "subtask": "s", "channels": ["a", "b"], "values": [1, 2, 3, 4], "period": 0.1,
+        "epoch": 1, "sequence": 2, "frozen_rows": 3,
+    }  # fmt: skip
+    stamp, values, numbers = bag._chunk_fields(SimpleNamespace(**chunk))
+    assert stamp == 2.5 and values.tolist() == [[1, 2], [3, 4]] and numbers == (0.1, 1, 2, 3)
+    for name in ("source", "subtask"):
+        with pytest.raises(TypeError, match="a chunk whose names are no text"):
+            bag._chunk_fields(SimpleNamespace(**chunk | {name: 3}))
+    with pytest.raises(TypeError, match="names are no text"):
+        bag._chunk_fields(SimpleNamespace(**chunk | {"channels": ["a", 3]}))
+    joints = {"header": header, "name": ["a"], "position": [0.5], "velocity": [0.25]}
+    assert bag._joint_fields(SimpleNamespace(**joints)) == (2.5, ({"a": 0.5}, {"a": 0.25}))
+    with pytest.raises(TypeError, match="joints whose names are no text"):
+        bag._joint_fields(SimpleNamespace(**joints | {"name": [1]}))
+    axes = [SimpleNamespace(x=k, y=k + 1, z=k + 2) for k in (1, 4)]
+    odometry = SimpleNamespace(
+        twist=SimpleNamespace(twist=SimpleNamespace(linear=axes[0], angular=axes[1])),
+        pose=SimpleNamespace(pose=SimpleNamespace(orientation=SimpleNamespace(w=0.5))), child_frame_id="base",
+    )  # fmt: skip
+    assert bag._odometry_fields(odometry) == ([1, 2, 3, 4, 5, 6], 0.5, "base")
+    assert bag._FIELDS[STATE](SimpleNamespace(header=header, mode=3)) == (2.5, 3)
+    for kind, whole in ((CHUNK, SimpleNamespace(**chunk)), (JOINTS, SimpleNamespace(**joints)), (ODOMETRY, odometry)):
+        for name in vars(whole):
+            lacking = SimpleNamespace(**{k: v for k, v in vars(whole).items() if k != name})
+            with pytest.raises(AttributeError):
+                bag._FIELDS[kind](lacking)

@@ -9,8 +9,12 @@ import pytest
 
 pytest.importorskip("mcap")
 
+import lz4.frame
+import zstandard
+from mcap.records import Chunk
 from mcap.writer import CompressionType, Writer
 
+from pi0_ros.data import mcap_records
 from pi0_ros.data.mcap_records import _chunk_records, _decompressed, check_schema, messages_of
 
 
@@ -78,3 +82,42 @@ def test_a_compression_that_is_not_known_is_named():
     chunk.compression = "brotli, or whatever comes next"
     with pytest.raises(ValueError, match="chunks are compressed by 'brotli, or whatever ', which is not read"):
         _decompressed(chunk)
+
+
+@pytest.mark.parametrize("compression", ["zstd", "lz4"])
+@pytest.mark.parametrize(("less", "sound"), [(0, True), (1, False)])
+def test_a_chunk_is_no_longer_than_it_says(compression, less, sound):
+    data = bytes(range(200)) * 3
+    packed = {"zstd": zstandard.ZstdCompressor().compress, "lz4": lz4.frame.compress}[compression](data)
+    chunk = SimpleNamespace(uncompressed_size=len(data) - less, compression=compression, data=packed)
+    if sound:
+        assert _decompressed(chunk) == data
+    else:
+        with pytest.raises(ValueError, match=rf"(?i){compression} frame of more than the 599 bytes"):
+            _decompressed(chunk)
+
+
+def test_a_chunk_of_more_than_half_a_gigabyte_is_not_decompressed():
+    chunk = SimpleNamespace(uncompressed_size=512 << 20, compression="", data=b"abc")
+    assert _decompressed(chunk) == b"abc"
+    chunk.uncompressed_size += 1
+    with pytest.raises(ValueError, match="a chunk of 536870913 bytes; at most 536870912 are read"):
+        _decompressed(chunk)
+
+
+@pytest.mark.parametrize(("counts", "sound"), [((5, 3), True), ((6, 0), False), ((5, 4), False), ((0, 8), True)])
+def test_chunks_have_no_more_records_than_bytes_and_some_room(monkeypatch, counts, sound):
+    """Two chunks of 3 bytes, and room for 2 records: their bytes and records are counted together."""
+    chunks = [Chunk("", n.to_bytes(3, "big"), 0, 0, 0, 3) for n in counts]
+    records = [chunks[0], "between", chunks[1]]
+    monkeypatch.setattr(
+        "mcap.stream_reader.StreamReader", lambda stream, **limits: SimpleNamespace(records=iter(records))
+    )
+    monkeypatch.setattr(mcap_records, "_chunk_records", lambda data: iter(range(int.from_bytes(data, "big"))))
+    monkeypatch.setattr(mcap_records, "ROOM", 2)
+    if sound:
+        found = list(mcap_records._records(None))
+        assert found == [*range(counts[0]), "between", *range(counts[1])]
+    else:
+        with pytest.raises(ValueError, match="chunks of [36] bytes with more records than that"):
+            list(mcap_records._records(None))

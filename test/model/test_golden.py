@@ -26,6 +26,16 @@ def gap(a: Tensor, b: Tensor) -> float:
     return (a - b).abs().max().item()
 
 
+def rounding(reference: Tensor) -> float:
+    """How far from recorded numbers other ones may be: CLOSE, or 2e-6 of the largest of them if that is more.
+
+    float32 has seven digits. The same computation in doubles is up to 3.4e-5 away from what the references recorded of guided
+    velocities (which reach 38) and 2.6e-5 of losses (23): that much the references were rounded, and a processor that adds up in
+    another order rounds otherwise.
+    """
+    return max(CLOSE, 2e-6 * reference.abs().max().item())
+
+
 @torch.no_grad()
 def test_picture_features_equal_the_reference(case: Case) -> None:
     for camera, features in zip(case.model.config.cameras, case.model.embed_images(case.inputs.images), strict=True):
@@ -74,7 +84,7 @@ def test_losses_per_element_equal_the_reference(case: Case, gradients: bool) -> 
     with torch.set_grad_enabled(gradients):
         prefix = case.model.prefix(case.inputs)
         loss = case.model.flow_loss(io["actions"], noise, time, prefix, case.inputs.state)
-    assert gap(loss, io["loss"]) < CLOSE
+    assert gap(loss, io["loss"]) < rounding(io["loss"])
     if "loss_mean_over_dims" in io:
         assert gap(loss.mean(-1), io["loss_mean_over_dims"]) < CLOSE
 
@@ -132,7 +142,8 @@ def test_guided_velocities_and_weights_equal_the_reference(chunked, schedule: st
         for t in ("1.0", "0.7", "0.1"):
             time = torch.full((2,), float(t))
             velocity = guided(lambda x, s: case.model.velocity(x, s, prefix), io["x_t"], time, float(t), rtc)
-            assert gap(velocity, io[f"{name}.t{t}.{schedule}"]) < CLOSE
+            recorded = io[f"{name}.t{t}.{schedule}"]
+            assert gap(velocity, recorded) < rounding(recorded)
 
 
 def test_guidance_weights_are_capped_and_symmetric(chunked) -> None:

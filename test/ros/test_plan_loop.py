@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+from builtin_interfaces.msg import Duration
 from pi0_ros.msg import ExecutorState
 
 from pi0_ros.control.planning import Prefix, Situation, Timetable
@@ -65,7 +66,7 @@ class Stage:
 
     def __init__(self, robot, rtc="identity", finished=()):
         self.steady, self.table, self.why = 5.0, TABLE, None
-        self.view, self.viewed, self.commands = VIEW, [], []
+        self.view, self.viewed, self.commands, self.judged = VIEW, [], [], []
         self.states, self.sent, self.log = [], [], Log()
         self.words = SimpleNamespace(text="go", withdrawn=0)
         self.arrivals = Arrivals()
@@ -76,7 +77,7 @@ class Stage:
             update_command=self.commands.append,
         )
         clocks = SimpleNamespace(steady=lambda: self.steady, ros=lambda: self.steady + 995.1)
-        texts = SimpleNamespace(words=self.words, withheld=lambda situation, steady: self.why)
+        texts = SimpleNamespace(words=self.words, withheld=lambda *now: self.judged.append(now) or self.why)
         self.network = Network(self)
         self.lanes = PolicyLanes(self.network, 1, lambda work, *given, **named: work(*given, **named), lambda: None)
         self.session = PlanningSession(robot, "test", ROWS, PERIOD, finished)
@@ -188,6 +189,7 @@ def test_why_nothing_is_planned_is_said_and_nothing_is_looked_at(stage):
     stage.why = Withheld(Wait.EXECUTOR, "no executor")
     stage.turns()
     assert stage.states == ["no executor"] and stage.status.withheld is stage.why
+    assert stage.judged == [(stage.session.situation, 5.0)]
     assert not stage.viewed and not stage.network.asked and not stage.sent
 
 
@@ -273,7 +275,7 @@ def test_a_finished_task_keeps_the_end_of_its_last_plan_without_the_network(robo
     stage.steady = 5.5
     stage.turns()
     assert given == [("go", 5.5, pytest.approx(5.5 + 995.1))]
-    assert len(stage.network.asked) == 1 and len(stage.sent) == 2 and stage.sent[-1].inference_time.nanosec == 0
+    assert len(stage.network.asked) == 1 and len(stage.sent) == 2 and stage.sent[-1].inference_time == Duration()
 
 
 def test_what_the_executor_says_is_kept_with_the_time_at_which_it_was_heard(stage):

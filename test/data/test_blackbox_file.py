@@ -195,3 +195,41 @@ def test_pictures_are_compressed_a_megabyte_at_a_time(tmp_path):
     with write_black_box(tmp_path, box.snapshot(), "x", NAMES).open("rb") as stream:
         sizes = [chunk.uncompressed_size for chunk in make_reader(stream).get_summary().chunk_indexes]
     assert len(sizes) == 3 and max(sizes) < 1024**2 + 65_000
+
+
+def aged(folder, name, days, size=1):
+    file = folder / f"{name}.mcap"
+    with file.open("wb") as opened:
+        opened.truncate(size)
+    os.utime(file, (time.time() - days * 86400.0,) * 2)
+    return file.name
+
+
+def left(folder):
+    return {file.name for file in folder.iterdir()}
+
+
+def test_of_itself_a_folder_keeps_twenty_files_half_a_gigabyte_and_a_month(tmp_path):
+    for name in ("many", "large", "old"):
+        (tmp_path / name).mkdir()
+    many = [aged(tmp_path / "many", k, 0.01 * k) for k in range(22)]
+    forget(tmp_path / "many")
+    assert left(tmp_path / "many") == set(many[:20])
+    large = [aged(tmp_path / "large", k, k + 1, size) for k, size in enumerate((256 << 20, 256 << 20, 1))]
+    forget(tmp_path / "large")
+    assert left(tmp_path / "large") == set(large[:2])
+    old = [aged(tmp_path / "old", k, days) for k, days in enumerate((1.0, 29.9, 30.1))]
+    forget(tmp_path / "old")
+    assert left(tmp_path / "old") == set(old[:2])
+
+
+@pytest.mark.parametrize(("kind", "data"), [("state", None), ("state", {"a": 1.0}), ("unheard of", (1.0, 2.0))])
+def test_a_record_that_is_no_message_is_passed_over_and_none_is_missing(tmp_path, kind, data):
+    from mcap.reader import make_reader
+
+    box = BlackBox()
+    box.add(1.0, 100.0, kind, data, 8)
+    with write_black_box(tmp_path, box.snapshot(), "x", NAMES).open("rb") as stream:
+        reader = make_reader(stream)
+        (told,) = [record.metadata for record in reader.iter_metadata()]
+        assert told == {"reason": "x"} and list(reader.iter_messages()) == []

@@ -226,3 +226,31 @@ def test_videos_of_no_episode_are_taken_away_and_the_others_stay(tmp_path):
     assert (row["videos/eye/from_timestamp"], row["videos/eye/to_timestamp"]) == (0.0, 0.2)
     stats = json.loads((tmp_path / "set/meta/stats.json").read_text())
     assert stats["eye"]["count"] == [2] and stats["timestamp"]["max"] == [pytest.approx(0.1)]
+
+
+@pytest.mark.parametrize(
+    ("limits", "data", "video"), [(None, 100, 200), (FileLimits(data=0, video=0), 100, 200), (FileLimits(7, 9), 7, 9)]
+)
+def test_info_json_says_lerobots_sizes_of_files_where_none_is_asked_for(tmp_path, limits, data, video):
+    """Its DEFAULT_DATA_FILE_SIZE_IN_MB, DEFAULT_VIDEO_FILE_SIZE_IN_MB and DEFAULT_CHUNK_SIZE; it reads none of 0."""
+    DatasetFiles(tmp_path, 10, FEATURES, limits=limits)
+    info = json.loads((tmp_path / "meta/info.json").read_text())
+    assert (info["data_files_size_in_mb"], info["video_files_size_in_mb"], info["chunks_size"]) == (data, video, 1000)
+
+
+def test_another_file_is_begun_before_one_holds_too_many_rows_or_episodes_or_bytes(tmp_path):
+    """Episodes of 2, 3, 1 and 4 rows, of which five fit into a file of data and three episodes into one of meta."""
+    files = DatasetFiles(tmp_path / "rows", 10, FEATURES, limits=FileLimits(rows=5, episodes=3))
+    for count in (2, 3, 1, 4):
+        files.append(episode(count))
+    held = {
+        kind: [len(pq.read_table(f)) for f in sorted((tmp_path / "rows" / kind).rglob("*.parquet"))]
+        for kind in ("data", "meta/episodes")
+    }
+    assert held == {"data": [5, 5], "meta/episodes": [3, 1]}
+    assert [r["data/file_index"] for r in meta(tmp_path / "rows")] == [0, 0, 1, 1]
+    assert [r["meta/episodes/file_index"] for r in meta(tmp_path / "rows")] == [0, 0, 0, 1]
+    each = DatasetFiles(tmp_path / "each", 10, FEATURES, limits=FileLimits(data=0))
+    for count in (2, 3):
+        each.append(episode(count))
+    assert [r["data/file_index"] for r in meta(tmp_path / "each")] == [0, 1]

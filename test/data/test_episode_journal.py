@@ -1,6 +1,7 @@
 """The files of an episode while it is recorded."""
 
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -181,3 +182,15 @@ def test_a_failure_to_write_is_raised_by_the_next_frame_and_what_was_written_sta
             queue.add(frame(k))
     queue.end({})
     assert queue.wait() is False and read_journal(tmp_path / "j").frames == 2
+
+
+def test_a_queue_syncs_the_journal_that_it_has_begun(tmp_path):
+    queue = journal_queue.JournalQueue(tmp_path / "j", FEATURES, 10, {})
+    queue.end({})
+    queue.wait()
+    synced = []
+    queue._journal = SimpleNamespace(sync=lambda: synced.append(True))
+    queue.sync()
+    queue._journal = None
+    queue.sync()
+    assert synced == [True]

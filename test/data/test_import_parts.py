@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 pytest.importorskip("av")
 
+from small_lerobot import encoded, picture
+
 from pi0_ros.data.errors import DataError
-from pi0_ros.data.imports import aloha, rlds
-from pi0_ros.data.imports.episodes import _even, features_of
+from pi0_ros.data.imports import aloha, episodes, rlds
+from pi0_ros.data.imports.episodes import ImportedEpisode, _even, features_of
 from pi0_ros.data.imports.tfrecord import parse_example
 
 
@@ -177,3 +180,109 @@ def test_an_odd_last_row_or_column_of_a_picture_is_left_out():
     (found,) = _even([{"a": picture, "b": turned, "c": np.zeros((5, 5)), "task": "go"}])
     assert np.array_equal(found["a"], picture[:4]) and np.array_equal(found["b"], turned[:, :4])
     assert found["c"].shape == (5, 5) and found["task"] == "go"
+
+
+class Writer:
+    """Keeps what episodes are made of."""
+
+    made: ClassVar[list] = []
+
+    def __init__(self, out, fps, features, robot):
+        self.begun, self.frames, self.saved, self.closed = (out.name, fps, sorted(features), robot), [], [], False
+        self.made.append(self)
+
+    def add_frame(self, frame):
+        self.frames.append(frame["pose"].tolist())
+
+    def save_episode(self, note):
+        self.saved.append((len(self.frames), note))
+
+    def close(self):
+        self.closed = True
+
+
+def imported(tmp_path, monkeypatch, *given):
+    """What is said of these episodes, the writer, and the folders whose statistics were settled."""
+    said, settled = [], []
+    monkeypatch.setattr(Writer, "made", [])
+    monkeypatch.setattr(episodes, "DatasetWriter", lambda *what: what[0].mkdir() or Writer(*what))
+    monkeypatch.setattr(episodes, "settle_statistics", lambda folder: settled.append(len(Writer.made[0].saved)))
+    count = episodes.write_episodes(given, tmp_path / "out", 15, "arm", said.append)
+    (writer,) = Writer.made
+    return count, said, writer, settled
+
+
+def test_episodes_are_written_one_after_the_other_and_those_without_a_frame_are_said(tmp_path, monkeypatch):
+    frames = [{"pose": np.array([k, -k], np.float32), "task": "go"} for k in range(5)]
+    one = ImportedEpisode(frames[:2], {"pose": ["x", "y"]}, {"source": "a.h5"})
+    count, said, writer, settled = imported(
+        tmp_path, monkeypatch, ImportedEpisode((), note={"source": "z.h5"}), one,
+        ImportedEpisode((), note={"source": "b.h5"}, left_out="nobody moves"), ImportedEpisode(frames[2:]),
+    )  # fmt: skip
+    assert count == 2 and writer.closed and settled == [2]
+    assert writer.begun[1:] == (15, ["pose"], "arm") and writer.frames == [[k, -k] for k in range(5)]
+    assert writer.saved == [(2, {"source": "a.h5"}), (5, {})]
+    assert said == [
+        "z.h5: has no frame, and is left out", "a.h5 → episode 0 (2 frames)", "b.h5: is left out: nobody moves",
+        "recording → episode 1 (3 frames)", "left out: 1 recording, the last because nobody moves",
+    ]  # fmt: skip
+    assert (tmp_path / "out").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ([], "no recording has a frame"),
+        ([ImportedEpisode((), left_out="too short"), ImportedEpisode((), left_out="nobody moves")], "nobody moves"),
+    ],
+)
+def test_an_import_of_nothing_says_why_and_leaves_nothing(tmp_path, given, why):
+    with pytest.raises(DataError, match=f"out: nothing was imported: {why}"):
+        episodes.write_episodes(given, tmp_path / "out", 15, "arm")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_record_is_an_episode_with_its_source_its_cameras_and_which_of_them_were_there(monkeypatch, tmp_path):
+    shown = {name: [encoded(picture(1, k + t)) for t in range(2)] for k, name in enumerate(("eye", "hand"))}
+    record = {
+        "episode_metadata/file_path": [b"lab/7.h5", b"lab/8.h5"],
+        "steps/observation/state": np.array([1.0, 2.0, 3.0, 4.0], np.float32),
+        "steps/action": np.array([5.0, 6.0], np.float32),
+        "steps/reward": np.zeros(2, np.float32),
+        "steps/observation/eye": shown["eye"],
+        "steps/observation/hand": shown["hand"],
+        "steps/language_instruction": [b"go", b""],
+        f"{rlds.PRESENT}hand": np.array([0, 1]),
+    }
+    wordless = {k: v for k, v in record.items() if "language" not in k}
+    monkeypatch.setattr(rlds, "read_examples", lambda file: iter([wordless, record]))
+    keys = rlds.Keys(state=("observation/state",), action=("action",), task=("language_instruction",))
+    none, found = rlds.rlds_episodes([tmp_path / "a.tfrecord"], keys, None)
+    assert none.left_out == rlds.WORDLESS and none.note == {"source": "a.tfrecord, record 0", "origin": "lab/7.h5"}
+    assert found.left_out == "" and found.note == {"source": "a.tfrecord, record 1", "origin": "lab/7.h5"}
+    assert found.names["camera_present"] == ["eye", "hand"]
+    first, second = found.frames
+    assert first["observation.state"].tolist() == [1, 2] and second["observation.state"].tolist() == [3, 4]
+    assert (first["action"].tolist(), second["action"].tolist()) == ([5], [6])
+    assert first["camera_present"].tolist() == second["camera_present"].tolist() == [True, False]
+    assert (first["task"], second["task"]) == ("go", "go"), "a step without words has those of its episode"
+    np.testing.assert_array_equal(second["observation.images.hand"], picture(1, 2))
+    told, _ = rlds.rlds_episodes([tmp_path / "a.tfrecord"], keys, "wave")
+    assert [frame["task"] for frame in told.frames] == ["wave", "wave"]
+    record["steps/observation/eye"] = [shown["eye"][0], b"\xff\xd8\xff"]
+    _, damaged = rlds.rlds_episodes([tmp_path / "a.tfrecord"], keys, None)
+    with pytest.raises(DataError, match=r"a\.tfrecord, record 1: picture 1 of eye is damaged"):
+        list(damaged.frames)
+
+
+def test_tfrecords_are_all_files_below_a_folder_or_the_one_that_is_given(tmp_path):
+    for name in ("b/x.tfrecord-00001-of-2", "a/y.tfrecord", "a/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = rlds.files_in([tmp_path, tmp_path / "one.record"])
+    assert [f.relative_to(tmp_path).as_posix() for f in found] == [
+        "a/y.tfrecord", "b/x.tfrecord-00001-of-2", "one.record",
+    ]  # fmt: skip
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DataError, match=r"none: no \.tfrecord file is there"):
+        rlds.files_in([tmp_path / "none"])

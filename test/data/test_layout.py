@@ -178,17 +178,20 @@ def test_datasets_below_a_folder_are_told_by_their_info_and_half_ones_are_none(t
 
 
 def test_episodes_of_version_2_lie_in_files_of_their_own_a_thousand_a_folder(tmp_path):
-    folder = write(tmp_path / "d", "v2.1", lengths=(3, 2), numbers=[7, 2], kind="video")
-    changed(folder, lambda info: info | {"chunks_size": 4} | {k: info[k] for k in ("data_path", "video_path")})
-    first, second = read_layout(folder).episodes
-    assert (first.index, first.start, first.stop, second.index, second.start, second.stop) == (2, 0, 2, 7, 2, 5)
+    folder = write(tmp_path / "d", "v2.1", lengths=(3, 2), numbers=[1007, 2], kind="video", tasks=("wave", "nod"))
+    changed(folder, lambda info: info | {"chunks_size": 4})
+    layout = read_layout(folder)
+    assert layout.words == {0: "wave", 1: "nod"} and layout.tasks == {"wave": 0, "nod": 1}
+    first, second = layout.episodes
+    assert (first.index, first.start, first.stop, second.index, second.start, second.stop) == (2, 0, 2, 1007, 2, 5)
+    assert (first.tasks, second.tasks) == (("nod",), ("wave",))
     assert first.data.relative_to(folder).as_posix() == "data/chunk-000/episode_000002.parquet"
-    assert second.data.relative_to(folder).as_posix() == "data/chunk-001/episode_000007.parquet"
+    assert second.data.relative_to(folder).as_posix() == "data/chunk-251/episode_001007.parquet"
     file, begin = second.videos["base"]
-    assert file.relative_to(folder).as_posix().startswith("videos/chunk-001/observation.images.base/episode_000007")
+    assert file.relative_to(folder).as_posix().startswith("videos/chunk-251/observation.images.base/episode_001007")
     assert begin == 0.0
     changed(folder, lambda info: {k: v for k, v in info.items() if k != "chunks_size"})
-    assert read_layout(folder).episodes[1].data.parent.name == "chunk-000", "a thousand, if nothing is said"
+    assert read_layout(folder).episodes[1].data.parent.name == "chunk-001", "a thousand, if nothing is said"
 
 
 def test_statistics_of_each_episode_are_put_together_and_left_out_if_they_do_not_fit(tmp_path, caplog):
@@ -207,3 +210,14 @@ def test_statistics_of_each_episode_are_put_together_and_left_out_if_they_do_not
     assert found["std"][0] ** 2 == pytest.approx(0.75 * (0.25 + 1.25**2) + 0.25 * (1.0 + 3.75**2))
     file.write_text(file.read_text().replace("[6.0]", "[6.0, 7.0]"))
     assert read_layout(folder).stats == {} and "the statistics are left out" in caplog.text
+
+
+def test_episodes_may_lie_in_a_video_in_another_order_than_that_of_their_numbers(tmp_path):
+    """The second one at its beginning, for 0.2 s, then the first one."""
+
+    def meta(rows):
+        begins = (0.2, 0.0)
+        return [r | {k: b for k in r if k.endswith("from_timestamp")} for r, b in zip(rows, begins, strict=True)]
+
+    layout = read_layout(write(tmp_path / "d", lengths=(3, 2), kind="video", meta=meta))
+    assert [e.videos["base"][1] for e in layout.episodes] == [0.2, 0.0]

@@ -139,12 +139,13 @@ def source(folder, robot="arm", fps=10, **features):
 
 def test_a_copy_of_several_robots_says_whose_name_it_has_and_one_of_an_unnamed_robot_does_not(tmp_path, monkeypatch):
     monkeypatch.setattr(pieces, "_write", lambda sources, out, say: out.mkdir(parents=True) or 7)
-    monkeypatch.setattr(pieces, "settle_statistics", lambda folder: None)
-    said = []
+    said, settled = [], []
+    monkeypatch.setattr(pieces, "settle_statistics", lambda folder: settled.append(folder.name))
     for others in (["arm", "unknown"], ["leg", "arm"]):
         datasets = [(source("a"), [Piece(0)]), *[(source("b", robot), []) for robot in others]]
         assert write_pieces(datasets, tmp_path / str(len(said)) / others[0], said.append) == 7
     assert said == ["warning: of different robots (arm, leg); the copy says arm"]
+    assert settled == ["arm.partial", "leg.partial"], "statistics are those of the copy's own frames"
 
 
 @pytest.mark.parametrize(
@@ -159,3 +160,36 @@ def test_a_copy_of_what_does_not_fit_or_of_nothing_is_refused(tmp_path, second, 
     with pytest.raises(DataError, match=said):
         write_pieces([(source("a"), picked), (second, picked)], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_pieces_are_put_behind_one_another_with_their_notes_and_each_is_said(tmp_path, monkeypatch):
+    made, contents, said = [], [], []
+
+    class Files:
+        episodes = 0
+
+        def __init__(self, *what):
+            made.append(what)
+
+        def append(self, content):
+            contents.append(content)
+            self.episodes += 1
+
+    def content(dataset, episode, piece, note, folder):
+        assert folder.parent == tmp_path and folder.is_dir()
+        return SimpleNamespace(length=3, of=(episode.index, piece.task, note))
+
+    monkeypatch.setattr(pieces, "DatasetFiles", Files)
+    monkeypatch.setattr(pieces, "_content", content)
+    notes = {4: {"by": "me", "score": 1.0}}
+    monkeypatch.setattr(pieces, "EpisodeLog", lambda folder: SimpleNamespace(read=lambda: notes))
+    dataset = Recorded()
+    dataset.features = {"pose": {"dtype": "float32", "shape": [2]}, "index": {"dtype": "int64", "shape": [1]}}
+    dataset.layout = SimpleNamespace(robot_type="arm")
+    picked = [Piece(1, task="nod"), Piece(0, note={"score": 0.5})]
+    assert pieces._write([(dataset, picked)], tmp_path, said.append) == 2
+    assert [c.of for c in contents] == [(9, "nod", {}), (4, None, {"by": "me", "score": 0.5})]
+    assert said == ["set: episode 9 → 0 (3 frames)", "set: episode 4 → 1 (3 frames)"]
+    (folder, fps, features, robot, limits) = made[0]
+    assert (folder, fps, robot, limits.video) == (tmp_path, 10.0, "arm", 0) and list(tmp_path.iterdir()) == []
+    assert list(features) == ["pose", "timestamp", "frame_index", "episode_index", "index", "task_index"]

@@ -268,3 +268,31 @@ def test_the_memory_of_a_process_is_what_is_resident(monkeypatch):
 
     monkeypatch.setattr(Path, "read_text", unknown)
     assert recording_process._memory() == 0
+
+
+def test_the_running_journal_is_synced_once_a_second_though_it_was_closed_meanwhile(tmp_path, monkeypatch):
+    one, slept, synced = process(tmp_path), [], []
+
+    class Over(Exception):
+        pass
+
+    def closed():
+        synced.append("closed")
+        raise ValueError("I/O operation on closed file")
+
+    streams = iter(
+        [None, SimpleNamespace(journal=None), SimpleNamespace(journal=SimpleNamespace(sync=closed)),
+         SimpleNamespace(journal=SimpleNamespace(sync=lambda: synced.append("open")))]
+    )  # fmt: skip
+
+    def sleep(seconds):
+        slept.append(seconds)
+        try:
+            one._stream = next(streams)
+        except StopIteration:
+            raise Over from None
+
+    monkeypatch.setattr(recording_process.time, "sleep", sleep)
+    with pytest.raises(Over):
+        one._sync()
+    assert slept == [1.0] * 5 and synced == ["closed", "open"]

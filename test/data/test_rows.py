@@ -72,6 +72,7 @@ def test_columns_have_the_shape_that_info_says(tmp_path):
     assert read([[1, 2, 3, 4], [5, 6, 7, 8]], (2, 2)).tolist() == [[[1, 2], [3, 4]], [[5, 6], [7, 8]]]
     assert read([[[1, 2]], [[3, 4]]], (1, 2)).tolist() == [[[1, 2]], [[3, 4]]]
     assert read([[1.0], [2.0]], (1,)).tolist() == [1.0, 2.0] and read([1, 2], (1,)).tolist() == [1, 2]
+    assert read([True, False], (1,)).tolist() == [True, False] and read([[True, False]] * 2, (2,)).sum() == 2
     assert read([[1.0], [2.0]], None).tolist() == [[1.0], [2.0]] and read(["a", ""], (1,)).tolist() == ["a", ""]
 
 
@@ -80,6 +81,8 @@ def test_an_episode_of_another_length_is_named_with_the_table_that_says_it(tmp_p
     longer = lambda table: [table[0], table[1] | {"length": 9}]
     dataset = Dataset(write(tmp_path / "d", version, lengths=(3, 2), meta=longer), skip_bad=True)
     (said,) = dataset.left_out
+    with pytest.raises(DataError, match="episode 1: .* has 2 rows of it"):
+        Dataset(dataset.folder).column("action")
     assert said.startswith("episode 1: data/chunk-000/") and said.endswith(f"has 2 rows of it, {meta} says 9")
 
 

@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw
 
 pytest.importorskip("av")
 
-from pi0_ros.data.curation.sheet import COLOURS, INK, PALE, PAPER, contact_sheet
+from pi0_ros.data.curation.sheet import COLOURS, DRIVERS, INK, PALE, PAPER, contact_sheet
 from pi0_ros.data.dataset import Dataset, DatasetWriter
 
 FPS, HEIGHT, WIDTH = 10, 32, 48
@@ -95,3 +95,9 @@ def test_curves_have_the_colours_of_tableaus_ten_and_the_rest_is_grey():
     tableau = ("1f77b4", "ff7f0e", "2ca02c", "d62728", "9467bd", "8c564b", "e377c2")
     assert tuple(tuple(bytes.fromhex(colour)) for colour in tableau) == COLOURS
     assert [set(colour) for colour in (INK, PALE, PAPER)] == [{20}, {150}, {255}]
+
+
+def test_drivers_are_pale_shades_of_colorbrewer():
+    """Blues, greens and reds; who holds is grey."""
+    shades = {"autonomy": "c6dbef", "teleop": "c7e9c0", "stopped": "fcbba1", "hold": "e6e6e6"}
+    assert {name: bytes(shade).hex() for name, shade in DRIVERS.items()} == shades

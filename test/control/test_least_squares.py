@@ -219,3 +219,11 @@ def test_a_limit_that_is_hardly_passed_is_kept_as_well(much):
         found = within_limits(problem, wanted, start, bound, STEP)
         reached = size(simulated(found[:, 0], (0.0, 0.0, 0.0), STEP)[row])
         assert reached.max() / most == pytest.approx(1.0 - much, abs=2e-9)
+
+
+def test_the_bounds_of_one_channel_are_its_columns():
+    rows = np.arange(6.0).reshape(2, 3)
+    alone = ChannelLimits(rows, rows + 10, rows[0] + 20, rows[0] + 30, rows + 40, rows + 50).channel(1)
+    assert [part.tolist() for part in alone] == [
+        [[1.0], [4.0]], [[11.0], [14.0]], [21.0], [31.0], [[41.0], [44.0]], [[51.0], [54.0]],
+    ]  # fmt: skip

@@ -189,3 +189,22 @@ def test_a_run_that_goes_on_forgets_what_was_recorded_after_its_step_in_the_firs
     assert (tmp_path / "record.jsonl").read_text() == lines
     reporter_of(monkeypatch, tmp_path)
     assert [json.loads(text)["step"] for text in (tmp_path / "record.jsonl").read_text().splitlines()] == [1, 3]
+
+
+def test_a_record_is_rounded_to_what_can_be_read(tmp_path, monkeypatch):
+    """Losses to five places; shares, and errors of one source or of several, to four; seconds to a tenth."""
+    made = reporter_of(monkeypatch, tmp_path)
+    made.lots.shares = {"home": 2 / 3, "lab": 1 / 3}
+    monkeypatch.setattr(
+        made, "_errors", lambda model, maker, rows: {"val_loss": 1 / 3 if maker == "maker 1" else 0.123456}
+    )
+    made.note(losses(3.0, 0.123456789), 7, 0.125)
+    made.report(SoFar(7, 7.654321), 0.125, 0, network([]))
+    made.lots.held_out = lambda count: [("home", "maker 1", np.arange(2))]
+    made.note(losses(3.0, 0.123456789), 8, 0.125)
+    made.report(SoFar(8, 7.654321), 0.125, 0, network([]))
+    several, one = (json.loads(text) for text in (tmp_path / "record.jsonl").read_text().splitlines())
+    assert several["flow"] == 0.12346 and several["seconds"] == 7.7
+    assert (several["drawn home"], several["drawn lab"]) == (0.6667, 0.3333)
+    assert (several["val_loss"], several["val_loss home"], several["val_loss lab"]) == (0.2284, 0.3333, 0.1235)
+    assert one["val_loss"] == 0.3333 and "val_loss home" not in one

@@ -30,6 +30,7 @@ from pi0_ros.ros.subscribe import TELEOP_TYPES, subscribe_state
 
 PATIENCE = 5.0  # [s] for the executor and its services to appear
 RATE = 50.0  # [Hz] of the teleop input
+SETTLING = 0.5  # [s] at the start position behind the motion: the robot is late, and nothing is to move when it is held
 APPROACH = 2.5  # [s] at the start position: the executor begins slowly after a change
 
 
@@ -109,7 +110,8 @@ class LatencyProbe(Node):
         try:
             self._lead(start, lambda _: 0.0, APPROACH)
             self.commanded, self.measured = _Recording(), _Recording()
-            self._lead(start, lambda t: probe_motion(t, amplitude, period), times * period + 0.5)
+            moving = times * period
+            self._lead(start, lambda t: probe_motion(min(t, moving), amplitude, period), moving + SETTLING)
         finally:
             self._ask("hold")
         commanded, measured = self.commanded.arrays(), self.measured.arrays()

@@ -40,7 +40,7 @@ def frame(stamp):
         "action": np.array([stamp], np.float32),
         "stamp": np.array([stamp]),
         "picture_offset": np.array([-0.02], np.float32),
-        "task": "touch",
+        "task": f"touch {stamp}",
     }
     return SourceFrame(row, {"eye": f"picture of {stamp}"}, "teleop")
 
@@ -76,6 +76,7 @@ def test_a_missed_frame_is_filled_in_with_the_picture_before_it_and_counted(epis
     assert filled == (pytest.approx(1.1), None, True, [True]) and after[0] == 1.2
     offsets = [call[1]["picture_offset"].item() for call in client.calls if call[0] == "row"]
     assert offsets == pytest.approx([-0.02, -0.02 - 1.0 / FPS, -0.02])
+    assert [call[1]["task"] for call in client.calls if call[0] == "row"] == ["touch 1.0", "touch 1.0", "touch 1.2"]
     assert (episodes.frames, episodes.taken) == (3, 3)
 
 

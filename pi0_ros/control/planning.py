@@ -127,7 +127,7 @@ def running_rows(running: Chunk, stamp: float, period: float, horizon: int) -> N
     rows = running.values
     at = (stamp + period * np.arange(horizon) - running.start) / running.period
     at = at[(at >= 0.0) & (at <= len(rows) - 1)]
-    low = np.minimum(at.astype(int), len(rows) - 1)
+    low = at.astype(int)
     high = np.minimum(low + 1, len(rows) - 1)
     share = (at - low)[:, None]
     between: NDArray[np.float64] = rows[low] * (1.0 - share) + rows[high] * share

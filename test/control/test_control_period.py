@@ -6,9 +6,10 @@ import pytest
 from story import Story, make_robot, middle
 
 from pi0_ros.control import BlackBox, Mode
-from pi0_ros.control.control_period import keep_time, move
+from pi0_ros.control.control_period import conditions, keep_time, move, ready, watch
 from pi0_ros.control.journal import Journal, Now
-from pi0_ros.control.modes import Trigger
+from pi0_ros.control.mode_keeper import ModeEvent
+from pi0_ros.control.modes import ModeState, Trigger
 from pi0_ros.control.watchdogs import ClockFault
 from pi0_ros.robot.spec import Kind
 
@@ -154,3 +155,142 @@ def test_a_clock_that_is_told_to_have_been_set_ends_autonomy_and_its_plan_at_onc
     step = story.tick()
     assert [(e.steady, e.ros) for e in step.events if e.name == "clock"] == [at]
     assert step.mode is Mode.HOLD and step.reason == "the ROS clock jumped" and step.plan_sequence == 0
+
+
+# --- one step of a period at a time, at 10 steady and 900 ROS seconds ------------------------------------------------
+
+NOW = Now(10.0, 900.0)
+
+
+def at_steady(answer):
+    """What is asked at this moment of the steady clock."""
+
+    def ask(steady):
+        assert steady == 10.0
+        return answer
+
+    return ask
+
+
+def core(mode=Mode.AUTONOMY, events=(), starved=(False, False), enabled=True, contradicted="", fault=None, alive=True):
+    """The parts of a core of which only this is known; what they are told is in `told`."""
+    told = []
+    note = lambda name: lambda *given: told.append((name, *given))
+    watchdogs = SimpleNamespace(starved=starved[0], tracking=None)
+
+    def update(steady, now):
+        assert steady == 10.0
+        watchdogs.starved = starved[1]
+        return list(events)
+
+    watchdogs.update = update
+    measured = SimpleNamespace(
+        outside="outside",
+        contradicted=at_steady(contradicted),
+        frozen=at_steady("frozen"),
+        values=[0.1, 0.2],
+        command=None,
+    )
+    plans = SimpleNamespace(
+        following=SimpleNamespace(waiting="waiting", dry="dry"),
+        strategies=SimpleNamespace(delays=SimpleNamespace(p95=0.7)),
+        forget=note("plans"),
+    )
+    parts = SimpleNamespace(
+        settings=SimpleNamespace(estop_heartbeat=0.3),
+        failsafe=watchdogs,
+        inputs=SimpleNamespace(
+            measured=measured,
+            teleop=SimpleNamespace(enabled=at_steady(enabled), alive=at_steady(alive)),
+            estop=SimpleNamespace(active=lambda steady, heartbeat: f"pressed at {steady:g} within {heartbeat:g}"),
+            policy="policy",
+        ),
+        plans=plans,
+        gate=SimpleNamespace(
+            refusal="refused",
+            sources=SimpleNamespace(other="another"),
+            plausibility=SimpleNamespace(history=SimpleNamespace(clear=note("past"))),
+        ),
+        pace=SimpleNamespace(fault=lambda now: fault if now == NOW else None),
+        modes=SimpleNamespace(mode=mode, state=ModeState(mode, "asked", 4), fire=note("fired")),
+        start_up=SimpleNamespace(done=True),
+        drive=SimpleNamespace(commanded="commanded", still=False, hold_measured=note("held"), begin=note("begun")),
+        engage=SimpleNamespace(begin=note("slow")),
+        journal=Journal(BlackBox()),
+    )
+    return parts, told
+
+
+@pytest.mark.parametrize("starved", [(False, False), (False, True), (True, True), (True, False)])
+def test_a_plan_that_runs_out_is_counted_and_told_when_it_does(starved):
+    parts, told = core(starved=starved)
+    watch(parts, NOW, "")
+    new = starved == (False, True)
+    assert parts.journal.counters.underruns == new and told == []
+    assert [(e.level, e.name) for e in parts.journal.take(NOW)] == [("warn", "underrun")] * new
+
+
+def test_every_event_is_fired_and_who_is_off_its_command_is_held_where_it_is_measured():
+    events = [ModeEvent(Trigger.STATE_STALE, "late"), ModeEvent(Trigger.TRACKING, "TRACKING: j1")]
+    parts, told = core(events=events)
+    watch(parts, NOW, "")
+    assert told == [("fired", NOW, events[0]), ("fired", NOW, events[1]), ("held",)]
+    assert [(e.steady, e.level, e.name, e.text) for e in parts.journal.take(NOW)] == [
+        (10.0, "error", "tracking", "TRACKING: j1")
+    ]
+
+
+@pytest.mark.parametrize("mode", [Mode.HOLD, Mode.TELEOP, Mode.AUTONOMY])
+@pytest.mark.parametrize("enabled", [True, False])
+def test_whoever_lets_the_button_go_is_followed_slowly_from_its_next_press_on(mode, enabled):
+    parts, told = core(mode, enabled=enabled)
+    watch(parts, NOW, "")
+    assert told == ([("slow", 10.0)] if mode is Mode.TELEOP and not enabled else [])
+
+
+@pytest.mark.parametrize(
+    ("quiet", "contradicted", "found"),
+    [("", "", (False, "")), ("", "two say j1", (False, "")), ("late", "", (False, "it stands")), ("late", "two say j1", (True, "it stands"))],
+)  # fmt: skip
+def test_what_the_failsafe_judges_by_is_what_is_known_at_this_moment(quiet, contradicted, found):
+    parts, _ = core(contradicted=contradicted, fault=(ClockFault.STOPPED, "it stands"))
+    now = conditions(parts, NOW, quiet)
+    assert now.state == (quiet, "outside", found[0], "frozen", found[1], [0.1, 0.2])
+    assert now.plan == ("waiting", "dry", 0.7, "refused", "another", "policy")
+    assert now[:5] == (ModeState(Mode.AUTONOMY, "asked", 4), True, "pressed at 10 within 0.3", False, "commanded")
+
+
+@pytest.mark.parametrize(("mode", "alive", "followed"), [(Mode.TELEOP, True, True), (Mode.TELEOP, False, False), (Mode.HOLD, True, False)])  # fmt: skip
+def test_a_device_counts_where_a_person_drives(mode, alive, followed):
+    assert conditions(core(mode, alive=alive)[0], NOW, "").teleop is followed
+
+
+@pytest.mark.parametrize("quiet", ["", "late"])
+@pytest.mark.parametrize("contradicted", ["", "two say j1"])
+@pytest.mark.parametrize("gone", [False, True])
+@pytest.mark.parametrize("still", [False, True])
+def test_commands_stop_once_all_is_at_rest_and_nobody_knows_where_the_robot_is(quiet, contradicted, gone, still):
+    parts, _ = core(contradicted=contradicted)
+    parts.failsafe.lost, parts.drive.still = at_steady(gone), still
+    unknown = (quiet != "" and gone) or contradicted != ""
+    assert ready(parts, NOW, quiet) is parts.start_up.done is not (unknown and still)
+
+
+def test_the_first_command_begins_everything_at_the_measured_place():
+    parts, told = core()
+    note = lambda name: lambda *given: told.append((name, *given))
+    parts.inputs.measured.outside = ""
+    parts.start_up = SimpleNamespace(
+        done=False, objection=lambda steady, quiet: f"{quiet} at {steady:g}" if quiet else "", wait=note("waits"),
+        place=lambda now: "place" if now == NOW else None, begin=note("ready"),
+    )  # fmt: skip
+    parts.failsafe.begin = note("watched")
+    assert not ready(parts, NOW, "late") and told == [("waits", NOW, "late at 10")]
+    told.clear()
+    parts.inputs.measured.outside = "j1 is far outside"
+    assert not ready(parts, NOW, "") and told == [("fired", NOW, ModeEvent(Trigger.FAULT, "j1 is far outside"))]
+    told.clear()
+    parts.inputs.measured.outside = ""
+    assert ready(parts, NOW, "")
+    assert set(told) == {("ready",), ("begun", "place"), ("watched", "place"), ("past",), ("plans",)}
+    assert parts.inputs.measured.command == "place"

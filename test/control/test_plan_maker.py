@@ -54,7 +54,8 @@ def test_from_a_standstill_it_begins_from_the_command_as_much_later_as_it_takes(
 
 
 @pytest.mark.parametrize(
-    ("index", "lead", "join"), [(2, 0, 2), (2, 3, 5), (7, 3, 9), (8, 5, 9), (-1, 0, -1), (-1, 2, 1)]
+    ("index", "lead", "join"),
+    [(2, 0, 2), (2, 3, 5), (7, 3, 9), (8, 5, 9), (-1, 0, -1), (-1, 1, 0), (0, 0, 0), (-1, 2, 1)],
 )
 def test_from_a_plan_it_begins_from_one_of_its_commands_at_the_latest_from_its_last(index, lead, join):
     start = maker(lead).start(running(index), 100.0, COMMAND)
@@ -220,3 +221,17 @@ def test_a_plan_says_where_its_rows_want_a_gripper_and_nothing_of_how_it_gets_th
     plan = made.submit("the chunk", Join(path, 100.0, 0.0, np.zeros(WIDTH)), start, ones)[0].work.result()
     assert not plan.states[:, 1:, grip].any()
     np.testing.assert_array_equal(plan.states[:, 0, grip], np.where(plan.path_times < 100.6 - 1e-6, 0.9, 0.1))
+
+
+def test_its_plans_have_knots_for_the_longest_stop_of_all_but_the_grippers():
+    """A stop takes v / A + A / J, of the base's acceleration and jerk as of one derivative more."""
+    made = maker()
+    assert made.slowed == ""
+    stops = []
+    for group in ROBOT.groups:
+        for m in (c.limits for c in group.channels):
+            if group.kind is Kind.VELOCITY:
+                stops.append(m.acceleration / m.jerk + m.jerk / (4.0 * m.jerk / PERIOD))
+            elif group.kind is Kind.POSITION:
+                stops.append(m.velocity / m.acceleration + m.acceleration / m.jerk)
+    assert made.grid.tail == int(np.ceil(max(stops) / made.grid.step)) + 2

@@ -54,6 +54,9 @@ def test_an_end_that_is_kept_stays_the_same_while_the_executor_tells_of_the_plan
     # The executor has meanwhile begun plan 2, which was on its way; the end that is kept is still that of plan 1.
     again = planning.finished(chunk(2, [0.4, 0.1]), kept, there, True, 10.5)
     assert np.all(planning.stay(again, 1.5, moving).values == [0.5, -0.2])
+    half = Chunk(50.0, 0.2, ("a", "b"), np.array([[0.4, 0.1], [0.4, 0.2]]), 3, 7, "policy")
+    assert planning.finished(chunk(2, [0.4, 0.1]), half, there, True, 10.0).sequence == 2  # one of both moves still
+    assert planning.finished(None, None, there, True, 10.0) is None
     for other in ((there, False, 10.0), (there, True, 0.1), (Situation(0.0, "hold", 7, 1, 1.0), True, 10.0)):
         assert planning.finished(chunk(2, [0.4, 0.1]), kept, *other) is None
     assert planning.finished(chunk(2, [0.4, 0.1]), kept, Situation(0.0, "autonomy", 8, 1, 1.0), True, 10.0) is None

@@ -112,3 +112,28 @@ def test_one_slow_answer_in_fifty_does_not_make_all_rows_certain(talk):
     for latency in [0.15] * 30 + [0.35] + [0.15] * 19:
         talk.session.latency.add(latency)
     assert talk.plan("wave", 10.2, 500.2)[0].prefix.delay_rows == 2
+
+
+def test_how_long_a_chunk_may_take_is_what_nineteen_of_twenty_take(talk):
+    """A second of the running plan is left: in time for 0.2 s, and not for the one in fifty that takes five."""
+    patient = Timetable(replan=100.0, idle=1.0, margin=0.1)
+    talk.plan("wave", 10.0, 500.0)
+    talk.session.situation = Situation(16.0, "autonomy", 3, 1, 1.0)
+    for latency in (0.2,) * 49 + (5.0,):
+        talk.session.latency.add(latency)
+    assert not talk.session.due(patient, "wave", 16.0)
+    assert not talk.session.due(patient, "wave", 16.69) and talk.session.due(patient, "wave", 16.71)
+
+
+def test_only_of_a_prompt_that_leaves_nothing_to_do_an_end_is_kept_and_first_that_of_the_plan_that_is_followed():
+    talk = Talk()
+    assert talk.session.situation.mode == "hold" and talk.session.due(TABLE, "wave", 5.0)
+    for prompt, kept in (("wave", False), ("rest", True)):
+        talk = Talk()
+        talk.drives(plan=1)
+        talk.plan(prompt, 10.0, 500.0)
+        talk.plan(prompt, 10.4, 500.4, ROWS + 0.5)
+        end = talk.session.keep_end(prompt, 15.1, 505.0)
+        assert (end is not None) is kept
+        if kept:
+            assert end.values[0, 0] == ROWS[-1, 0] and end.sequence == 3 and end.start == 505.0

@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch")
 from pi0_ros.model import PROMPT, TEXT
 from pi0_ros.policy.boxes import Box
 from pi0_ros.policy.tiny_tokenizer import build
+from pi0_ros.train import text_source
 from pi0_ros.train.errors import TrainError
 from pi0_ros.train.mixed import TextMaker
 from pi0_ros.train.text_source import TextItem
@@ -96,3 +97,17 @@ def test_boxes_of_texts_need_a_tokenizer_with_places(tmp_path):
     replace(maker_of(plain), tokenizer=without).check()
     with pytest.raises(TrainError, match="web: boxes are written in location tokens"):
         replace(maker_of(plain, boxed), tokenizer=without).check()
+
+
+def test_a_pictures_file_of_more_than_64_megabytes_is_not_read(tmp_path):
+    with (tmp_path / "a.png").open("wb") as opened:
+        opened.truncate((64 << 20) + 1)
+    with pytest.raises(TrainError, match=r"a\.png: has 67108865 bytes; more than 67108864 are not read"):
+        text_source.picture(tmp_path / "a.png")
+
+
+def test_slots_are_named_or_the_networks_first_and_others_are_refused():
+    item = TextItem((("", Path("a.png")), ("wrist", Path("b.png"))), "", "x")
+    assert text_source.slots_of(item, ("base", "wrist"), "line 1") == {"base": Path("a.png"), "wrist": Path("b.png")}
+    with pytest.raises(TrainError, match="line 1: the network has no picture slot 'wrist'; it has base, back"):
+        text_source.slots_of(item, ("base", "back"), "line 1")

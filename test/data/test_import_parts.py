@@ -286,3 +286,72 @@ def test_tfrecords_are_all_files_below_a_folder_or_the_one_that_is_given(tmp_pat
     (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match=r"none: no \.tfrecord file is there"):
         rlds.files_in([tmp_path / "none"])
+
+
+class Opened(dict):
+    """An HDF5 file as h5py shows it: data by path, the group of pictures, attributes."""
+
+    def __init__(self, data, pictures=None, **attributes):
+        super().__init__(data)
+        self.attrs = attributes
+        if pictures is not None:
+            self["observations/images"] = pictures
+
+
+def robot(count=3, **more):
+    poses = {key: np.arange(14 * count).reshape(count, 14) + 100 * k for k, key in enumerate(aloha.VECTORS.values())}
+    return poses | more
+
+
+def aloha_frames(opened, task=None, exchange=False):
+    return list(aloha._frames(Path("e.hdf5"), opened, task, exchange))
+
+
+def test_an_episode_of_aloha_has_its_vectors_and_pictures_frame_by_frame():
+    raw = np.stack([picture(1, k) for k in range(3)])
+    frames = aloha_frames(Opened(robot(), {"top": raw}, task="fold"))
+    assert len(frames) == 3 and {f["task"] for f in frames} == {"fold"}
+    for feature, key in aloha.VECTORS.items():
+        found = [f[feature] for f in frames]
+        assert np.array_equal(found, robot()[key]) and found[0].dtype == np.float32
+    np.testing.assert_array_equal(frames[2]["observation.images.top"], raw[2])
+
+
+@pytest.mark.parametrize(
+    ("attributes", "given", "words"),
+    [
+        ({"task": "fold", "language_instruction": "wave"}, None, "fold"),
+        ({"language_instruction": "wave"}, None, "wave"),
+        ({"task": "fold"}, "nod", "nod"),
+    ],
+)
+def test_an_instruction_is_the_given_one_or_the_files(attributes, given, words):
+    assert aloha_frames(Opened(robot(1), **attributes), given)[0]["task"] == words
+    with pytest.raises(DataError, match=r"e\.hdf5: has no instruction; give one with --task"):
+        aloha_frames(Opened(robot(1)))
+
+
+def test_a_file_that_lacks_a_vector_or_whose_parts_differ_in_length_is_refused():
+    for key in aloha.VECTORS.values():
+        lacking = {k: v for k, v in robot().items() if k != key}
+        with pytest.raises(DataError, match=f"e.hdf5: lacks /{key}; it has"):
+            aloha_frames(Opened(lacking, task="fold"))
+    with pytest.raises(DataError, match="vectors and pictures differ in length: .*top 2"):
+        aloha_frames(Opened(robot(), {"top": np.zeros((2, 4, 4, 3), np.uint8)}, task="fold"))
+
+
+def test_encoded_pictures_are_padded_rows_whose_red_and_blue_may_be_exchanged():
+    data = np.frombuffer(encoded(picture(2, 3)), np.uint8)
+    rows = type("Rows", (list,), {"name": "/observations/images/top"})([np.pad(data, (0, 9))])
+    np.testing.assert_array_equal(aloha._picture(Path("e"), rows, 0, False), picture(2, 3))
+    np.testing.assert_array_equal(aloha._picture(Path("e"), rows, 0, True), picture(2, 3)[..., ::-1])
+    rows[0] = data[:40]
+    with pytest.raises(DataError, match="e: picture 0 of /observations/images/top is damaged"):
+        aloha._picture(Path("e"), rows, 0, False)
+
+
+def test_vectors_of_fourteen_numbers_have_alohas_names_and_others_none():
+    first, second, *_ = aloha.VECTORS.items()
+    opened = {first[1]: np.zeros((3, 14)), second[1]: np.zeros((3, 7))}
+    assert aloha._names(opened) == {first[0]: aloha.NAMES}
+    assert len(aloha.NAMES) == len(set(aloha.NAMES)) == 14

@@ -1,6 +1,6 @@
 """The ring of the last seconds: bounded in time, in number and in bytes."""
 
-from pi0_ros.control.blackbox import BlackBox
+from pi0_ros.control.blackbox import BlackBox, state_bytes
 
 
 def kept(box):
@@ -36,3 +36,7 @@ def test_how_old_a_record_is_counts_on_the_steady_clock_whatever_the_ros_clock_d
     for steady, ros in ((10.0, 900.0), (11.5, 100.0), (12.5, 99.0)):
         box.add(steady, ros, "state", steady, 3)
     assert [(record.steady, record.ros) for record in box.snapshot()] == [(11.5, 100.0), (12.5, 99.0)]
+
+
+def test_a_measurement_counts_for_its_numbers_and_its_names():
+    assert state_bytes({"j1": 0.5, "wrist": 0.1}) == 2 * 64 + 7 * 4 and state_bytes({}) == 0

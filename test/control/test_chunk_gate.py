@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from story import Story, make_robot
 
-from pi0_ros.control import ExecutorSettings
+from pi0_ros.control import ExecutorSettings, Mode
 from pi0_ros.control.chunk import Cause
 
 ARM = "left_joint2"
@@ -122,3 +122,15 @@ def test_a_standing_robot_takes_up_a_plan_where_it_comes_by_until_now(late, take
     verdict = story.send(values=rows, delay=late)
     assert verdict.accepted is taken
     assert taken or (verdict.cause is Cause.FAR_START and ARM in verdict.reason)
+
+
+def test_sequences_that_go_back_and_on_again_come_from_two_processes_and_end_autonomy():
+    story = Story().run(0.1)
+    assert story.ask("autonomy").ok
+    story.tick()
+    verdicts = [story.send(goal={ARM: 0.4}, rows=30, sequence=sequence) for sequence in (5, 3, 6)]
+    text = "two processes publish plans as 'policy', or it was restarted"
+    assert [v.accepted for v in verdicts] == [True, False, False]
+    assert (verdicts[2].reason, verdicts[2].cause) == (text, Cause.NOT_DRIVING)
+    step = story.tick()
+    assert (step.mode, step.reason) == (Mode.HOLD, text)

@@ -22,3 +22,9 @@ def test_one_slow_plan_among_many_makes_no_other_wait_but_one_in_five_does():
 
 def test_what_was_slow_long_ago_is_forgotten():
     assert made(*[50.0] * 40, *[3.0] * 32).periods(0.01, 0.02) == 0
+
+
+def test_nine_of_ten_among_the_newest_thirty_two_count():
+    """0.9 of 32 are 28.8: the 29th."""
+    assert made(*[50.0] * 40, *[3.0] * 29).periods(0.01, 0.02) == 0
+    assert made(*[50.0] * 40, *[3.0] * 28).periods(0.01, 0.02) == 2

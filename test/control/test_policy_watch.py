@@ -10,6 +10,7 @@ from pi0_ros.control import Chunk, ExecutorSettings
 from pi0_ros.control.chunk import Cause, check_order
 from pi0_ros.control.delay import CURRENT, DelayEstimator
 from pi0_ros.control.executor import Executor
+from pi0_ros.control.policy_watch import PolicyWatch
 from pi0_ros.control.step import Seam
 
 ARM = "left_joint2"
@@ -189,3 +190,15 @@ def test_a_second_policy_is_told_every_ten_seconds_and_counted_every_time():
     told = [e.steady for s in story.steps for e in s.events if e.name == "second policy"]
     assert len(told) == 2 and 10.0 <= told[1] - told[0] < 10.4
     assert story.last.counters.ignored == 50
+
+
+def test_what_the_policy_waits_for_is_what_autonomy_waits_for_and_else_the_next_chunk():
+    assert PolicyWatch(reason="no camera").waiting("too far") == "waiting for the policy: no camera"
+    waits = "waiting for a fresh chunk that starts near the robot"
+    assert PolicyWatch().waiting("") == waits
+    assert PolicyWatch().waiting("too far") == f"{waits}; the last was refused: too far"
+
+
+def test_policies_of_two_names_compete_and_two_of_one_name_do_not():
+    assert PolicyWatch(("b", "b")).competition() == PolicyWatch().competition() == ""
+    assert PolicyWatch(("b", "a", "b")).competition().startswith("a and b publish action_chunk")

@@ -316,3 +316,5 @@ def test_what_is_dropped_is_in_no_later_episode_and_its_video_is_let_go(tmp_path
     assert read.column("count").tolist() == [9] and read.stats["observation.images.eye"]["count"].tolist() == [1]
     assert json.loads((tmp_path / "set/meta/pi0_episodes.json").read_text()) == {"0": {"outcome": "success"}}
     read.close()
+    with pytest.raises(DataError, match="an episode without a frame cannot be saved"):
+        writer.save_episode()  # what was saved is no part of the next one

@@ -35,7 +35,6 @@ class Drive:
         # A velocity comes to rest on the way to zero, a position wherever it can.
         self._rest = np.zeros((3, len(robot.channels)))
         self._stops = [g.kind is Kind.VELOCITY for g in robot.groups]
-        self._positions = np.array([c.kind is Kind.POSITION for c in robot.channels])
         self._driven = [p for p, driven in zip(self._limiter.slices, self._stops, strict=True) if driven]
         self._hold_at: Array | None = None
         self._last_stamp = -math.inf
@@ -118,7 +117,8 @@ class Drive:
 
     def _go_to(self, target: Array) -> int | None:
         """Slowly to the positions in `target` [D]; grippers keep their grip and velocities come to rest."""
-        goal = np.stack([np.where(self._positions, target, 0.0), *self._rest[1:]])
+        positions = [c.kind is Kind.POSITION for c in self._robot.channels]
+        goal = np.stack([np.where(positions, target, 0.0), *self._rest[1:]])
         moves = [g.kind is not Kind.GRIPPER for g in self._robot.groups]
         return self._limiter.step(self._guarded(goal), moves, [self._settings.engage_scale] * len(self._stops))
 

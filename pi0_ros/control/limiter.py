@@ -51,6 +51,12 @@ class Motion(NamedTuple):
         return not any(self.v) and not any(self.a)
 
 
+def at_rest(x: Sequence[float]) -> Motion:
+    """The state of a group that stands at `x`."""
+    zeros = (0.0,) * len(x)
+    return Motion(tuple(x), zeros, zeros)
+
+
 def reachable_goal(
     x: float, v: float, low: float, high: float, limits: tuple[float, float, float]
 ) -> tuple[float, float]:
@@ -96,7 +102,7 @@ class GroupLimiter:
         self.bounds, self._dt, self._recovery, self.steps, self.driven = bounds, period, recovery, steps, driven
         self._together = together
         count = len(bounds.lower)
-        self.reset(bounds.lower)
+        self.motion = at_rest(bounds.lower)
         self._goal, self._stop, self._line = (
             RuckigProblem(count, period),
             RuckigProblem(count, period),
@@ -116,8 +122,7 @@ class GroupLimiter:
 
     def reset(self, x: Sequence[float]) -> None:
         """Start from `x` at rest."""
-        zeros = (0.0,) * len(self.bounds.lower)
-        self.motion = Motion(tuple(x), zeros, zeros)
+        self.motion = at_rest(x)
 
     def step(self, goal: Array, scale: float = 1.0) -> bool:
         """One period towards `goal` [3, D] (value, velocity; its acceleration is not used), one period from now.

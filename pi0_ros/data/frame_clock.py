@@ -13,7 +13,7 @@ class FrameClock:
 
     def __init__(self, fps: float) -> None:
         self._period = 1.0 / fps
-        self.begin(math.nan)
+        self._begin, self._number, self._missed, self.frames = math.nan, 0, 0, 0
 
     @property
     def begun(self) -> bool:

@@ -160,7 +160,7 @@ def test_rows_that_begin_beside_the_arm_are_approached_and_not_jumped_to(offset)
     moved = commands(story, JOINT)[1]
     assert moved[-1] == pytest.approx(REST + offset, abs=1e-3)
     assert np.max(np.abs(speeds(moved))) <= 0.2 * story.robot.channels[story.robot.index[JOINT]].limits.velocity
-    assert np.max(np.abs(moved - REST)) <= abs(offset) + 1e-4
+    assert np.max(np.abs(moved - REST)) <= abs(offset) + 1e-4 + 1e-12  # the solver may use all of it, and sums are rounded
     story.sound()
 
 

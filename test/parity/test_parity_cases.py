@@ -61,8 +61,10 @@ def measured():
 def assert_same_numbers(found: list[Row]) -> None:
     """Within the tolerances of the reference: narrow for what is computed once, wider for what adds up."""
     assert len(found) > 10
-    # Guided sampling multiplies an error of the velocity by up to 10 near t = 1, sampling adds up ten of them.
+    # Guided sampling multiplies an error of the velocity by up to 10 near t = 1, sampling adds up ten of them, and so does the
+    # loss of an element: it is the square of up to 4.8. Processors add up in orders of their own.
     wide = [row for row in found if "sampled_actions" in row.name or row.name.startswith(("vjp.", "identity."))]
+    wide += [row for row in found if row.name == "loss"]
     narrow = [row for row in found if row not in wide]
     assert [row for row in wide if not row.passes(1e-4)] == []
     assert [row for row in narrow if not row.passes(2e-5)] == []

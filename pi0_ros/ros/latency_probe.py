@@ -54,11 +54,7 @@ class LatencyProbe(Node):
     def __init__(self, robot: Robot, group: Group, channel: int) -> None:
         """`channel`: which of the group's. Raises RobotError for a group that cannot be moved so."""
         super().__init__("latency_probe")
-        if (
-            group.kind is not Kind.POSITION
-            or group.teleop is None
-            or group.teleop.type not in ("joint_state", "float64_multi_array")
-        ):
+        if group.kind is not Kind.POSITION or group.teleop is None:
             raise RobotError(f"group {group.name} needs kind position and a teleop input of joint values to be moved")
         self._group, self._channel, self._teleop = group, channel, group.teleop
         self._state: ExecutorState | None = None

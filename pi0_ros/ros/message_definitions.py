@@ -33,7 +33,7 @@ def message_class(name: str) -> Any:
     package, _, word = name.split("/")
     found = getattr(importlib.import_module(f"{package}.msg"), word, None)
     if found is None:
-        raise ImportError(f"{package} has no message {word}", name=package)
+        raise ImportError(f"{package} has no message {word}")
     return found
 
 

@@ -108,9 +108,10 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_the_next_ones_are_taken(n
     snapshots = CameraThumbnails(node, CAMERAS, 0.2, album.keep)
     snapshots.start()
     album.wait(lambda: len(album.kept["small"]) > 3)
-    assert not album.kept["wide"]
+    assert not album.kept["wide"] and "32FC7" in snapshots.refused["wide"] and "small" not in snapshots.refused
     cameras["spoil"] = lambda message: message
     album.wait(lambda: album.kept["wide"])
+    assert not snapshots.refused
     snapshots.close()
 
 

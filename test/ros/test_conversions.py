@@ -175,3 +175,9 @@ def test_no_more_rows_are_frozen_than_there_are(frozen, good):
     else:
         with pytest.raises(ConversionError, match=f"frozen_rows is {frozen}, and there are 2 rows"):
             chunk_from_message(message)
+
+
+def test_a_chunk_without_channels_has_no_rows_to_freeze():
+    message = ActionChunk(channels=[], values=[0.0, 1.0], period=0.1, frozen_rows=1)
+    with pytest.raises(ConversionError, match="frozen_rows is 1, and there are 0 rows"):
+        chunk_from_message(message)

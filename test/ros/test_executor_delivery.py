@@ -167,3 +167,14 @@ def test_the_deadman_button_is_the_robots_and_one_that_the_pad_lacks_is_not_held
     delivery.devices.followed = False
     delivery.on_joy(Joy(buttons=[0, 0, 1]))
     assert len(delivery.core.calls) == 1
+
+
+def test_each_kind_of_input_is_polled_by_itself_and_refuses_to_the_same_place():
+    node, refusals = SimpleNamespace(), RefusalEvents(lambda: STEADY)
+    polled = PolledInputs.of(node, refusals)
+    assert len({id(each) for each in polled}) == len(PolledInputs._fields) and all(
+        each._node is node for each in polled
+    )
+    for each in polled:
+        each._refused("topic", ValueError("no message"))
+    assert refusals.count == len(PolledInputs._fields)

@@ -150,3 +150,15 @@ def test_a_fault_is_logged_with_its_trace_once_takes_the_plan_away_and_is_over_w
     heard_of(told, period(epoch=9), until=lambda to: to.of("mode")[-1] == ("mode", "hold"))
     heard_of(told, until=lambda to: to.of("plan")[-1] != ("plan", None))
     assert reporter.trouble is None and len(listener.of("box")) == 2
+
+
+def test_one_stop_has_one_black_box_and_the_next_epoch_or_fault_another():
+    listener = Listener()
+    reporter = ExecutorReporter(listener, listener, listener, 0.02, lambda at: "", listener.save)
+    for number, (fault, epoch) in enumerate((("", 1), ("", 2), ("broken", 2)), 1):
+        for _ in range(2):
+            stopped = period(fault=fault, mode=Mode.STOPPED, reason=f"stop {number}", epoch=epoch)
+            reporter._save_if_in_trouble(stopped, epoch)
+            assert len(listener.of("box")) == number
+    reporter._save_if_in_trouble(period(), 9)
+    assert len(listener.of("box")) == 3

@@ -105,3 +105,16 @@ def test_after_a_failure_it_waits_before_it_begins_again_and_ends_at_once_when_i
 
 def test_unless_said_otherwise_it_waits_a_fifth_of_a_second():
     assert (guarded_thread.RESTART, guarded_thread.RECOVERED, guarded_thread.LOG_PERIOD) == (0.2, 5.0, 5.0)
+
+
+@pytest.mark.parametrize("died", [None, lambda reason: None])
+def test_a_failure_is_logged_with_its_trace_and_what_becomes_of_the_thread(died):
+    said, work = [], Work(ValueError("a"), ValueError("b"))
+    thread = GuardedThread("inference", work, said.append, restart=0.001, died=died).start()
+    if died is None:
+        assert work.at_work.wait(PATIENCE)
+        work.ending.set()
+    assert thread.stop(PATIENCE)
+    (text,) = said  # the second one came soon after it
+    assert "inference" in text and "ValueError: a" in text and "Traceback" in text
+    assert ("begun again" in text) == (died is None)

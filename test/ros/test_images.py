@@ -349,3 +349,12 @@ def test_a_thumbnail_of_no_picture_is_refused():
         thumbnail(message(RED, "32FC7"))
     with pytest.raises(PictureError):
         thumbnail(CompressedImage(format="jpeg", data=b"\xff\xd8 is not enough" * 10_000))
+
+
+def test_a_crop_may_reach_the_edge_and_no_further_in_either_direction():
+    for crop, fits in (((4, 2, 8, 6), True), ((4, 2, 8, 7), False), ((4, 2, 9, 6), False), ((0, 0, 8, 12), False)):
+        if fits:
+            assert decode_picture(message(RED, "rgb8"), PictureOptions(crop=crop)).shape == (6, 8, 3)
+        else:
+            with pytest.raises(PictureError, match="does not fit into a picture of 12x8"):
+                decode_picture(message(RED, "rgb8"), PictureOptions(crop=crop))

@@ -10,7 +10,7 @@ from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, LivelinessPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool
 
-from pi0_ros.ros.matching import Port, mismatch, type_name, unmet
+from pi0_ros.ros.matching import Matching, Port, mismatch, type_name, unmet
 
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
 LATCHED, VOLATILE = DurabilityPolicy.TRANSIENT_LOCAL, DurabilityPolicy.VOLATILE
@@ -71,3 +71,36 @@ def test_another_type_is_named_with_both():
     assert port.type == "std_msgs/msg/Bool"
     found = mismatch(port, other("std_msgs/msg/String"))
     assert "has type std_msgs/msg/String, not std_msgs/msg/Bool; it is not heard" in found
+
+
+def test_topics_are_looked_at_in_turn_and_who_is_not_connected_is_said_once_and_known_until_that_is_over():
+    found = {"/deadman": [other("std_msgs/msg/String")], "/lamp": []}
+    said, timers = [], []
+    node = SimpleNamespace(
+        get_publishers_info_by_topic=lambda topic: found[topic] if topic == "/deadman" else pytest.fail(topic),
+        get_subscriptions_info_by_topic=lambda topic: found[topic] if topic == "/lamp" else pytest.fail(topic),
+        get_logger=lambda: SimpleNamespace(error=said.append),
+    )
+    ports = [
+        Port("/deadman", "std_msgs/msg/Bool", (quality(),), True),
+        Port("/lamp", "std_msgs/msg/Bool", (quality(),), False),
+    ]
+    watch = Matching(node, lambda period, look: timers.append((period, look)) or "timer", ports)
+    ((period, look),) = timers
+    assert watch.timer == "timer" and period > 0.0 and watch.sentences == []
+    look()
+    (sentence,) = watch.sentences
+    assert "/deadman" in sentence and "String" in sentence and len(said) == 1 and sentence in said[0]
+    found["/lamp"] = [other("std_msgs/msg/Char")]
+    look()
+    assert len(watch.sentences) == 2 and "/lamp" in said[1]
+    look()
+    look()
+    assert len(watch.sentences) == 2 and len(said) == 2
+    found["/deadman"] = []
+    look()
+    assert ["/lamp" in text for text in watch.sentences] == [True]
+    found["/deadman"] = [other("std_msgs/msg/String")]
+    look()
+    look()
+    assert len(said) == 3

@@ -46,6 +46,7 @@ def test_the_policy_yaml_that_is_named_counts_and_else_the_checkpoints_own(tmp_p
     assert adapter_for("", "") is None
     assert adapter_for(str(tmp_path), "droid").name == "droid"
     assert adapter_for("ws://server:8000", "") is None
+    assert adapter_for(str(tmp_path), "") is None
     (tmp_path / "config.json").write_text("{}")
     assert adapter_for(str(tmp_path), "") is None
 
@@ -136,3 +137,13 @@ def test_one_that_may_be_missing_is_waited_for_two_seconds_after_the_first_pictu
         assert begun.open(at) == f"camera {NAMES[0]}: no picture yet on {ROBOT.cameras[0].topic}"
     features = begun.open(62.0).settings.features
     assert tuple(features[f"observation.images.{NAMES[0]}"]["shape"]) == (*SIZES[NAMES[1]], 3)
+
+
+def test_the_sizes_of_a_datasets_pictures_are_height_and_width_by_camera(tmp_path, monkeypatch):
+    videos = {f"observation.images.{name}": shape for name, shape in (("eye", [48, 64, 3]), ("hand", [32, 16, 3]))}
+    features = {key: {"dtype": "video", "shape": shape} for key, shape in videos.items()}
+    features["action"] = {"dtype": "float32", "shape": [7]}
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta" / "info.json").write_text("{}")
+    monkeypatch.setattr(recording_opening, "checked_info", lambda file: {"features": features})
+    assert known_sizes(tmp_path) == {"eye": (48, 64), "hand": (32, 16)}

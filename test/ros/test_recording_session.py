@@ -295,3 +295,10 @@ def test_a_frame_between_two_marks_its_pictures_as_older():
     found = between(made(1.0), made(2.0), 0.5)
     assert found.row["observation.state"] == 1.5 and found.row["action"] == 3.0 and found.row["stamp"] == 1.5
     assert found.row["picture_offset"] == pytest.approx(-0.49) and found.row["task"] == "t1.0"
+
+
+def test_a_process_that_ends_while_nothing_is_recorded_ends_no_recording(stage):
+    source, client, session = stage()
+    client.ended, before = "the disk is full", session.why
+    session.tick(source.now)
+    assert session.why == before and session.episodes.number == 3

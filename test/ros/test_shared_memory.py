@@ -89,3 +89,13 @@ def _segments(number):
     mapped = set(re.findall(r"/dev/shm/fastrtps_[0-9a-f]{16}\b", Path(f"/proc/{number}/maps").read_text()))
     locks = {os.path.realpath(f"/proc/{number}/fd/{n}") for n in os.listdir(f"/proc/{number}/fd")}
     return {Path(segment) for segment in mapped if f"{segment}_el" in locks}
+
+
+def test_looking_for_leftovers_leaves_no_file_open(tmp_path):
+    for name in (DEAD, LIVING):
+        (tmp_path / name).write_bytes(b"1")
+        (tmp_path / f"{name}_el").touch()
+        os.utime(tmp_path / f"{name}_el", (0, 0))
+    before = len(os.listdir("/proc/self/fd"))
+    assert remove_leftovers(tmp_path) == 2
+    assert len(os.listdir("/proc/self/fd")) == before

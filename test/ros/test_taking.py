@@ -139,3 +139,21 @@ def test_a_message_that_the_network_layer_cannot_hand_over_is_no_message_and_no_
     reader = Reader(line.subscription)
     monkeypatch.setattr(reader, "_take", lambda *_: 10)  # RCL_RET_BAD_ALLOC
     assert reader.take(1000).data is None
+
+
+def test_a_collector_is_woken_by_each_of_its_readers_and_by_none_after_its_end():
+    class Silent:
+        def __init__(self):
+            self.bells = []
+
+        def ring(self, bell):
+            self.bells.append(bell)
+
+        def take(self, largest):
+            return None
+
+    readers = [Silent(), Silent()]
+    collector = Collector(readers, 2, 1000, "silent", print)
+    bell = collector._bell
+    collector.close()
+    assert [reader.bells for reader in readers] == [[bell, None], [bell, None]]

@@ -1,5 +1,7 @@
 """Tasks as they are put on the desk of the thread that decides."""
 
+import threading
+
 import pytest
 
 from pi0_ros.ros.task_desk import TaskDesk
@@ -39,3 +41,24 @@ def test_a_task_stands_until_another_one_is_said_or_an_operator_says_something(d
     assert desk.stands("go")
     put(desk, "come")
     assert not desk.stands("go") and desk.stands("come")
+
+
+@pytest.mark.parametrize("change", ["task", "override", "wake"])
+def test_who_waits_is_woken_by_every_word_and_at_the_end(desk, change):
+    waiting, over, found = threading.Event(), threading.Event(), []
+
+    def asked():
+        waiting.set()
+        return over.is_set()
+
+    thread = threading.Thread(target=lambda: found.append(desk.wait(600.0, asked)))
+    thread.start()
+    assert waiting.wait(60.0)
+    if change == "task":
+        put(desk, "go")
+    else:
+        with desk.lock:  # who waits has begun to
+            over.set()
+        desk.wake() if change == "wake" else desk.put_override("wave")
+    thread.join(60.0)
+    assert found == [("go", True) if change == "task" else ("", False)]

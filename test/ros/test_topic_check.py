@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pi0_ros.ros.topic_check import SequenceWatch, TopicFault, WantedTopic, judge_topic, ros_type_name
+from pi0_ros.ros.topic_check import SequenceWatch, TopicFault, WantedTopic, judge_topic, publishers_of, ros_type_name
 
 IMAGE, SMALL, OTHER = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "std_msgs/msg/String"
 TYPES = (("image", IMAGE), ("compressed", SMALL))
@@ -66,3 +66,14 @@ def test_a_number_that_does_not_rise_is_of_another_publisher_for_a_second():
             at = 10.7 + 0.1 * k
             watch.update(at, 100 + k)
             assert watch.one_publisher(at) is (at - 10.5 > 1.0)
+
+
+def test_who_publishes_on_topics_is_named_in_order_with_the_namespace():
+    there = {"/robot/odom": ["z", "b"], "/robot/eye": ["a"]}
+    node = SimpleNamespace(
+        resolve_topic_name=lambda topic: f"/robot/{topic}",
+        get_publishers_info_by_topic=lambda topic: [
+            SimpleNamespace(node_name=name, node_namespace="/robot") for name in there[topic]
+        ],
+    )
+    assert publishers_of(node, ["odom", "eye"]) == ("/robot/a", "/robot/b", "/robot/z")

@@ -42,10 +42,14 @@ class World:
         self.now, self.probe, self.sent, self.asked = 100.0, probe, [], []
         self.mode, self.services, self.answers, self.granted = ExecutorState.HOLD, True, True, True
         self.commands, self.leaves_at, self.silent, self.turn = [(0.0, START)], np.inf, False, 0.0
+        self.spun, self.ended = list(probe._spinner.get_nodes()), 0
         probe._spinner.shutdown()
-        probe._spinner = SimpleNamespace(spin_once=self.spin, shutdown=lambda: None)
+        probe._spinner = SimpleNamespace(spin_once=self.spin, shutdown=self.end)
         probe._publisher = SimpleNamespace(publish=lambda message: self.sent.append((self.now, message)))
         probe.create_client = self.client
+
+    def end(self):
+        self.ended += 1
 
     def client(self, kind, name):
         def call(request):
@@ -105,7 +109,7 @@ def moved(world):
 
 def test_a_joint_is_moved_out_and_back_and_its_delay_is_measured(world):
     world = world(channel=1)
-    found = world.probe.measure(0.2, 1.0, 2)
+    found = world.probe.measure(0.2, 0.8, 2)
     assert found.delay == pytest.approx(DELAY, abs=0.025) and found.way == pytest.approx(0.2, rel=0.05)
     assert [name for _, name in world.asked] == ["executor/teleop", "executor/hold"]
     rows, times = moved(world), np.array([at for at, _ in world.sent])
@@ -114,9 +118,9 @@ def test_a_joint_is_moved_out_and_back_and_its_delay_is_measured(world):
     np.testing.assert_allclose(rows[:, 2], START[2])
     begin = times[np.flatnonzero(rows[:, 1] != START[1])[0] - 1]
     assert begin - times[0] == pytest.approx(APPROACH, abs=1.1 / RATE)
-    moving = np.clip(times - begin, 0.0, 2.0)
-    np.testing.assert_allclose(rows[:, 1] - START[1], 0.1 * (1.0 - np.cos(2.0 * np.pi * moving)), atol=1e-9)
-    assert times[-1] - begin == pytest.approx(2.0 + SETTLING, abs=1.1 / RATE) and rows[-1].tolist() == START
+    moving = np.clip(times - begin, 0.0, 1.6)
+    np.testing.assert_allclose(rows[:, 1] - START[1], 0.1 * (1.0 - np.cos(2.0 * np.pi * moving / 0.8)), atol=1e-9)
+    assert times[-1] - begin == pytest.approx(1.6 + SETTLING, abs=1.1 / RATE) and rows[-1].tolist() == START
     assert world.probe.commanded.times[0] >= begin and len(world.probe.measured.times) > 100
     assert world.asked[1][0] >= times[-1]
 
@@ -128,9 +132,12 @@ def test_an_endless_joint_that_is_reported_a_turn_off_is_measured_without_a_jump
     for _ in range(3):
         world.spin(0.02)
     assert np.ptp(world.probe.measured.values) < 1e-6
-    world = world.probe
-    world._on_joints(None, 0.0, {"j1": 3.0}, {})
-    assert len(world.measured.values) == 4
+    probe = world.probe
+    probe._on_joints(None, 0.0, {"j1": 3.0}, {})
+    assert len(probe.measured.values) == 4
+    for angle in (2.5, 4.0, 6.0):
+        probe._on_joints(None, 0.0, {"wrist": angle - 2.0 * np.pi}, {})
+    assert probe.measured.values[-3:] == pytest.approx([2.5, 4.0, 6.0])
 
 
 def test_a_joint_with_ends_is_measured_as_it_is_reported(world):
@@ -220,9 +227,13 @@ def test_a_robot_that_does_not_move_is_named_by_its_joint(world):
 
 
 def test_it_reads_the_groups_commands_the_executors_state_and_the_joints(world):
-    probe = world().probe
+    made = world()
+    probe = made.probe
+    assert made.spun == [probe] and "/arm/teleop" in {p.topic_name for p in probe.publishers}
     read = {s.topic_name: s.callback for s in probe.subscriptions}
     assert {"/arm/commands", "/executor_state", "/joint_states"} <= read.keys()
     read["/executor_state"](ExecutorState(epoch=3))
     read["/arm/commands"](Float64MultiArray(data=[0.1, 0.2, 0.3]))
     assert probe._seen().epoch == 3 and probe.commanded.values == [0.2]
+    probe.close()
+    assert made.ended == 1

@@ -74,3 +74,9 @@ def test_an_arrow_up_and_a_circle_are_noticed(house, tmp_path):
     found = house.read(tmp_path)
     assert house.arrows_up(found) == [("pi0_ros.control.a", "pi0_ros.ros.b")]
     assert house.circles(found) == [("pi0_ros.ros.b", "pi0_ros.ros.c")]
+
+
+def test_no_two_test_files_have_one_name():
+    """pytest imports them by their names alone: the second one would keep the whole run from beginning."""
+    names = [file.name for file in ROOT.glob("test/**/test_*.py")]
+    assert sorted({name for name in names if names.count(name) > 1}) == []

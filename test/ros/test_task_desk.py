@@ -51,7 +51,7 @@ def test_who_waits_is_woken_by_every_word_and_at_the_end(desk, change):
         waiting.set()
         return over.is_set()
 
-    thread = threading.Thread(target=lambda: found.append(desk.wait(600.0, asked)))
+    thread = threading.Thread(target=lambda: found.append(desk.wait(60.0, asked)), daemon=True)
     thread.start()
     assert waiting.wait(60.0)
     if change == "task":
@@ -60,5 +60,5 @@ def test_who_waits_is_woken_by_every_word_and_at_the_end(desk, change):
         with desk.lock:  # who waits has begun to
             over.set()
         desk.wake() if change == "wake" else desk.put_override("wave")
-    thread.join(60.0)
+    thread.join(20.0)
     assert found == [("go", True) if change == "task" else ("", False)]

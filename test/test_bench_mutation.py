@@ -9,6 +9,7 @@ import pytest
 slips = importlib.import_module("bench._mutants")
 bench = importlib.import_module("bench.mutation")
 worker = importlib.import_module("bench._mutation_worker")
+EQUIVALENT = bench.HERE / "equivalent_mutants.toml"
 
 SOURCE = '''"""A module."""
 
@@ -186,3 +187,10 @@ def test_every_equivalent_slip_has_a_reason():
 def test_a_slip_is_noticed_by_a_test_that_fails_or_by_tests_that_cannot_be_loaded(tmp_path, code, by, said, result):
     (tmp_path / "log").write_text(said)
     assert worker.judged(code, by, tmp_path / "log") == result
+
+
+def test_every_slip_that_changes_nothing_stands_once_and_still_has_its_line():
+    entries = [(e["file"], e["before"], e["after"]) for e in bench.tomllib.loads(EQUIVALENT.read_text())["mutant"]]
+    assert len(set(entries)) == len(entries)
+    sources = {file: " ".join((bench.ROOT / file).read_text().split()) for file, *_ in entries}
+    assert [before for file, before, _ in entries if before not in sources[file]] == []

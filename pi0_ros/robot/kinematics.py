@@ -31,9 +31,9 @@ class Segment:
     child: str
     origin: Array
     axis: Array
-    follows: str = ""
-    multiplier: float = 1.0
-    offset: float = 0.0
+    follows: str
+    multiplier: float
+    offset: float
 
     def values(self, joints: Mapping[str, Array], rows: int) -> Array:
         """Values [H] of this joint (rad or m) for values [H] by joint; one that is not named is at 0."""

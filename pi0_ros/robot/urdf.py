@@ -79,7 +79,7 @@ class Urdf:
     """A robot model: its XML, its movable joints by name, and the types of all joints by name."""
 
     file: Path
-    root: ElementTree.Element = field(compare=False)
+    root: ElementTree.Element
     joints: Mapping[str, Joint] = field(default_factory=dict)
     types: Mapping[str, str] = field(default_factory=dict)
 
@@ -202,7 +202,5 @@ def _effort(attributes: Mapping[str, str]) -> float:
 def _soft_limits(element: ElementTree.Element | None) -> tuple[float, float]:
     """Soft bounds; infinite if there are none, or if they leave nothing (a controller that only limits the speed)."""
     attributes = element.attrib if element is not None else {}
-    if "soft_lower_limit" not in attributes and "soft_upper_limit" not in attributes:
-        return -math.inf, math.inf
     lower, upper = _number(attributes, "soft_lower_limit", "0"), _number(attributes, "soft_upper_limit", "0")
     return (lower, upper) if lower < upper else (-math.inf, math.inf)

@@ -51,7 +51,7 @@ def ambiguous_number(text: str) -> str:
     if _LEADING_ZERO.fullmatch(text):
         digits = text.lstrip("+-")
         decimal = digits.lstrip("0") or "0"
-        if set(digits) <= set("01234567") and len(digits) < 19 and int(digits, 8) != int(digits):
+        if set(digits) <= set("01234567") and len(digits) < 19 and len(decimal) > 1:
             return f"{text} looks like octal; write {int(digits, 8)} or {decimal}"
         return f"{text} starts with 0; write {decimal}"
     if _SEXAGESIMAL.fullmatch(text):

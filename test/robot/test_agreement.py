@@ -151,3 +151,11 @@ def test_a_return_after_more_than_two_seconds_is_none_however_long_the_robot_has
             agreement.hear("j1", "joint_states", time, value, TOLERANCE, 0.1, True)
         assert agreement.restless(1000.1 + back) == "j1"
         assert (agreement.contradiction(1000.1 + back) is not None) is told
+
+
+def test_the_sooner_a_joint_jumps_back_the_nearer_it_has_to_come_however_long_the_robot_has_run():
+    """After 0.01 s: 0.05 + 1.5 times 2.5 rad/s for 0.01 s, which is 0.0875 rad; after 0.02 s 0.125 rad."""
+    for start in (0.0, 1000.0):
+        for later, off, told in ((0.01, 0.08, True), (0.01, 0.1, False), (0.02, 0.12, True), (0.02, 0.13, False)):
+            said = [(start, 1.2), (start + 0.01, 0.0), (start + 0.01 + later, 1.2 - off)]
+            assert (hear(Agreement(), *said, sure=True).contradiction(start + 0.04) is not None) is told

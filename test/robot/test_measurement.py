@@ -239,3 +239,19 @@ def test_a_joint_of_which_nothing_else_is_said_is_read_as_it_is_and_believed_wha
     assert reading.measured and reading.needed and not (reading.continuous or reading.rate or reading.commanded)
     assert (reading.lower, reading.upper, reading.value(-7.25)) == (-math.inf, math.inf, -7.25)
     assert not Reading("head").measured
+
+
+@pytest.mark.parametrize(
+    ("other", "positions", "rates"),
+    [
+        ({}, {"a": 2.0, "b": 3.0}, {"a": 2.0, "b": 3.0}),
+        ({"prefix": "left_"}, {"left_a": 2.0, "left_b": 3.0}, {"left_a": 2.0, "left_b": 3.0}),
+        ({"joints": (("a", "elbow"),)}, {"elbow": 2.0, "b": 3.0}, {"elbow": 2.0, "b": 3.0}),
+        ({"scale": (("b", -5.0),)}, {"a": 2.0, "b": -15.0}, {"a": 2.0, "b": -15.0}),
+        ({"offset": (("a", 0.7),)}, {"a": 2.7, "b": 3.0}, {"a": 2.0, "b": 3.0}),
+    ],
+)
+def test_each_key_of_a_source_counts_without_the_others(other, positions, rates):
+    said = {"a": 2.0, "b": 3.0}
+    assert SourceMap(source(**other)).positions(said) == positions
+    assert SourceMap(source(**other)).rates(said) == rates

@@ -1,13 +1,14 @@
 """The table of a robot: what a user compares with the vendor's page."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
 
 from pi0_ros.cli import main
 from pi0_ros.robot import load_robot
-from pi0_ros.robot.report import channel_rows, report, report_lines
+from pi0_ros.robot.report import channel_rows, report, report_lines, table
 
 GROUPS = """
 arm:
@@ -142,3 +143,39 @@ def test_cameras_and_prefixes_are_listed_where_there_are_some(robot):
         ("follower_left/joint_states", ["prefix", "left_"]), ("follower_right/joint_states", ["prefix", "right_"]),
     ]  # fmt: skip
     assert not any(" prefix " in line for line in lines)
+
+
+def cells(robot):
+    """The cells of each line by its first one; cells are two spaces apart at least."""
+    lines = [re.split("  +", line.strip()) for line in report_lines(robot) if line.startswith("  ")]
+    return {line[0]: line[1:] for line in lines}
+
+
+def test_the_velocity_of_a_base_has_no_range_and_that_of_a_joint_shows_the_joints(small_robot, robot):
+    assert cells(robot)["vx"][:3] == ["-", "-", "-"] and cells(robot)["j1"][:2] == ["j1", "-0.9 .. 1.9 rad"]
+    pan = """
+        turret: {kind: velocity, channels: [pan], joints: [j1], command: {topic: turret, type: float64_multi_array},
+                 limits: {source: urdf, position: {j1: [-1.0, 1.5]}, acceleration: 5.0}}
+        """
+    assert cells(small_robot(pan))["pan"][:3] == ["j1", "-1 .. 1.5 rad", "-57.3 .. 85.9"]
+
+
+@pytest.mark.parametrize("ends", ["-1e7, 3.0", "-3.0, 1e7", "-1e7, 1e7"])
+def test_a_joint_that_goes_on_for_ever_to_one_side_has_no_range_in_numbers(small_robot, ends):
+    arm = f"""
+        arm: {{kind: position, channels: [wrist], command: {{topic: arm, type: joint_trajectory}},
+              limits: {{source: urdf, position: {{wrist: [{ends}]}}, acceleration: 5.0, override: true}}}}
+        """
+    assert cells(small_robot(arm))["wrist"][:3] == ["wrist", "turns for ever", "-"]
+
+
+def test_a_camera_that_a_policy_needs_is_told_from_one_that_may_be_missing(robot):
+    (camera,) = robot.cameras
+    both = (replace(camera, name="left", required=True), replace(camera, name="right", required=False))
+    found = cells(replace(robot, cameras=both))
+    assert (found["left"][-1], found["right"][-1]) == ("required", "may be missing")
+
+
+def test_the_columns_of_a_table_begin_below_one_another():
+    assert table([("a", "bbb", "c"), ("dddd", "e", "ff")]) == ["  a     bbb  c", "  dddd  e    ff"]
+    assert table([]) == []

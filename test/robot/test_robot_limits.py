@@ -458,3 +458,25 @@ def test_a_grippers_ends_may_be_beyond_its_joints_by_a_fiftieth_of_the_range(tmp
     assert f"joint.{key}: {beyond + side * 0.0011:g} is beyond the URDF's 0.05 .. 0.1 of joint finger" in refusal(
         tmp_path, **(ends | {end: f"{beyond + side * 0.0011:g}"}), **finger
     )
+
+
+@pytest.mark.parametrize(
+    ("bounds", "left"),
+    [
+        ("-1.4, -1.19", (-1.2, -1.19)),
+        ("-1.4, -1.2", None),
+        ("-1.4, -1.3", None),
+        ("1.58, 1.6", (1.58, 1.59)),
+        ("1.59, 1.6", None),
+        ("1.595, 1.6", None),
+    ],
+)
+def test_bounds_of_which_nothing_is_inside_the_soft_limits_are_refused_unless_overridden(tmp_path, bounds, left):
+    limits = f"source: urdf, position: {{j2: [{bounds}]}}, acceleration: 1.0"
+    if left:
+        assert ranges(robot(tmp_path, limits, J2=SOFT))[1] == left
+        return
+    message = refusal(tmp_path, limits, J2=SOFT)
+    assert message.startswith("r.yaml:10: ") and "j2" in message and "soft limits -1.2 .. 1.59" in message
+    asked = tuple(float(end) for end in bounds.split(","))
+    assert ranges(robot(tmp_path, limits + ", override: true", J2=SOFT))[1] == asked

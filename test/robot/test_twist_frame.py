@@ -70,3 +70,10 @@ def test_a_velocity_that_is_short_by_a_third_of_the_way_fits_no_frame_and_by_a_q
 def test_six_centimetres_of_way_are_enough_and_four_are_not():
     assert twist_frame(*straight(way=0.06, heading=1.2)) is TwistFrame.BASE
     assert twist_frame(*straight(way=0.04, heading=1.2)) is TwistFrame.UNKNOWN
+
+
+def test_of_two_frames_that_are_near_the_poses_counts_if_the_other_is_off_by_twice_as_much_and_a_tenth_of_the_way():
+    """Along 0.3 rad, said as along 0.24: off by 0.06 of the way in the one frame and by 0.24 in the other, more than 0.22."""
+    for side in (1.0, -1.0):
+        assert twist_frame(*straight(heading=side * 0.3, frame=side * 0.24)) is TwistFrame.WORLD
+        assert twist_frame(*straight(heading=side * 0.3, frame=side * 0.23)) is TwistFrame.BASE

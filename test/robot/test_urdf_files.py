@@ -161,3 +161,20 @@ def test_a_file_of_more_than_sixteen_mebibytes_is_no_urdf(tmp_path, size, read):
         RobotError, match="is not XML" if read else f"has {size} bytes; more than {16 << 20} are not read"
     ):
         read_urdf(file)
+
+
+@pytest.mark.parametrize(
+    ("soft", "kind", "narrower"),
+    [
+        ((-0.9, 2.5), "revolute", True),
+        ((-1.5, 1.7), "revolute", True),
+        ((-0.9, 1.7), "prismatic", True),
+        ((-1.0, 2.0), "revolute", False),
+        ((-1.5, 2.5), "revolute", False),
+        ((1.7, -0.9), "revolute", False),
+        ((-0.9, 1.7), "continuous", False),
+    ],
+)
+def test_soft_limits_narrow_a_joint_from_one_side_or_both(soft, kind, narrower):
+    joint = Joint("elbow", kind, -1.0, 2.0, 3.0, 10.0, soft_lower=soft[0], soft_upper=soft[1])
+    assert joint.soft is narrower

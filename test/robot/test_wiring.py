@@ -226,3 +226,21 @@ def test_a_gripper_goes_from_closed_at_nought_to_open_at_one(small_robot):
 def test_what_another_kind_of_group_has_is_refused(small_robot, groups, words):
     with pytest.raises(RobotError, match=words):
         small_robot(groups)
+
+
+def test_only_a_trajectory_may_say_when_it_begins(small_robot):
+    for kind in ("float64_multi_array", "joint_state"):
+        with pytest.raises(RobotError, match=rf"\.yaml:\d+: .*stamp.* joint_trajectory; a {kind}"):
+            small_robot(ARM.replace("float64_multi_array", f"{kind}, stamp: now"))
+    for more, stamped in (("", False), (", stamp: zero", False), (", stamp: now", True)):
+        command = small_robot(ARM.replace("float64_multi_array", "joint_trajectory" + more)).groups[0].command
+        assert command.stamped is stamped
+
+
+def test_a_group_is_up_to_half_a_second_late_or_not_at_all(small_robot):
+    assert small_robot(ARM).groups[0].command_latency == 0.0
+    for late in (0, 0.0, 0.07, 0.5):
+        assert small_robot(ARM + f"  command_latency: {late}\n").groups[0].command_latency == late
+    for late in (-0.001, 0.501):
+        with pytest.raises(RobotError, match=rf"command_latency: .*{late}"):
+            small_robot(ARM + f"  command_latency: {late}\n")

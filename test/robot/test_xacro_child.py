@@ -1,9 +1,14 @@
 """What the process that expands a xacro says of what went wrong in it."""
 
+import io
+import json
+import resource
+import sys
 import xml.dom.minidom
 
 import pytest
 
+from pi0_ros.robot import xacro_child
 from pi0_ros.robot.xacro_child import _any_encoding, _chain, _problem, expand
 
 
@@ -118,3 +123,24 @@ def test_of_a_problem_that_is_told_at_length_the_beginning_is_kept(tmp_path, xac
     assert expand(str(file), {}, 10_000)["detail"].startswith("name 'nono")
     file.write_text(XACRO.format("<" + "a" * 900 + "/>" + '<xacro:include filename="' + "b" * 900 + '"/>'))
     assert len(expand(str(file), {}, 10_000)["detail"]) == 500
+
+
+def test_a_xacro_in_the_encoding_that_it_declares_is_expanded(tmp_path, xacro):
+    file = tmp_path / "r.xacro"
+    text = '<?xml version="1.0" encoding="ISO-8859-1"?>' + XACRO.format('<a v="é${2 + 1}"/>')
+    file.write_bytes(text.encode("latin-1"))
+    assert '<a v="é3"/>' in expand(str(file), {}, 10_000)["text"]
+
+
+def test_it_is_bounded_before_it_expands_and_told_of_its_time_before_it_is_killed(tmp_path, xacro, monkeypatch):
+    """The first bound of the time sends SIGXCPU, which can be told from the SIGKILL of the second (setrlimit(2))."""
+    file, bounds = tmp_path / "r.xacro", {}
+    file.write_text(XACRO.format('<a v="$(arg size)$(arg sum)"/>'))
+    monkeypatch.setattr(xacro_child.resource, "setrlimit", bounds.__setitem__)
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    answers = sys.stdout
+    assert xacro_child.main([str(file), "7", "1000000000", "5000", "size=3", "sum=a=b"]) == 0
+    assert '<a v="3a=b"/>' in json.loads(answers.getvalue())["text"]
+    told, killed = bounds.pop(resource.RLIMIT_CPU)
+    assert told == 7 < killed
+    assert bounds == {resource.RLIMIT_AS: (1_000_000_000, 1_000_000_000), resource.RLIMIT_CORE: (0, 0)}

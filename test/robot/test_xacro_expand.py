@@ -1,6 +1,7 @@
 """A xacro is a program: it runs apart from us, and not for ever."""
 
 import os
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -139,3 +140,26 @@ def test_a_mistake_in_an_included_file_is_told_with_that_file(tmp_path):
     written(tmp_path, '<a v="${nothing}"/>', name="inner.xacro")
     with pytest.raises(RobotError, match=r"r\.urdf\.xacro: xacro cannot expand it \(in .*inner\.xacro\): .*nothing"):
         expand_xacro(written(tmp_path, '<b/><xacro:include filename="inner.xacro"/>'), {}, QUICK)
+
+
+def test_a_xacro_is_expanded_once_for_its_arguments_in_any_order_and_anew_for_others(tmp_path, monkeypatch):
+    file = written(tmp_path, '<a v="$(arg size)$(arg name)"/>')
+    asked = []
+
+    def run(_, arguments, __):
+        asked.append(arguments)
+        return {"text": f"text {len(asked)}", "files": [str(file)]}
+
+    monkeypatch.setattr(xacro_expand, "_run", run)
+    assert expand_xacro(file, {"size": "3", "name": "x"}) == "text 1"
+    assert expand_xacro(file, {"name": "x", "size": "3"}) == "text 1"
+    assert expand_xacro(file, {"name": "3", "size": "x"}) == "text 2"
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize(("length", "told"), [(200, "n" * 200), (201, "n" * 199 + "…")])
+def test_of_the_last_thing_that_an_expansion_said_two_hundred_characters_are_told(tmp_path, monkeypatch, length, told):
+    done = subprocess.CompletedProcess([], 3, b"", b"before\n" + b"n" * length + b"\n")
+    monkeypatch.setattr(xacro_expand.subprocess, "run", lambda *_, **__: done)
+    with pytest.raises(RobotError, match=rf" code 3: {told}$"):
+        expand_xacro(written(tmp_path, "<a/>"), {}, QUICK)

@@ -10,7 +10,8 @@ from pi0_ros.robot.yaml_scalars import ambiguous_number, number_hint, plain_trut
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ("", None), ("~", None), ("null", None), ("true", True), ("False", False),
+        ("", None), ("~", None), ("null", None), ("true", True), ("True", True), ("TRUE", True),
+        ("false", False), ("False", False), ("FALSE", False), ("tRUE", "tRUE"),
         ("0", 0), ("-7", -7), ("0o14", 12), ("0x3A", 58), ("2e-2", 0.02), ("-.5", -0.5), ("1.", 1.0), ("+12e03", 12000.0),
         ("-.inf", -math.inf), (".INF", math.inf), ("9" * 400, math.inf),
         # Texts in YAML 1.2, though YAML 1.1 has other ideas of most of them:
@@ -38,7 +39,7 @@ def test_truth_is_also_read_as_yaml_1_1_wrote_it():
     [
         ("010", "010 looks like octal; write 8 or 10"),
         ("-0755", "looks like octal; write 493 or 755"),
-        ("08", "starts with 0; write 8"),
+        ("08", "starts with 0; write 8"), ("07", "07 starts with 0; write 7"), ("-0012", "looks like octal; write 10 or 12"),
         ("1:30", "looks like minutes or hours"),
         ("10", ""), ("0.10", ""), ("0", ""), ("0o10", ""), ("j:1", ""),
     ],

@@ -102,6 +102,12 @@ def test_steps_of_a_batch_are_summed_in_each_chunk_alone():
     np.testing.assert_allclose(transforms.step_absolute(steps, state, mask), actions)
 
 
+def test_a_chunk_of_one_row_is_one_step_from_the_state():
+    one = transforms.step_delta([[1.0, 5.0, 2.5]], [0.25, 7.0, 0.5], (0.5, 0.0, 1.0))
+    np.testing.assert_allclose(one, [[0.75, 5.0, 2.0]])
+    np.testing.assert_allclose(transforms.step_absolute(one, [0.25, 7.0, 0.5], (0.5, 0.0, 1.0)), [[1.0, 5.0, 2.5]])
+
+
 @pytest.mark.parametrize(
     ("actions", "words"),
     [

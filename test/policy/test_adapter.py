@@ -324,6 +324,14 @@ def test_a_server_section_that_cannot_be_sent_is_refused(tmp_path, remote, match
         load_adapter(written(tmp_path, GOOD + REMOTE % remote))
 
 
+def test_keys_that_would_be_sent_twice_are_named_in_order(tmp_path):
+    remote = (
+        "remote: {images: {e: top}, state: {d: 1, a: 1, c: 1}, constants: {c: 1, b: 1, a: 1, d: 1, e: 1}, prompt: b}"
+    )
+    with pytest.raises(PolicyError, match="a, b, c, d, e would be sent twice"):
+        load_adapter(written(tmp_path, f"{GOOD}{remote}\n"))
+
+
 def test_a_key_of_a_server_takes_at_least_one_number(tmp_path):
     with pytest.raises(PolicyError, match="remote.state"):
         load_adapter(written(tmp_path, GOOD + "remote: {images: {base: top}, state: {s: 3, t: 0}}\n"))

@@ -147,6 +147,8 @@ def test_a_fitted_tokenizer_has_a_character_for_every_code_it_saw_and_decodes_al
             asked.append((ids, how))
             return "ab"
 
+    assert FastTokenizer(Pieces())._coefficients([3], 1, 2).tolist() == [[97 - 354, 98 - 354]], "as the published one's"
+    asked.clear()
     found = FastTokenizer(Pieces(), min_token=-97)._coefficients([3, 9, -1, 8], 2, 1)
     assert found.tolist() == [[0.0], [1.0]] and asked == [([3, 8], {"skip_special_tokens": False})]
 

@@ -1,5 +1,6 @@
 """Scales of `pi0 quantise` beside the weights that they were measured with."""
 
+import hashlib
 import json
 
 import pytest
@@ -146,3 +147,9 @@ def test_a_block_of_every_sixteen_megabytes_and_the_end_are_looked_at(tmp_path):
             stream.seek(at)
             stream.write(b"\x00")
     assert list(seen.values()) == [True, True, False, True, False, True, True, False]
+
+
+def test_the_mark_of_a_small_file_is_of_its_name_its_size_and_all_of_it_as_a_block_and_as_the_end(tmp_path):
+    """Scales measured long ago fit as long as the mark is made in the same way."""
+    (tmp_path / "model.safetensors").write_bytes(b"abc")
+    assert weights_mark(tmp_path) == hashlib.sha256(b"model.safetensors\0" + b"3\0" + b"abc" + b"abc").hexdigest()

@@ -323,3 +323,10 @@ def test_statistics_are_of_finite_vectors(batch):
 def test_vectors_of_another_size_do_not_count():
     with pytest.raises(PolicyError, match="statistics of 2 dimensions got vectors of 3"):
         RunningStats.start(np.zeros((4, 2))).update(np.zeros((4, 3)))
+
+
+def test_statistics_have_as_many_dimensions_as_the_longest_beside_a_count():
+    """LeRobot's stats.json has how many frames there were beside them, as one number."""
+    three = {"count": np.array([50.0]), "mean": np.arange(3.0), "min": np.array(7.0)}
+    assert Statistics(three).size == 3
+    assert Statistics({"min": np.array(7.0)}).size == Statistics({}).size == 0

@@ -51,6 +51,8 @@ def test_pictures_are_renamed_first_and_one_that_has_no_slot_is_named():
     assert renamed["base"] is not None and renamed["right"] is None
     with pytest.raises(PolicyError, match="no picture slot front, up; it has base, left, right"):
         PIPELINE.pictures({"up": GREY, "front": GREY, "base": GREY})
+    with pytest.raises(PolicyError, match="no picture slot a, b, c, d, e, f;"):
+        PIPELINE.pictures(dict.fromkeys("fadbec", GREY))
     with pytest.raises(PolicyError, match="no picture at all; the model sees with base, left, right"):
         PIPELINE.pictures({})
     with pytest.raises(PolicyError, match="camera left: "):
@@ -110,7 +112,7 @@ def test_actions_of_fast_are_not_padded_and_wider_statistics_are_cut_to_them():
 def test_chunks_of_fast_come_back_in_a_batch_too():
     wide = spread([0.1, 0.2, 0.3, 9.0, 8.0], [2.0, 3.0, 4.0, 9.0, 8.0])
     pipeline = replace(PIPELINE, style=PromptStyle("pi0_fast", state=True), action_norm=wide)
-    batch = np.stack([ROWS, ROWS[::-1], 2 * ROWS, 3 * ROWS])
+    batch = np.stack([ROWS, ROWS[::-1], 2 * ROWS, 3 * ROWS])[:, :2]
     np.testing.assert_allclose(pipeline.actions(by_hand(batch), STATE), batch, atol=1e-5)
 
 
@@ -126,6 +128,13 @@ def test_actions_beyond_the_robots_own_are_cut_off_and_without_a_size_all_are_it
     np.testing.assert_allclose(whole[:, 3:], 5.0, atol=1e-4)
     lerobot = replace(PIPELINE, action_size=0).actions(wide, STATE)
     np.testing.assert_allclose(lerobot, ROWS, atol=1e-4)  # whose statistics cover the real dimensions alone
+
+
+def test_a_pipeline_that_says_no_size_of_its_actions_gives_all_that_the_network_has():
+    said = {name: value for name, value in vars(PIPELINE).items() if name != "action_size"}
+    openpi = Normalizer("openpi_zscore", Statistics({"mean": np.array([0.5]), "std": np.array([2.0])}))
+    found = Pipeline(**(said | {"action_norm": openpi})).actions([[1.0, 2.0, 3.0, 4.0]], STATE)
+    np.testing.assert_allclose(found, [[2.5, 2.0, 3.0, 4.0]], atol=1e-4)
 
 
 def test_a_mask_is_cut_or_goes_on_with_no():

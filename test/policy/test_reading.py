@@ -271,6 +271,10 @@ def test_lerobots_own_words_on_a_checkpoint_without_processors(tmp_path, arm):
     assert (found.action_size, found.action_width, found.rename) == (3, 8, {})
     np.testing.assert_array_equal(found.state_norm.statistics["q01"], BOTH["state"]["q01"])
     np.testing.assert_array_equal(found.action_norm.statistics["q01"], BOTH["actions"]["q01"])
+    mean = build_pipeline(lerobot(tmp_path), arm("normalisation: zscore\n"), GIVEN)
+    assert mean.state_norm.method == mean.action_norm.method == said(mean)["normalisation of state"][0]
+    wanted = (np.array([0.5, 1.0, -1.0]) - [-0.5, -0.25, 0.0]) / 2.0  # means and deviations of `statistics`
+    np.testing.assert_allclose(mean.normalised_state([0.5, 1.0, -1.0]), wanted, atol=1e-6)
     with pytest.raises(PolicyError, match="no normalisation statistics"):
         build_pipeline(lerobot(tmp_path), arm())
     write_norm_stats(tmp_path, BOTH)

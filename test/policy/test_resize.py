@@ -40,6 +40,15 @@ def test_a_picture_of_the_right_size_passes_unchanged():
         np.testing.assert_array_equal(resize(image, (56, 56)), image)
 
 
+@pytest.mark.parametrize("resampler", ["pil", "torch", "jax"])
+@pytest.mark.parametrize("size", [(6, 6), (3, 3)])
+def test_bytes_become_numbers_from_minus_one_to_one_with_every_resampler(resampler, size):
+    picture = np.broadcast_to(np.array([0, 51, 255], np.uint8), (6, 6, 3))
+    found = model_image(picture, size, resampler)
+    assert found.shape == (3, *size) and found.dtype == np.float32
+    np.testing.assert_allclose(found, np.broadcast_to([[[-1.0]], [[-0.6]], [[1.0]]], (3, *size)), atol=1e-6)
+
+
 def test_padding_is_black_and_its_odd_row_comes_after():
     white = np.full((10, 57, 3), 255, np.uint8)
     resized = model_image(white, (56, 56), "pil")

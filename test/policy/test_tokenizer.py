@@ -59,6 +59,17 @@ def test_padding_truncation_and_templates_of_a_file_are_switched_off(golden):
     assert len(ids) > 20 and words.bos not in ids and words.pad not in ids
 
 
+PADDING = {"strategy": {"Fixed": 40}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0, "pad_type_id": 0}
+CUTTING = {"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0}
+
+
+def test_a_file_that_pads_or_cuts_gives_the_words_of_a_text_and_no_more():
+    wanted = TINY.encode("touch every block")
+    assert 2 < len(wanted) < 40
+    for change in ({"padding": PADDING | {"pad_token": "<pad>"}}, {"truncation": CUTTING}):
+        assert JsonTokenizer(changed(**change)).encode("touch every block") == wanted
+
+
 def test_a_sentencepiece_model_reads_like_a_tokenizer_json(tmp_path):
     import sentencepiece
 
@@ -178,6 +189,8 @@ def test_a_gemma_tokenizer_gets_paligemmas_locations_and_segments_behind_its_wor
     found = words.encode("<loc0000><loc1023><seg000><seg127>")
     assert found == [len(vocab) + k for k in (0, 1023, 1024, 1151)]
     assert words.decode(found) == "<loc0000><loc1023><seg000><seg127>", "they are no marks that decoding leaves out"
+    with pytest.raises(PolicyError, match=f"has {len(vocab) + 1152} ids, the network {len(vocab) + 1151};"):
+        words.restrict(len(vocab) + 1151)
     assert len(words.encode("<LOC0000>")) > 1, "they are looked for before a text is put in lower case"
 
 

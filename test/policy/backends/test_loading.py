@@ -9,7 +9,7 @@ import torch
 
 from pi0_ros.model.errors import CheckpointError
 from pi0_ros.policy import MisfitError, PolicyError, load_adapter, load_policy
-from pi0_ros.policy.backends import loading, torch_backend
+from pi0_ros.policy.backends import loading, onnx_backend, torch_backend
 from pi0_ros.policy.errors import WeightsError
 from pi0_ros.policy.fp8_scales import Fp8Scales, save_scales, weights_mark
 from pi0_ros.robot import load_robot
@@ -47,6 +47,18 @@ def test_steps_of_the_flow_are_those_given_then_those_recorded_then_ten(folder, 
     assert networks[0] == {
         "device": "cpu", "mode": None, "steps": steps, "sizes": None, "fp8": True, "adapter": "mobile_bimanual",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("threads", [None, 3])
+def test_graphs_get_as_many_threads_as_were_asked_for_or_as_many_as_the_runtime_likes(folder, monkeypatch, threads):
+    made = []
+
+    def graphs(place, config, steps, threads, device):
+        made.append((place, steps, threads, device))
+
+    monkeypatch.setattr(onnx_backend, "OnnxBackend", graphs)
+    load_policy(folder, ROBOT, steps=4, threads=threads, backend="onnx", device="cuda:1")
+    assert made == [(folder / "onnx", 4, threads or 0, "cuda:1")]  # onnxruntime takes 0 for its own choice
 
 
 def test_what_is_said_of_a_network_reaches_it(folder, networks):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pi0_ros.model import CheckpointError, GemmaConfig, Inputs, generate_text, load
+from pi0_ros.model import CheckpointError, GemmaConfig, Inputs, generate_text, load, preset
 from pi0_ros.model.description import read_description, write_description
 from pi0_ros.policy import Observation, PlanPrefix, PolicyError, load_policy, read_policy
 from pi0_ros.policy.backends import onnx_export
@@ -56,6 +56,20 @@ def test_the_word_module_says_what_the_network_does(tmp_path, maker):
             logits, key, value = word(torch.tensor([found[-1:]]), torch.tensor([[length + k]]), keys, values)
             keys, values = torch.cat([keys, key], dim=3), torch.cat([values, value], dim=3)
     assert found == expected
+
+
+def test_what_a_step_and_a_word_are_traced_with_has_the_sizes_that_do_not_change():
+    config = replace(preset("tiny"), kind="pi05", action_dim=6, state_dim=9, horizon=5)
+    trunk = config.language
+    kept = (trunk.depth, 1, trunk.kv_heads, 11, trunk.head_dim)
+    step = [(1, 5, 6), (1,), kept, kept]
+    for numbers, state in ((config, []), (replace(config, kind="pi0"), [(1, 9)])):
+        example, changes = onnx_export._EXAMPLES["step"](numbers)
+        assert [tuple(x.shape) for x in example] == step + state
+        assert [list(axes) for axes in changes] == [[], [], [3], [3], *[[] for _ in state]]
+    example, changes = onnx_export._EXAMPLES["word"](config)
+    assert [tuple(x.shape) for x in example] == [(1, 1), (1, 1), kept, kept]
+    assert [list(axes) for axes in changes] == [[], [], [3], [3]]
 
 
 def test_graphs_of_two_networks_never_lie_in_one_folder_whenever_an_export_ends(tmp_path, maker, monkeypatch):

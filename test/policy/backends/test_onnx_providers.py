@@ -52,6 +52,8 @@ def test_the_largest_sizes_hold_all_cameras_the_longest_prompt_and_an_answer():
     assert least == (18, 1, 1, 256 + 2, 256) and usual == (18, 1, 1, 768 + 100, 256) and most == (18, 1, 1, 968, 256)
     assert input_sizes("step", config)[2]["x"] == (1, config.horizon, 32)
     assert input_sizes("word", config)[2]["keys"][3] == 968 + 256
+    for sizes in input_sizes("word", config):
+        assert (sizes["ids"], sizes["position"]) == ((1, 1), (1, 1)), "a word at a time"
     assert "state" in input_sizes("step", preset("pi0"))[0] and "state" not in input_sizes("step", config)[0]
     assert input_sizes("vision", config)[0] == {"images": (1, 3, 224, 224)}
 

@@ -30,6 +30,7 @@ from pi0_ros.model.gemma import rotary, rotate
 from pi0_ros.model.inference import modes, network
 from pi0_ros.model.inference import sampler as sampler_module
 from pi0_ros.model.inference.layouts import Recent, group_rows
+from pi0_ros.model.inference.torch_path import TorchPath
 
 PROPERTY = settings(
     max_examples=20,
@@ -486,6 +487,27 @@ def test_what_the_fast_path_cannot_do_is_said() -> None:
     with pytest.raises(InputError, match="no expert"):
         fast = small_config("pi0_fast")
         FastSampler(random_model(fast, generator))(random_inputs(fast, 1, generator), noise)
+
+
+def test_a_network_without_an_expert_runs_by_torch_where_fused_kernels_were_asked_for() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for kind, fused in (("pi0_fast", False), ("pi05", True)):
+        sampler = FastSampler(random_model(small_config(kind, depth=1), generator), mode="kernels")
+        assert isinstance(sampler.path, TorchPath) is not fused
+
+
+@pytest.mark.parametrize("kind", ["pi0", "pi05"])
+def test_the_parts_of_a_call_one_after_another_give_its_actions(kind: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    config = small_config(kind, depth=1)
+    sampler = FastSampler(random_model(config, generator))
+    inputs = random_inputs(config, 1, generator)
+    noise = torch.randn(1, config.horizon, config.action_dim, generator=generator)
+    parts = sampler.stages(inputs, noise, 3)
+    assert list(parts) == ["vision", "prefix", "steps"]
+    found = [part() for part in parts.values()][-1]
+    assert isinstance(found, torch.Tensor)
+    close(found.reshape(noise.shape), sampler(inputs, noise, steps=3))
 
 
 def test_the_tiny_preset_runs() -> None:

@@ -104,11 +104,13 @@ def test_a_gated_mlp_is_the_same_in_one_product_and_in_two(least, monkeypatch):
         ((2, 1, 1000, 8), 1000, False), ((1, 2, 1000, 8), 1000, False),
     ],
 )  # fmt: skip
-def test_attention_is_two_products_where_they_pay_and_the_scores_fit(queries, keys, takes):
+def test_attention_is_two_products_where_they_pay_and_the_scores_fit(queries, keys, takes, monkeypatch):
     batch, heads, _, dim = queries
     q, k = torch.zeros(queries), torch.zeros(batch, heads, keys, dim)
     assert kernels._in_products(q, k) is takes
     assert not kernels._in_products(q.double(), k.double()) and not kernels._in_products(q.to("meta"), k.to("meta"))
+    monkeypatch.setattr(kernels, "_multiplies", lambda: False)
+    assert not kernels._in_products(q, k), "without oneDNN they never pay"
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,9 @@ def test_each_robot_of_a_batch_has_its_own_dimensions():
         assert flow_mean(loss, None, dims).item() == pytest.approx(each.mean())
         kept = WEIGHT.numpy() if loss is LOSS else np.repeat(WEIGHT.numpy()[:, None], 2, 1)
         assert flow_mean(loss, WEIGHT, dims).item() == pytest.approx(each[kept > 0].mean())
-    assert torch.isfinite(flow_mean(LOSS, None, torch.tensor([0, 1, 2])))  # one of no dimension counts as nothing
+    short = np.stack([np.zeros(4), LOSS.numpy()[1, :, 0], LOSS.numpy()[2, :, :2].mean(-1)])
+    found = flow_mean(LOSS, None, torch.tensor([0, 1, 2])).item()
+    assert found == pytest.approx(short.mean()), "one of no dimension is 0, and one of one is that number"
 
 
 def test_times_lie_between_a_thousandth_and_one_and_most_of_them_are_late():

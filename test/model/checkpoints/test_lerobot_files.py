@@ -18,6 +18,7 @@ from pi0_ros.model.checkpoints.lerobot import (
     postprocessor_steps,
     preprocessor_steps,
     relative_fields,
+    save_lerobot,
     write_processors,
 )
 from pi0_ros.model.conventions import Conventions, conventions_for
@@ -184,3 +185,16 @@ def test_weights_have_every_key_that_lerobot_wants_and_both_heads(case, expert):
     table = found["model.paligemma_with_expert.paligemma.model.language_model.embed_tokens.weight"]
     assert found["model.paligemma_with_expert.paligemma.lm_head.weight"].shape == table.shape
     assert {t.dtype for t in lerobot_weights(model, torch.bfloat16).values()} == {torch.bfloat16}
+
+
+def test_a_folder_of_lerobots_is_made_with_those_above_it_and_may_be_written_again(tmp_path):
+    config = open_checkpoint(FIXTURES / "golden/lerobot_pi05").config
+    model, folder = Pi0(config), tmp_path / "runs" / "first"
+    for _ in range(2):
+        assert save_lerobot(model, folder, HABITS) == folder
+    found = open_checkpoint(folder)
+    assert (found.origin, found.config.horizon, found.config.action_dim) == (
+        "lerobot",
+        config.horizon,
+        config.action_dim,
+    )

@@ -192,7 +192,7 @@ def _cells(group: Group, row: ChannelRow, urdf: str) -> tuple[str, ...]:
 
 
 def _range(row: ChannelRow) -> str:
-    if row.kind == Kind.VELOCITY and not row.joint:
+    if not row.joint:
         return "-"
     unit = "m" if row.unit in ("m", "m/s") else "rad"
     if row.lower is None or row.upper is None:

@@ -45,7 +45,7 @@ def twist_frame(times: Array, poses: Array, twists: Array) -> TwistFrame:
     base, world = (float(np.linalg.norm(steps - way, axis=1).sum()) / length for way in (turned, reported))
     if float(np.abs(_nearest(heading)).max()) < TURNED:
         return TwistFrame.UNKNOWN
-    if world < FITS and base > min(ELSEWHERE, 2.0 * FITS, 2.0 * world + 0.1):
+    if world < FITS and base > min(2.0 * FITS, 2.0 * world + 0.1):
         return TwistFrame.WORLD
     return TwistFrame.BASE if base < FITS else TwistFrame.UNKNOWN
 

@@ -77,3 +77,16 @@ def test_of_two_frames_that_are_near_the_poses_counts_if_the_other_is_off_by_twi
     for side in (1.0, -1.0):
         assert twist_frame(*straight(heading=side * 0.3, frame=side * 0.24)) is TwistFrame.WORLD
         assert twist_frame(*straight(heading=side * 0.3, frame=side * 0.23)) is TwistFrame.BASE
+
+
+def test_a_velocity_that_fits_the_poses_frame_badly_counts_if_the_other_is_off_by_six_tenths_of_the_way():
+    """By 0.27 in the one frame, which fits, and by 0.62 or 0.59 in the other, which does not."""
+    assert twist_frame(*straight(heading=0.9, frame=0.63)) is TwistFrame.WORLD
+    assert twist_frame(*straight(heading=0.87, frame=0.6)) is TwistFrame.UNKNOWN
+
+
+def test_a_base_that_has_turned_round_once_looks_along_the_frame_of_its_pose_again():
+    for turns in (-1.0, 1.0, 2.0):
+        for beside in (-0.15, 0.15):
+            assert twist_frame(*straight(heading=2.0 * np.pi * turns + beside)) is TwistFrame.UNKNOWN
+        assert twist_frame(*straight(heading=2.0 * np.pi * turns + 0.25)) is TwistFrame.BASE

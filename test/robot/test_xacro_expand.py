@@ -163,3 +163,19 @@ def test_of_the_last_thing_that_an_expansion_said_two_hundred_characters_are_tol
     monkeypatch.setattr(xacro_expand.subprocess, "run", lambda *_, **__: done)
     with pytest.raises(RobotError, match=rf" code 3: {told}$"):
         expand_xacro(written(tmp_path, "<a/>"), {}, QUICK)
+
+
+def test_what_an_expansion_said_is_told_even_if_it_is_no_utf_8(tmp_path, monkeypatch):
+    done = subprocess.CompletedProcess([], 3, b"", "für Arme".encode("latin-1"))
+    monkeypatch.setattr(xacro_expand.subprocess, "run", lambda *_, **__: done)
+    with pytest.raises(RobotError, match=r" code 3: f.r Arme$"):
+        expand_xacro(written(tmp_path, "<a/>"), {}, QUICK)
+
+
+def test_a_file_that_was_missing_and_is_there_now_is_a_change(tmp_path, monkeypatch):
+    file, late = written(tmp_path, "<a/>"), tmp_path / "late.xacro"
+    texts = iter(("without", "with"))
+    monkeypatch.setattr(xacro_expand, "_run", lambda *_: {"text": next(texts), "files": [str(file), str(late)]})
+    assert [expand_xacro(file, {}), expand_xacro(file, {})] == ["without", "without"]
+    late.write_text("<b/>")
+    assert [expand_xacro(file, {}), expand_xacro(file, {})] == ["with", "with"]

@@ -39,7 +39,7 @@ def test_truth_is_also_read_as_yaml_1_1_wrote_it():
     [
         ("010", "010 looks like octal; write 8 or 10"),
         ("-0755", "looks like octal; write 493 or 755"),
-        ("08", "starts with 0; write 8"), ("07", "07 starts with 0; write 7"), ("-0012", "looks like octal; write 10 or 12"),
+        ("08", "starts with 0; write 8"), ("07", "07 starts with 0; write 7"), ("0189", "0189 starts with 0; write 189"), ("-0012", "looks like octal; write 10 or 12"),
         ("1:30", "looks like minutes or hours"),
         ("10", ""), ("0.10", ""), ("0", ""), ("0o10", ""), ("j:1", ""),
     ],

@@ -59,6 +59,8 @@ def _inside(edges: Values, counts: Values, below: Values, wanted: float) -> floa
     k = int(np.searchsorted(below, wanted))
     if k == 0:
         return float(edges[0])
+    if k >= len(below):  # of values that are no number
+        return float(edges[-1])
     return float(edges[k] + (wanted - below[k - 1]) / counts[k] * (edges[k + 1] - edges[k]))
 
 

@@ -391,7 +391,7 @@ def _record(rng, record):  # type: ignore[no-untyped-def]
             ("other", anything()),
         ]
     )
-    return record(number(), number(), kind, data)
+    return record(number(), number(), kind, data, rng.randrange(1000))
 
 
 TARGETS: Mapping[str, Target] = {

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pi0_ros.chores.collect import ChoreCollector, ChoreSettings, Row
+from pi0_ros.chores.collectors import COLLECTORS
+from pi0_ros.chores.recording import ChoreSettings, Row
 from pi0_ros.policy.adapter import Adapter
 from pi0_ros.policy.adapter_vectors import actions_to_model
 from pi0_ros.policy.resize import pil_bilinear
@@ -27,8 +28,8 @@ from pi0_ros.train.recorded_vectors import ACTION, STATE, states_to_model
 
 @dataclass(frozen=True)
 class ChoreFrameSettings:
-    """How frames are made. every: one of so many frames of an episode. size: of the pictures of a frame; they are rendered with
-    `seen` pixels, as a recording has them, and made small. Rows of a chunk are `adapter.period` apart."""
+    """How frames are made. task: one of `COLLECTORS`. every: one of so many frames of an episode. size: of the pictures of a frame;
+    they are rendered with `seen` pixels, as a recording has them, and made small. Rows of a chunk are `adapter.period` apart."""
 
     adapter: Adapter
     horizon: int = 16
@@ -36,6 +37,7 @@ class ChoreFrameSettings:
     seen: int = 192
     every: int = 4
     variety: float = 1.0
+    task: str = "pick_place"
 
 
 def write_chore_frames(
@@ -70,7 +72,7 @@ class _Maker:
     def __call__(self, seeds: range) -> Frames:
         s = self.settings
         cameras = tuple(camera for camera in s.adapter.cameras.values() if camera is not None)
-        collector = ChoreCollector(self.robot, ChoreSettings(cameras, s.seen, self.fps, variety=s.variety))
+        collector = COLLECTORS[s.task](self.robot, ChoreSettings(cameras, s.seen, self.fps, variety=s.variety))
         try:
             parts = []
             for seed in seeds:
@@ -96,25 +98,33 @@ def frames_of_rows(rows: Sequence[Row], features: Features, settings: ChoreFrame
     chosen = [k for k in pictured if not np.any((disturbed > k) & (disturbed < k + horizon))]
     ahead = np.array(chosen, np.int64).reshape(-1, 1) + np.arange(horizon)
     inside = np.minimum(ahead, len(rows) - 1)
-    texts = list(dict.fromkeys(rows[k]["task"] for k in chosen))
-    none = np.full(len(chosen), -1, np.int32)
+    texts, said = _texts([rows[k] for k in chosen])
     images = [[pil_bilinear(rows[k][f"observation.images.{c}"], (size, size)) for c in slots.values()] for k in chosen]
     facts = [place_numbers(features, rows[k], rows[k]["task"]) for k in chosen]
     return Frames(
         cameras=tuple(slots),
         channels=adapter.action_channels,
         period=adapter.period,
-        texts=tuple(texts),
+        texts=texts,
         images=np.array(images, np.uint8).reshape(len(chosen), len(slots), size, size, 3),
         state=state[chosen].astype(np.float32),
         chunk=planned_rows(adapter, action[inside], state[inside]).astype(np.float32),
-        task=np.array([texts.index(rows[k]["task"]) for k in chosen], np.int32),
-        high_task=none,
-        high_target=none,
+        task=said[:, 0],
+        high_task=said[:, 1],
+        high_target=said[:, 2],
         facts=np.array(facts, np.int16).reshape(len(chosen), -1),
         episode=np.zeros(len(chosen), np.int32),
         valid=(ahead < len(rows)).sum(1).astype(np.int32),
     )
+
+
+def _texts(rows: Sequence[Row]) -> tuple[tuple[str, ...], NDArray[np.int32]]:
+    """All texts of rows, and [N, 3] which of them are a row's instruction, the high level's task and its answer; -1 for none."""
+    columns = ("task", "high_level_task", "high_level_target")
+    found = tuple(dict.fromkeys(row[c] for c in columns for row in rows if row.get(c)))
+    numbers = {text: number for number, text in enumerate(found)}
+    said = [[numbers.get(row.get(c, ""), -1) for c in columns] for row in rows]
+    return found, np.array(said, np.int32).reshape(len(rows), len(columns))
 
 
 def _column(rows: Sequence[dict[str, Any]], key: str) -> NDArray[np.float64]:

@@ -7,33 +7,42 @@ followed up to a second late, as a high level notices late. Beside what disturbs
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 
-from pi0_ros.chores.collect import AFTERWARDS, ATTEMPTS, KNOCK, ChoreSettings, Recorded
-from pi0_ros.chores.conditions import Eyes, Ranges, draw_conditions
+from pi0_ros.chores.conditions import Conditions
 from pi0_ros.chores.drive_task import DriveTo
 from pi0_ros.chores.measure import block_pose, drawn_geom, holders
+from pi0_ros.chores.recording import (
+    AFTERWARDS,
+    EVERY_ROW,
+    ChoreSettings,
+    Pictures,
+    Recorded,
+    Row,
+    chore_features,
+    finished_row,
+    first_success,
+    knock,
+    measured_state,
+    spots,
+)
 from pi0_ros.chores.room import OBJECTS, SURFACES, base_pose, place_of
 from pi0_ros.chores.room_measure import standing
 from pi0_ros.chores.room_operator import Errand, RoomOperator
 from pi0_ros.chores.scenery import BIN_FLOOR
 from pi0_ros.chores.tidy_task import Tidy
 from pi0_ros.robot import Robot
-from pi0_ros.sim.errors import SimError
-from pi0_ros.sim.robot import SimRobot, state_vector
+from pi0_ros.sim.robot import SimRobot
 from pi0_ros.sim.seeds import FIRST_UNSEEN_SEED
 from pi0_ros.sim.tasks import robot_before
 from pi0_ros.sim.world import SIDES, TABLE_TOP
 from pi0_ros.touch.collect import check_cameras
 from pi0_ros.touch.disturbance import Disturbance, DisturbedOperator, push
-from pi0_ros.touch.localise import block_pixels, project
-from pi0_ros.touch.localised import SPOT, WAY
-from pi0_ros.touch.record import Features, base_features, named_numbers
+from pi0_ros.touch.localise import block_pixels
+from pi0_ros.touch.record import Features
 
-Row = dict[str, Any]
 LATEST = 1.0  # s by which the operator follows a new subtask late
 PUSHED = (0.30, 0.30, 0.60)  # m/s, m/s, rad/s: greatest velocity at which the base is pushed
 Words = tuple[str, str, str]
@@ -49,47 +58,28 @@ class RoomCollector:
         self.settings, self.task = settings, task
         self.sim: SimRobot = robot_before(task, robot)
         self.operator = RoomOperator(robot, self.sim)
-        self._grips = {side: robot.index[f"{side}_gripper"] for side in SIDES}
 
     @property
     def features(self) -> Features:
-        """As those of `ChoreCollector`, with all things of the room in place of colours, and what the high level is asked and answers.
+        """`chore_features` of all things of the room, and what the high level is asked and answers.
 
         `goal` is of the fingertips or, while the base drives, of the base: the table in the pictures and the way to its place.
         `aim`: the thing that is taken or put down, "" while the base drives.
         """
-        cameras, text = self.settings.cameras, {"dtype": "string", "shape": (1,), "names": None}
-        places = [f"{camera}.{name}.{n}" for camera in cameras for name in OBJECTS for n in SPOT]
-        goal = [*(f"{camera}.{n}" for camera in cameras for n in SPOT), *WAY]
-        return {
-            **base_features(self.sim.robot, cameras, self.settings.size),
-            "localisation": named_numbers(places),
-            "goal": named_numbers(goal),
-            "held": named_numbers(OBJECTS),
-            "progress": {"dtype": "int64", "shape": (1,), "names": None},
-            "high_level_task": dict(text),
-            "high_level_target": dict(text),
-        }
+        text = {"dtype": "string", "shape": (1,), "names": None}
+        columns = chore_features(self.sim.robot, self.settings, OBJECTS)
+        return {**columns, "high_level_task": dict(text), "high_level_target": dict(text)}
 
-    def episode(self, seed: int) -> Recorded:
-        """One successful episode, the same to the bit for a seed.
+    def episode(self, seed: int, seen: tuple[int, int] = EVERY_ROW) -> Recorded:
+        """One successful episode, the same to the bit for a seed. seen: the first row with pictures, and how many rows it is to
+        the next; each picture is as if there were all. Raises SimError when no start succeeds."""
+        return first_success(
+            self.sim, self.task, self.settings, (seed, 6011), lambda rng, drawn: self._attempt(rng, drawn, seen)
+        )
 
-        A start that fails is thrown away and another one is drawn. Raises SimError when none of ATTEMPTS succeeds.
-        """
-        for attempt in range(ATTEMPTS):
-            rng = np.random.default_rng([seed, 6011, attempt])
-            conditions = draw_conditions(
-                rng, self.sim.robot, self.settings.cameras, Ranges().scaled(self.settings.variety)
-            )
-            self.sim.change_world(conditions.world)
-            self.task.reset(self.sim, int(rng.integers(FIRST_UNSEEN_SEED)))
-            eyes = Eyes(conditions, self.settings.size, np.random.default_rng(rng.integers(2**63)))
-            rows = tuple(self._attempt(rng, eyes))
-            if self.task.success(self.sim):
-                return Recorded(rows, attempt, conditions)
-        raise SimError(f"seed {seed}: the operator failed {ATTEMPTS} times; choose a smaller --push-rate")
-
-    def _attempt(self, rng: np.random.Generator, eyes: Eyes) -> Iterator[Row]:
+    def _attempt(self, rng: np.random.Generator, conditions: Conditions, seen: tuple[int, int]) -> Iterator[Row]:
+        self.task.reset(self.sim, int(rng.integers(FIRST_UNSEEN_SEED)))
+        pictures = Pictures(self.sim, self.settings, conditions, rng, seen)
         asked = self.task.say(int(rng.integers(1000)))
         drives = isinstance(self.task, DriveTo)
         followed = asked if drives else self.task.subtask(self.sim)
@@ -97,7 +87,7 @@ class RoomCollector:
         words: Words = (followed, asked, self.task.subtask(self.sim))
         disturbed = DisturbedOperator(
             self.operator, self.sim, rng, self.settings.fps, self.settings.push_rate,
-            disturb=lambda text: self._disturb(rng, text), look=lambda _: self._look(words, eyes),
+            disturb=lambda text: self._disturb(rng, text), look=lambda _: pictures.next() | self._look(words),
         )  # fmt: skip
         end, due = math.inf, math.inf
         while self.sim.time < end and not self.task.failed(self.sim):
@@ -109,21 +99,17 @@ class RoomCollector:
             if self.sim.time >= due:
                 followed, due = target, math.inf
             words = (followed, asked, target)
-            row = disturbed.step(followed)
-            if row is not None:
-                for side, grip in self._grips.items():
-                    row["action"][grip] = self.operator.grip_goal[side]
-                yield {**row, "perturbed": np.array([int(row["perturbed"])], np.int64)}
+            frame = disturbed.step(followed)
+            if frame is not None:
+                yield finished_row(frame, self.sim.robot, self.operator.grip_goal)
 
-    def _look(self, words: Words, eyes: Eyes) -> Row:
-        cameras, size = self.settings.cameras, self.settings.size
+    def _look(self, words: Words) -> Row:
         followed, asked, target = words
         errand = self.operator.errand(followed)
         drawn = {name: drawn_geom(self.sim, name) for name in OBJECTS}
         return {
-            **{f"observation.images.{c}": eyes.see(c, self.sim.render(c, size)) for c in cameras},
-            "observation.state": state_vector(self.sim.robot, self.sim.measured()).astype(np.float32),
-            "localisation": block_pixels(self.sim, cameras, drawn).reshape(-1),
+            "observation.state": measured_state(self.sim),
+            "localisation": block_pixels(self.sim, self.settings.cameras, drawn).reshape(-1),
             "goal": self._goal(errand, self.operator.destination(followed)),
             "held": np.array([bool(holders(self.sim, name)) for name in OBJECTS], np.float32),
             "progress": np.array([self.task.progress(self.sim)[0]], np.int64),
@@ -149,11 +135,7 @@ class RoomCollector:
             way = np.array([goal.x - base.x, goal.y - base.y, 0.0])
         else:
             return np.zeros(3 * len(self.settings.cameras) + 3, np.float32)
-        return np.array([*self._seen(place), *base.local_vector(way)], np.float32)
-
-    def _seen(self, place: np.ndarray) -> Sequence[float]:
-        spots = [project(self.sim, camera, place) for camera in self.settings.cameras]
-        return [v for spot in spots for v in ((*spot, 1.0) if spot is not None else (0.0, 0.0, 0.0))]
+        return np.array([*spots(self.sim, self.settings.cameras, place), *base.local_vector(way)], np.float32)
 
     def _disturb(self, rng: np.random.Generator, text: str) -> Disturbance:
         """Something new: a push of the base, a hand that lets go of what it carries before a table, a knock for the thing that is to be
@@ -166,8 +148,6 @@ class RoomCollector:
         if kind < 0.6 and errand.side in holders(self.sim, errand.name) and standing(self.sim):
             return Disturbance(now + float(rng.uniform(0.2, 0.4)), errand.side, opens=True)
         if kind < 0.6 and errand.spot is None:
-            angle, speed = rng.uniform(-np.pi, np.pi), rng.uniform(*KNOCK)
-            at = int(self.sim.model.joint(f"{errand.name}_free").dofadr[0])
-            self.sim.data.qvel[at : at + 2] = speed * np.cos(angle), speed * np.sin(angle)
+            knock(self.sim, errand.name, rng)
             return Disturbance()
         return push(rng, now, errand.side if rng.random() < 0.8 else SIDES[rng.integers(2)])

@@ -173,15 +173,10 @@ def _touches(args: argparse.Namespace, robot: Robot, cameras: tuple[str, ...]) -
 
 
 def _chores(args: argparse.Namespace, robot: Robot, cameras: tuple[str, ...]) -> tuple[Features, Episode]:
-    from pi0_ros.chores.collect import ChoreCollector, ChoreSettings
-    from pi0_ros.chores.drive_task import DriveTo
-    from pi0_ros.chores.room_collect import RoomCollector
-    from pi0_ros.chores.tidy_task import Tidy
+    from pi0_ros.chores.collectors import COLLECTORS
+    from pi0_ros.chores.recording import ChoreSettings
 
-    settings = ChoreSettings(cameras, args.size, args.fps, args.push_rate, args.variety)
-    rooms: dict[str, type[DriveTo | Tidy]] = {"drive_to": DriveTo, "tidy": Tidy}
-    in_room = rooms.get(args.task)
-    collector = RoomCollector(robot, in_room(), settings) if in_room else ChoreCollector(robot, settings)
+    collector = COLLECTORS[args.task](robot, ChoreSettings(cameras, args.size, args.fps, args.push_rate, args.variety))
 
     def episode(seed: int) -> tuple[Iterable[dict[str, Any]], Note]:
         recorded = collector.episode(seed)

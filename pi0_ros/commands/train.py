@@ -137,9 +137,9 @@ def _add_data(data: argparse._ArgumentGroup) -> None:
     )
     data.add_argument(
         "--sim-task",
-        choices=("touch", "pick_place"),
+        choices=("touch", "pick_place", "drive_to", "tidy"),
         default="touch",
-        help="what the scripted operator does in them (default: touch); of pick_place one of --every frames is made",
+        help="what the scripted operator does in them (default: touch); of the others one of --every frames is made",
     )
     data.add_argument("--sim-seed", type=whole(0, SEEDS), default=1_000_000, help="of the first of them")
 
@@ -487,12 +487,12 @@ def _simulated(args: argparse.Namespace, model: ModelConfig, policy: str, count:
     from pi0_ros.robot import load_robot
 
     robot, size = load_robot(args.robot), model.vision.image_size
-    if args.sim_task == "pick_place":
+    if args.sim_task != "touch":
         from pi0_ros.chores.frames import ChoreFrameSettings, write_chore_frames
         from pi0_ros.policy.adapter_reading import load_adapter
 
-        settings = ChoreFrameSettings(load_adapter(policy), model.horizon, size, every=args.every)
-        made: Path = args.out / "frames" / "pick_place"
+        settings = ChoreFrameSettings(load_adapter(policy), model.horizon, size, every=args.every, task=args.sim_task)
+        made: Path = args.out / "frames" / args.sim_task
         write_chore_frames(robot, settings, made, args.sim_seed, count, args.workers)
         return made
     from pi0_ros.touch.frames import SimFrameSettings, write_frames

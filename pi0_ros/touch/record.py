@@ -22,16 +22,16 @@ def named_numbers(names: Sequence[str]) -> dict[str, Any]:
     return {"dtype": "float32", "shape": (len(names),), "names": list(names)}
 
 
-def base_features(robot: Robot, cameras: Sequence[str], size: int) -> Features:
+def base_features(robot: Robot, cameras: Sequence[str], size: int, things: Sequence[str] = COLOURS) -> Features:
     """What every recording of an operator has, as features of a LeRobot v3.0 info.json, without those that every dataset
-    has (timestamp, indices). cameras: of the robot; size: width and height of the pictures.
+    has (timestamp, indices). cameras: of the robot; size: width and height of the pictures; things: what lies about.
 
-    `localisation`: `block_pixels` of all cameras behind one another, named camera.colour.x, .y and .visible.
+    `localisation`: `block_pixels` of all cameras behind one another, named camera.thing.x, .y and .visible.
     `perturbed`: 1 if the operator, or what it works on, was disturbed since the frame before. `aim`: the thing that it goes
     for, also once the words call it otherwise (`pi0 data retitle`); "" for none.
     """
     picture = {"dtype": "video", "shape": (size, size, 3), "names": ["height", "width", "channels"]}
-    places = [f"{camera}.{colour}.{n}" for camera in cameras for colour in COLOURS for n in SPOT]
+    places = [f"{camera}.{thing}.{n}" for camera in cameras for thing in things for n in SPOT]
     return {
         **{f"observation.images.{camera}": dict(picture) for camera in cameras},
         "observation.state": named_numbers(robot.channel_names),

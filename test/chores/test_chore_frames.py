@@ -1,6 +1,7 @@
 """Frames made from the simulator are those that a recorded dataset of the same rows gives."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ pytest.importorskip("mujoco")
 from pi0_ros.chores import frames as chore_frames
 from pi0_ros.chores.collect import ChoreCollector
 from pi0_ros.chores.frames import ChoreFrameSettings, frames_of_rows, write_chore_frames
+from pi0_ros.chores.room_collect import RoomCollector
 from pi0_ros.data.dataset import Dataset, DatasetWriter
 from pi0_ros.policy.adapter_reading import load_adapter
 from pi0_ros.policy.resize import pil_bilinear
@@ -22,6 +24,7 @@ from pi0_ros.train.frames import load_frames
 from pi0_ros.train.from_dataset import frames_of
 
 CAMERAS, ROWS, HORIZON = ("base", "left_wrist", "right_wrist"), 30, 4
+HIGH = ("high_level_task", "high_level_target")
 PUSHED = (9, 10, 21)  # rows before which something was disturbed
 
 
@@ -33,7 +36,8 @@ def robot():
 @pytest.fixture(scope="module")
 def features(robot):
     goal = [*(f"{camera}.{n}" for camera in CAMERAS for n in SPOT), *WAY]
-    own = {"goal": named_numbers(goal), "held": named_numbers(COLOURS)}
+    text = {"dtype": "string", "shape": (1,), "names": None}
+    own = {"goal": named_numbers(goal), "held": named_numbers(COLOURS)} | dict.fromkeys(HIGH, text)
     return base_features(robot, CAMERAS, 24) | own
 
 
@@ -48,6 +52,10 @@ def rows(features):
         row["held"] = np.eye(len(COLOURS), dtype=np.float32)[k % len(COLOURS)]
         row |= {"perturbed": np.array([int(k in PUSHED)], np.int64), "aim": COLOURS[k // 8 % len(COLOURS)]}
         row["task"] = "put the red block into the left bin" if k < 17 else "place the blue one on the right"
+        row |= {
+            "high_level_task": "tidy up" if k < 20 else "",
+            "high_level_target": "done" if k in (4, 28) else row["task"],
+        }
         if k % 3 == 1:
             row |= {f"observation.images.{c}": rng.integers(0, 256, (24, 24, 3), np.uint8) for c in CAMERAS}
         found.append(row)
@@ -87,10 +95,14 @@ def test_they_are_the_frames_of_a_dataset_of_the_same_rows(rows, features, made,
     assert len(same) == 8 and len(read) > 20
     for name in ("chunk", "facts", "valid"):
         assert np.array_equal(getattr(made, name), getattr(read, name)[same]), name
-    assert [made.texts[t] for t in made.task] == [read.texts[t] for t in read.task[same]]
+    for name in ("task", "high_task", "high_target"):
+        said = [[part.texts[t] if t >= 0 else None for t in getattr(part, name)] for part in (made, read)]
+        assert said[0] == [said[1][k] for k in same] and len(set(said[0])) > 1, name
 
 
-def test_seeds_are_shards_that_are_kept_and_each_has_another_first_picture(monkeypatch, robot, rows, settings, tmp_path):
+def test_seeds_are_shards_that_are_kept_and_each_has_another_first_picture(
+    monkeypatch, robot, rows, settings, tmp_path
+):
     asked = []
 
     class Recorded:
@@ -107,6 +119,22 @@ def test_seeds_are_shards_that_are_kept_and_each_has_another_first_picture(monke
     assert asked == [(seed, (seed % 3, 3)) for seed in range(70, 97)]
     first, second = load_frames(tmp_path / "seeds-0000070"), load_frames(tmp_path / "seeds-0000095")
     assert len(first) == 25 * 8 and len(second) == 2 * 8 and first.episode.max() == 24
+
+
+@pytest.mark.parametrize("task", ["drive_to", "tidy"])
+def test_rooms_are_made_into_frames_too(monkeypatch, robot, rows, settings, tmp_path, task):
+    asked = []
+
+    def episode(self, seed, seen):
+        asked.append((self.task.name, seed))
+        return SimpleNamespace(rows=[row | {"localisation": wide, "held": wide[:8]} for row in rows])
+
+    wide = np.zeros(len(CAMERAS) * 8 * len(SPOT), np.float32)
+    monkeypatch.setattr(RoomCollector, "episode", episode)
+    write_chore_frames(robot, replace(settings, task=task), tmp_path, first=7, episodes=1)
+    made = load_frames(tmp_path / "seeds-0000007")
+    assert asked == [(task, 7)] and len(made) == 8
+    assert {made.texts[t] for t in made.high_target} > {"done"}
 
 
 def test_a_policy_yaml_that_the_robot_or_the_recording_cannot_serve_is_named(robot, settings, tmp_path):

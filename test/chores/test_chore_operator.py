@@ -5,11 +5,12 @@ import pytest
 
 pytest.importorskip("mujoco")
 
-from pi0_ros.chores.collect import ChoreCollector, ChoreSettings
+from pi0_ros.chores.collect import ChoreCollector
 from pi0_ros.chores.conditions import Eyes, Ranges, draw_conditions
 from pi0_ros.chores.grasping import decide
 from pi0_ros.chores.measure import block_pose, block_shape, holders, placed_in
 from pi0_ros.chores.operator import ChoreOperator
+from pi0_ros.chores.recording import ChoreSettings
 from pi0_ros.chores.tasks import PickPlace
 from pi0_ros.closed_loop.harness import Harness, Trial
 from pi0_ros.closed_loop.latency import Latency

@@ -6,8 +6,8 @@ import pytest
 
 pytest.importorskip("mujoco")
 
-from pi0_ros.chores.collect import ChoreSettings
 from pi0_ros.chores.drive_task import DriveTo
+from pi0_ros.chores.recording import ChoreSettings
 from pi0_ros.chores.room import place_of
 from pi0_ros.chores.room_collect import PUSHED, RoomCollector
 from pi0_ros.chores.room_words import SEEN_DRIVES, SEEN_WISHES, Wish, drive_text, wish_text
@@ -93,12 +93,8 @@ def test_what_both_levels_learn_of_tidying_stands_in_a_frame(collector):
     said = [tidy.task.say(number) for number in range(4)]
     assert said == [wish_text(Wish(colour="blue"), SEEN_WISHES, number) for number in range(4)] and len(set(said)) == 4
 
-    class Plain:
-        def see(self, camera, picture):
-            return picture
-
     words = ("pick up the blue can with the left arm", "tidy", "put it into the bin")
-    row = tidy._look(words, Plain())
+    row = tidy._look(words)
     assert (row["task"], row["high_level_task"], row["high_level_target"]) == words and row["aim"] == "blue_can"
     goal = dict(zip(tidy.features["goal"]["names"], row["goal"], strict=True))
     seen = dict(zip(tidy.features["localisation"]["names"], row["localisation"], strict=True))
@@ -106,7 +102,7 @@ def test_what_both_levels_learn_of_tidying_stands_in_a_frame(collector):
     assert goal["up"] < -0.05, "the hand is above it"
     present = {name for name in tidy.features["held"]["names"] if name in tidy.sim.scene.objects}
     assert not any(value for name, value in seen.items() if name.split(".")[1] not in present)
-    assert not np.any(tidy._look(("done", "tidy", "done"), Plain())["goal"])
+    assert not np.any(tidy._look(("done", "tidy", "done"))["goal"])
 
 
 def test_a_camera_that_the_robot_lacks_is_named(collector):

@@ -10,8 +10,9 @@ import pytest
 
 pytest.importorskip("mujoco")
 
-from pi0_ros.chores.collect import ChoreCollector, ChoreSettings, Recorded
+from pi0_ros.chores.collect import ChoreCollector
 from pi0_ros.chores.conditions import draw_conditions
+from pi0_ros.chores.recording import ChoreSettings, Recorded
 from pi0_ros.chores.room_collect import RoomCollector
 from pi0_ros.chores.room_words import parse_wish
 from pi0_ros.chores.words import parse_put
@@ -112,13 +113,10 @@ def test_what_both_levels_learn_in_a_room_reads_back(tmp_path, monkeypatch, task
 
     def episode(self, seed):
         text = self.task.reset(self.sim, seed)
-        row = self._look((self.task.subtask(self.sim), text, "done"), Bare())
+        row = self._look((self.task.subtask(self.sim), text, "done"))
+        row |= {f"observation.images.{c}": self.sim.render(c, self.settings.size) for c in self.settings.cameras}
         row |= {"action": row["observation.state"], "perturbed": np.array([0], np.int64)}
         return Recorded((row, row), 0, draw_conditions(np.random.default_rng(seed), self.sim.robot, ("base",)))
-
-    class Bare:
-        def see(self, camera, picture):
-            return picture
 
     monkeypatch.setattr(RoomCollector, "episode", episode)
     out = tmp_path / "room"

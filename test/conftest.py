@@ -11,6 +11,10 @@ from hypothesis import HealthCheck, settings
 # Read where torch is imported. Of tiny networks more threads only wait for one another: beside other processes, ten times as long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# A graph of its own for each process that runs tests: they neither hear nor disturb other robots, and do not hear each other.
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+
 # An example that takes long on a busy machine is no failure; what hangs is ended by pytest's own timeout.
 settings.register_profile("no wall clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("no wall clock")

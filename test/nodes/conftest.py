@@ -1,10 +1,3 @@
-import os
-
-# A graph of our own: these tests neither hear nor disturb other robots, and several runs do not hear each other.
-os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import pytest
 
 pytest.importorskip("rclpy")

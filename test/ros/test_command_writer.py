@@ -1,7 +1,6 @@
 """Every channel's number arrives on its own topic, in its own place; all of a command or nothing."""
 
 import math
-import os
 
 import numpy as np
 import pytest
@@ -19,8 +18,6 @@ from pi0_ros.ros.commands import COMMAND_TYPES
 from pi0_ros.ros.conversions import channel_values
 from pi0_ros.ros.qos import OBSERVED
 
-os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
 HANDS = """
 arm:
   kind: position

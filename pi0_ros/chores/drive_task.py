@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 
 import mujoco
 import numpy as np
@@ -14,7 +13,7 @@ from pi0_ros.chores.room_layout import RoomLayout, sample_room_layout
 from pi0_ros.chores.room_measure import stands_before
 from pi0_ros.chores.room_operator import RoomPlanner
 from pi0_ros.chores.room_words import DRIVE, OTHER, SEEN_DRIVES, UNSEEN_DRIVES, drive_text
-from pi0_ros.chores.unseen import Unseen, unseen_kinds
+from pi0_ros.chores.unseen import DrawsUnseen, Unseen
 from pi0_ros.closed_loop.harness import Planner
 from pi0_ros.closed_loop.rubric import load_rubric
 from pi0_ros.sim.robot import SimRobot
@@ -24,7 +23,7 @@ NEAR, FACING = 0.60, 0.35  # m and rad: on the way
 AWAY, AWAY_TURNED = 0.15, 0.35  # m and rad from the start: it has set off
 
 
-class DriveTo:
+class DriveTo(DrawsUnseen):
     """Drive to one named table of two. The first table before which the base stands at rest, once it has set off, decides."""
 
     name = "drive_to"
@@ -35,13 +34,8 @@ class DriveTo:
         self.side, self.instruction = SIDES[0], drive_text(SIDES[0])
         self._word = SIDES[0]
         self.rubric = load_rubric(self.name)
-        self.unseen: frozenset[Unseen] = frozenset()
         self._points, self._start, self._set_off, self._arrived = 0, PlanarPose(0, 0, 0), False, ""
         self._judged: bytes = b""
-
-    def choose_unseen(self, kinds: Collection[str]) -> None:
-        """Draw these kinds from what is kept for evaluation, from the next reset on. Raises SimError for an unknown kind."""
-        self.unseen = unseen_kinds(kinds)
 
     def furnish(self, spec: mujoco.MjSpec) -> None:
         """The room."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from enum import Enum
 
 import mujoco
@@ -12,7 +12,7 @@ from pi0_ros.chores.layout import sample_layout
 from pi0_ros.chores.measure import block_pose, hand_opening, holders, over, placed_in
 from pi0_ros.chores.operator import ChorePlanner
 from pi0_ros.chores.scenery import BINS, furnish
-from pi0_ros.chores.unseen import Unseen, unseen_kinds
+from pi0_ros.chores.unseen import DrawsUnseen, Unseen
 from pi0_ros.chores.words import PUT, UNSEEN_PHRASES, put_text
 from pi0_ros.closed_loop.harness import Planner
 from pi0_ros.closed_loop.rubric import load_rubric
@@ -32,7 +32,7 @@ class Outcome(Enum):
     FAILURE = "failure"
 
 
-class PickPlace:
+class PickPlace(DrawsUnseen):
     """Put one named block into one named bin, with either arm. The first block that lies in a bin decides."""
 
     name = "pick_place"
@@ -43,13 +43,8 @@ class PickPlace:
         self.colour, self.side = COLOURS[0], SIDES[0]
         self.instruction = put_text(self.colour, self.side)
         self.rubric = load_rubric(self.name)
-        self.unseen: frozenset[Unseen] = frozenset()
         self._points, self._height = 0, 0.0
         self._judged: tuple[bytes, Outcome] | None = None
-
-    def choose_unseen(self, kinds: Collection[str]) -> None:
-        """Draw these kinds from what is kept for evaluation, from the next reset on. Raises SimError for an unknown kind."""
-        self.unseen = unseen_kinds(kinds)
 
     def furnish(self, spec: mujoco.MjSpec) -> None:
         """Blocks and bins."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import mujoco
 import numpy as np
 
@@ -13,14 +11,14 @@ from pi0_ros.chores.room_measure import standing, whereabouts
 from pi0_ros.chores.room_operator import RoomPlanner
 from pi0_ros.chores.room_words import SEEN_WISHES, UNSEEN_WISHES, Wish, wish_text
 from pi0_ros.chores.tidying import Whereabouts, asked_for, is_away, next_subtask
-from pi0_ros.chores.unseen import Unseen, unseen_kinds
+from pi0_ros.chores.unseen import DrawsUnseen, Unseen
 from pi0_ros.closed_loop.harness import Planner
 from pi0_ros.closed_loop.rubric import load_rubric
 from pi0_ros.sim.robot import SimRobot
 from pi0_ros.sim.world import SIDES
 
 
-class Tidy:
+class Tidy(DrawsUnseen):
     """Put all things, or those of one colour, into the bins of the tables, or bring all of them to one table."""
 
     name = "tidy"
@@ -31,14 +29,9 @@ class Tidy:
         self.wish = Wish()
         self.instruction = wish_text(self.wish)
         self.rubric = load_rubric(self.name)
-        self.unseen: frozenset[Unseen] = frozenset()
         self._steps: dict[str, int] = {}
         self._things: dict[str, Whereabouts] = {}
         self._standing, self._judged = "", b""
-
-    def choose_unseen(self, kinds: Collection[str]) -> None:
-        """Draw these kinds from what is kept for evaluation, from the next reset on. Raises SimError for an unknown kind."""
-        self.unseen = unseen_kinds(kinds)
 
     def furnish(self, spec: mujoco.MjSpec) -> None:
         """The room."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import StrEnum
 
 from pi0_ros.sim.errors import SimError
@@ -26,3 +26,13 @@ def unseen_kinds(names: Iterable[str]) -> frozenset[Unseen]:
             raise SimError(f"nothing unseen is called {name!r}; there are {', '.join(Unseen)}")
         kinds.add(Unseen(name))
     return frozenset(kinds)
+
+
+class DrawsUnseen:
+    """What a task draws from what is kept for evaluation; nothing at first."""
+
+    unseen: frozenset[Unseen] = frozenset()
+
+    def choose_unseen(self, kinds: Collection[str]) -> None:
+        """Draw these kinds from the next reset on. Raises SimError for an unknown kind."""
+        self.unseen = unseen_kinds(kinds)

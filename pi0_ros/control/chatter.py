@@ -28,7 +28,7 @@ class Reversals:
 
     def __init__(self, first: float) -> None:
         self._turn, self._extreme, self._reached, self._way = first, first, 0.0, 0.0
-        self._swings: deque[tuple[float, float]] = deque(maxlen=64)  # when each ended, and its size
+        self._swings: deque[tuple[float, float]] = deque()  # when each ended, and its size
 
     def add(self, time: float, value: float) -> None:
         """The signal's `value` at `time` [s]. A turn counts from the moment in which it was, and not in which it is noticed."""
@@ -60,7 +60,7 @@ class SteadyGrip:
     def __init__(self, period: float, first: float) -> None:
         """`period` [s] between two goals, of which `first` is the first."""
         self._period, self._time = period, 0.0
-        self._reversals, self._goals = Reversals(first), deque([first], maxlen=max(1, round(LATELY / period)))
+        self._reversals, self._goals = Reversals(first), deque([first], maxlen=round(LATELY / period))
         self._held, self.chatters = first, False
 
     def follow(self, goal: float) -> float:

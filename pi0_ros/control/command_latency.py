@@ -38,11 +38,11 @@ def sent_ahead(chunk: Chunk, robot: Robot) -> Chunk:
 def earlier(rows: Array, shift: float, kind: Kind) -> Array:
     """Rows [H, D] as they are `shift` rows later; the last one is held."""
     at = np.minimum(np.arange(len(rows)) + shift, len(rows) - 1)
-    before = np.minimum(np.floor(at + WHOLE).astype(int), len(rows) - 1)
+    before = np.floor(at + WHOLE).astype(int)
     if kind is Kind.GRIPPER:
         held: Array = rows[before]
         return held
-    share = np.clip(at - before, 0.0, 1.0)[:, None]
+    share = np.maximum(at - before, 0.0)[:, None]
     after = np.minimum(before + 1, len(rows) - 1)
     moved: Array = rows[before] * (1.0 - share) + rows[after] * share
     return moved

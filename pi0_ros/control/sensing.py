@@ -24,7 +24,7 @@ AXES = tuple(Axis)
 SAME = {"rad": 0.05, "m": 0.01, "m/s": 0.1, "rad/s": 0.2}
 SAME_STROKE = 0.25  # the same for grippers, whose fingers may be measured apart
 LATELY = 1.0  # [s] a message of a topic that arrived within this time says why the topic is not used
-OTHERS = 32  # joints of each topic that the robot YAML does not name; kept for an error sentence
+OTHERS = 8  # joints of each topic that the robot YAML does not name; the first ones are named in an error sentence
 
 
 @dataclass
@@ -113,11 +113,10 @@ class OtherJoints:
 
     def instead_of(self, never: list[str]) -> str:
         """What is there instead of joints that `never` came: other names, mostly; "" if nothing is to be said."""
-        for topic, others in self._names.items():
-            if never and others:
-                there = ", ".join(list(others)[:8])
-                return f"; {topic or 'a joint state'} has {there} and not {', '.join(never[:8])}: see state: joints"
-        return ""
+        if not never or not self._names:
+            return ""
+        topic, others = next(iter(self._names.items()))
+        return f"; {topic or 'a joint state'} has {', '.join(others)} and not {', '.join(never[:OTHERS])}: see state: joints"
 
 
 class Measurements:

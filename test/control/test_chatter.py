@@ -127,3 +127,85 @@ def test_a_middle_that_moves_a_little_moves_no_gripper_and_the_first_time_it_goe
         middles.append(sorted(np.append(0.5, goals)[max(0, k - 18) : k + 2])[10] if k > 20 else None)
     assert 20 < began < 60 and held[began] == middles[began]
     assert set(held[began:]) == {held[began]} and np.ptp(middles[began:]) > 0.03
+
+
+EXACT = 1.0 / 64.0  # [s] without rounding, of which 0.4 s are 26
+
+
+def told(goals):
+    """Which turns a gripper makes in place of `goals` a 64th of a second apart, and in which periods it chatters.
+
+    It turns back where it goes the other way by 0.03 or more; a turn counts for a second, and is as large as the way since the one
+    before. Four are chatter, until fewer than two are left. Then the middle of the newest 0.4 s of goals is followed, and left
+    only by 0.4 of 1.25 times the largest turn; a goal that is 1.25 times as far away as that one is meant.
+    """
+    last = top = goals[0]
+    up, when, turns, held, found, chatters = 0, 0.0, [], goals[0], [], False
+    for k, goal in enumerate(goals[1:], 1):
+        if up and (goal - top) * up > 0.0:
+            top, when = goal, k * EXACT
+        elif abs(goal - top) >= 0.03:
+            turns += [(when, abs(top - last))] if up else []
+            last = top if up else last
+            top, when, up = goal, k * EXACT, np.sign(goal - top)
+        lately = [size for at, size in turns if at >= k * EXACT - 1.0]
+        before, chatters = chatters, len(lately) >= (2 if chatters else 4)
+        middle = sorted(goals[max(0, k - 25) : k + 1])[min(26, k + 1) // 2]
+        if not chatters or abs(goal - held) > 1.25 * max(lately):
+            held = goal
+        elif not before or abs(middle - held) > 0.4 * 1.25 * max(lately):
+            held = middle
+        found.append((held, chatters))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_a_gripper_follows_is_told_by_its_turns_their_size_and_the_middle_of_its_goals(seed):
+    """Still, to and fro by a lot and by less, drifting to either side, a jump, and still again; each for about a second."""
+    rng, goals, at = np.random.default_rng(seed), [], 0.5
+    for size, drift in (
+        (0.0, 0.0),
+        (0.2, 0.0),
+        (0.05, -0.1),
+        (0.02, 0.3),
+        (0.3, 0.1),
+        (0.1, -0.3),
+        (0.0, 0.0),
+        (0.12, 0.2),
+    ):
+        wait = int(rng.integers(2, 9))
+        for k in range(int(rng.integers(40, 70))):
+            goals.append(float(np.clip(at + drift * k * EXACT + size * (-1.0) ** (k // wait) + rng.normal(0.0, 0.1 * size), 0.0, 1.0)))  # fmt: skip
+        at = float(rng.uniform(0.2, 0.8))
+    grip, found = SteadyGrip(EXACT, goals[0]), []
+    for goal in goals[1:]:
+        found.append((grip.follow(goal), grip.chatters))
+    assert found == told(goals)
+    assert 0.2 < np.mean([chatters for _, chatters in found]) < 0.9
+
+
+def test_grippers_are_held_each_for_itself_and_no_other_channel_and_no_plan_is_written_into():
+    robot = make_robot()
+    grips, columns = SteadyGrips(robot, PERIOD), [robot.index["left_gripper"], robot.index["right_gripper"]]
+    alone = [SteadyGrip(PERIOD, first) for first in (0.8, 0.7)]
+    assert grips.sentence == ""
+    for k in range(80):
+        plan = np.full((3, len(robot.channels)), 0.01 * k)
+        plan[0] = 0.8 if (k // 5) % 2 == 0 else 0.2  # arms that turn as often
+        plan[0, columns[1]] = 0.7 if (k // 4) % 2 == 0 or k < 40 else 0.3
+        wanted = plan.copy()
+        for column, grip in zip(columns, alone, strict=True):
+            wanted[0, column] = grip.follow(float(plan[0, column]))
+        given = plan.copy()
+        steady = grips.steady(given)
+        np.testing.assert_array_equal(steady, wanted)
+        np.testing.assert_array_equal(given, plan)
+        assert (steady is given) is bool((wanted == plan).all())
+        named = [n for n, grip in zip(("left_gripper", "right_gripper"), alone, strict=True) if grip.chatters]
+        assert (named[0] in grips.sentence) if named else grips.sentence == ""
+    assert all(grip.chatters for grip in alone)
+
+
+def test_a_gripper_that_is_asked_for_once_a_second_never_chatters():
+    grip = SteadyGrip(1.0, 0.0)
+    assert [grip.follow(float(k % 2)) for k in range(1, 30)] == [float(k % 2) for k in range(1, 30)]

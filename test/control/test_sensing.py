@@ -1,11 +1,13 @@
 """Which measurement counts, for how long, and when nobody knows where the robot is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from story import START, Story
 
 from pi0_ros.control import Executor, ExecutorSettings
-from pi0_ros.control.sensing import Measurements
+from pi0_ros.control.sensing import Measurements, OtherJoints, believable, first_source, table_of
 
 ARM = """
 arm:
@@ -61,6 +63,21 @@ def test_names_that_come_instead_of_the_missing_ones_are_said(small_robot):
     measured = Measurements(small_robot(ARM), ExecutorSettings())
     measured.update_joints(0.0, T0, T0, {"fr3_j1": 0.1, "fr3_j2": 0.2}, topic="joint_states")
     assert measured.stale(0.01).endswith("joint_states has fr3_j1, fr3_j2 and not j1, j2: see state: joints")
+
+
+def test_of_many_other_names_the_first_eight_are_said_and_none_where_each_joint_came_once(small_robot):
+    measured = Measurements(small_robot(ARM), ExecutorSettings())
+    measured.update_joints(0.0, T0, T0, {f"a{k}": 0.1 for k in range(12)}, topic="")
+    measured.update_joints(0.0, T0, T0, {"b": 0.1}, topic="joint_states")
+    names = ", ".join(f"a{k}" for k in range(8))
+    assert measured.stale(0.01).endswith(f"; a joint state has {names} and not j1, j2: see state: joints")
+    measured.update_joints(0.1, T0 + 0.1, T0 + 0.1, {"j1": 0.1, "j2": 0.2, "a1": 0.3}, topic="joint_states")
+    assert measured.stale(0.19) == "" and measured.stale(9.0).endswith("(max_age 0.1 s)")
+    others = OtherJoints()
+    others.note("", "x")
+    never = [f"j{k}" for k in range(12)]
+    assert others.instead_of(never) == f"; a joint state has x and not {', '.join(never[:8])}: see state: joints"
+    assert others.instead_of([]) == OtherJoints().instead_of(never) == ""
 
 
 @pytest.mark.parametrize(("publishers", "told"), [(("/driver",), False), (("/driver", "/other"), True)])
@@ -457,3 +474,81 @@ def test_a_rate_that_is_not_reported_is_no_fault_and_one_that_is_infinite_is(sma
     )
     assert answer == said
     np.testing.assert_array_equal(measured.values, [0.35, rate if rate == 0.4 else -0.2])
+
+
+def test_where_a_joint_is_that_velocities_move_is_told_beside_how_fast_it_is(small_robot):
+    measured = Measurements(small_robot(TURRET), ExecutorSettings())
+    assert np.isnan(measured.joint("j1")) and np.isnan(measured.joint("nobody"))
+    measured.update_joints(5.0, T0, T0, {"j1": 0.1, "j2": 0.2}, {"j1": 0.3, "j2": -0.2}, topic="joint_states")
+    assert (measured.joint("j1"), measured.joint("j2")) == (0.1, 0.2)
+    assert np.isnan(measured.joint("nobody"))
+
+
+def test_odometry_is_taken_axis_by_axis_once_and_only_if_it_is_new_finite_and_of_this_clock(small_robot):
+    measured = Measurements(small_robot(WHEELS, state=WHEEL_ODOMETRY), ExecutorSettings())
+    hear = lambda at, stamp, *velocity: measured.update_odometry(at, T0 + at, T0 + stamp, velocity, "odom")
+    assert hear(1.0, 1.0, 0.1, -0.2, 0.3) == "" and measured.values == [0.1, -0.2, 0.3]
+    assert hear(1.1, 1.0, 0.4, 0.5, 0.6) == "" and measured.values == [0.1, -0.2, 0.3]  # it was there before
+    assert hear(1.2, 1.2, 0.1, np.nan, 0.3) == "odometry is not finite" and measured.values == [0.1, -0.2, 0.3]
+    assert hear(1.2, 1.2, 0.2, 0.1, np.inf) == "odometry is not finite"
+    assert measured.stale(1.19) == "" and "nothing new on odom" in measured.stale(1.21)
+    assert hear(1.3, 1.29, 0.2, 0.0, 0.1) == "" and measured.values == [0.2, 0.0, 0.1]
+    assert hear(1.6, -0.4, 0.9, 0.9, 0.9) == "odometry is stamped 2.00 s in the past"
+    assert measured.values == [0.2, 0.0, 0.1] and "odom arrives, but is stamped 2.00 s in the past" in measured.stale(
+        2.0
+    )
+    assert hear(3.0, 3.51, 0.3, 0.0, 0.1) == "state stamped 0.51 s in the future: the receive time is used"
+    measured.forget_stamps()
+    assert hear(3.1, 2.9, 0.4, 0.0, 0.1) == "" and measured.values == [0.4, 0.0, 0.1]
+
+
+@pytest.mark.parametrize(
+    ("stamp", "found"),
+    [
+        (99.6, (99.6, "")),
+        (99.49, (99.49, "old")),
+        (100.4, (100.4, "")),
+        (100.52, (100.0, "state stamped 0.52 s in the future: the receive time is used")),
+        (0.0, (100.0, "state without a stamp: the receive time is used")),
+        (-3.0, (100.0, "state without a stamp: the receive time is used")),
+        (float("nan"), (100.0, "state without a stamp: the receive time is used")),
+        (float("-inf"), (100.0, "state without a stamp: the receive time is used")),
+    ],
+)
+def test_a_stamp_within_half_a_second_is_gone_by_and_one_that_is_none_is_the_time_of_receipt(stamp, found):
+    assert believable(stamp, 100.0, 0.5) == found
+    assert believable(stamp, 0.0, 0.5) == (0.0, "")  # there is no time yet
+    assert believable(stamp, -1.0, 0.5) == (-1.0, "")
+
+
+def test_before_a_reading_was_heard_it_is_waited_for_from_the_first_topic_of_its_kind(small_robot):
+    state = (
+        "state:\n  - {topic: odom, type: odometry, max_age: 0.3}\n  - {topic: arm, type: joint_state, max_age: 0.1}\n"
+    )
+    robot, settings = small_robot(ARM + BASE, state=state), ExecutorSettings(state_stale=0.7)
+    table = table_of(robot)
+    assert [first_source(robot, r, settings) for r in table.readings] == [("arm", 0.1)] * 2 + [("odom", 0.3)] * 2
+    assert table.axes == ((2, 0), (3, 2)) and table.channels == 4 and table.needed == (0, 1, 2, 3)
+    assert table.same == (0.05, 0.05, 0.1, 0.2) and table.ages == {"arm": 0.1, "odom": 0.3}
+    table = table_of(small_robot(TURRET + HAND))
+    places = {joint: [(i, reading.rate) for i, reading in found] for joint, found in table.joints.items()}
+    assert places == {"j1": [(0, True), (3, False)], "j2": [(1, True), (4, False)], "finger": [(2, False)]}
+    assert table.same == (0.2, 0.2, 0.25, 0.05, 0.05)
+
+
+def test_of_a_reading_without_a_source_nobody_knows_the_topic_and_it_is_believed_for_as_long_as_the_settings_say(
+    small_robot,
+):
+    robot = replace(small_robot(ARM), state=())
+    assert first_source(robot, table_of(robot).readings[0], ExecutorSettings(state_stale=0.7)) == ("", 0.7)
+
+
+def test_a_repeated_stamp_changes_nothing_and_is_told_only_if_nothing_worse_is(small_robot):
+    measured = Measurements(small_robot(ARM), ExecutorSettings())
+    hear = lambda at, stamp, **joints: measured.update_joints(at, T0 + at, T0 + stamp, joints, topic="joint_states")
+    assert hear(1.0, 1.0, j1=0.1, j2=0.2) == ""
+    assert hear(1.05, 1.0, j1=0.5, j2=0.6) == "repeated or older stamp" and measured.values == [0.1, 0.2]
+    assert hear(1.06, 0.9, j1=0.5, j2=0.6) == "repeated or older stamp" and measured.values == [0.1, 0.2]
+    assert hear(1.07, 1.0, j1=float("nan"), j2=0.6) == "j1 is nan"
+    assert measured.stale(1.09) == "" and measured.stale(1.11) != ""  # it made nothing fresh
+    assert hear(1.2, 1.01, j1=0.3, j2=0.4) == "" and measured.values == [0.3, 0.4]

@@ -20,7 +20,7 @@ const makeQuestions = () => {
     human: ["person", "taking"], hz: ["rate"], image: ["picture", "camera"], images: ["picture", "camera"],
     inference: ["performance", "plan"], intervene: ["correct", "take"], intervention: ["correct", "take"],
     jerky: ["smoother", "jerk"], jitter: ["late", "smoother"], lag: ["late", "latency"], latency: ["late", "delay", "performance"],
-    leader: ["teleop"], memory: ["gb"], modality: ["camera"], model: ["checkpoint", "network"], motion: ["move"],
+    leader: ["teleop"], loop: ["loops", "progress"], memory: ["gb"], modality: ["camera"], model: ["checkpoint", "network"], motion: ["move"],
     moving: ["move"], multi: ["several"], multiple: ["several"], normalization: ["statistics", "norm_stats"],
     normalize: ["statistics"], oscillate: ["smoother", "chatter"], override: ["take", "subtask_override"],
     pause: ["hold"], polarity: ["gripper", "opposite"], prompt: ["task", "words"], quantized: ["bits", "fp8"],

@@ -154,7 +154,7 @@ class Failsafe:
         lost = self._settings.policy_lost
         lost += 2.0 * plan.delay if plan.delay > 0.5 * lost else 0.0  # a slow policy is not silent
         if self._starved.lasts(steady, lost):
-            text = f"policy silent for {lost:g} s after the plan ran out"
+            text = plan.policy.silent(lost)
             if plan.other:
                 text += f"; {quote(plan.other)} publishes and is followed once autonomy is asked for again"
             self._ask(Trigger.POLICY_LOST, text)

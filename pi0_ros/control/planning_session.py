@@ -20,7 +20,7 @@ CHUNKS_KEPT = 16
 class PlanTask:
     """A plan that is to be made: for which prompt and epoch, and the rest of the running plan it should agree with.
 
-    `new_epoch`: the plan before it was for another epoch.
+    `new_epoch`: the plan before it was for another epoch, or is forgotten.
     """
 
     prompt: str
@@ -86,6 +86,10 @@ class PlanningSession:
         since = last.since if (prompt, now.epoch) == (last.prompt, last.epoch) else steady
         self._last = _Last(steady, now.epoch, prompt, since)
         return PlanTask(prompt, now.epoch, now.epoch != last.epoch, prefix)
+
+    def forget(self) -> None:
+        """The words of the last plan were withdrawn: even if the same ones come again, that plan is not continued."""
+        self._last = _Last()
 
     def postpone(self, steady: float) -> None:
         """As if the last plan had been begun at `steady` [s]: it failed, and the next one has to wait."""

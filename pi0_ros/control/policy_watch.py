@@ -43,10 +43,16 @@ class PolicyWatch:
 
     def lost(self, limit: float, refusal: str) -> str:
         """Why autonomy ends when no usable chunk has come for `limit` [s]."""
-        why = f"; the last was refused: {refusal}" if refusal else f"; the policy: {self.reason}" if self.reason else ""
+        why = f"; the last was refused: {refusal}" if refusal else self._own_reason()
         return f"no usable chunk within {limit:g} s{why}"
+
+    def silent(self, lost: float) -> str:
+        """Why autonomy ends when no plan has come for `lost` [s] after the last one."""
+        return f"policy silent for {lost:g} s after the plan ran out{self._own_reason()}"
 
     def underrun(self) -> str:
         """What autonomy waits for when its plan has run out."""
-        why = f"; the policy: {self.reason}" if self.reason else ""
-        return f"UNDERRUN: the plan ran out, holding until the next chunk{why}"
+        return f"UNDERRUN: the plan ran out, holding until the next chunk{self._own_reason()}"
+
+    def _own_reason(self) -> str:
+        return f"; the policy: {self.reason}" if self.reason else ""

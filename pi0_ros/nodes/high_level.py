@@ -8,7 +8,9 @@ from std_msgs.msg import String
 
 from pi0_ros.nodes.network_node import NetworkNode
 from pi0_ros.nodes.weights import MODEL_PARAMETERS, Weights
+from pi0_ros.policy.subtask_progress import ProgressLimits
 from pi0_ros.robot import load_robot
+from pi0_ros.ros.bounded import listen
 from pi0_ros.ros.diagnostics import Health
 from pi0_ros.ros.observation_source import PICTURE_FROZEN, ObservationSource
 from pi0_ros.ros.parameters import Overrides, Parameter
@@ -31,6 +33,30 @@ class HighLevelNode(NetworkNode[SubtaskLoop]):
         ),
         Parameter("max_tokens", 32, "longest answer of the network, in tokens", low=1, high=256),
         Parameter("agree", 2, "how many equal answers in a row replace the subtask that stands", low=1, high=10),
+        Parameter(
+            "subtask_timeout",
+            120.0,
+            "seconds of autonomy after which a subtask that stands counts as no progress; 0: it may last",
+            low=0.0,
+            high=3600.0,
+            live=True,
+        ),
+        Parameter(
+            "subtask_repeats",
+            4,
+            "how often the same sequence of subtasks has to come back at once to count as no progress; 0: any number",
+            low=0,
+            high=100,
+            live=True,
+        ),
+        Parameter(
+            "subtask_retries",
+            2,
+            "how often what makes no progress is tried again before no subtask is given and the robot holds",
+            low=0,
+            high=100,
+            live=True,
+        ),
     )
     thread_name = "high level"
 
@@ -61,11 +87,15 @@ class HighLevelNode(NetworkNode[SubtaskLoop]):
         self.own(publisher)
         self.own(state.publisher)
         outputs = SubtaskOutputs(lambda text: publisher.publish(String(data=text)), state.update, self.get_logger())
-        settings = SubtaskSettings(self._period, self.values.max_tokens, self.values.agree)
+        finished = policy.contract.finished
+        settings = SubtaskSettings(
+            self._period, self.values.max_tokens, self.values.agree, lambda: self._limits(finished)
+        )
         loop = SubtaskLoop(policy, self.weights.run, self._eyes, self.clocks, settings, outputs)
         callbacks = {"task": loop.update_task, OVERRIDE: loop.update_override}
         for subscription in subscribe_to_texts(self, callbacks, LONGEST_PROMPT):
             self.own(subscription)
+        self.own(listen(self, String, "mode", lambda message: loop.update_mode(message.data), LATCHED))
         return loop
 
     def _eyes(self) -> ObservationSource | None:
@@ -73,6 +103,12 @@ class HighLevelNode(NetworkNode[SubtaskLoop]):
 
     def _period(self) -> float:
         return float(self.get_parameter("period").value)
+
+    def _limits(self, finished: tuple[str, ...]) -> ProgressLimits:
+        timeout, repeats, retries = (
+            self.get_parameter(f"subtask_{name}").value for name in ("timeout", "repeats", "retries")
+        )
+        return ProgressLimits(timeout, repeats, retries, finished)
 
     def health(self) -> Health:
         """Task, subtask, and why nothing is decided."""

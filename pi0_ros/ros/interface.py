@@ -83,7 +83,7 @@ TOPICS = (
         LATCHED,
         "high_level",
         "policy",
-        "Why there is no subtask; empty while there is one.",
+        "Why there is no subtask, or why its choice makes no progress; empty while all is well.",
     ),
     Topic(
         "action_chunk",
@@ -138,7 +138,7 @@ TOPICS = (
         "std_msgs/msg/String",
         LATCHED,
         "executor",
-        "people",
+        "high_level, people",
         "hold, teleop, autonomy or stopped, on every change.",
     ),
     Topic(
@@ -264,6 +264,7 @@ DIAGNOSTICS: dict[str, tuple[Value, ...]] = {
         Value("last_refused", "", "the newest of these, and why"),
         Value("failures", "", "decodings that failed"),
         Value("seconds", "s", "time of the newest answer"),
+        Value("retries", "", "how often subtasks without progress were tried again since a subtask that was new"),
     ),
     "recorder": (
         Value("recording", "", "whether an episode is being recorded"),

@@ -69,6 +69,7 @@ class PlanLoop:
         self.lanes, self.inputs = lanes, inputs
         self.session, self.status, self._publisher = session, status, publisher
         self._noise = np.random.default_rng(seed)
+        self._withdrawn = 0
 
     def wake(self) -> None:
         """Let the thread look at once whether a plan is due."""
@@ -104,8 +105,11 @@ class PlanLoop:
         if withheld is not None:
             self._withhold(withheld, activation)
             return False
-        prompt, table = self.inputs.texts.words.text, self.inputs.settings().timetable
-        return self.session.due(table, prompt, steady, self.lanes.at_once)
+        words, table = self.inputs.texts.words, self.inputs.settings().timetable
+        if words.withdrawn != self._withdrawn:
+            self._withdrawn = words.withdrawn
+            self.session.forget()
+        return self.session.due(table, words.text, steady, self.lanes.at_once)
 
     def _look(self, lane: int, activation: Activation) -> None:
         inputs = self.inputs

@@ -19,20 +19,25 @@ def subtask_values(loop: SubtaskLoop) -> dict[str, object]:
         "last_refused": status.last_refused,
         "failures": status.failures,
         "seconds": status.seconds,
+        "retries": loop.watch.progress.retries,
     }
 
 
 def subtask_health(loop: SubtaskLoop, publishers: int) -> Health:
     """The worst thing that can be said, and the numbers. `publishers`: on the topic `subtask`."""
-    status, values = loop.status, subtask_values(loop)
+    status, values, repeated = loop.status, subtask_values(loop), loop.watch.reason()
     if status.failure:
         return Health(ERROR, f"decoding failed: {status.failure}", values)
+    if loop.watch.given_up:
+        return Health(ERROR, f"not deciding: {repeated}", values)
     if status.reason:
         return Health(WARN, f"not deciding: {status.reason}", values)
-    if status.unfit:
-        return Health(WARN, status.unfit, values)
+    if status.unfit or repeated:
+        return Health(WARN, status.unfit or repeated, values)
     if publishers > 1:
         return Health(WARN, f"another node publishes on subtask and is overwritten: use {OVERRIDE}", values)
     if not loop.policy.contract.gives_subtasks:
         return Health(OK, f"the task as it is: {loop.desk.task}", values)
-    return Health(OK, f"subtask: {loop.decision.subtask}", values)
+    subtask = loop.decision.subtask
+    ending = ", which says that nothing is left to do" if subtask in loop.policy.contract.finished else ""
+    return Health(OK, f"subtask: {subtask}{ending}", values)

@@ -13,10 +13,12 @@ from pi0_ros.policy import Observation
 from pi0_ros.policy.adapter_reading import ANY_SUBTASK
 from pi0_ros.policy.plan import Answer, SubtaskPolicy
 from pi0_ros.policy.subtask_choice import Decision, refusal
+from pi0_ros.policy.subtask_progress import ProgressLimits, Verdict
 from pi0_ros.ros.activation import Activation
 from pi0_ros.ros.clock import Clocks
 from pi0_ros.ros.observation_source import ObservationSource, SensorSnapshot
 from pi0_ros.ros.prompt_source import OVERRIDE
+from pi0_ros.ros.subtask_watch import SubtaskWatch
 from pi0_ros.ros.task_desk import TaskDesk
 from pi0_ros.ros.withheld import nothing_said
 
@@ -54,11 +56,15 @@ class SubtaskOutputs:
 
 @dataclass(frozen=True)
 class SubtaskSettings:
-    """period [s] between two questions; max_tokens of an answer; how many equal answers replace a subtask that stands."""
+    """period [s] between two questions; max_tokens of an answer; how many equal answers replace a subtask that stands.
+
+    limits: of subtasks without progress.
+    """
 
     period: Callable[[], float]
     max_tokens: int
     agree: int
+    limits: Callable[[], ProgressLimits]
 
 
 class SubtaskLoop:
@@ -77,10 +83,12 @@ class SubtaskLoop:
         self.policy, self._answer_in, self._observations, self._clocks = policy, answer_in, observations, clocks
         self._settings, self._outputs = settings, outputs
         self.desk, self.status, self.decision = TaskDesk(), SubtaskStatus(), Decision(settings.agree)
+        self.watch = SubtaskWatch(settings.limits)
 
     def update_task(self, text: str) -> None:
         """Somebody says the task. Other words than before end what was being done."""
         with self.desk.lock:
+            self._count_anew()
             if self.desk.put_task(text):
                 if self.decision.subtask:
                     self._outputs.subtask("")
@@ -91,7 +99,23 @@ class SubtaskLoop:
 
     def update_override(self, text: str) -> None:
         """An operator's word is followed by the policy itself; meanwhile the network is not asked."""
-        self.desk.put_override(text)
+        with self.desk.lock:
+            if text != self.desk.override:
+                self._count_anew()
+            self.desk.put_override(text)
+
+    def update_mode(self, mode: str) -> None:
+        """The executor says its mode, on every change."""
+        with self.desk.lock:
+            if self.watch.update_mode(mode):
+                self._count_anew()
+
+    def _count_anew(self) -> None:
+        """Forget what made no progress, with the lock held: a person did something, or another one drives."""
+        if self.watch.given_up:
+            self.status.reason = "the subtask is being decided anew"
+            self.desk.decide_anew()
+        self.watch.restart()
 
     def wake(self) -> None:
         """Let the thread look again."""
@@ -99,7 +123,7 @@ class SubtaskLoop:
 
     def run(self, activation: Activation) -> None:
         """Decide again and again, until the activation is over."""
-        soon = False
+        soon, status = False, self.status
         while not activation.over:
             timeout = SOON if soon else self._settings.period()
             task, new = self.desk.wait(timeout, lambda: activation.over)
@@ -110,7 +134,7 @@ class SubtaskLoop:
             soon = self._turn(task, activation)
             with activation.publishing() as allowed:
                 if allowed:
-                    self._outputs.state(self.status.failure or self.status.reason or self.status.unfit)
+                    self._outputs.state(status.failure or status.reason or status.unfit or self.watch.reason())
 
     def _turn(self, task: str, activation: Activation) -> bool:
         """One decision; True if the next one should be soon."""
@@ -118,16 +142,30 @@ class SubtaskLoop:
             self.status.reason = f"an operator's {OVERRIDE} is followed: {self.desk.override}"
         elif not task:
             self.status.reason = nothing_said("task")
-        elif not self.policy.contract.gives_subtasks or self._says_itself(task):
+        elif not self.policy.contract.gives_subtasks or says_itself(task, self.policy.contract.subtasks):
             self._pass_on(task, activation)
         else:
-            return self._decide(task, activation)
+            verdict = self._look(task, activation)
+            return verdict is Verdict.RETRY or (verdict is Verdict.GOING_ON and self._decide(task, activation))
         return False
 
-    def _says_itself(self, task: str) -> bool:
-        """Whether a task has the form of the network's own subtasks: it asks for one step, and there is nothing to decide."""
-        form = self.policy.contract.subtasks
-        return form is not None and form != ANY_SUBTASK and not refusal(task, form)
+    def _look(self, task: str, activation: Activation) -> Verdict:
+        """Whether the subtask that stands makes progress. If it does not it is withdrawn: the policy forgets its plans for it."""
+        with activation.publishing() as allowed, self.desk.lock:
+            if self.watch.given_up:
+                return Verdict.GIVEN_UP
+            if not allowed or not self.desk.stands(task):
+                return Verdict.GOING_ON
+            verdict, log = self.watch.look(self.decision.subtask, self._clocks.steady()), self._outputs.logger
+            if verdict is not Verdict.GOING_ON:
+                self.decision.restart()
+                self._outputs.subtask("")
+                self.status.reason = self.status.failure = self.status.unfit = ""
+            if verdict is Verdict.RETRY:
+                log.warning(self.watch.reason())
+            elif verdict is Verdict.GIVEN_UP:
+                log.error(self.watch.reason())
+            return verdict
 
     def _pass_on(self, task: str, activation: Activation) -> None:
         """Publish the task as the subtask."""
@@ -196,3 +234,8 @@ class SubtaskLoop:
             self._outputs.logger.info(f"subtask: {self.decision.subtask}")
         self._outputs.subtask(self.decision.subtask)
         return not stands
+
+
+def says_itself(task: str, form: str | None) -> bool:
+    """Whether a task has the `form` of the network's own subtasks: it asks for one step, and there is nothing to decide."""
+    return form is not None and form != ANY_SUBTASK and not refusal(task, form)

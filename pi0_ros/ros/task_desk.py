@@ -19,9 +19,14 @@ class TaskDesk:
 
         Said again counts as new: another scene may lie on the table.
         """
-        changed, self.task, self._new = text != self.task, text, True
-        self.lock.notify_all()
+        changed, self.task = text != self.task, text
+        self.decide_anew()
         return changed
+
+    def decide_anew(self) -> None:
+        """As if the task had been said again, with the lock held."""
+        self._new = True
+        self.lock.notify_all()
 
     def put_override(self, text: str) -> None:
         """An operator says what to do; "" takes it back."""

@@ -55,7 +55,8 @@ def withheld(
     `high_level`: why that node gives no subtask, "" if it has not said.
     """
     if not words.text:
-        return Withheld(Wait.PROMPT, nothing_said(rules.topic))
+        why = f"no subtask: {high_level}" if rules.topic == "subtask" and high_level else nothing_said(rules.topic)
+        return Withheld(Wait.PROMPT, why)
     age = words.age(steady)
     if rules.topic == "subtask" and 0.0 < rules.max_age < age:
         why = high_level or "is high_level running?"

@@ -150,6 +150,13 @@ def test_a_plan_that_ran_out_is_waited_for_longer_the_slower_the_policy_is(delay
     assert event.text == f"policy silent for {limit:g} s after the plan ran out"
 
 
+def test_why_a_policy_that_fell_silent_makes_no_plan_is_said():
+    failsafe, dry = watcher(), good(Mode.AUTONOMY, dry=True, policy=PolicyWatch(reason="no subtask"))
+    failsafe.update(10.0, dry)
+    (event,) = failsafe.update(11.6, dry)
+    assert event.text.endswith("after the plan ran out; the policy: no subtask")
+
+
 def test_who_publishes_beside_a_policy_that_fell_silent_is_named():
     failsafe, dry = watcher(), good(Mode.AUTONOMY, dry=True, other="policy_b")
     failsafe.update(10.0, dry)

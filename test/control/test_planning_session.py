@@ -74,6 +74,17 @@ def test_the_policy_is_told_the_rest_of_the_plan_that_is_followed(talk):
     assert len(other.values) == 2, "of another prompt's plan only what will have been executed"
 
 
+def test_a_plan_that_is_forgotten_is_not_continued_for_the_same_prompt(talk):
+    talk.plan("wave", 10.0, 500.0)
+    talk.drives(plan=1)
+    talk.session.latency.add(0.15)
+    talk.session.forget()
+    assert talk.session.due(TABLE, "wave", 10.01)
+    task, _ = talk.plan("wave", 10.2, 500.2)
+    assert len(task.prefix.values) == 2 and task.new_epoch, "only what will have been executed"
+    assert not talk.session.due(TABLE, "wave", 10.3)
+
+
 @pytest.mark.parametrize("told", [{"plan": 7}, {"plan": 1, "epoch": 4}, {"plan": 1, "mode": "teleop"}])
 def test_a_plan_of_others_or_of_another_owner_is_not_told(talk, told):
     talk.plan("wave", 10.0, 500.0)

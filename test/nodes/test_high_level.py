@@ -120,3 +120,24 @@ def test_the_answer_to_a_task_that_has_changed_meanwhile_is_never_published(deci
     graph.wait(lambda: person.subtasks and person.subtasks[-1] == GREEN, "the subtask of the new task", ENOUGH)
     assert BLUE not in person.subtasks
     assert network.tasks[:2] == ["touch the blue block", "touch the green block"]
+
+
+def test_a_subtask_without_progress_is_given_up_with_the_reason_and_decided_anew_with_the_next_autonomy(deciding):
+    """The executor's part is played here: the modes that it publishes."""
+    person, network, graph, node = deciding
+    said = [""]
+    person.create_subscription(String, "high_level_state", lambda m: (said.append(m.data), graph.notify()), LATCHED)
+    modes = person.create_publisher(String, "mode", LATCHED)
+    settings = {"period": 0.05, "subtask_timeout": 0.02, "subtask_retries": 0}
+    assert all(r.successful for r in node.set_parameters([Parameter(n, value=v) for n, v in settings.items()]))
+    network.say(*[RED] * 1000)
+    person.say("touch every block")
+    graph.wait(lambda: person.subtasks and person.subtasks[-1] == RED, "the subtask", ENOUGH)
+    modes.publish(String(data="autonomy"))
+    graph.wait(lambda: RED in said[-1] and "given up" in said[-1], "the reason", ENOUGH)
+    graph.wait(lambda: person.subtasks[-1] == "", "the end of the subtask", ENOUGH)
+    modes.publish(String(data="hold"))
+    assert node.set_parameters([Parameter("subtask_timeout", value=0.0)])[0].successful
+    modes.publish(String(data="autonomy"))
+    graph.wait(lambda: person.subtasks[-1] == RED, "the subtask again", ENOUGH)
+    graph.wait(lambda: said[-1] == "", "that nothing is wrong", ENOUGH)

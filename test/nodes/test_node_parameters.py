@@ -52,6 +52,9 @@ picture_frozen: 1.0 0..3600
 period: 1.0 0.05..60 live
 max_tokens: 32 1..256
 agree: 2 1..10
+subtask_timeout: 120.0 0..3600 live
+subtask_repeats: 4 0..100 live
+subtask_retries: 2 0..100 live
 autostart: True
 """,
     "executor": """

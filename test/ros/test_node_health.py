@@ -17,6 +17,7 @@ from pi0_ros.ros import policy_health, recording_health, subtask_health
 from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Rate
 from pi0_ros.ros.inference_failure import failure_of
 from pi0_ros.ros.subtask_loop import SubtaskStatus
+from pi0_ros.ros.subtask_watch import SubtaskWatch
 
 ROBOT = load_robot("mobile_bimanual")
 REQUIRED = next(c.name for c in ROBOT.cameras if c.required)
@@ -134,12 +135,13 @@ def deciding():
     status = SubtaskStatus(
         answers=3, refused=4, failures=5, reason="", last_refused="sing", seconds=0.7, log_probability=-0.2
     )
-    policy = SimpleNamespace(contract=SimpleNamespace(gives_subtasks=True))
+    policy = SimpleNamespace(contract=SimpleNamespace(gives_subtasks=True, finished=()))
     return SimpleNamespace(
         status=status,
         desk=SimpleNamespace(task="clean up"),
         decision=SimpleNamespace(subtask="pick the cup"),
         policy=policy,
+        watch=SubtaskWatch(lambda: None),
     )
 
 
@@ -147,7 +149,7 @@ def test_what_decides_tells_the_gravest_thing_and_all_numbers():
     loop = deciding()
     wanted = {
         "task": "clean up", "subtask": "pick the cup", "answers": 3, "log_probability": -0.2, "refused": 4,
-        "last_refused": "sing", "failures": 5, "seconds": 0.7,
+        "last_refused": "sing", "failures": 5, "seconds": 0.7, "retries": 0,
     }  # fmt: skip
     assert subtask_health.subtask_health(loop, 1).values == wanted
     loop.status.failure, loop.status.reason, loop.status.unfit = "no memory", "no task", "not a subtask: sing"

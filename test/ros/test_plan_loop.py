@@ -265,6 +265,19 @@ def test_a_plan_for_words_that_were_taken_back_meanwhile_is_not_published(stage)
     assert len(stage.sent) == 1
 
 
+def test_words_that_were_taken_back_and_said_again_are_planned_for_at_once_and_from_the_beginning(robot):
+    stage = Stage(robot)
+    stage.network.stage = SimpleNamespace(steady=0.0)  # plans take no time on the clock of the thread
+    for withdrawn in (1, 2):
+        stage.turns()
+        asked, episodes = len(stage.network.asked), stage.network.episodes
+        stage.turns()
+        assert (len(stage.network.asked), stage.network.episodes) == (asked, episodes), "none is due"
+        stage.words.withdrawn = withdrawn
+        stage.turns()
+        assert (len(stage.network.asked), stage.network.episodes) == (asked + 1, episodes + 1)
+
+
 def test_a_finished_task_keeps_the_end_of_its_last_plan_without_the_network(robot):
     stage = Stage(robot, finished=("go",))
     stage.turns()

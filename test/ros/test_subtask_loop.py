@@ -9,6 +9,7 @@ pytest.importorskip("rclpy")
 
 from pi0_ros.policy.adapter_reading import ANY_SUBTASK
 from pi0_ros.policy.plan import Answer
+from pi0_ros.policy.subtask_progress import ProgressLimits
 from pi0_ros.ros.activation import Activation
 from pi0_ros.ros.observation_source import SensorSnapshot
 from pi0_ros.ros.subtask_loop import SOON, SubtaskLoop, SubtaskOutputs, SubtaskSettings
@@ -45,6 +46,7 @@ class Stage:
     def __init__(self, **contract):
         given = {"gives_subtasks": True, "subtasks": "pick .*", "subtask_log_probability": -0.5}
         self.contract = SimpleNamespace(high_level_cameras=("eye",), **{**given, **contract})
+        self.limits = ProgressLimits(timeout=20.0, repeats=1, retries=1, finished=("pick nothing",))
         self.answers, self.questions, self.works, self.activation = [], [], [], Activation()
         self.cameras, self.log, self.now, self.subtasks, self.states = Cameras(), Log(), 10.0, [], []
         self.observations = lambda: self.cameras
@@ -53,7 +55,7 @@ class Stage:
             self.answer,
             lambda: self.observations(),
             SimpleNamespace(steady=lambda: self.now),
-            SubtaskSettings(lambda: PERIOD, max_tokens=17, agree=2),
+            SubtaskSettings(lambda: PERIOD, 17, 2, lambda: self.limits),
             SubtaskOutputs(self.subtasks.append, self.states.append, self.log),
         )
 
@@ -291,3 +293,159 @@ def test_waking_the_loop_lets_its_thread_look_again(stage):
     stage.loop.desk.wake = lambda: heard.append("woken")
     stage.loop.wake()
     assert heard == ["woken"]
+
+
+def stay(stage, seconds, subtask="pick cup"):
+    """The same answer again so much later; whether the next question should be soon."""
+    stage.now += seconds
+    stage.answers = [sure(subtask)]
+    return stage.turn("tidy up")
+
+
+def stick(stage):
+    """Let one subtask stand in autonomy until it is given up."""
+    stage.loop.update_mode("autonomy")
+    for seconds in (0.0, 0.0, 21.0, 0.0, 0.0, 21.0):
+        stay(stage, seconds)
+
+
+def test_a_subtask_that_stands_too_long_is_withdrawn_decided_anew_and_then_no_more(stage):
+    stage.loop.update_mode("autonomy")
+    assert [stay(stage, seconds) for seconds in (0.0, 0.0, 18.0)] == [False] * 3
+    questions = len(stage.questions)
+    assert stay(stage, 2.0) is True, "asked anew soon"
+    assert len(stage.questions) == questions and stage.subtasks == ["pick cup"] * 3 + [""]
+    (warning,) = stage.log.of("warning")
+    assert '"pick cup" for 21 s' in warning and "1 of 1" in warning and stage.loop.watch.reason() == warning
+    assert stay(stage, 0.0, "pick pen") is False
+    assert stage.subtasks[-1] == "pick pen", "the first answer stands at once"
+    stay(stage, 0.0, "pick pen")
+    assert stage.loop.watch.reason() == "", "it is a new one"
+
+
+def test_what_is_given_up_is_withdrawn_and_said_with_the_ways_out_and_the_network_is_not_asked(stage):
+    stick(stage)
+    (error,) = stage.log.of("error")
+    for part in ('"pick cup" for 2', "1 retries", 'pi0 task "WORDS"', 'pi0 task --subtask "WORDS"', "take over"):
+        assert part in error
+    questions, published = len(stage.questions), stage.subtasks[:]
+    assert published[-1] == "" and published.count("") == 2
+    stage.turns(3)
+    assert (len(stage.questions), stage.subtasks) == (questions, published)
+    assert stage.states == [error] * 3 and stage.log.of("error") == [error]
+
+
+def test_a_failure_of_before_does_not_hide_what_is_given_up(stage):
+    stage.limits = ProgressLimits(timeout=20.0, repeats=0, retries=0)
+    stage.loop.update_mode("autonomy")
+    stay(stage, 0.0)
+    stage.loop.policy.contract.subtask_log_probability = 0.0
+    stay(stage, 0.0)
+    stage.answers = [RuntimeError("out of memory")]
+    stage.turn("tidy up")
+    assert stage.loop.status.unfit and stage.loop.status.failure
+    stay(stage, 21.0)
+    stage.turns(1)
+    assert "given up" in stage.states[-1]
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda loop: loop.update_task("tidy up"),
+        lambda loop: (loop.update_override("wave"), loop.update_override("")),
+        lambda loop: loop.update_mode("teleop"),
+        lambda loop: (loop.update_mode("hold"), loop.update_mode("autonomy")),
+    ],
+    ids=["the task again", "an override", "a takeover", "autonomy again"],
+)
+def test_what_is_given_up_is_decided_anew_at_once_when_a_person_does_something(stage, act):
+    for _ in range(2):
+        stick(stage)
+        assert stage.loop.watch.given_up
+        stage.loop.desk.wait(0.0, lambda: False)
+        act(stage.loop)
+        assert not stage.loop.watch.given_up and "anew" in stage.loop.status.reason
+        assert stage.loop.desk.wait(0.0, lambda: False) == ("tidy up", True), "the thread does not wait for its period"
+        assert stay(stage, 0.0) is False
+        assert stage.subtasks[-1] == "pick cup" and stage.loop.status.reason == ""
+
+
+@pytest.mark.parametrize("mode", ["hold", "stopped"])
+def test_what_is_given_up_stays_so_while_the_executor_holds_or_stops(stage, mode):
+    stick(stage)
+    stage.loop.update_mode(mode)
+    assert stage.loop.watch.given_up and "given up" in stage.loop.watch.reason()
+
+
+def test_an_override_that_says_nothing_new_is_no_word_of_a_person(stage):
+    stick(stage)
+    stage.loop.update_override("")
+    assert stage.loop.watch.given_up
+
+
+@pytest.mark.parametrize("mode", [None, "hold", "teleop", "stopped"])
+def test_time_in_which_the_policy_does_not_drive_does_not_count(stage, mode):
+    if mode:
+        stage.loop.update_mode("autonomy")
+        stay(stage, 0.0)
+        stage.loop.update_mode(mode)
+    for _ in range(4):
+        stay(stage, 500.0)
+    stage.loop.update_mode("autonomy")
+    for seconds in (500.0, 19.0):
+        assert stay(stage, seconds) is False
+    assert stage.loop.watch.reason() == "" and set(stage.subtasks) == {"pick cup"}
+    assert stay(stage, 1.0) is True
+
+
+def test_leaving_autonomy_forgets_what_was_followed_before(stage):
+    stage.loop.update_mode("autonomy")
+    for seconds in (0.0, 0.0, 18.0):
+        stay(stage, seconds)
+    stage.loop.update_mode("hold")
+    stage.loop.update_mode("autonomy")
+    assert [stay(stage, seconds) for seconds in (5.0, 5.0, 5.0)] == [False] * 3
+
+
+def test_subtasks_that_come_and_go_in_turn_are_named_with_how_often(stage):
+    stage.loop.update_mode("autonomy")
+    stage.limits = ProgressLimits(timeout=0.0, repeats=1, retries=5)
+    names = [f"pick {name}" for name in ("cup", "pen", "hat", "bag")]
+    soon = [stay(stage, 1.0, name) for name in names + names for _ in range(2)]
+    assert soon[-1] is False and stay(stage, 1.0, "pick bag") is True
+    why = stage.loop.watch.reason()
+    for part in ('"pick cup", "pick pen", "pick hat" and 1 more', "2 times", "1 of 5"):
+        assert part in why
+    assert "bag" not in why
+
+
+def test_a_sequence_of_three_is_named_whole(stage):
+    stage.loop.update_mode("autonomy")
+    names = ["pick cup", "pick pen", "pick hat"]
+    for name in [n for n in names + names for _ in range(2)] + ["pick hat"]:
+        stay(stage, 0.1, name)
+    assert '"pick cup", "pick pen", "pick hat", 2 times' in stage.loop.watch.reason()
+
+
+def test_nothing_is_withdrawn_for_a_task_that_has_changed_or_after_the_activation(stage):
+    stage.loop.update_mode("autonomy")
+    for _ in range(2):
+        stay(stage, 0.0)
+    stage.now += 30.0
+    stage.answers = [sure("pick cup")]
+    stage.turn("another task")
+    stage.activation.end()
+    stage.answers = [sure("pick cup")]
+    stage.turn("tidy up")
+    assert "" not in stage.subtasks and not stage.log.of("warning")
+
+
+def test_a_task_that_is_passed_on_may_last():
+    stage = Stage(gives_subtasks=False)
+    stage.loop.update_task("tidy up")
+    stage.loop.update_mode("autonomy")
+    for _ in range(5):
+        stage.now += 500.0
+        stage.turn("tidy up")
+    assert stage.subtasks == ["tidy up"] * 5

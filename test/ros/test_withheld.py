@@ -50,6 +50,12 @@ def test_where_nobody_has_said_anything_the_command_that_does_is_named():
     assert told == 'no subtask yet; give a task with pi0 task "WORDS", or publish on subtask'
 
 
+def test_without_a_subtask_the_reason_that_high_level_gave_is_said_and_without_a_task_it_has_none():
+    told = withheld(words(""), SUBTASK, "given up, take over", DRIVING, 100.0)
+    assert (told.wait, told.sentence) == (Wait.PROMPT, "no subtask: given up, take over")
+    assert "no task yet" in withheld(words("", topic="task"), TASK, "given up", DRIVING, 100.0).sentence
+
+
 def test_an_old_subtask_is_said_with_the_reason_that_high_level_gave():
     old = words(heard=90.0)
     assert withheld(old, SUBTASK, "no task yet", DRIVING, 100.0).sentence == "the subtask is 10 s old; no task yet"

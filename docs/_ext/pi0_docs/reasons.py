@@ -16,6 +16,7 @@ FILES = (
     "ros/policy_health.py",
     "ros/subtask_health.py",
     "ros/subtask_loop.py",
+    "ros/subtask_watch.py",
     "ros/withheld.py",
     "ros/executor_health.py",
     "ros/lifecycle.py",

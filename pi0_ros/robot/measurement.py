@@ -43,11 +43,8 @@ def unwrap_rows(rows: Array, reference: Array, continuous: npt.NDArray[np.bool_]
     Every row is put on the turn nearest to the row before it, so that a plan that says (-pi, pi] goes on over pi. As
     JointTrajectoryController's `angle_wraparound`, which does it for the first point.
     """
-    if not continuous.any():
-        return rows
-    steps = np.diff(rows, axis=-2, prepend=reference[..., None, :])
-    turns = np.round(np.where(np.isfinite(steps), steps, 0.0) / TURN) * continuous
-    return rows - TURN * np.cumsum(turns, axis=-2)
+    turns = np.round(np.diff(rows, axis=-2, prepend=reference[..., None, :]) / TURN)
+    return rows - TURN * np.cumsum(np.where(np.isfinite(turns), turns, 0.0) * continuous, axis=-2)
 
 
 def base_velocity(

@@ -67,7 +67,7 @@ class YamlNode:
 
     def items(self) -> Iterator[tuple[str, YamlNode]]:
         """The entries of a mapping, in order. Raises RobotError when it is none or a key comes twice."""
-        self._refuse_tag("map")
+        self._refuse_tag()
         if not isinstance(self.node, yaml.MappingNode):
             raise self.error("has no value" if self._empty else "must be a mapping of keys to values")
         seen: dict[str, int] = {}
@@ -83,9 +83,8 @@ class YamlNode:
 
     @property
     def _empty(self) -> bool:
-        return (
-            isinstance(self.node, yaml.ScalarNode) and self.node.tag == PLAIN and plain_value(self.node.value) is None
-        )
+        """Whether it is an unquoted scalar that means null; nothing but a scalar is PLAIN."""
+        return self.node.tag == PLAIN and plain_value(self.node.value) is None
 
     @property
     def is_mapping(self) -> bool:
@@ -104,12 +103,12 @@ class YamlNode:
 
     def entries(self) -> list[YamlNode]:
         """The elements of a list. Raises RobotError when it is none."""
-        self._refuse_tag("seq")
+        self._refuse_tag()
         if not isinstance(self.node, yaml.SequenceNode):
             raise self.error("has no value" if self._empty else "must be a list")
         return [self._child(f"{self.key}[{i}]", n) for i, n in enumerate(self.node.value)]
 
-    def _refuse_tag(self, expected: str) -> None:
+    def _refuse_tag(self) -> None:
         tag = str(self.node.tag)
         if isinstance(self.node, yaml.ScalarNode):
             good = tag in (PLAIN, STRING) or tag.removeprefix(_CORE) in _TYPES
@@ -120,7 +119,7 @@ class YamlNode:
 
     def value(self) -> Scalar:
         """The plain value of a scalar. Raises RobotError for lists, mappings and unknown tags."""
-        self._refuse_tag("scalar")
+        self._refuse_tag()
         if not isinstance(self.node, yaml.ScalarNode):
             raise self.error("must be a single value")
         text, tag = str(self.node.value), str(self.node.tag)

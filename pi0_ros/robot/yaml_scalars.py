@@ -17,7 +17,7 @@ _OLD_TRUTH = {"yes": True, "on": True, "no": False, "off": False}
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_SPECIAL = re.compile(r"([-+]?)\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_SPECIAL = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
 _SEXAGESIMAL = re.compile(r"[-+]?[0-9]+(:[0-9]{1,2})+(\.[0-9]*)?")
 _PI = re.compile(r"([-+]?)([0-9.]*)\s*\*?\s*(?:math\.)?(?:pi|π)\s*(?:/\s*([0-9.]+))?", re.IGNORECASE)
@@ -35,9 +35,8 @@ def plain_value(text: str) -> Scalar:
         return int(text[2:], 8 if text[1] == "o" else 16)
     if _FLOAT.fullmatch(text):
         return float(text)
-    special = _SPECIAL.fullmatch(text)
-    if special:
-        return math.nan if special.group(3) else math.copysign(math.inf, -1.0 if special.group(1) == "-" else 1.0)
+    if _SPECIAL.fullmatch(text):
+        return float(text.replace(".", ""))
     return text
 
 
@@ -61,9 +60,7 @@ def ambiguous_number(text: str) -> str:
 
 def number_hint(text: str) -> str:
     """What to write instead of a text that stands where a number belongs; "" if there is nothing to guess."""
-    cleaned = text.replace("_", "").replace("−", "-")  # the second is the typographic minus
-    if cleaned.count(",") == 1 and "." not in cleaned:
-        cleaned = cleaned.replace(",", ".")
+    cleaned = text.replace("_", "").replace("−", "-").replace(",", ".")  # the second is the typographic minus
     if cleaned != text and _FLOAT.fullmatch(cleaned):
         return f"write {cleaned}"
     pi = _PI.fullmatch(text.strip())

@@ -79,8 +79,8 @@ def test_a_full_disk_that_no_command_names_is_still_a_sentence():
 
 
 def test_whether_a_file_can_be_written_is_found_out_without_leaving_one(tmp_path):
-    check_writable(tmp_path / "made" / "result.json")
-    assert not list((tmp_path / "made").iterdir())
+    check_writable(tmp_path / "made" / "inside" / "result.json")
+    assert not list((tmp_path / "made" / "inside").iterdir())
     (tmp_path / "kept").write_text("kept")
     check_writable(tmp_path / "kept")
     assert (tmp_path / "kept").read_text() == "kept"

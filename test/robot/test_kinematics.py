@@ -162,9 +162,25 @@ def test_a_joint_that_mimics_moves_with_the_joint_it_follows(tmp_path):
     np.testing.assert_allclose(ours, (np.sin(first) + np.sin(second), 0.0, np.cos(first) + np.cos(second)), atol=1e-12)
 
 
+def test_a_joint_that_mimics_without_more_is_where_the_other_one_is(tmp_path):
+    mimic = '<axis xyz="0 1 0"/><origin xyz="0 0 1"/><mimic joint="a"/>'
+    urdf = joint("a", "base", "l1", '<axis xyz="0 1 0"/>') + joint("follows", "l1", "l2", mimic)
+    urdf += joint("b", "l2", "l3", '<origin xyz="0 0 1"/>')
+    ours = chains(robot_of(tmp_path, urdf))["arm"].points({"a": np.array([0.4]), "b": np.zeros(1)})[0]
+    np.testing.assert_allclose(ours, (np.sin(0.4) + np.sin(0.8), 0.0, np.cos(0.4) + np.cos(0.8)), atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("urdf", "words"),
     [
+        (
+            joint("a", "base", "l1", '<origin xyz="0 nan 0"/>') + joint("b", "l1", "l2"),
+            "'0 nan 0' are not three numbers",
+        ),
+        (
+            joint("a", "base", "l1", '<origin rpy="inf 0 0"/>') + joint("b", "l1", "l2"),
+            "'inf 0 0' are not three numbers",
+        ),
         (joint("a", "base", "l1", '<origin xyz="0 zero 0"/>') + joint("b", "l1", "l2"), "joint a cannot be read"),
         (joint("a", "base", "l1", '<origin xyz="0 0"/>') + joint("b", "l1", "l2"), "'0 0' are not three numbers"),
         (joint("a", "base", "l1", '<axis xyz="0 0 0"/>') + joint("b", "l1", "l2"), "its axis has no direction"),

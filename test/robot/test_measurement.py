@@ -63,6 +63,21 @@ def test_a_plan_over_pi_goes_on_where_it_said_minus_pi_and_other_channels_are_le
     found = unwrap_rows(rows, np.array([2.9 + 4.0 * math.pi, 2.9, 0.0]), np.array([True, False, False]))
     np.testing.assert_allclose(found[:, 0], np.unwrap(turning) + 4.0 * math.pi)
     np.testing.assert_array_equal(found[:, 1:], rows[:, 1:])
+    np.testing.assert_array_equal(unwrap_rows(rows, rows[0] + 9.0, np.zeros(3, bool)), rows)
+
+
+def test_a_row_that_is_no_number_is_left_and_puts_those_after_it_on_no_other_turn():
+    rows = np.array([[3.0], [-3.1], [np.nan], [3.1], [np.inf], [-3.0]])
+    expected = rows + 2.0 * np.pi * np.array([[0.0], [1.0], [1.0], [1.0], [1.0], [1.0]])
+    np.testing.assert_allclose(unwrap_rows(rows, np.array([2.9]), np.array([True])), expected)
+    np.testing.assert_array_equal(unwrap_rows(rows[:1], np.array([np.nan]), np.array([True])), rows[:1])
+
+
+def test_many_plans_are_put_on_their_turns_each_beside_its_own_reference():
+    rows = np.array([[[3.0, 1.0], [-3.0, 9.0]], [[0.5, 2.0], [0.6, 8.0]]])
+    found = unwrap_rows(rows, np.array([[-3.0, 5.0], [13.0, 5.0]]), np.array([True, False]))
+    turns = np.array([[[-1.0, 0.0], [0.0, 0.0]], [[2.0, 0.0], [2.0, 0.0]]])
+    np.testing.assert_allclose(found, rows + 2.0 * np.pi * turns)
 
 
 def test_a_twist_in_the_worlds_frame_is_turned_into_the_bases():
@@ -167,6 +182,36 @@ def test_a_base_without_odometry_and_a_gripper_that_nobody_reports_stand_where_t
         assert not reading.measured and not reading.needed and reading.commanded
 
 
+JOINTS_ONLY = "state:\n  - {topic: joint_states, type: joint_state, max_age: 0.1}\n"
+ODOMETRY = "  - {topic: odom, type: odometry, max_age: 0.3}\n"
+
+
+@pytest.mark.parametrize(
+    ("state", "measured", "axis", "commanded"),
+    [
+        (JOINTS_ONLY + ODOMETRY, "true", Axis.WZ, False),
+        (JOINTS_ONLY, "true", None, False),
+        (JOINTS_ONLY + ODOMETRY, "false", None, True),
+        (JOINTS_ONLY, "false", None, True),
+    ],
+)
+def test_a_base_is_read_from_odometry_if_there_is_some_and_it_is_measured(
+    small_robot, state, measured, axis, commanded
+):
+    robot = small_robot(
+        f"""
+        arm: {{kind: position, channels: [j1], command: {{topic: arm, type: joint_state}},
+              limits: {{source: urdf, acceleration: 5.0}}}}
+        base: {{kind: velocity, channels: [wz], measured: {measured}, command: {{topic: cmd_vel, type: twist}},
+               limits: {{velocity: 0.5, acceleration: 1.5}}}}
+        """,
+        state=state,
+    )
+    base = readings_of(robot)[1]
+    assert (base.axis, base.needed, base.commanded, base.measured) == (axis, bool(axis), commanded, bool(axis))
+    assert (base.joint, base.rate, base.speed) == ("", True, 1.5)
+
+
 def test_a_policy_may_measure_the_joints_behind_grippers_that_are_measured_and_each_once(small_robot):
     hands = """
         arm: {kind: position, channels: [j1], command: {topic: arm, type: joint_state},
@@ -192,7 +237,7 @@ def test_a_quaternion_of_no_length_turns_nothing_and_a_tilted_base_is_turned_abo
     turned = rz @ ry @ rx
     w = 0.5 * math.sqrt(1.0 + np.trace(turned))
     x, y, z = (turned[a, b] - turned[b, a] for a, b in ((2, 1), (0, 2), (1, 0)))
-    quaternion = (x / (4 * w), y / (4 * w), z / (4 * w), w)
+    quaternion = tuple(1.7 * part for part in (x / (4 * w), y / (4 * w), z / (4 * w), w))  # of any length
     linear, angular = np.array([0.4, -0.2, 0.1]), np.array([0.3, 0.5, -0.7])
     expected = (*(turned.T @ linear)[:2], (turned.T @ angular)[2])
     assert base_velocity(tuple(linear), tuple(angular), *quaternion) == pytest.approx(expected)
@@ -201,6 +246,7 @@ def test_a_quaternion_of_no_length_turns_nothing_and_a_tilted_base_is_turned_abo
 def test_a_guess_of_the_unit_needs_the_value_inside_both_limits_and_ticks_below_4096():
     assert unit_guess(-57.3, -2.0, 0.5, "rad").startswith("degrees") and unit_guess(57.3, -2.0, 0.5, "rad") == ""
     assert unit_guess(-350.0, 0.0, 0.4, "m") == "" and unit_guess(500.0, 0.0, 0.4, "m") == ""
+    assert unit_guess(2.5, 0.0, 0.05, "m").startswith("millimetres")  # though 2.5 degrees are inside as well
     assert unit_guess(4095.0, -1.0, 1.0, "rad").startswith("ticks") and unit_guess(4096.0, -1.0, 1.0, "rad") == ""
     assert unit_guess(0.0, 1.0, 2.0, "rad").startswith("ticks") and unit_guess(-60.0, 1.0, 2.0, "rad") == ""
 

@@ -3,6 +3,7 @@
 import pytest
 
 from pi0_ros.robot import RobotError, load_robot
+from pi0_ros.robot.spec import Takeover
 
 ARM = """
 arm:
@@ -73,6 +74,21 @@ def test_a_deadman_button_is_counted_from_zero(small_robot, button, good):
         return
     takeover = load_robot(file).takeover
     assert (takeover.deadman_topic, takeover.deadman_button, takeover.leader_motion) == ("joy", button, 0.03)
+
+
+def test_a_person_may_take_over_by_a_leaders_motion_alone_by_a_button_alone_or_not_at_all(small_robot):
+    file = small_robot(ARM).file
+    text = file.read_text()
+    for said, expected in (
+        ("{leader_motion: 0.03}", Takeover("", 0, 0.03)),
+        ("{deadman: {topic: joy, button: 4}}", Takeover("joy", 4, 0.0)),
+        ("{}", Takeover("", 0, 0.0)),
+    ):
+        file.write_text(f"{text}takeover: {said}\n")
+        assert load_robot(file).takeover == expected
+    file.write_text(f"{text}takeover: {{leader_motion: 0}}\n")
+    with pytest.raises(RobotError, match="takeover.leader_motion: must be above 0"):
+        load_robot(file)
 
 
 def test_a_topic_is_read_once(small_robot):

@@ -1,7 +1,7 @@
 """What the process that expands a xacro says of what went wrong in it."""
 
-import io
 import json
+import os
 import resource
 import sys
 import xml.dom.minidom
@@ -24,6 +24,10 @@ class PackageNotFoundError(KeyError):
     """As ament_index_python's."""
 
 
+class ArgException(Exception):
+    """As roslaunch's, whose text may be anything."""
+
+
 def raised(inner, outer):
     """`outer`, raised while `inner` was handled."""
     try:
@@ -44,6 +48,8 @@ def raised(inner, outer):
         (ModuleNotFoundError("no module yaml", name="yaml"), "other", "no module yaml"),
         (raised(PackageNotFoundError("arm"), XacroError("include")), "package", "arm"),
         (PackageNotFoundError(), "package", ""),
+        (PackageNotFoundError("arm", "/opt/ros"), "package", "arm"),
+        (ArgException("speed"), "argument", "speed"),
         (XacroError("Undefined substitution argument speed"), "argument", "speed"),
         (FileNotFoundError(2, "No such file", "/a/gone.xacro"), "file", "/a/gone.xacro: No such file"),
         (OSError("nothing named"), "other", "nothing named"),
@@ -125,6 +131,25 @@ def test_of_a_problem_that_is_told_at_length_the_beginning_is_kept(tmp_path, xac
     assert len(expand(str(file), {}, 10_000)["detail"]) == 500
 
 
+def test_of_the_files_that_were_read_the_first_thousand_are_told_each_once(tmp_path, xacro, monkeypatch):
+    file = tmp_path / "r.xacro"
+    file.write_text(XACRO.format("<a/>"))
+    many = [str(tmp_path / f"{k}.xacro") for k in range(1001)]
+    monkeypatch.setattr(xacro, "all_includes", [many[0], *many])
+    assert expand(str(file), {}, 10_000)["files"] == [str(file), *many[:999]]
+
+
+@pytest.mark.parametrize("stack", [None, []])
+def test_what_goes_wrong_before_any_file_is_read_is_told_of_the_file_that_was_given(xacro, monkeypatch, stack):
+    def fail(*_, **__):
+        xacro.filestack = stack
+        raise ValueError("no such luck")
+
+    monkeypatch.setattr(xacro, "process_file", fail)
+    found = expand("/a/r.xacro", {}, 10_000)
+    assert found == {"problem": "other", "detail": "no such luck", "file": "/a/r.xacro", "files": ["/a/r.xacro"]}
+
+
 def test_a_xacro_in_the_encoding_that_it_declares_is_expanded(tmp_path, xacro):
     file = tmp_path / "r.xacro"
     text = '<?xml version="1.0" encoding="ISO-8859-1"?>' + XACRO.format('<a v="é${2 + 1}"/>')
@@ -137,10 +162,14 @@ def test_it_is_bounded_before_it_expands_and_told_of_its_time_before_it_is_kille
     file, bounds = tmp_path / "r.xacro", {}
     file.write_text(XACRO.format('<a v="$(arg size)$(arg sum)"/>'))
     monkeypatch.setattr(xacro_child.resource, "setrlimit", bounds.__setitem__)
-    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    monkeypatch.setattr(sys, "stdout", os.fdopen(writer, "w"))
     answers = sys.stdout
     assert xacro_child.main([str(file), "7", "1000000000", "5000", "size=3", "sum=a=b"]) == 0
-    assert '<a v="3a=b"/>' in json.loads(answers.getvalue())["text"]
+    assert '<a v="3a=b"/>' in json.loads(os.read(reader, 1 << 16))["text"]  # it is out, and waits in no buffer
+    answers.close()
+    os.close(reader)
     told, killed = bounds.pop(resource.RLIMIT_CPU)
     assert told == 7 < killed
     assert bounds == {resource.RLIMIT_AS: (1_000_000_000, 1_000_000_000), resource.RLIMIT_CORE: (0, 0)}

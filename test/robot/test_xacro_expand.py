@@ -157,6 +157,14 @@ def test_a_xacro_is_expanded_once_for_its_arguments_in_any_order_and_anew_for_ot
     assert len(asked) == 2
 
 
+def test_the_arguments_of_a_file_in_any_encoding_are_found(tmp_path, monkeypatch):
+    file = written(tmp_path, '<!-- für --><xacro:arg name="size" default="1"/><a v="$(arg size)"/>', encoding="latin-1")
+    monkeypatch.setattr(xacro_expand, "_run", lambda *_: {"text": "expanded", "files": [str(file)]})
+    assert expand_xacro(file, {"size": "3"}) == "expanded"
+    with pytest.raises(RobotError, match="xacro argument length is not used in it; its arguments are size"):
+        expand_xacro(file, {"length": "3"})
+
+
 @pytest.mark.parametrize(("length", "told"), [(200, "n" * 200), (201, "n" * 199 + "…")])
 def test_of_the_last_thing_that_an_expansion_said_two_hundred_characters_are_told(tmp_path, monkeypatch, length, told):
     done = subprocess.CompletedProcess([], 3, b"", b"before\n" + b"n" * length + b"\n")

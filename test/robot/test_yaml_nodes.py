@@ -172,6 +172,85 @@ def test_aliases_of_aliases_that_stand_for_millions_are_refused_in_the_line_wher
         node(tmp_path, f"a0: &a0 {first}\n{layers}")
 
 
+@pytest.mark.parametrize(
+    ("text", "read", "words"),
+    [
+        ("a: 1\nb: 2\na: 3", lambda n: dict(n.items()), "f.yaml:3: a: given twice, first in line 1"),
+        ("x:\n  b: 2\n  b: 3", lambda n: n.section("b"), "f.yaml:3: x.b: given twice, first in line 2"),
+        ("'': 1", lambda n: n.section("b"), "f.yaml:1: a key must be plain text"),
+        ('"a\\x07": 1', lambda n: n.section("b"), "f.yaml:1: a key must be plain text"),
+        ("x: [1]", lambda n: n.value(), "x: must be a single value"),
+        ("x: {a: 1}", lambda n: n.text(), "x: must be a single value"),
+        ("x: !!int 1.5", lambda n: n.number(), "'1.5' is not a plain value of type !!int"),
+        ("x: !!int true", lambda n: n.number(), "'true' is not a plain value of type !!int"),
+        ("x: !!null 0", lambda n: n.value(), "'0' is not a plain value of type !!null"),
+        ("x: true", lambda n: n.number(), "must be a number, not 'true'"),
+        ("x: true", lambda n: n.text(), "must be text, not True"),
+        ("x: ''", lambda n: n.text(), "must be text in one line, not ''"),
+        ("x: ' a'", lambda n: n.text(), "must be text in one line, not ' a'"),
+        ("x: 'a '", lambda n: n.text(), "must be text in one line, not 'a '"),
+        ("x: red", lambda n: n.choice("green", "blue"), "must be one of green, blue, not 'red'"),
+        ("x: 2.0", lambda n: n.number(2.0, 3.0), "must be above 2 and at most 3, not 2"),
+        ("x: 3.01", lambda n: n.number(2.0, 3.0), "must be above 2 and at most 3, not 3.01"),
+        ("x: 4", lambda n: n.whole(1, 3), "must be above 1 and at most 3, not 4"),
+        ("x: 1", lambda n: n.numbers(2, 1.0), "must be above 1"),
+        ("x: [2, 1]", lambda n: n.numbers(2, 1.0), "x[1]: must be above 1"),
+        ("x: [1, 2, 3]", lambda n: n.numbers(2), "needs 2 numbers, one a channel (or a single one for all), and has 3"),
+        ("x: []", lambda n: n.texts(), "x: needs at least one name"),
+        ("x: [a, b, a]", lambda n: n.texts(), "x[0]: a is named twice"),
+        ("x: a", lambda n: n.texts(), "x: must be a list"),
+        ("x: [a]", lambda n: n.section("a"), "x: must be a mapping of keys to values"),
+        ("x: {}", lambda n: n.section("a").need("a"), "f.yaml:1: x: key a is missing"),
+    ],
+)
+def test_each_reader_refuses_what_is_none_of_its_values(tmp_path, text, read, words):
+    path = ("x",) if text.startswith("x:") else ()
+    assert words in refusal(tmp_path, text, read, *path)
+
+
+def test_each_reader_takes_its_values_up_to_both_ends(tmp_path):
+    one, two, three, four = node(tmp_path, "[!!int 2, !!float 3, !!bool true, !!null ~]").entries()
+    assert (one.value(), two.value(), three.value(), four.value()) == (2, 3, True, None)
+    assert one.number(1.9, 2.0) == 2.0 and one.whole(1, 2) == 2 and type(two.whole()) is int and three.truth() is True
+    assert one.numbers(3, 1.0) == [2.0] * 3 and node(tmp_path, "[4, 5.5]").numbers(2, 3.9) == [4.0, 5.5]
+    assert node(tmp_path, "blue").choice("green", "blue") == "blue"
+    assert node(tmp_path, "[b, a c]").texts() == ("b", "a c")
+    assert one.number() == 2.0 and node(tmp_path, "-7").whole() == -7 and node(tmp_path, "-7").numbers(1) == [-7.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("", "null"),
+        ("~", "null"),
+        ("null", "null"),
+        ("'null'", ""),
+        ("''", ""),
+        ("0", ""),
+        ("{}", "mapping"),
+        ("[]", "list"),
+    ],
+)
+def test_what_a_node_is_can_be_asked_of_any_node(tmp_path, text, kinds):
+    found = node(tmp_path, f"a: {text}", "a")
+    names = [name for name in ("mapping", "list", "null") if getattr(found, f"is_{name}")]
+    assert " ".join(names) == kinds
+
+
+def test_the_keys_of_a_section_are_told_apart_from_those_that_are_absent(tmp_path):
+    section = node(tmp_path, "{a: 1, b: 2.5}").section("a", "b", "c")
+    assert ("a" in section, "c" in section, section.get("c")) == (True, False, None)
+    assert section.need("b").number() == 2.5 and section.at.key == "" and section.need("b").key == "b"
+    number = type(section.at).number
+    assert (section.optional("b", number, 7.0), section.optional("c", number, 7.0)) == (2.5, 7.0)
+
+
+@pytest.mark.parametrize("before", ["", "\n", "\n\n# comment\n"])
+def test_a_character_that_yaml_does_not_allow_is_told_with_its_line(tmp_path, before):
+    line = before.count("\n") + 2
+    assert f"f.yaml:{line}: has a character" in refusal(tmp_path, f"{before}a: 1\nb: \x01", lambda n: n)
+
+
 def test_a_number_of_very_many_digits_is_no_json(tmp_path):
     """Python itself takes up to 4,300; a float64 has 309."""
     assert parse_json(tmp_path / "f.json", "[1" + "0" * 299 + "]") == [10**299]

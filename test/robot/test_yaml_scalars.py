@@ -13,7 +13,7 @@ from pi0_ros.robot.yaml_scalars import ambiguous_number, number_hint, plain_trut
         ("", None), ("~", None), ("null", None), ("true", True), ("True", True), ("TRUE", True),
         ("false", False), ("False", False), ("FALSE", False), ("tRUE", "tRUE"),
         ("0", 0), ("-7", -7), ("0o14", 12), ("0x3A", 58), ("2e-2", 0.02), ("-.5", -0.5), ("1.", 1.0), ("+12e03", 12000.0),
-        ("-.inf", -math.inf), (".INF", math.inf), ("9" * 400, math.inf),
+        ("-.inf", -math.inf), ("-.Inf", -math.inf), ("+.inf", math.inf), (".INF", math.inf), ("-.nan", "-.nan"), ("9" * 400, math.inf),
         # Texts in YAML 1.2, though YAML 1.1 has other ideas of most of them:
         ("yes", "yes"), ("off", "off"), ("1_000", "1_000"), ("1:30", "1:30"), ("2024-13-45", "2024-13-45"), ("1e", "1e"),
         (".", "."), ("j1", "j1"), ("NULLED", "NULLED"),
@@ -53,6 +53,7 @@ def test_a_number_that_can_be_read_in_two_ways_is_told(text, words):
     [
         ("1_000", "write 1000"), ("0,25", "write 0.25"), ("−1.5", "write -1.5"), ("-pi", "write -3.14159"),
         ("2*pi", "write 6.28319"), ("pi/2", "write 1.57080"), ("pi/0", ""), ("fast", ""), ("_fast", ""), ("1,x", ""), ("1,2,3", ""), ("..pi", ""),
+        ("1,5", "write 1.5"), ("1.000,5", ""), ("1_0,5", "write 10.5"), ("1.5", ""), ("9" * 400, ""), (" pi ", "write 3.14159"), ("+3pi/4", "write 2.35619"),
     ],
 )  # fmt: skip
 def test_numbers_as_people_write_them_come_with_a_hint(text, hint):

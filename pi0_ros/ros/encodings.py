@@ -130,7 +130,7 @@ def to_eight_bits(values: NDArray[np.uint16], bits: int) -> NDArray[np.uint8]:
 
 
 def to_rgb(encoding: str, pixels: NDArray[np.uint8], size: str = "") -> NDArray[np.uint8]:
-    """8-bit values of an encoding, [rows, width] or [rows, width, values], as RGB [H, W, 3]; raises PictureError."""
+    """8-bit values of an encoding, [rows, width, values], or [rows, width] if a pixel has one, as RGB [H, W, 3]; raises PictureError."""
     conversion = layout_of(encoding).to_rgb
     try:
         return pixels if conversion is None else cv2.cvtColor(pixels, conversion)  # type: ignore[return-value]

@@ -39,8 +39,7 @@ def decode_image(message: Image, options: PictureOptions = AS_SENT) -> NDArray[n
     if layout.value_bytes == 2:
         wide = pixels.view(">u2" if message.is_bigendian else "<u2")
         pixels = to_eight_bits(wide, options.bits)
-    if layout.values > 1:
-        pixels = pixels.reshape(len(rows), message.width, layout.values)
+    pixels = pixels.reshape(len(rows), message.width, layout.values)
     return to_rgb(encoding, pixels, f"{message.width}x{message.height}")
 
 
@@ -135,7 +134,7 @@ def thumbnail(
     share = longest / max(picture.shape[:2])
     if share < 1.0:
         size = tuple(max(1, round(side * share)) for side in picture.shape[1::-1])
-        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
     return _jpeg(picture, quality)
 
 

@@ -110,7 +110,8 @@ def _watched(
     graph = _Graph(node, {one.seen.topic.lstrip("/") for one in watches})
     found = tuple(_finished(node, one, end, graph) for one in watches)
     if not any(s.publishers or s.subscribers for s in found):
-        raise NothingThere(_nothing(robot, node))
+        names = [name for name, _ in node.get_node_names_and_namespaces()]
+        raise NothingThere(_nothing(robot.name, names, node.get_namespace()))
     return found
 
 
@@ -141,29 +142,34 @@ def topics_of(robot: Robot) -> list[tuple[TopicObservation, SourceMap | None]]:
 
 def _listen(node: Node, one: _Watch) -> None:
     def receive(message: Any) -> None:
-        now = node.get_clock().now().nanoseconds * 1e-9
-        one.arrivals.append(time.monotonic())
-        header = getattr(message, "header", None)
-        stamp = seconds(header.stamp) if header is not None else 0.0
-        if stamp > 0.0:
-            one.offsets.append(now - stamp)
-        else:
-            one.unstamped += 1
-        _CONTENTS.get(one.seen.type, _nothing_to_say)(one, message)
+        _note(one, message, node.get_clock().now().nanoseconds * 1e-9, time.monotonic())
 
     node.create_subscription(_message_class(one.seen.type), one.seen.topic, receive, SENSOR)
+
+
+def _note(one: _Watch, message: Any, ros: float, steady: float) -> None:
+    """Note one message of a topic, which came at `ros` and `steady` [s]."""
+    one.arrivals.append(steady)
+    header = getattr(message, "header", None)
+    stamp = seconds(header.stamp) if header is not None else 0.0
+    if stamp > 0.0:
+        one.offsets.append(ros - stamp)
+    else:
+        one.unstamped += 1
+    _CONTENTS.get(one.seen.type, _nothing_to_say)(one, message)
 
 
 def _listen_lags(node: Node, groups: dict[str, _Watch]) -> None:
     """Note the lag of each group, from the status of this namespace's executor."""
     name = f"{node.get_namespace().strip('/')}/{EXECUTOR}".lstrip("/")
+    node.create_subscription(DiagnosticArray, "/diagnostics", lambda m: _note_lags(groups, name, m), EVENTS)
 
-    def receive(message: DiagnosticArray) -> None:
-        for value in (v for s in message.status if s.name == name for v in s.values if v.key in groups):
-            with contextlib.suppress(ValueError):
-                groups[value.key].lag = float(value.value) * 1e-3
 
-    node.create_subscription(DiagnosticArray, "/diagnostics", receive, EVENTS)
+def _note_lags(groups: dict[str, _Watch], executor: str, message: DiagnosticArray) -> None:
+    """Note the lags [ms] in the status of `executor`; groups: by the key of their lag."""
+    for value in (v for s in message.status if s.name == executor for v in s.values if v.key in groups):
+        with contextlib.suppress(ValueError):
+            groups[value.key].lag = float(value.value) * 1e-3
 
 
 def _message_class(name: str) -> type:
@@ -249,16 +255,23 @@ def _endpoint(info: TopicEndpointInfo) -> Endpoint:
 
 def _finished(node: Node, one: _Watch, end: float, graph: _Graph) -> TopicObservation:
     own = f"{node.get_namespace().rstrip('/')}/{NODE}"
-    times, topic = one.arrivals, one.seen.topic
+    publishers = tuple(_endpoint(info) for info in node.get_publishers_info_by_topic(one.seen.topic))
+    subscribers = tuple(_endpoint(info) for info in node.get_subscriptions_info_by_topic(one.seen.topic))
+    return replace(
+        _measured(one, end, tuple(sorted({p.node for p in publishers}))),
+        publishers=publishers,
+        subscribers=tuple(s for s in subscribers if s.node != own),
+        alike=graph.alike(one.seen),
+    )
+
+
+def _measured(one: _Watch, end: float, publishers: tuple[str, ...]) -> TopicObservation:
+    """What its messages say of a topic that was watched until `end` (steady, [s]); publishers: the nodes that publish it."""
+    times = one.arrivals
     gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
-    publishers = tuple(_endpoint(info) for info in node.get_publishers_info_by_topic(topic))
     twice = one.agreement.contradiction(end)
     return replace(
         one.seen,
-        publishers=publishers,
-        subscribers=tuple(
-            e for e in map(_endpoint, node.get_subscriptions_info_by_topic(topic)) if e.node != own
-        ),
         count=len(times),
         rate=len(gaps) / (times[-1] - times[0]) if gaps and times[-1] > times[0] else math.nan,
         gap=max(gaps, default=math.nan),
@@ -270,20 +283,19 @@ def _finished(node: Node, one: _Watch, end: float, graph: _Graph) -> TopicObserv
         twist=twist_frame(*np.split(np.array(one.moves), (1, 4), axis=1)) if one.moves else TwistFrame.UNKNOWN,
         as_world=one.as_world,
         lag=one.lag,
-        contradiction="" if twice is None else twice.sentence(tuple(sorted({p.node for p in publishers}))),
-        alike=graph.alike(one.seen),
-    )  # fmt: skip
+        contradiction="" if twice is None else twice.sentence(publishers),
+    )
 
 
-def _nothing(robot: Robot, node: Node) -> str:
-    names = sorted(name for name, space in node.get_node_names_and_namespaces() if name != NODE)
+def _nothing(robot: str, nodes: list[str], space: str) -> str:
+    """Where was looked for a robot of which there is nothing: beside which nodes, and in which namespace."""
+    names = sorted(name for name in nodes if name != NODE)
     there = f"sees {len(names)} nodes ({', '.join(names[:5])})" if names else "sees no other node"
     where = [f"ROS_DOMAIN_ID={os.environ.get('ROS_DOMAIN_ID', '0')}", get_rmw_implementation_identifier()]
     reach = os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "")
     where += [f"discovery {reach}"] if reach else []
-    space = node.get_namespace()
     where += [f"namespace {space}"] if space != "/" else []
     return (
-        f"nobody publishes or reads any topic of robot {robot.name}: this command is on {', '.join(where)} and {there}; "
+        f"nobody publishes or reads any topic of robot {robot}: this command is on {', '.join(where)} and {there}; "
         "start the drivers, or give them and this command the same domain, RMW and namespace"
     )

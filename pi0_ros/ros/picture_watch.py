@@ -56,17 +56,34 @@ class PictureWatch:
 
 def same_bytes(one: bytes | memoryview, other: bytes | memoryview) -> bool:
     """Whether two pictures have the same bytes; quick if they differ."""
-    if len(one) != len(other) or not len(one):
+    if not len(one):
         return False
     a, b = np.frombuffer(one, np.uint8), np.frombuffer(other, np.uint8)
     step = max(1, len(a) // 64)
     return bool(np.array_equal(a[::step], b[::step]) and np.array_equal(a, b))
 
 
+def sampled(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Every n-th row and column of a picture [H, W, 3], so many that SAMPLE of each are left."""
+    stride = max(1, min(picture.shape[:2]) // SAMPLE)
+    return picture[::stride, ::stride]
+
+
+def colour_differences(picture: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Blue and red less the brightness [H, W] of an RGB picture [H, W, 3], each within 127.5 of 0 (ITU-R BT.601)."""
+    bright = picture @ (0.299, 0.587, 0.114)
+    return 0.564 * (picture[..., 2] - bright), 0.713 * (picture[..., 0] - bright)
+
+
+def alike(blue: NDArray[np.float64], red: NDArray[np.float64]) -> bool:
+    """Whether two colour differences have much in them, and that the same."""
+    much = min(blue.std(), red.std()) >= COLOURFUL
+    return bool(much and np.corrcoef([blue.ravel(), red.ravel()])[0, 1] >= TOGETHER)
+
+
 def blank_sentence(picture: NDArray[np.uint8]) -> str:
     """What is wrong with an RGB picture [H, W, 3] that shows nothing, "" if it shows something."""
-    stride = max(1, min(picture.shape[:2]) // SAMPLE)
-    sample = picture[::stride, ::stride]
+    sample = sampled(picture)
     high = np.quantile(sample.reshape(-1, 3).max(axis=1), 0.995)
     if high <= DARK:
         return (
@@ -86,11 +103,7 @@ def exchanged_sentence(picture: NDArray[np.uint8], encoding: str) -> str:
     """
     if encoding not in FOUR_TWO_TWO:
         return ""
-    stride = max(1, min(picture.shape[:2]) // SAMPLE)
-    sample = picture[::stride, ::stride].astype(np.float64)
-    bright = sample @ (0.299, 0.587, 0.114)
-    blue, red = 0.564 * (sample[..., 2] - bright), 0.713 * (sample[..., 0] - bright)  # ITU-R BT.601
-    if min(blue.std(), red.std()) < COLOURFUL or np.corrcoef(blue.ravel(), red.ravel())[0, 1] < TOGETHER:
+    if not alike(*colour_differences(sampled(picture))):
         return ""
     other = FOUR_TWO_TWO[encoding]
     return f"brightness and colour seem to have changed places: if the camera sends {other} as {encoding}, say encoding: {other}"

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from pi0_ros.ros.history import MAX_PICTURE_BYTES, Picture, PictureHistory, Track
+from pi0_ros.ros.history import MAX_PICTURE_BYTES, MAX_SAMPLES, Picture, PictureHistory, Track
 
 
 def test_samples_that_do_not_rise_or_are_not_finite_are_dropped():
@@ -115,3 +115,43 @@ def test_cleared_pictures_take_no_room():
     assert history.nearest(0.0).stamp == 1.0, "exactly as much as there may be"
     history.add(picture(3.0), 1)
     assert history.nearest(0.0).stamp == 2.0
+
+
+def test_a_track_keeps_no_more_samples_than_four_seconds_of_two_kilohertz():
+    track = Track(span=1e9)
+    for k in range(MAX_SAMPLES + 1):
+        track.add(0.0, float(k), 0.5 * k)
+    assert MAX_SAMPLES == 8192 and track.at(0.0, 0.0) is None and track.at(1.0, 0.0) == 0.5
+    assert track.reached == MAX_SAMPLES and track.newest == MAX_SAMPLES / 2
+
+
+def test_what_is_older_than_the_newest_sample_is_dropped_though_it_is_newer_than_the_first():
+    track = Track()
+    for at in (1.0, 1.5):
+        assert track.add(at, at, at)
+    assert not track.add(2.0, 1.25, 9.0) and not track.add(2.0, 1.5, 9.0)
+    assert (track.reached, track.received, track.newest) == (1.5, 1.5, 1.5) and track.at(1.25, 0.0) == 1.25
+
+
+def test_an_angle_goes_on_over_several_turns():
+    track = Track(continuous=True)
+    for k in range(8):
+        track.add(0.1 * k, 0.1 * k, (2.0 * k + math.pi) % (2.0 * math.pi) - math.pi)
+    assert track.newest == pytest.approx(14.0)
+
+
+def test_of_three_samples_the_first_goes_if_the_second_is_older_than_the_span():
+    track = Track(span=1.0)
+    for at in (0.0, 5.0, 6.0):
+        track.add(at, at, at)
+    assert track.at(0.0, 0.0) == 0.0, "the second is exactly as old as the span"
+    track.add(6.5, 6.5, 6.5)
+    assert track.at(0.0, 0.0) is None and track.at(5.0, 0.0) == 5.0
+
+
+def test_an_outage_is_bridged_as_far_from_its_ends_as_is_asked_for():
+    track = Track(span=9.0)
+    for at in (1.0, 2.0, 4.0):
+        track.add(at, at, 10.0 * at)
+    assert track.at(2.25, 0.25) == 22.5 and track.at(3.75, 0.25) == 37.5 and track.at(3.0, 0.25) is None
+    assert track.at(0.75, 0.25) == 10.0 and track.at(4.25, 0.25) == 40.0

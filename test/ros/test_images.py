@@ -358,3 +358,51 @@ def test_a_crop_may_reach_the_edge_and_no_further_in_either_direction():
         else:
             with pytest.raises(PictureError, match="does not fit into a picture of 12x8"):
                 decode_picture(message(RED, "rgb8"), PictureOptions(crop=crop))
+
+
+def test_a_jpeg_that_is_small_enough_and_whole_is_its_own_thumbnail():
+    picture = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+    made = compressed_message(picture, Time())
+    data, size = bytes(made.data), len(made.data)
+    assert thumbnail(made, most=size, longest=100) == data
+    assert (
+        thumbnail(made, most=size - 1, longest=100)
+        != data
+        != thumbnail(made, most=size, options=PictureOptions(flip="both"))
+    )
+    padded = CompressedImage(format="jpeg", data=array.array("B", data + bytes(3)))
+    assert thumbnail(padded, most=size + 3) == data + bytes(3)
+    with pytest.raises(PictureError):
+        thumbnail(CompressedImage(format="jpeg", data=array.array("B", data[:-600])), most=size)
+
+
+def test_what_is_no_jpeg_becomes_one_however_it_ends():
+    for tail in (b"", b"\xff\xd9"):
+        other = png(np.full((8, 12, 3), RED[::-1], np.uint8), "png")
+        other.data = array.array("B", bytes(other.data) + tail)
+        assert thumbnail(other)[:2] == b"\xff\xd8"
+
+
+def test_a_thumbnail_of_the_longest_side_is_not_resized_and_a_thin_picture_keeps_a_pixel():
+    shape = lambda height, width, longest: decode_picture(
+        CompressedImage(
+            format="jpeg", data=thumbnail(image_message(np.full((height, width, 3), RED, np.uint8), Time()), longest)
+        )
+    ).shape[:2]
+    assert shape(40, 60, 60) == (40, 60) and shape(60, 40, 45) == (45, 30)
+    assert shape(2, 600, 100) == (1, 100) and shape(600, 2, 100) == (100, 1)
+
+
+def test_the_quality_of_a_jpeg_is_that_which_is_asked_for():
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    sizes = [len(compressed_message(picture, Time(), quality=q).data) for q in (30, 90, 95)]
+    assert sizes == sorted(sizes) and len(set(sizes)) == 3 and len(compressed_message(picture, Time()).data) == sizes[1]
+    raw = image_message(picture, Time())
+    small, usual, large = (len(thumbnail(raw, **q)) for q in ({"quality": 60}, {}, {"quality": 95}))
+    assert small < usual < large and usual == len(thumbnail(raw, quality=80))
+
+
+def test_a_compressed_message_says_what_it_is_and_when_and_where_it_was_taken():
+    made = compressed_message(np.full((16, 16, 3), RED, np.uint8), Time(sec=3, nanosec=7), "eye")
+    assert made.format == "rgb8; jpeg compressed bgr8" and made.header.frame_id == "eye"
+    assert (made.header.stamp.sec, made.header.stamp.nanosec) == (3, 7)

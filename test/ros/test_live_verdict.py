@@ -8,7 +8,16 @@ import pytest
 pytest.importorskip("rclpy")
 
 from pi0_ros.robot.twist_frame import TwistFrame
-from pi0_ros.ros.live_verdict import Endpoint, Level, Role, TopicObservation, needed_joints, problems_of
+from pi0_ros.ros.live_verdict import (
+    Endpoint,
+    Joint,
+    Level,
+    Role,
+    TopicObservation,
+    needed_joints,
+    problems_of,
+    table_rows,
+)
 
 GROUPS = """
 arm:
@@ -159,3 +168,173 @@ def test_a_twist_in_another_frame_than_it_is_taken_for_is_told(robot, twist, as_
     right = replace(topics["state"], as_world=not as_world)
     if twist is not TwistFrame.NOTHING:
         assert problems_of(robot, (*(t for k, t in topics.items() if k != "state"), right)) == ()
+
+
+MANY = """
+arm:
+  kind: position
+  channels: [j1, slide]
+  command: {topic: arm/commands, type: float64_multi_array}
+  limits: {source: urdf, acceleration: 5.0}
+driven:
+  kind: velocity
+  channels: [j2_velocity, finger_velocity]
+  joints: [j2, finger]
+  command: {topic: driven/commands, type: joint_state, joints: [j2, finger]}
+  limits: {source: urdf, acceleration: 5.0}
+blind:
+  kind: velocity
+  channels: [j3_velocity]
+  joints: [j3]
+  measured: false
+  command: {topic: blind/commands, type: joint_state, joints: [j3]}
+  limits: {source: urdf, acceleration: 5.0}
+hand:
+  kind: gripper
+  channels: [gripper]
+  joint: {name: jaw, closed: 0.04, open: 0.01}
+  command: {topic: hand/commands, type: float64_multi_array}
+  limits: {velocity: 1.0, acceleration: 5.0}
+base:
+  kind: velocity
+  channels: [base_vx, base_wz]
+  command: {topic: cmd_vel, type: twist}
+  limits: {velocity: 0.5, acceleration: 1.0}
+"""
+
+
+def test_a_joint_that_has_to_be_measured_may_be_within_its_limits_and_a_gripper_a_stroke_beyond_its_ends(small_robot):
+    state = "state:\n  - {topic: joint_states, type: joint_state, max_age: 0.1}\n  - {topic: odom, type: odometry, max_age: 0.1}\n"
+    found = needed_joints(small_robot(MANY, state))
+    assert [(j.name, j.unit) for j in found] == [
+        ("j1", "rad"),
+        ("slide", "m"),
+        ("j2", "rad"),
+        ("finger", "m"),
+        ("jaw", "m"),
+    ]
+    ends = [(-2.0, 2.0), (0.0, 0.4), (-1.5, 1.9), (0.0, 0.04), (0.01 - 0.03, 0.04 + 0.03)]
+    assert [(j.lower, j.upper) for j in found] == [pytest.approx(pair) for pair in ends]
+    assert found[0] == Joint("j1", -2.0, 2.0, "rad")
+
+
+def judged(robot, states, without=()):
+    """The sentences about joints, if these states are seen in place of the usual one."""
+    rest = [topic for name, topic in seen().items() if name not in ("state", *without)]
+    return [
+        p.sentence for p in problems_of(robot, (*rest, *states)) if p.sentence.startswith(("joint ", "nobody reports"))
+    ]
+
+
+def test_joints_may_come_on_several_topics_and_one_that_is_silent_is_no_reason_to_be_silent(robot):
+    state = seen()["state"]
+    other = replace(state, name="1", topic="hand_states", ranges={"finger": (0.01, 0.01)})
+    arm = replace(state, ranges={"j1": (0.1, 0.2), "j2": (0.0, 0.1)})
+    assert judged(robot, (arm, other)) == []
+    (sentence,) = judged(robot, (arm, replace(other, count=0, ranges={})))
+    assert sentence.startswith("nobody reports joint finger on joint_states, hand_states; reported are j1, j2")
+    assert judged(robot, (replace(arm, count=0, ranges={}), replace(other, count=0, ranges={}))) == []
+    odometry = replace(state, type="nav_msgs/msg/Odometry", topic="odom", ranges={})
+    assert judged(robot, (odometry,)) == [], "no topic of joints, no word about joints"
+
+
+def test_of_joints_that_nobody_reports_three_alike_are_named_and_else_the_first_six(robot):
+    alike = {f"j{k}x": (0.0, 0.0) for k in (5, 6, 7, 8)}
+    rest = {f"Q{k}": (0.0, 0.0) for k in "gafbecd"}
+    there = {"j2": (0.0, 0.0), "finger": (0.0, 0.0)}
+    named = lambda ranges: (
+        judged(robot, (replace(seen()["state"], ranges=ranges),))[0].split("reported are ")[1].split(":")[0]
+    )
+    assert len(named({**alike, **there}).split(", ")) == 3
+    assert named(rest) == "Qa, Qb, Qc, Qd, Qe, Qf" and named({}) == "none"
+
+
+@pytest.mark.parametrize("ends", [(math.nan, 0.1), (0.1, math.inf), (-math.inf, 0.1)])
+def test_a_joint_that_is_not_finite_at_either_end_is_told_so(robot, ends):
+    state = replace(seen()["state"], ranges={"j1": ends, "j2": (0.0, 0.1), "finger": (0.01, 0.01)})
+    (sentence,) = judged(robot, (state,))
+    assert sentence == f"joint j1 is reported as {ends[0]} .. {ends[1]}"
+
+
+@pytest.mark.parametrize(
+    ("joint", "ends", "told", "guess"),
+    [
+        ("j2", (-1.5, 1.9), "", False),
+        ("j2", (-1.6, 1.0), "reported at -1.600, outside of -1.500 .. 1.900 rad", False),
+        ("j2", (-1.0, 2.0), "reported at 2.000, outside of -1.500 .. 1.900 rad", False),
+        ("j2", (-30.0, 20.0), "reported at -30.000", True),  # degrees, if it is far out
+        ("j2", (-20.0, 30.0), "reported at 30.000", True),
+        ("j2", (-2.4, 0.0), "reported at -2.400", False),
+        ("j2", (-2.6, 0.0), "reported at -2.600", True),
+        ("j2", (0.0, 2.8), "reported at 2.800", False),
+        ("j2", (0.0, 3.0), "reported at 3.000", True),
+        ("j2", (-500.0, 0.0), "reported at -500.000", False),  # no unit fits
+        ("finger", (-0.04, 0.08), "", False),
+        ("finger", (-0.041, 0.0), "reported at -0.041, outside of -0.040 .. 0.080 m", False),
+    ],
+)  # fmt: skip
+def test_a_joint_outside_is_told_at_its_worst_end_and_a_unit_is_guessed_if_it_is_far_outside(
+    robot, joint, ends, told, guess
+):
+    ranges = {**seen()["state"].ranges, joint: ends}
+    found = judged(robot, (replace(seen()["state"], ranges=ranges),))
+    assert bool(found) == bool(told)
+    if told:
+        assert f"joint {joint} is {told}" in found[0] and ("?" in found[0]) is guess
+
+
+def test_the_table_has_a_row_for_every_topic_with_what_was_seen():
+    camera = replace(
+        seen()["camera"],
+        publishers=(Endpoint("/b", IMAGE, "reliable"), Endpoint("/a", IMAGE), Endpoint("/a", IMAGE)),
+        rate=9.96,
+        gap=0.1234,
+        offset=-0.0456,
+    )
+    silent = TopicObservation(Role.STATE, "0", "joint_states", JOINTS)
+    unstamped = replace(seen()["state"], stamped=False, detail="")
+    head, *rows = table_rows((camera, silent, unstamped))
+    assert head[:4] == ("", "topic", "published by", "read by") and len({len(row) for row in (head, *rows)}) == 1
+    assert rows[0] == (
+        "camera front",
+        "front/image_raw",
+        "/a, /b (reliable)",
+        "nobody",
+        "10.0 Hz",
+        "0.123 s",
+        "-0.046 s",
+        "640x480 rgb8",
+    )
+    assert rows[1] == ("state 0", "joint_states", "nobody", "nobody", "-", "-", "-", "-")
+    assert rows[2][4:] == ("100.0 Hz", "0.020 s", "no stamp", "-")
+
+
+def test_what_is_required_is_an_error_and_a_right_publisher_beside_a_wrong_one_is_judged_too(robot):
+    wrong = Endpoint("/other", "sensor_msgs/msg/CompressedImage")
+    for required, level in ((True, Level.ERROR), (False, Level.WARNING)):
+        for change in (
+            {"count": 0},
+            {"gap": 0.5},
+            {"publishers": (wrong,), "count": 0},
+            {"publishers": (), "count": 0},
+        ):
+            topics = seen() | {"camera": replace(seen()["camera"], required=required, **change)}
+            assert [p.level for p in problems_of(robot, tuple(topics.values()))] == [level]
+    both = replace(seen()["camera"], publishers=(*seen()["camera"].publishers, wrong), gap=0.5)
+    topics = seen() | {"camera": both}
+    said = [p.sentence for p in problems_of(robot, tuple(topics.values()))]
+    assert (
+        len(said) == 2 and "carries sensor_msgs/CompressedImage (from /other)" in said[0] and "0.50 s passed" in said[1]
+    )
+    leader = TopicObservation(Role.TELEOP, "arm", "lead", JOINTS, 0.2, required=False, publishers=(wrong,))
+    (finding,) = problems_of(robot, (*seen().values(), leader))
+    assert finding.level is Level.WARNING and "carries sensor_msgs/CompressedImage" in finding.sentence
+
+
+def test_only_a_namesake_of_the_executor_may_command_and_reliable_listeners_are_fine(robot):
+    listening = Endpoint("/c", ARRAY, "reliable", "volatile")
+    arm = replace(seen()["arm"], subscribers=(listening,), publishers=(Endpoint("/driver", ARRAY),))
+    topics = tuple((seen() | {"arm": arm}).values())
+    assert problems_of(robot, topics, own_node="driver") == ()
+    (finding,) = problems_of(robot, topics)
+    assert finding.sentence == "/driver also commands arm/commands; one owner only"

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from pi0_ros.ros.picture_watch import PictureWatch, blank_sentence, exchanged_sentence, same_bytes
+from pi0_ros.ros.picture_watch import (
+    PictureWatch,
+    alike,
+    blank_sentence,
+    colour_differences,
+    exchanged_sentence,
+    same_bytes,
+    sampled,
+)
 
 DRAW = np.random.default_rng(0)
 STILL = {"j1": 0.5, "base_vx": 0.0}
@@ -117,3 +125,82 @@ def test_other_encodings_have_nothing_to_exchange():
     flat = np.full((96, 128, 3), 120, np.uint8)
     flat[40:, :, 1], flat[:20, :, 1] = 220, 20
     assert exchanged_sentence(flat, "yuyv") and not exchanged_sentence(flat, "rgb8")
+
+
+def test_a_watch_that_has_seen_nothing_says_nothing_and_takes_the_first_state_that_it_hears():
+    watch = PictureWatch()
+    assert watch.unchanged == 0.0 and not watch.moved({"j1": 9.0})
+    watch.update(10.0, b"abc", {})
+    watch.update(10.5, b"abc", {"j1": 0.5})
+    watch.update(11.0, b"abc", {"j1": 0.6})
+    assert watch.moved({"j1": 0.6}) and not watch.moved({"j1": 0.5, "new": 7.0})
+    watch.clear()
+    assert watch.unchanged == 0.0 and not watch.moved({"j1": 0.6})
+    watch.update(12.5, b"abc", STILL)
+    watch.update(13.0, b"abc", STILL)
+    assert watch.unchanged == 0.5, "what was before it was cleared does not count"
+
+
+@pytest.mark.parametrize(
+    "shape, expected", [((127, 300), (127, 300)), ((128, 300), (64, 150)), ((320, 192), (107, 64))]
+)
+def test_of_a_large_picture_as_much_is_looked_at_as_tells_something(shape, expected):
+    picture = DRAW.integers(0, 256, (*shape, 3), np.uint8)
+    found = sampled(picture)
+    assert found.shape == (*expected, 3)
+    np.testing.assert_array_equal(found[0, 0], picture[0, 0])
+    np.testing.assert_array_equal(
+        found[-1, -1], picture[((shape[0] - 1) // (s := shape[1] // expected[1])) * s, s * (expected[1] - 1)]
+    )
+
+
+def spotted(value, rest, share, shape=(50, 80)):
+    """A picture with a share of its pixels of one value."""
+    picture = np.empty((*shape, 3), np.uint8)
+    picture[:] = rest
+    picture.reshape(-1, 3)[: round(share * shape[0] * shape[1])] = value
+    return picture
+
+
+def test_from_which_brightness_on_and_with_how_many_bright_pixels_a_picture_is_not_black():
+    for few, wanted in ((0.004, "black (brightest 3 of"), (0.006, "")):
+        assert wanted in blank_sentence(spotted(200, 3, few)) and bool(blank_sentence(spotted(200, 3, few))) == bool(
+            wanted
+        )
+    for colour, wanted in (((0, 25, 1), "black (brightest 25 of"), ((0, 26, 1), "one colour")):
+        assert wanted in blank_sentence(spotted(colour, colour, 0.0))
+
+
+def test_a_picture_shows_something_if_one_colour_varies_by_more_than_noise():
+    for apart, blank in ((8, True), (9, False)):
+        assert bool(blank_sentence(spotted((90, 60, 30 + apart), (90, 60, 30), 0.1))) is blank
+
+
+def test_colour_differences_are_those_of_the_standard():
+    """The matrix of JFIF 1.02 for BT.601, rounded there to four digits and here to three."""
+    matrix = np.array([[-0.1687, -0.3313, 0.5], [0.5, -0.4187, -0.0813]])
+    picture = DRAW.integers(0, 256, (5, 7, 3), np.uint8)
+    np.testing.assert_allclose(colour_differences(picture), np.moveaxis(picture @ matrix.T, -1, 0), atol=0.2)
+
+
+def together(spread, share):
+    """Two fields [20, 30] of these standard deviations with this correlation."""
+    one, other = np.linalg.qr(np.column_stack([np.ones(600), DRAW.normal(size=(600, 2))]))[0].T[1:] * np.sqrt(600.0)
+    mixed = share * one + np.sqrt(1.0 - share**2) * other
+    return (spread[0] * one).reshape(20, 30), (spread[1] * mixed).reshape(20, 30)
+
+
+@pytest.mark.parametrize(
+    ("spread", "share", "expected"),
+    [
+        ((4.1, 30.0), 0.95, True), ((30.0, 4.1), 0.95, True), ((3.9, 30.0), 0.95, False), ((30.0, 3.9), 0.95, False),
+        ((20.0, 30.0), 0.91, True), ((20.0, 30.0), 0.89, False), ((20.0, 30.0), -0.95, False),
+    ],
+)  # fmt: skip
+def test_colour_differences_are_alike_if_both_vary_and_vary_together(spread, share, expected):
+    assert alike(*together(spread, share)) is expected
+
+
+def test_a_picture_without_colour_has_no_differences_that_are_alike():
+    flat = np.zeros((4, 4))
+    assert alike(flat, flat) is False

@@ -58,7 +58,7 @@ class Problem(NamedTuple):
 def _chain(count: int, step: float) -> tuple[Array, Array]:
     flow = np.array([[1.0, step, step * step / 2.0], [0.0, 1.0, step], [0.0, 0.0, 1.0]])
     push = np.array([1.0 / 6.0, 0.5 / step, 1.0 / step**2])  # of y = u step^3
-    free, forced, power = np.zeros((3, count, 3)), np.zeros((3, count, count)), np.eye(3)
+    free, forced, power = np.empty((3, count, 3)), np.zeros((3, count, count)), np.eye(3)
     column = push
     effects = [push]
     for k in range(count):
@@ -147,7 +147,7 @@ class Solver:
         if self._model.update(f=linear, bupper=upper, blower=lower, sense=self._sense) < 0:
             return None
         y, _, flag, _ = self._model.solve()
-        found = np.array(y, dtype=np.float64)
+        found: Array = np.array(y)
         return found if flag > 0 else None
 
 
@@ -177,11 +177,11 @@ def within_limits(problem: Problem, target: Array, state: Array, limits: Channel
     count = len(target)
     moved = problem.free @ state
     linear = problem.targets @ target + problem.start @ state
-    jerk, turn = (np.full((count, 1), b[0] * step**n) for b, n in ((limits.jerk, 3), (limits.acceleration, 2)))
+    jerk, turn = (np.full((count, 1), b * step**n) for b, n in ((limits.jerk, 3), (limits.acceleration, 2)))
     speed, back = limits.velocity * step, limits.backward * step
     ends = np.array([-moved[i, -1] * step**i for i in REST])
     v, a = moved[1] * step, moved[2] * step * step
     upper = np.concatenate([jerk, speed - v, turn - a, limits.high - moved[0], ends])[:, 0]
     lower = np.concatenate([-jerk, -back - v, -turn - a, limits.low - moved[0], ends])[:, 0]
     found = _SOLVERS.of(problem).solve(linear[:, 0], upper, lower)
-    return None if found is None or not np.isfinite(found).all() else found[:, None]
+    return None if found is None else found[:, None]

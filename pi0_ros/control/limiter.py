@@ -224,6 +224,8 @@ class GroupLimiter:
             return None
         found = self._line.found
         x1, v1, a1 = (rows[0] for rows in found.at_time(min(self._dt, found.duration)))
+        if abs(a1) < TIE * line.max_acceleration[0]:
+            a1 = 0.0  # at full speed, ruckig would first brake for what a rounding is too much
         ahead = Motion(*(tuple(m * u for u in unit) for m in (x1, v1, a1)))
         return ahead, found.duration
 

@@ -6,6 +6,7 @@ import pytest
 from pi0_ros.control.least_squares import (
     ChannelLimits,
     Solver,
+    Solvers,
     keeps,
     make_problem,
     states_of,
@@ -227,3 +228,22 @@ def test_the_bounds_of_one_channel_are_its_columns():
     assert [part.tolist() for part in alone] == [
         [[1.0], [4.0]], [[11.0], [14.0]], [21.0], [31.0], [[41.0], [44.0]], [[51.0], [54.0]],
     ]  # fmt: skip
+
+
+def test_bounds_that_leave_no_motion_have_no_answer_and_one_that_was_not_a_number_keeps_no_limit():
+    problem, start = make_problem(COUNT, STEP, COUNT), np.array([[0.0], [0.5], [0.0]])
+    assert within_limits(problem, np.zeros((COUNT, 1)), start, limits(*WIDE, high=0.2), STEP) is not None
+    assert within_limits(problem, np.zeros((COUNT, 1)), start, limits(*WIDE, high=1e-4), STEP) is None
+    answer = np.full((COUNT, 1), np.nan)
+    assert not keeps(states_of(problem, answer, start), answer, limits(*WIDE), STEP, 1e-6).any()
+
+
+def test_the_solvers_of_the_last_sixteen_problems_are_kept():
+    """A solver takes four fifths of the work of a plan to be made."""
+    problems, solvers = [make_problem(3 + k, 0.05, 3) for k in range(16)], Solvers()
+    made = [solvers.of(problem) for problem in problems]
+    assert [solvers.of(problem) for problem in problems] == made and len(set(map(id, made))) == 16
+    another = make_problem(30, 0.05, 3)
+    newest = solvers.of(another)
+    assert [solvers.of(problem) for problem in (*problems[1:], another)] == [*made[1:], newest]
+    assert solvers.of(problems[0]) is not made[0]

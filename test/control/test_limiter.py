@@ -1,13 +1,22 @@
 """One group's command on its way to a goal: together or each alone, within unequal limits, and back inside them."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from story import make_robot, middle
 
-from pi0_ros.control.limiter import GroupLimiter, Limiter, Motion, reachable_goal
-from pi0_ros.control.limits import Bounds
+from pi0_ros.control.limiter import (
+    GroupLimiter,
+    Limiter,
+    Motion,
+    RuckigProblem,
+    at_rest,
+    goes_own_way,
+    reachable_goal,
+)
+from pi0_ros.control.limits import Bounds, bounds_of
 from pi0_ros.robot.spec import Kind
 
 PERIOD = 0.01
@@ -294,3 +303,228 @@ def test_a_goal_that_passes_by_where_the_group_stands_is_followed_if_only_one_ch
     goal[1, column] = 0.3
     of.step(goal)
     assert not of.motion.still and of.motion.v[column] > 0.0
+
+
+def along(unit, far, goal_speed=0.0):
+    """How far along a line with direction `unit` a single channel is after each period, whose limits are those of the channels
+    by their shares of the line; to a goal `far` away."""
+    share = np.abs(unit)
+    own = [(float(min(np.array(getattr(BOUNDS, name)) / share)),) for name in ("velocity", "acceleration", "jerk")]
+    one = GroupLimiter(Bounds((-99.0,), (99.0,), *own), PERIOD)
+    one.reset((0.0,))
+    return way(one, np.array([[far], [goal_speed], [0.0]]))[0][:, :, 0]
+
+
+@pytest.mark.parametrize("way_to", [(0.9, -0.35, 0.25), (-1.2, -0.4, -0.1), (0.05, 0.3, 0.28), (-0.4, 0.2, -0.3)])
+def test_on_its_line_a_group_moves_as_one_channel_whose_limits_are_the_least_of_the_channels_shares(way_to):
+    start, far = np.array([0.1, -0.2, 0.3]), float(np.linalg.norm(way_to))
+    unit = np.array(way_to) / far
+    moved, _ = way(limiter(tuple(start)), still(*(start + way_to)))
+    line = along(unit, far)
+    assert len(moved) == len(line)
+    np.testing.assert_allclose(moved[:-1, 0], start + line[:-1, :1] * unit, atol=1e-9)
+    np.testing.assert_allclose(moved[:-1, 1], line[:-1, 1:2] * unit, atol=1e-8)
+    np.testing.assert_allclose(moved[:-1, 2], line[:-1, 2:3] * unit, atol=1e-7)
+
+
+@pytest.mark.parametrize("far", np.linspace(0.85, 2.0, 14).tolist())
+def test_at_full_speed_nothing_brakes_for_a_rounding(far):
+    moved, _ = way(limiter((-1.0, -0.2, 0.3)), still(-1.0 + far, -0.2 - 0.31 * far, 0.3 + 0.17 * far))
+    speed, turn = moved[:, 1, 0], np.abs(moved[:, 2, 0])
+    (fast,) = np.nonzero(speed > 2.0 - 1e-9)
+    assert len(fast) >= 2 and (turn[fast[0] : fast[-1] + 1] < 1e-6).all()
+
+
+def test_a_goal_further_along_the_line_changes_nothing_on_it_and_one_beside_it_parts_the_channels():
+    start, unit = np.array([0.1, -0.2, 0.3]), np.array([0.8, -0.6, 0.0])
+    of, moved = limiter(tuple(start)), []
+    for k in range(60):
+        of.step(still(*(start + unit * (0.5 if k < 10 else 1.1))))
+        moved.append(of.motion.x)
+    gone = (np.array(moved) - start) @ unit
+    np.testing.assert_allclose(np.array(moved) - start, gone[:, None] * unit, atol=1e-9)
+    parted = limiter(tuple(start))
+    for k in range(30):
+        parted.step(still(*(start + (unit if k < 10 else np.array([0.8, -0.3, 0.1])))))
+    gone = np.array(parted.motion.x) - start
+    assert np.linalg.norm(gone - unit * (gone @ unit)) > 1e-3
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("side", [1.0, -1.0])
+@pytest.mark.parametrize("speed", [0.8, -0.8])
+def test_towards_a_goal_that_moves_the_speed_limits_are_those_of_the_robot_and_not_of_the_goal(side, speed, together):
+    """2 rad/s, whichever way the goal goes meanwhile; and as far as it has come it is met."""
+    of, goal, fastest = limiter((-side * 1.4, 0.0, 0.0), together=together), side * 0.7, 0.0
+    for k in range(220):
+        goal = side * 0.7 + speed * PERIOD * k * (k < 100)
+        of.step(np.array([[goal, 0.0, 0.0], [speed * (k < 100), 0.0, 0.0], [0.0, 0.0, 0.0]]))
+        fastest = max(fastest, side * of.motion.v[0])
+        assert abs(of.motion.v[0]) <= 2.0 * (1.0 + 1e-6) and of.motion.x[1:] == (0.0, 0.0)
+    assert fastest == pytest.approx(2.0, abs=1e-6)
+    assert of.motion.x[0] == pytest.approx(goal, abs=1e-6)
+
+
+ALONE = Bounds((-6.0,), (7.0,), (2.0,), (0.5,), (5.0,))
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_a_state_that_would_become_too_fast_is_taken_only_where_it_was_faster_before(side):
+    """At 1.9 m/s, an acceleration a takes a^2 / 10 more: 0.1 m/s at 1 m/s^2, and then 2 m/s are reached."""
+    heavy = limiter((0.0,), ALONE)
+
+    def taken(v, a, before):
+        last = Motion((0.0,), (side * before,), (0.0,))
+        return heavy._stoppable(last, Motion((side * 0.01,), (side * v,), (side * a,)))
+
+    assert taken(1.9, 0.99, 1.88) and not taken(1.9, 1.01, 1.88)
+    assert taken(1.9, 1.01, 1.91) and taken(1.9, 1.01, -1.91)
+    assert taken(1.99, -1.01, 1.97)  # it slows down
+    assert taken(0.0, 0.4, 0.0) and not taken(2.01, 1e-3, 2.0)
+    assert not taken(1.9, np.inf, 1.88) and not taken(np.nan, 0.0, 1.88)
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_a_state_beyond_an_end_is_taken_within_rounding_or_no_further_out_than_the_state_before(side):
+    heavy, end = limiter((0.0,), ALONE), 7.0 if side > 0.0 else -6.0
+    at = lambda beyond: Motion((end + side * beyond,), (0.0,), (0.0,))
+    assert heavy._stoppable(at(0.0), at(5e-10)) and not heavy._stoppable(at(0.0), at(2e-9))
+    assert heavy._stoppable(at(0.3), at(0.29)) and heavy._stoppable(at(0.3), at(0.3 + 5e-10))
+    assert not heavy._stoppable(at(0.3), at(0.31))
+    assert not heavy._stoppable(at(-1e-3), Motion((end - side * 1e-3,), (side * 0.3,), (0.0,)))
+    # On the way back inside a stop reaches no further out than it already is.
+    assert heavy._stoppable(at(0.3), Motion((end + side * 0.29,), (-side * 0.3,), (0.0,)))
+
+
+def test_one_channel_that_cannot_stop_refuses_the_state_of_all():
+    of = limiter()
+    before = of.motion
+    for column, far in ((0, 2.499), (1, 0.999), (2, 0.799)):
+        x = [0.1, -0.2, 0.3]
+        x[column] = far
+        v = [0.0, 0.0, 0.0]
+        for speed, good in ((0.4, False), (-0.4, True), (0.0, True)):
+            v[column] = speed
+            assert of._stoppable(before, Motion(tuple(x), tuple(v), (0.0,) * 3)) is good
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+@pytest.mark.parametrize(("room", "parted"), [(0.05, False), (0.03, True)])
+def test_a_stop_keeps_its_line_if_no_channel_leaves_its_limits_on_it_and_else_each_is_as_fast_as_it_can_be(
+    side, room, parted
+):
+    """The third channel takes 0.5 / 3 + 3 / 25 = 0.287 s and a period or two, in which the first goes on by 0.043 and more."""
+    of = limiter()
+    end = 2.5 if side > 0.0 else -2.0
+    of.motion = Motion((end - side * room, -0.2, 0.0), (side * 0.3, 0.0, 0.5), (0.0, 0.0, 0.0))
+    took = 0
+    while of.brake():
+        took += 1
+        assert -2.0 <= of.motion.x[0] <= 2.5
+    gone = side * (of.motion.x[0] - end) + room
+    assert gone < room if parted else 0.6 * of.motion.x[2] == pytest.approx(gone, abs=6e-3) and gone > 0.043
+    assert of.motion.x[1:] == pytest.approx((-0.2, 0.5 * 0.287 / 2.0), abs=1e-3)
+    assert took == pytest.approx(0.287 / PERIOD, abs=1.0)
+
+
+def test_a_sample_is_exactly_at_rest_once_it_is_and_never_turns_faster_than_it_may():
+    asked = []
+
+    def at_time(time):
+        asked.append(time)
+        return [0.11, 0.12, 0.13], [1.9e-9, -2.0, 4e-10], [-8.0 - 1e-9, 5.0 + 1e-9, 2.9e-9]
+
+    found = limiter()._sample(SimpleNamespace(duration=0.3, at_time=at_time), 0.2)
+    assert found == Motion((0.11, 0.12, 0.13), (0.0, -2.0, 0.0), (-8.0, 5.0, 0.0))
+    limiter()._sample(SimpleNamespace(duration=0.3, at_time=at_time), 0.4)
+    assert asked == [0.2, 0.3]
+
+
+def test_where_no_stop_is_found_the_group_stands_still(monkeypatch):
+    of = limiter()
+    for _ in range(20):
+        of.step(still(1.0, -0.4, 0.5))
+    here = of.motion.x
+    monkeypatch.setattr(of, "_plan_stop", lambda now, how: False)
+    assert of.brake() and of.motion == Motion(here, (0.0,) * 3, (0.0,) * 3)
+    assert not of.brake()
+
+
+def test_a_problem_that_is_no_problem_has_no_way():
+    problem = RuckigProblem(1, PERIOD)
+    given = problem.given
+    given.max_velocity, given.max_acceleration, given.max_jerk = [1.0], [2.0], [30.0]
+    given.target_position = [0.5]
+    assert problem.solve()
+    given.current_position = [math.nan]
+    assert not problem.solve()
+    given.current_position, given.max_acceleration = [0.1], [-2.0]
+    assert not problem.solve()
+
+
+def test_a_group_rests_only_where_no_channel_has_a_speed_or_a_turn():
+    assert at_rest((0.3, -0.1)) == Motion((0.3, -0.1), (0.0, 0.0), (0.0, 0.0)) and at_rest((0.3, -0.1)).still
+    for part in (1, 2):
+        for column in (0, 1):
+            rows = np.zeros((3, 2))
+            rows[part, column] = -0.2
+            assert not Motion(*map(tuple, rows.tolist())).still
+
+
+def test_back_inside_a_position_is_slow_and_a_velocity_is_not():
+    robot = ROBOT
+    whole, start = Limiter(robot, 0.02, 0.03), middle(robot)
+    start[[c.kind is Kind.VELOCITY for c in robot.channels]] = 0.0
+    joint, base, other = robot.index["left_joint2"], robot.index["base_vx"], robot.index["right_joint3"]
+    outside = start.copy()
+    outside[joint], outside[base] = robot.channels[joint].limits.upper + 0.05, robot.channels[base].limits.upper + 0.2
+    whole.reset(outside)
+    np.testing.assert_array_equal(whole.state, [outside, 0.0 * outside, 0.0 * outside])
+    goal = np.stack([start, 0.0 * start, 0.0 * start])
+    speeds = np.zeros(len(start))
+    for _ in range(40):
+        whole.step(goal, [True] * len(robot.groups), [1.0] * len(robot.groups))
+        speeds = np.maximum(speeds, np.abs(whole.state[1]))
+    assert speeds[joint] == pytest.approx(0.03) and speeds[base] == pytest.approx(
+        robot.channels[base].limits.acceleration
+    )
+    assert whole.state[0, base] == pytest.approx(0.0, abs=1e-3) and speeds[other] == 0.0
+
+
+def test_what_a_plan_says_is_not_written_into_and_what_goes_its_own_way_is_late_for_it():
+    whole, start = Limiter(ROBOT, 0.02, 0.0175), middle(ROBOT)
+    start[[c.kind is Kind.VELOCITY for c in ROBOT.channels]] = 0.0
+    whole.reset(start)
+    before, plan = whole.state, np.stack([start, 0.0 * start, 0.0 * start])
+    grips = [ROBOT.index["left_gripper"], ROBOT.index["right_gripper"]]
+    plan[0, grips] = 1.0, 0.0
+    given = plan.copy()
+    whole.follow(given, [1.0] * len(ROBOT.groups))
+    np.testing.assert_array_equal(given, plan)
+    np.testing.assert_array_equal(before, [start, 0.0 * start, 0.0 * start])
+    alone = []
+    for name, goal in (("left_gripper", 1.0), ("right_gripper", 0.0)):
+        one = GroupLimiter(bounds_of(ROBOT.group(name), 0.02), 0.02, steps=True)
+        one.reset((start[ROBOT.index[name]],))
+        one.step(still(goal))
+        alone.append(np.array(one.motion)[:, 0])
+    np.testing.assert_array_equal(whole.state[:, grips], np.array(alone).T)
+    assert (np.abs(whole.state[1, grips]) > 0.0).all()
+
+
+def test_which_groups_aim_at_a_plan_of_their_own(small_robot):
+    robot = small_robot(
+        """
+        arm: {kind: position, channels: [j1], command: {topic: arm, type: joint_state},
+              limits: {source: urdf, acceleration: 5.0}}
+        turret: {kind: velocity, channels: [pan], joints: [j2], command: {topic: turret, type: float64_multi_array},
+                 limits: {source: urdf, acceleration: 5.0}}
+        hand: {kind: gripper, channels: [grip], joint: {name: finger, closed: 0.0, open: 0.04},
+               command: {topic: hand, type: float64_multi_array}}
+        """
+    )
+    assert [goes_own_way(g) for g in (*robot.groups, ROBOT.group("base"))] == [False, True, True, False]
+    groups = Limiter(robot, 0.02, 0.0175).groups
+    assert [(g.steps, g.driven, g._together, g._recovery) for g in groups] == [
+        (False, False, True, 0.0175), (False, True, False, math.inf), (True, False, True, 0.0175),
+    ]  # fmt: skip

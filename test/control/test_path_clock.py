@@ -78,6 +78,7 @@ def test_the_rate_may_rise_by_six_tenths_of_what_the_acceleration_allows():
     np.testing.assert_allclose(found.climb, 0.6 * 2.0 / 0.5, rtol=1e-6)
     still = demand(make_path(0.0, 0.05, 0.0 * rows, kinds, ones, ones), 1.0, 50, STEP, 0.03, limits(9.0, 2.0, 900.0))
     np.testing.assert_allclose(still.climb, 0.6 / 0.02)
+    np.testing.assert_allclose([still.speed, still.rate], 100.0)
     np.testing.assert_allclose(found.velocity, np.tile([-0.5, 0.1], (50, 1)), atol=1e-9)
 
 
@@ -185,10 +186,10 @@ def least_around(values, reach):
 
 @pytest.mark.parametrize("reach", [1, 2, 3])
 def test_a_slow_place_slows_what_is_beside_it_smoothly_and_beyond_the_ends_goes_on_as_it_ended(reach):
-    values = np.random.default_rng(reach).uniform(0.2, 1.5, 14)
-    found = _least_around(values, reach)
-    np.testing.assert_allclose(found, least_around(values, reach))
-    assert (found <= values + 1e-12).all()
+    for values in np.random.default_rng(reach).uniform(0.2, 1.5, (8, 14)):
+        found = _least_around(values, reach)
+        np.testing.assert_allclose(found, least_around(values, reach))
+        assert (found <= values + 1e-12).all()
 
 
 @pytest.mark.parametrize(("step", "reach"), [(0.02, 4), (0.04, 2), (0.2, 1)])
@@ -231,3 +232,21 @@ def test_the_rate_is_that_of_the_place_between_two_samples_and_before_and_after_
     assert time > 10.0 + 12 * step
     assert (found.channel, found.quantity, found.excess) == (0, "jerk", 2.5)
     assert found.factor == pytest.approx(np.mean(1.0 / most))
+
+
+def test_a_delay_is_made_up_for_in_three_tenths_of_a_second_if_that_is_no_faster_than_1_3_times():
+    for behind, rate in ((0.03, 1.1), (0.06, 1.2), (0.2, 1.3), (-0.03, 0.9), (-0.2, 0.7), (0.0, 1.0)):
+        assert path_times(asked(climb=99.0), 10.0, behind, 1.0, 1.0, np.ones(1)).rates[0] == pytest.approx(rate)
+
+
+def test_a_path_stands_never_quite_and_one_that_it_is_no_use_to_slow_takes_fifty_times_as_long():
+    found = path_times(asked(rate=0.001), 10.0, 0.0, 0.0, 1.0, np.ones(9))
+    np.testing.assert_allclose(found.rates, 0.02)
+    assert found.factor == pytest.approx(50.0)
+
+
+@pytest.mark.parametrize(("share", "rate"), [(0.019, 1.0), (0.021, 0.5)])
+def test_a_path_slower_than_a_fiftieth_of_the_velocity_limits_says_nothing_about_how_fast_it_is_being_run(share, rate):
+    path = np.array([0.6, -0.8]) * share * np.array([2.0, 6.0])  # of 2 and 6 rad/s, together `share` of them
+    command = np.array([[0.0, 0.0], 0.5 * path, [0.0, 0.0]])
+    assert starting_rate(path, command, limits(2.0, 9.0, 90.0)) == pytest.approx(rate)

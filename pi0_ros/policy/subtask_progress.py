@@ -50,7 +50,7 @@ class Repetition:
 
 @dataclass(frozen=True)
 class Progress:
-    """What has been followed. steps: since the last retry. tried: subtasks before it. retries: since a subtask that was new.
+    """What has been followed. steps: since the last retry. tried: subtasks before any. retries: since the newest progress.
 
     repetition: that the newest retry, or giving up, is about; None if there was progress since.
     """
@@ -65,16 +65,15 @@ class Progress:
 def follow(before: Progress, subtask: str, steady: float, limits: ProgressLimits) -> Progress:
     """What is known at `steady` [s], at which `subtask` is followed. What is given up stays given up.
 
-    A subtask that is new is progress, and forgets the retries before it.
+    A subtask that was not followed before a retry is progress, and forgets the retries.
     """
     if before.verdict is Verdict.GIVEN_UP:
         return before
-    new = subtask not in before.tried and all(step.subtask != subtask for step in before.steps)
     steps = before.steps
     if not steps or steps[-1].subtask != subtask:
         steps = (*steps, Step(subtask, steady))[-STEPS_KEPT:]
     base = replace(before, steps=steps, verdict=Verdict.GOING_ON)
-    if new:
+    if subtask not in before.tried:
         base = replace(base, retries=0, repetition=None)
     found = _lasting(steps[-1], steady, limits) or _cycle(steps, steady, limits.repeats)
     if found is None:

@@ -32,7 +32,6 @@ class TaskDesk:
         """An operator says what to do; "" takes it back."""
         with self.lock:
             self.override = text
-            self.lock.notify_all()
 
     def wake(self) -> None:
         """Let who waits look again."""

@@ -35,6 +35,10 @@ def test_a_subtask_may_last_as_long_as_the_limit_and_is_then_tried_again_so_ofte
     assert first.repetition == Repetition(("a",), 1, 30.5) and first.retries == 1
 
 
+def test_a_timeout_may_be_less_than_a_second():
+    assert run([("a", 0.0), ("a", 0.4), ("a", 0.6)], replace(LIMITS, timeout=0.5))[1] == [ON, ON, RETRY]
+
+
 def test_what_is_given_up_stays_given_up_whatever_follows():
     found, _ = run([("a", 0.0), ("a", 31.0)], replace(LIMITS, retries=0))
     assert found.verdict is GIVEN_UP and follow(found, "b", 32.0, LIMITS) is found

@@ -63,11 +63,10 @@ class Chain:
     def points(self, joints: Mapping[str, Array]) -> Array:
         """Positions [H, 3] of the chain's end in the root frame for values [H] by joint; a joint not named is at 0."""
         rows = len(next(iter(joints.values())))
-        at = np.tile(np.eye(4), (rows, 1, 1))
+        at: Array = np.eye(4)
         for segment in self.segments:
             at = at @ segment.transforms(segment.values(joints, rows))
-        result: Array = at[:, :3, 3]
-        return result
+        return at[..., :3, 3]
 
 
 def _rotations(axis: Array, angles: Array) -> Array:
@@ -93,8 +92,8 @@ def _origin(element: ElementTree.Element | None) -> Array:
     if element is None:
         return frame
     roll, pitch, yaw = _numbers(element.get("rpy"), "0 0 0")
-    turns = [_rotations(np.eye(3)[i], np.array([a]))[0] for i, a in ((2, yaw), (1, pitch), (0, roll))]
-    frame[:3, :3] = turns[0] @ turns[1] @ turns[2]
+    z, y, x = (_rotations(np.eye(3)[i], np.array([angle])) for i, angle in ((2, yaw), (1, pitch), (0, roll)))
+    (frame[:3, :3],) = z @ y @ x
     frame[:3, 3] = _numbers(element.get("xyz"), "0 0 0")
     return frame
 

@@ -198,6 +198,14 @@ def test_a_urdf_that_is_no_tree_is_refused_when_it_is_loaded(tmp_path, urdf, wor
     assert words in str(problem.value)
 
 
+def test_a_joint_that_never_moves_needs_no_axis(tmp_path):
+    urdf = joint("a", "base", "l1") + joint("b", "l1", "l2", '<origin xyz="0 0 1"/>')
+    urdf += joint("mount", "l2", "l3", '<origin xyz="0 0 0.5"/><axis xyz="0 0 0"/>', "fixed")
+    urdf += joint("finger", "l3", "f", '<origin xyz="0.25 0 0"/>')
+    chain = chains(robot_of(tmp_path, urdf, hand=True))["arm"]
+    np.testing.assert_allclose(chain.points({"a": np.zeros(3)}), [[0.25, 0.0, 1.5]] * 3)
+
+
 def test_a_broken_joint_that_no_arm_needs_is_no_error(tmp_path):
     urdf = joint("a", "base", "l1") + joint("b", "l1", "l2") + joint("wheel", "base", "w", '<origin xyz="none"/>')
     assert robot_of(tmp_path, urdf).channel_names == ("a", "b")

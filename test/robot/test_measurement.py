@@ -126,6 +126,7 @@ def test_a_gripper_is_read_as_the_share_of_its_stroke_and_written_back():
     assert reading.joint == "left_left_finger"
     assert [reading.value(v) for v in (0.01844, 0.05800, 0.02833)] == pytest.approx([0.0, 1.0, 0.25])
     assert joint_value(group, 0.25) == pytest.approx(0.02833)
+    assert joint_value(robot.group("left_arm"), -0.7) == -0.7
 
 
 def test_base_velocities_are_read_from_odometry_and_positions_from_joints_of_the_same_name():
@@ -180,6 +181,25 @@ def test_a_base_without_odometry_and_a_gripper_that_nobody_reports_stand_where_t
     assert j1.measured and j1.needed and not j1.commanded
     for reading in (grip, base):
         assert not reading.measured and not reading.needed and reading.commanded
+
+
+def test_each_joint_is_read_within_its_limits_and_a_gripper_within_a_stroke_of_its_ends(small_robot):
+    """From 0.04 m closed to 0.01 m open at 0.2 m/s: 20/3 strokes a second."""
+    robot = small_robot(
+        """
+        arm: {kind: position, channels: [j2, wrist], command: {topic: arm, type: joint_state},
+              limits: {source: urdf, acceleration: 5.0}}
+        hand: {kind: gripper, channels: [grip], joint: {name: finger, closed: 0.04, open: 0.01},
+               command: {topic: hand, type: float64_multi_array}}
+        """
+    )
+    j2, wrist, grip = readings_of(robot)
+    assert j2 == Reading("j2", "j2", lower=-1.5, upper=1.9, speed=2.0)
+    assert wrist == Reading("wrist", "wrist", continuous=True, lower=-1e6, upper=1e6, speed=2.5)
+    assert [grip.value(v) for v in (0.04, 0.01, 0.034)] == pytest.approx([0.0, 1.0, 0.2])
+    assert (grip.name, grip.joint, grip.lower, grip.upper) == ("grip", "finger", -1.0, 2.0)
+    assert grip.speed == pytest.approx(20.0 / 3.0)
+    assert (grip.needed, grip.commanded, grip.continuous, grip.rate, grip.axis) == (True, False, False, False, None)
 
 
 JOINTS_ONLY = "state:\n  - {topic: joint_states, type: joint_state, max_age: 0.1}\n"

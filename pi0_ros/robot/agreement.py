@@ -40,7 +40,7 @@ class Contradiction:
 class _LastValue:
     """What was last said of one joint."""
 
-    stamp: float = -math.inf
+    stamp: float = math.nan
     value: float = math.nan
     topic: str = ""
     jumps: deque[tuple[float, float, float, str, str]] = field(default_factory=lambda: deque(maxlen=8))
@@ -53,8 +53,7 @@ class Agreement:
     def __init__(self) -> None:
         self._said: dict[str, _LastValue] = {}
         self._worst: tuple[float, Contradiction] | None = None
-        self._jumped = -math.inf
-        self._restless = ""
+        self._newest_jump = math.nan, ""
 
     def hear(
         self,
@@ -79,7 +78,7 @@ class Agreement:
         room = tolerance + ROOM * speed * max(at - reports.stamp, 0.0)
         if abs(value - reports.value) > room:  # never true of the first value
             reports.jumps.append((time, reports.value, value, reports.topic, topic))
-            self._jumped, self._restless = time, joint
+            self._newest_jump = time, joint
             self._judge(joint, reports, tolerance, speed, 1 if sure else 2)
         reports.stamp, reports.value, reports.topic = at, value, topic
 
@@ -101,9 +100,10 @@ class Agreement:
 
     def restless(self, time: float) -> str:
         """The joint whose measurement jumped lately, "" if none did: reason enough not to start yet."""
-        return self._restless if time - self._jumped <= SETTLE else ""
+        when, joint = self._newest_jump
+        return joint if time - when <= SETTLE else ""
 
     def forget(self) -> None:
         """What was said before says nothing of what comes now."""
         self._said.clear()
-        self._worst, self._jumped, self._restless = None, -math.inf, ""
+        self._worst, self._newest_jump = None, (math.nan, "")

@@ -152,11 +152,11 @@ def _continuous(keys: Section, kind: Kind, names: tuple[str, ...], joints: Mappi
         if at is not None:
             raise at.error("only a group of kind position has continuous joints")
         return frozenset()
-    found = {name for name in names if name in joints and joints[name].type == "continuous"}
+    found = {name for name in names if joints[name].type == "continuous"}
     for entry in at.entries() if at is not None else ():
         if entry.text() not in names:
             raise entry.error(f"{entry.text()} is no channel of this group, which has {', '.join(names)}")
-        if entry.text() in joints and joints[entry.text()].type == "prismatic":
+        if joints[entry.text()].type == "prismatic":
             raise entry.error(f"{entry.text()} is prismatic in the URDF; only a joint that turns can be continuous")
         found.add(entry.text())
     return frozenset(found)

@@ -260,7 +260,7 @@ def _urdf_bounds(given: _GivenLimits, joint: Joint) -> tuple[float, float, str]:
                 f"if a cable ends its turns, give position: {{{joint.name}: [lower, upper]}}",
             )
         return -ENDLESS, ENDLESS, "continuous"
-    if joint.problem or not joint.bounded:
+    if not joint.bounded:
         raise given.at.error(_no_bounds(joint))
     far, unit = max(-joint.lower, joint.upper), _unit(joint)
     if far > MOST[unit]:

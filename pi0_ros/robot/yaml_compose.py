@@ -124,5 +124,4 @@ def compose(text: str) -> yaml.Node | None:
 
 
 def _character(problem: Any) -> str:
-    code = problem.character if isinstance(problem.character, int) else ord(problem.character)
-    return f"U+{code:04X}"
+    return f"U+{problem.character:04X}"

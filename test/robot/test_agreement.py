@@ -159,3 +159,25 @@ def test_the_sooner_a_joint_jumps_back_the_nearer_it_has_to_come_however_long_th
         for later, off, told in ((0.01, 0.08, True), (0.01, 0.1, False), (0.02, 0.12, True), (0.02, 0.13, False)):
             said = [(start, 1.2), (start + 0.01, 0.0), (start + 0.01 + later, 1.2 - off)]
             assert (hear(Agreement(), *said, sure=True).contradiction(start + 0.04) is not None) is told
+
+
+def test_two_returns_are_a_contradiction_whoever_spoke_and_one_is_not():
+    values = (1.2, 0.0, 1.2, 0.0)
+    for count, told in ((3, False), (4, True)):
+        said = [(0.01 * k, value) for k, value in enumerate(values[:count])]
+        assert (hear(Agreement(), *said).contradiction(0.04) is not None) is told
+
+
+def test_the_newest_jump_is_told_with_where_it_came_from_first():
+    agreement = Agreement()
+    assert agreement.restless(0.0) == "" and agreement.contradiction(0.0) is None
+    for time, value, topic in ((0.0, 1.2, "a"), (0.01, 0.1, "b"), (0.02, 1.19, "a")):
+        hear(agreement, (time, value), sure=True, topic=topic)
+    found = agreement.contradiction(0.02)
+    assert (found.topics, found.values) == (("b", "a"), (0.1, 1.19))
+    assert found.sentence(("/p", "/q")) == "/p and /q publish j1 on b and a, as 1.19 and as 0.10; stop one of them"
+
+
+def test_of_a_joint_that_never_rests_a_few_jumps_are_remembered():
+    agreement = hear(Agreement(), *[(0.01 * k, float(k % 2)) for k in range(50)])
+    assert agreement.contradiction(0.5) is not None and len(agreement._said["j1"].jumps) == 8

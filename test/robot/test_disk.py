@@ -3,6 +3,7 @@
 import errno
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,16 @@ import pytest
 from safetensors import SafetensorError
 
 from pi0_ros.cli import one_line
-from pi0_ros.robot.disk import DiskFull, check_writable, full_disk_line, is_disk_full, naming_full_disk
+from pi0_ros.robot import disk
+from pi0_ros.robot.disk import (
+    DiskFull,
+    check_writable,
+    disk_full,
+    full_disk_line,
+    full_place,
+    is_disk_full,
+    naming_full_disk,
+)
 from pi0_ros.robot.errors import UserError
 
 FULL = Path("/dev/full")
@@ -86,3 +96,47 @@ def test_whether_a_file_can_be_written_is_found_out_without_leaving_one(tmp_path
     assert (tmp_path / "kept").read_text() == "kept"
     with pytest.raises(OSError):
         check_writable(tmp_path)
+
+
+def test_the_room_that_is_left_is_that_of_the_nearest_folder_that_is_there(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        disk.shutil, "disk_usage", lambda place: (asked.append(place), SimpleNamespace(free=12_345_678))[1]
+    )
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "made").mkdir()
+    for place in (tmp_path / "made", tmp_path / "made" / "a" / "b", Path("made") / "c", Path("d")):
+        assert str(disk_full(place)).startswith(f"{place}: the disk is full (12.3 MB free); make room")
+    assert asked == [tmp_path / "made"] * 3 + [tmp_path]
+
+
+@pytest.mark.parametrize(
+    ("error", "full", "place"),
+    [
+        (OSError(errno.ENOSPC, "x", "/a"), True, Path("/a")),
+        (OSError(errno.EDQUOT, "x", "/a", None, "/b"), True, Path("/b")),
+        (OSError(errno.ENOSPC, "x", b"/a"), True, Path("/a")),
+        (OSError(errno.ENOSPC, "x", Path("/a")), True, Path("/a")),
+        (OSError(errno.ENOSPC, "x", 3), True, None),  # a file descriptor
+        (OSError(errno.ENOSPC, "x"), True, None),
+        (disk_full(Path("/a")), True, Path("/a")),
+        (DiskFull("somewhere"), True, None),
+        (ValueError("10 requested and 5 written"), True, None),
+        (RuntimeError("IO: Disk quota exceeded (os error 122)"), True, None),
+        (OSError(errno.EACCES, "x", "/a"), False, Path("/a")),
+        (ValueError("requested and written"), False, None),
+    ],
+)
+def test_an_error_says_whether_a_disk_is_full_and_what_was_written(error, full, place):
+    assert is_disk_full(error) is full and full_place(error) == place
+
+
+def test_of_a_full_disk_without_a_name_the_place_of_the_block_is_told():
+    for error in (OSError(errno.ENOSPC, "x"), ValueError("10 requested and 5 written")):
+        with pytest.raises(DiskFull, match="^/b: the disk is full") as full, naming_full_disk(Path("/b")):
+            raise error
+        assert full.value.place == Path("/b") and full.value.__cause__ is error
+    first = disk_full(Path("/a"))
+    with pytest.raises(DiskFull) as same, naming_full_disk(Path("/b")):
+        raise first
+    assert same.value is first

@@ -243,3 +243,24 @@ def test_a_gripper_ends_the_arm_that_carries_it_and_no_other_group_below_it(tmp_
     assert [s.joint for s in found["torso"].segments] == ["a", "b"]
     assert [s.joint for s in found["arm"].segments] == ["a", "b", "c", "d", "mount", "finger"]
     assert found["torso"].root == found["arm"].root == "base"
+
+
+def test_a_joint_that_only_follows_carries_no_gripper(tmp_path):
+    """The arm's joint before it does; a joint of another group between them would."""
+    urdf = joint("a", "base", "l1") + joint("b", "l1", "l2", '<origin xyz="0 0 1"/>')
+    urdf += joint("m", "l2", "l3", '<origin xyz="0 0.5 0"/><mimic joint="a"/>') + joint("finger", "l3", "f")
+    assert [s.joint for s in chains(robot_of(tmp_path, urdf, hand=True))["arm"].segments] == ["a", "b", "m", "finger"]
+    moving = urdf.replace('<mimic joint="a"/>', "")
+    assert [s.joint for s in chains(robot_of(tmp_path, moving, hand=True))["arm"].segments] == ["a", "b"]
+
+
+def test_of_two_grippers_on_one_arm_the_first_in_the_yaml_is_its_end(tmp_path):
+    urdf = joint("a", "base", "l1") + joint("b", "l1", "l2") + joint("finger", "l2", "f", '<origin xyz="0 0 1"/>')
+    urdf += joint("thumb", "l2", "t", '<origin xyz="0 0 2"/>')
+    robot_of(tmp_path, urdf, hand=True)
+    file = tmp_path / "r.yaml"
+    second = HAND.replace("hand", "other").replace("finger", "thumb")
+    file.write_text(file.read_text() + second)
+    assert chains(load_robot(file))["arm"].segments[-1].joint == "finger"
+    file.write_text(file.read_text().replace(HAND, "") + HAND)
+    assert chains(load_robot(file))["arm"].segments[-1].joint == "thumb"

@@ -179,3 +179,67 @@ def test_a_camera_that_a_policy_needs_is_told_from_one_that_may_be_missing(robot
 def test_the_columns_of_a_table_begin_below_one_another():
     assert table([("a", "bbb", "c"), ("dddd", "e", "ff")]) == ["  a     bbb  c", "  dddd  e    ff"]
     assert table([]) == []
+
+
+def test_every_channel_has_one_line_of_all_that_was_found(small_robot):
+    turret = """
+turret:
+  kind: velocity
+  channels: [pan, lift]
+  joints: [j2, finger_r]
+  command: {topic: turret, type: float64_multi_array}
+  limits: {source: urdf, position: {j2: [-1.0, 1.5]}, acceleration: [4.0, 3.0], jerk: 7.0, margin: {pan: 0.25, lift: 0}}
+"""
+    robot = small_robot(GROUPS + turret, state=STATE, mimics={})
+    state = ["joint_states", "0.1 s"]
+    assert {name: line for name, line in cells(robot).items() if name in robot.index} == {
+        "j1": ["j1", "-0.9 .. 1.9 rad", "-51.6 .. 108.9", "urdf, small.yaml:13, margin 0.1", "2.5 rad/s", "urdf", "5", "50", *state],
+        "wrist": ["wrist", "turns for ever", "-", "continuous", "2.5 rad/s", "urdf", "5", "50", *state],
+        "slide": ["slide", "0.1 .. 0.3 m", "-", "urdf, margin 0.1", "0.3 m/s", "urdf", "5", "50", *state],
+        "gripper": ["finger", "0 .. 0.04", "-", "closed .. open", "5 strokes/s", "urdf", "50", "500", *state],
+        "vx": ["-", "-", "-", "-", "0.5 m/s", "small.yaml:23", "1", "10", "odom", "0.3 s"],
+        "wz": ["-", "-", "-", "-", "1 rad/s", "small.yaml:23", "1", "10", "odom", "0.3 s"],
+        "pan": ["j2", "-0.75 .. 1.25 rad", "-43.0 .. 71.6", "small.yaml:30, margin 0.25", "2 rad/s", "urdf", "4", "7", *state],
+        "lift": ["finger_r", "0 .. 0.08 m", "-", "urdf", "0.2 m/s", "urdf", "3", "7", *state],
+    }  # fmt: skip
+    names = [line.split("  ")[1].strip() for line in report_lines(robot) if line.startswith("  ")]
+    order = [name for name in names if name in robot.index]
+    assert order == list(robot.channel_names) and names.count("channel") == 4
+
+
+def test_topics_cameras_and_warnings_are_in_the_report_as_they_are_in_the_robot(small_robot):
+    led = GROUPS.replace(
+        "type: float64_multi_array}",
+        "type: float64_multi_array}\n  teleop: {topic: glove, type: joint_state, max_age: 0.2}",
+    )
+    robot = replace(small_robot(led, state=STATE), urdf_args={"reach": "1.50", "fast": "no"})
+    found = report(robot)
+    names = ("robot", "file", "urdf", "urdf_args", "control_rate")
+    assert [found[name] for name in names] == [
+        "small",
+        str(robot.file),
+        str(robot.urdf),
+        {"reach": "1.50", "fast": "no"},
+        50.0,
+    ]
+    joint_state = {"topic": "joint_states", "type": "sensor_msgs/msg/JointState", "max_age": 0.1}
+    assert found["state"] == [joint_state, {"topic": "odom", "type": "nav_msgs/msg/Odometry", "max_age": 0.3}]
+    camera = {"camera": "front", "topic": "front/image_raw", "type": "sensor_msgs/msg/Image", "max_age": 0.3}
+    assert found["cameras"] == [camera | {"required": True}]
+    arm, hand, base = found["groups"]
+    assert arm["command"]["joints"] == ["j1", "wrist", "slide"] and arm["teleop"] is None
+    assert hand["teleop"] == {"topic": "glove", "type": "sensor_msgs/msg/JointState", "max_age": 0.2}
+    assert (base["group"], base["kind"], base["command"]["topic"]) == ("base", "velocity", "cmd_vel")
+    assert len(found["warnings"]) == 1 and found["warnings"] == list(robot.warnings)
+    lines = report_lines(robot)
+    assert lines[0].endswith(", 6 channels at 50 Hz") and lines[1].endswith("small.urdf reach:=1.50 fast:=no")
+    (line,) = (line for line in lines if line.startswith("group    hand"))
+    assert "person on glove (sensor_msgs/msg/JointState)" in line
+    assert not any("person" in line for line in lines if line.startswith("group    arm"))
+
+
+def test_what_nobody_measures_is_watched_by_nobody(small_robot):
+    base = GROUPS.replace("kind: velocity", "kind: velocity\n  measured: false")
+    rows = {row.channel: row for row in channel_rows(small_robot(base, state=STATE))}
+    assert (rows["vx"].measured_on, rows["vx"].max_age) == ((), None)
+    assert (rows["gripper"].measured_on, rows["j1"].measured_on) == (("joint_states",), ("joint_states",))

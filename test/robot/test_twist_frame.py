@@ -90,3 +90,30 @@ def test_a_base_that_has_turned_round_once_looks_along_the_frame_of_its_pose_aga
         for beside in (-0.15, 0.15):
             assert twist_frame(*straight(heading=2.0 * np.pi * turns + beside)) is TwistFrame.UNKNOWN
         assert twist_frame(*straight(heading=2.0 * np.pi * turns + 0.25)) is TwistFrame.BASE
+
+
+def arc(turn, samples):
+    """A base that drives ahead on a circle, of which few poses are known: `turn` [rad] apart, a metre of way each."""
+    heading = 1.1 + turn * np.arange(samples)
+    xy = np.stack([np.sin(heading), -np.cos(heading)], axis=1) / turn
+    return np.arange(samples, dtype=float), np.column_stack([xy, heading]), np.tile([1.0, 0.0], (samples, 1))
+
+
+def test_a_base_looks_along_its_way_in_the_middle_between_two_poses():
+    for turn in (1.0, -1.0):
+        assert twist_frame(*arc(turn, 5)) is TwistFrame.BASE
+
+
+def test_three_poses_are_enough_and_two_are_not():
+    times, poses, twists = arc(0.2, 3)
+    assert twist_frame(times, poses, twists) is TwistFrame.BASE
+    assert twist_frame(times[:2], poses[:2], twists[:2]) is TwistFrame.UNKNOWN
+
+
+def test_times_that_do_not_go_on_tell_nothing():
+    times, poses, twists = arc(0.2, 8)
+    assert twist_frame(times, poses, twists) is TwistFrame.BASE
+    for back in (0.0, 0.5):
+        stuck = times.copy()
+        stuck[4] = stuck[3] - back
+        assert twist_frame(stuck, poses, twists) is TwistFrame.UNKNOWN

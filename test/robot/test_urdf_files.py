@@ -178,3 +178,82 @@ def test_a_file_of_more_than_sixteen_mebibytes_is_no_urdf(tmp_path, size, read):
 def test_soft_limits_narrow_a_joint_from_one_side_or_both(soft, kind, narrower):
     joint = Joint("elbow", kind, -1.0, 2.0, 3.0, 10.0, soft_lower=soft[0], soft_upper=soft[1])
     assert joint.soft is narrower
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "bounded"),
+    [(-9999.0, 9999.0, True), (-10_001.0, 1.0, False), (-1.0, 10_001.0, False), (1.0, 1.0, False), (1.0, -1.0, False)],
+)
+def test_a_range_of_ten_thousand_is_none(lower, upper, bounded):
+    assert Joint("j", "revolute", lower, upper, 1.0, 1.0).bounded is bounded
+    assert not Joint("j", "continuous", lower, upper, 1.0, 1.0).bounded
+
+
+@pytest.mark.parametrize(
+    ("speed", "good"), [(0.0, False), (1e-6, True), (9999.0, True), (10_000.0, False), (-1.0, False)]
+)
+def test_a_speed_of_ten_thousand_is_none(speed, good):
+    assert Joint("j", "revolute", -1.0, 1.0, speed, 1.0).has_speed is good
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "joint"),
+    [
+        ('<limit lower="-1.5" upper="2.5" velocity="3.5" effort="4.5"/>', "revolute",
+         Joint("j", "revolute", -1.5, 2.5, 3.5, 4.5)),
+        ('<limit lower="-1.5" upper="2.5" velocity="3.5" effort="4.5"/>', "continuous",
+         Joint("j", "continuous", -math.inf, math.inf, 3.5, 4.5, hint="-1.5 .. 2.5")),
+        ('<limit lower="-1.5" velocity="3.5" effort="4.5"/>', "continuous",
+         Joint("j", "continuous", -math.inf, math.inf, 3.5, 4.5)),
+        ('<limit upper="2.5" velocity="3.5" effort="4.5"/>', "continuous",
+         Joint("j", "continuous", -math.inf, math.inf, 3.5, 4.5)),
+        ('<limit upper="0.5" velocity="3.5" effort="4.5"/><mimic joint="k" offset="0.25"/>', "prismatic",
+         Joint("j", "prismatic", 0.0, 0.5, 3.5, 4.5, Mimic("k", 1.0, 0.25))),
+        ('<limit lower="-0.5" velocity="3.5" effort="4.5"/><mimic joint="k" multiplier="-2"/>', "prismatic",
+         Joint("j", "prismatic", -0.5, 0.0, 3.5, 4.5, Mimic("k", -2.0, 0.0))),
+        ('<limit lower="-1" upper="2" velocity="3" effort="4"/><safety_controller soft_lower_limit="-0.75"/>', "revolute",
+         Joint("j", "revolute", -1.0, 2.0, 3.0, 4.0, None, -0.75, 0.0)),
+        ('<limit lower="3" upper="2" velocity="3" effort="4"/>', "revolute",
+         Joint("j", "revolute", 3.0, 2.0, 3.0, 4.0, problem="lower 3 is above upper 2")),
+    ],
+)  # fmt: skip
+def test_all_that_a_urdf_says_of_a_joint_is_read(tmp_path, text, kind, joint):
+    assert one(tmp_path, text, kind) == joint
+
+
+@pytest.mark.parametrize(("limit", "effort"), [('<limit lower="-1" upper="1" velocity="2"/>', math.nan),
+                                               ('<limit effort="strong" lower="-1" upper="1" velocity="2"/>', math.nan),
+                                               ("", math.nan)])  # fmt: skip
+def test_what_is_not_said_or_cannot_be_read_of_an_effort_is_no_number(tmp_path, limit, effort):
+    joint = one(tmp_path, limit)
+    assert math.isnan(joint.effort) and joint.problem == ""
+    assert limit or (math.isnan(joint.lower) and math.isnan(joint.upper) and math.isnan(joint.velocity))
+
+
+def test_of_a_joint_that_cannot_be_read_nothing_counts(tmp_path):
+    joint = one(tmp_path, '<limit lower="-1" upper="1" velocity="fast" effort="2"/>')
+    assert all(math.isnan(v) for v in (joint.lower, joint.upper, joint.velocity, joint.effort))
+    assert joint.problem == "velocity is 'fast', which is no number" and not (joint.bounded or joint.has_speed)
+
+
+def test_the_types_of_all_joints_are_known_and_only_those_that_move_have_limits(tmp_path):
+    (tmp_path / "r.urdf").write_text(
+        '<robot name="r"><joint name="a" type="fixed"/><joint name="b" type="floating"/><joint name="c"/>'
+        '<joint name="d" type="prismatic"/><joint name="e" type="continuous"/><joint name="f" type="revolute"/></robot>'
+    )
+    found = read_urdf(tmp_path / "r.urdf")
+    assert found.types == {"a": "fixed", "b": "floating", "c": "", "d": "prismatic", "e": "continuous", "f": "revolute"}
+    assert {name: joint.type for name, joint in found.joints.items()} == {
+        "d": "prismatic",
+        "e": "continuous",
+        "f": "revolute",
+    }
+
+
+def test_a_urdf_that_is_not_there_and_a_name_with_an_expression_are_told(tmp_path):
+    with pytest.raises(RobotError, match=r"gone\.urdf: there is no such URDF"):
+        urdf_text(tmp_path / "gone.urdf")
+    for name in ("${side}_j", "$(arg side)_j"):
+        with pytest.raises(RobotError, match="has xacro in it; name it r.urdf.xacro"):
+            read(tmp_path, f'<joint name="{name}" type="fixed"/>')
+    assert list(read(tmp_path, JOINT.replace('"j"', '"$5 {j}"'))) == ["$5 {j}"]

@@ -3,7 +3,7 @@
 import pytest
 
 from pi0_ros.robot import RobotError
-from pi0_ros.robot.spec import Axis
+from pi0_ros.robot.spec import Axis, CommandTopic, TeleopTopic
 from pi0_ros.robot.wire import fingers, from_wire, in_channel_order, in_wire_order, to_wire
 
 ARM = """
@@ -244,3 +244,135 @@ def test_a_group_is_up_to_half_a_second_late_or_not_at_all(small_robot):
     for late in (-0.001, 0.501):
         with pytest.raises(RobotError, match=rf"command_latency: .*{late}"):
             small_robot(ARM + f"  command_latency: {late}\n")
+
+
+NAMES = ("j1", "j2", "j3")
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        (ARM, CommandTopic("arm/commands", "float64_multi_array", NAMES)),
+        (
+            ARM.replace("float64_multi_array", "float64_multi_array, joints: [j1, j2, j3]"),
+            CommandTopic("arm/commands", "float64_multi_array", NAMES),
+        ),
+        (
+            ARM.replace("float64_multi_array", "float64_multi_array, joints: [j2, j3, j1]"),
+            CommandTopic("arm/commands", "float64_multi_array", NAMES, order=(1, 2, 0)),
+        ),
+        (
+            ARM.replace("float64_multi_array", "joint_state, joints: [a, b, c], frame: base_link"),
+            CommandTopic("arm/commands", "joint_state", ("a", "b", "c"), frame="base_link"),
+        ),
+        (
+            ARM.replace("float64_multi_array", "joint_trajectory, joints: [j1, j2, j3], stamp: now"),
+            CommandTopic("arm/commands", "joint_trajectory", NAMES, stamped=True),
+        ),
+        (
+            BASE.replace("type: twist", "type: twist_stamped, frame: base_link"),
+            CommandTopic("cmd_vel", "twist_stamped", ("base_vx", "base_wz"), frame="base_link"),
+        ),
+        (HAND, CommandTopic("hand/commands", "float64_multi_array", ("gripper",))),
+        (
+            HAND.replace("float64_multi_array", "joint_state, joints: [thumb], closed: 7, open: -3.5"),
+            CommandTopic("hand/commands", "joint_state", ("thumb",), range=(7.0, -3.5)),
+        ),
+        (
+            HAND.replace("float64_multi_array", "joint_state, joints: [finger, finger_r, other]"),
+            CommandTopic(
+                "hand/commands",
+                "joint_state",
+                ("finger", "finger_r", "other"),
+                followers=((1.0, 0.0), (2.0, 0.01), (1.0, 0.0)),
+            ),
+        ),
+        (
+            DRIVEN.replace("float64_multi_array", "joint_state, joints: [left, right]"),
+            CommandTopic("arm/commands", "joint_state", ("left", "right")),
+        ),
+    ],
+)
+def test_a_command_goes_where_and_as_the_yaml_says(small_robot, text, command):
+    assert small_robot(text).groups[0].command == command
+
+
+@pytest.mark.parametrize(
+    ("group", "keys", "teleop"),
+    [
+        (ARM, "type: joint_state", TeleopTopic("leader", "joint_state", 0.25, NAMES)),
+        (
+            ARM,
+            "type: joint_state, joints: [j3, j1, j2]",
+            TeleopTopic("leader", "joint_state", 0.25, ("j3", "j1", "j2")),
+        ),
+        (
+            ARM,
+            "type: float64_multi_array, joints: [j3, j1, j2]",
+            TeleopTopic("leader", "float64_multi_array", 0.25, NAMES, (2, 0, 1)),
+        ),
+        (
+            HAND,
+            "type: joint_state, joints: [glove], closed: 4, open: 9.5",
+            TeleopTopic("leader", "joint_state", 0.25, ("glove",), (), (4.0, 9.5)),
+        ),
+        (BASE, "type: twist_stamped", TeleopTopic("leader", "twist_stamped", 0.25, ("base_vx", "base_wz"))),
+    ],
+)
+def test_a_person_leads_a_group_from_where_and_as_the_yaml_says(small_robot, group, keys, teleop):
+    found = small_robot(group + f"  teleop: {{topic: leader, max_age: 0.25, {keys}}}\n").groups[0]
+    assert found.teleop == teleop and small_robot(group).groups[0].teleop is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (HAND.replace("float64_multi_array", "joint_state, closed: 1"), "hand.command: key open is missing"),
+        (HAND.replace("float64_multi_array", "joint_state, open: 1"), "hand.command: key closed is missing"),
+        (HAND.replace("float64_multi_array", "joint_state, closed: 1, open: 1"), "closed and open are the same value"),
+        (HAND.replace("type: float64_multi_array", "type: twist"), "twist carries velocities; the group's kind is gripper"),
+        (HAND.replace("{name: finger", "{name: finger_r"), "finger_r mimics finger in the URDF; command finger alone"),
+        (HAND.replace("  joint: {name: finger, closed: 0.0, open: 0.04}\n", ""), "key joint is missing"),
+        (HAND.replace("open: 0.04", "open: 0.0"), "hand.joint: closed and open are the same value"),
+        (ARM.replace("float64_multi_array", "joint_state, stamp: now"), "stamp is a key of a joint_trajectory"),
+        (ARM.replace("float64_multi_array", "joint_trajectory, stamp: later"), "must be one of zero, now, not 'later'"),
+        (ARM + "  teleop: {topic: leader, type: joint_trajectory, max_age: 0.2}\n", "must be one of joint_state"),
+        (ARM + "  teleop: {topic: leader, type: joint_state, max_age: 0}\n", "teleop.max_age: must be above 0"),
+        (ARM.replace("[j1, j2, j3]", "[j1, wrist]") + "  continuous: [wrist, j2]\n", "j2 is no channel of this group"),
+        (ARM + HAND.replace("[gripper]", "[j2]"), "channel j2 is already in group arm"),
+    ],
+)  # fmt: skip
+def test_a_topic_that_cannot_be_meant_is_refused(small_robot, text, words):
+    with pytest.raises(RobotError) as problem:
+        small_robot(text)
+    assert words in str(problem.value)
+
+
+def test_joints_that_turn_for_ever_are_those_of_the_urdf_and_those_that_the_yaml_names(small_robot):
+    arm = ARM.replace("[j1, j2, j3]", "[j1, wrist, j3]")
+    assert [c.continuous for c in small_robot(arm).channels] == [False, True, False]
+    assert [c.continuous for c in small_robot(arm + "  continuous: [j3]\n").channels] == [False, True, True]
+
+
+SHARED = "all, type: joint_state, joints: [JOINTS]"
+
+
+def test_a_topic_of_two_groups_carries_values_of_one_kind_and_each_name_once(small_robot):
+    arm = ARM.replace("arm/commands, type: float64_multi_array", SHARED.replace("JOINTS", "q, p, r"))
+    turret = DRIVEN.replace("arm:", "turret:").replace("[j1, j2]", "[slide, wrist]")
+    turret = turret.replace("arm/commands, type: float64_multi_array", SHARED.replace("JOINTS", "s, t"))
+    turret = turret.replace(", margin: 0.1", "")
+    for groups, first in ((arm + turret, "arm"), (turret + arm, "turret")):
+        with pytest.raises(RobotError, match=f"carries the positions of {first} or the velocities, not both"):
+            small_robot(groups)
+    other = ARM.replace("arm:", "other:").replace("[j1, j2, j3]", "[slide, wrist]")
+    for names, told in (("s, t", ""), ("q, t", "q"), ("t, r", "r"), ("r, q", "q")):
+        text = arm + other.replace("arm/commands, type: float64_multi_array", SHARED.replace("JOINTS", names))
+        if told:
+            with pytest.raises(RobotError, match=f"topic all already carries {told} of group arm"):
+                small_robot(text)
+        else:
+            assert [g.command.topic for g in small_robot(text).groups] == ["all", "all"]
+    trajectory = other.replace("arm/commands, type: float64_multi_array", "all, type: joint_trajectory")
+    with pytest.raises(RobotError, match="command topic all is already owned by group arm"):
+        small_robot(arm + trajectory)

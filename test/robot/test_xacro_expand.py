@@ -3,11 +3,12 @@
 import os
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from pi0_ros.robot import RobotError, xacro_expand
-from pi0_ros.robot.xacro_expand import Bounds, expand_xacro
+from pi0_ros.robot.xacro_expand import Bounds, _refuse_unknown, _sentence, expand_xacro
 
 QUICK = Bounds(seconds=1.0, patience=120.0, memory=1 << 29, text=1 << 16)
 DOUBLING = "".join(f'<xacro:macro name="m{i}"><xacro:m{i + 1}/><xacro:m{i + 1}/></xacro:macro>' for i in range(40))
@@ -187,3 +188,50 @@ def test_a_file_that_was_missing_and_is_there_now_is_a_change(tmp_path, monkeypa
     assert [expand_xacro(file, {}), expand_xacro(file, {})] == ["without", "without"]
     late.write_text("<b/>")
     assert [expand_xacro(file, {}), expand_xacro(file, {})] == ["with", "with"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ({"problem": "package", "detail": "package 'arm' not found in '/opt'"}, "package arm is not in AMENT_PREFIX_PATH"),
+        ({"problem": "package", "detail": "'arm'"}, "package arm is not in AMENT_PREFIX_PATH"),
+        ({"problem": "package", "detail": "the arm's"}, "package the arm's is not in AMENT_PREFIX_PATH"),
+        ({"problem": "no_ros", "detail": ""}, "$(find PACKAGE) needs a ROS, whose ament_index_python is missing"),
+        ({"problem": "recursion", "detail": "", "file": "/a/b.xacro"}, "xacro does not end: /a/b.xacro includes itself"),
+        ({"problem": "import", "detail": "x"}, "reading xacro needs the Python package xacro"),
+        ({"problem": "memory", "detail": "", "file": "/a/b.xacro"}, "more memory than it is given (in /a/b.xacro)"),
+        ({"problem": "size", "detail": "77"}, "xacro made 77 characters of it"),
+        ({"problem": "other", "detail": "x" * 300}, "xacro cannot expand it: " + "x" * 300),
+        ({"problem": "file", "detail": "x" * 301, "file": "/b"}, "cannot expand it (in /b): " + "x" * 299 + "…"),
+    ],
+)  # fmt: skip
+def test_what_was_wrong_is_told_with_the_file_in_which_it_was(answer, told):
+    file = Path("/a/r.xacro")
+    sentence = _sentence(file, {}, {"file": str(file), "files": []} | answer)
+    assert sentence.startswith("/a/r.xacro: ") and told in sentence
+    assert ("(in " in sentence) is ("file" in answer and answer["problem"] != "recursion")
+
+
+def test_the_arguments_that_lack_a_value_are_told_with_those_that_are_given(tmp_path):
+    file = written(
+        tmp_path,
+        '<xacro:arg name="side" default="left"/><a v="$(arg side)$(arg size)$(arg speed)$(arg reach)$(arg speed)"/>'
+        "<b v=\"${xacro.arg('hand')}\"/>",
+    )
+    answer = {"problem": "argument", "detail": "speed", "file": str(file), "files": [str(tmp_path / "gone"), str(file)]}
+    sentence = _sentence(file, {"reach": "1", "speed": "2"}, answer)
+    assert "xacro argument speed, size, hand has no value;" in sentence
+    assert "urdf_args: {reach: ..., speed: ..., size: ..., hand: ...}" in sentence
+    assert sentence.endswith("xacro r.urdf.xacro speed:=VALUE size:=VALUE hand:=VALUE > my_robot.urdf")
+
+
+def test_the_arguments_of_two_hundred_files_are_looked_for(tmp_path):
+    files = []
+    for k in range(201):
+        files.append(str(tmp_path / f"{k}.xacro"))
+        Path(files[-1]).write_text(f'<xacro:arg name="a{k}"/>')
+    _refuse_unknown(tmp_path, {"a0": "1", "a199": "1"}, files)
+    with pytest.raises(RobotError, match="xacro argument a200 is not used in it"):
+        _refuse_unknown(tmp_path, {"a200": "1"}, files)
+    with pytest.raises(RobotError, match="xacro argument a is not used in it; its arguments are none$"):
+        _refuse_unknown(tmp_path, {"a": "1"}, [])

@@ -256,3 +256,20 @@ def test_a_number_of_very_many_digits_is_no_json(tmp_path):
     assert parse_json(tmp_path / "f.json", "[1" + "0" * 299 + "]") == [10**299]
     with pytest.raises(RobotError, match=r"f\.json: not valid JSON: a number of 301 digits"):
         parse_json(tmp_path / "f.json", "[1" + "0" * 300 + "]")
+
+
+@pytest.mark.parametrize(("more", "good"), [(89, True), (90, False)])
+def test_a_file_stands_for_a_hundred_thousand_values_and_not_for_one_more(tmp_path, more, good):
+    """a stands for 100, b for 99 * 100 + 1: 100 + 10 * 9901 + 8 * 100 + 89 + 1 is 100,000."""
+    entries = [
+        f"&a [{', '.join(['0'] * 99)}]",
+        f"&b [{', '.join(['*a'] * 99)}]",
+        *["*b"] * 9,
+        *["*a"] * 8,
+        *["0"] * more,
+    ]
+    text = f"[{', '.join(entries)}]"
+    if good:
+        assert len(node(tmp_path, text).entries()) == len(entries)
+    else:
+        assert "f.yaml:1: stands for more than 100000 values" in refusal(tmp_path, text, lambda n: n)

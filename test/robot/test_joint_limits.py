@@ -119,6 +119,9 @@ def test_what_the_yaml_says_counts_though_it_is_wider_if_it_overrides():
         # without bounds in the URDF
         ("position: [[-64.9, 1]], source: urdf", WRIST, (-64.9, 1.0, 2.0, 0)),
         ("position: [[-1, 64.9]], source: urdf", WRIST, (-1.0, 64.9, 2.0, 0)),
+        ("position: [[-1e7, 3]], source: urdf, margin: 0.5, override: true", WRIST, (-1e7 + 0.5, 2.5, 2.0, 0)),
+        ("position: [[-3, 1e7]], source: urdf, margin: 0.5, override: true", WRIST, (-2.5, 1e7 - 0.5, 2.0, 0)),
+        ("position: [[-1e6, 1e6]], source: urdf, margin: 0.5, override: true", WRIST, (-1e6, 1e6, 2.0, 0)),
         # speeds
         ("velocity: 29.9, source: urdf", ELBOW, (-2.5, 2.0, 3.0, 1)),
         ("velocity: 39.9, source: urdf", replace(ELBOW, velocity=math.nan), (-2.5, 2.0, 39.9, 0)),

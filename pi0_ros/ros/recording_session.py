@@ -80,7 +80,6 @@ class RecordingSession:
         self.recording, self.why = True, ""
         episodes.restart()
         self._selection.restart()
-        self._forget()
         return f"recording episode {episodes.number}"
 
     def stop(self, label: Mapping[str, Any] | None = None) -> str:
@@ -131,7 +130,7 @@ class RecordingSession:
                 self._ended(client.ended)
                 return
             for _ in range(MOST):
-                if not self.recording or not self._next(ros, client.settings.features):
+                if not self._next(ros, client.settings.features):
                     return
 
     def _ended(self, why: str) -> None:
@@ -147,6 +146,8 @@ class RecordingSession:
         if self._clock.begun and (restarts != self._restarts or self._clock.moment > ros + AHEAD):
             self._gap(Missing(DropCause.CLOCK, "the ROS clock was set"))
             self._resume_after = -math.inf  # that was of another time
+            if not self.recording:
+                return False
         if not self._clock.begun:
             newest = self._source.newest()
             if isinstance(newest, Missing):

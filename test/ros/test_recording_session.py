@@ -302,3 +302,219 @@ def test_a_process_that_ends_while_nothing_is_recorded_ends_no_recording(stage):
     client.ended, before = "the disk is full", session.why
     session.tick(source.now)
     assert session.why == before and session.episodes.number == 3
+
+
+# --- what is said, counted and forgotten ---
+
+
+def test_what_runs_is_not_begun_again_and_what_does_not_run_is_neither_ended_nor_dropped(stage):
+    source, client, session = stage()
+    for request in (session.stop, session.discard):
+        with pytest.raises(DataError, match="nothing is being recorded"):
+            request()
+    session.start()
+    live(source, session, 1.0)
+    with pytest.raises(DataError, match="episode 3 is being recorded already"):
+        session.start()
+    assert session.recording and len(client.episodes[0]) == 10
+    session.stop()
+    assert not session.recording and session.episodes.number == 4
+    with pytest.raises(DataError, match="nothing is being recorded"):
+        session.stop()
+
+
+def test_the_end_says_how_many_frames_are_kept_and_the_next_beginning_counts_anew(stage):
+    source, client, session = stage()
+    session.start()
+    live(source, session, 1.0)
+    source.gone = ((session._clock.moment - 0.01, session._clock.moment + 0.01),)
+    live(source, session, 1.0)
+    assert session.stop() == f"episode 3: {len(client.episodes[0])} frames kept, 1 could not be taken"
+    assert session.start() == "recording episode 4"
+    live(source, session, 1.0)
+    assert session.stop() == f"episode 4: {len(client.episodes[1])} frames kept, 0 could not be taken"
+    assert [note["dropped"] for note in client.notes] == [{DropCause.OBSERVATION: 1}, {}] and not client.labels
+
+
+def test_a_rest_behind_a_gap_that_is_too_short_goes_and_the_label_is_the_kept_ones(stage):
+    for label, labels in (({"outcome": "success"}, [({"outcome": "success"}, None)]), ({}, []), (None, [])):
+        source, client, session = stage(min_episode=1.0)
+        source.gone = ((102.0, 103.0),)
+        session.start()
+        live(source, session, 3.3)
+        assert session.stop(label).startswith("1 episode kept, ")
+        assert client.labels == labels and len(client.notes) == 1 and client.episodes[-1] == []
+
+
+def test_a_correction_that_a_person_ends_is_kept_however_short_it_is(stage):
+    source, client, session = stage(RecordMode.CORRECTIONS, min_episode=1.0)
+    source.driver = lambda m: "teleop" if 101.0 <= m < 103.0 or m >= 104.0 else "autonomy"
+    session.start()
+    live(source, session, 4.5)
+    assert session.stop({"score": 0.5}).startswith("2 episodes kept") and client.notes[1]["score"] == 0.5
+
+
+def test_why_no_frame_was_taken_is_told(stage):
+    source, _, session = stage(RecordMode.CORRECTIONS)
+    session.start()
+    live(source, session, 1.0)  # nobody corrects
+    with pytest.raises(DataError, match="no frame was taken: too short"):
+        session.stop()
+    alone = RecordingSession(SessionSettings(FPS), Source(), lambda text: None)
+    alone.start()
+    alone.tick(100.0)
+    with pytest.raises(DataError, match="no frame was taken: the process that writes is still being started"):
+        alone.stop()
+
+
+def test_what_is_discarded_is_gone_and_the_next_episode_has_its_number(stage):
+    source, client, session = stage()
+    session.start()
+    live(source, session, 1.0)
+    last = client.episodes[0][-1][0]
+    assert session.discard() == "10 frames dropped" and client.episodes == [[]] and not session.recording
+    assert session.start() == "recording episode 3"
+    live(source, session, 1.0)
+    assert stamps(client.episodes[0])[0] >= last + 0.1 - 1e-9, "no moment is in two episodes"
+
+
+@pytest.mark.parametrize("end", ["stop", "discard"])
+def test_after_an_end_the_next_episode_begins_behind_it_unless_the_clock_was_set_back(stage, end):
+    for back in (0.0, -50.0):
+        source, client, session = stage()
+        session.start()
+        live(source, session, 1.0)
+        moment = session._clock.moment
+        getattr(session, end)()
+        source.now += back
+        session.start()
+        live(source, session, 1.0)
+        first = stamps(client.episodes[-1])[0]
+        begin = 50.9 if back else moment
+        assert begin < first < begin + 0.2
+
+
+def test_a_stall_is_made_up_for_by_eight_frames_at_a_time(stage):
+    source, client, session = stage()
+    session.start()
+    live(source, session, 0.5)
+    before = len(client.episodes[0])
+    source.now += 2.0
+    for count in (8, 16, 20):
+        session.tick(source.now)
+        assert len(client.episodes[0]) == before + count
+    np.testing.assert_allclose(np.diff(stamps(client.episodes[0])), 0.1, atol=1e-9)
+
+
+def test_a_frame_waits_half_a_second_for_its_pictures(stage):
+    source, _, session = stage()
+    session.start()
+    live(source, session, 0.5)
+    moment = session._clock.moment
+    source.reaches, source.gone = (lambda moment: False), ((moment - 0.01, 1e9),)
+    session.tick(moment + 0.49)
+    assert not session.episodes.dropped and session.why == ""
+    session.tick(moment + 0.51)
+    assert session.episodes.dropped == {DropCause.OBSERVATION: 1} and session.why == "no picture"
+
+
+def test_a_clock_is_taken_to_be_set_if_the_next_frame_is_more_than_a_second_ahead_or_the_source_says_so(stage):
+    for ahead, restarts, episodes in ((0.95, 0, 1), (1.05, 0, 2), (-0.3, 1, 2)):
+        source, client, session = stage()
+        session.start()
+        live(source, session, 1.0)
+        source.now = session._clock.moment - ahead
+        source.restarts += restarts
+        live(source, session, 2.0)
+        assert len(client.episodes) == episodes
+        assert session.episodes.dropped.get(DropCause.CLOCK, 0) == 0 and session.recording
+        if restarts:
+            assert stamps(client.episodes[1])[0] < stamps(client.episodes[0])[-1] + 0.45
+
+
+def test_a_clock_that_was_set_ends_the_recording_where_that_is_asked_for_and_no_frame_follows(stage):
+    source, client, session = stage(on_gap=OnGap.END)
+    session.start()
+    live(source, session, 1.0)
+    source.now -= 50.0
+    live(source, session, 1.0)
+    assert not session.recording and "was set" in client.notes[0]["why"] and client.episodes[1:] == [[]]
+
+
+def test_what_the_process_ends_by_itself_is_said_and_counts_if_it_had_frames(stage):
+    for seconds, number in ((0.0, 3), (1.0, 4)):
+        said = []
+        source, client, session = stage()
+        session._log = said.append
+        session.start()
+        live(source, session, seconds)
+        client.ended = "no room"
+        session.tick(source.now)
+        session.tick(source.now)
+        assert said == ["recording has ended: no room"] == [session.why] and session.episodes.number == number
+        assert not session.recording and not session._clock.begun and not session.episodes.running
+
+
+def test_every_look_without_a_picture_is_counted_and_why_is_told_until_there_is_one_or_it_is_begun_anew(stage):
+    source, client, session = stage()
+    source.gone = ((0.0, 100.1),)
+    session.start()
+    for count in (1, 2, 3):
+        session.tick(source.now)
+        assert session.why == "no picture" and session.episodes.dropped == {DropCause.OBSERVATION: count}
+    live(source, session, 0.5)
+    assert session.why == "" and client.episodes[0]
+    source.gone = ((session._clock.moment - 0.01, 1e9),)
+    live(source, session, 0.2)
+    assert session.why == "no picture"
+    session.stop()
+    session.start()
+    assert session.why == ""
+
+
+def test_an_encoder_that_is_behind_costs_one_frame_a_look(stage):
+    source, client, session = stage()
+    session.start()
+    live(source, session, 1.0)
+    client.backlog = 4
+    source.now += 0.25
+    session.tick(source.now)
+    assert session.episodes.dropped == {DropCause.ENCODER: 1} and "encoder is behind" in session.why
+
+
+def test_a_first_frame_that_is_missing_is_not_waited_for_the_episode_begins_later(stage):
+    source, client, session = stage()
+    source.now += 0.02
+    begin, real = source.newest(), source.at
+    source.at = lambda m, f: Missing(DropCause.OBSERVATION, "late") if m < begin + 0.01 else real(m, f)
+    session.start()
+    session.tick(source.now)
+    live(source, session, 1.0)
+    assert begin < client.episodes[0][0][0] < begin + 0.09 and session.episodes.dropped == {DropCause.OBSERVATION: 1}
+
+
+def test_a_gap_is_logged_with_what_it_ends_and_the_last_moments_are_not_taken_again(stage):
+    said = []
+    source, client, session = stage()
+    session._log = said.append
+    session.start()
+    live(source, session, 1.0)
+    source.gone = ((session._clock.moment - 0.01, session._clock.moment + 0.11),)
+    live(source, session, 1.0)
+    first, second = client.episodes
+    assert said == [f"episode 3 ends after {len(first)} frames, split: no picture"]
+    assert stamps(second)[0] > source.gone[0][1] and session.episodes.number == 4 and session.recording
+
+
+def test_a_piece_is_too_short_by_whole_frames(stage):
+    for seconds, frames in ((0.25, 3), (0.3, 3), (0.31, 4), (0.0, 0)):
+        assert stage(min_episode=seconds)[2].episodes._least == frames
+
+
+def test_a_label_says_which_episode_it_is_about(stage):
+    source, _, session = stage()
+    session.start()
+    live(source, session, 0.5)
+    assert session.label({"outcome": "success", "score": 0.5}) == "episode 3: outcome success, score 0.5"
+    session.stop()
+    assert session.label({"score": 0.25}) == "episode 3: score 0.25"

@@ -46,6 +46,13 @@ def bag_folder(dataset: Path, at: datetime) -> Path:
     return dataset.with_name(f"{dataset.name}_mcap") / f"{at:%Y%m%d_%H%M%S}"
 
 
+def arrival(ros: float, system: float, received: int) -> float:
+    """When a message came [ROS s] that is taken at `ros` and was `received` [ns] by the system's clock, which says `system`
+    [s] now."""
+    waited = system - received * 1e-9
+    return ros - (waited if 0.0 < waited < LATEST else 0.0)
+
+
 class BagQueue:
     """Messages on their way to the disk, a bounded number of bytes of them."""
 
@@ -123,8 +130,7 @@ class BagRecorder:
     def _take(self, name: str, listened: BagSubscription, taken: TakenMessage) -> None:
         if not (self._recording or listened.latched) or taken.data is None:
             return
-        late = time.time() - taken.received * 1e-9
-        came = self._clocks.ros() - (late if 0.0 < late < LATEST else 0.0)
+        came = arrival(self._clocks.ros(), time.time(), taken.received)
         message = BagMessage(name, round(came * 1e9), taken.sent or round(came * 1e9), taken.data)
         if self._recording:
             self._queue.put(message, listened.picture)

@@ -176,12 +176,9 @@ def _rest(groups: Groups, motions: Motions) -> tuple[list[list[float]], float]:
     """Where the groups come to rest, all channels together, and how long that takes [s]."""
     pairs = list(zip(groups, motions, strict=True))
     longest = max(
-        (
-            stopping_distance(r, c.limits.acceleration)[1]
-            for g, m in pairs
-            for r, c in zip(m.rates, g.channels, strict=True)
-        ),
-        default=0.0,
+        stopping_distance(r, c.limits.acceleration)[1]
+        for g, m in pairs
+        for r, c in zip(m.rates, g.channels, strict=True)
     )
     return [list(_moved_on(group, motion, longest / 2.0).values) for group, motion in pairs], longest
 

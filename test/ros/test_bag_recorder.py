@@ -251,3 +251,44 @@ def test_no_topic_is_asked_for_latched_messages_that_has_none():
 def test_the_folder_is_beside_the_dataset(tmp_path):
     at = datetime(2026, 3, 4, 15, 6, 7)
     assert bag_folder(tmp_path / "set", at) == tmp_path / "set_mcap" / "20260304_150607"
+
+
+def test_a_message_came_when_it_was_taken_less_as_long_as_it_waited_unless_that_is_no_such_time():
+    """Taken at 1000 s by the system's clock and 70 s by that of ROS."""
+    for waited, came in ((0.0, 70.0), (0.25, 69.75), (4.9, 65.1), (5.1, 70.0), (-0.5, 70.0), (3600.0, 70.0)):
+        received = round((1000.0 - waited) * 1e9)
+        assert bag_recorder.arrival(70.0, 1000.0, received) == pytest.approx(came, abs=1e-6)
+
+
+def test_what_waits_is_taken_a_bounded_number_of_bytes_at_a_time_and_makes_room(monkeypatch):
+    monkeypatch.setattr(bag_recorder, "AT_ONCE", 100)
+    monkeypatch.setattr(bag_recorder, "MOST", 300)
+    queue = BagQueue()
+    assert queue.take(0.0) == [] and not queue.dropped
+    message = lambda size: BagMessage("/arm", 0, 0, bytes(size))
+    for size in (60, 40, 60, 61, 79):
+        assert queue.put(message(size), False)
+    assert not queue.put(message(1), False)
+    sizes = lambda: [len(m.data) for m in queue.take(0.0)]
+    assert sizes() == [60, 40]
+    assert queue.put(message(100), False) and not queue.put(message(1), False)
+    assert sizes() == [60, 61] and sizes() == [79, 100] and sizes() == []
+    assert queue.dropped == {"/arm": 2}
+    assert queue.put(message(300), False)
+
+
+def test_the_end_of_a_file_is_taken_with_what_comes_before_and_behind_it():
+    queue = BagQueue()
+    queue.end_file()
+    queue.put(BagMessage("/arm", 1, 2, b"xyz"), False)
+    assert queue.take(0.0) == [None, BagMessage("/arm", 1, 2, b"xyz")]
+    queue.close()
+    assert queue.take(0.0) is None
+
+
+def test_there_is_room_for_64_mebibytes_in_front_of_a_picture_and_96_in_all():
+    queue, mebibyte = BagQueue(), 1 << 20
+    message = lambda size: BagMessage("/eye", 0, 0, memoryview(bytes(size)))
+    assert queue.put(message(64 * mebibyte), True) and not queue.put(message(1), True)
+    assert queue.put(message(32 * mebibyte), False) and not queue.put(message(1), False)
+    assert len(queue.take(0.0)) == 1 and queue.put(message(1), True)

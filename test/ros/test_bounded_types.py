@@ -1,5 +1,6 @@
 """The network layer drops what is larger than any honest message: it takes no memory, and what comes after it is heard."""
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -13,9 +14,21 @@ rclpy = pytest.importorskip("rclpy")
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 
-from pi0_ros.ros.bounded_types import FAST_DDS, REQUESTS
+from pi0_ros.ros.bounded_types import (
+    FAST_DDS,
+    NAMED,
+    REQUESTS,
+    _bound,
+    _Message,
+    _Type,
+    _wanted,
+    _writable,
+    message_type,
+    request_type,
+)
 from pi0_ros.ros.lifecycle import ManagedNode
 
 LISTENER = """
@@ -134,3 +147,46 @@ def test_every_service_of_a_node_has_requests_that_are_bounded():
         package, _, name = kind.split("/")
         service = getattr(import_module(f"{package}.srv"), name)
         assert service in REQUESTS or not unbounded(service.Request), kind
+
+
+def test_every_type_is_bounded_but_pictures_and_no_closer_than_it_takes_to_be_refused_by_name():
+    assert NAMED == 65536
+    found = {
+        name: (of, most) for name, of, most in _wanted({String: 10, Image: 9, JointState: 70_000, CompressedImage: 8})
+    }
+    assert {name: most for name, (_, most) in found.items()} == {
+        "String": 65536,
+        "JointState": 70_000,
+        **{service.__name__: 65536 for service in REQUESTS},
+    }
+    named = {name: (of.namespace, of.name) for name, (of, _) in found.items()}
+    assert named["JointState"] == ("sensor_msgs::msg", "JointState")
+    assert named["SetParameters"] == ("rcl_interfaces::srv", "SetParameters_Request")
+
+
+def test_a_description_is_that_of_the_class_and_says_whether_it_has_a_bound():
+    """A time has 8 bytes, a text any number."""
+    from builtin_interfaces.msg import Time
+
+    for kind, namespace, bounded in ((Time, b"builtin_interfaces::msg", 1), (String, b"std_msgs::msg", 0)):
+        of, said = message_type(kind), ctypes.c_char(b"\1")
+        assert (of.description.namespace, of.description.name) == (namespace, kind.__name__.encode())
+        size = of.description.max_size(ctypes.pointer(said))
+        assert said.value[0] & 1 == bounded and (size == 8 or not bounded)
+    assert request_type(SetParameters).description.name == b"SetParameters_Request"
+
+
+def test_a_bound_is_written_where_that_is_allowed_and_is_without_the_encapsulation():
+    description = _Message(name=b"Words")
+    at, said = ctypes.addressof(description), ctypes.c_char(b"\0")
+    of = _Type("words", "Words", description)
+    assert not _bound(of, 1000, (range(at + 1, at + 9), range(at - 9, at))) and not description.max_size
+    assert _bound(of, 1000, (range(1), range(at, at + 1)))
+    assert description.max_size(ctypes.pointer(said)) == 996 and said.value == b"\1"
+
+
+def test_memory_that_may_be_written_is_told_from_memory_that_may_not():
+    there = ctypes.create_string_buffer(8)
+    code = ctypes.cast(ctypes.CDLL(None).getpid, ctypes.c_void_p).value
+    parts = tuple(_writable())
+    assert any(ctypes.addressof(there) in part for part in parts) and not any(code in part for part in parts)

@@ -282,3 +282,79 @@ def test_a_thread_that_lowers_its_priority_again_keeps_it():
     thread.start()
     thread.join()
     assert found == [2, 2, 2]
+
+
+def test_from_more_than_half_a_period_on_deadlines_are_skipped_to_the_nearest_one():
+    for now, deadline, skipped in (
+        (0.029, 0.02, 0),
+        (0.031, 0.04, 1),
+        (0.049, 0.04, 1),
+        (0.051, 0.06, 2),
+        (0.071, 0.08, 3),
+    ):
+        pacer = Pacer(0.02, 0.0)
+        assert pacer.next(now) == pytest.approx(deadline) and pacer.skipped == skipped
+
+
+def test_a_loop_runs_from_its_start_to_its_stop_and_may_be_started_again():
+    ran = threading.Event()
+    loop = Loop(0.001, lambda *_: loop.running and ran.set(), print)
+    assert not loop.running and loop.thread is None
+    for _ in range(2):
+        ran.clear()
+        loop.start()
+        assert ran.wait(60.0)
+        loop.stop()
+        assert not loop.running and loop.thread is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux alone")
+def test_other_threads_yield_soon_only_to_a_loop_that_has_its_priority(asked, monkeypatch):
+    given = []
+    for priority in (0, 60):
+        loop = Loop(0.001, lambda *_: None, print)
+        loop._run = given.append
+        loop.start(priority)
+        loop.stop()
+    monkeypatch.setattr(loop_module.os, "sched_setscheduler", lambda *_: (_ for _ in ()).throw(OSError("no")))
+    refused = Loop(0.001, lambda *_: None, print)
+    refused._run = given.append
+    assert len(refused.start(60)) == 1
+    refused.stop()
+    assert given == [sys.getswitchinterval(), YIELDING, sys.getswitchinterval()] and YIELDING == 0.0001
+
+
+def test_while_the_first_loop_sleeps_others_yield_soon_and_while_it_works_late(monkeypatch):
+    intervals, slept = [], []
+    monkeypatch.setattr(loop_module, "time", SimpleNamespace(monotonic=lambda: 5.0, sleep=slept.append))
+    monkeypatch.setattr(sys, "setswitchinterval", intervals.append)
+    first, other = (Loop(0.01, lambda *_: None, print, first=first) for first in (True, False))
+    first._sleep_until(5.5, 0.125)
+    assert intervals == [0.125, WORKING] and slept == [0.5] and WORKING == 0.005
+    for late in (5.0, 4.0):
+        first._sleep_until(late, 0.25)
+    other._sleep_until(5.25, 0.25)
+    assert intervals[2:] == [0.25, WORKING] * 2 and slept == [0.5, 0.25]
+
+
+def test_in_virtual_time_each_period_is_as_late_and_as_long_as_it_was(monkeypatch):
+    """The third period works for 13 ms of 10: the fourth begins 3 ms late, and the fifth in time."""
+    clock, lates, over = [0.0], [], threading.Event()
+    sleep = lambda seconds: clock.__setitem__(0, clock[0] + seconds)
+    monkeypatch.setattr(loop_module, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
+
+    def work(deadline, late):
+        lates.append((round(deadline, 6), round(late, 6)))
+        sleep(0.013 if len(lates) == 3 else 0.002)
+        if len(lates) == 5:
+            loop._ending = True
+            over.set()
+
+    loop = Loop(0.01, work, print)
+    loop.start()
+    assert over.wait(60.0)
+    loop.stop()
+    assert lates == [(0.0, 0.0), (0.01, 0.0), (0.02, 0.0), (0.03, 0.003), (0.04, 0.0)]
+    timing = loop.times.timing()
+    assert (timing.late_max, timing.work_max, timing.work_p50) == pytest.approx((0.003, 0.013, 0.002))
+    assert timing.ticks == 5 and timing.overruns == 0

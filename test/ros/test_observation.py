@@ -334,3 +334,83 @@ def test_an_arm_of_velocities_has_its_joints_positions_in_the_state(small_robot)
     memory.add_joints(0.0, 1000.0, 1000.0, {"j1": 0.4}, {"j1": -0.3})
     memory.add_picture("front", 0, 1000.0, 1000.0, "")
     assert memory.take(0.0, 1000.0).state == {"j1_velocity": -0.3, "j1": 0.4}
+
+
+# --- two cameras of different ages, two sources of joints ---
+
+UNEQUAL = """robot: small
+urdf: small.urdf
+cameras:
+  front: {topic: front/image_raw, type: image, max_age: 0.3}
+  hand: {topic: hand/image_raw, type: image, max_age: 0.9}
+"""
+TWO = """state:
+  - {topic: joint_states, type: joint_state, max_age: 0.1}
+  - {topic: arm/joint_states, type: joint_state, max_age: 0.2}
+"""
+ONE_ARM = """
+arm:
+  kind: position
+  channels: [j1, j2]
+  command: {topic: arm/commands, type: float64_multi_array}
+  limits: {source: urdf, acceleration: 5.0}
+"""
+
+
+@pytest.fixture
+def unequal(small_robot):
+    return Synchroniser(small_robot(ONE_ARM, TWO, head=UNEQUAL))
+
+
+def test_before_the_first_observation_no_pictures_are_apart(memory):
+    assert memory.skew == 0.0
+
+
+def test_what_has_come_is_as_far_as_the_slower_of_pictures_and_state_and_the_clock_without_any(memory):
+    assert memory.reached(5.0, 7.0, CAMERAS) == 7.0
+    feel(memory, 10.2)
+    look(memory, 10.0, *CAMERAS)
+    assert memory.reached(10.2, 10.2, CAMERAS) == 10.0
+    look(memory, 10.4, *CAMERAS)
+    assert memory.reached(10.4, 10.4, CAMERAS) == 10.2
+
+
+def test_state_is_kept_for_half_a_second_more_than_the_oldest_picture_that_may_be_used(unequal):
+    for k in range(101):
+        at = 10.0 + 0.02 * k
+        unequal.add_joints(at, at, at, {"j1": at, "j2": 2.0 * at})
+    asked = lambda moment: unequal.take(12.0, 12.0, (), moment=moment)
+    assert asked(10.7).complete and asked(10.7).state == pytest.approx({"j1": 10.7, "j2": 21.4})
+    assert not asked(10.45).complete
+
+
+def test_a_source_is_noted_under_its_own_topic(unequal):
+    unequal.add_joints(10.0, 9.9, 10.0, {"j1": 0.1}, topic="arm/joint_states")
+    unequal.add_joints(10.0, 9.7, 10.0, {"j2": 0.2})
+    assert {topic: round(offset, 3) for topic, offset in unequal.sources.offsets().items()} == {
+        "arm/joint_states": 0.1,
+        "joint_states": 0.3,
+    }
+
+
+def test_a_moment_is_judged_by_what_was_fresh_then_by_both_clocks(memory):
+    """The steady clock is 990 s ahead of the ROS clock; nothing has come for 0.8 s."""
+    for at in (9.9, 10.0):
+        memory.add_joints(at + 990.0, at, at, joints(at))
+        memory.add_odometry(at + 990.0, at, at, (0.0, 0.0, 0.0))
+        for camera in CAMERAS:
+            memory.add_picture(camera, at + 990.0, at, at, f"at {at}")
+    memory._update_clock(1000.8, 10.8)
+    assert not memory.take(1000.8, 10.8, CAMERAS).complete
+    taken = memory.take(1000.8, 10.8, CAMERAS, moment=9.9)
+    assert taken.complete and taken.stamp == 9.9 and taken.pictures["base"].message == "at 9.9"
+    assert taken.state["left_joint1"] == 9.9
+
+
+def test_of_the_state_only_what_is_asked_for_has_to_be_known(unequal):
+    unequal.add_joints(10.0, 10.0, 10.0, {"j1": 0.5})
+    assert unequal.take(10.0, 10.0, (), ("j1",)).state == {"j1": 0.5}
+    assert unequal.take(10.0, 10.0, (), ()).complete
+    (why,) = unequal.take(10.0, 10.0, (), ("j2", "j1")).missing
+    assert "j2" in why and "j1" not in why
+    assert not unequal.take(10.0, 10.0, ()).complete

@@ -136,3 +136,38 @@ def test_another_robot_is_drawn_in_its_own_frame():
     rows = np.tile([0.5 * (c.limits.lower + c.limits.upper) for c in robot.channels], (4, 1))
     shown = Preview(robot).markers(Chunk(0.0, 0.02, robot.channel_names, rows, 1, 1), 0.0).markers[1:]
     assert [m.ns for m in shown] == ["left_arm", "right_arm"] and {m.header.frame_id for m in shown} == {"table"}
+
+
+def test_what_is_drawn_has_the_moment_the_width_and_the_number_of_its_group(robot, plan):
+    clear, *lines = Preview(robot).markers(plan, 101.25).markers
+    (alone,) = Preview(robot).markers(None, 102.5).markers
+    assert seconds(alone.header.stamp) == 102.5 and alone.header.frame_id == "base_link"
+    assert clear.header.frame_id == "base_link" and clear.ns == ""
+    assert {seconds(marker.header.stamp) for marker in (clear, *lines)} == {101.25}
+    groups = [g.name for g in robot.groups]
+    for line in lines:
+        assert line.id == groups.index(line.ns) and line.action == Marker.ADD and line.scale.x == 0.006
+        turn = line.pose.orientation
+        assert (turn.x, turn.y, turn.z, turn.w) == (0.0, 0.0, 0.0, 1.0) and line.color.a == pytest.approx(0.9)
+    colours = [(line.color.r, line.color.g, line.color.b) for line in lines]
+    assert len(set(colours)) == len(lines) == 4
+
+
+def test_a_base_that_slides_forth_and_aside_and_turns_goes_where_the_exact_motion_does():
+    """Of constant velocities in the plane: the integral over the turning frame (Lynch and Park, Modern Robotics, 3.3.3)."""
+    vx, vy, wz, period, count = 0.4, -0.3, 1.3, 0.002, 600
+    points = base_path(np.tile([wz, vx, vy], (count + 1, 1)), ("wz", "vx", "vy"), period)
+    angle = wz * period * np.arange(count + 1)
+    wanted = [
+        (vx * np.sin(angle) - vy * (1 - np.cos(angle))) / wz,
+        (vx * (1 - np.cos(angle)) + vy * np.sin(angle)) / wz,
+    ]
+    np.testing.assert_allclose(points[:, :2].T, wanted, atol=1e-6)
+    assert not points[:, 2].any() and len(points) == count + 1
+
+
+def test_the_last_velocity_leads_nowhere_and_those_before_count_for_a_period_each():
+    rows = np.array([[0.5], [1.0], [7.0]])
+    np.testing.assert_allclose(base_path(rows, ("vx",), 0.1)[:, 0], [0.0, 0.05, 0.15])
+    turned = base_path(np.array([[0.0, math.pi], [1.0, 0.0], [0.0, 0.0]]), ("vx", "wz"), 0.5)
+    np.testing.assert_allclose(turned[-1], (0.0, 0.5, 0.0), atol=1e-12)

@@ -37,3 +37,14 @@ def test_words_are_withdrawn_by_an_empty_text_and_by_every_change_of_the_operato
         say()
         counts.append(words.withdrawn)
     assert counts == [0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 4]
+
+
+def test_before_any_word_nothing_is_followed_and_nothing_is_withdrawn():
+    words = PromptSource("subtask")
+    assert (words.text, words.topic, words.overridden, words.withdrawn, words.age(3.0)) == (
+        "",
+        "subtask",
+        False,
+        0,
+        3.0,
+    )

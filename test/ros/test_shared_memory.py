@@ -34,7 +34,7 @@ def test_the_free_bytes_are_what_the_file_system_says(tmp_path):
 
 def test_only_old_segments_that_nobody_has_locked_are_removed(tmp_path):
     now = time.time()
-    for name, age, size in ((DEAD, NEW + 1, 500), (LIVING, NEW + 1, 600), (FRESH, NEW - 1, 700), (PORT, NEW + 1, 800)):
+    for name, age, size in ((DEAD, 11.0, 500), (LIVING, 11.0, 600), (FRESH, 9.0, 700), (PORT, 11.0, 800)):
         (tmp_path / name).write_bytes(bytes(size))
         (tmp_path / f"{name}_el").touch()
         os.utime(tmp_path / f"{name}_el", (now - age, now - age))
@@ -99,3 +99,15 @@ def test_looking_for_leftovers_leaves_no_file_open(tmp_path):
     before = len(os.listdir("/proc/self/fd"))
     assert remove_leftovers(tmp_path) == 2
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_segment_without_its_memory_and_a_link_to_somebody_elses_are_no_reason_to_stop(tmp_path):
+    (tmp_path / "precious").write_bytes(bytes(5000))
+    (tmp_path / f"{FRESH}_el").symlink_to(tmp_path / "precious")  # the lock is a link: it is not even opened
+    (tmp_path / DEAD).symlink_to(tmp_path / "precious")
+    (tmp_path / LIVING).write_bytes(bytes(600))
+    for name in (DEAD, LIVING, "fastrtps_00000000000000dd"):
+        (tmp_path / f"{name}_el").touch()
+    size = len(str(tmp_path / "precious"))
+    assert remove_leftovers(tmp_path, time.time() + 11.0) == 600 + size
+    assert {file.name for file in tmp_path.iterdir()} == {"precious", f"{FRESH}_el"}

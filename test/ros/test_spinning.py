@@ -2,6 +2,7 @@
 
 import os
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,7 +14,8 @@ from rclpy.waitable import NumberOfEntities, Waitable
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
-from pi0_ros.ros.spinning import Spinner
+from pi0_ros.ros import spinning
+from pi0_ros.ros.spinning import GuardedExecutor, Spinner
 
 PATIENCE = 60.0
 
@@ -164,3 +166,65 @@ def test_that_spinning_ended_unasked_is_told(spun):
     rclpy.shutdown()
     assert told.wait(PATIENCE)
     assert spun.deaths == ["the ROS thread ended: ROS was shut down"]
+
+
+@pytest.fixture
+def graph():
+    rclpy.init(domain_id=1 + os.getpid() % 100)
+    yield
+    rclpy.try_shutdown()
+
+
+@pytest.mark.usefixtures("graph")
+def test_a_wait_that_fails_a_hundred_times_in_a_row_is_given_up_and_one_that_worked_between_begins_the_count_anew(
+    monkeypatch,
+):
+    waits, failed, slept = [], [], []
+
+    def work(timeout):
+        waits.append(timeout)
+        if len(waits) != 60:
+            raise RuntimeError("broken")
+
+    spinner = Spinner()
+    spinner._executor = SimpleNamespace(work=work, failed=lambda name, error: failed.append((name, str(error))))
+    monkeypatch.setattr(spinning.time, "sleep", slept.append)
+    with pytest.raises(RuntimeError, match="broken"):
+        spinner._work()
+    assert waits == [0.5] * 160 and failed == [("the executor", "broken")] * 159
+    assert slept == [0.01] * 158, "not before it gives up"
+
+
+@pytest.mark.usefixtures("graph")
+def test_a_thread_that_was_asked_to_end_ends_without_a_word_and_one_that_was_not_says_why():
+    told = []
+    for asked, expected in ((True, []), (False, ["the ROS thread ended: it could not go on"])):
+        spinner = Spinner(told.append)
+        if asked:
+            spinner._ending.set()
+            assert spinner._work() == ""
+        spinner._ended("it could not go on")
+        assert told == expected
+    assert spinner.failures == 0 and spinner.stop() and spinner._ending.is_set()
+
+
+@pytest.mark.usefixtures("graph")
+def test_what_fails_is_counted_always_and_logged_once_a_second_for_each_name(monkeypatch):
+    clock, said = [0.0], []
+    monkeypatch.setattr(spinning, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(spinning, "get_logger", lambda name: SimpleNamespace(error=said.append))
+    executor = GuardedExecutor()
+    for at, name, logged in (
+        (0.0, "x", 1),
+        (0.99, "x", 1),
+        (0.99, "y", 2),
+        (1.0, "x", 3),
+        (1.9, "y", 3),
+        (2.1, "y", 4),
+    ):
+        clock[0] = at
+        executor.failed(name, ValueError(f"no {name}"))
+        assert len(said) == logged
+    assert executor.failures == 6
+    assert said[1].startswith("a callback of y failed:\n") and "ValueError: no y" in said[1]
+    executor.shutdown()

@@ -135,7 +135,7 @@ def move(parts: Parts, now: Now) -> str:
     owner, changed = drive.move(now.steady, time, now.ros, mode, parts.failsafe.late)
     if changed is None:
         parts.modes.fire(now, ModeEvent(Trigger.FAULT, "a command that is not finite was refused"))
-        owner, changed = "hold", drive.brake() or 0
+        owner, changed = "hold", drive.brake()
     if changed:
         parts.journal.count(limited=1)
     if owner == "policy" and (chatter := parts.plans.grips.sentence):

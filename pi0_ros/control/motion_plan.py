@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -108,7 +108,7 @@ class PlanLimits:
 def plan_limits(robot: Robot, period: float, recovery: float) -> PlanLimits:
     """Limits of a robot's plans, for a control `period` [s]; `recovery` [rad/s, m/s]: speed of a way back inside."""
     parts = [planning_bounds(group, period) for group in robot.groups]
-    whole = Bounds(*(tuple(x for b in parts for x in getattr(b, name)) for name in vars(parts[0])))
+    whole = Bounds(*(tuple(x for b in parts for x in getattr(b, f.name)) for f in fields(Bounds)))
     kinds = tuple(c.kind for c in robot.channels)
     limits = [c.limits for c in robot.channels]
     grips, driven = np.array([k is Kind.GRIPPER for k in kinds]), np.array([k is Kind.VELOCITY for k in kinds])

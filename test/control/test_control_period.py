@@ -42,6 +42,14 @@ def test_a_gripper_that_chatters_is_told_of_once_a_minute_while_the_policy_drive
     assert parts.journal.take(Now(5.0, 900.0)) == ()
 
 
+def test_the_command_is_moved_by_both_clocks_and_the_plan_clock_in_the_mode_that_is():
+    parts, given = moved("policy", 0)[0], []
+    parts.drive.move = lambda *all_of_it: given.append(all_of_it) or ("policy", 0)
+    parts.failsafe.late = "whether it is late"
+    move(parts, Now(5.0, 899.5))
+    assert given == [(5.0, 900.0, 899.5, Mode.AUTONOMY, "whether it is late")]
+
+
 @pytest.mark.parametrize(("changed", "counted"), [(0, 0), (1, 1), (3, 1)])
 def test_a_period_in_which_limits_were_at_work_counts_once(changed, counted):
     parts, fired, braked = moved("teleop", changed)

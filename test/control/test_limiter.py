@@ -350,6 +350,18 @@ def test_a_goal_further_along_the_line_changes_nothing_on_it_and_one_beside_it_p
     assert np.linalg.norm(gone - unit * (gone @ unit)) > 1e-3
 
 
+@pytest.mark.parametrize("side", [1.0, -1.0])
+@pytest.mark.parametrize("row", [1, 2])
+def test_a_channel_that_moves_or_turns_across_the_line_to_the_goal_goes_on_from_there(side, row):
+    """0.3 rad/s take it 3 mrad further within the period, and 2 rad/s^2 0.1 mrad; with 60 rad/s^3 it turns by 0.01 mrad at most."""
+    of, rows = limiter(), np.array([(0.1, -0.2, 0.3), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)])
+    rows[row, 1] = side * (0.3 if row == 1 else 2.0)
+    of.motion = Motion(*map(tuple, rows.tolist()))
+    of.step(still(0.6, -0.2, 0.3))
+    assert side * (of.motion.x[1] + 0.2) == pytest.approx(3e-3 if row == 1 else 1e-4, abs=1.1e-5)
+    assert of.motion.v[0] > 0.0
+
+
 @pytest.mark.parametrize("together", [True, False])
 @pytest.mark.parametrize("side", [1.0, -1.0])
 @pytest.mark.parametrize("speed", [0.8, -0.8])

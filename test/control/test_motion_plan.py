@@ -15,6 +15,7 @@ from pi0_ros.control.motion_plan import (
     _channel_limits,
     _fastest,
     _nearest,
+    _plan_of,
     _stopping,
     ask,
     make_grid,
@@ -575,3 +576,29 @@ def test_once_it_was_got_ready_no_plan_has_to_make_a_matrix():
         request, _ = ask(wave(rows), 5.0, 0.0, np.stack([HOME, 0.0 * HOME, 0.0 * HOME]), 7.0, 1.0, np.ones(36), grid, ROBOT_LIMITS)  # fmt: skip
         assert solve(request, grid, ROBOT_LIMITS) is not None
     assert (make_problem.cache_info().misses, smoother.cache_info().misses) == made
+
+
+def test_a_plan_is_exactly_at_rest_where_it_hardly_moves_and_at_its_end_whatever_is_left():
+    """Below a ten-millionth of a channel's limits; what is that near to zero stays where it is."""
+    rates = np.linspace(0.9, 1.1, GRID.count)
+    request, short = request_for(wave(60), rates), np.arange(GRID.count) % 7 == 3
+    states = np.random.default_rng(9).uniform(0.5, 1.0, (120, 3, len(HOME)))
+    limits = ROBOT_LIMITS.bounds
+    for row, of in ((1, limits.velocity), (2, limits.acceleration)):
+        for column in (JOINT, OTHER, BASE):
+            for k, share in enumerate((0.9e-7, -0.9e-7, 1.1e-7, -1.1e-7)):
+                states[10 + k, row, column] = share * of[column]
+    states[10, 0, JOINT] = 1e-9
+    wanted = states.copy()
+    for row in (1, 2):
+        wanted[10:12, row, [JOINT, OTHER, BASE]] = 0.0
+    wanted[-1, 1:] = 0.0
+    plan = _plan_of(request, states, short, GRID, ROBOT_LIMITS)
+    grips = [i for i, c in enumerate(ROBOT.channels) if c.kind is Kind.GRIPPER]
+    knots = np.interp(np.arange(1, 121) / 3.0, np.arange(41), request.times.times)
+    wanted[:, 0, grips], wanted[:, 1:, grips] = request.path.at(knots)[:, grips], 0.0
+    np.testing.assert_array_equal(plan.states, wanted)
+    np.testing.assert_allclose(plan.path_times, knots, rtol=0.0, atol=1e-12)
+    np.testing.assert_array_equal(plan.rates, np.repeat(rates, 3))
+    np.testing.assert_array_equal(plan.limited, np.repeat(short | (rates < 0.98), 3))
+    assert plan.request is request and plan.path is request.path

@@ -13,7 +13,7 @@ from pi0_ros.control.following import Following
 from pi0_ros.control.joining import Join, Joining
 from pi0_ros.control.plan_channels import plan_channels
 from pi0_ros.control.plan_maker import PlanMaker, Scales, Start
-from pi0_ros.control.plan_making import AtOnce, Planner
+from pi0_ros.control.plan_making import Planner
 from pi0_ros.control.progress import Progress
 from pi0_ros.control.row_path import ROS_ROUNDING, RowPath
 from pi0_ros.control.running_plan import AcceptedChunk, Running
@@ -28,13 +28,13 @@ Array = npt.NDArray[np.float64]
 class Plans:
     """Turns chunks into plans; `following` executes them."""
 
-    def __init__(self, robot: Robot, settings: ExecutorSettings, period: float, planner: Planner | None = None) -> None:
+    def __init__(self, robot: Robot, settings: ExecutorSettings, period: float, planner: Planner) -> None:
         """`period` [s] between two commands; `planner` makes plans, in another thread if time matters."""
         self._robot, self._channels = robot, plan_channels(robot)
         self._ensemble = settings.strategy == "ensemble"
         self.progress, self.grips = Progress(), SteadyGrips(robot, period)
         self.strategies = Strategies(settings)
-        self.maker = PlanMaker(robot, settings, period, planner or AtOnce())
+        self.maker = PlanMaker(robot, settings, period, planner)
         self._joining = Joining(self._channels, settings, period, self.maker.grid.step, self.progress)
         self.following = Following(self._channels, period, self.maker, self.progress)
         self.clamped = ""

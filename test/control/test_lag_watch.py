@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from story import make_robot
+from story import make_robot, middle
 
+from pi0_ros.control import lag_watch
 from pi0_ros.control.lag_watch import LagWatch, lag_of, lag_sentences
+from pi0_ros.robot.spec import Kind
 
 RATE = 50.0
 
@@ -178,3 +180,106 @@ def test_at_any_rate_lags_of_half_a_second_are_looked_for(late, known):
     hand = lambda behind: (0.3 * np.sin(3.0 * (t - behind)) + 0.1 * np.sin(7.0 * (t - behind)))[:, None]
     found = lag_of(hand(0.0), hand(late), 1.0 / 125.0)
     assert found == pytest.approx(late, abs=0.002) if known else found is None
+
+
+def lag_by_hand(commanded, measured, period):
+    """Each shift by itself: how far both shapes are apart, each channel by how far it moves; and the parabola through the three
+    errors around the least. It is sure to where the error would be twice as large, sqrt(2 E / E'') rows away."""
+    most, errors = int(np.ceil(0.5 / period)), []
+    for shift in range(most + 1):
+        parts = []
+        for a, b in zip(commanded.T, measured.T, strict=True):
+            told, seen = a[most - shift : len(a) - shift], b[most:]
+            off = (told - told.mean()) - (seen - seen.mean())
+            parts.append(np.mean(off**2) / (a.max() - a.min()) ** 2)
+        errors.append(np.mean(parts))
+    k = int(np.argmin(errors))
+    if k == most:
+        return None, 0.0
+    i = max(k, 1)
+    curve = np.polyfit([-1.0, 0.0, 1.0], errors[i - 1 : i + 2], 2)
+    sure = np.sqrt(2.0 * errors[k] / (2.0 * curve[0])) * period if curve[0] > 0.0 else np.inf
+    return max(0.0, (i - curve[1] / (2.0 * curve[0])) * period), sure
+
+
+def test_the_lag_is_where_the_shapes_fit_best_and_told_where_that_is_sure_to_three_hundredths_of_a_second():
+    rng, known = np.random.default_rng(12), {True: 0, False: 0}
+    for k in range(60):
+        period = (0.02, 0.016, 0.05)[k % 3]
+        t = period * np.arange(round(3.0 / period))
+        hand = lambda late, t=t, k=k: np.stack([0.3 * np.sin((2.0 + 0.05 * k) * (t - late)), 0.1 * np.cos(4.0 * (t - late)) + 0.02 * t], axis=1)  # fmt: skip
+        measured = hand(rng.uniform(-0.02, 0.45)) + rng.normal(0.0, rng.uniform(0.0, 0.06), (len(t), 2)) - 0.3
+        lag, sure = lag_by_hand(hand(0.0), measured, period)
+        found = lag_of(hand(0.0), measured, period)
+        assert (found is not None) is bool(sure <= 0.03 and lag is not None)
+        assert found is None or found == pytest.approx(lag, abs=1e-9)
+        known[found is not None] += 1
+    assert min(known.values()) > 10, known
+
+
+@pytest.mark.parametrize(("rate", "each"), [(50.0, 1), (125.0, 2), (20.0, 1)])
+def test_four_seconds_are_compared_at_a_time_of_samples_a_fiftieth_of_a_second_apart_and_none_twice(rate, each):
+    watch, seen = LagWatch(make_robot(), 1.0 / rate), []
+    watch._compare = lambda commanded, measured: seen.append((commanded[:, 0], measured[:, 0]))
+    for k in range(round(9.0 * rate)):
+        watch.see(7.0 + k / rate, np.full(18, float(k)), np.full(18, -2.0 * k))
+        watch.lags()
+    whole = np.arange(each - 1, round(4.0 * rate), each)
+    for n, (commanded, measured) in enumerate(seen):
+        np.testing.assert_array_equal(commanded, whole + n * round(4.0 * rate))
+        np.testing.assert_array_equal(measured, -2.0 * commanded)
+    assert len(seen) == 2 and len(whole) == round(4.0 * rate / each)
+
+
+@pytest.mark.parametrize(("off", "kept"), [(0.4, True), (-0.4, True), (0.6, False), (-0.6, False), (-300.0, False)])
+def test_a_period_that_is_missing_or_a_clock_that_was_set_begins_a_window(off, kept):
+    watch, seen = LagWatch(make_robot(), 0.02), []
+    watch._compare = lambda commanded, measured: seen.append(len(commanded))
+    for k in range(200):
+        watch.see(7.0 + 0.02 * (k + off * (k >= 100)), np.zeros(18), np.zeros(18))
+    assert watch.lags() == {} and bool(seen) is kept
+
+
+def test_only_joints_that_are_positions_measured_and_moved_are_compared(monkeypatch):
+    robot, given = make_robot(), []
+    robot = replace(robot, groups=tuple(replace(g, measured=g.name != "right_arm") for g in robot.groups))
+    watch = LagWatch(robot, 0.02)
+    assert list(watch._groups) == [g.name for g in robot.groups if g.kind is Kind.POSITION and g.name != "right_arm"]
+    monkeypatch.setattr(lag_watch, "lag_of", lambda commanded, measured, period: given.append((commanded, measured, period)))  # fmt: skip
+    commanded = np.tile(middle(robot), (200, 1))
+    lift, joints = robot.index["lift"], [robot.index[f"left_joint{k}"] for k in (1, 2, 3, 4, 5, 6)]
+    commanded[100, joints] += [0.051, -0.051, 0.049, -0.049, 0.3, 0.2]
+    commanded[100, lift] += 0.021
+    measured = commanded + 0.125
+    measured[7, joints[5]] = np.nan
+    watch._compare(commanded, measured)
+    by_width = {c.shape[1]: (c, m, p) for c, m, p in given}
+    arm, (column, _, period) = by_width[3], by_width[1]
+    np.testing.assert_array_equal(arm[0], commanded[:, [joints[0], joints[1], joints[4]]])
+    np.testing.assert_array_equal(arm[1], arm[0] + 0.125)
+    np.testing.assert_array_equal(column[:, 0], commanded[:, lift])
+    assert period == 0.02
+    given.clear()
+    commanded[100, lift] = commanded[0, lift] + 0.019
+    watch._compare(commanded, commanded)
+    assert 1 not in {c.shape[1] for c, _, _ in given}
+
+
+def test_a_group_is_as_late_as_the_middle_of_its_newest_thirty_estimates_from_five_on():
+    watch = LagWatch(make_robot(), 0.02)
+    watch._found["left_arm"].extend([0.3, 0.1, 0.5, 0.2])
+    assert watch.lags() == {}
+    watch._found["left_arm"].append(0.4)
+    watch._found["right_arm"].extend([0.05, 0.02, 0.06, 0.01, 0.03, 0.04])
+    assert watch.lags() == {"left_arm": 0.3, "right_arm": 0.04}
+    watch._found["left_arm"].extend([0.6] * 14 + [0.7] * 15)
+    assert watch.lags()["left_arm"] == 0.7  # 0.4, fourteen and fifteen: one more of the first, and it would be 0.6
+
+
+@pytest.mark.parametrize("known", [0.0, 0.2])
+def test_a_latency_is_wrong_by_more_than_nine_hundredths_of_a_second_or_not_at_all(known):
+    robot = make_robot()
+    robot = replace(robot, groups=tuple(replace(g, command_latency=known) for g in robot.groups))
+    for off, said in ((0.089, False), (0.091, True), (-0.089, False), (-0.091, True)):
+        if known + off > 0.0:
+            assert bool(lag_sentences(robot, {"left_arm": known + off})) is said

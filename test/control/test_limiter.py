@@ -366,15 +366,16 @@ def test_a_channel_that_moves_or_turns_across_the_line_to_the_goal_goes_on_from_
 @pytest.mark.parametrize("side", [1.0, -1.0])
 @pytest.mark.parametrize("speed", [0.8, -0.8])
 def test_towards_a_goal_that_moves_the_speed_limits_are_those_of_the_robot_and_not_of_the_goal(side, speed, together):
-    """2 rad/s, whichever way the goal goes meanwhile; and as far as it has come it is met."""
-    of, goal, fastest = limiter((-side * 1.4, 0.0, 0.0), together=together), side * 0.7, 0.0
-    for k in range(220):
+    """2 rad/s, reached after 0.35 s, whichever way the goal goes meanwhile; and as far as it has come it is met."""
+    of, goal, speeds = limiter((-side * 1.4, 0.0, 0.0), together=together), side * 0.7, []
+    for k in range(200):
         goal = side * 0.7 + speed * PERIOD * k * (k < 100)
         of.step(np.array([[goal, 0.0, 0.0], [speed * (k < 100), 0.0, 0.0], [0.0, 0.0, 0.0]]))
-        fastest = max(fastest, side * of.motion.v[0])
-        assert abs(of.motion.v[0]) <= 2.0 * (1.0 + 1e-6) and of.motion.x[1:] == (0.0, 0.0)
-    assert fastest == pytest.approx(2.0, abs=1e-6)
-    assert of.motion.x[0] == pytest.approx(goal, abs=1e-6)
+        speeds.append(side * of.motion.v[0])
+        assert of.motion.x[1:] == (0.0, 0.0)
+    np.testing.assert_allclose(speeds[36:46], 2.0, atol=1e-6)
+    assert np.abs(speeds).max() <= 2.0 * (1.0 + 1e-6)
+    assert of.motion.x[0] == pytest.approx(goal, abs=1e-3)
 
 
 ALONE = Bounds((-6.0,), (7.0,), (2.0,), (0.5,), (5.0,))

@@ -1,5 +1,7 @@
 """When the policy is asked for the next chunk."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from story import Story
@@ -139,8 +141,8 @@ def test_answers_of_several_requests_come_before_the_plan_ends():
 
 
 def test_what_is_kept_rests_where_the_plan_ends_and_a_base_stands():
-    kept = planning.stay(running(), 60.0, np.array([False, True]))
-    assert kept.start == 60.0 and kept.values.shape == (6, 2)
+    kept = planning.stay(replace(running(), frozen_rows=3), 60.0, np.array([False, True]))
+    assert kept.start == 60.0 and kept.values.shape == (6, 2) and kept.frozen_rows == 0
     np.testing.assert_allclose(kept.values, [[1.0, 0.0]] * 6)
 
 

@@ -26,7 +26,7 @@ def all_of_it(times):
 
 
 def plans(planner=None, **settings):
-    return Plans(ROBOT, ExecutorSettings(**settings), PERIOD, planner)
+    return Plans(ROBOT, ExecutorSettings(**settings), PERIOD, planner or AtOnce())
 
 
 def chunk(slope=0.0, sequence=1, start=100.0, period=0.1, rows=20, first=0.0, **more):

@@ -187,8 +187,8 @@ def refuse_shared_names(at: YamlNode, groups: tuple[Group, ...]) -> None:
 
 def _refuse_sharing(here: YamlNode, owner: Group, group: Group) -> None:
     """Messages that carry names can carry those of several groups; others are one group's alone."""
-    topic, kinds = group.command.topic, (owner.command.type, group.command.type)
-    if kinds[0] != kinds[1] or kinds[0] not in SHARED_TYPES:
+    topic, kind = group.command.topic, group.command.type
+    if owner.command.type != kind or kind not in SHARED_TYPES:
         raise here.error(
             f"command topic {topic} is already owned by group {owner.name}; only groups whose types are all joint_state, "
             "or all joint_trajectory, share a topic"

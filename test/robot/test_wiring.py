@@ -376,3 +376,16 @@ def test_a_topic_of_two_groups_carries_values_of_one_kind_and_each_name_once(sma
     trajectory = other.replace("arm/commands, type: float64_multi_array", "all, type: joint_trajectory")
     with pytest.raises(RobotError, match="command topic all is already owned by group arm"):
         small_robot(arm + trajectory)
+
+
+def test_velocities_that_move_joints_are_no_base_whatever_they_are_called(small_robot):
+    robot = small_robot(DRIVEN.replace("[j1_velocity, j2_velocity]", "[arm_vx, arm_wz]"))
+    assert [(c.axis, c.unit, c.joint) for c in robot.channels] == [(None, "rad/s", "j1"), (None, "rad/s", "j2")]
+
+
+def test_two_channels_of_one_axis_are_refused_beside_others_that_are_none(small_robot):
+    base = BASE.replace("type: twist", "type: float64_multi_array").replace("[0.5, 1.0]", "0.5")
+    with pytest.raises(RobotError, match="two channels are vx; a base has one of each"):
+        small_robot(base.replace("[base_vx, base_wz]", "[a, b, c_vx, d_vx]"))
+    found = small_robot(base.replace("[base_vx, base_wz]", "[a, b, c_vx, d_wz]"))
+    assert [c.axis for c in found.channels] == [None, None, Axis.VX, Axis.WZ]

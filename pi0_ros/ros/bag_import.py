@@ -87,7 +87,7 @@ class _Stretch:
         before = self._first
         yield before
         for frame in self._rest:
-            if float(frame["stamp"][0] - before["stamp"][0]) * self._fps > HOLE - 0.5:
+            if (frame["stamp"] - before["stamp"]).item() * self._fps > HOLE - 0.5:
                 self.behind = frame
                 return
             yield frame

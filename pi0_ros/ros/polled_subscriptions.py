@@ -229,7 +229,7 @@ class Subjects:
     """
 
     def __init__(self) -> None:
-        self._known: list[bytes] = []
+        self._known: dict[bytes, bytes] = {}  # frame and names as they came, and what they are told by
 
     def newest(self, taken: Sequence[tuple[bytes, Any]]) -> list[tuple[bytes, Any]]:
         """The newest message about each subject, in the order in which these came."""
@@ -241,21 +241,25 @@ class Subjects:
         return list(last.values())
 
     def _subject(self, data: bytes) -> bytes:
-        for known in self._known:
+        for known, subject in self._known.items():
             if data.startswith(known, STAMPED):
-                return known
+                return subject
         names = frame_and_names(data)
         if names and len(self._known) < SUBJECTS:
-            self._known.append(names)
+            self._known[data[STAMPED : STAMPED + len(names)]] = names
         return names
 
 
 def frame_and_names(data: bytes) -> bytes:
-    """The bytes of a serialized JointState that hold its frame and joint names; b"" if they are not to be found."""
+    """The bytes of a serialized JointState that hold its frame and joint names; b"" if they are not to be found.
+
+    Bytes between them, which are there to align and may be any, are zero.
+    """
+    found = bytearray(data)
     order, at = "<" if data[1:2] == b"\x01" else ">", STAMPED
     try:
         (size,) = struct.unpack_from(f"{order}I", data, at)  # frame_id: its length, then its characters and a zero
-        at = _aligned(at + 4 + size)
+        at = _aligned(found, at + 4 + size)
         (count,) = struct.unpack_from(f"{order}I", data, at)
         at += 4
         if not 0 < count <= MOST_NAMES:
@@ -263,12 +267,15 @@ def frame_and_names(data: bytes) -> bytes:
         for _ in range(count):
             (size,) = struct.unpack_from(f"{order}I", data, at)
             end = at + 4 + size
-            at = _aligned(end)
+            at = _aligned(found, end)
     except struct.error:
         return b""
-    return data[STAMPED:end] if end <= len(data) else b""
+    return bytes(found[STAMPED:end]) if end <= len(data) else b""
 
 
-def _aligned(at: int) -> int:
-    """The next place of a four-byte number; counted from behind the encapsulation, which is four bytes itself."""
-    return (at + 3) // 4 * 4
+def _aligned(data: bytearray, end: int) -> int:
+    """The next place of a four-byte number; counted from behind the encapsulation, which is four bytes itself. What is
+    between becomes zero."""
+    at = (end + 3) // 4 * 4
+    data[end:at] = bytes(at - end)
+    return at

@@ -426,3 +426,17 @@ def test_a_message_that_is_late_counts_and_the_last_half_second_is_put_together_
         taken = frame["observation.images.front"][0, 0, 0] / 2 / 20
         assert abs(taken - (frame["stamp"][0] - START)) <= 0.0251
     assert times(frames)[-1] > 0.89 and math.isclose(len(frames), times(frames)[-1] * FPS, abs_tol=1.5)
+
+
+def test_what_nobody_commanded_is_the_state_of_the_next_frame_and_of_the_last_one_its_own(bag):
+    frames = bag_import._BagFrames(bag.robot, BAG, FPS, None)
+    frame = {
+        "observation.state": np.array([1.0, 2.0, 3.0, 9.0]),
+        "action": np.array([np.nan, 0.5, np.inf]),
+        "task": "x",
+    }
+    after = {"observation.state": np.array([4.0, 5.0, 6.0, 9.0]), "action": np.array([7.0, 7.0, 7.0])}
+    for following, action in ((after, [4.0, 0.5, 6.0]), (None, [1.0, 0.5, 3.0])):
+        done = frames._complete(frame, following)
+        assert done["action"].tolist() == action and done["task"] == "x"
+    assert np.isnan(frame["action"][0]), "the frame itself stays as it is"

@@ -102,3 +102,13 @@ def test_commands_of_a_publisher_that_began_anew_or_was_silent_are_judged_by_the
     assert monitor.see("left_arm", 1.04, HOME + 2.0 * FAST, 1) == ""
     assert monitor.see("left_arm", 1.64, HOME + 20.0 * FAST, 2) == ""
     assert monitor.violations == 0
+
+
+def test_the_rate_is_that_of_the_slowest_group_to_a_thousandth(monitor):
+    for group in ROBOT.groups:
+        middle = [(c.limits.lower + c.limits.upper) / 2 for c in group.channels]
+        for k in range(8):
+            monitor.see(group.name, 5.0 + 0.0201234 * k, middle)
+    told = monitor.control()
+    assert told["rate_hz"] == 49.693  # 1 / 0.0201234 is 49.69339...
+    assert told["period_error_ms"] == {"p50": 0.123, "p99": 0.123, "max": 0.123} and told["missed"] == 0

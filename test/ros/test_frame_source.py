@@ -47,6 +47,7 @@ class Seen:
 
     def view(self, cameras, state=None, moment=None):
         assert cameras == tuple(CAMERAS)
+        self.asked = state
         if self.missing:
             return SensorSnapshot(missing=self.missing)
         stamp = 104.0 if moment is None else moment
@@ -181,3 +182,7 @@ def test_a_dataset_has_every_channel_and_camera_by_name(source):
             DataError, match=f"camera {CAMERAS[0]} has pictures of {odd[1]}x{odd[0]}, and a video needs even"
         ):
             features_of(ROBOT, SIZES | {CAMERAS[0]: odd})
+
+
+def test_the_size_of_pictures_is_known_before_any_state_is(source):
+    assert source.sizes() == SIZES and source.seen.asked == ()

@@ -97,3 +97,13 @@ def test_events_are_told_once_and_of_seams_the_worst_of_each_kind_is_kept(guarde
         guarded.core.step = lambda steady, ros, seam=seam: step(steady, ros)._replace(seam=seam)
         run(guarded, 1, 1)
     assert guarded.worst_seam == Seam(0.3, 0.4, 0.02)
+
+
+def test_what_brakes_is_in_the_black_box_at_its_steady_and_its_ros_time(guarded):
+    run(guarded, 0, 10)
+    guarded.fail(1.0, T0 + 1.0, "Traceback\nValueError: one")
+    (command,) = run(guarded, 60, 1)
+    kinds = [(entry.kind, entry.steady, entry.ros) for entry in guarded.core.blackbox.snapshot()]
+    assert ("event", 1.0, T0 + 1.0) in kinds and kinds[-1] == ("command", 60 * PERIOD, T0 + 60 * PERIOD)
+    stamp, values = guarded.core.blackbox.snapshot()[-1].data
+    assert stamp == command.stamp and np.allclose(values, command.values)

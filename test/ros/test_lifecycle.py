@@ -1,6 +1,7 @@
 import os
 import random
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,8 +10,9 @@ rclpy = pytest.importorskip("rclpy")
 
 from lifecycle_msgs.srv import ChangeState
 from std_msgs.msg import String
+from std_srvs.srv import Trigger
 
-from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Rate
+from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Health, Rate
 from pi0_ros.ros.lifecycle import FAILURE, SUCCESS, ManagedNode
 from pi0_ros.ros.parameters import Parameter, ParameterError
 from pi0_ros.ros.spinning import Spinner
@@ -286,3 +288,68 @@ def test_a_clock_jump_is_told_once_however_often_the_node_was_configured(make):
 def test_log_levels_can_be_changed_while_it_runs(make):
     node = make()
     assert "/probe/set_logger_levels" in [name for name, _ in node.get_service_names_and_types()]
+
+
+@pytest.mark.usefixtures("make")
+def test_a_node_that_is_destroyed_while_it_is_active_is_made_safe_and_lets_go():
+    node = Probe()
+    assert node.bring_up()
+    node.destroy_node()
+    assert node.calls == ["setup", "start", "halt", "teardown"] and not node.active
+
+
+def test_what_is_wrong_counts_before_what_it_says_of_itself(make):
+    node, clock = make(), []
+    node.health = lambda: Health(OK, "fine", {"n": 1})
+    node._sim_time = SimpleNamespace(problem=lambda: "".join(clock))
+    assert node._report() == Health(OK, "not active")
+    clock.append("no /clock")
+    assert node._report() == Health(WARN, "no /clock", {})
+    assert node.bring_up()
+    assert node._report() == Health(ERROR, "no /clock", {"n": 1})
+    clock.clear()
+    assert node._report() == Health(OK, "fine", {"n": 1})
+    for name, problem in (("a", "broke"), ("b", ""), ("c", "hangs")):
+        node.watch_thread(SimpleNamespace(name=name, problem=lambda problem=problem: problem))
+    assert node._report() == Health(ERROR, "broke; hangs", {"n": 1})
+    for name in ("a", "c"):
+        node.watch_thread(SimpleNamespace(name=name, problem=lambda: ""))
+    assert node._report() == Health(OK, "fine", {"n": 1})
+
+
+def test_what_a_long_setup_waits_for_is_told_until_it_is_done(make):
+    node, told = make(), []
+    do = node._do
+    node._do = lambda name: (do(name), node.report_progress("loading"), told.append(node._report()))
+    node.trigger_configure()
+    assert told == [Health(WARN, "not active: loading")] and node._report() == Health(OK, "not active")
+
+
+def test_shutting_down_stops_what_is_active_and_says_why_and_what_is_inactive_stays(make):
+    node = make()
+    node.shut_down("early")
+    assert node.calls == [] and node._report() == Health(WARN, "not active: early")
+    assert node.bring_up()
+    node.shut_down("bye")
+    node.shut_down("again")
+    assert state(node) == "inactive" and node.calls == ["setup", "start", "halt"] and not node.active
+    assert node._report() == Health(WARN, "not active: bye")
+
+
+def test_what_is_owned_is_let_go_of_in_reverse_order_even_if_the_teardown_fails(make):
+    node, closed = make(fail={"teardown": RuntimeError("no")}), []
+    for k in (1, 2, 3):
+        thing = SimpleNamespace(close=lambda k=k: closed.append(k))
+        assert node.own(thing) is thing
+    counts = lambda: [len(list(found)) for found in (node.subscriptions, node.publishers, node.timers, node.services)]
+    before = counts()
+    node.own(node.create_subscription(String, "y", lambda _: None, 1))
+    node.own(node.create_timer(100.0, lambda: None))
+    node.own(node.create_service(Trigger, "z", lambda request, response: response))
+    node.own(node.create_publisher(String, "x", 1))
+    assert counts() == [n + 1 for n in before]
+    with pytest.raises(RuntimeError):
+        node._release()
+    assert closed == [3, 2, 1] and counts() == before
+    node._release()
+    assert closed == [3, 2, 1]

@@ -3,6 +3,7 @@
 import threading
 import time
 from array import array
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import pytest
 rclpy = pytest.importorskip("rclpy")
 
 from nav_msgs.msg import Odometry
+from pi0_ros.msg import ExecutorState
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 
@@ -276,3 +279,124 @@ def test_a_text_of_ten_megabytes_reaches_nobody(context):
         publisher.publish(String(data="x" * 10_000_000))
         publisher.publish(String(data="abc"))
     assert heard and set(heard) == {3}
+
+
+# --- without a graph: what comes in by hand, at times of one's own ---
+
+
+@pytest.fixture
+def quiet(observations):
+    """Observations whose clocks are set by hand: `at(steady, ros)`; `see(camera, stamp, picture)` and `feel(stamp, **joints)`."""
+    now = [5.0, 100.0]
+    observations._clocks = SimpleNamespace(steady=lambda: now[0], ros=lambda: now[1])
+    source = observations._robot.state[0]
+
+    def see(camera, stamp, picture, number=1, **change):
+        message = image_message(picture, time_message(stamp))
+        for name, value in change.items():
+            setattr(message, name, value)
+        observations._on_picture(
+            observations._cameras[camera], serialize_message(message), {"publication_sequence_number": number}
+        )
+
+    observations.at = lambda steady, ros: now.__setitem__(slice(None), (steady, ros))
+    observations.see = see
+    observations.feel = lambda stamp, **found: observations._on_joints(source, stamp, found, {})
+    return observations
+
+
+def noise(seed):
+    return np.random.default_rng(seed).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+
+
+def test_a_moment_is_judged_by_what_was_fresh_then(quiet):
+    for camera, stamp in (("front", 99.95), ("side", 99.875)):
+        quiet.see(camera, stamp, noise(1))
+    quiet.feel(99.75, j1=0.1, j2=0.5)
+    quiet.feel(100.0, j1=0.2, j2=0.25)
+    view = quiet.view(NAMES)
+    assert view.stamp == pytest.approx(99.875) and view.missing == view.about == ()
+    assert view.state == pytest.approx({"j1": 0.15, "j2": 0.375}) and view.stamps == pytest.approx(
+        {"front": 99.95, "side": 99.875}
+    )
+    assert quiet.reached(NAMES) == pytest.approx(99.875) and quiet.restarts == 0
+    quiet.at(5.75, 100.75)
+    assert set(quiet.stale(NAMES)) == {"front", "side"}
+    silent = quiet.view(NAMES)
+    assert silent.about == ("front",) and "front/image_raw" in silent.missing[0] and not silent.pictures
+    assert quiet.stale(NAMES, moment=100.0) == {} and quiet.view(NAMES, moment=100.0).stamp == 100.0
+    assert quiet.view((), state=()).missing == ()
+
+
+def test_what_was_seen_is_in_the_values_in_milliseconds(quiet):
+    quiet.see("front", 99.9, noise(1))
+    quiet.see("side", 99.95, noise(2))
+    quiet.feel(99.75, j1=0.1, j2=0.5)
+    quiet._memory.skew = 0.0125
+    values = quiet.values(("side",))
+    assert values["joint_states offset_ms"] == pytest.approx(250.0) and values["camera_skew_ms"] == 12.5
+    assert values["front/image_raw offset_ms"] == pytest.approx(100.0)
+    assert values["camera side hz"] == 0.5 and "camera front hz" not in values  # one within the last two seconds
+
+
+def test_a_clock_that_was_set_forgets_what_was_seen_and_is_logged_with_the_next_view(quiet, capfd):
+    quiet.feel(100.0, j1=0.1, j2=0.5)
+    quiet.at(5.02, 60.0)
+    quiet.feel(60.0, j1=0.3, j2=0.5)
+    assert quiet.restarts == 1 and quiet.view((), state=("j1",)).state["j1"] == 0.3
+    assert "observations start anew" in capfd.readouterr().err
+    quiet.view((), state=("j1",))
+    assert "observations start anew" not in capfd.readouterr().err
+    quiet.clear()
+    assert quiet.view((), state=("j1",)).missing
+
+
+def test_a_jump_of_the_ros_clock_forgets_what_was_seen(quiet):
+    quiet.feel(100.0, j1=0.1, j2=0.5)
+    quiet._node.set_parameters([rclpy.parameter.Parameter("use_sim_time", value=True)])
+    assert quiet.view((), state=("j1",)).missing
+
+
+def test_what_a_source_is_late_is_logged_once_for_each(quiet, capfd):
+    quiet._log_once(["odom arrives 1 s late", "odom arrives 2 s late", "eye arrives 3 s late"])
+    quiet._log_once(["odom arrives 4 s late"])
+    said = capfd.readouterr().err
+    assert (
+        "odom arrives 1 s" in said and "eye arrives 3 s" in said and "2 s late" not in said and "4 s late" not in said
+    )
+
+
+def test_what_the_executor_commands_is_known_by_channel(quiet):
+    assert quiet.command() == {}
+    quiet.update_command(ExecutorState(channels=["j2", "j1"], command=[0.5, -0.25]))
+    assert quiet.command() == {"j2": 0.5, "j1": -0.25}
+
+
+def test_bytes_that_are_no_picture_are_refused_by_their_topic(quiet):
+    quiet._on_picture(quiet._cameras["front"], b"\0\1", {"publication_sequence_number": 1})
+    assert quiet.refusals.count == 1 and "front/image_raw" in quiet.refusals.last
+    assert "front" in quiet.stale(("front",))
+
+
+def test_a_picture_that_cannot_be_decoded_is_missing_if_its_camera_is_required_and_else_left_out(quiet):
+    quiet.feel(99.9, j1=0.1, j2=0.5)
+    quiet.see("front", 99.95, noise(1))
+    quiet.see("side", 99.95, noise(2), encoding="rubbish")
+    view = quiet.view(NAMES)
+    assert set(view.pictures) == {"front"} == set(view.stamps) and not view.missing and quiet.refusals.count == 1
+    quiet.see("front", 99.975, noise(3), 2, encoding="rubbish")
+    quiet.see("side", 99.975, noise(4), 2)
+    view = quiet.view(NAMES)
+    (why,) = view.missing
+    assert why.startswith("camera front on front/image_raw: ") and "rubbish" in why and view.about == ("front",)
+
+
+def test_of_a_picture_that_shows_nothing_there_is_a_warning_until_one_shows_something(quiet):
+    quiet.feel(99.9, j1=0.1, j2=0.5)
+    quiet.see("side", 99.9, noise(0))
+    quiet.see("front", 99.9, np.zeros((24, 32, 3), np.uint8))
+    assert quiet.view(NAMES).stamp and [w[:32] for w in quiet.warnings(NAMES)] == ["camera front: the picture is bla"]
+    assert quiet.warnings(("side",)) == []
+    quiet.see("front", 99.95, noise(5), 2)
+    quiet.see("side", 99.95, noise(6), 2)
+    assert quiet.view(NAMES).stamp and quiet.warnings(NAMES) == []

@@ -169,3 +169,7 @@ def test_closing_closes_every_lane_but_the_policys_own(build):
     assert [lane.closed for lane in (stage.first, *stage.others)] == [False, True, True]
     with pytest.raises(RuntimeError):
         stage.ask(1.0)
+
+
+def test_until_the_first_question_one_may_wait():
+    assert Stage(3).lanes.at_once == 1

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 from rclpy.serialization import serialize_message
+from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
 from pi0_ros.ros import polled_subscriptions
@@ -233,3 +234,11 @@ def test_frame_and_names_of_a_joint_state_are_found_in_both_orders_of_bytes(orde
 def test_a_joint_state_has_one_to_1024_names(count, found):
     said = joints("<", count, *[b"j\0"] * count)
     assert frame_and_names(bytes([0, 1, 0, 0]) + bytes(8) + said) == (said if found else b"")
+
+
+def test_joint_states_without_names_are_of_one_subject_and_no_other_is_taken_for_it():
+    subjects = polled_subscriptions.Subjects()
+    data = lambda *names: bytes(serialize_message(JointState(name=list(names))))
+    sent = [(data(), 1), (data("a"), 2), (data(), 3), (data("b"), 4), (data("a"), 5)]
+    assert subjects.newest(sent) == [(data(), 3), (data("b"), 4), (data("a"), 5)]
+    assert subjects.newest([(data("b"), 6), (data(), 7), (data("b"), 8)]) == [(data(), 7), (data("b"), 8)]

@@ -107,7 +107,7 @@ class ClockWatch(NamedTuple):
         return self._is_behind(ros) and self.behind == SET_BACK_READINGS - 1
 
     def _is_behind(self, ros: float) -> bool:
-        return self.steady is not None and ros < self.furthest - CLOCK_JITTER
+        return ros < self.furthest - CLOCK_JITTER
 
     def fault(self, steady: float, ros: float, limit: float) -> tuple[ClockFault, str] | None:
         """What the ROS clock did since the last period, None if it ran: it may be slower, not jump by `limit` [s]."""

@@ -573,7 +573,8 @@ def test_once_it_was_got_ready_no_plan_has_to_make_a_matrix():
     solve_once(grid)
     made = make_problem.cache_info().misses, smoother.cache_info().misses
     for rows in (60, 3):
-        request, _ = ask(wave(rows), 5.0, 0.0, np.stack([HOME, 0.0 * HOME, 0.0 * HOME]), 7.0, 1.0, np.ones(36), grid, ROBOT_LIMITS)  # fmt: skip
+        request, demanded = ask(wave(rows), 5.0, 0.0, np.stack([HOME, 0.0 * HOME, 0.0 * HOME]), 7.0, 1.0, np.ones(36), grid, ROBOT_LIMITS)  # fmt: skip
+        assert len(demanded.velocity) == 48  # 36 knots at 1.3 times the speed are 46.8, and where the last one ends
         assert solve(request, grid, ROBOT_LIMITS) is not None
     assert (make_problem.cache_info().misses, smoother.cache_info().misses) == made
 
@@ -602,3 +603,19 @@ def test_a_plan_is_exactly_at_rest_where_it_hardly_moves_and_at_its_end_whatever
     np.testing.assert_array_equal(plan.rates, np.repeat(rates, 3))
     np.testing.assert_array_equal(plan.limited, np.repeat(short | (rates < 0.98), 3))
     assert plan.request is request and plan.path is request.path
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_a_channel_that_is_faster_than_it_may_be_is_stopped_as_fast_as_it_is_allowed_to_slow_down(side):
+    """Its bounds begin a tenth above the velocity limit and leave no room; what is left is that speed, and its whole range."""
+    problem, end = make_problem(GRID.count, GRID.step, GRID.count), ROBOT.channels[JOINT].limits
+    most = 1.1 * end.velocity
+    start, wanted = np.array([[HOME[JOINT]], [side * 1.09 * end.velocity], [0.0]]), column(HOME[JOINT])
+    few = column([most] + [0.05] * 39)
+    turn, jerk = np.array([end.acceleration * 0.995]), np.array([end.jerk * 0.995])
+    wide = column(end.lower + 1e-7), column(end.upper - 1e-7)
+    found = _nearest(problem, wanted, start, ChannelLimits(few, few, turn, jerk, *wide), GRID.step, JOINT, ROBOT_LIMITS)
+    whole = within_limits(
+        problem, wanted, start, ChannelLimits(column(most), column(most), turn, jerk, *wide), GRID.step
+    )
+    np.testing.assert_allclose(found, whole, atol=1e-9)

@@ -213,3 +213,35 @@ def test_a_clock_comes_further_by_more_than_five_milliseconds(further, runs):
     assert (found and found[0]) is (None if runs else ClockFault.STOPPED)
     behind = ClockWatch().update(10.0, 100.0).update(10.02, 100.0 - further)
     assert behind.behind == (1 if runs else 0)
+
+
+def test_a_clock_that_is_first_read_at_zero_has_not_stood_still_until_then():
+    """As simulated time does before it runs; nor was it set back."""
+    watch = ClockWatch()
+    assert watch.fault(100.0, 0.0, 0.5) is None and not watch.set_back(-9.0)
+    watch = watch.update(100.0, 0.0)
+    assert watch == ClockWatch(100.0, 0.0, 0.0, 100.0, 0)
+    assert watch.fault(100.49, 0.0, 0.5) is None
+    assert watch.fault(100.51, 0.0, 0.5) == (ClockFault.STOPPED, "the ROS clock has stood still for 0.51 s")
+
+
+@pytest.mark.parametrize("pause", [0.02, 0.4, 3.0])
+def test_a_clock_jumps_by_what_it_is_ahead_of_the_other_one_or_behind_itself(pause):
+    watch = ClockWatch().update(100.0, 900.0)
+    for ahead, words in ((0.0, ""), (0.49, ""), (0.51, "jumped ahead by 0.51 s")):
+        fault = watch.fault(100.0 + pause, 900.0 + pause + ahead, 0.5)
+        assert fault is None if not words else fault == (ClockFault.JUMPED, f"the ROS clock {words}")
+    assert watch.fault(100.0 + pause, 899.49, 0.5) == (ClockFault.JUMPED, "the ROS clock jumped back by 0.51 s")
+    back = watch.fault(100.0 + pause, 899.51, 0.5)
+    assert back is None if pause < 0.5 else back[0] is ClockFault.STOPPED
+
+
+def test_thirty_two_buttons_are_told_apart_and_of_more_the_oldest_that_is_released_goes():
+    found = Estop()
+    for k in range(32):
+        found = found.hear(5.0 + k, k in (0, 3), b"%d" % k)
+    assert len(found.buttons) == 32
+    found = found.hear(99.0, False, b"another")
+    assert (
+        len(found.buttons) == 32 and {b"0", b"3", b"2", b"another"} <= set(found.buttons) and b"1" not in found.buttons
+    )

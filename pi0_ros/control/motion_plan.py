@@ -286,7 +286,7 @@ def _nearest(
 def _kept(problem: Problem, target: Array, start: Array, bounds: ChannelLimits, step: float) -> Array | None:
     """The best motion [N, 1] within `bounds`, checked."""
     found = within_limits(problem, target, start, bounds, step)
-    if found is None or not keeps(_one(problem, found, start), found, bounds, step, 1e-6)[0]:
+    if found is None or not keeps(_one(problem, found, start), found, bounds, step, 1e-6).all():
         return None
     return found
 

@@ -8,7 +8,7 @@ import pytest
 from story import Story, make_robot, middle
 
 from pi0_ros.control import ExecutorSettings
-from pi0_ros.control.acceptance import History, Reach, accept_rows, beyond_limits, reach_of
+from pi0_ros.control.acceptance import History, Lead, Reach, accept_rows, beyond_limits, reach_of
 from pi0_ros.control.chunk import Cause
 from pi0_ros.robot.spec import Kind
 
@@ -427,3 +427,92 @@ def test_what_starts_beyond_its_limits_is_named_with_them_and_nothing_else_is():
         f"{ARM} is at {values[arm]:.4g}, beyond its limit {lower[arm]:.4g}; "
         f"{LIFT} is at {values[lift]:.4g}, beyond its limit {upper[lift]:.4g}: it is held there, and moves inward only"
     )
+
+
+def test_a_value_far_beyond_a_limit_is_named_with_the_limit_that_it_is_beyond():
+    ends = np.array([-1.25, 0.5]), np.array([2.75, 3.5])
+    reach = Reach(("a", "b"), *ends, ends[0] - 0.5, ends[1] + 0.25, np.ones(2), np.ones(2), np.array([True, True]))
+    for column, value, limit in ((0, -1.8, "-1.25"), (0, 3.01, "2.75"), (1, -0.01, "0.5"), (1, 3.76, "3.5")):
+        rows = np.tile([0.0, 1.0], (4, 1))
+        rows[2, column] = value
+        verdict = accept_rows(rows, np.arange(4.0), reach, [])
+        assert verdict.cause is Cause.BEYOND_LIMIT
+        assert verdict.reason.startswith(f"{'ab'[column]} is {value:.4g} in row 2, far beyond its limit {limit};")
+        rows[2, column] += 0.06 if value < 0.5 else -0.06
+        assert accept_rows(rows, np.arange(4.0), reach, []).cause is not Cause.BEYOND_LIMIT
+
+
+def leader(group="left_arm", **settings):
+    """Three channels, of which each has other limits than those before it: 1 rad/s and -1 .. 2, 2 rad/s and -2 .. 3, ..."""
+    channels = make_robot().group(group).channels[:3]
+    return Lead(
+        [replace(c, limits=replace(c.limits, lower=-1.0 - k, upper=2.0 + k, velocity=1.0 + k)) for k, c in enumerate(channels)],
+        ExecutorSettings(**settings),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+@pytest.mark.parametrize("k", [0, 1, 2])
+def test_a_person_may_ask_for_a_tenth_of_the_range_more_than_each_joint_has(side, k):
+    lead, values = leader(limit_margin=0.1), [0.1, 0.2, 0.3]
+    end = 2.0 + k if side > 0.0 else -1.0 - k
+    values[k] = end + side * 0.999 * 0.1 * (3.0 + 2.0 * k)
+    assert lead.objection(values) == ""
+    values[k] = end + side * 1.001 * 0.1 * (3.0 + 2.0 * k)
+    assert lead.objection(values) == f"left_joint{k + 1} is {values[k]:.4g}, far beyond its limit {end:.4g}"
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_a_joysticks_units_are_its_own_and_only_nonsense_is_refused(side):
+    """A hundred times the margin of a position: ten of the five that lie between -2 and 3."""
+    lead, end = leader("base", limit_margin=0.1), 3.0 if side > 0.0 else -2.0
+    assert lead.objection([0.0, end + side * 49.9, 0.0]) == "" and lead.objection([0.0, end + side * 50.1, 0.0]) != ""
+    assert not lead.jumped([0.0, 0.0, 0.0], [side * 9.0, 0.0, 0.0], 0.01) and not lead.approaching
+    lead.restart(5.0)
+    assert lead.scale(5.0) == lead.scale(9.0) == 1.0
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+@pytest.mark.parametrize("k", [0, 1, 2])
+def test_an_input_jumps_where_no_hand_moves_that_joint_that_fast(side, k):
+    """start_gap and what it moves in reach_time, and reach_speed times its velocity limit for the time between."""
+    given = {"start_gap": 0.15, "reach_time": 0.2, "reach_speed": 4.0, "engage_scale": 0.25}
+    before, velocity = [0.1, -0.2, 0.3], 1.0 + k
+    for seconds in (0.05, 0.0, -1.0):
+        allowed = 0.15 + 0.2 * velocity + 4.0 * velocity * max(seconds, 0.0)
+        for share, jumps in ((0.999, False), (1.001, True)):
+            lead, after = leader(**given), list(before)
+            after[k] += side * share * allowed
+            assert lead.jumped(before, after, seconds) is jumps is lead.approaching
+            assert lead.scale(1e9) == (0.25 if jumps else 1.0)
+    # It is over once the command is within the gap of it, and not because the next input did not jump.
+    assert not lead.jumped(after, after, 0.05) and lead.approaching
+    command = list(after)
+    for share, over in ((1.001, False), (0.999, True)):
+        command[k] = after[k] - side * share * (0.15 + 0.2 * velocity)
+        lead.reached(after, command)
+        assert lead.approaching is not over
+    lead.reached(after, before)
+    assert not lead.approaching  # it was reached: what is far again is a motion
+
+
+def test_who_begins_again_is_slow_for_the_engage_time_and_approaches_nothing():
+    lead = leader(engage_scale=0.2, engage_time=1.0, engage_ramp=0.5)
+    assert lead.scale(0.0) == 1.0
+    lead.jumped([0.0, 0.0, 0.0], [2.0, 0.0, 0.0], 0.01)
+    lead.restart(50.0)
+    assert not lead.approaching
+    assert [lead.scale(50.0 + later) for later in (0.0, 0.9, 1.25, 1.6)] == pytest.approx([0.2, 0.2, 0.6, 1.0])
+
+
+def test_margins_that_a_robot_without_limits_has_are_endless_and_gaps_are_those_of_each_joint():
+    robot, settings = make_robot(), ExecutorSettings(start_gap=0.15, reach_time=0.2, reach_speed=4.0, limit_margin=0.1)
+    reach, limits = reach_of(robot, settings), [c.limits for c in robot.channels]
+    speeds, spans = np.array([m.velocity for m in limits]), np.array([m.upper - m.lower for m in limits])
+    wide = np.array([1.0 if c.kind is Kind.POSITION else 10.0 for c in robot.channels])
+    np.testing.assert_allclose(reach.gap, 0.15 + 0.2 * speeds)
+    np.testing.assert_allclose(reach.speed, 4.0 * speeds)
+    np.testing.assert_allclose(reach.lower - reach.lowest, 0.1 * wide * spans)
+    np.testing.assert_allclose(reach.highest - reach.upper, 0.1 * wide * spans)
+    np.testing.assert_array_equal(reach.position, [c.kind is Kind.POSITION for c in robot.channels])
+    assert reach.names == robot.channel_names

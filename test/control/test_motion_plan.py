@@ -267,6 +267,7 @@ def bounds(*channels):
         # A stop takes 0.9 / 10 + 10 / 100 = 0.19 s: 10 knots of 0.02 s and two more; 0.8 s before it are 40.
         ([bounds((0.9, 10, 100))], 0.02, Grid(52, 0.02, 1, 12)),
         ([bounds((0.9, 10, 100))], 0.005, Grid(52, 0.02, 4, 12)),
+        ([bounds((0.9, 10, 100))], 0.03, Grid(36, 0.03, 1, 9)),  # 7 knots and two more; 0.8 s before it are 26.7
         # 2 / 1.25 + 1.25 / 12.5 = 1.7 s, of which a thirtieth is nearest to three periods: 29 knots; as many before it.
         ([bounds((0.5, 10, 100), (2.0, 1.25, 12.5)), bounds((0.3, 5, 50))], 0.02, Grid(62, 0.06, 3, 31)),
         ([bounds((0.0, 1.0, 10), (0.9, 10, 100), (2.0, 0.0, 10))], 0.02, Grid(52, 0.02, 1, 12)),  # what cannot move
@@ -619,3 +620,17 @@ def test_a_channel_that_is_faster_than_it_may_be_is_stopped_as_fast_as_it_is_all
         problem, wanted, start, ChannelLimits(column(most), column(most), turn, jerk, *wide), GRID.step
     )
     np.testing.assert_allclose(found, whole, atol=1e-9)
+
+
+def test_a_plan_on_a_path_that_is_just_getting_faster_begins_as_fast_as_the_robot_is_on_its_first_place():
+    """A joint that gains 1.2 rad/s in every second; the robot moves at 0.12 rad/s where the path has 1.2 and more after it."""
+    rows = np.tile(HOME, (40, 1))
+    rows[:, JOINT] = HOME[JOINT] - 0.9 + 0.6 * (0.1 * np.minimum(np.arange(40), 20)) ** 2
+    path = make_path(5.0, 0.1, rows, ROBOT_LIMITS.kinds, np.full(18, 9.0), np.full(18, 3.0))
+    state = np.zeros((3, len(HOME)))
+    state[1, JOINT] = 0.12
+    request, demanded = ask(path, 6.0, 0.0, state, 7.0, 1.0, np.ones(GRID.count), GRID, ROBOT_LIMITS)
+    assert demanded.velocity[0, JOINT] == pytest.approx(1.2, abs=0.01)
+    assert demanded.velocity[1, JOINT] == pytest.approx(1.2 + 1.2 * GRID.step, abs=0.01)
+    rate = 0.12 / demanded.velocity[0, JOINT] + GRID.step * demanded.climb[0]
+    assert request.times.rates[0] == pytest.approx(min(rate, 1.0), abs=1e-9) and rate < 1.0

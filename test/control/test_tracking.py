@@ -133,3 +133,8 @@ def test_a_way_counts_from_the_last_command_after_which_something_was_measured_t
     assert standing.blocked(way(0.3), False, True) == "" and standing.blocked(way(0.35), True, True) == ""
     assert standing.blocked(way(0.41), True, False) == ""  # it never followed: nobody knows what it measures
     assert standing.blocked(way(0.41), True, True).startswith("TRACKING: left_joint2 was told to move 0.11 ")
+
+
+def test_a_robot_that_was_never_commanded_is_not_told_to_be_blocked():
+    standing = Standstill(ROBOT, SETTINGS, 0.02)
+    assert standing.blocked(middle(ROBOT), True, True) == ""

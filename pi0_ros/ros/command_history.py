@@ -57,7 +57,7 @@ class CommandHistory:
         before, at = self._told[k - 1], self._stamps[k - 1]
         if k == len(self._stamps) or self._stamps[k] - at > BRIDGE:
             return before if moment - at <= REACH else None
-        share = (moment - at) / (self._stamps[k] - at) if self._stamps[k] > at else 0.0
+        share = (moment - at) / (self._stamps[k] - at)  # the next one is later than the moment
         after = self._told[k].command
         command = {
             name: value + share * (after[name] - value)

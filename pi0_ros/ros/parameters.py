@@ -58,7 +58,7 @@ class Parameter:
     def descriptor(self) -> ParameterDescriptor:
         """What `ros2 param describe` shows."""
         # Dynamic typing lets `rate:=50` stand for 50.0; `check` holds the type.
-        descriptor = ParameterDescriptor(description=self.description, dynamic_typing=True, read_only=False)
+        descriptor = ParameterDescriptor(description=self.description, dynamic_typing=True)
         if self.choices:
             descriptor.additional_constraints = "one of " + ", ".join(self.choices)
         if self.low is not None and self.high is not None and isinstance(self.default, float):

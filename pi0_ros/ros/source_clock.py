@@ -62,7 +62,7 @@ class SourceClock:
     def hz(self, steady: float) -> float:
         """Messages per second."""
         times = [at for at, _ in tuple(self._delays) if at > steady - WINDOW]
-        return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 and times[-1] > times[0] else 0.0
+        return (len(times) - 1) / (times[-1] - times[0]) if times and times[-1] > times[0] else 0.0
 
     def arrival_age(self, steady: float) -> float:
         """Seconds since the newest message arrived, infinity if none did."""

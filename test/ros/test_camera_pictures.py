@@ -5,7 +5,7 @@ import math
 import pytest
 
 from pi0_ros.robot.spec import Camera
-from pi0_ros.ros.camera_pictures import CameraPictures
+from pi0_ros.ros.camera_pictures import CameraPictures, PictureChoice
 from pi0_ros.ros.history import Picture
 from pi0_ros.ros.source_clocks import SourceClocks
 
@@ -115,3 +115,36 @@ def test_after_clear_nothing_was_seen(pictures, see):
     see("front", 1.0)
     pictures.clear()
     assert pictures.newest("front") is None and set(pictures.stale(["front"], 1.0, T0 + 1.0)) == {"front"}
+
+
+def test_without_cameras_no_pictures_are_apart():
+    assert PictureChoice({}, {}, {}).skew == 0.0 and PictureChoice({}, {"a": 0.1, "b": 0.3}, {}).skew == 0.3
+
+
+def test_a_camera_that_is_late_and_then_silent_is_silent(pictures, see):
+    for k in range(10):
+        see("wrist", 1.0 + 0.05 * k, late=0.4)
+    late = pictures.stale(("wrist",), 1.86, T0 + 1.86)["wrist"]
+    silent = pictures.stale(("wrist",), 2.5, T0 + 2.5)["wrist"]
+    assert "last picture" not in late and "last picture 0.65 s ago on wrist/image" in silent
+
+
+def test_a_slow_camera_that_may_be_old_is_waited_for_and_one_that_is_gone_is_not():
+    slow = Camera("slow", "slow/image", "image", max_age=3.0)
+    quick = Camera("quick", "quick/image", "image", max_age=0.3)
+    pictures = CameraPictures((slow, quick), 9.0, SourceClocks({"slow/image": 3.0, "quick/image": 0.3}))
+    for name, at in (("slow", 10.0), ("quick", 10.5), ("quick", 12.4)):
+        pictures.add(name, Picture(T0 + at, at, name), 1)
+    both = ("slow", "quick")
+    assert pictures.reached(both, 12.5, T0 + 12.5) == T0 + 10.0, "2.5 s old, and may be"
+    pictures.add("quick", Picture(T0 + 13.4, 13.4, "quick"), 1)
+    assert pictures.reached(both, 13.5, T0 + 13.5) == T0 + 13.4, "3.5 s old: gone"
+
+
+def test_of_two_pictures_that_are_too_far_the_farther_is_named(pictures, see):
+    see("front", 1.0)
+    see("wrist", 1.3)
+    see("back", 1.5)
+    choice = pictures.nearest(NAMES, T0 + 1.5)
+    assert set(choice.pictures) == {"back"} and choice.skew == pytest.approx(0.5)
+    assert "camera front: its nearest picture on front/image is 0.50 s away" in pictures.skew_problem(choice)

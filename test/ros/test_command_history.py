@@ -70,3 +70,17 @@ def test_the_oldest_of_more_than_512_commands_are_forgotten():
 def test_a_channel_that_the_next_command_lacks_stays_as_it_was(history):
     history.add(10.6, "hold", ("b",), (0.1,))
     assert history.at(10.5).command == pytest.approx({"a": 0.5, "b": -0.1})
+
+
+def test_a_command_before_the_newest_though_after_the_first_begins_anew():
+    history = CommandHistory()
+    for stamp in (10.0, 12.0, 11.0):
+        history.add(stamp, "autonomy", ["a"], [stamp])
+    assert history.reached == 11.0 and history.at(10.0) is None and history.at(11.0).command == {"a": 11.0}
+
+
+def test_two_commands_of_one_moment_are_passed_by_the_second():
+    history = CommandHistory()
+    for stamp, value in ((10.0, 1.0), (10.0, 2.0), (10.04, 4.0)):
+        history.add(stamp, "autonomy", ["a"], [value])
+    assert history.at(10.0).command == {"a": 2.0} and history.at(10.01).command["a"] == pytest.approx(2.5)

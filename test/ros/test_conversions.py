@@ -10,7 +10,7 @@ from nav_msgs.msg import Odometry
 from pi0_ros.msg import ActionChunk
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
-from trajectory_msgs.msg import JointTrajectory
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from pi0_ros.control import Chunk, ExecutorSettings
 from pi0_ros.control.teleop import Teleop
@@ -181,3 +181,42 @@ def test_a_chunk_without_channels_has_no_rows_to_freeze():
     message = ActionChunk(channels=[], values=[0.0, 1.0], period=0.1, frozen_rows=1)
     with pytest.raises(ConversionError, match="frozen_rows is 1, and there are 0 rows"):
         chunk_from_message(message)
+
+
+FINGERS = """
+hand:
+  kind: gripper
+  channels: [grip]
+  joint: {name: finger, closed: 0.0, open: 0.04}
+  command: {topic: hand/commands, type: TYPE, joints: [finger, finger_r]}
+"""
+
+
+@pytest.mark.parametrize("kind", ["float64_multi_array", "joint_state", "joint_trajectory"])
+def test_of_a_gripper_with_two_fingers_the_first_counts(small_robot, kind):
+    """finger_r follows by 2 x + 0.01."""
+    group = small_robot(FINGERS.replace("TYPE", kind)).group("hand")
+    values = [0.03, 0.07]
+    message = {
+        "float64_multi_array": lambda: Float64MultiArray(data=array("d", values)),
+        "joint_state": lambda: JointState(name=["finger_r", "finger"], position=array("d", values[::-1])),
+        "joint_trajectory": lambda: JointTrajectory(
+            joint_names=["finger_r", "finger"],
+            points=[JointTrajectoryPoint(positions=array("d", p)) for p in (values[::-1], [0.0, 0.0])],
+        ),
+    }[kind]()
+    assert channel_values(group, message, group.command) == pytest.approx([0.75])
+    if kind == "float64_multi_array":
+        with pytest.raises(ConversionError, match="1 values for the 2 channels of hand"):
+            channel_values(group, Float64MultiArray(data=array("d", [0.03])), group.command)
+
+
+def test_a_joint_state_of_nothing_is_refused_and_velocities_need_a_name_each():
+    with pytest.raises(ConversionError, match="0 names and 0 positions"):
+        joint_state_values(JointState())
+    odd = JointState(name=["a", "b"], position=array("d", [1.0, 2.0]), velocity=array("d", [3.0]))
+    assert joint_state_values(odd) == ({"a": 1.0, "b": 2.0}, {})
+
+
+def test_a_twist_without_any_frame_is_the_bases():
+    assert odometry_values(odometry("", header="")) == pytest.approx((0.0, 0.3, 0.2))

@@ -12,7 +12,7 @@ from pi0_ros.control.modes import Mode
 from pi0_ros.control.step import Counters, Seam, Step
 from pi0_ros.ros.control_thread import Period
 from pi0_ros.ros.diagnostics import ERROR, OK, WARN, Health
-from pi0_ros.ros.executor_health import executor_health, executor_values, with_second_publisher
+from pi0_ros.ros.executor_health import executor_health, executor_values, health_of, with_second_publisher
 from pi0_ros.ros.timing import Timing
 
 COUNTERS = Counters(chunks_accepted=11, chunks_rejected=12, underruns=13, limited=14)
@@ -115,3 +115,46 @@ def test_a_period_before_the_first_step_starts_and_one_with_a_fault_is_stopped()
     assert (DRIVING.mode, DRIVING.reason) == ("autonomy", "asked for")
     faulty = Period(step=SimpleNamespace(mode=Mode.AUTONOMY, reason="x"), fault="broken")
     assert (faulty.mode, faulty.reason) == ("stopped", "fault in the executor: broken")
+
+
+def parts_of(refused=5, last="odom: too large"):
+    """What the executor's health is made of, as stand-ins that say something each."""
+    sources = SimpleNamespace(
+        silent=(), values=lambda steady: {"asked": steady}, sentences=lambda steady: (f"odom is behind at {steady}",)
+    )
+    inputs = SimpleNamespace(
+        refusals=SimpleNamespace(count=refused, last=last), sources=sources, competing=["/a also sends on x", ""]
+    )
+    box = SimpleNamespace(values=lambda: {"box_mb": 3}, failure="no room")
+    return SimpleNamespace(
+        inputs=inputs, period=0.02, black_box=box, matching=SimpleNamespace(sentences=()),
+        second=SimpleNamespace(sentence="/b also sends on y"),
+    )  # fmt: skip
+
+
+def health_now(period, parts, stops=False, **timing):
+    motion = SimpleNamespace(values=lambda: {"lag_ms": 40}, sentences=("the arm is late",))
+    reporter = SimpleNamespace(latest=period, trouble=None, motion=motion)
+    control = SimpleNamespace(timing=lambda: Timing(**timing), worst_seam=Seam(0.3, 0.4, 0.5))
+    return health_of(parts, control, reporter, 12.5, stops)
+
+
+def test_the_health_of_an_executor_is_that_of_its_parts():
+    assert health_now(Period(step=None), parts_of()) == Health(WARN, "starting")
+    found = health_now(DRIVING, parts_of(), overruns=1, ticks=1000)
+    assert found.level == WARN
+    assert found.message == "/b also sends on y; /a also sends on x; autonomy: odom is behind at 12.5"
+    rest = {"messages_refused": 5, "last_rejection": "odom: too large", "asked": 12.5, "box_mb": 3, "lag_ms": 40}
+    numbers = executor_values(DRIVING, Timing(overruns=1, ticks=1000), 50.0, Seam(0.3, 0.4, 0.5))
+    assert found.values == {**numbers, **rest}
+    assert health_now(DRIVING, parts_of(), stops=True).level == ERROR
+
+
+def test_periods_that_are_missed_are_a_share_of_all():
+    parts = parts_of()
+    parts.inputs.sources.sentences = lambda steady: ()
+    parts.inputs.competing, parts.second.sentence = [], ""
+    assert health_now(DRIVING, parts, overruns=3, ticks=20).message == "15% of the control periods are missed"
+    assert health_now(DRIVING, parts, overruns=1, ticks=20).message == "autonomy: no room"
+    assert health_now(DRIVING, parts, overruns=1, ticks=1).message == "100% of the control periods are missed"
+    assert health_now(DRIVING, parts).message == "autonomy: no room"

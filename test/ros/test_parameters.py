@@ -87,3 +87,48 @@ def test_descriptions_and_ranges_can_be_looked_up(make):
     told = node.describe_parameter("rate")
     assert told.description == "rate [Hz]" and told.floating_point_range[0].to_value == 200.0
     assert "a, b" in node.describe_parameter("method").additional_constraints
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "good", "bad"),
+    [
+        (1.0, 200.0, (1.0, 200.0, 77), (0.9, 200.1, -1.0)),
+        (1.0, None, (1.0, 1e9), (0.9,)),
+        (None, 200.0, (-1e9, 200.0), (200.1,)),
+        (None, None, (-1e9, 1e9), ()),
+    ],
+)
+def test_a_number_is_within_the_bounds_that_there_are_and_finite(low, high, good, bad):
+    parameter = Parameter("rate", 50.0, "rate [Hz]", low=low, high=high)
+    for value in good:
+        assert parameter.check(value) == float(value) and type(parameter.check(value)) is float
+    for value in bad:
+        with pytest.raises(ParameterError, match=f"rate must be in {low} .. {high}, got {value}"):
+            parameter.check(value)
+    for value in (float("nan"), float("inf"), -float("inf")):
+        with pytest.raises(ParameterError, match="rate must be finite"):
+            parameter.check(value)
+
+
+def test_a_description_has_the_range_if_both_ends_are_given():
+    def ranges(default, low, high):
+        found = Parameter("x", default, "how much", low=low, high=high).descriptor()
+        assert found.description == "how much" and found.dynamic_typing and not found.read_only
+        floats = [(r.from_value, r.to_value) for r in found.floating_point_range]
+        return floats, [(r.from_value, r.to_value, r.step) for r in found.integer_range]
+
+    assert ranges(5.0, 1.5, 9.0) == ([(1.5, 9.0)], []) and ranges(5, 2, 9) == ([], [(2, 9, 1)])
+    for default in (5.0, 5):
+        for low, high in ((1, None), (None, 9), (None, None)):
+            assert ranges(default, low, high) == ([], [])
+    assert Parameter("x", "a", "how", choices=("a", "b")).descriptor().additional_constraints == "one of a, b"
+    assert Parameter("x", "a", "how").descriptor().additional_constraints == ""
+
+
+def test_parameters_may_be_set_until_they_are_frozen(make):
+    node, parameters = make()
+    assert node.set_parameters([RosParameter("depth", value=5)])[0].successful and parameters.values().depth == 5
+    parameters.freeze(True)
+    assert not node.set_parameters([RosParameter("depth", value=6)])[0].successful
+    parameters.freeze(False)
+    assert node.set_parameters([RosParameter("depth", value=7)])[0].successful

@@ -14,7 +14,14 @@ from pi0_ros.data.errors import DataError
 from pi0_ros.policy.adapter_reading import load_adapter
 from pi0_ros.robot import load_robot
 from pi0_ros.ros import recording_opening
-from pi0_ros.ros.recording_opening import RecordingOpening, adapter_for, known_sizes, note_of, rows_a_second
+from pi0_ros.ros.recording_opening import (
+    RecordingOpening,
+    adapter_for,
+    check_writable,
+    known_sizes,
+    note_of,
+    rows_a_second,
+)
 
 ROBOT = load_robot("mobile_bimanual")
 
@@ -147,3 +154,19 @@ def test_the_sizes_of_a_datasets_pictures_are_height_and_width_by_camera(tmp_pat
     (tmp_path / "meta" / "info.json").write_text("{}")
     monkeypatch.setattr(recording_opening, "checked_info", lambda file: {"features": features})
     assert known_sizes(tmp_path) == {"eye": (48, 64), "hand": (32, 16)}
+
+
+def test_a_folder_is_made_with_those_above_it_and_one_that_is_there_is_used(tmp_path):
+    deep = tmp_path / "a" / "b" / "set"
+    check_writable(deep)
+    assert deep.parent.is_dir() and not deep.exists() and not list(deep.parent.iterdir())
+    deep.mkdir()
+    for _ in range(2):
+        check_writable(deep)
+    assert not list(deep.iterdir())
+
+
+def test_a_folder_that_cannot_be_made_is_named_with_the_reason(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=f"parameter folder: {tmp_path}/file/a cannot be written: Not a directory"):
+        check_writable(tmp_path / "file" / "a" / "set")

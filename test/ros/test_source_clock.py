@@ -83,3 +83,51 @@ def test_one_late_message_says_nothing_of_a_clock():
         assert clock.state(100.0 + 0.02 * k, 0.1) is StampState.GOOD
     clock.update(100.04, T0 + 0.04 - 0.3, T0 + 0.04)
     assert clock.state(100.04, 0.1) is StampState.BEHIND
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "hz"),
+    [((), 0.0), ((100.0,), 0.0), ((100.0, 100.0), 0.0), ((100.0, 100.5), 2.0), ((100.0, 100.0, 100.5), 4.0)],
+)
+def test_a_rate_needs_two_messages_at_two_times(arrivals, hz):
+    clock = SourceClock()
+    for at in arrivals:
+        clock.update(at, 50.0, 50.0)
+    assert clock.hz(101.0) == hz and clock.received is bool(arrivals)
+
+
+def test_a_source_that_was_never_heard_or_has_no_stamps_now_has_no_offset():
+    clock = SourceClock()
+    assert math.isnan(clock.offset) and math.isnan(clock.usual_delay) and clock.arrival_age(5.0) == math.inf
+    for stamp in (9.9, 9.7, 9.8):
+        clock.update(100.0, stamp, 10.0)
+    assert (clock.offset, clock.usual_delay) == pytest.approx((0.1, 0.2))
+    clock.update(100.0, 0.0, 10.0)
+    assert math.isnan(clock.offset) and math.isnan(clock.usual_delay)
+    clock.clear()
+    assert not clock.received
+
+
+def test_what_was_heard_more_than_two_seconds_ago_or_4096_messages_ago_is_forgotten():
+    clock = SourceClock()
+    clock.update(100.0, 9.99, 10.0)
+    clock.update(102.0, 11.75, 12.0)
+    assert clock.offset == pytest.approx(0.01)
+    clock.update(102.01, 11.5, 12.01)
+    assert clock.offset == pytest.approx(0.25)
+    for _ in range(4095):
+        clock.update(102.01, 11.0, 12.0)
+    assert clock.offset == pytest.approx(0.51)
+    clock.update(102.01, 11.0, 12.0)
+    assert clock.offset == pytest.approx(1.0)
+
+
+def test_a_stamp_counts_from_the_beginning_of_time_to_a_twentieth_of_a_second_ahead():
+    assert [usable_stamp(stamp, 10.0) for stamp in (0.0, -1.0, 0.25, 10.0, 10.04, 10.06)] == [
+        10.0,
+        10.0,
+        0.25,
+        10.0,
+        10.04,
+        10.0,
+    ]

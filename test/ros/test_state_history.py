@@ -101,3 +101,85 @@ def test_a_joint_of_which_two_publishers_disagree_is_found(history):
         hear(history, 10.01 + 0.02 * k, "slow/joint_states", j1=1.0)
     found = history.agreement.contradiction(10.08)
     assert found is not None and found.joint == "j1" and set(found.topics) == {"joint_states", "slow/joint_states"}
+
+
+OTHER_STATE = """state:
+  - {topic: slow/joint_states, type: joint_state, max_age: 0.4}
+  - {topic: joint_states, type: joint_state, max_age: 0.15}
+  - {topic: odom, type: odometry, max_age: 0.25}
+  - {topic: wheels, type: odometry, max_age: 0.6}
+"""
+
+
+@pytest.fixture
+def other(small_robot):
+    """With a gripper that nobody measures, and an arm of velocities."""
+    driven = """
+lifted:
+  kind: velocity
+  channels: [j3_velocity]
+  joints: [j3]
+  command: {topic: lifted/commands, type: joint_state, joints: [j3]}
+  limits: {source: urdf, acceleration: 5.0}
+"""
+    return StateHistory(
+        small_robot(GROUPS.replace("open: 0.04", "open: 0.04, measured: false") + driven, OTHER_STATE), 2.0
+    )
+
+
+def test_a_message_of_no_known_topic_ages_as_one_of_the_first_source_of_its_kind(other):
+    hear(other, 10.0, "", j1=0.1)
+    other.add_odometry(10.0, 10.0, (0.1, 0.2, 0.3), "")
+    assert set(other.at(10.0, 10.24)) == {"j1", "base_vx", "base_wz"} and set(other.at(10.0, 10.39)) == {"j1"}
+    assert other.at(10.0, 10.41) == {}
+
+
+def test_a_second_odometry_has_its_own_age(other):
+    other.add_odometry(10.0, 10.0, (0.1, 0.2, 0.3), "wheels")
+    assert set(other.at(10.0, 10.59)) == {"base_vx", "base_wz"} and other.at(10.0, 10.61) == {}
+
+
+def test_the_command_stands_for_what_nobody_measures_and_for_nothing_else(other):
+    hear(other, 10.0, j1=0.1)
+    other.add_command({"grip": 0.75, "j1": 0.5, "j2": 0.6, "base_vx": 0.3})
+    assert other.at(10.0, 10.0) == {"j1": 0.1, "grip": 0.75}
+
+
+def test_arrival_and_stamp_are_not_mixed_up(history):
+    history.add_joints(500.0, 10.0, {"j1": 0.1}, {}, "joint_states")
+    history.add_joints(500.02, 10.02, {"j1": 0.3}, {}, "joint_states")
+    assert history.reached == 10.02 and history.at(10.01, 500.1) == pytest.approx({"j1": 0.2})
+    assert history.at(10.01, 500.13) == {}
+
+
+def test_what_cannot_be_used_changes_no_age_and_a_joint_without_a_name_is_nobodys(history):
+    hear(history, 10.0, j1=0.1)
+    hear(history, 10.05, "slow/joint_states", j1=math.nan)
+    assert history.at(10.0, 10.2) == {}
+    history.add_joints(11.0, 11.0, {"": 0.5}, {"": 0.7}, "joint_states")
+    assert history.newest() == {"j1": 0.1}
+
+
+def agreed(history, values, **fixed):
+    """Whether these values of one joint, 10 ms apart, come from one publisher."""
+    (name,) = fixed
+    for k, value in enumerate(values):
+        history.add_joints(10.0 + 0.01 * k, 10.0 + 0.01 * k, {name: value}, {name: value}, "joint_states")
+    return history.agreement.contradiction(10.0 + 0.01 * len(values)) is None
+
+
+def test_one_glitch_is_no_second_publisher_and_what_was_forgotten_neither(history):
+    assert agreed(history, (0.0, 1.0, 0.0), j1=1)
+    assert not agreed(history, (0.0, 1.0, 0.0, 1.0, 0.0), j1=1)
+    history.clear()
+    assert history.agreement.contradiction(10.05) is None
+
+
+def test_an_angle_without_ends_and_a_velocity_may_jump(history, other):
+    assert agreed(history, (3.0, -3.0, 3.0, -3.0, 3.0), wrist=1)
+    assert not agreed(other, (0.0, 1.0, 0.0, 1.0, 0.0), j3=1), "the position of what a velocity drives may not"
+    other.clear()
+    for k in range(6):
+        at = 10.0 + 0.01 * k
+        other.add_joints(at, at, {"j3": 0.5}, {"j3": (-1.0, 1.0)[k % 2]}, "joint_states")
+    assert other.agreement.contradiction(10.06) is None and other.newest()["j3_velocity"] == 1.0

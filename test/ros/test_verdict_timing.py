@@ -78,3 +78,9 @@ def test_nodes_that_are_silent_are_named_by_the_alphabet():
     assert two_devices([], publishers) == tuple(sorted(names))
     assert two_devices([b"\x00"], publishers) == ("/n4", *sorted(set(names) - {"/n4"}))
     assert two_devices([b"\x00"], {b"\x00": "/n4"}) == two_devices([], {}) == ()
+
+
+def test_of_four_topics_of_like_names_three_are_told():
+    topics = tuple(f"/left/joint_states{k}" for k in range(4))
+    near = _alike(SimpleNamespace(topic="/joint_states", alike=topics, type="a/b"))
+    assert near.count("joint_states") == 3 and near.startswith("; a/b is on ")

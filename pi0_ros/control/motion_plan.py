@@ -267,7 +267,7 @@ def _nearest(
     found = _kept(problem, target, start, bounds, step)
     if found is not None:
         return found
-    up, down = (stop_reach(s * v, s * a, float(bounds.acceleration[0]), float(bounds.jerk[0])) for s in (1.0, -1.0))
+    up, down = (stop_reach(s * v, s * a, bounds.acceleration.item(), bounds.jerk.item()) for s in (1.0, -1.0))
     most = np.full_like(bounds.velocity, max(b.velocity[column] * MARGIN, float(bounds.velocity.max())))
     fast = np.maximum(bounds.velocity, bounds.backward)
     lows, highs = np.full_like(fast, low), np.full_like(fast, high)

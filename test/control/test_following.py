@@ -262,7 +262,7 @@ def test_who_stands_waits_for_its_plan_and_asks_for_no_other():
         assert of.coming.work.done() is False and of._maker.asked == []
 
 
-@pytest.mark.parametrize(("work", "late"), [(Late(), 0), (Late(), 2), (FinishedPlan(plan_of(state=STATE + 2e-9)), 1)])
+@pytest.mark.parametrize(("work", "late"), [(Late(), 0), (Late(), 2), (FinishedPlan(plan_of(state=STATE + 2e-9)), 1), (FinishedPlan(plan_of(state=STATE - 2e-9)), 1)])  # fmt: skip
 def test_a_plan_that_is_not_there_in_time_or_begins_elsewhere_is_asked_for_again_from_further_on(work, late):
     """0.03 s of path were executed since its start at 100.04, and 0.06 s more are until command 4, at 100.10."""
     of = following(2, on_its_way(work, late=late), executed=((100.04, 0.0), (100.06, 0.03)))

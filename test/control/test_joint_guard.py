@@ -157,6 +157,7 @@ def bounded(robot, joint, goal, sent=0.0, count=20, delay=0.1):
     [
         (0.1, 0.0, 20, 0.0),
         (0.1, 0.5, 20, 7 * 0.5 * 0.02),  # five periods late, and two that are read and sent meanwhile
+        (0.11, 0.5, 20, 8 * 0.5 * 0.02),  # five and a half are six
         (0.2, 0.5, 20, 12 * 0.5 * 0.02),
         (0.1, 0.5, 3, 3 * 0.5 * 0.02),
         (0.1, -0.5, 20, 0.0),  # away from the end: not counted on

@@ -1,8 +1,17 @@
 """What is published of a period: what a mode waits for, and the answer to who asks for the mode that is on."""
 
+import pytest
 from story import Story, make_robot
 
+from pi0_ros.control import BlackBox, ExecutorSettings
+from pi0_ros.control.journal import Now
+from pi0_ros.control.mode_keeper import ModeEvent
+from pi0_ros.control.modes import Trigger
+from pi0_ros.control.parts import assemble
+from pi0_ros.control.plan_making import AtOnce
 from pi0_ros.control.policy_watch import PolicyWatch
+from pi0_ros.control.report import report, waits_for
+from pi0_ros.control.watchdogs import Since
 from pi0_ros.robot.spec import Takeover
 
 
@@ -37,3 +46,20 @@ def test_autonomy_waits_for_its_first_plan_and_once_it_has_run_out_for_the_next(
     story.run(0.6)
     assert story.last.starved and story.last.reason.startswith("UNDERRUN: the plan ran out")
     assert story.last.reason.endswith("; the policy: no camera")
+
+
+@pytest.mark.parametrize(
+    ("trigger", "waits"),
+    [(None, ""), (Trigger.ASK_TELEOP, "waiting for the deadman button"), (Trigger.ASK_AUTONOMY, "waiting for a fresh chunk that starts near the robot")],
+)  # fmt: skip
+def test_before_any_plan_there_is_none_to_tell_of_and_only_who_teleoperates_needs_a_button(trigger, waits):
+    robot = make_robot(takeover=Takeover(deadman_topic="joy", deadman_button=1))
+    parts, now = assemble(robot, ExecutorSettings(), 6, AtOnce(), BlackBox()), Now(5.0, 905.0)
+    if trigger is not None:
+        parts.modes.fire(now, ModeEvent(trigger, "a person asked", "info"))
+    parts.failsafe._starved = Since(1.0)
+    assert waits_for(parts, 5.0) == waits
+    step = report(parts, now, None, "none")
+    assert (step.command, step.owner, step.epoch, step.reason) == (None, "none", parts.modes.epoch, waits or "started")
+    assert (step.plan_sequence, step.plan_left, step.starved, step.strategy, step.plan_rate) == (0, 0.0, False, "", 0.0)
+    assert [e.name for e in step.events] == ["mode"] * (trigger is not None) and len(step.measured) == 18

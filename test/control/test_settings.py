@@ -55,3 +55,10 @@ def test_every_strategy_of_the_interface_is_taken_and_no_other(name):
     assert ExecutorSettings(strategy=name).strategy == name
     with pytest.raises(ValueError, match="is none of auto, replace, blend, ensemble, rtc, wait"):
         ExecutorSettings(strategy=name + "s")
+
+
+@pytest.mark.parametrize("name", ["stop", "warn"])
+def test_a_second_publisher_stops_the_robot_or_is_warned_of_and_nothing_else(name):
+    assert ExecutorSettings(second_publisher=name).second_publisher == name
+    with pytest.raises(ValueError, match=f"second_publisher '{name}s' is none of stop, warn"):
+        ExecutorSettings(second_publisher=name + "s")

@@ -87,3 +87,21 @@ def test_auto_takes_rtc_up_once_frozen_rows_have_covered_the_delay_three_times_i
     strategies, sure = Strategies(ExecutorSettings()), chunk(20, frozen=3)  # 0.3 s of rows are certain
     found = [strategies.decide(at, sure, True, 0.0)[0] for at in (100.2, 100.25, 100.2, 100.2, 100.4, 100.2)]
     assert found == ["blend", "blend", "rtc", "rtc", "blend", "blend"]
+
+
+def test_a_standing_robot_is_waited_for_too_and_only_where_the_policy_is_slow():
+    strategies = Strategies(ExecutorSettings())
+    assert strategies.decide(100.2, chunk(), drives=False, executed=0.0) == ("replace", "") and strategies.waits == ""
+    assert strategies.decide(100.2, chunk(), drives=True, executed=0.3) == ("blend", "") and strategies.waits == ""
+    assert strategies.decide(101.1, chunk(), drives=False, executed=0.0) == ("wait", "") and strategies.waits != ""
+
+
+def test_the_first_delay_after_a_change_of_owner_is_no_measure_though_earlier_ones_were():
+    strategies = Strategies(ExecutorSettings())
+    for k in range(3):
+        strategies.delays.add(50.0 + k, 0.1)
+    assert strategies.delays.p95 == pytest.approx(0.1)
+    strategies.forget()
+    for at in (60.0, 60.1):  # the largest of those that count is left out, too
+        strategies.delays.add(at, 9.0)
+    assert strategies.delays.p95 == pytest.approx(0.1)

@@ -10,6 +10,7 @@ os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 rclpy = pytest.importorskip("rclpy")
 
 from pi0_ros.control import BlackBox
+from pi0_ros.data.blackbox_file import Keep
 from pi0_ros.robot import load_robot
 from pi0_ros.ros.executor_black_box import ExecutorBlackBox
 from pi0_ros.ros.lifecycle import ManagedNode
@@ -88,3 +89,26 @@ def test_pictures_are_taken_only_while_a_control_thread_runs(node, control, memo
     box.stop(PATIENCE)
     box.close()
     assert not thumbnails.alive and [r.kind for r in memory.snapshot()] == ["command"]
+
+
+def test_files_are_kept_as_the_parameters_say_and_a_picture_without_a_stamp_is_of_now(node, control, memory, tmp_path):
+    box = ExecutorBlackBox(node, ROBOT, parameters(tmp_path))
+    assert box._keep == Keep(bytes=500_000_000, days=3.0)
+    box._add_picture("base", 99.5, b"early")
+    assert len(memory.snapshot()) == 1, "before the control thread runs"
+    box.start(control)
+    box._add_picture("base", 99.5, b"one")
+    box._add_picture("wrist", 0.0, b"four")
+    assert [(r.steady, r.ros, r.kind, r.data) for r in memory.snapshot()[1:]] == [
+        (2.0, 101.0, "picture", ("base", 99.5, b"one")), (2.0, 101.0, "picture", ("wrist", 101.0, b"four")),
+    ]  # fmt: skip
+    box._writer.last_failure = "no room"
+    assert box.failure == "no room"
+    box.stop(PATIENCE)
+    assert box.failure == ""
+
+
+def test_that_no_file_can_be_written_is_logged(node, tmp_path, capfd):
+    (tmp_path / "file").write_text("no folder")
+    ExecutorBlackBox(node, ROBOT, parameters(tmp_path / "file"))
+    assert "parameter black_box" in capfd.readouterr().err

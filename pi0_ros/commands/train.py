@@ -50,7 +50,7 @@ _HELP = {
     "device": "where the network is: cpu, cuda, cuda:1",
     "ema_device": "where the average is kept: cpu saves memory of the GPU (default: as --device)",
     "moments": "of AdamW: float32, or 8bit (a quarter of the memory; needs bitsandbytes)",
-    "precision": "float32, or bfloat16 computation on float32 weights",
+    "precision": "bfloat16 computation on float32 weights, float32, or auto: bfloat16 if the device has instructions for it",
     "gradient_checkpointing": "less memory, more computation",
     "lora_trunk": "LoRA rank in the language trunk (16 is usual), 0: train it whole",
     "lora_expert": "LoRA rank in the action expert (32 is usual), 0: train it whole",

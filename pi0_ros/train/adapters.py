@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from pi0_ros.model import LoraConfig, Pi0, add_lora
+from pi0_ros.train.precision import Precision, precision_of
 from pi0_ros.train.settings import TrainSettings
 
 
@@ -17,5 +18,5 @@ def with_adapters(model: Pi0, settings: TrainSettings, generator: torch.Generato
     trunk, expert = settings.lora_trunk, settings.lora_expert
     if not (trunk or expert):
         return model
-    frozen = torch.bfloat16 if settings.precision == "bfloat16" and not settings.shard else None
+    frozen = torch.bfloat16 if precision_of(settings) is not Precision.FLOAT32 and not settings.shard else None
     return add_lora(model, LoraConfig(trunk, float(trunk), expert, float(expert), per_head), generator, frozen)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
+from pi0_ros.process import end_with_parent
 from pi0_ros.train.frames import Frames, save_frames
 
 
@@ -23,7 +24,7 @@ def write_made_frames(
     if workers == 1:
         _report(map(write, shards), episodes, each)
         return
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+    with multiprocessing.get_context("spawn").Pool(workers, initializer=end_with_parent) as pool:
         _report(pool.imap_unordered(write, shards), episodes, each)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from pi0_ros.model import GemmaConfig, ModelConfig, Pi0, VisionConfig
 from pi0_ros.model.kinds import traits
+from pi0_ros.model.processor import available_memory
 from pi0_ros.train.adapters import with_adapters
 from pi0_ros.train.compiling import transformer_layers
 from pi0_ros.train.errors import TrainError
@@ -208,8 +208,4 @@ def free_bytes(device: str) -> int | None:
     """Free memory of a device; None if nobody can say."""
     if device.startswith("cuda") and torch.cuda.is_available():
         return int(torch.cuda.mem_get_info(torch.device(device))[0])
-    meminfo = Path("/proc/meminfo")
-    if device != "cpu" or not meminfo.is_file():
-        return None
-    lines = dict(line.split(":", 1) for line in meminfo.read_text(encoding="ascii").splitlines() if ":" in line)
-    return int(lines["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in lines else None
+    return available_memory() if device == "cpu" else None

@@ -12,6 +12,7 @@ from torch import nn
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
+from pi0_ros.model.processor import has_bfloat16
 from pi0_ros.train.settings import TrainSettings
 
 
@@ -42,8 +43,10 @@ class Precision(Enum):
 
 def precision_of(settings: TrainSettings) -> Precision:
     """Rounded weights are for a plain module on a CPU: layers that are run again in the backward pass, compiled or sharded do
-    not see weights that were swapped."""
-    if settings.precision == "float32":
+    not see weights that were swapped. Unless it is said, a CPU computes in bfloat16 only if it has instructions for that."""
+    if settings.precision == "float32" or (
+        settings.precision == "auto" and settings.device == "cpu" and not has_bfloat16()
+    ):
         return Precision.FLOAT32
     plain = not (settings.gradient_checkpointing or settings.compile or settings.shard)
     return Precision.ROUNDED if settings.device == "cpu" and plain else Precision.AUTOCAST

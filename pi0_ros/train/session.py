@@ -53,6 +53,7 @@ from pi0_ros.train.loggers import check_loggers
 from pi0_ros.train.lots import split_episodes
 from pi0_ros.train.memory import check_memory, memory_plan
 from pi0_ros.train.mixed import MixedMaker, TextMaker
+from pi0_ros.train.precision import Precision, precision_of
 from pi0_ros.train.processes import first_one_first
 from pi0_ros.train.prompt_check import (
     check_action_tokens,
@@ -240,6 +241,8 @@ def prepare(plan: Plan, robots: Sequence[Embodiment]) -> None:
             "--shard: the losses of --experiment touch need whole layers; give --experiment none, or leave --shard away"
         )
     check_memory(memory_plan(plan.model, settings, fast=bool(plan.fast)), settings.device)
+    if settings.precision == "auto" and precision_of(settings) is Precision.FLOAT32:
+        print("computing in float32, as this processor has no instructions for bfloat16", flush=True)
     check_room(folder, (20 + 2 * settings.keep) * parameter_count(plan.model))
     check_loggers(settings)
     if settings.compile:

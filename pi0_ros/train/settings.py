@@ -47,7 +47,8 @@ class TrainSettings:
     recipe: "pi0_ros", "openpi" or "lerobot", "" for that of the project the start comes from (`train.recipe`).
     answer_weight: of what is said beside the actions, and of pi0-FAST's actions.
     insulate: knowledge insulation. device: where the network is; ema_device: where the average is kept, "" for there
-    too. moments: "float32", or "8bit" (bitsandbytes). precision: "bfloat16" computes in bfloat16 on float32 weights, or "float32".
+    too. moments: "float32", or "8bit" (bitsandbytes). precision: "bfloat16" computes in bfloat16 on float32 weights, or "float32";
+    "auto": bfloat16, and float32 on a processor without instructions for it.
     lora: ranks for trunk and expert, 0 for full training. lora_export: "merged", or "peft" to write the adapters too.
     augment: how pictures are disturbed: "none", "light" (brightness, contrast and noise as set here), "openpi" (crop, turn,
     colour), "" for the recipe's.
@@ -82,7 +83,7 @@ class TrainSettings:
     device: str = "cpu"
     ema_device: str = ""
     moments: str = "float32"
-    precision: str = "bfloat16"
+    precision: str = "auto"
     gradient_checkpointing: bool = False
     lora_trunk: int = 0
     lora_expert: int = 0
@@ -106,8 +107,8 @@ class TrainSettings:
     wandb: str = ""
 
     def __post_init__(self) -> None:
-        if self.precision not in ("bfloat16", "float32"):
-            raise TrainError(f"precision '{self.precision}' is not known; choose bfloat16 or float32")
+        if self.precision not in ("auto", "bfloat16", "float32"):
+            raise TrainError(f"precision '{self.precision}' is not known; choose auto, bfloat16 or float32")
         if self.moments not in ("float32", "8bit"):
             raise TrainError(f"--moments '{self.moments}' is not known; choose float32 or 8bit")
         if self.lora_export not in ("merged", "peft"):

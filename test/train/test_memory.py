@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from pi0_ros.cli import main
-from pi0_ros.model import Ema, FlowTargets, GemmaConfig, Pi0, VisionConfig, preset
+from pi0_ros.model import Ema, FlowTargets, GemmaConfig, Pi0, VisionConfig, preset, processor
 from pi0_ros.train import memory
 from pi0_ros.train.adapters import with_adapters
 from pi0_ros.train.compiling import transformer_layers
@@ -307,7 +307,7 @@ def test_a_layers_bytes_for_a_token_by_hand():
 def test_free_memory_is_what_the_kernel_calls_available_in_bytes(monkeypatch, tmp_path):
     table = tmp_path / "meminfo"
     table.write_text("MemTotal:  9000 kB\nMemFree: 7 kB\nMemAvailable:    3000 kB\nSwapFree: 5 kB\n")
-    monkeypatch.setattr(memory, "Path", lambda name: table if name == "/proc/meminfo" else Path(name))
+    monkeypatch.setattr(processor, "Path", lambda name: table if name == "/proc/meminfo" else Path(name))
     assert free_bytes("cpu") == 3000 * 1024 and free_bytes("mps") is None
     plan = memory_plan(small_config("pi05"), SETTINGS)
     check_memory(replace(plan, weights=0, gradients=0, moments=0, average=0, activations=2700 * 1024, passing=0), "cpu")

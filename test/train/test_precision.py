@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch")
 
 import torch.nn.functional as F
 
+from pi0_ros.train import precision as precisions
 from pi0_ros.train.precision import Float32Attention, Precision, in_precision, precision_of
 from pi0_ros.train.settings import TrainSettings
 
@@ -17,15 +18,31 @@ from pi0_ros.train.settings import TrainSettings
     [
         ({"precision": "float32"}, Precision.FLOAT32),
         ({"precision": "float32", "device": "cuda", "compile": True}, Precision.FLOAT32),
-        ({}, Precision.ROUNDED),
+        ({"precision": "bfloat16"}, Precision.ROUNDED),
+        ({"precision": "bfloat16", "gradient_checkpointing": True}, Precision.AUTOCAST),
+        ({"precision": "bfloat16", "compile": True}, Precision.AUTOCAST),
+        ({"precision": "bfloat16", "shard": True}, Precision.AUTOCAST),
         ({"device": "cuda"}, Precision.AUTOCAST),
-        ({"gradient_checkpointing": True}, Precision.AUTOCAST),
-        ({"compile": True}, Precision.AUTOCAST),
-        ({"shard": True}, Precision.AUTOCAST),
     ],
 )
 def test_weights_are_rounded_on_a_processor_where_every_layer_sees_them_and_else_autocast_is_taken(changes, found):
     assert precision_of(TrainSettings(**changes)) is found
+
+
+@pytest.mark.parametrize(
+    ("native", "changes", "found"),
+    [
+        (True, {}, Precision.ROUNDED),
+        (True, {"compile": True}, Precision.AUTOCAST),
+        (False, {}, Precision.FLOAT32),
+        (False, {"compile": True}, Precision.FLOAT32),
+        (False, {"precision": "bfloat16"}, Precision.ROUNDED),
+        (False, {"device": "cuda"}, Precision.AUTOCAST),
+    ],
+)
+def test_unless_it_is_said_a_processor_without_bfloat16_computes_in_float32(monkeypatch, native, changes, found):
+    monkeypatch.setattr(precisions, "has_bfloat16", lambda: native)
+    assert TrainSettings().precision == "auto" and precision_of(TrainSettings(**changes)) is found
 
 
 def attention(query, key, value, **more):

@@ -130,9 +130,13 @@ def _torch_network(
 ) -> Backend:
     """The network in this process, with its graphs recorded. Raises CheckpointError, PolicyError."""
     from pi0_ros.model import load
+    from pi0_ros.model.processor import better_in_float32
     from pi0_ros.policy.backends.torch_backend import TorchBackend
 
     model = load(folder, device=device, sizes=sizes).model
+    if better_in_float32(model, device):
+        _log.info("computing in float32, as this processor has no instructions for the weights' bfloat16")
+        model = model.float()
     scales = _scales(opened, model, device, mode) if fp8 else None
     network = TorchBackend(model, device, steps, mode=mode, release=True, scales=scales)
     seen = [index for index, slot in enumerate(opened.config.cameras) if adapter.cameras.get(slot) is not None]

@@ -10,6 +10,7 @@ from pi0_ros.control import Chunk, Executor, ExecutorSettings, Mode
 from pi0_ros.control.blackbox import BlackBox
 from pi0_ros.control.journal import Now
 from pi0_ros.control.modes import Trigger
+from pi0_ros.control.plan_making import AtOnce
 from pi0_ros.control.policy_watch import PolicyWatch
 from pi0_ros.robot.spec import Kind, Takeover
 
@@ -19,9 +20,9 @@ HOME = np.where([c.kind is Kind.VELOCITY for c in ROBOT.channels], 0.0, middle(R
 ARM = HOME[: len(NAMES)]
 
 
-def core(takeover=None, **settings):
+def core(takeover=None, planner=None, **settings):
     """A core that sends commands since 5.0 s of its steady clock, 905.0 of ROS."""
-    made = Executor(replace(ROBOT, takeover=takeover or Takeover()), ExecutorSettings(**settings), epoch=3)
+    made = Executor(replace(ROBOT, takeover=takeover or Takeover()), ExecutorSettings(**settings), 3, planner)
     positions = {joint: 0.02 for joint in ROBOT.joint_of_channel.values()}
     positions |= {c: float(v) for c, v in zip(ROBOT.channel_names, HOME, strict=True) if c in positions}
     made.on_state(5.0, 905.0, 905.0, positions)
@@ -221,6 +222,24 @@ def test_what_competes_is_noted_by_what_it_is():
     assert made._parts.inputs.competitors == {Trigger.SECOND_PUBLISHER: "another one publishes"}
     made.on_second_publisher(5.2, 905.2, "")
     assert made._parts.inputs.competitors == {} and notes(made) == []
+
+
+class Noting(AtOnce):
+    """Counts the plans that it makes."""
+
+    asked = 0
+
+    def submit(self, make):
+        self.asked += 1
+        return super().submit(make)
+
+
+def test_plans_are_made_by_whom_the_core_was_given():
+    planner = Noting()
+    made = core(planner=planner)
+    assert made.request(5.0, 905.0, "autonomy").ok
+    given = Chunk(905.0, 0.1, ROBOT.channel_names, np.tile(HOME, (9, 1)), 1, made.epoch, "policy")
+    assert made.on_chunk(5.1, 905.1, given).accepted and planner.asked == 1
 
 
 def test_a_core_has_the_box_the_epoch_and_the_settings_that_it_is_given():

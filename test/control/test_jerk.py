@@ -40,7 +40,7 @@ def test_each_report_has_the_root_mean_square_and_the_worst_of_all_joints_in_eit
     meter = JerkMeter(robot, PERIOD)
     positions = [i for i, c in enumerate(robot.channels) if c.kind is Kind.POSITION]
     rates = rng.normal(0.0, 0.1, (12, len(robot.channels)))
-    rates[4, positions[2]], rates[9, positions[0]] = -3.0, -4.0
+    rates[4, positions[2]], rates[9, positions[0]] = 3.0, -4.0
     jerks = np.diff(rates[:, positions], 2, axis=0) / PERIOD**2
     for seen, told in ((slice(0, 7), slice(0, 5)), (slice(7, 12), slice(5, 10))):
         for each in rates[seen]:

@@ -85,3 +85,21 @@ def test_sequences_that_go_back_and_on_again_are_those_of_two(sequences, expecte
 def test_half_of_all_numbers_come_after_one_and_the_others_before_it(last, further, good):
     """Serial numbers of 64 bits (RFC 1982)."""
     assert follows((last + further) % 2**64, last) is good
+
+
+def test_a_sequence_that_is_not_the_next_one_is_told_with_the_one_before_and_with_the_way_out_unless_it_is_that_one():
+    known = {"policy": 7, "": 4}
+    assert order_problem("policy", 8, known) == order_problem("another", 3, known) == ""
+    assert order_problem("policy", 7, known) == "sequence 7 does not follow 7"
+    told = order_problem("policy", 5, known)
+    assert told.startswith("sequence 5 does not follow 7; if policy was restarted")
+    assert order_problem("", 2, known).startswith("sequence 2 does not follow 4; if the policy was restarted")
+
+
+def test_who_is_ignored_is_known_by_name_until_another_is():
+    sources = Sources()
+    assert sources.other == ""
+    sources.ignore("second")
+    assert sources.other == "second"
+    sources.ignore("third")
+    assert sources.other == "third" and sources.owner is None

@@ -7,7 +7,7 @@ import pytest
 from story import START, Story
 
 from pi0_ros.control import Executor, ExecutorSettings
-from pi0_ros.control.sensing import Measurements, OtherJoints, believable, first_source, table_of
+from pi0_ros.control.sensing import Latest, Measurements, OtherJoints, believable, first_source, table_of
 
 ARM = """
 arm:
@@ -552,3 +552,26 @@ def test_a_repeated_stamp_changes_nothing_and_is_told_only_if_nothing_worse_is(s
     assert hear(1.07, 1.0, j1=float("nan"), j2=0.6) == "j1 is nan"
     assert measured.stale(1.09) == "" and measured.stale(1.11) != ""  # it made nothing fresh
     assert hear(1.2, 1.01, j1=0.3, j2=0.4) == "" and measured.values == [0.3, 0.4]
+
+
+def test_a_reading_keeps_its_source_where_a_message_does_not_say_where_it_came_from():
+    latest = Latest("arms", 0.1)
+    latest.update(5.0, 905.0, "", None)
+    assert latest == Latest("arms", 0.1, 5.0, 905.0)
+    latest.update(5.5, 905.4, "hands", 0.3)
+    assert latest == Latest("hands", 0.3, 5.5, 905.4)
+    latest.update(6.0, 906.0, "hands", 0.0)
+    assert latest == Latest("hands", 0.0, 6.0, 906.0)
+
+
+def test_simulated_time_has_stamps_in_its_first_second():
+    assert believable(0.5, 0.7, 0.5) == (0.5, "") and believable(0.1, 0.7, 0.5) == (0.1, "old")
+
+
+def test_limits_that_are_turns_away_from_what_is_reported_say_which_turn_it_is(small_robot):
+    arm = ARM.replace("[j1, j2]", "[j1, wrist]").replace(
+        "source: urdf,", "source: urdf, position: {wrist: [10, 16.5]},"
+    )
+    measured = Measurements(small_robot(arm), ExecutorSettings())
+    measured.update_joints(1.0, T0 + 1.0, T0 + 1.0, {"j1": 0.3, "wrist": 0.5}, topic="joint_states")
+    assert measured.values[1] == pytest.approx(0.5 + 4.0 * np.pi)

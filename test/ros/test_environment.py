@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -80,3 +81,47 @@ def test_it_is_refused_before_anything_of_ros_is_loaded(words):
     )
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1 and "ROS_DOMAIN_ID must be a number from 0 to 232" in done.stderr
+
+
+def test_what_killed_processes_have_left_is_removed_before_the_room_is_measured(monkeypatch, prefix):
+    steps = []
+    monkeypatch.setattr(environment, "remove_leftovers", lambda: steps.append("remove"))
+    monkeypatch.setattr(environment, "free_bytes", lambda: steps.append("measure"))
+    check_environment(prefix)
+    assert steps == ["remove", "measure"]
+
+
+def test_a_program_that_ros_cannot_start_in_ends_with_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(environment, "check_environment", lambda: None)
+    environment.leave_where_ros_cannot_start()
+
+    def refuse():
+        raise UnusableEnvironment("no room")
+
+    monkeypatch.setattr(environment, "check_environment", refuse)
+    with pytest.raises(SystemExit) as end:
+        environment.leave_where_ros_cannot_start()
+    assert end.value.code == 1 and capsys.readouterr().err == "error: no room\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "below"),
+    [
+        ({"ROS_LOG_DIR": "a", "ROS_HOME": "b", "HOME": "c"}, "a"),
+        ({"ROS_HOME": "b", "HOME": "c"}, "b/log"),
+        ({"HOME": "c"}, "c/.ros/log"),
+    ],
+)
+def test_the_folder_of_the_log_is_the_one_that_ros_takes(tmp_path, given, below):
+    check_environment({name: str(tmp_path / folder) for name, folder in given.items()})
+    assert [str(f.relative_to(tmp_path)) for f in tmp_path.rglob("*") if not any(f.iterdir())] == [below]
+
+
+def test_middlewares_are_named_by_the_alphabet(tmp_path):
+    index = Path("share", "ament_index", "resource_index", "rmw_typesupport")
+    for place, names in (("one", "fcb"), ("two", "age"), ("three", "d")):
+        (tmp_path / place / index).mkdir(parents=True)
+        for name in names:
+            (tmp_path / place / index / name).touch()
+    path = os.pathsep.join(str(tmp_path / place) for place in ("one", "two", "three"))
+    assert middlewares({"AMENT_PREFIX_PATH": path}) == tuple("abcdefg") and middlewares({}) == ()

@@ -8,9 +8,9 @@ pytest.importorskip("rclpy")
 
 from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, LivelinessPolicy, QoSProfile, ReliabilityPolicy
-from std_msgs.msg import Bool
+from std_msgs.msg import Bool, String
 
-from pi0_ros.ros.matching import Matching, Port, mismatch, type_name, unmet
+from pi0_ros.ros.matching import Matching, Port, mismatch, ports, type_name, unmet
 
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
 LATCHED, VOLATILE = DurabilityPolicy.TRANSIENT_LOCAL, DurabilityPolicy.VOLATILE
@@ -81,11 +81,11 @@ def test_topics_are_looked_at_in_turn_and_who_is_not_connected_is_said_once_and_
         get_subscriptions_info_by_topic=lambda topic: found[topic] if topic == "/lamp" else pytest.fail(topic),
         get_logger=lambda: SimpleNamespace(error=said.append),
     )
-    ports = [
+    watched = [
         Port("/deadman", "std_msgs/msg/Bool", (quality(),), True),
         Port("/lamp", "std_msgs/msg/Bool", (quality(),), False),
     ]
-    watch = Matching(node, lambda period, look: timers.append((period, look)) or "timer", ports)
+    watch = Matching(node, lambda period, look: timers.append((period, look)) or "timer", watched)
     ((period, look),) = timers
     assert watch.timer == "timer" and period > 0.0 and watch.sentences == []
     look()
@@ -104,3 +104,26 @@ def test_topics_are_looked_at_in_turn_and_who_is_not_connected_is_said_once_and_
     look()
     look()
     assert len(said) == 3
+
+
+def test_several_readers_of_a_topic_are_one_port_and_every_writer_is_one():
+    end = lambda topic, kind, depth: SimpleNamespace(topic_name=topic, msg_type=kind, qos_profile=depth)
+    readers = [end("/a", Bool, 1), end("/b", String, 2), end("/a", Bool, 3)]
+    assert ports(readers, [end("/c", String, 4), end("/a", Bool, 5)]) == [
+        Port("/a", "std_msgs/msg/Bool", (1, 3), True), Port("/b", "std_msgs/msg/String", (2,), True),
+        Port("/c", "std_msgs/msg/String", (4,), False), Port("/a", "std_msgs/msg/Bool", (5,), False),
+    ]  # fmt: skip
+
+
+def test_three_topics_are_looked_at_in_their_order():
+    asked = []
+    node = SimpleNamespace(
+        get_publishers_info_by_topic=lambda topic: asked.append(topic) or (),
+        get_subscriptions_info_by_topic=lambda topic: asked.append(topic) or (),
+    )
+    watch = Matching(
+        node, lambda period, look: None, [Port(t, "a/b", (quality(),), t != "/y") for t in ("/x", "/y", "/z")]
+    )
+    for _ in range(4):
+        watch.look()
+    assert asked == ["/x", "/y", "/z", "/x"]

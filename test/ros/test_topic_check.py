@@ -4,7 +4,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from pi0_ros.ros.topic_check import SequenceWatch, TopicFault, WantedTopic, judge_topic, publishers_of, ros_type_name
+from pi0_ros.ros.topic_check import (
+    SequenceWatch,
+    TopicCheck,
+    TopicFault,
+    WantedTopic,
+    judge_topic,
+    publishers_of,
+    ros_type_name,
+)
 
 IMAGE, SMALL, OTHER = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "std_msgs/msg/String"
 TYPES = (("image", IMAGE), ("compressed", SMALL))
@@ -77,3 +85,29 @@ def test_who_publishes_on_topics_is_named_in_order_with_the_namespace():
         ],
     )
     assert publishers_of(node, ["odom", "eye"]) == ("/robot/a", "/robot/b", "/robot/z")
+
+
+def test_of_wrong_types_the_first_is_named_and_publishers_by_the_alphabet():
+    wrong = judge_topic(WantedTopic("eye", "image", TYPES), publishers(OTHER, "std_msgs/msg/Bool"))
+    assert "std_msgs/String" in wrong.sentence and "/n0" in wrong.sentence and "Bool" not in wrong.sentence
+    several = [SimpleNamespace(topic_type=IMAGE, node_name=name, node_namespace="/") for name in ("c", "a", "b")]
+    sentence = judge_topic(WantedTopic("eye", "image", TYPES, True), several).sentence
+    assert sentence.index("/a") < sentence.index("/b") < sentence.index("/c")
+
+
+def test_the_graph_is_asked_at_most_twice_a_second_and_only_what_is_wrong_is_told():
+    clock, there, asked = [100.0], {"eye": publishers(IMAGE), "hand": []}, []
+    node = SimpleNamespace(get_publishers_info_by_topic=lambda topic: asked.append(topic) or there[topic])
+    check = TopicCheck(
+        node, (WantedTopic("eye", "image", TYPES), WantedTopic("hand", "image", TYPES)), lambda: clock[0]
+    )
+    first = check.problems()
+    assert asked == ["eye", "hand"] and {t: p.fault for t, p in first.items()} == {"hand": TopicFault.NO_PUBLISHER}
+    there["hand"] = publishers(IMAGE)
+    clock[0] = 100.49
+    assert check.problems() == first and len(asked) == 2
+    clock[0] = 100.51
+    assert check.problems() == {} and len(asked) == 4
+    clock[0] = 100.99
+    check.problems()
+    assert len(asked) == 4

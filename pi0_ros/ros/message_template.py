@@ -38,7 +38,7 @@ class MessageTemplate:
             at = whole.find(sought, done)
             if at < 0 or whole.count(sought) != 1:
                 raise ValueError(f"number {count} is not once, in its order, in the bytes of {build(marks)}")
-            if at > done or not runs:
+            if at > done:
                 form += f"{at - done}s"
                 parts.append(whole[done:at])
                 runs.append((len(parts), count))

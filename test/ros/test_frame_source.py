@@ -1,6 +1,7 @@
 """A frame of a recording: the state that was measured, the command that was sent, the words that stood, at one moment."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +15,7 @@ from pi0_ros.msg import ExecutorState
 from pi0_ros.data.errors import DataError
 from pi0_ros.robot import load_robot
 from pi0_ros.ros.clock import time_message
-from pi0_ros.ros.frame_source import DropCause, FrameSource, features_of
+from pi0_ros.ros.frame_source import DropCause, FrameSource, SourceFrame, between, features_of
 from pi0_ros.ros.observation_source import SensorSnapshot
 from pi0_ros.ros.prompt_source import OVERRIDE
 
@@ -186,3 +187,41 @@ def test_a_dataset_has_every_channel_and_camera_by_name(source):
 
 def test_the_size_of_pictures_is_known_before_any_state_is(source):
     assert source.sizes() == SIZES and source.seen.asked == ()
+
+
+def test_every_number_word_and_picture_of_a_dataset_has_its_shape():
+    found = {name: (f["dtype"], tuple(f["shape"])) for name, f in FEATURES.items()}
+    one = {"driver": "string", "intervention": "bool", "high_level_task": "string", "high_level_target": "string",
+           "subtask_source": "string", "stamp": "float64"}  # fmt: skip
+    assert {name: found[name] for name in one} == {name: (kind, (1,)) for name, kind in one.items()}
+    count = len(CAMERAS)
+    assert found["picture_offset"] == ("float32", (count,)) and found["camera_present"] == ("bool", (count,))
+    assert FEATURES["picture_offset"]["names"] == FEATURES["camera_present"]["names"] == CAMERAS
+    for name, size in SIZES.items():
+        assert found[f"observation.images.{name}"] == ("video", (*size, 3))
+    blind = features_of(replace(ROBOT, cameras=()), {})
+    assert not {"picture_offset", "camera_present"} & set(blind) and set(blind) < set(FEATURES)
+
+
+@pytest.mark.parametrize(("size", "odd"), [((6, 8), False), ((7, 8), True), ((6, 9), True), ((7, 9), True)])
+def test_pictures_of_an_odd_size_are_refused_with_the_way_out(size, odd):
+    sizes = {**SIZES, CAMERAS[-1]: size}
+    if odd:
+        with pytest.raises(DataError, match=f"camera {CAMERAS[-1]} has pictures of {size[1]}x{size[0]}.* crop"):
+            features_of(ROBOT, sizes)
+    else:
+        assert features_of(ROBOT, sizes)
+
+
+def test_a_frame_between_two_is_half_way_with_the_pictures_and_words_before():
+    before = {"observation.state": np.array([1.0, 8.0], np.float32), "action": np.array([3.0], np.float32),
+              "stamp": np.array([10.0]), "picture_offset": np.array([-0.25], np.float32), "task": "a"}  # fmt: skip
+    after = {"observation.state": np.array([2.0, 4.0], np.float32), "action": np.array([5.0], np.float32),
+             "stamp": np.array([10.5]), "picture_offset": np.array([0.5], np.float32), "task": "b"}  # fmt: skip
+    made = between(SourceFrame(before, {"eye": "one"}, "teleop"), SourceFrame(after, {"eye": "two"}, "hold"), 0.25)
+    assert {k: v if isinstance(v, str) else v.tolist() for k, v in made.row.items()} == {
+        "observation.state": [1.5, 6.0], "action": [4.0], "stamp": [10.25], "picture_offset": [-0.5], "task": "a",
+    }  # fmt: skip
+    assert made.pictures == {"eye": "one"} and made.driver == "teleop" and made.row["action"].dtype == np.float32
+    del before["picture_offset"]
+    assert "picture_offset" not in between(SourceFrame(before, {}, ""), SourceFrame(after, {}, ""), 0.25).row

@@ -48,7 +48,7 @@ def state_to_model(adapter: Adapter, state: Mapping[str, float]) -> Float64:
     if lost:
         raise PolicyError(f"no measured value for {', '.join(lost)}; the policy {adapter.name} needs it")
     measured = np.array([state[c] for c in adapter.state_channels], np.float64)
-    return blocks_forward(adapter.state, measured, state=True).astype(np.float64, copy=False)
+    return blocks_forward(adapter.state, measured, state=True).astype(np.float64)
 
 
 def blocks_forward(blocks: Sequence[Block], values: Array, state: bool) -> Array:
@@ -68,7 +68,7 @@ def actions_to_model(adapter: Adapter, values: ArrayLike, names: Sequence[str]) 
     if lost:
         raise PolicyError(f"actions lack {', '.join(lost)}; the policy {adapter.name} needs them")
     parts = [_forward(b, array[..., [index[c] for c in b.channels]], state=False) for b in adapter.actions]
-    return np.concatenate(parts, axis=-1).astype(np.float64, copy=False)
+    return np.concatenate(parts, axis=-1).astype(np.float64)
 
 
 def actions_from_model(adapter: Adapter, actions: ArrayLike, before: Mapping[str, float] | None = None) -> Float64:
@@ -85,7 +85,7 @@ def actions_from_model(adapter: Adapter, actions: ArrayLike, before: Mapping[str
         stop = start + len(block.channels)
         parts.append(_backward(block, array[..., start:stop], before or {}))
         start = stop
-    return np.concatenate(parts, axis=-1).astype(np.float64, copy=False)
+    return np.concatenate(parts, axis=-1).astype(np.float64)
 
 
 def _forward(block: Block, values: Array, state: bool) -> Array:

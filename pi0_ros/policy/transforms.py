@@ -44,7 +44,7 @@ def step_delta(actions: ArrayLike, state: ArrayLike, follows: Sequence[float]) -
     values, share, covered = _shifted(actions, state, np.asarray(follows) > 0, -1), *_shares(follows)
     gone = np.zeros(values[..., 0, covered].shape)  # of the robot, from the state
     for k in range(values.shape[-2]):
-        values[..., k, covered] -= gone.astype(values.dtype, copy=False)
+        values[..., k, covered] -= gone.astype(values.dtype)
         gone += share * values[..., k, covered]
     return values
 
@@ -53,7 +53,7 @@ def step_absolute(actions: ArrayLike, state: ArrayLike, follows: Sequence[float]
     """The inverse of `step_delta`, with the same state and shares: the way gone before each row is added to its step."""
     values, share, covered = np.array(actions), *_shares(follows)
     steps = values[..., covered]
-    values[..., covered] += (share * (np.cumsum(steps, axis=-2) - steps)).astype(values.dtype, copy=False)
+    values[..., covered] += (share * (np.cumsum(steps, axis=-2) - steps)).astype(values.dtype)
     return _shifted(values, state, np.asarray(follows) > 0, +1)
 
 
@@ -84,7 +84,7 @@ def _shifted(actions: ArrayLike, state: ArrayLike, mask: Sequence[bool] | NDArra
             f"the delta mask covers {size} dimensions, the state has {origin.shape[-1]}, the actions {values.shape[-1]}"
         )
     offset = np.where(np.asarray(mask, bool)[:size], origin[..., :size], 0)[..., None, :]
-    values[..., :size] += (sign * offset).astype(values.dtype, copy=False)
+    values[..., :size] += (sign * offset).astype(values.dtype)
     return values
 
 

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from pi0_ros.policy import boxes
+from pi0_ros.policy import boxes, transforms
 from pi0_ros.policy.adapter import Block, Delta
 from pi0_ros.policy.adapter_reading import load_adapter
 from pi0_ros.policy.adapter_vectors import actions_from_model, actions_to_model, state_to_model
@@ -101,6 +101,28 @@ def test_actions_of_any_shape_go_to_the_model_by_name(tmp_path):
         np.testing.assert_array_equal(model, np.stack([values[..., 2], -values[..., 1]], axis=-1))
 
 
+@pytest.mark.parametrize("shape", [(3,), (1, 3), (4, 3), (1, 5, 3), (5, 1, 3)])
+def test_rows_of_the_model_come_back_in_any_shape_and_need_a_number_for_each_channel(tmp_path, shape):
+    found = read(tmp_path, actions="signs: [1, -1], scale: 2.0")
+    values = np.arange(np.prod(shape), dtype=float).reshape(shape)
+    np.testing.assert_array_equal(
+        actions_from_model(found, values), np.stack([2.0 * values[..., 0], -2.0 * values[..., 1]], axis=-1)
+    )
+    assert actions_from_model(found, values.astype(np.float32)).dtype == np.float64
+    assert state_to_model(found, {"a": 1, "b": 2}).dtype == actions_to_model(found, [[1, 2]], "ab").dtype == np.float64
+    with pytest.raises(PolicyError, match="the model gives 1 numbers per row, .* wants 2"):
+        actions_from_model(found, values[..., :1])
+
+
+def test_an_alohas_gripper_is_another_number_of_the_state_than_of_the_actions(tmp_path):
+    found = read(tmp_path, state="convert: aloha_gripper", actions="convert: aloha_gripper")
+    both = {"a": 0.25, "b": 0.75}
+    state, action = state_to_model(found, both), actions_to_model(found, [list(both.values())], ("a", "b"))[0]
+    np.testing.assert_allclose(state, transforms.aloha_gripper_to_model([0.25, 0.75]))
+    np.testing.assert_allclose(action, transforms.aloha_gripper_action_to_model([0.25, 0.75]))
+    np.testing.assert_allclose(actions_from_model(found, action), [0.25, 0.75])
+
+
 # --- action tokens ---
 
 
@@ -116,10 +138,12 @@ def test_the_outermost_bins_are_those_at_the_ends():
     assert bins.decode([256, -1, 3], 1, 1)[0, 0] == pytest.approx(-1 + 3.5 * width), "ids that are none do not count"
 
 
-@pytest.mark.parametrize(("bins", "good"), [(2, True), (1, False), (True, False), (2.0, False), (None, False)])
+@pytest.mark.parametrize(
+    ("bins", "good"), [(2, True), (65536, True), (65537, False), (1, False), (True, False), (2.0, False), (None, False)]
+)
 def test_bins_are_a_whole_number_from_two_on(tmp_path, bins, good):
     if good:
-        assert bins_of({"bins": bins}, tmp_path, "refuse") == BinTokenizer(2, "refuse")
+        assert bins_of({"bins": bins}, tmp_path, "refuse") == BinTokenizer(bins, "refuse")
     else:
         with pytest.raises(PolicyError, match="has to be a whole number from 2 to"):
             bins_of({"bins": bins}, tmp_path, "refuse")

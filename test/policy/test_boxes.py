@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pi0_ros.policy.boxes import Box, boxes_text, in_padded_picture, parted, without_boxes
+from pi0_ros.policy.boxes import Box, boxes_first, boxes_text, in_padded_picture, location, parted, without_boxes
 from pi0_ros.policy.resize import pil_bilinear
 
 
@@ -57,3 +57,30 @@ def test_boxes_that_were_said_are_read_again_with_what_follows():
     assert words == "open; then wait" and [box.label for box in boxes] == ["cup", "red lid"]
     assert boxes_text(boxes) == said
     assert parted("pick up the cup") == ((), "pick up the cup")
+
+
+def test_a_number_of_a_location_stands_for_the_middle_of_its_place():
+    (box, second), words = parted(
+        "<loc0512><loc0256><loc1023><loc0768> cup ; <loc0000><loc0001><loc0002><loc0003> lid; go"
+    )
+    assert (box.y0, box.x0, box.y1, box.x1) == tuple((k + 0.5) / 1024 for k in (512, 256, 1023, 768))
+    assert (second.y0, second.x0, second.y1, second.x1) == tuple((k + 0.5) / 1024 for k in range(4))
+    assert (box.label, second.label, words) == ("cup", "lid", "go")
+    assert [location(f) for f in (0.0, 0.5, 1023.9 / 1024, 1.0)] == [0, 512, 1023, 1023]
+
+
+def test_an_answer_of_boxes_or_of_words_alone_has_nothing_between():
+    assert boxes_first("<loc0000> cup", "go") == "<loc0000> cup ; go"
+    assert (
+        boxes_first("", "go") == "go"
+        and boxes_first("<loc0000> cup", "") == "<loc0000> cup"
+        and boxes_first("", "") == ""
+    )
+
+
+def test_a_picture_of_the_networks_size_keeps_its_boxes():
+    box = Box(0.1, 0.2, 0.3, 0.4, "cup")
+    found = in_padded_picture(box, (30, 50), (30, 50))
+    assert (found.x0, found.y0, found.x1, found.y1) == pytest.approx((0.1, 0.2, 0.3, 0.4))
+    tall = in_padded_picture(box, (64, 16), (32, 40))  # 32 x 8, with 16 black columns on either side
+    assert (tall.x0, tall.y0, tall.x1, tall.y1) == pytest.approx(((16 + 0.8) / 40, 0.2, (16 + 2.4) / 40, 0.4))

@@ -327,6 +327,8 @@ def test_lerobots_cameras_are_called_as_the_network_or_as_before_they_are_rename
     assert build_pipeline(one, adapter(cameras={"top": "x"})).cameras == ("top",)
     with pytest.raises(PolicyError, match="slots are top, the adapter fills up, down"):
         build_pipeline(one, adapter(cameras={"up": "x", "down": "y"}))
+    one.config.cameras = ()
+    assert build_pipeline(one, adapter(cameras={"up": "x"})).cameras == ()
 
 
 def test_checkpoints_of_old_lerobots_are_refused_with_the_way_out(tmp_path):

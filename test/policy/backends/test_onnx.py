@@ -70,6 +70,19 @@ def test_what_a_step_and_a_word_are_traced_with_has_the_sizes_that_do_not_change
     example, changes = onnx_export._EXAMPLES["word"](config)
     assert [tuple(x.shape) for x in example] == [(1, 1), (1, 1), kept, kept]
     assert [list(axes) for axes in changes] == [[], [], [3], [3]]
+    assert [x.dtype for x in example[:2]] == [torch.int64, torch.int64]  # an id and its position
+
+
+def test_pictures_and_prompts_are_traced_with_any_number_of_them_and_the_sizes_that_do_not_change():
+    config = preset("tiny")
+    side = config.vision.image_size
+    (pictures,), changes = onnx_export._EXAMPLES["vision"](config)
+    assert pictures.shape[1:] == (3, side, side) and [list(axes) for axes in changes] == [[0]]
+    (tokens, ids), changes = onnx_export._EXAMPLES["prefix"](config)
+    assert (tokens.shape[0], tokens.shape[2], ids.shape[0]) == (1, config.language.width, 1)
+    assert [list(axes) for axes in changes] == [[1], [1]] and (tokens.ndim, ids.ndim) == (3, 2)
+    assert tokens.dtype == torch.float32 and ids.dtype == torch.int64
+    assert min(pictures.shape[0], tokens.shape[1], ids.shape[1]) >= 2  # of one, a size would be taken for fixed
 
 
 def test_graphs_of_two_networks_never_lie_in_one_folder_whenever_an_export_ends(tmp_path, maker, monkeypatch):

@@ -104,6 +104,25 @@ def test_relative_actions_are_what_their_step_says(tmp_path, config, found):
     assert read_processors(tmp_path).delta == found
 
 
+def test_of_two_steps_of_one_name_the_first_counts(tmp_path):
+    later = step("normalizer_processor", "numbers.safetensors", norm_map={"STATE": "IDENTITY", "ACTION": "IDENTITY"})
+    write(tmp_path, before=[
+        step("relative_actions_processor", enabled=True, exclude_joints=["jaw"]), step("relative_actions_processor"),
+        step("tokenizer_processor", max_length=31), step("tokenizer_processor", max_length=32),
+    ])  # fmt: skip
+    content = json.loads((tmp_path / "policy_preprocessor.json").read_text())
+    (tmp_path / "policy_preprocessor.json").write_text(json.dumps({"steps": [*content["steps"], later]}))
+    found = read_processors(tmp_path)
+    assert found.delta == RelativeActions(True, ("jaw",)) and found.prompt_length == 31
+    assert found.state.method == "lerobot_mean_std"
+
+
+def test_a_joint_is_left_out_of_relative_actions_by_a_part_of_its_name(tmp_path):
+    relative = RelativeActions(True, ("Jaw", ""), ("left_jaw.pos", "ELBOW", "jaws", "arm"))
+    assert relative.mask(6) == (False, True, False, True, True, True) and relative.mask(2) == (False, True)
+    assert RelativeActions(True, ("jaw",)).mask(2) == (True, True) and RelativeActions(False).mask(2) == (False, False)
+
+
 @pytest.mark.parametrize(("key", "value"), [("exclude_joints", "jaw"), ("action_names", {"a": 1})])
 def test_names_that_are_no_list_are_refused(tmp_path, key, value):
     write(tmp_path, before=[step("relative_actions_processor", enabled=True, **{key: value})])

@@ -122,3 +122,39 @@ def test_absolute_undoes_offsets_for_any_mask(size, seed):
 def test_a_state_shorter_than_the_mask_is_refused():
     with pytest.raises(PolicyError, match="state has 2"):
         transforms.delta(np.zeros((3, 4)), np.zeros(2), [True] * 3)
+
+
+def test_actions_of_which_none_is_an_offset_need_no_state():
+    actions = np.arange(6.0).reshape(3, 2)
+    for mask in ((False, False), ()):
+        for apply in (transforms.delta, transforms.absolute):
+            np.testing.assert_array_equal(apply(actions, np.zeros(0), mask), actions)
+    found = transforms.delta(actions, [10.0, 20.0, 30.0], (True,))
+    np.testing.assert_array_equal(found, actions - [10.0, 0.0])
+    with pytest.raises(PolicyError, match="covers 2 dimensions, the state has 3, the actions 1"):
+        transforms.delta(np.zeros((3, 1)), np.zeros(3), (False, True))
+
+
+@pytest.mark.parametrize("high", [True, False])
+def test_a_gripper_changes_sides_where_it_is_beyond_the_threshold_by_half_of_the_hysteresis(high):
+    for value, side in ((0.61, True), (0.59, high), (0.41, high), (0.39, False)):
+        assert transforms.binarise([value], 0.5, 0.2, high).tolist() == [side]
+    found = transforms.binarise([0.45, 0.55, 0.62, 0.45, 0.38, 0.55], 0.5, 0.2, high)
+    assert found.tolist() == [high, high, True, True, False, False]
+
+
+def test_steps_are_from_where_the_robot_will_be_at_each_row_and_whole_numbers_stay_whole():
+    """next = state + share * (row - state), by hand: the first dimension goes all of the way, the second half of it."""
+    rows, state = np.array([[1.0, 2.0, 7.0], [4.0, 3.0, 8.0], [5.0, 7.0, 9.0]]), np.array([0.5, 1.0, 100.0])
+    at, wanted = state.copy(), rows.copy()
+    for k, row in enumerate(rows):
+        wanted[k, :2] = row[:2] - at[:2]
+        at[:2] += np.array([1.0, 0.5]) * (row - at)[:2]
+    found = transforms.step_delta(rows, state, (1.0, 0.5, 0.0))
+    np.testing.assert_allclose(found, wanted)
+    np.testing.assert_allclose(transforms.step_absolute(found, state, (1.0, 0.5, 0.0)), rows)
+    batch = np.stack([rows, rows[::-1]])
+    both = transforms.step_delta(batch, np.stack([state, state]), (1.0, 0.5, 0.0))
+    np.testing.assert_allclose(both[0], wanted)
+    np.testing.assert_allclose(transforms.step_absolute(both, np.stack([state, state]), (1.0, 0.5, 0.0)), batch)
+    assert transforms.step_delta(rows.astype(np.float32), state, (1.0,)).dtype == np.float32

@@ -98,8 +98,9 @@ class OnnxBackend:
         length, answer, scores = keys.shape[3], list[int](), list[float]()
         logits, _, _ = self._word(prompt[-1], length - 1, keys[..., :-1, :], values[..., :-1, :])
         while len(answer) < max_tokens:
-            word = int(np.argmax(logits[0]))
-            shifted = logits[0].astype(np.float64) - float(logits[0][word])
+            (row,) = logits
+            word = int(np.argmax(row))
+            shifted = row.astype(np.float64) - float(row[word])
             scores.append(-float(np.log(np.exp(shifted).sum())))
             if word in stop:
                 break

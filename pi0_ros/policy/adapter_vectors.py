@@ -118,7 +118,8 @@ def _one_of_two(block: Block, binary: Binary, values: Array, before: Mapping[str
     """A gripper's rows [..., H, 1] at the model's two ends."""
     low, high = sorted(block.range or (0.0, 1.0))
     rows = values.reshape(-1, *values.shape[-2:])
-    last = float(_forward(block, np.array([before.get(block.channels[0], 1.0)]), state=False)[0])
+    (channel,) = block.channels
+    last = float(_forward(block, np.array([before.get(channel, 1.0)]), state=False).item())
     side = last > binary.threshold
     ends = [np.where(transforms.binarise(r[:, 0], binary.threshold, binary.hysteresis, side), high, low) for r in rows]
     return np.stack(ends).reshape(values.shape)

@@ -56,7 +56,7 @@ class Statistics:
     @property
     def size(self) -> int:
         """D, or 0 if there are none."""
-        return max((v.shape[-1] for v in self.values.values() if v.ndim), default=0)
+        return max((len(v) for v in self.values.values() if v.ndim), default=0)
 
     def __getitem__(self, name: str) -> Array:
         return self.values[name]
@@ -140,8 +140,8 @@ def _problem(method: str, statistics: Statistics) -> str:
 def _openpi_forward(n: Normalizer, x: Array) -> Array:
     size = x.shape[-1]
     low, high = (n.statistics[name][..., :size] for name in _NEEDS[n.method])
-    if low.shape[-1] < size:
-        raise PolicyError(f"a vector of {size} numbers cannot be normalised with statistics of {low.shape[-1]}")
+    if len(low) < size:
+        raise PolicyError(f"a vector of {size} numbers cannot be normalised with statistics of {len(low)}")
     if n.method == "openpi_zscore":
         return (x - low) / (high + OPENPI_EPSILON)
     return (x - low) / (high - low + OPENPI_EPSILON) * 2.0 - 1.0
@@ -162,8 +162,8 @@ def _openpi_inverse(n: Normalizer, x: Array) -> Array:
 def _lerobot_bounds(n: Normalizer, x: Array) -> tuple[Array, Array, Array]:
     """x and the two statistics in float32, sizes checked."""
     low, high = (np.asarray(n.statistics[name], np.float32) for name in _NEEDS[n.method])
-    if x.shape[-1] != low.shape[-1]:
-        raise PolicyError(f"a vector of {x.shape[-1]} numbers does not fit statistics of {low.shape[-1]}")
+    if x.shape[-1] != len(low):
+        raise PolicyError(f"a vector of {x.shape[-1]} numbers does not fit statistics of {len(low)}")
     return x.astype(np.float32), low, high
 
 
@@ -250,7 +250,7 @@ def find_norm_stats(folder: str | Path, asset: str | None = None) -> Path:
         return folder / "norm_stats.json"
     names = asset_names(folder)
     if (asset is None and len(names) == 1) or asset in names:
-        return folder / "assets" / (asset or names[0]) / "norm_stats.json"
+        return folder / "assets" / (asset or next(iter(names))) / "norm_stats.json"
     if names:
         raise PolicyError(f"{folder}: statistics for {', '.join(names)}; choose one of them as `asset`")
     raise PolicyError(missing_statistics(str(folder)))

@@ -330,3 +330,13 @@ def test_statistics_have_as_many_dimensions_as_the_longest_beside_a_count():
     three = {"count": np.array([50.0]), "mean": np.arange(3.0), "min": np.array(7.0)}
     assert Statistics(three).size == 3
     assert Statistics({"min": np.array(7.0)}).size == Statistics({}).size == 0
+
+
+def test_of_several_dimensions_that_are_wrong_the_first_is_told():
+    for method, values, words in (
+        ("openpi_zscore", {"mean": [0.0, 1e7, np.nan, 0.0], "std": [1.0] * 4}, r"mean is 1e\+07 in dimension 1"),
+        ("openpi_zscore", {"mean": [0.0] * 4, "std": [1.0, -2.0, -3.0, 1.0]}, "std is -2 in dimension 1"),
+        ("openpi_quantile", {"q01": [0.0, 3.0, 4.0, 0.0], "q99": [1.0] * 4}, "q01 3 is above q99 1 in dimension 1"),
+    ):
+        with pytest.raises(PolicyError, match=words):
+            Normalizer(method, Statistics({name: np.array(numbers) for name, numbers in values.items()}))

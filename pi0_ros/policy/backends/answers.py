@@ -68,7 +68,7 @@ def _rows(value: object, key: str) -> NDArray[np.float64]:
     if array.dtype.kind not in "fiu":
         raise ServerError(f"{key} is {described(array)}, not numbers")
     while array.ndim > 2 and array.shape[0] == 1:  # a batch of one
-        array = array[0]
+        (array,) = array
     if array.ndim != 2 or not array.size:
         reason = {1: "a single row", 3: "the server keeps a batch dimension"}.get(array.ndim, "no rows")
         raise WrongShapeError(f"{key} is {described(array)}, wanted [H, D]: {reason}")

@@ -84,7 +84,8 @@ class OnnxBackend:
             fixed["state"] = np.asarray(inputs.state, np.float32)[None]
 
         def velocity(x: NDArray[np.float32], t: NDArray[np.float32]) -> NDArray[np.float32]:
-            return self._graphs["step"](x=x, t=t, **fixed)[0].numpy()
+            (found,) = self._graphs["step"](x=x, t=t, **fixed)
+            return found.numpy()
 
         actions: Array = integrate(velocity, np.asarray(noise, np.float32)[None], self._grid, prefix)[0]
         return actions
@@ -113,8 +114,9 @@ class OnnxBackend:
     def _seen(self, inputs: ModelInputs, prompt: Sequence[int]) -> tuple[OrtValue, OrtValue]:
         """Keys and values of pictures and prompt, where the graphs run."""
         pictures = np.stack([p for p in inputs.images.values() if p is not None])
-        tokens = self._graphs["vision"](images=pictures)[0].numpy().reshape(1, -1, self._width)
-        keys, values = self._graphs["prefix"](pictures=tokens, ids=np.array([prompt], np.int64))
+        (tokens,) = self._graphs["vision"](images=pictures)
+        seen = tokens.numpy().reshape(1, -1, self._width)
+        keys, values = self._graphs["prefix"](pictures=seen, ids=np.array([prompt], np.int64))
         return keys, values
 
     def _word(self, word: int, position: int, keys: Array, values: Array) -> Sequence[Array]:

@@ -61,19 +61,22 @@ class TorchBackend:
         batch, start = tensors(inputs), torch.from_numpy(np.asarray(noise, np.float32))[None]
         rtc = _rtc(prefix)
         if self._sampler is not None:
-            return self._sampler(batch, start, self._steps, rtc)[0].cpu().numpy()
-        device = self._device
-        moved = rtc and Rtc(rtc.previous.to(device), rtc.delay, rtc.execution_horizon, rtc.method)
-        return sample_actions(self._model, batch.to(device), start.to(device), self._steps, moved)[0].cpu().numpy()
+            (found,) = self._sampler(batch, start, self._steps, rtc)
+        else:
+            device = self._device
+            moved = rtc and Rtc(rtc.previous.to(device), rtc.delay, rtc.execution_horizon, rtc.method)
+            (found,) = sample_actions(self._model, batch.to(device), start.to(device), self._steps, moved)
+        plan: Array = found.cpu().numpy()
+        return plan
 
     def text(self, inputs: ModelInputs, max_tokens: int, stop: Sequence[int]) -> Words:
         """Greedy tokens after the prompt, up to the first of `stop`."""
         batch = tensors(inputs)
         if self._sampler is not None:
-            ids, scores = self._sampler.generate_scored(batch, max_tokens, stop=stop)
+            (ids,), (score,) = self._sampler.generate_scored(batch, max_tokens, stop=stop)
         else:
-            ids, scores = generate_scored(self._model, batch.to(self._device), max_tokens, stop=stop)
-        return Words(ids[0], scores[0])
+            (ids,), (score,) = generate_scored(self._model, batch.to(self._device), max_tokens, stop=stop)
+        return Words(ids, score)
 
 
 def tensors(inputs: ModelInputs) -> Inputs:

@@ -258,3 +258,24 @@ def test_an_answer_without_its_opening_follows_the_tokenizers_failure(failure, f
         assert fast.extract_actions(words, codes, bare, 3, 2, 5).tolist() == [[found] * 2] * 3
     whole = [*words.encode("Action: "), *bare]
     assert fast.extract_actions(words, codes, whole, 3, 2, 5).tolist() == [[15.0] * 2] * 3
+
+
+def test_every_id_of_the_tokenizer_counts_from_the_first_and_no_other():
+    asked = []
+
+    class Pieces:
+        def get_vocab_size(self):
+            return 9
+
+        def decode(self, ids, **how):
+            asked.append(ids)
+            return "abc"
+
+    codes = fast.FastTokenizer(Pieces(), min_token=-97)
+    assert codes._coefficients([0, 8, 9, -1, 1], 3, 1).tolist() == [[0.0], [1.0], [2.0]] and asked == [[0, 8, 1]]
+
+
+def test_a_chunk_of_which_one_number_is_none_is_not_encoded():
+    for chunk in ([[0.0, np.nan]], [[np.inf], [0.0]], [0.0], [[[0.0]]]):
+        with pytest.raises(PolicyError, match="FAST encodes one finite"):
+            fast.FastTokenizer(None).encode(chunk)

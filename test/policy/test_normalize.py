@@ -340,3 +340,16 @@ def test_of_several_dimensions_that_are_wrong_the_first_is_told():
     ):
         with pytest.raises(PolicyError, match=words):
             Normalizer(method, Statistics({name: np.array(numbers) for name, numbers in values.items()}))
+
+
+@pytest.mark.parametrize(("beyond", "ends"), [(5.0, (-1.0, 5.0)), (-5.0, (-5.0, 1.0))])
+def test_the_range_grows_on_the_side_on_which_a_number_is_beyond_it(beyond, ends):
+    first = RunningStats.start([[-1.0], [0.0], [1.0]])
+    with pytest.raises(PolicyError, match="statistics need at least two vectors"):
+        RunningStats.start([[1.0]]).statistics()
+    assert RunningStats.start([[1.0], [2.0]]).statistics()["mean"].tolist() == [1.5]
+    grown = first.update([[beyond]])
+    assert (grown.edges[0, 0], grown.edges[0, -1]) == pytest.approx(ends)
+    inside = first.update([[0.5]])
+    np.testing.assert_array_equal(inside.edges, first.edges)
+    assert inside.histograms.sum() == 4

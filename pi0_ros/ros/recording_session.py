@@ -204,7 +204,7 @@ class RecordingSession:
                 self._say_seldom(
                     f"{frames} frames are not kept, they are too short an episode (min_episode): {missing.sentence}"
                 )
-            self.recording = self.recording and not ends
+            self.recording = not ends
         self._forget()
 
     def _say_seldom(self, text: str) -> None:

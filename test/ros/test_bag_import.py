@@ -290,7 +290,8 @@ def test_a_command_that_comes_a_little_early_counts_from_the_one_before_and_a_cl
 
 def test_as_many_commands_are_kept_as_two_seconds_of_a_kilohertz_have(bag):
     arm = commands(bag.robot, 0)
-    for k in range(KEPT + 5):
+    assert KEPT == 2048
+    for k in range(2048 + 5):
         arm.add(k * 0.001, [float(k), 0.0])
     assert arm.at(0.0045) == {} and arm.at(0.0051)["j1"] == pytest.approx(5.1)
 

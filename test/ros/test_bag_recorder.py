@@ -203,6 +203,7 @@ def test_a_bag_opens_in_pi0_replay_as_it_was_written_and_as_a_kill_leaves_it(tmp
 
 def test_a_bag_ends_before_the_dataset_lacks_the_disk_and_says_so_once(room, tmp_path):
     made = room(min_free=2**62)
+    assert made.bag._room == 2**63, "twice what the dataset wants: the bag is the first to end"
     made.bag.record(True)
     made.until(lambda: made.bag.problem, lambda: made.state.publish(ExecutorState()))
     assert "and the dataset needs them" in made.bag.problem and len(made.said) == 1

@@ -112,3 +112,12 @@ def test_the_rate_is_that_of_the_slowest_group_to_a_thousandth(monitor):
     told = monitor.control()
     assert told["rate_hz"] == 49.693  # 1 / 0.0201234 is 49.69339...
     assert told["period_error_ms"] == {"p50": 0.123, "p99": 0.123, "max": 0.123} and told["missed"] == 0
+
+
+def test_a_command_whose_number_is_not_known_is_none_that_others_are_counted_from(monitor):
+    arm = monitor.groups["left_arm"]
+    arm.see(1.0, HOME)
+    assert arm.see(1.02, HOME + 4 * FAST, 5), "one period later, whatever its number"
+    other = CommandMonitor(ROBOT)
+    other.see("left_arm", 1.0, HOME)
+    assert other.see("left_arm", 1.02, HOME + 4 * FAST, 5)

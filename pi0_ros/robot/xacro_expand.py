@@ -19,6 +19,14 @@ from pi0_ros.robot.files import short
 
 CHILD = Path(__file__).with_name("xacro_child.py")
 _DECLARED = re.compile(r"<\s*(?:\w+:)?arg\s[^>]*?name\s*=\s*[\"'](\w+)[\"'][^>]*?>")
+_ENVIRONMENT = re.compile(r"\b(?:opt)?env(?:\s+|\(\s*[\"']?)([^\s)\"',]+)")
+_FINDING = (
+    "AMENT_PREFIX_PATH",
+    "ROS_PACKAGE_PATH",
+    "PYTHONPATH",
+    "PATH",
+)  # what $(find PACKAGE) and the child itself depend on
+_READ = 200  # files
 _USED = re.compile(r"\$\(\s*arg\s+(\w+)\s*\)|xacro\.arg\(\s*[\"'](\w+)[\"']")
 
 
@@ -36,24 +44,58 @@ class Bounds:
 
 
 _Stamp = tuple[tuple[str, int, int], ...]
-_cache: dict[tuple[str, tuple[tuple[str, str], ...], int], tuple[_Stamp, str]] = {}
+_Surroundings = tuple[str, tuple[tuple[str, str | None], ...]]
+
+
+@dataclass(frozen=True)
+class _Expanded:
+    """An expansion, the files that it came from, and what of the process went into it."""
+
+    stamp: _Stamp
+    variables: frozenset[str] | None
+    surroundings: _Surroundings
+    text: str
+
+    def holds(self) -> bool:
+        """Whether it would be the same now."""
+        unchanged = self.stamp == _stamp(name for name, *_ in self.stamp)
+        return unchanged and self.surroundings == _surroundings(self.variables)
+
+
+_cache: dict[tuple[str, tuple[tuple[str, str], ...]], _Expanded] = {}
 
 
 def expand_xacro(file: Path, arguments: Mapping[str, str], bounds: Bounds | None = None) -> str:
     """The URDF text of a xacro file with these arguments. Raises RobotError with the file and the way out.
 
-    The result is remembered while neither the files it came from, nor the environment, nor the arguments change.
+    The result is remembered while neither the files it came from, nor what it reads of the environment, nor the working directory, nor the
+    arguments change.
     """
-    key = (str(file), tuple(sorted(arguments.items())), hash(frozenset(os.environ.items())))
-    cached = _cache.get(key)
-    if cached is not None and cached[0] == _stamp(name for name, *_ in cached[0]):
-        return cached[1]
+    key = (str(file), tuple(sorted(arguments.items())))
+    known = _cache.get(key)
+    if known is not None and known.holds():
+        return known.text
     answer = _run(file, arguments, bounds or Bounds())
     if "problem" in answer:
         raise RobotError(_sentence(file, arguments, answer))
     _refuse_unknown(file, arguments, answer["files"])
-    _cache[key] = (_stamp(answer["files"]), answer["text"])
-    return str(answer["text"])
+    variables = _variables(answer["files"], arguments)
+    expanded = _Expanded(_stamp(answer["files"]), variables, _surroundings(variables), str(answer["text"]))
+    _cache[key] = expanded
+    return expanded.text
+
+
+def _variables(files: list[str], arguments: Mapping[str, str]) -> frozenset[str] | None:
+    """Names of the environment variables that a xacro reads; None for all if a name is computed, or not all can be seen."""
+    text = "\n".join((_read(files), *arguments.values()))
+    named = set(_ENVIRONMENT.findall(text))
+    seen = len(files) <= _READ and "\0" not in text and all(name.isidentifier() for name in named)
+    return frozenset({*named, *_FINDING}) if seen else None
+
+
+def _surroundings(variables: frozenset[str] | None) -> _Surroundings:
+    names = os.environ if variables is None else variables
+    return os.getcwd(), tuple((name, os.environ.get(name)) for name in sorted(names))
 
 
 def _stamp(files: Any) -> _Stamp:
@@ -129,7 +171,7 @@ def _sentence(file: Path, arguments: Mapping[str, str], answer: Mapping[str, Any
 
 def _read(files: list[str]) -> str:
     texts = []
-    for name in files[:200]:
+    for name in files[:_READ]:
         try:
             texts.append(Path(name).read_text(encoding="utf-8", errors="replace"))
         except OSError:

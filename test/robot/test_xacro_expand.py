@@ -235,3 +235,44 @@ def test_the_arguments_of_two_hundred_files_are_looked_for(tmp_path):
         _refuse_unknown(tmp_path, {"a200": "1"}, files)
     with pytest.raises(RobotError, match="xacro argument a is not used in it; its arguments are none$"):
         _refuse_unknown(tmp_path, {"a": "1"}, [])
+
+
+@pytest.mark.parametrize(
+    ("body", "arguments", "changed", "anew"),
+    [
+        ('<a v="$(env PI0_HAND)"/>', {}, "PI0_HAND", True),
+        ('<a v="$(optenv PI0_HAND none)"/>', {}, "PI0_HAND", True),
+        ('<a v="$(optenv PI0_HAND none)"/>', {}, "PI0_FOOT", False),
+        ('<a v="$(find hands)"/>', {}, "AMENT_PREFIX_PATH", True),
+        ("<a/>", {}, "PI0_FOOT", False),
+        ("<a v='$(arg a)'/>", {"a": "$(env PI0_HAND)"}, "PI0_HAND", True),
+        ('<a v="$(env $(arg a))"/>', {"a": "PI0_HAND"}, "PI0_HAND", True),
+        ('<a v="$(optenv PI0_HAND x)"/>', {}, None, True),  # the working directory
+    ],
+)
+def test_only_a_change_of_what_a_xacro_reads_of_the_environment_has_it_expanded_again(
+    tmp_path, monkeypatch, body, arguments, changed, anew
+):
+    file = written(tmp_path, body)
+    asked = []
+    monkeypatch.setattr(
+        xacro_expand, "_run", lambda *_: asked.append(1) or {"text": f"text {len(asked)}", "files": [str(file)]}
+    )
+    for name in ("PI0_HAND", "PI0_FOOT"):
+        monkeypatch.setenv(name, "left")
+    assert expand_xacro(file, arguments) == expand_xacro(file, arguments) == "text 1"
+    if changed is None:
+        monkeypatch.chdir(tmp_path)
+    else:
+        monkeypatch.setenv(changed, "right")
+    assert expand_xacro(file, arguments) == ("text 2" if anew else "text 1")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_of_a_xacro_in_another_encoding_any_change_of_the_environment_counts(tmp_path, monkeypatch, encoding):
+    file = written(tmp_path, "<a/>", encoding=encoding, head=f'<?xml version="1.0" encoding="{encoding}"?>')
+    first = expand_xacro(file, {})
+    assert "<a/>" in first
+    monkeypatch.setattr(xacro_expand, "_run", lambda *_: {"text": "anew", "files": [str(file)]})
+    monkeypatch.setenv("PI0_FOOT", "right")
+    assert expand_xacro(file, {}) == (first if encoding == "utf-8" else "anew")

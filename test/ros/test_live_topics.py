@@ -1,6 +1,8 @@
 """What is noted of a topic's messages while a robot is watched, and what follows from it at the end."""
 
 import math
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ pytest.importorskip("rclpy")
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from nav_msgs.msg import Odometry
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Float64MultiArray
 
@@ -16,8 +19,19 @@ from pi0_ros.robot.measurement import SourceMap
 from pi0_ros.robot.spec import StateSource
 from pi0_ros.robot.twist_frame import TwistFrame
 from pi0_ros.ros.clock import time_message
-from pi0_ros.ros.live_check import NODE, _measured, _note, _note_lags, _nothing, _Watch, topics_of
-from pi0_ros.ros.live_verdict import Role, TopicObservation
+from pi0_ros.ros.live_check import (
+    NODE,
+    _all_published,
+    _finished,
+    _Graph,
+    _measured,
+    _note,
+    _note_lags,
+    _nothing,
+    _Watch,
+    topics_of,
+)
+from pi0_ros.ros.live_verdict import Endpoint, Role, TopicObservation
 
 JOINTS, ODOMETRY = "sensor_msgs/msg/JointState", "nav_msgs/msg/Odometry"
 GROUPS = """
@@ -214,3 +228,42 @@ def test_where_nothing_was_found_is_told_with_what_there_is(monkeypatch):
     alone = _nothing("small", [NODE], "/")
     assert "ROS_DOMAIN_ID=0" in alone and "no other node" in alone
     assert "discovery" not in alone and "namespace /" not in alone
+
+
+def end(name, kind, space="/"):
+    quality = QoSProfile(
+        depth=1, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.TRANSIENT_LOCAL
+    )
+    return SimpleNamespace(node_name=name, node_namespace=space, topic_type=kind, qos_profile=quality)
+
+
+class Graph:
+    """A node in /left, and who publishes and reads which topic."""
+
+    def __init__(self, publishers, readers=None, types=()):
+        readers = readers or {}
+        self.get_publishers_info_by_topic = lambda topic: publishers.get(topic, [])
+        self.get_subscriptions_info_by_topic = lambda topic: readers.get(topic, [])
+        self.get_topic_names_and_types = lambda: list(types)
+        self.get_namespace = lambda: "/left"
+
+
+def test_discovery_is_over_once_every_camera_and_state_that_is_required_has_a_publisher():
+    watches = [watched(), watched(Role.CAMERA), watched(Role.COMMAND), watched(Role.CAMERA)]
+    for one, (topic, required) in zip(watches, (("s", True), ("c", True), ("x", True), ("o", False)), strict=True):
+        one.seen = replace(one.seen, topic=topic, required=required)
+    assert not _all_published(Graph({"s": [1]}), watches) and not _all_published(Graph({"c": [1], "o": [1]}), watches)
+    assert _all_published(Graph({"s": [1], "c": [1]}), watches)
+
+
+def test_a_topic_has_those_who_publish_and_read_it_but_for_the_watch_itself_and_others_of_its_type_that_are_in_use():
+    types = [("/a", [JOINTS]), ("/b", [JOINTS]), ("/c", ["std_msgs/msg/String"]), ("/said", [JOINTS]), ("/d", [JOINTS])]
+    publishers = {"said": [end("driver", JOINTS)], "/a": [1], "/c": [1], "/said": [1]}
+    readers = {"said": [end(NODE, JOINTS, "/left"), end(NODE, JOINTS), end("bag", JOINTS)], "/b": [1]}
+    graph = Graph(publishers, readers, types)
+    there = _Graph(graph, {"said"})
+    state = _finished(graph, watched(), 1.0, there)
+    driver = Endpoint("/driver", JOINTS, "best_effort", "transient_local")
+    assert state.publishers == (driver,) and [s.node for s in state.subscribers] == [f"/{NODE}", "/bag"]
+    assert state.alike == ("a",)
+    assert _finished(graph, watched(Role.COMMAND), 1.0, there).alike == ("b",)

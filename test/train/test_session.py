@@ -302,12 +302,21 @@ def test_every_source_of_every_robot_is_looked_at_before_anything_is_trained(mon
 
 
 def test_what_is_not_asked_for_is_not_looked_at(monkeypatch, capsys):
-    asked = prepared(monkeypatch, word_batch=0, keep=0)
+    asked = prepared(monkeypatch, word_batch=0, keep=0, precision="float32")
     for name in ("check_action_tokens", "check_questions", "check_question_lengths", "draws_of"):
         assert not asked.of(name), name
     assert asked.of("check_room") == [(Path("run"), 20_000)] and asked.of("memory_plan")[0][2] is False
     assert not capsys.readouterr().out
     assert prepared(monkeypatch, mixture=("x",)).of("draws_of")
+
+
+@pytest.mark.parametrize(
+    ("native", "precision", "said"), [(False, "auto", True), (True, "auto", False), (False, "bfloat16", False)]
+)
+def test_a_run_says_if_it_computes_in_float32_for_want_of_instructions(monkeypatch, capsys, native, precision, said):
+    monkeypatch.setattr("pi0_ros.train.precision.has_bfloat16", lambda: native)
+    prepared(monkeypatch, precision=precision)
+    assert ("computing in float32, as this processor has no instructions" in capsys.readouterr().out) is said
 
 
 def test_a_warm_up_that_is_shortened_is_said_and_compiling_and_adapters_are_tried(monkeypatch, capsys):

@@ -744,7 +744,8 @@ def test_layers_of_all_stacks_are_grouped_each_once_and_without_an_expert_there_
 
 
 def test_a_run_that_was_begun_without_options_goes_on_by_the_numbers_it_was_begun_with():
-    """As its settings.json has them: another default would make it another run, which `check_continues` refuses."""
+    """As its settings.json has them: another default would make it another run, which `check_continues` refuses. Since 29 November 2026
+    `precision` is "auto": a run begun before goes on with `--precision bfloat16`."""
     begun = {
         "steps": 6000, "minutes": 0.0, "batch": 12, "word_batch": 4, "draws": 4, "workers": 1, "loaders": 0,
         "seed": 0, "peak_rate": 0.001, "final_rate": 3e-05, "warmup": 150, "weight_decay": 0.01, "clip": 1.0, "ema": 0.998,
@@ -755,7 +756,7 @@ def test_a_run_that_was_begun_without_options_goes_on_by_the_numbers_it_was_begu
     settings = TrainSettings().to_dict()
     assert {name: settings.pop(name) for name in begun} == begun
     assert {n for n, value in settings.items() if value} == {"device", "moments", "precision", "lora_export"}
-    assert (settings["device"], settings["precision"], settings["moments"]) == ("cpu", "bfloat16", "float32")
+    assert (settings["device"], settings["precision"], settings["moments"]) == ("cpu", "auto", "float32")
     assert settings["lora_export"] == "merged"
 
 

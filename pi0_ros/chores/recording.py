@@ -13,6 +13,7 @@ from pi0_ros.chores.conditions import Conditions, Eyes, Ranges, draw_conditions
 from pi0_ros.robot import Robot
 from pi0_ros.sim.errors import SimError
 from pi0_ros.sim.robot import SimRobot, state_vector
+from pi0_ros.sim.tasks import SimTask
 from pi0_ros.sim.world import SIDES
 from pi0_ros.touch.disturbance import Frame
 from pi0_ros.touch.localise import project
@@ -65,13 +66,6 @@ class Collector(Protocol):
         the next; each picture is as if there were all. Raises SimError when no start succeeds."""
 
 
-class Ends(Protocol):
-    """Of a task: whether it is done."""
-
-    def success(self, sim: SimRobot) -> bool:
-        """It is."""
-
-
 class Pictures:
     """The pictures of one episode. Noise of its own, so that pictures change nothing else."""
 
@@ -96,7 +90,7 @@ class Pictures:
 
 def first_success(
     sim: SimRobot,
-    task: Ends,
+    task: SimTask,
     settings: ChoreSettings,
     draws: tuple[int, int],
     attempt: Callable[[np.random.Generator, Conditions], Iterable[Row]],
